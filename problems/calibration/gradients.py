@@ -14,6 +14,7 @@ from evoprune.console.phase import steps
 from evoprune.problems.calibration.tensor_cache import Checkpoint
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.late import at_home
 from evoprune.problems.models.marks import scored
 from evoprune.problems.models.processes import fitting_threads, map_in_threads
 
@@ -34,6 +35,7 @@ def gather(
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
+        stack.enter_context(at_home(model))
         sums = {matrix.name: {name: _begun(so_far, matrix, name) for name in names} for matrix in matrices}
         flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order

@@ -18,6 +18,7 @@ from evoprune.problems.models.blocks import ExpertStack, Matrix
 from evoprune.problems.models.device import has_bfloat16_units
 from evoprune.problems.models.experts import products_noted
 from evoprune.problems.models.forward import Forward, pieces
+from evoprune.problems.models.late import at_home
 from evoprune.problems.models.marks import predictions, scored
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
@@ -43,6 +44,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     length = tokens.shape[1] if marked else _LENGTH  # the tokens that count may be the last ones
     read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
     with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
+        stack.enter_context(at_home(model))
         sums = _Sums(so_far.tensors)
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))

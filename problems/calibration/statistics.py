@@ -90,7 +90,8 @@ def gather(
     for name, found in sums.items():
         if not all(bool(torch.isfinite(value).all()) for value in found.values()):
             raise InputError(f"problem.dtype: the inputs of {name} are not finite; use bfloat16 or float32")
-    return {name: _finished(found, walk.tokens.numel()) for name, found in sums.items()}
+    homes = {matrix.name: matrix.weight.device for matrix in matrices}
+    return {name: _finished(found, walk.tokens.numel(), homes[name]) for name, found in sums.items()}
 
 
 class _Products:
@@ -127,9 +128,9 @@ def _add_expert(
     own[INPUT_NORMS][expert] += squares
 
 
-def _finished(sums: Sums, tokens: int) -> Sums:
+def _finished(sums: Sums, tokens: int, home: torch.device) -> Sums:
     done = {INPUT_NORMS: lambda squares: squares.sqrt().float(), GRAM: lambda products: products / tokens}
-    return {name: done[name](value) for name, value in sums.items()}
+    return {name: done[name](value).to(home) for name, value in sums.items()}
 
 
 BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only

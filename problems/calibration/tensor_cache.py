@@ -21,6 +21,7 @@ from evoprune.console.phase import note
 from evoprune.files.cache import CachedFile, cache_limit
 from evoprune.problems import calibration, models
 from evoprune.problems.models.device import rounding
+from evoprune.problems.models.late import runs_on
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.tensor_file import Damaged, Tensors, open_cached, read_tensors, write_tensors
 
@@ -148,7 +149,7 @@ def _always(resident: Resident) -> list[object]:
     config = resident.model.config.to_dict()
     return [
         *(__version__, transformers.__version__, code(models, calibration)),
-        *rounding(resident.device),
+        *rounding(runs_on(resident.model)),
         *(type(resident.model).__name__, resident.weights_sha256),
         sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
     ]

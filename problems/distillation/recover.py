@@ -31,6 +31,7 @@ from evoprune.problems.distillation.training import Training
 from evoprune.problems.gguf.ggml import Encoded
 from evoprune.problems.models.device import dtype_of, out_of_memory, release_memory
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.late import at_home
 from evoprune.problems.models.load import convert, copy_of
 from evoprune.problems.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.results.final_model import FinalModel
@@ -107,7 +108,8 @@ def recover(
         loss = partial(_criterion, dense=teacher.dense, text=teacher.text, settings=settings)
         return replace(given, codes=partial(compensate, teacher.model, given.encoded, tokens, loss))
 
-    recovered = recover_all(make, teacher, settings, folder)
+    with at_home(teacher.model):
+        recovered = recover_all(make, teacher, settings, folder)
     if final.has_types:
         recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return replace(recovered, weights={**final.recovered, **recovered.weights})
@@ -118,22 +120,23 @@ def criterion_after(
 ) -> tuple[float, float]:
     """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``."""
     resident, rounds = final.session.resident, final.rounds_after(settings.train)
-    given = _given(final, settings.train if tokens else "norms")
-    dense, text = taught(final.session, final.genome, text)
-    if not tokens:
-        convert(given.model, resident.device, resident.model.dtype)
-        found = _criterion(given.model, dense, text, settings)
-        return found, found
-    convert(given.model, resident.device, torch.float32)
-    short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
-    training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
-    training.train_on()
-    values = criterion_values(training.progress.curve)
-    if not rounds:
-        return values[0], values[-1]
-    model = training.merged()
-    final.round(model)
-    return values[0], _criterion(model, dense, text, settings)
+    with at_home(resident.model):
+        given = _given(final, settings.train if tokens else "norms")
+        dense, text = taught(final.session, final.genome, text)
+        if not tokens:
+            convert(given.model, resident.device, resident.model.dtype)
+            found = _criterion(given.model, dense, text, settings)
+            return found, found
+        convert(given.model, resident.device, torch.float32)
+        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
+        training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
+        training.train_on()
+        values = criterion_values(training.progress.curve)
+        if not rounds:
+            return values[0], values[-1]
+        model = training.merged()
+        final.round(model)
+        return values[0], _criterion(model, dense, text, settings)
 
 
 def decided(settings: S, transform: Transform) -> S:

@@ -1,8 +1,9 @@
 """Several candidates in one reading of the model: all of them pass through a block before the next block runs."""
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
@@ -15,7 +16,7 @@ from evoprune.problems.evaluation.measure import Add, Measure, summed
 from evoprune.problems.evaluation.prefix_cache import PrefixCache, prefixes
 from evoprune.problems.models.device import free_memory
 from evoprune.problems.models.forward import Forward
-from evoprune.problems.models.late import Late, lates_of, made, put_lates
+from evoprune.problems.models.late import Late, Weights, ahead, is_elsewhere, lates_of, made, put_lates, weights_of
 from evoprune.problems.models.marks import predictions
 from evoprune.problems.models.processes import map_in_threads
 
@@ -56,15 +57,15 @@ def _totals(
     hashes = [prefixes(candidate.marks) for candidate in candidates]
     place = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
     starts = [_start(each, states[own], batches, known) for own, each in enumerate(candidates)]
-    for block in range(forward.depth):
-        alike: dict[bytes, list[int]] = {}
-        for own, start in enumerate(starts):
-            if start <= block:
-                alike.setdefault(hashes[own][block + 1], []).append(own)
-        for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
+    steps = [*_steps(starts, hashes, forward.depth)]
+    with ahead(forward.device) as start:
+        waiting = _begun(start, forward, candidates, steps[0]) if steps else None
+        for (block, group), following in zip(steps, [*steps[1:], None], strict=False):
             first = group[0]
+            weights = waiting() if waiting else None
+            waiting = _begun(start, forward, candidates, following) if following else None
             put_lates(forward.model, candidates[first].lates)
-            _advance(forward, block, tokens, batches, states[place[first]], states[first])
+            _advance(forward, block, tokens, batches, states[place[first]], states[first], weights)
             for own in group:
                 place[own] = first
             if block + 1 in known.wanted(0):
@@ -76,6 +77,27 @@ def _totals(
         put_lates(forward.model, candidate.lates)
         found.append(_summed(measure, tokens, batches, states[place[own]], candidate.add))
     return found
+
+
+def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int) -> Iterator[tuple[int, list[int]]]:
+    """Each block with the candidates that are alike up to it, for all of which it runs once."""
+    for block in range(depth):
+        alike: dict[bytes, list[int]] = {}
+        for own, start in enumerate(starts):
+            if start <= block:
+                alike.setdefault(hashes[own][block + 1], []).append(own)
+        for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
+            yield block, group
+
+
+def _begun(
+    start: Callable[[Callable[[], Weights]], Callable[[], Weights]], forward: Forward, candidates: Sequence[Candidate],
+    step: tuple[int, list[int]],
+) -> Callable[[], Weights] | None:  # fmt: skip
+    """The weights of a step, which are copied while the one before runs; None where they are on the device."""
+    block, group = step
+    lates = candidates[group[0]].lates
+    return start(partial(weights_of, forward.modules(block), lates)) if is_elsewhere(forward.model) else None
 
 
 def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known: PrefixCache) -> int:
@@ -91,11 +113,12 @@ def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known
 
 
 def _advance(
-    forward: Forward, block: int, tokens: Tensor, batches: Sequence[slice], source: Tensor, target: Tensor
-) -> None:
+    forward: Forward, block: int, tokens: Tensor, batches: Sequence[slice], source: Tensor, target: Tensor,
+    weights: Weights | None,
+) -> None:  # fmt: skip
     """Write the states after ``block`` into ``target``, which may be ``source``, those before it."""
     device = forward.device
-    with made(forward.modules(block)), forward.through(block) as run:
+    with forward.through(block, weights) as run:
 
         def advance(batch: slice) -> None:
             target[batch] = run(tokens[batch].to(device), source[batch].to(device) if block else None)

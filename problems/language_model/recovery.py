@@ -36,6 +36,7 @@ from evoprune.problems.export.format import ExportFormat, public_name, run_of
 from evoprune.problems.export.runtime import computing
 from evoprune.problems.models.blocks import count_zeros, find_matrices
 from evoprune.problems.models.device import dtype_of, pick_device
+from evoprune.problems.models.late import at_home
 from evoprune.problems.models.load import copy_of, quiet, stored_dtype
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.settings import ModelSettings
@@ -155,7 +156,8 @@ def recover_export(
             return Given(student, sparse=looks_pruned(student))
         return Given(copy_of(teacher.model, teacher.model.dtype))
 
-    recovered = recover_all(make, judge, options, workplace)
+    with at_home(teacher.model):
+        recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)
     dtype = stored or dtype_of(student)
     model = copy_of(student, getattr(torch, dtype))

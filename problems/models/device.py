@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError
+from evoprune.problems.models.late import runs_on
 
 _GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
 """Both versions of control groups: the folder, the limit, and the line of ``memory.stat`` with the memory in use."""
@@ -52,7 +53,7 @@ def dtype_of(model: Any) -> str:
 
 def device_of(model: Any) -> str:
     """Return the device of ``model`` in protocols; a GPU with its card's name, because kernels differ by card."""
-    device = model.device
+    device = runs_on(model)
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from evoprune.problems.models.blocks import find_blocks, find_matrices, probe_tokens
+from evoprune.problems.models.late import Weights, is_elsewhere, made, runs_on
 from evoprune.problems.models.marks import ids
 
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
@@ -70,7 +71,11 @@ class Forward:
 
     @property
     def bytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self._model.parameters())
+        """The bytes of weights on the device: where they are copied to it, those of two blocks and of the head."""
+        if not is_elsewhere(self._model):
+            return _bytes_of(self._model)
+        head = self._model.get_output_embeddings()
+        return 2 * max(map(_bytes_of, self._blocks)) + (0 if head is None else _bytes_of(head))
 
     @property
     def bytes_per_token(self) -> int:
@@ -81,7 +86,8 @@ class Forward:
 
     @property
     def device(self) -> torch.device:
-        return self._model.device  # type: ignore[no-any-return]
+        """Where the layers run, and so the states are; weights may be elsewhere."""
+        return runs_on(self._model)
 
     @property
     def threaded(self) -> bool:
@@ -146,14 +152,14 @@ class Forward:
         """The layer that turns rows into logits; None where they are logits already."""
         return self._model.get_output_embeddings() if self._plain_head else None
 
-    def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
-        """Return the states after ``block``, given those before it (None before block 0); later blocks do not run."""
-        with self.through(block) as run:
-            return run(tokens, state)
-
     @contextmanager
-    def through(self, block: int) -> Iterator[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]]:
-        """Runs of ``block`` as :meth:`step`, in several threads at once."""
+    def through(
+        self, block: int, weights: Weights | None = None
+    ) -> Iterator[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]]:
+        """Runs of ``block``, in several threads at once: the states after it, given those before (None before block 0).
+
+        ``weights``: as of :func:`evoprune.problems.models.late.made`.
+        """
         own = threading.local()
 
         @torch.inference_mode()
@@ -167,6 +173,7 @@ class Forward:
 
         with ExitStack() as stack:
             self._let_hooks_run(stack)
+            stack.enter_context(made(self.modules(block), weights))
             if block and self.resumable:
                 stack.enter_context(_answering(self._blocks[:block], lambda: own.state))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
@@ -239,6 +246,10 @@ class Forward:
         except _FAULTS:
             return False
         return torch.equal(whole, resumed)
+
+
+def _bytes_of(module: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in module.parameters())
 
 
 class _Stopped(Exception):

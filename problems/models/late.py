@@ -1,12 +1,21 @@
-"""Weights that are made whenever their layer runs, and dropped after it."""
+"""Weights that are made whenever their layer runs, or copied to another device for it, and dropped after it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+
+Weights = Mapping[nn.Module, dict[str, nn.Parameter]]
+"""The parameters of some modules for a run, by their names."""
+
+_places: WeakKeyDictionary[nn.Module, torch.device] = WeakKeyDictionary()
+"""Where the layers of models run whose weights are elsewhere."""
 
 Make = Callable[[torch.Tensor | None], torch.Tensor]
 """Makes a weight as its layer stores it; of an embedding, the rows that it is given, int64."""
@@ -15,25 +24,42 @@ Make = Callable[[torch.Tensor | None], torch.Tensor]
 class Late:
     """The forward of ``module`` with weights that ``makes`` make, by the names of its parameters, which stay.
 
-    In any number of threads.
+    In any number of threads. On ``device``, to which all its parameters are copied; None: where these are.
     """
 
-    def __init__(self, module: nn.Module, makes: Mapping[str, Make]) -> None:
-        self.makes, self._module = makes, module
+    def __init__(self, module: nn.Module, makes: Mapping[str, Make], device: torch.device | None = None) -> None:
+        self.makes, self.device, self._module = makes, device, module
 
     def __deepcopy__(self, _: Any) -> "Late":
         return self  # a copied model has the values
 
-    def __call__(self, given: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
-        layer, rows = copy(self._module), None
-        if isinstance(layer, nn.Embedding):
-            rows, given = given.unique(return_inverse=True)
-            layer.padding_idx = None  # it matters to gradients alone, and may be beyond these rows
-        layer._parameters = {**layer._parameters, **self.made(rows)}
-        return type(layer).forward(layer, given, *others, **named)  # type: ignore[no-any-return]
+    def __call__(self, given: torch.Tensor, *others: Any, **named: Any) -> Any:
+        rows = None
+        if isinstance(self._module, nn.Embedding):
+            rows, given = (given if self.device is None else given.cpu()).unique(return_inverse=True)
+        given = given if self.device is None else given.to(self.device)
+        return self.layer(self.made(rows), rows is not None)(given, *others, **named)
 
-    def made(self, rows: torch.Tensor | None) -> dict[str, nn.Parameter | None]:
-        return {name: nn.Parameter(make(rows), requires_grad=False) for name, make in self.makes.items()}
+    def layer(self, parameters: Mapping[str, nn.Parameter], some_rows: bool = False) -> Callable[..., Any]:
+        """The forward with these ``parameters``, which of an embedding may be ``some_rows``."""
+        layer: Any = copy(self._module)
+        layer._parameters = {**layer._parameters, **parameters}
+        if some_rows:
+            layer.padding_idx = None  # it matters to gradients alone, and may be beyond these rows
+        if self.device is not None:
+            layer._buffers = {name: own if own is None else own.to(self.device) for name, own in layer._buffers.items()}
+        return partial(type(layer).forward, layer)
+
+    def made(self, rows: torch.Tensor | None) -> dict[str, nn.Parameter]:
+        """Parameters by their names; ``rows``: of an embedding, those that are needed."""
+        if self.device is None:
+            return {name: nn.Parameter(make(rows), requires_grad=False) for name, make in self.makes.items()}
+        found = {}
+        for name, own in self._module._parameters.items():
+            if own is not None:
+                weight = self.makes[name](rows) if name in self.makes else own if rows is None else own[rows]
+                found[name] = nn.Parameter(weight.to(self.device), requires_grad=False)
+        return found
 
 
 def make_late(module: nn.Module, make: Make | None, name: str = "weight") -> None:
@@ -42,9 +68,46 @@ def make_late(module: nn.Module, make: Make | None, name: str = "weight") -> Non
     makes = {own: each for own, each in (late.makes if late else {}).items() if own != name}
     if make:
         makes[name] = make
+    _put(module, makes, late.device if late else None)
+
+
+def run_on(model: nn.Module, device: torch.device) -> None:
+    """Let the layers of ``model`` run on ``device``; their weights stay where they are, and are copied for each run."""
+    _places[model] = device
+    for module in model.modules():
+        if module._parameters:
+            late = _late_of(module)
+            _put(module, late.makes if late else {}, device)
+
+
+@contextmanager
+def at_home(model: nn.Module) -> Iterator[None]:
+    """Let the layers of ``model`` run where their weights are, to which gradients flow."""
+    device, before = _places.pop(model, None), lates_of(model)
+    try:
+        for module, late in before.items():
+            _put(module, late.makes, None)
+        yield
+    finally:
+        put_lates(model, before)
+        if device is not None:
+            _places[model] = device
+
+
+def runs_on(model: Any) -> torch.device:
+    """The device that the layers of ``model`` run on."""
+    return _places.get(model, model.device)  # type: ignore[no-any-return]
+
+
+def is_elsewhere(model: nn.Module) -> bool:
+    """Tell whether the weights of ``model`` are copied to the device that it runs on."""
+    return model in _places
+
+
+def _put(module: nn.Module, makes: Mapping[str, Make], device: torch.device | None) -> None:
     vars(module).pop("forward", None)
-    if makes:
-        module.forward = Late(module, makes)
+    if makes or device:
+        module.forward = Late(module, makes, device)
 
 
 def maker_of(module: nn.Module, name: str = "weight") -> Make | None:
@@ -71,20 +134,51 @@ def put_lates(model: nn.Module, lates: Mapping[nn.Module, Late]) -> None:
         module.forward = late
 
 
+def weights_of(modules: Iterable[nn.Module], lates: Mapping[nn.Module, Late]) -> Weights:
+    """The weights that ``lates`` make for ``modules``."""
+    return {module: lates[module].made(None) for module in modules if module in lates}
+
+
 @contextmanager
-def made(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Let ``modules`` run with weights that are made once, at the beginning."""
-    late = [(module, own) for module in modules if (own := _late_of(module))]
-    before = [dict(module._parameters) for module, _ in late]
+def made(modules: Iterable[nn.Module], weights: Weights | None = None) -> Iterator[None]:
+    """Let ``modules`` run with weights that are made once, at the beginning, or before: ``weights``."""
+    late = {module: own for module in modules if (own := _late_of(module))}
     try:
-        for module, own in late:
-            module._parameters.update(own.made(None))
-            del module.forward
+        for module, parameters in (weights or weights_of(late, late)).items():
+            module.forward = late[module].layer(parameters)
         yield
     finally:
-        for (module, own), parameters in zip(late, before, strict=True):
-            module._parameters.update(parameters)
+        for module, own in late.items():
             module.forward = own
+
+
+@contextmanager
+def ahead(device: torch.device) -> Iterator[Callable[[Callable[[], Weights]], Callable[[], Weights]]]:
+    """Start making weights in a thread, on a second stream of a GPU: a function that returns one to wait by."""
+    beside = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def made_beside(make: Callable[[], Weights]) -> Weights:
+        with torch.inference_mode(), torch.cuda.stream(beside):
+            return make()
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def start(make: Callable[[], Weights]) -> Callable[[], Weights]:
+            future = pool.submit(made_beside, make)
+
+            def wait() -> Weights:
+                found = future.result()
+                if beside:
+                    running = torch.cuda.current_stream(device)
+                    running.wait_stream(beside)
+                    for own in found.values():
+                        for parameter in own.values():
+                            parameter.record_stream(running)  # its memory is reused when this stream is past it
+                return found
+
+            return wait
+
+        yield start
 
 
 def weight_of(module: Any, name: str = "weight") -> torch.Tensor:

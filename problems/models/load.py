@@ -20,15 +20,16 @@ from transformers.utils import logging
 from evoprune import InputError
 from evoprune.problems.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.models.attention import use_fast_attention
-from evoprune.problems.models.device import out_of_memory, pick_device, pick_dtype, release_memory
+from evoprune.problems.models.device import free_memory, out_of_memory, pick_device, pick_dtype, release_memory
 from evoprune.problems.models.gguf_file import read_as_package
 from evoprune.problems.models.gguf_source import Header, as_folder
-from evoprune.problems.models.late import Late, weight_of
+from evoprune.problems.models.late import Late, run_on, weight_of
 from evoprune.problems.models.settings import ModelSettings, model_fault
 from evoprune.problems.models.tensor_file import Tensors
 from evoprune.problems.models.weight_files import BUNDLED, stored_tensors, weight_files
 
 _KEY = "problem.model"
+_SHARE = 0.5  # of the free memory, for a candidate's weights
 _NAMED = 4  # faulty weights in an error
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
@@ -51,8 +52,9 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     for name, parameter in model.named_parameters():
         if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
             raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
+    copies = device.type == "cuda" and streams(settings, model, device)
     try:
-        convert(model, device, dtype)
+        convert(model, torch.device("cpu") if copies else device, dtype)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -62,8 +64,18 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
             _KEY,
         ) from None
     model.eval().requires_grad_(False)
+    if copies:
+        run_on(model, device)
     use_fast_attention(model, dtype)
     return model, tokenizer
+
+
+def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
+    """Tell whether candidates' weights are made layer by layer: all of them may not fit ``device``."""
+    if settings.memory != "auto":
+        return settings.memory == "stream"
+    needed = sum(parameter.nbytes for parameter in model.parameters())
+    return device.type != "mps" and needed >= _SHARE * free_memory(device)
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:

@@ -19,15 +19,13 @@ from evoprune.problems.models.blocks import (
     in_features,
     prunable,
 )
-from evoprune.problems.models.device import device_of, dtype_of, follow_threads, free_memory, keep_freed_memory
+from evoprune.problems.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from evoprune.problems.models.forward import Forward
-from evoprune.problems.models.late import weight_of
-from evoprune.problems.models.load import load_model
+from evoprune.problems.models.late import runs_on, weight_of
+from evoprune.problems.models.load import load_model, streams
 from evoprune.problems.models.settings import ModelSettings
 from evoprune.problems.models.sublayers import Sublayer, find_sublayers
 from evoprune.problems.models.tensor_file import sha256_of
-
-_SHARE = 0.5  # of the free memory, for a candidate's weights
 
 
 @dataclass(eq=False)
@@ -48,13 +46,8 @@ class Resident:
         found: Self | None = cls._kept.pop(settings.model, None)
         if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
             found = cls(*load_model(settings), settings.model)
-        found.streams = settings.memory == "stream" or (settings.memory == "auto" and not found._fits())
+        found.streams = streams(settings, found.model, runs_on(found.model))
         return found
-
-    def _fits(self) -> bool:
-        """Tell whether a candidate's weights may all be in memory, beside those of the dense model in a file."""
-        needed = self.parameters * self.model.dtype.itemsize
-        return self.device.type != "cpu" or needed < _SHARE * free_memory(self.device)
 
     def keep_for_run(self) -> None:
         """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
@@ -115,6 +108,7 @@ class Resident:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.model.device  # type: ignore[no-any-return]
 
     @property

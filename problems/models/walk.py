@@ -29,10 +29,8 @@ class Walk:
     def run(self, block: int) -> list[torch.Tensor]:
         """Run ``block``, the present one; return the states after it, one tensor for each batch."""
         device = self._forward.device
-        return [
-            self._forward.step(batch.to(device), block, state)
-            for batch, state in zip(self._batches, self._states, strict=True)
-        ]
+        with self._forward.through(block) as run:
+            return [run(batch.to(device), state) for batch, state in zip(self._batches, self._states, strict=True)]
 
     def advance(self, block: int) -> None:
         self._states = list(self.run(block))

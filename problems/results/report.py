@@ -17,6 +17,7 @@ from evoprune.problems.budgets.amounts import LENGTH, file_bytes, of_model
 from evoprune.problems.evaluation.accuracy import accuracy
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.blocks import attentions_numbered, max_positions
+from evoprune.problems.models.late import runs_on
 from evoprune.problems.models.marks import ids
 from evoprune.problems.models.weight_files import bytes_of, weight_files
 from evoprune.problems.results.final_model import FinalModel
@@ -251,7 +252,7 @@ def _continued(session: Session, prompt: str, row: torch.Tensor, most: int) -> s
 @torch.inference_mode()
 def greedy(model: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
     """Return the ``count`` tokens that ``model`` writes after each row of ``tokens`` ``(rows, length)``, on the CPU."""
-    text = read = tokens.to(model.device)
+    text = read = tokens.to(runs_on(model))
     takes = signature(model.forward).parameters
     named = next((name for name in ("cache", "past_key_values") if name in takes), None)  # as transformers' versions do
     kept: dict[str, Any] = {}

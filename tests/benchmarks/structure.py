@@ -43,7 +43,8 @@ def block_influence(search: Search) -> Floats:
                 genome = list(transform.dense)
                 genome[first : first + 2] = dropped
                 transform.apply(genome)
-                states.append(forward.step(window.to(forward.device), first // 2, state))
+                with forward.through(first // 2) as run:
+                    states.append(run(window.to(forward.device), state))
             state = states[-1]
             for place, (before, after) in enumerate(pairwise(states), start=first):
                 sums[place] += float(torch.cosine_similarity(before.float(), after.float(), dim=-1).sum())

@@ -11,6 +11,7 @@ from evoprune.problems.models.blocks import find_mixtures
 from evoprune.problems.models.device import sum_dtype
 from evoprune.problems.models.experts import RoutedExperts, states_noted
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.late import at_home
 from evoprune.problems.models.walk import Walk
 
 Score = Callable[[RoutedExperts, torch.Tensor], torch.Tensor]
@@ -55,15 +56,16 @@ def score_experts(
     model: Any, found: Sequence[RoutedExperts], tokens: torch.Tensor, name: str
 ) -> Iterator[tuple[RoutedExperts, torch.Tensor, torch.Tensor]]:
     """Yield each of ``found`` with the scores ``name`` of its experts, and the number of ``tokens`` that chose them."""
-    walk, by_block = Walk(Forward(model), tokens, BATCH_TOKENS), {experts.block: experts for experts in found}
-    exact = sum_dtype(model.device)
-    for block in steps(range(1 + max(by_block)), f"experts by {name}", "block"):
-        noted: list[torch.Tensor] = []
-        own = [mixture for mixture in find_mixtures(model) if mixture.block == block]
-        with states_noted(own, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
-            walk.advance(block)
-        if block in by_block:
-            experts = by_block[block]
-            counts = torch.stack([_counts(experts, states) for states in noted]).sum(0)
-            scores = torch.stack([SCORES[name](experts, states).to(exact) for states in noted]).sum(0)
-            yield experts, scores / counts.clamp(min=1) if name in _OF_TOKENS else scores, counts
+    with at_home(model):
+        walk, by_block = Walk(Forward(model), tokens, BATCH_TOKENS), {experts.block: experts for experts in found}
+        exact = sum_dtype(model.device)
+        for block in steps(range(1 + max(by_block)), f"experts by {name}", "block"):
+            noted: list[torch.Tensor] = []
+            own = [mixture for mixture in find_mixtures(model) if mixture.block == block]
+            with states_noted(own, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
+                walk.advance(block)
+            if block in by_block:
+                experts = by_block[block]
+                counts = torch.stack([_counts(experts, states) for states in noted]).sum(0)
+                scores = torch.stack([SCORES[name](experts, states).to(exact) for states in noted]).sum(0)
+                yield experts, scores / counts.clamp(min=1) if name in _OF_TOKENS else scores, counts

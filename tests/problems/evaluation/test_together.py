@@ -4,8 +4,10 @@ import os
 import random
 
 import pytest
+import torch
 
 from evoprune.problems.evaluation import together
+from evoprune.problems.models.late import run_on
 from evoprune.problems.transforms.gguf_types import levels
 from tests.problems.small import problem_in, resume_cut, run_in
 from tests.runs import lines
@@ -47,12 +49,15 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
     home, language_model, architecture, objective, given, threads
 ):
     settings = home(architecture, objective=objective, **given)
-    resident, alone, streamed = (language_model(**settings, memory=m) for m in ("resident", "stream", "stream"))
+    resident, alone, streamed, copied = (language_model(**settings, memory=m) for m in ("resident", *["stream"] * 3))
+    run_on(copied.session.resident.model, torch.device("cpu"))  # as where the weights are not on the GPU
     genomes = relatives(resident, 3)
     for fidelity in (1.0, 0.5, 1.0):  # the third time with states that others left
         expected = [resident.evaluate(genome, fidelity) for genome in genomes]
         assert streamed.evaluate_together(genomes, fidelity) == expected
+        assert copied.evaluate_together(genomes, fidelity) == expected
         assert [alone.evaluate(genome, fidelity) for genome in genomes] == expected
+        assert [copied.evaluate(genome, fidelity) for genome in genomes] == expected
     assert streamed.together
     assert not resident.together
     assert resident.evaluate_together(genomes) == streamed.evaluate_together(genomes)

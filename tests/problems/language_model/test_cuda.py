@@ -102,3 +102,11 @@ def test_two_problems_on_one_device_do_not_disturb_each_other():
     for genome, other, value in zip(genomes, reversed(genomes), alone, strict=True):
         second.evaluate(other)
         assert first.evaluate(genome).values == value
+
+
+def test_weights_that_are_copied_for_each_block_give_the_same_scores():
+    copied, on_device = problem(memory="stream"), problem()
+    assert copied.session.resident.device.type == "cpu"
+    for genome in relatives(3, 2):
+        assert copied.evaluate(genome).values == on_device.evaluate(genome).values
+    assert copied.evaluate_together(list(relatives(4, 2))) == [on_device.evaluate(each) for each in relatives(4, 2)]
