@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from evoprune import InputError
-from evoprune.problems.transforms.vocabulary.order import PARTS, SYMBOLS, Order, order_of
+from evoprune.problems.transforms.vocabulary.order import PARTS, SYMBOLS, Order, order_of, uses_in
 from evoprune.problems.transforms.vocabulary.tokenizer import cut_tokenizer, describe
 from tests.problems.odd_texts import ENGLISH, GREEK, byte_fallback, byte_level, unigram
 from tests.problems.transforms.vocabulary.slow import merge
@@ -50,6 +51,16 @@ def test_a_token_is_used_where_it_is_a_part_of_others() -> None:
     tokenizer = bpe(("x", "y"), ("a", "b"), ("ab", "c"), ("ab", "d"))
     order = order_of(tokenizer, ["abc" * 3 + "abd" * 4 + "xy" * 5])
     assert tokenizer.convert_ids_to_tokens(order.tokens)[-4:] == ["ab", "xy", "abd", "abc"]
+
+
+def test_a_missing_token_that_comes_again_soon_costs_once() -> None:
+    tokenizer = bpe(("a", "b"))
+    order = order_of(tokenizer, ["c"])
+    letter, missing = tokenizer.convert_tokens_to_ids(["c", "ab"])
+    once, soon, late = (numpy.full(1024, letter) for _ in range(3))
+    once[0] = soon[:9] = late[[0, -1]] = missing
+    lost = [order.lost(uses_in(text), len(order.tokens) - 1) for text in (once, soon, late)]
+    assert 0 < lost[0] == lost[1] == pytest.approx(lost[2] / 2)
 
 
 def test_spaces_stay_whatever_the_texts_have() -> None:
