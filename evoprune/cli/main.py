@@ -34,6 +34,7 @@ COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 
 _FIRST = ("run", "report", "export")  # in the short help, after commands that plan an experiment
 _LAUNCHED = {"recover"}  # by accelerate's launcher
+_ABOUT_ALL = {"completion"}
 _INTERRUPTED = 130
 
 # Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from
@@ -76,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of all commands, or of ``command`` alone, as options of all take longer to list than to parse."""
     whole = argparse.ArgumentParser(
         prog="evoprune",
         description="evoprune makes language models smaller and faster by evolutionary search.",
@@ -85,9 +86,10 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_planned(commands)
-    for add in COMMANDS.values():
-        add(commands)
+    add_planned(commands, [command] if command else planned_names())
+    for name, add in COMMANDS.items():
+        if command in {"", name}:
+            add(commands)
     whole.epilog = next(iter(commands.choices.values())).epilog
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
@@ -103,16 +105,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             argument.encode()
         except UnicodeEncodeError:
             raise InputError("is not valid UTF-8", ascii(argument)) from None
-    whole = parser()
     if not arguments:
-        whole.exit(2, _short_help(whole.get_default("commands")))
+        (whole := parser()).exit(2, _short_help(whole.get_default("commands")))
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    known = [*COMMANDS, *planned_names()]
-    if not arguments[0].startswith("-") and arguments[0] not in known:
-        raise InputError(f"unknown command{did_you_mean(arguments[0], known)}", arguments[0])
-    if arguments[0] in planned_names():
-        find_planner(arguments[0])
+    command, known = arguments[0], [*COMMANDS, *planned_names()]
+    if not command.startswith("-") and command not in known:
+        raise InputError(f"unknown command{did_you_mean(command, known)}", command)
+    if command in planned_names():
+        find_planner(command)
+    whole = parser("" if command.startswith("-") or command in _ABOUT_ALL else command)
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
     if unknown:
         hint = "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,11 @@ def find_planner(name: str) -> type[Planner]:
     return planner
 
 
-def add_planned(commands: Any) -> None:
-    """Add each of these commands that can be used to ``commands``."""
+def add_planned(commands: Any, names: Collection[str]) -> None:
+    """Add each of these commands that is called as one of ``names`` and can be used to ``commands``."""
     for name in planned_names():
+        if name not in names:
+            continue
         try:
             planner = find_planner(name)
         except InputError:  # which is reported when it is called
