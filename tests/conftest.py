@@ -16,9 +16,11 @@ import pytest
 
 from evoprune import figures
 from evoprune.records import run_folder
+from evoprune.search import search
 
 SHARED = Path(os.environ.get("EVOPRUNE_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 _DRAW = figures._write
+_OF_SEARCH = ("draw_convergence", "draw_front")
 
 
 def pytest_configure() -> None:
@@ -58,11 +60,17 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session", autouse=True)
 def _runs_without_details() -> Iterator[None]:
-    """Read the versions of installed packages once, and write figures empty: both take longer than a search here."""
+    """Read the versions of installed packages once, draw no search, write other figures empty, and wait for no disk.
+
+    Each takes as long as a search here.
+    """
     packages = [SimpleNamespace(metadata={"Name": each.name, "Version": each.version}) for each in distributions()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_folder, "distributions", lambda: packages)
         patch.setattr(figures, "_write", _write_empty)
+        for name in _OF_SEARCH:
+            patch.setattr(search, name, lambda *_: None)
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 
@@ -81,6 +89,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         (_write_empty if isinstance(place, Path) else _DRAW)(figure, place, **options)
 
     monkeypatch.setattr(figures, "_write", write)
+
+
+@pytest.fixture
+def search_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of each search are made."""
+    for name in _OF_SEARCH:
+        monkeypatch.setattr(search, name, getattr(figures, name))
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Commands of plugins that plan an experiment: the run, its report and its export are the same for all of them."""
 
 import argparse
-import sys
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from evoprune.backends.evaluation import limit_threads
 from evoprune.cli.options import add_command, add_execution, read_execution
@@ -16,6 +13,7 @@ from evoprune.cli.run import add_place, carry_out, complete, keep_promise
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
+from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import resolve
 from evoprune.exports.exporting import is_one_file, refuse_unless_free
 from evoprune.files.json_files import read_json
@@ -77,7 +75,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
     if options.print_config:
-        yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
+        print(dumped(plan.experiment), end="")
         return None
     if options.out and issubclass(resolved.problem, Exporting):
         refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))

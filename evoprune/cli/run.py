@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evoprune.api import Run
 from evoprune.backends.evaluation import limit_threads, this_worker
 from evoprune.backends.execution import Execution
@@ -23,6 +21,7 @@ from evoprune.cli.options import (
 )
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
+from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import refuse_missing
 from evoprune.exports.draft import is_draft, promised_file
 from evoprune.files.json_files import read_json
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace) -> int | None:
     how = read_execution(options)
     resolved = read_experiment(options)
     if options.print_config:
-        yaml.safe_dump(resolved.config(), sys.stdout, sort_keys=False, allow_unicode=True)
+        print(dumped(resolved.config()), end="")
         return None
     if (code := under_scoop(how, options)) is not None:
         return code

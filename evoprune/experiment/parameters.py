@@ -2,7 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import FunctionType
 from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, Field, create_model
@@ -33,8 +35,13 @@ class Parameters(Checked, arbitrary_types_allowed=True):
     """Base of the parameters of functions. The engine supplies objects too, such as a budget."""
 
 
-def schema(function: Callable[..., Any], data: int, supplied: Collection[str] = ()) -> type[BaseModel]:
+def schema(function: Callable[..., Any], data: int, supplied: frozenset[str] = frozenset()) -> type[BaseModel]:
     """A pydantic model of what a user gives: parameters after ``data`` arguments, those in ``supplied`` optional."""
+    return (_schema if isinstance(function, FunctionType) else _schema.__wrapped__)(function, data, supplied)
+
+
+@cache
+def _schema(function: Callable[..., Any], data: int, supplied: frozenset[str]) -> type[BaseModel]:
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in list(inspect.signature(function).parameters.values())[data:]:

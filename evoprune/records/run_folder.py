@@ -12,10 +12,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evoprune.errors import InputError, Stopped
-from evoprune.experiment.config import Config
+from evoprune.experiment.config import Config, dumped
 from evoprune.files.json_files import PART, read_json, write_json, write_text
 from evoprune.files.locks import lock
 
@@ -136,7 +134,7 @@ def discard(folder: Path) -> None:
 
 def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
     """Write the resolved experiment, whole or not at all."""
-    write_text(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_text(folder / name, dumped(config))
 
 
 def read_measured(folder: Path) -> dict[str, Any]:

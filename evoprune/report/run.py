@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evoprune.console.formatting import Share, flat, interval, plain
+from evoprune.experiment.config import dumped
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
@@ -86,8 +85,7 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield f"{head} Repeat"
     again = shlex.join(["python", "-m", "evoprune", "run", str(one.run.folder / CONFIG)])
     yield code(repeating(environment) or again)
-    config = yaml.safe_dump(one.run.resolved.config(), sort_keys=False, allow_unicode=True)
-    yield Details("The experiment", [code(config)])
+    yield Details("The experiment", [code(dumped(one.run.resolved.config()))])
 
 
 def _table(rows: Mapping[str, Json]) -> str:

@@ -92,13 +92,6 @@ def sphere(write):
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
-    """Figures take longer than all the rest of a small run."""
-    for figure in ("draw_convergence", "draw_front"):
-        monkeypatch.setattr(f"evoprune.search.search.{figure}", lambda *_: None)
-
-
-@pytest.fixture
 def run(evoprune, tmp_path):
     """Runs an experiment into the folder ``name``, each of ``settings`` given to ``--set``."""
 
@@ -111,7 +104,7 @@ def run(evoprune, tmp_path):
 
 
 @pytest.fixture
-def ablate(tmp_path, no_figures):
+def ablate(tmp_path):
     """Compares variants of a test function on two seeds, in the folder ``name``; the runs themselves draw nothing."""
 
     def call(*arguments, name="a"):

@@ -9,7 +9,7 @@ from evoprune import InputError, api
 
 
 @pytest.fixture
-def finished(no_figures, tmp_path):
+def finished(tmp_path):
     spec = {"problem": {"use": "benchmark", "function": "sphere", "dimensions": 3}, "population": 6, "generations": 2}
     return api.run(spec, ["seed=3"], runs_dir=tmp_path, name="run")
 
@@ -61,7 +61,7 @@ def test_a_mapping_that_yaml_could_not_hold_is_refused(tmp_path):
         api.run({"problem": {"use": tmp_path}}, runs_dir=tmp_path)
 
 
-def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin, no_figures):
+def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin):
     plugin(
         "building_problem",
         """

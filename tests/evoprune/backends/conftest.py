@@ -90,7 +90,7 @@ def workshop(plugin, write, tmp_path):
 
 
 @pytest.fixture
-def whole(run, workshop, tmp_path, no_figures):
+def whole(run, workshop, tmp_path):
     """The folder of a run on the workshop that nothing happened to, in this process."""
     answer = run(workshop, f"problem.folder={tmp_path}", name="whole")
     assert answer.code == 0, answer.err

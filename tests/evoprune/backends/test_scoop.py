@@ -26,7 +26,7 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, evoprune, workshop, 
     assert lines(folder) == lines(whole)
 
 
-def test_scoop_may_start_us_itself(start, run, tmp_path, no_figures):
+def test_scoop_may_start_us_itself(start, run, tmp_path):
     whole = run("problems/rastrigin.yaml", "generations=2", name="whole").folder
     folder = tmp_path / "runs" / "run"
     options = ["--set", "generations=2", "--runs-dir", folder.parent, "--name", "run"]

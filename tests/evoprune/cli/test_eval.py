@@ -69,7 +69,7 @@ def test_a_source_that_is_no_run_is_measured_by_the_problem_that_can(evoprune, p
     assert fragment in answer.out + answer.err
 
 
-def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin, no_figures):
+def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin):
     plugin("measuring_problems", PLUGIN)
     file = write("{plugins: [measuring_problems], problem: 'measuring_problems:First', population: 4, generations: 1}")
     answer = evoprune("eval", run(file).folder)
@@ -77,7 +77,7 @@ def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin, no_f
     assert "by: First" in answer.out
 
 
-def test_a_problem_without_the_part_says_so(evoprune, run, sphere, no_figures, tmp_path):
+def test_a_problem_without_the_part_says_so(evoprune, run, sphere, tmp_path):
     folder = run(sphere).folder
     for arguments in (["eval", folder], ["export", folder, tmp_path / "out"], ["validate", sphere, "--measure"]):
         answer = evoprune(*arguments)

@@ -17,7 +17,7 @@ def test_an_argument_that_is_not_utf_8_is_refused(arguments, capsys):
     assert "UTF-8" in capsys.readouterr().err
 
 
-def test_a_full_disk_stops_any_command(evoprune, run, sphere, no_figures, monkeypatch):
+def test_a_full_disk_stops_any_command(evoprune, run, sphere, monkeypatch):
     folder = run(sphere).folder
 
     def full(*_):

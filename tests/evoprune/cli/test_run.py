@@ -56,7 +56,7 @@ class Told(Benchmark, Reporting, Exporting):
 """
 
 
-def test_it_ends_with_what_was_found_and_what_to_do_with_it(run, plugin, write, evoprune, no_figures):
+def test_it_ends_with_what_was_found_and_what_to_do_with_it(run, plugin, write, evoprune):
     plugin("told_problem", TOLD)
     file = write("{plugins: [told_problem], problem: 'told_problem:Told', population: 4, generations: 1, seed: 5}")
     answer = run(file)

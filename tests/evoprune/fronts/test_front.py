@@ -67,7 +67,7 @@ def _no_files_of_figures(monkeypatch, request):
 
 
 @pytest.fixture
-def front(evoprune, plugin, write, tmp_path, no_figures):
+def front(evoprune, plugin, write, tmp_path):
     """Makes a front over two sizes, or those given, in the folder ``front``."""
     plugin("written", WRITTEN)
     file = write(EXPERIMENT, "small.yaml")

@@ -11,7 +11,7 @@ from evoprune.search.progress import time_left
 
 
 @pytest.fixture
-def halfway(run, sphere, no_figures):
+def halfway(run, sphere):
     """A run's folder as it is after two whole generations and a part of the third, state running."""
     folder = run(sphere).folder
     lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
@@ -22,7 +22,7 @@ def halfway(run, sphere, no_figures):
     return folder
 
 
-def test_a_finished_run(run, sphere, evoprune, no_figures):
+def test_a_finished_run(run, sphere, evoprune):
     answer = run(sphere)
     (status,) = json.loads(evoprune("status", answer.folder, "--json").out)
     assert status["state"] == "done"

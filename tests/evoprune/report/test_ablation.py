@@ -14,7 +14,7 @@ VARY = ("--vary", "operators.mate=blend,uniform")
 
 
 @pytest.fixture
-def ablation(ablate, no_figures):
+def ablation(ablate):
     code, folder = ablate(*VARY)
     assert code == 0
     return folder

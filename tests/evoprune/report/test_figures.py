@@ -24,7 +24,7 @@ def drawn(candidates, best, weight=-1.0):
     return [tuple(map(tuple, link.tolist())) for link in links[0]], points, better[0] if better else []
 
 
-def test_each_ancestor_is_a_point_and_each_parent_a_line(run, sphere, no_figures):
+def test_each_ancestor_is_a_point_and_each_parent_a_line(run, sphere):
     answer = run(sphere)
     candidates = {line["candidate"]: line for line in answer.candidates}
     best = answer.json("result.json")["best"]["candidate"]

@@ -22,7 +22,7 @@ def report(run, sphere, evoprune, tmp_path):
     return call
 
 
-@pytest.mark.usefixtures("drawn")
+@pytest.mark.usefixtures("search_figures", "drawn")
 def test_the_page_is_whole_and_asks_no_network(report):
     _, html, _ = report(1)
     found = Page(html)
@@ -34,7 +34,7 @@ def test_the_page_is_whole_and_asks_no_network(report):
         assert "@media (prefers-color-scheme: dark)" in text.partition("<defs>")[0]
 
 
-def test_several_runs_stand_side_by_side_with_median_range_and_curves(report, no_figures):
+def test_several_runs_stand_side_by_side_with_median_range_and_curves(report):
     folders, html, markdown = report(1, 2, 3)
     values = sorted(json.loads((f / "result.json").read_text())["best"]["fitness"][0] for f in folders)
     (row,) = [line for line in markdown.splitlines() if line.startswith("| fitness of the best |") and "(" in line]
@@ -48,7 +48,7 @@ def test_several_runs_stand_side_by_side_with_median_range_and_curves(report, no
 
 
 @pytest.mark.usefixtures("drawn")
-def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere, evoprune, no_figures, tmp_path):
+def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere, evoprune, tmp_path):
     first = run(sphere, name="a$b_$c").folder  # which is no mathematics
     other = run(sphere, "operators.mate=uniform", "generations=2", name="b").folder
     assert evoprune("report", first, other, "--out", tmp_path / "report.html").code == 0
@@ -78,7 +78,7 @@ def test_text_is_shown_as_it_is(mark):
 
 
 @pytest.mark.parametrize("line", ['{"generation": 1, "seconds": 1}', '{"reference": 1}', "x"])
-def test_a_history_of_another_form_is_refused(run, sphere, evoprune, no_figures, line):
+def test_a_history_of_another_form_is_refused(run, sphere, evoprune, line):
     folder = run(sphere).folder
     (folder / "history.jsonl").write_text(line + "\n")
     answer = evoprune("report", folder)
@@ -87,6 +87,7 @@ def test_a_history_of_another_form_is_refused(run, sphere, evoprune, no_figures,
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.usefixtures("search_figures")
 def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monkeypatch):
     (folder,), _, _ = report(1)
     said = {
@@ -134,7 +135,8 @@ def test_bars_are_as_long_as_their_values():
     assert page.bars([0.0]) == [""]
 
 
-def test_a_front_is_a_table_of_the_objectives(drawn, traded, evoprune):
+@pytest.mark.usefixtures("search_figures", "drawn")
+def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
     result = json.loads((traded / "result.json").read_text())
     assert evoprune("report", traded).code == 0
     markdown = (traded / "report.md").read_text()
@@ -150,13 +152,13 @@ def test_a_front_is_a_table_of_the_objectives(drawn, traded, evoprune):
 
 
 @pytest.mark.parametrize(("out", "made"), [("a-0.45", "a-0.45.html"), ("new/b.md", "new/b.html"), ("c.html", "c.html")])
-def test_a_page_is_called_what_was_asked(run, sphere, evoprune, tmp_path, out, made, no_figures):
+def test_a_page_is_called_what_was_asked(run, sphere, evoprune, tmp_path, out, made):
     assert evoprune("report", run(sphere).folder, "--out", tmp_path / out).code == 0
     assert (tmp_path / made).is_file()
     assert evoprune("report", tmp_path / "runs" / "run", "--out", tmp_path).code == 2
 
 
-def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, evoprune, no_figures):
+def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, evoprune):
     folders, _, _ = report(1, 2)
     (empty := folders[0].with_name("empty")).mkdir()
     (empty / "status.json").write_text('{"state": "interrupted"}')

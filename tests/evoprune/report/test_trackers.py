@@ -59,7 +59,7 @@ def _wandb_records(file):
     ("tracker", "times", "read"),
     [("tensorboard", 2, read_tensorboard), ("mlflow", 2, read_mlflow), ("wandb", 1, read_wandb)],
 )
-def test_the_history_is_there_once(tracker, times, read, run, sphere, evoprune, no_figures, monkeypatch):
+def test_the_history_is_there_once(tracker, times, read, run, sphere, evoprune, monkeypatch):
     pytest.importorskip({"mlflow": "alembic"}.get(tracker, tracker))
     answer = run(sphere)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{answer.folder.parent / 'mlflow.db'}")
@@ -77,7 +77,7 @@ def test_a_run_without_a_whole_generation_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("tracker", "fragment"), [("mlflow", "nowhere"), ("wandb", "WANDB_MODE=offline")])
-def test_a_refusal_is_one_line(tracker, fragment, run, sphere, evoprune, no_figures, monkeypatch, tmp_path):
+def test_a_refusal_is_one_line(tracker, fragment, run, sphere, evoprune, monkeypatch, tmp_path):
     pytest.importorskip(tracker)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://x")
     for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_DIR", "NETRC"):

@@ -12,7 +12,7 @@ from evoprune.report import watch, write
 
 
 @pytest.fixture
-def unfinished(run, sphere, no_figures):
+def unfinished(run, sphere):
     folder = run(sphere).folder
     (folder / "result.json").unlink()
     StatusFile(folder).write("running")

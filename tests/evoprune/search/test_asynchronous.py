@@ -16,8 +16,6 @@ from evoprune.backends import Serial
 from evoprune.search import run as runs
 from tests.runs import candidates, lines, wait_until
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 GENES = [Gene("x", -5, 5), Gene("y", -5, 5), Gene.integer("z", 0, 3)]
 HOW = {"algorithm": "asynchronous", "population": 6, "seed": 2}
 

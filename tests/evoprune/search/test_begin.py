@@ -7,8 +7,6 @@ import pytest
 
 from tests.runs import finish, result, wait_until, without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 LOADING = """
 import time
 from pathlib import Path

@@ -6,8 +6,6 @@ import pytest
 
 from tests.runs import without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 WATCHED = """
 from evoprune import Evaluation, HeldOut
 from evoprune.problems.benchmark import Benchmark, BenchmarkSettings

@@ -7,8 +7,6 @@ import pytest
 from evoprune.ablation.runs import improvements
 from tests.runs import without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 PARTLY = """
 import random
 from evoprune import Evaluation, Generation, Genes, Problem, Evaluate, Settings

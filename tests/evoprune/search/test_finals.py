@@ -14,8 +14,6 @@ from evoprune.records import recorded
 from evoprune.records.status import look
 from tests.runs import result, without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 JUDGED = """
 from pydantic import Field
 from evoprune import Evaluation, Finals, HeldOut

@@ -5,8 +5,6 @@ import pytest
 from evoprune.experiment import parameters, registry
 from tests.runs import without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 SWAPS = [(slot, name) for slot in parameters.DATA_ARGUMENTS for name in sorted(registry.operators(slot))]
 SMALL = ("population=8", "generations=3", "problem.dimensions=4")
 

@@ -7,8 +7,6 @@ import pytest
 from evoprune.api import Run
 from tests.runs import lines
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 MACHINE = """
 from pathlib import Path
 from pydantic import Field

@@ -12,8 +12,6 @@ from evoprune import InputError
 from evoprune.records import recorded, run_folder
 from tests.runs import result, without_times
 
-pytestmark = pytest.mark.usefixtures("no_figures")
-
 
 @pytest.fixture
 def resume(evoprune):

@@ -10,6 +10,7 @@ from evoprune.search.search import _quantile
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
 
 
+@pytest.mark.usefixtures("search_figures")
 def test_the_folder_holds_all_that_its_readme_says(run, sphere):
     answer = run(sphere)
     assert answer.code == 0
@@ -22,7 +23,6 @@ def test_the_folder_holds_all_that_its_readme_says(run, sphere):
     assert answer.json("environment.json")["packages"]["deap"]
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_result_tells_the_best_and_the_counts(run, sphere):
     answer = run(sphere, "seed=5")
     result = answer.json("result.json")
@@ -34,13 +34,12 @@ def test_the_result_tells_the_best_and_the_counts(run, sphere):
     assert 0 <= result["seconds_evaluating"] <= result["seconds"]
 
 
-@pytest.mark.usefixtures("drawn")
+@pytest.mark.usefixtures("search_figures", "drawn")
 def test_a_figure_is_the_same_for_the_same_run(run, sphere):
     first, again = (run(sphere, name=name).folder / "convergence.svg" for name in "ab")
     assert first.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_runs_get_names_of_their_own(evoprune, sphere, tmp_path):
     for _ in range(2):
         assert evoprune("run", sphere, "--runs-dir", tmp_path / "runs").code == 0
@@ -96,7 +95,6 @@ def test_a_run_of_failures_stops_and_says_why(run, failing, share, allowed):
     assert not (answer.folder / "result.json").exists()
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("how", "reason"), [("raise", "RuntimeError: out of paper"), ("exit", "SystemExit"), ("nan", "not a finite")]
 )
@@ -125,7 +123,6 @@ class Broken(Benchmark, Reporting):
 """
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_our_own_fault_keeps_its_traceback_and_the_status_tells(run, write, plugin, tmp_path):
     plugin("broken_problem", BROKEN)
     with pytest.raises(ZeroDivisionError):
@@ -134,7 +131,6 @@ def test_our_own_fault_keeps_its_traceback_and_the_status_tells(run, write, plug
     assert (status["state"], status["reason"]) == ("failed", "our own fault")
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_budget_that_nothing_is_spent_of_any_more_ends(run, sphere):
     answer = run(sphere, "budget=1000", "generations=1000000", "mate_probability=0", "mutate_probability=0")
     assert answer.code == 0
@@ -142,7 +138,6 @@ def test_a_budget_that_nothing_is_spent_of_any_more_ends(run, sphere):
     assert "of a budget of 1,000 evaluations were spent" in answer.err
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_budget_alone_decides_how_long_it_takes(run, write):
     file = write("{problem: {use: benchmark, dimensions: 3}, population: 4}")
     answer = run(file, "budget=300", name="alone")

@@ -75,6 +75,7 @@ def test_patience_ends_a_search_by_the_held_out_windows(run):
     assert result(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
 
 
+@pytest.mark.usefixtures("search_figures")
 def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_at_the_target_is_the_result(run):
     folder = run(
         "operators.algorithm=nsga2", "problem.trade_offs=[weights]", "~operators.repair", "population=8",
