@@ -33,8 +33,11 @@ def interval(seconds: float | None) -> str:
     return "-" if seconds is None else str(tqdm.format_interval(seconds))
 
 
+_WHOLE = 1e15  # from which on a double has no digits behind the point to tell a count by
+
+
 def plain(value: Any) -> str:
-    """A value for people: six digits, a share in percent, a dash for nothing, no brackets."""
+    """A value for people: whole or six digits, a share in percent, a dash for nothing, no brackets."""
     if value is None or value == [] or value == {}:
         return "-"
     if isinstance(value, Mapping):
@@ -43,7 +46,9 @@ def plain(value: Any) -> str:
         return ", ".join(map(plain, value))
     if isinstance(value, Share):
         return f"{100 * value:.1f}%"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < _WHOLE else f"{value:.6g}"
+    return str(value)
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -135,6 +135,10 @@ def test_bars_are_as_long_as_their_values():
     assert page.bars([0.0]) == [""]
 
 
+def test_whole_numbers_have_all_their_digits():
+    assert "| 9002560 | 0.123457 |" in page.table(["bytes", "loss"], [[9002560.0, 0.1234567]])
+
+
 @pytest.mark.usefixtures("search_figures", "drawn")
 def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
     result = json.loads((traded / "result.json").read_text())
