@@ -18,6 +18,7 @@ NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("search_figures")
 def test_the_page_on_python_does_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {}
