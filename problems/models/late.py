@@ -83,15 +83,15 @@ def run_on(model: nn.Module, device: torch.device) -> None:
 @contextmanager
 def at_home(model: nn.Module) -> Iterator[None]:
     """Let the layers of ``model`` run where their weights are, to which gradients flow."""
-    device, before = _places.pop(model, None), lates_of(model)
+    device = _places.pop(model, None)
     try:
-        for module, late in before.items():
-            _put(module, late.makes, None)
+        if device:
+            for module, late in lates_of(model).items():
+                _put(module, late.makes, None)
         yield
     finally:
-        put_lates(model, before)
-        if device is not None:
-            _places[model] = device
+        if device:  # what is made may have changed meanwhile
+            run_on(model, device)
 
 
 def runs_on(model: Any) -> torch.device:
@@ -141,7 +141,7 @@ def weights_of(modules: Iterable[nn.Module], lates: Mapping[nn.Module, Late]) ->
 
 @contextmanager
 def made(modules: Iterable[nn.Module], weights: Weights | None = None) -> Iterator[None]:
-    """Let ``modules`` run with weights that are made once, at the beginning, or before: ``weights``."""
+    """Let ``modules`` run with weights that are made once: at the beginning, or before, ``weights``."""
     late = {module: own for module in modules if (own := _late_of(module))}
     try:
         for module, parameters in (weights or weights_of(late, late)).items():

@@ -1,5 +1,7 @@
 """Time and memory of a search against a model's size: ``python -m tests.benchmarks.growth OUT WIDTH BLOCKS [EXPERTS]``.
 
+``python -m tests.benchmarks.growth draw PAGE FIGURE`` draws the table of a page that has the phases of several models.
+
 Makes a random Llama in bfloat16 in the folder OUT, a block a file, with the tokenizer of the bundled model; searches
 types of its matrices in three generations of four candidates, on two windows of 16 tokens; exports a .gguf file. With
 EXPERTS a Qwen3-MoE of which a token chooses eight, and of which some may go, in Q8_0. Prints each phase's seconds,
@@ -15,12 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 
 from evoprune.cli.main import main as evoprune
 from evoprune.console.phase import listening
+from evoprune.figures import COLOURS, STYLE
 from evoprune.problems.bundled import base
 from tests.benchmarks.phases import Phases
 
@@ -110,5 +115,36 @@ def main(out: Path, width: int, blocks: int, experts: int = 0) -> None:
     print(f"bare products of a candidate: {products(model):.1f} seconds of the processor")
 
 
+def draw(page: str, out: str) -> None:
+    """Draw the table in ``page`` whose columns are ``phase`` and sizes of models, such as ``1.24 billion``."""
+    lines = page[page.index("| phase | 88 million") :].partition("\n\n")[0].splitlines()
+    names, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    units = {"million": 1e6, "billion": 1e9}
+    sizes = [float(name.split()[0]) * units[name.split()[1]] for name in names[1:]]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        time, memory = figure.subplots(1, 2, width_ratios=[2, 1])
+        for colour, (phase, *cells) in zip(COLOURS, rows, strict=False):
+            values = [
+                sum(float(part) for part in cell.split(",") if part.strip(" .0123456789") == "") for cell in cells
+            ]
+            axes = memory if "GB" in phase else time
+            axes.plot(sizes, values, "o:" if "products" in phase else "o-", color=colour, label=phase.partition(":")[0])
+        for axes, unit in ((time, "seconds of the processor"), (memory, "GB of anonymous memory at most")):
+            axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel=unit)
+            axes.set_xticks(sizes, names[1:] if axes is time else [f"{size / 1e9:.2g} G" for size in sizes])
+            axes.set_xlim(sizes[0] / 1.5, 1.5 * sizes[-1])
+            for ticks, own in (([1, 10, 100, 1000], time), ([0.5, 1, 2, 4, 8], memory)):
+                own.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        time.set_title("Random Llamas: time against size")
+        memory.set_title("memory, of 6 GB")
+        figure.legend(*time.get_legend_handles_labels(), fontsize="small", loc="outside right upper")
+        figure.savefig(out, dpi=150)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    if sys.argv[1] == "draw":
+        draw(Path(sys.argv[2]).read_text(encoding="utf-8"), sys.argv[3])
+    else:
+        main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

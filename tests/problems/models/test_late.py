@@ -29,13 +29,20 @@ def test_gradients_flow_at_home():
     model = random_model("llama")
     layer = model.get_input_embeddings()
     run_on(model, HOME)
-    make_late(layer, lambda rows: layer.weight if rows is None else 2 * layer.weight[rows])
+
+    def double(rows):
+        return 2 * layer.weight[rows]
+
+    make_late(layer, double)
     before = model(TOKENS).logits
     with at_home(model):
         assert not is_elsewhere(model)
+        make_late(layer, lambda rows: 3 * layer.weight[rows])
         model.requires_grad_()
         model(TOKENS).logits.sum().backward()
     assert model.get_output_embeddings().weight.grad.abs().sum() > 0
     assert runs_on(model) == HOME
     assert is_elsewhere(model)
+    assert not torch.equal(model(TOKENS).logits, before)  # as it was changed at home
+    make_late(layer, double)
     assert torch.equal(model(TOKENS).logits, before)
