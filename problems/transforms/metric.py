@@ -119,7 +119,7 @@ class MetricSettings(WeightsSettings):
 
     @model_validator(mode="after")
     def _searched(self) -> Self:
-        given = sorted({"score", "scores", "reconstruct_stages"} & self.model_fields_set)
+        given = sorted({"experts", "score", "scores", "reconstruct_stages"} & self.model_fields_set)
         if given:
             raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")
         return self

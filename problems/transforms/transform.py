@@ -31,6 +31,7 @@ Prices = tuple[list[Price], float]
 
 PARTS = ("attention", "attention heads", "mlp", "mlp channels")
 """The parts of a block: its attention and its MLP, and their units."""
+EXPERTS = "mlp experts"
 
 RECENT_BYTES = 2**29  # bytes of recent results that take about as long to make as a candidate takes to be scored
 _MOST_INITIAL = 3  # each is scored on all data

@@ -15,7 +15,7 @@ from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.text_splits import Texts
 from evoprune.problems.transforms.experts.scores import score_experts
 from evoprune.problems.transforms.sublayers import protected
-from evoprune.problems.transforms.transform import ACTIVE, ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform
+from evoprune.problems.transforms.transform import ACTIVE, ATTENTION, EXPERTS, PARAMETERS, WEIGHTS, Prices, Transform
 from evoprune.problems.transforms.widths.units import has_form, set_form
 
 _CHOSEN = "num_experts_per_tok"  # the number of experts that a token chooses, in configs of transformers
@@ -86,7 +86,7 @@ class Experts(Transform):
 
     @property
     def parts(self) -> frozenset[str]:
-        return frozenset({"mlp experts"})
+        return frozenset({EXPERTS})
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:

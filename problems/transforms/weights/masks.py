@@ -75,7 +75,8 @@ class Masks:
                 if self._cuts[matrix.name] != cut:
                     version = self._version(matrix, cut[0])
                     if self._late:
-                        make_late(matrix.module, partial(version.masked, cut[0]) if cut[1] else None)
+                        make = partial(version.masked, cut[0]) if cut[1] else None
+                        make_late(matrix.module, make, matrix.attribute)
                     else:
                         version.mask(cut[0], matrix.weight.data)
                     self._cuts[matrix.name] = cut

@@ -19,18 +19,16 @@ def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:
     return ranks.view(score.shape)
 
 
-def ranks_in_rows(score: torch.Tensor, transposed: bool = False) -> torch.Tensor:
-    """As :func:`ranks_in_matrix`, but weights are compared within their output row.
+def ranks_in_rows(rows: torch.Tensor) -> torch.Tensor:
+    """As :func:`ranks_in_matrix` of ``rows`` ``(out, in)``, but weights are compared within their row.
 
     All rows' lowest weights come first, then all second-lowest, and so on (the comparison group of Wanda, Sun et al.,
-    ICLR 2024). ``score`` is ``(out, in)``, or ``(in, out)`` if ``transposed``.
+    ICLR 2024).
     """
-    rows = score.T if transposed else score
     order = torch.argsort(rows, dim=1, stable=True)
-    places = torch.arange(rows.shape[1], device=score.device).expand_as(order)
+    places = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
     within = torch.empty_like(order).scatter_(1, order, places)
-    ranks = within * rows.shape[0] + torch.arange(rows.shape[0], device=score.device)[:, None]
-    return ranks.T.contiguous() if transposed else ranks
+    return within * rows.shape[0] + torch.arange(rows.shape[0], device=rows.device)[:, None]
 
 
 def levels(ranks: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """The scores of each matrix, and the levels and splits that are made from them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from evoprune import InputError
 from evoprune.problems.calibration.statistics import statistics
 from evoprune.problems.calibration.tensor_cache import Tensors
-from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.blocks import ExpertStack, Matrix
 from evoprune.problems.scores.base import find_score, needs, scope_of, source
 from evoprune.problems.transforms.weights.genes import Group, split
 from evoprune.problems.transforms.weights.masks import BASE, LEVEL, SPLIT
@@ -54,11 +54,17 @@ class Scoring:
         for matrix, known in statistics(model, tokens, self._matrices, self.needs):
             weight = matrix.rows(matrix.weight.detach()).float()
             score = self._scores[matrix.kind]
-            found = score(weight, **{name: known[name] for name in needs(score)})
+            if unknown := needs(score) - known.keys():
+                raise InputError(
+                    f"'{self._names[matrix.kind]}' needs the {', '.join(sorted(unknown))} of an expert's inputs, which "
+                    "is not gathered: expected a score without it, such as wanda",
+                    "problem.score",
+                )
+            found = _score(score, weight, matrix, {name: known[name] for name in needs(score)})
             if found.shape != weight.shape or not torch.isfinite(found).all():
                 name = self._names[matrix.kind]
                 raise InputError(f"problem.score: '{name}' gives {matrix.name} not one finite score for each weight")
-            yield matrix, matrix.rows(found).contiguous()
+            yield matrix, matrix.laid_out(found).contiguous()
 
     def originals(self) -> Tensors:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
@@ -73,8 +79,8 @@ class Scoring:
         waiting: Tensors = {}
         for matrix, score in scored:
             by_row = self.scope(matrix.kind) == "row"
-            ranks = ranks_in_rows(score, matrix.transposed) if by_row else ranks_in_matrix(score)
-            stored[LEVEL + matrix.name] = levels(ranks)
+            ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
+            stored[LEVEL + matrix.name] = levels(ranks).contiguous()
             if self._scope == "group":
                 waiting[matrix.name] = score
                 self._split_finished(groups, waiting, stored)
@@ -86,3 +92,15 @@ class Scoring:
             if all(name in waiting for name in names):
                 tables = split([waiting.pop(name) for name in names])
                 stored.update({SPLIT + name: table for name, table in zip(names, tables, strict=True)})
+
+
+def _score(
+    score: Callable[..., torch.Tensor], weight: torch.Tensor, matrix: Matrix, known: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """The scores of ``weight`` ``(out, in)``, of stacked experts of each alone, by the statistics ``known``."""
+    if not isinstance(matrix, ExpertStack):
+        return score(weight, **known)
+    each = weight.split(matrix.outputs)
+    of_each = {name: own.reshape(len(each), -1, own.shape[-1]) for name, own in known.items()}
+    experts = ({name: own[at].squeeze(0) for name, own in of_each.items()} for at in range(len(each)))
+    return torch.cat([score(own, **of_one) for own, of_one in zip(each, experts, strict=True)])

@@ -34,6 +34,9 @@ class WeightsSettings(Settings):
         description="set within which weights are compared: a matrix, an output row, or all matrices of a gene "
         "(group); auto is row for wanda and ria, matrix for others",
     )
+    experts: bool = Field(
+        False, description="also weights of routed experts, by scores within each; not beside the transform experts"
+    )
     reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
         "none",
         description="the result is also scored with its remaining weights updated to compensate for the removed "
@@ -49,10 +52,12 @@ class WeightsSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _consistent_stages(self) -> Self:
+    def _consistent(self) -> Self:
         stages = self.reconstruct_stages
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
+        if self.experts and self.reconstruct != "none":
+            raise ValueError("weights of experts are not updated: expected reconstruct: none, or experts: false")
         if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
             raise ValueError(f"reconstruct_stages {list(stages)}: expected rising sparsities such as [0.3, 0.4, 0.5]")
         return self

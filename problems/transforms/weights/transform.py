@@ -18,7 +18,7 @@ from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.scores.base import find_score, needs
 from evoprune.problems.texts.text_splits import Texts
-from evoprune.problems.transforms.transform import WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.transforms.transform import EXPERTS, WEIGHTS, Needs, Prices, Transform
 from evoprune.problems.transforms.weights.genes import make_genes
 from evoprune.problems.transforms.weights.masks import Masks
 from evoprune.problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
@@ -38,7 +38,7 @@ class Weights(Transform):
 
     def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        self.matrices = resident.matrices
+        self.matrices = resident.with_stacks if settings.experts else resident.matrices
         self.meaning = make_genes(self.matrices, settings)
         self.groups = self.meaning.groups
         self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
@@ -64,6 +64,10 @@ class Weights(Transform):
         return self.meaning.genes
 
     @property
+    def parts(self) -> frozenset[str]:
+        return super().parts | ({EXPERTS} if self.settings.experts else frozenset())
+
+    @property
     def dense(self) -> list[float]:
         return self.meaning.uniform(0.0)
 
@@ -85,8 +89,7 @@ class Weights(Transform):
         return self.masks.block_cuts()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
-        experts = sum(mixture.size for mixture in self.resident.mixtures)
-        return [-weight for weight in self.meaning.weights], float(self.masks.total + experts)
+        return [-weight for weight in self.meaning.weights], float(self.resident.prunable_weights)
 
     def measures(self) -> dict[str, float]:
         return {"sparsity": self.masks.sparsity}

@@ -13,8 +13,9 @@ import evoprune
 from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
+from evoprune.problems.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
-from evoprune.problems.models.blocks import find_mixtures
+from evoprune.problems.models.blocks import ExpertStack, find_mixtures
 from evoprune.problems.testing import check_transform
 from evoprune.problems.transforms.transform import uniform_within
 from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
@@ -43,6 +44,37 @@ def test_the_contract_is_kept_beside_other_transforms(homes, others):
     check_transform(
         made(homes["qwen3_moe"], "experts", *(settings.get(name, name) for name in others)).session, pairs=3
     )
+
+
+@pytest.mark.parametrize("score", ["wanda", "gblm"])
+@pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])  # the second stores them transposed
+def test_weights_of_experts_may_go_too(homes, layout, score):
+    session = made(homes[layout], {"use": "weights", "experts": True, "score": score, "genes": "matrix"}).session
+    check_transform(session, pairs=2)
+    stacks = [matrix for matrix in session.transform.matrices if isinstance(matrix, ExpertStack)]
+    assert len(stacks) == sum(len(mixture.stacks) for mixture in session.resident.mixtures) > 0
+
+
+@pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])
+def test_each_row_of_an_expert_loses_its_lowest_scores(homes, layout):
+    transform = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session.transform
+    of_dense = list(transform.statistics({INPUT_NORMS}))
+    transform.apply(transform.uniform(0.5))
+    for stack, known in of_dense:
+        if isinstance(stack, ExpertStack):
+            kept = transform.masks.kept(stack)
+            for expert, norms in enumerate(known[INPUT_NORMS]):
+                both = (each[expert] for each in (transform.masks.base(stack), kept))
+                weight, left = (each.T if stack.transposed else each for each in both)
+                for row, stays in zip(weight.abs() * norms, left, strict=True):
+                    assert row[~stays].max() <= row[stays].min()
+
+
+def test_weights_of_experts_go_by_one_transform_and_a_score_that_is_known(homes):
+    weights = {"use": "weights", "experts": True}
+    for transforms in (["experts", weights], [weights | {"score": "obs"}]):
+        with pytest.raises(InputError, match=r"problem\.(transforms|score)"):
+            made(homes["qwen3_moe"], *transforms)
 
 
 def _active(model: Any, chosen: int) -> int:

@@ -34,11 +34,6 @@ def test_rows_lose_equally_many_of_their_own_lowest(count):
         assert not gone.any() or gone.all() or scores[gone].max() <= scores[~gone].min()
 
 
-def test_transposed_rows_are_output_rows():
-    score = torch.rand(7, 12)
-    assert torch.equal(ranks_in_rows(score.T.contiguous(), transposed=True), ranks_in_rows(score).T)
-
-
 @pytest.mark.parametrize("size", [1, 7, 65_535, 65_536, 200_000])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4567, 0.999, 1.0])
 def test_a_cut_removes_what_it_says_and_about_what_was_wanted(size, share):
