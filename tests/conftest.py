@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +48,9 @@ def wikitext() -> Path:
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No hub: refused at once, and not after the minute that a machine without a network tries to reach it."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # HF_HUB_OFFLINE=1, which was read at import
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # datasets takes seconds to import, and reads it then
+    if "datasets" in sys.modules:
+        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,10 +108,17 @@ def png_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "_write", _DRAW)
 
 
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths without end. ``mktemp`` for each would list all folders that there are already."""
+    home = tmp_path_factory.mktemp("caches")
+    return (home / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of this test's cache, and of the processes that it starts; nothing is in it."""
-    folder = tmp_path_factory.mktemp("cache")
+    (folder := next(_caches)).mkdir(mode=0o700)
     monkeypatch.setenv("EVOPRUNE_CACHE", str(folder))
     return folder
 

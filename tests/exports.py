@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evoprune.problems.export import check, folder, runtime
+from evoprune.problems.gguf import runtime as llama_runtime
+from evoprune.problems.models.processes import Failed
 
-_FRESH = folder.run_python, runtime._in_fresh_process
+_FRESH = folder.run_python, runtime._in_fresh_process, llama_runtime._run
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_checks() -> Iterator[None]:
-    """Check and time exports in this process, as a fresh one takes seconds to begin, and not for exact times."""
+    """Check and time exports in this process, as a fresh one takes seconds to begin, and not for exact times.
+
+    Memory is counted in a process of its own all the same.
+    """
 
     def check_here(*told: str, **_: Any) -> dict[str, Any]:
         return check.main(json.loads(Path(told[-1]).read_text()))
+
+    def llama_here(job: dict[str, Any]) -> dict[str, Any]:
+        if "context" in job:
+            return _FRESH[2](job)
+        from evoprune.problems.gguf import llama  # which not every machine can import
+
+        with redirect_stderr(StringIO()) as log:
+            try:
+                return json.loads(json.dumps(llama.main(job)))
+            except Exception:
+                raise Failed(log.getvalue() + traceback.format_exc()) from None
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("export.runtime._SECONDS", "gguf.runtime._SECONDS", "budgets.milliseconds._SECONDS"):
@@ -27,6 +46,7 @@ def _short_checks() -> Iterator[None]:
         patch.setattr("evoprune.problems.transforms.latency._TURN", 0.0)
         patch.setattr(folder, "run_python", check_here)
         patch.setattr(runtime, "_in_fresh_process", lambda _, job: runtime.main(job))
+        patch.setattr(llama_runtime, "_run", llama_here)
         yield
 
 
@@ -35,3 +55,4 @@ def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports are checked and timed in processes of their own."""
     monkeypatch.setattr(folder, "run_python", _FRESH[0])
     monkeypatch.setattr(runtime, "_in_fresh_process", _FRESH[1])
+    monkeypatch.setattr(llama_runtime, "_run", _FRESH[2])

@@ -68,6 +68,7 @@ class Llama:
     def __init__(self, path: str, threads: int) -> None:
         """Raises RuntimeError if llama.cpp does not load it."""
         self._ffi, self._lib = get_ffi(), get_lib()
+        self._context: Any = None
         self._lib.llama_log_set(_errors, self._ffi.NULL)
         self._lib.llama_backend_init()
         start = time.perf_counter()
@@ -79,7 +80,11 @@ class Llama:
         self.width: int = self._lib.llama_vocab_n_tokens(self._vocabulary)
         self.positions: int = self._lib.llama_model_n_ctx_train(self._model)
         self._threads = threads
-        self._context: Any = None
+
+    def __del__(self) -> None:
+        self.end()
+        if self._model:
+            self._lib.llama_model_free(self._model)
 
     def begin(self, length: int) -> None:
         """Make room for a sequence of ``length`` tokens, at most. Raises RuntimeError if there is none."""

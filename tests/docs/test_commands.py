@@ -29,14 +29,21 @@ def experiment(file: str) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def understood():
+    """Parses a command line of ours, less its first three words."""
+    whole = parser()
+    return lambda words: whole.parse_args(words[3:])
+
+
 @pytest.mark.parametrize("words", ALL)
-def test_is_understood_and_its_experiment_is_valid(words, capsys):
+def test_is_understood_and_its_experiment_is_valid(words, understood, capsys):
     if words[0] == "make":
         assert re.search(rf"^{re.escape(words[1])}:", (ROOT / "Makefile").read_text(), re.M)
     elif words[:3] != OURS:
         assert importlib.util.find_spec(words[2])
     else:
-        options = parser().parse_args(words[3:])
+        options = understood(words)
         if options.command == "run" and experiment(options.file):
             assert main([*words[3:], "--print-config"]) == 0, capsys.readouterr().err
         if options.command in {"ablate", "front"} and experiment(options.file):
@@ -56,11 +63,11 @@ def takes_seconds(options) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_what_takes_seconds_does_what_the_page_says(page, tmp_path, monkeypatch, capsys):
+def test_what_takes_seconds_does_what_the_page_says(page, understood, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     done = 0
     for words in commands(page):
-        options = parser().parse_args(words[3:]) if words[:3] == OURS else None
+        options = understood(words) if words[:3] == OURS else None
         if options and not getattr(options, "tensorboard", False) and takes_seconds(options):
             shorter = ["--set", "generations=3"] if options.command == "run" else []
             assert main([*words[3:], *shorter]) == 0, capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,10 @@ def save(model: torch.nn.Module, folder: Path, begin: bool = False) -> str:
     return str(folder)
 
 
-def _text_of(model: torch.nn.Module, seed: int) -> str:
-    """32 times 32 words that ``model`` itself says, so that pruning makes it worse at predicting them."""
+@cache
+def _text_of(architecture: str, seed: int) -> str:
+    """32 times 32 words that the model itself says, so that pruning makes it worse at predicting them."""
+    model = random_model(architecture)
     torch.manual_seed(seed)
     starts = torch.randint(VOCABULARY, (32, 1))
     tokens = model.generate(starts, min_new_tokens=31, max_new_tokens=31, do_sample=True)
@@ -104,10 +107,9 @@ def problem_in(home: Path, architecture: str = "gpt2", begin: bool = False) -> d
     Two windows of 32 tokens are searched, two held out, four reported on, and eight calibrate.
     ``begin``: as for :func:`save`.
     """
-    model = random_model(architecture)
     for seed, name in enumerate(("search.txt", "report.txt"), 1):
-        (home / name).write_text(_text_of(model, seed))
-    return settings_in(home, save(model, home / "model", begin))
+        (home / name).write_text(_text_of(architecture, seed))
+    return settings_in(home, save(random_model(architecture), home / "model", begin))
 
 
 def settings_in(home: Path, model: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def found_in(path, report, dense):
     return checked(path, text, report.tokens, report.begin is not None, dense.known)
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_path):
     session = problem_on("llama", BLOCKS).session
     report, path = session.texts.report, tmp_path / "small.gguf"
@@ -101,6 +102,7 @@ def test_a_file_whose_tokenizer_begins_texts_is_scored_with_that_token(begins, o
     assert found["perplexity"] == pytest.approx(plain_perplexity(model, report.tokens), rel=2e-3)
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_two_files_are_timed_in_turn(tmp_path):
     paths = [write_model(random_llama(), tmp_path / "one.gguf"), write_model(random_gpt2(), tmp_path / "other.gguf")]
     found = _in_fresh_process(paths, 0.0)
@@ -133,6 +135,7 @@ def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
         assert found[name] == {parameter: kind for parameter, kind in kinds.items() if kind != "F32"}
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_a_model_that_llama_cannot_read_is_refused_with_its_reason(monkeypatch):
     model = random_llama()
     monkeypatch.setattr(Contents, "write_outline", lambda _, path: path.write_bytes(b"nothing"))

@@ -85,26 +85,25 @@ def quantised(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """A second of training in each plan of a file, also on a busy machine."""
+    """A moment of training in each plan of a file, also on a busy machine."""
     share_out = plan.share_out
 
     def with_training(*given):
         recipe, text, shares = share_out(*given)
-        return recipe, text, replace(shares, training=1.0)
+        return recipe, text, replace(shares, training=0.3)
 
     monkeypatch.setattr(plan, "share_out", with_training)
     monkeypatch.setattr(problem, "_MEASURED", -math.inf)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "size"), [("folder", 150_000), ("llama", 110_000)])
 @pytest.mark.usefixtures("trained")
-def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, tiny, quantised, kind, size):
+def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path):
     pytest.importorskip("llama_cpp_py_sync")
-    out, model = tmp_path / "pruned.gguf", tiny if kind == "folder" else quantised(kind)
-    code, _, err = prune(f"--size={size}B", "--text", text, "--time", "4s", "--out", out, model=model)
+    out = tmp_path / "pruned.gguf"
+    code, _, err = prune("--size=150kB", "--text", text, "--time", "2s", "--out", out)
     assert code == 0, err
-    assert out.stat().st_size <= size
+    assert out.stat().st_size <= 150_000
     row = result(tmp_path / "runs" / "run")["recovered"]["evolved"]
     assert row["trained"].startswith("scales")
     assert row["tokens"] or not row["helped"]
@@ -121,9 +120,10 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
     from evoprune.problems.models.gguf_file import read_gguf
 
     source, out = quantised(kind), tmp_path / "pruned.gguf"
-    code, _, err = prune(goal, "--text", text, "--time", "4s", "--out", out, model=source)
+    code, _, err = prune(goal, "--text", text, "--time", "2s", "--out", out, model=source)
     assert code == 0, err
     assert out.stat().st_size < source.stat().st_size
+    assert not goal.startswith("--size") or out.stat().st_size <= 1000 * int(goal[7:9])
     assert not {each.kind for each in read_gguf(out).tensors.values()} & {"F16", "BF16"}
     found = result(tmp_path / "runs" / "run")
     assert found["recovered"]["evolved"]["trained"]
@@ -151,7 +151,7 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
     out, other = tmp_path / "small.gguf", tmp_path / "other.txt"
     other.write_text(text.read_text()[5_000:])
     also = [f"--also={text}", f"--also={other}:9.5"]
-    code, printed, err = prune("--size=150kB", "--task", task(120), "--time=4s", "--out", out, *also)
+    code, printed, err = prune("--size=150kB", "--task", task(120), "--time=2s", "--out", out, *also)
     assert code == 0, err
     found, facts = result(tmp_path / "runs" / "run"), read_json(described_in(out, FACTS, True))
     report = found["protocol"]["report_text"]
