@@ -45,19 +45,26 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
 
 
 @cache
-def names(group: str) -> dict[str, EntryPoint]:
-    """All entry points of ``group`` by name; those of a bare checkout come from its setup.cfg."""
-    found = {entry.name: entry for entry in entry_points(group=group)}
-    for line in _of_checkout().get(group, "").strip().splitlines():
-        name, _, value = (part.strip() for part in line.partition("="))
-        found[name] = EntryPoint(name, value, group)
+def installed() -> dict[str, dict[str, EntryPoint]]:
+    """All plugins by group and name; those of a bare checkout come from its setup.cfg."""
+    there = entry_points()  # once, as it reads a file of each installed package
+    groups = {group for group in there.groups if group.startswith("evoprune.")}
+    found = {group: {entry.name: entry for entry in there.select(group=group)} for group in groups}
+    for group, lines in _of_checkout().items():
+        for line in lines.strip().splitlines():
+            name, _, value = (part.strip() for part in line.partition("="))
+            found.setdefault(group, {})[name] = EntryPoint(name, value, group)
     return found
+
+
+def names(group: str) -> dict[str, EntryPoint]:
+    """All entry points of ``group`` by name."""
+    return installed().get(group, {})
 
 
 def other_groups() -> list[str]:
     """The groups of plugins besides operators and problems, of ours and of other packages."""
-    found = {group for group in {*entry_points().groups, *_of_checkout()} if group.startswith("evoprune.")}
-    return sorted(found - {PROBLEMS, OPERATORS})
+    return sorted(group for group in installed().keys() - {PROBLEMS, OPERATORS} if group.startswith("evoprune."))
 
 
 def _of_checkout() -> dict[str, str]:

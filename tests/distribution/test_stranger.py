@@ -36,9 +36,9 @@ def installed(site, tmp_path, monkeypatch):
     """This process can import the package, as if it had been installed before; it works in ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(site)
-    registry.names.cache_clear()
+    registry.installed.cache_clear()
     yield
-    registry.names.cache_clear()
+    registry.installed.cache_clear()
 
 
 def run(name):

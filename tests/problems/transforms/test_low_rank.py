@@ -31,9 +31,9 @@ def _installed(tmp_path_factory, monkeypatch):
     )
     monkeypatch.syspath_prepend(home)
     monkeypatch.setenv("PYTHONPATH", str(home))
-    registry.names.cache_clear()  # as in a process that never looked before
+    registry.installed.cache_clear()  # as in a process that never looked before
     yield
-    registry.names.cache_clear()
+    registry.installed.cache_clear()
 
 
 def drawn(genes, rng):
