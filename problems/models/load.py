@@ -29,7 +29,7 @@ from evoprune.problems.models.tensor_file import Tensors
 from evoprune.problems.models.weight_files import BUNDLED, stored_tensors, weight_files
 
 _KEY = "problem.model"
-_SHARE = 0.5  # of the free memory, for a candidate's weights
+_SHARE = 0.5  # of the memory, for a candidate's weights
 _NAMED = 4  # faulty weights in an error
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
@@ -74,8 +74,10 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
     """Tell whether candidates' weights are made layer by layer: all of them may not fit ``device``."""
     if settings.memory != "auto":
         return settings.memory == "stream"
-    needed = sum(parameter.nbytes for parameter in model.parameters())
-    return device.type != "mps" and needed >= _SHARE * free_memory(device)
+    needed: int = sum(parameter.nbytes for parameter in model.parameters())
+    if device.type == "cuda":  # not its free memory: its workers must agree
+        return needed >= _SHARE * float(torch.cuda.get_device_properties(device).total_memory)
+    return device.type == "cpu" and needed >= _SHARE * free_memory(device)
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
