@@ -14,6 +14,9 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
+from evoprune.console.phase import steps
+from evoprune.problems.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.models.marks import predictions, scored
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.settings import TextSettings
 from evoprune.problems.texts.source import load_text
@@ -27,6 +30,8 @@ NAME = "vocabulary"
 
 _LEAST = 1e-9  # as one level of a gene must harm
 _SCRIPTS = 6  # that are told of
+
+_READ = 2048  # tokens, at most, for what the kept ones gain
 
 _LEVELS = 32  # at most: neighbours have a constant ratio
 _TOKENIZERS = 8  # that stay in memory
@@ -89,11 +94,28 @@ class Vocabulary(Transform):
         return order_of(self._tokenizer, named, settings.weights, settings.keep)
 
     def _harms(self) -> list[float]:
-        """The expected loss at each level, on the search text."""
+        """The expected loss at each level, on the search text: of missing tokens, without what the kept ones gain."""
         searched = load_text(self.texts.search.settings, "search_text")
         uses = uses_in(tokens_of(searched, self._tokenizer))
-        found = [self.order.lost(uses, count) for count in self._counts[1:]]
+        what = [self.texts.search.identity, self._counts, list(self.order.tokens)]
+        gains = shared(self.resident, "shares of kept tokens", what, self._gains, torch.device("cpu"))["gains"]
+        both = zip(self._counts[1:], gains.tolist(), strict=True)
+        found = [max(0.0, self.order.lost(uses, count) - gain) for count, gain in both]
         return [0.0, *found[:-1], max(found[-1], _LEAST)]
+
+    @torch.inference_mode()
+    def _gains(self) -> Tensors:
+        """What the kept tokens of the search text gain at each level, as no others can follow: nats a token."""
+        forward, tokens, order = self.resident.forward, self.texts.search.tokens, torch.tensor(self.order.tokens)
+        places, counts = torch.full((self._rows,), len(order)), torch.tensor(self._counts[1:])
+        places[order] = torch.arange(len(order))
+        read, total = tokens[: max(1, _READ // tokens.shape[1])], torch.zeros(len(counts), dtype=torch.float64)
+        for window in steps(read, "measuring what tokens gain", "window"):
+            rows, targets = scored(forward(window[None].to(forward.device))[0], window[None])
+            for part in forward.parts(len(targets)):
+                shares = forward.logits(rows[part]).softmax(-1).cpu()[:, order].double().cumsum(1)[:, counts - 1]
+                total -= (shares.log() * (places[targets[part], None] < counts)).sum(0)
+        return {"gains": total / predictions(read)}
 
     @classmethod
     def calibrates(cls, settings: VocabularySettings) -> bool:

@@ -84,6 +84,20 @@ def test_a_window_stays_the_same_text(session, begin):
                 assert len(counted) == len(own) - 1
 
 
+def test_kept_tokens_gain_what_the_missing_ones_had(session):
+    transform, windows = session.transform, session.texts.search
+    gains = transform._gains()["gains"]
+    transform.apply(transform.dense)
+    for level, found in enumerate(gains.tolist()[:3], 1):
+        kept, gain = list(transform.tokens_left([level])), 0.0
+        for row in windows.tokens:
+            shares = session.resident.model(input_ids=row[None]).logits[0, :-1].softmax(-1)[:, kept].sum(-1)
+            gain -= sum(
+                float(share.log()) for share, token in zip(shares, row[1:].tolist(), strict=True) if token in kept
+            )
+        assert found == pytest.approx(gain / windows.predictions, rel=1e-3)
+
+
 def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
     session = session_of(objective="kl")
     search, value = session.texts.search, session.fitness.value([2.0])[0]
