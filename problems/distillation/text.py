@@ -13,6 +13,7 @@ from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.problems.distillation.settings import RecoverSettings
 from evoprune.problems.evaluation.session import Session
+from evoprune.problems.texts.anew import packed
 from evoprune.problems.texts.settings import TextSettings
 from evoprune.problems.texts.text_splits import PASSAGE, Texts, in_common
 from evoprune.problems.texts.windows import Windows, check_length, unused_windows
@@ -39,7 +40,7 @@ class RecoveryText:
     def read(self, texts: Texts) -> Self:
         """The same text as the model reads it now, in windows of as many tokens; see :meth:`Texts.read`."""
         read, _ = texts.read(self.whole)
-        return self if read is self.whole else self.of(read.packed(self.whole.tokens.shape[1]), len(self.held_out))
+        return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:
         """Describe the text."""

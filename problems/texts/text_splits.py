@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from evoprune.problems.models.blocks import max_positions
 from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.anew import read_anew
 from evoprune.problems.texts.settings import TextSettings, TextsSettings, overlap
-from evoprune.problems.texts.windows import Windows, check_length, cut_windows, held_out_windows, read_anew
+from evoprune.problems.texts.windows import Windows, check_length, cut_windows, held_out_windows
 
 PASSAGE = 32  # tokens
 _TELLING = 16  # tokens in a sequence that unrelated texts do not share

@@ -69,17 +69,6 @@ class Windows:
     def _of_text(self) -> torch.Tensor:
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
-    def packed(self, window: int) -> "Windows":
-        """The text in windows of ``window`` tokens that all count, one after the other: those that fill others go."""
-        first = int(self.begin is not None)
-        lengths = (int((row >= 0).nonzero().max()) + 1 for row in self.tokens)
-        text = ids(torch.cat([row[first:length] for row, length in zip(self.tokens, lengths, strict=True)]))
-        count = len(text) // (window - first)
-        begins = self.tokens[:1, :first].expand(count, first)
-        tokens = torch.cat([begins, text[: count * (window - first)].reshape(count, -1)], dim=1)
-        settings = self.settings.model_copy(update={"window": window})
-        return replace(self, tokens=tokens, settings=settings, places=tuple(range(count)))
-
     def chosen(self, kept: list[int]) -> "Windows":
         """The windows that have the numbers ``kept`` among these."""
         lines = tuple(self.lines[number] for number in kept) if self.lines else ()
@@ -158,27 +147,6 @@ def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: A
     """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
     whole = _tokenised(settings, tokenizer, role)
     return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
-
-
-def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
-    """Return the text of ``windows``, made by the tokenizer ``first``, as ``tokenizer`` reads each window.
-
-    The bytes that ``windows`` predict are predicted, but for those beyond ``longest`` tokens, the most of a window.
-    """
-    added = [] if windows.begin is None else [tokenizer.convert_tokens_to_ids(windows.begin)]
-    rows = []
-    for row in windows.text:
-        text, given = (first.decode(own, clean_up_tokenization_spaces=False) for own in (row, row[:1]))
-        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        begun = 0 if added else len(given)
-        places = zip(read["input_ids"], read["offset_mapping"], strict=True)
-        rows.append([*added, *(token if start >= begun else ~token for token, (start, _) in places)][:longest])
-    tokens = torch.full((len(rows), max(map(len, rows))), ~0)
-    for place, read_row in zip(tokens, rows, strict=True):
-        place[: len(read_row)] = torch.tensor(read_row)
-    settings = windows.settings.model_copy(update={"window": tokens.shape[1]})
-    opening = first.decode(windows.text[0], clean_up_tokenization_spaces=False)
-    return Windows(tokens, settings, windows.places, windows.begin, first=opening)
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:

@@ -105,7 +105,7 @@ class Vocabulary(Transform):
 
     @torch.inference_mode()
     def _gains(self) -> Tensors:
-        """What the kept tokens of the search text gain at each level, as no others can follow: nats a token."""
+        """The gain of the search text's kept tokens at each level, as no others can follow: nats a token."""
         forward, tokens, order = self.resident.forward, self.texts.search.tokens, torch.tensor(self.order.tokens)
         places, counts = torch.full((self._rows,), len(order)), torch.tensor(self._counts[1:])
         places[order] = torch.arange(len(order))

@@ -86,8 +86,8 @@ def test_a_window_stays_the_same_text(session, begin):
 
 def test_kept_tokens_gain_what_the_missing_ones_had(session):
     transform, windows = session.transform, session.texts.search
-    gains = transform._gains()["gains"]
     transform.apply(transform.dense)
+    gains = transform._gains()["gains"]
     for level, found in enumerate(gains.tolist()[:3], 1):
         kept, gain = list(transform.tokens_left([level])), 0.0
         for row in windows.tokens:
