@@ -86,7 +86,7 @@ class Forward:
 
     @property
     def device(self) -> torch.device:
-        """Where the layers run, and so the states are; weights may be elsewhere."""
+        """The device on which the layers run and the states are; weights may be elsewhere."""
         return runs_on(self._model)
 
     @property

@@ -108,7 +108,7 @@ class Resident:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.model.device  # type: ignore[no-any-return]
 
     @property
