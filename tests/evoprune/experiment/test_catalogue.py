@@ -71,7 +71,7 @@ def test_what_is_mistyped_is_marked(faults, key, value, fragment):
         ("transforms", {"use": "chanels"}, "'chanels'"),
         ("transforms", [{"use": "channels", "setp": 32}], "'setp' was unexpected"),
         ("transforms", [{"use": "heads"}, {"use": "channels", "step": "wide"}], "'wide' is not of type 'integer'"),
-        ("budget", {"use": "parameters"}, "'removed' is a required property"),
+        ("budget", {"removed": 0.2}, "'use' is a required property"),
         ("budget", {"use": "parameters", "removed": 2}, "2 is greater than the maximum of 1"),
         ("recover", {"select": {"finalist": 3}}, "'finalist' was unexpected"),
     ],
