@@ -52,7 +52,7 @@ class WeightsSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent_updates(self) -> Self:
         stages = self.reconstruct_stages
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from evoprune.experiment.registry import plugin
+from evoprune.problems.language_model.settings import PruningSettings
 from evoprune.problems.results.final_model import FinalModel
 from evoprune.problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import counted_sparsity, weights_of
@@ -83,8 +84,11 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path,
 
 
 def test_stages_need_a_way_to_reconstruct_and_rise_between_dense_and_nothing():
-    with pytest.raises(ValueError, match="reconstruct_stages needs a reconstruct"):
-        WeightsSettings(reconstruct_stages=(0.3, 0.5))
+    for settings in (WeightsSettings, PruningSettings):
+        with pytest.raises(ValueError, match="reconstruct_stages needs a reconstruct"):
+            settings(reconstruct_stages=(0.3, 0.5))
+        with pytest.raises(ValueError, match="experts"):
+            settings(experts=True, reconstruct="sparsegpt")
     for stages in ((0.5, 0.3), (0.3, 0.3), (0.0, 0.3), (0.3, 1.0)):
         with pytest.raises(ValueError, match="expected rising sparsities"):
             WeightsSettings(reconstruct="sparsegpt", reconstruct_stages=stages)
