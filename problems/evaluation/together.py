@@ -1,9 +1,10 @@
 """Several candidates in one reading of the model: all of them pass through a block before the next block runs."""
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from math import prod
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
@@ -58,20 +59,20 @@ def _totals(
     place = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
     starts = [_start(each, states[own], batches, known) for own, each in enumerate(candidates)]
     steps = [*_steps(starts, hashes, forward.depth)]
-    with ahead(forward.device) as start:
-        waiting = _begun(start, forward, candidates, steps[0]) if steps else None
-        for (block, group), following in zip(steps, [*steps[1:], None], strict=False):
-            first = group[0]
-            weights = waiting() if waiting else None
-            waiting = _begun(start, forward, candidates, following) if following else None
-            put_lates(forward.model, candidates[first].lates)
-            _advance(forward, block, tokens, batches, states[place[first]], states[first], weights)
-            for own in group:
-                place[own] = first
-            if block + 1 in known.wanted(0):
-                known.begin(candidates[first].marks)
-                for batch in batches:
-                    known.store(batch.start, {block + 1: states[first, batch].clone()})
+    weights: Iterable[Weights | None] = repeat(None)
+    if is_elsewhere(forward.model):
+        makes = (partial(weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
+        weights = ahead(makes, forward.device)
+    for (block, group), own_weights in zip(steps, weights, strict=False):
+        first = group[0]
+        put_lates(forward.model, candidates[first].lates)
+        _advance(forward, block, tokens, batches, states[place[first]], states[first], own_weights)
+        for own in group:
+            place[own] = first
+        if block + 1 in known.wanted(0):
+            known.begin(candidates[first].marks)
+            for batch in batches:
+                known.store(batch.start, {block + 1: states[first, batch].clone()})
     found = []
     for own, candidate in enumerate(candidates):
         put_lates(forward.model, candidate.lates)
@@ -88,16 +89,6 @@ def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int)
                 alike.setdefault(hashes[own][block + 1], []).append(own)
         for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
             yield block, group
-
-
-def _begun(
-    start: Callable[[Callable[[], Weights]], Callable[[], Weights]], forward: Forward, candidates: Sequence[Candidate],
-    step: tuple[int, list[int]],
-) -> Callable[[], Weights] | None:  # fmt: skip
-    """The weights of a step, which are copied while the one before runs; None where they are on the device."""
-    block, group = step
-    lates = candidates[group[0]].lates
-    return start(partial(weights_of, forward.modules(block), lates)) if is_elsewhere(forward.model) else None
 
 
 def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known: PrefixCache) -> int:

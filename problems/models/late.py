@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
+from itertools import chain, pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -152,9 +153,11 @@ def made(modules: Iterable[nn.Module], weights: Weights | None = None) -> Iterat
             module.forward = own
 
 
-@contextmanager
-def ahead(device: torch.device) -> Iterator[Callable[[Callable[[], Weights]], Callable[[], Weights]]]:
-    """Start making weights in a thread, on a second stream of a GPU: a function that returns one to wait by."""
+def ahead(makes: Iterable[Callable[[], Weights]], device: torch.device) -> Iterator[Weights]:
+    """Yield the weights that each of ``makes`` makes for ``device``; those of the next one are made meanwhile.
+
+    In a thread, on a second stream of a GPU.
+    """
     beside = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def made_beside(make: Callable[[], Weights]) -> Weights:
@@ -162,23 +165,16 @@ def ahead(device: torch.device) -> Iterator[Callable[[Callable[[], Weights]], Ca
             return make()
 
     with ThreadPoolExecutor(1) as pool:
-
-        def start(make: Callable[[], Weights]) -> Callable[[], Weights]:
-            future = pool.submit(made_beside, make)
-
-            def wait() -> Weights:
-                found = future.result()
-                if beside:
-                    running = torch.cuda.current_stream(device)
-                    running.wait_stream(beside)
-                    for own in found.values():
-                        for parameter in own.values():
-                            parameter.record_stream(running)  # its memory is reused when this stream is past it
-                return found
-
-            return wait
-
-        yield start
+        begun = (pool.submit(made_beside, make) for make in makes)
+        for future, _ in pairwise(chain(begun, [None])):
+            assert future is not None
+            found = future.result()
+            if beside:
+                running = torch.cuda.current_stream(device)
+                running.wait_stream(beside)
+                for parameter in chain.from_iterable(own.values() for own in found.values()):
+                    parameter.record_stream(running)  # its memory is reused when this stream is past it
+            yield found
 
 
 def weight_of(module: Any, name: str = "weight") -> torch.Tensor:
