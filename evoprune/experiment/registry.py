@@ -48,13 +48,12 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
 def installed() -> dict[str, dict[str, EntryPoint]]:
     """All plugins by group and name; those of a bare checkout come from its setup.cfg."""
     there = entry_points()  # once, as it reads a file of each installed package
-    groups = {group for group in there.groups if group.startswith("evoprune.")}
-    found = {group: {entry.name: entry for entry in there.select(group=group)} for group in groups}
+    found = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
     for group, lines in _of_checkout().items():
         for line in lines.strip().splitlines():
             name, _, value = (part.strip() for part in line.partition("="))
             found.setdefault(group, {})[name] = EntryPoint(name, value, group)
-    return found
+    return {group: entries for group, entries in found.items() if group.startswith("evoprune.")}
 
 
 def names(group: str) -> dict[str, EntryPoint]:
@@ -64,7 +63,7 @@ def names(group: str) -> dict[str, EntryPoint]:
 
 def other_groups() -> list[str]:
     """The groups of plugins besides operators and problems, of ours and of other packages."""
-    return sorted(group for group in installed().keys() - {PROBLEMS, OPERATORS} if group.startswith("evoprune."))
+    return sorted(installed().keys() - {PROBLEMS, OPERATORS})
 
 
 def _of_checkout() -> dict[str, str]:

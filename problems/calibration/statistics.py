@@ -90,8 +90,8 @@ def gather(
     for name, found in sums.items():
         if not all(bool(torch.isfinite(value).all()) for value in found.values()):
             raise InputError(f"problem.dtype: the inputs of {name} are not finite; use bfloat16 or float32")
-    homes = {matrix.name: matrix.weight.device for matrix in matrices}
-    return {name: _finished(found, walk.tokens.numel(), homes[name]) for name, found in sums.items()}
+    tokens = walk.tokens.numel()
+    return {matrix.name: _finished(sums[matrix.name], tokens, matrix.weight.device) for matrix in matrices}
 
 
 class _Products:
