@@ -23,6 +23,8 @@ _RECOUNT = 1.0  # seconds after which the workers are counted again
 
 _ANSWER = 5.0  # seconds that Dask's thread gets to answer
 
+_PATIENCE = "1d"  # for a worker that starts again; after 15 s without it, Dask would end what starts it, too
+
 _AHEAD = 2  # calls that Dask has for each worker: one runs, one waits; more would be lost with a worker
 
 
@@ -140,6 +142,9 @@ def _silence() -> None:
 
 
 def _local(distributed: Any, workers: int | None) -> Any:
+    import dask
+
+    dask.config.set({"distributed.deploy.lost-worker-timeout": _PATIENCE})
     return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,

@@ -40,7 +40,8 @@ def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, worksho
 
 
 @pytest.mark.parametrize("options", ["--map processes -n 1", DASK])
-def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, options):
+def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, monkeypatch, options):
+    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1ms")  # as on a host where starting is slow
     settings = [f"problem.folder={tmp_path}", "problem.trouble=die", "problem.when_above=4.8", "generations=0"]
     process, folder = run_by(f"{options} --stall-after 300", workshop, *settings, "seed=1")
     finish(process)
