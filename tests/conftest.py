@@ -17,12 +17,16 @@ from typing import Any
 import pytest
 
 from evoprune import figures
+from evoprune.backends.evaluation import _THREAD_VARIABLES
+from evoprune.cli.main import _WAITING
 from evoprune.records import run_folder
 from evoprune.search import search
 
 SHARED = Path(os.environ.get("EVOPRUNE_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 _DRAW = figures._write
 _OF_SEARCH = ("draw_convergence", "draw_front")
+_THREADS = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+os.environ.update(_WAITING | os.environ)  # as the command line does; PyTorch reads it when it is imported
 
 
 def pytest_configure() -> None:
@@ -121,6 +125,24 @@ def cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder := next(_caches)).mkdir(mode=0o700)
     monkeypatch.setenv("EVOPRUNE_CACHE", str(folder))
     return folder
+
+
+def _restore_threads() -> None:
+    for name, threads in _THREADS.items():
+        if threads is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = threads
+    if "torch" in sys.modules and (threads := _THREADS["OMP_NUM_THREADS"]):
+        sys.modules["torch"].set_num_threads(int(threads))
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads() -> Iterator[None]:
+    """Undo that runs set the threads of this process: small products take several times as long in two of them."""
+    _restore_threads()  # fixtures of a module or a session run, too
+    yield
+    _restore_threads()
 
 
 @pytest.fixture(autouse=True)
