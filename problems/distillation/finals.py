@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Evaluation, Finals, HeldOut
+from evoprune import Evaluation, Finals, HeldOut, InputError
 from evoprune.files.json_files import finite
 from evoprune.problems.distillation.settings import RecoverPhaseSettings, SelectSettings
+from evoprune.problems.evaluation.harness import task_errors
 from evoprune.problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from evoprune.problems.distillation.text import RecoveryText
     from evoprune.problems.evaluation.session import Session
+
+_TASKS = "problem.recover.select.tasks"  # the key
 
 _TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
@@ -44,6 +47,17 @@ class JudgedModels(HeldOut, Finals):
         return int(bool(self.contenders) and self.session.texts.held_out is not None)
 
     @property
+    def judged_by(self) -> str:
+        """The quantity of :meth:`judge`, in words."""
+        if self._select and self._select.tasks:
+            return f"errors at {self._select.tasks}"
+        if self._select and self.recovery:
+            by_divergence = not self.recovery.cross_entropy_weight
+        else:
+            by_divergence = self.settings.objective == "kl"
+        return f"{'divergence' if by_divergence else 'perplexity'} on held-out windows"
+
+    @property
     def judging_cost(self) -> float:
         """With ``select`` the tokens scored, and four for each token that is trained on; else nothing.
 
@@ -57,7 +71,7 @@ class JudgedModels(HeldOut, Finals):
         """The objective for the final model of ``genome`` on the held-out windows; the session's is dense afterwards.
 
         With ``select`` the criterion of a recovery on its own held-out windows, after training as briefly as
-        ``select`` says, or not at all; ``held_out_before``: the same before.
+        ``select`` says, or not at all; ``held_out_before``: the same before. With its ``tasks`` their errors instead.
         """
         from evoprune.problems.results.final_model import FinalModel
 
@@ -72,10 +86,27 @@ class JudgedModels(HeldOut, Finals):
         from evoprune.problems.models.device import release_memory
 
         try:
-            before, after = criterion_after(final, self.recovery, self.recovery_text, self._select.tokens)
+            errors = self._errors if self._select.tasks else None
+            before, after = criterion_after(final, self.recovery, self.recovery_text, self._select.tokens, errors)
         finally:
             release_memory(resident.device)  # else the next one finds less memory
         return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)}, violation=violation)
+
+    def check_tasks(self) -> None:
+        """Raise :class:`evoprune.InputError` for tasks that cannot judge, by an example of each for the dense model."""
+        if not self._select or not self._select.tasks:
+            return
+        transform = self.session.transform
+        ends = ([gene.low for gene in transform.genes], [gene.up for gene in transform.genes])
+        if any(transform.tokens_left(genome) is not None for genome in ends):
+            raise InputError("tasks are read with all tokens: give no tasks, or no transform vocabulary", _TASKS)
+        self._errors(self.session.resident.model, limit=1)
+
+    def _errors(self, model: Any, limit: int | None = None) -> float:
+        assert self._select
+        begin = self.recovery_text.whole.begin is not None
+        asked = self._select.model_copy(update={"limit": limit}) if limit else self._select
+        return task_errors(model, self.session.resident.tokenizer, asked, begin, _TASKS)
 
     @cached_property
     def recovery_text(self) -> RecoveryText:

@@ -116,9 +116,13 @@ def recover(
 
 
 def criterion_after(
-    final: FinalModel, settings: RecoverSettings, text: RecoveryText, tokens: int
-) -> tuple[float, float]:
-    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``."""
+    final: FinalModel, settings: RecoverSettings, text: RecoveryText, tokens: int,
+    judge: Callable[[torch.nn.Module], float] | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``.
+
+    The value after it is that of ``judge`` instead, where it is given.
+    """
     resident, rounds = final.session.resident, final.rounds_after(settings.train)
     with at_home(resident.model):
         given = _given(final, settings.train if tokens else "norms")
@@ -126,17 +130,19 @@ def criterion_after(
         if not tokens:
             convert(given.model, resident.device, resident.model.dtype)
             found = _criterion(given.model, dense, text, settings)
-            return found, found
+            return found, judge(given.model) if judge else found
         convert(given.model, resident.device, torch.float32)
-        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
+        last = 0 if rounds or judge else 1
+        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": last})
         training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
         training.train_on()
         values = criterion_values(training.progress.curve)
-        if not rounds:
+        if last:
             return values[0], values[-1]
         model = training.merged()
-        final.round(model)
-        return values[0], _criterion(model, dense, text, settings)
+        if rounds:
+            final.round(model)
+        return values[0], judge(model) if judge else _criterion(model, dense, text, settings)
 
 
 def decided(settings: S, transform: Transform) -> S:

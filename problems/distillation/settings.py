@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from evoprune import Fraction, InputError, Settings
 from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.evaluation.harness import TaskSettings
 from evoprune.problems.models.settings import Device, Source
 from evoprune.problems.texts.settings import TextSettings
 
@@ -124,8 +125,8 @@ class RecoverSettings(Settings):
         return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})
 
 
-class SelectSettings(Settings):
-    """The finals of a search whose result is recovered: its best candidates are judged once more."""
+class SelectSettings(TaskSettings):
+    """The finals of a search whose result is recovered: its best candidates are judged once more, or by ``tasks``."""
 
     finalists: int = Field(4, ge=1, description="how many of the best candidates")
     tokens: int = Field(

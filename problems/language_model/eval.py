@@ -3,11 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Real
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from evoprune import InputError
 from evoprune.experiment.parameters import check_parameters
@@ -15,11 +12,11 @@ from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
 from evoprune.problems.evaluation.accuracy import accuracy
+from evoprune.problems.evaluation.harness import run_tasks
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.evaluation.session import protocol_of
 from evoprune.problems.export.ragged_model import load_any
 from evoprune.problems.language_model.settings import EvalOptions
-from evoprune.problems.models.blocks import attentions_numbered
 from evoprune.problems.models.device import follow_threads
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.models.load import convert
@@ -29,43 +26,6 @@ from evoprune.problems.results.final_model import FinalModel
 from evoprune.problems.results.result import EVOLVED
 from evoprune.problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from evoprune.problems.texts.windows import Windows, check_length, cut_windows, settings_of
-
-
-def run_tasks(
-    model: torch.nn.Module, tokenizer: Any, names: Sequence[str], include_path: str | None, limit: int | None,
-    begin: bool = False,
-) -> dict[str, float]:  # fmt: skip
-    """Return the metrics of the tasks ``names``, from ``task metric`` to value.
-
-    ``include_path``: a folder with task files. ``limit``: examples of each task. ``begin``: texts begin with the first
-    token.
-    """
-    try:
-        import lm_eval
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise InputError(f"needs lm-evaluation-harness; pip install 'evoprune[lm_eval]' ({error})", "--tasks") from None
-    try:
-        manager = TaskManager(include_path=include_path)
-        unknown = [name for name in names if name not in manager.all_tasks]
-        if unknown:
-            raise InputError(f"lm-evaluation-harness has no {', '.join(unknown)}; see 'lm_eval ls tasks'", "--tasks")
-        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, add_bos_token=begin)
-        found = lm_eval.simple_evaluate(
-            harness, tasks=list(names), task_manager=manager, limit=limit, bootstrap_iters=0, log_samples=False
-        )
-    except InputError:
-        raise
-    except Exception as error:  # task files and data sets raise many kinds of errors
-        raise InputError(f"lm-evaluation-harness: {type(error).__name__}: {error}", "--tasks") from None
-    return {
-        f"{task} {metric.removesuffix(',none')}": float(value)
-        for task, metrics in found["results"].items()
-        for metric, value in metrics.items()
-        if isinstance(value, Real) and "stderr" not in metric and metric != "sample_len"
-    }
-
 
 Row = dict[str, Any]
 
@@ -126,7 +86,10 @@ def _row(
     }
     if windows.lines:
         row["accuracy"] = accuracy(windows, resident.tokenizer, Measure(Forward(model or resident.model), None))
-    return row | _tasks(model or resident.model, resident.tokenizer, options, windows.begin is not None)
+    if not options.tasks:
+        return row
+    begin = windows.begin is not None
+    return row | run_tasks(model or resident.model, resident.tokenizer, options, begin, "--tasks")
 
 
 def measure(source: str, options: EvalOptions) -> Table:
@@ -169,14 +132,6 @@ def _reported(source: Path) -> TextSettings:
         return settings_of(text)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return BUNDLED_REPORT_TEXT
-
-
-def _tasks(model: Any, tokenizer: Any, options: EvalOptions, begin: bool) -> Row:
-    if not options.tasks:
-        return {}
-    names = [name.strip() for name in options.tasks.split(",") if name.strip()]
-    with attentions_numbered(model):  # tasks that generate use a cache
-        return run_tasks(model, tokenizer, names, options.include_path, options.limit, begin)
 
 
 def _measured(windows: Windows, options: EvalOptions) -> dict[str, Any]:

@@ -197,6 +197,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         from evoprune.problems.language_model.recovery import check_before_run
 
         check_before_run(self.session, self.recovery, self._compared())
+        self.check_tasks()
         text = self.recovery_text.whole  # raises an error for one that leaves too little
         return known | ({"recovery_text": text.sha256} if self._select else {})
 
@@ -256,10 +257,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         begun = time.perf_counter()
         budgets = [self.budget] if self.budget else self.traded
         result = report(self.session, outcome, folder, budgets, settings.uniform, target)
-        by_divergence = settings.objective == "kl"
-        if self._select and self.recovery:
-            by_divergence = not self.recovery.cross_entropy_weight
-        result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
+        result["protocol"]["finals"] = self.judged_by
         if self.recovery is not None:
             from evoprune.problems.language_model.recovery import recover_in_run
 

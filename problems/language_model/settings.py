@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evoprune import Budget, Fraction, InputError, Settings
+from evoprune import Budget, Fraction, InputError
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.budgets import BUDGETS, MeasuredBudget
 from evoprune.problems.distillation.settings import RunSettings
+from evoprune.problems.evaluation.harness import MISSING, TaskSettings
 from evoprune.problems.models.settings import Device, Dtype, Source, model_fault, registered
 from evoprune.problems.texts.settings import TextSettings, text_fault
 from evoprune.problems.texts.tasks import task_fault
@@ -224,12 +225,15 @@ def _missing(settings: RunSettings) -> Iterator[str]:
             yield f"problem.{role}: {fault}"
     if settings.recover and find_spec("accelerate") is None:
         yield "problem.recover: needs accelerate; pip install 'evoprune[recover]'"
+    select = settings.recover and settings.recover.select
+    if select and select.tasks and find_spec("lm_eval") is None:
+        yield f"problem.recover.select.tasks: {MISSING}"
     text = settings.recover and settings.recover.text
     if text and (fault := text_fault(TextSettings(source=text))):
         yield f"problem.recover.text: {fault}"
 
 
-class EvalOptions(Settings):
+class EvalOptions(TaskSettings):
     """Options of the command ``eval``."""
 
     text: Source | None = Field(
@@ -245,14 +249,3 @@ class EvalOptions(Settings):
     device: Device = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
     )
-    tasks: str | None = Field(
-        None, description="names of lm-evaluation-harness tasks, separated by commas; pip install 'evoprune[lm_eval]'"
-    )
-    include_path: str | None = Field(None, description="a folder with task files of your own")
-    limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.tasks is None and (self.limit, self.include_path) != (None, None):
-            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
-        return self

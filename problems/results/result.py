@@ -155,7 +155,7 @@ class Protocol(Keys):
     report_text: Text
     reconstruct: str | None = None
     milliseconds: str | None = None
-    finals: str = "perplexity"
+    finals: str = "perplexity on held-out windows"
     recovery: RecoveryProtocol | None = None
 
 

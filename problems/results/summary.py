@@ -193,7 +193,7 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
     if result.finalists:
         judged = _listed({name: row.judged for name, row in result.finalists.items()})
         name = f"candidate {result.best.candidate}" if result.winner == EVOLVED else result.winner
-        yield f"finals, {protocol.finals} on held-out windows: {judged}; {name} won"
+        yield f"finals, {protocol.finals}: {judged}; {name} won"
     yield from recovered_lines(result.recovered or {})
     yield from result.told or ()
     for second in result.second or ():

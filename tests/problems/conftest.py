@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,25 @@ def facts(result: dict[str, Any]) -> dict[str, Any]:
         "ragged": False,
         "bytes": 1200,
     }
+
+
+CHOICES = [(f"w{i} w{i + 1}", [f" w{i + 2}", f" w{i + 3}"], i % 2) for i in range(8)]
+"""The lines of :func:`harness_task`: a context, two answers, and which one is right."""
+
+
+@pytest.fixture
+def harness_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the task ``of_my_own`` of lm-evaluation-harness, in the words of small models."""
+    pytest.importorskip("lm_eval")
+    rows = [{"q": context, "choices": choices, "answer": right} for context, choices, right in CHOICES]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = {
+        "task": "of_my_own", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}}, "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
+    }  # fmt: skip
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "of_my_own.yaml").write_text(json.dumps(task))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return folder

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.distillation.loss import divergence
 from evoprune.problems.distillation.targets import DenseModel
@@ -13,6 +14,7 @@ from evoprune.problems.models.forward import Forward
 from evoprune.problems.results.final_model import FinalModel
 from evoprune.problems.texts.text_splits import in_common
 from evoprune.testing import check_problem
+from tests.problems.conftest import CHOICES
 from tests.problems.recoveries import recover_with
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result
@@ -96,6 +98,30 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
         before = after = divergence(Forward(model), dense, held_out)[0]
     assert judged.values == (pytest.approx(after, rel=1e-5),)
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
+
+
+@pytest.mark.parametrize("tokens", [0, 200])
+def test_tasks_may_judge_them(finals, harness_task, tmp_path, tokens):
+    select = {"finalists": 2, "tokens": tokens, "tasks": "of_my_own", "include_path": str(harness_task)}
+    problem = finals(tokens, select=select)
+    genome, session = problem.references()["uniform"], problem.session
+    problem.fingerprint()
+    judged, final = judge(problem, genome), FinalModel(session, genome)
+    if tokens:
+        final = FinalModel(session, genome, recover_with(final, tmp_path / "it", tokens=200, evaluations=1).weights)
+    model, tokenizer = final.copy().model, session.resident.tokenizer
+    session.transform.apply(session.transform.dense)
+    wrong = 0
+    for context, choices, right in CHOICES:
+        ids = tokenizer(context, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        answers = [tokenizer(choice, add_special_tokens=False)["input_ids"][-1] for choice in choices]
+        wrong += int(model(ids).logits[0, -1, answers].argmax()) != right
+    assert judged.values == (pytest.approx(wrong / len(CHOICES)),)
+
+
+def test_unknown_tasks_are_refused_before_the_search(finals, harness_task):
+    with pytest.raises(InputError, match="nobodys"):
+        finals(0, select={"tasks": "nobodys", "include_path": str(harness_task)}).fingerprint()
 
 
 def test_low_rank_updates_are_judged_as_they_are_quantised(language_model, tmp_path):

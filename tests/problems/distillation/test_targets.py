@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from evoprune import InputError
 from evoprune.problems.distillation.loss import Student
 from evoprune.problems.distillation.settings import RecoverSettings
 from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
@@ -19,7 +20,7 @@ GENOME = [3.0]
 
 
 @pytest.fixture(scope="module")
-def session():
+def problem():
     from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 
     settings = LanguageModelSettings(
@@ -32,8 +33,19 @@ def session():
         search_text=TEXT | {"split": "validation", "windows": 4},
         report_text=TEXT | {"split": "test", "windows": 4},
         calibration_text=TEXT | {"split": "train", "windows": 64},
+        recover={"select": {"tasks": "any"}},
     )
-    return LanguageModel(settings).session
+    return LanguageModel(settings)
+
+
+@pytest.fixture
+def session(problem):
+    return problem.session
+
+
+def test_tasks_cannot_judge_fewer_tokens(problem):
+    with pytest.raises(InputError, match="vocabulary"):
+        problem.check_tasks()
 
 
 @pytest.fixture

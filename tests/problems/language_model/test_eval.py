@@ -119,20 +119,8 @@ def test_a_runs_name_alone_is_a_likely_slip(run_on, capsys, monkeypatch, tmp_pat
     assert "did you mean runs/small?" in capsys.readouterr().err
 
 
-def test_tasks_from_local_files(run_on, capsys, tmp_path, monkeypatch):
-    pytest.importorskip("lm_eval")
-    rows = [{"q": "w1 w2", "choices": [" w3", " w4"], "answer": i % 2} for i in range(4)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    files = {"data_files": {"test": str(tmp_path / "rows.jsonl")}}
-    task = {
-        "task": "of_my_own", "dataset_path": "json", "dataset_kwargs": files,
-        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}",
-        "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
-    }  # fmt: skip
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "of_my_own.yaml").write_text(json.dumps(task))
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def test_tasks_from_local_files(run_on, capsys, harness_task):
     run = run_on("gpt2")
     capsys.readouterr()
-    assert main(["eval", str(run), "--tasks", "of_my_own", "--include-path", str(tmp_path / "tasks")]) == 0
+    assert main(["eval", str(run), "--tasks", "of_my_own", "--include-path", str(harness_task)]) == 0
     assert "of_my_own acc" in capsys.readouterr().out
