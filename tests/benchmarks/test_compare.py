@@ -12,7 +12,7 @@ from evoprune import Additive, Evaluate, Gene, Genes, Individual
 from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.models.sublayers import find_sublayers
-from tests.benchmarks import gguf_types, structure
+from tests.benchmarks import gguf_types, search, structure
 from tests.benchmarks.compare import Report, main, ways_of
 from tests.benchmarks.front import covered
 from tests.benchmarks.rivals import dynamic, lagrangian, mip, swapped
@@ -119,7 +119,8 @@ def test_the_report_is_perplexity_and_divergence_from_dense(searched):
 
 
 @pytest.mark.slow
-def test_every_way_runs_and_a_file_is_completed(searched, tmp_path):
+def test_every_way_runs_and_a_file_is_completed(searched, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "_IDLE", 20)
     once, seeded = ways_of(searched().problem, [])
     problem = {"use": "language_model", **problem_in(tmp_path), "transforms": "sublayers"}
     problem["budget"] = {"use": "parameters", "removed": 0.4}

@@ -98,7 +98,7 @@ class Trial:
         """Begin the run, anew."""
         subprocess.run(["rm", "-rf", self._folder], check=True)
         self._folder.mkdir()
-        sizes = {"dimensions": 20_000, "generations": 2} if self._writing else {"dimensions": 4, "generations": 5}
+        sizes = {"dimensions": 20_000, "generations": 1} if self._writing else {"dimensions": 4, "generations": 5}
         file = self._folder / "experiment.yaml"
         file.write_text(_EXPERIMENT.format(log=self._log, **sizes))
         self._command("run", file, "--runs-dir", self._folder, "--name", "run")
@@ -136,7 +136,7 @@ class Trial:
             return False
         main = int(json.loads(status.read_text())["pid"])
         if self._writing:
-            size = rng.randrange(8_000_000)
+            size = rng.randrange(5_000_000)
             if not self._await(lambda: history.stat().st_size > size, pause=0.0002):  # less than a line takes
                 return False
             return _killed(main)
