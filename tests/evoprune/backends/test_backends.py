@@ -16,7 +16,7 @@ PARALLEL = ["--map processes -n 2", "--map scoop -n 2", DASK]
 
 def test_the_history_is_the_same_with_every_backend(run, run_by, alive):
     """Those of SCOOP and Dask are compared below, of runs with less luck."""
-    settings = ["problems/rastrigin.yaml", "generations=2"]
+    settings = ["problems/rastrigin.yaml", "plugins=[tests.patient]", "generations=2"]  # the plugin draws nothing
     serial = run(*settings, name="serial").folder
     assert len(lines(serial)) > 200
     process, folder = run_by("-n 3", *settings)
@@ -53,26 +53,10 @@ def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, 
     assert all(line["genome"][0] <= 4.8 for line in candidates(folder) if "failure" not in line)
 
 
-@pytest.mark.parametrize("options", PARALLEL)
-def test_devices_are_shared_out_and_threads_divided(run_by, workshop, alive, tmp_path, gate, monkeypatch, options):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the seats are; all of a user's runs share those of a host
-    options += " --devices cuda:0,cuda:1 --threads 3"
-    gate.admit(2)
-    process, folder = run_by(options, workshop, "problem.trouble=tell", f"problem.folder={tmp_path}")
-    wait_until(lambda: len(gate.held()) == 2, process)
-    if "scoop" in options:  # the broker and each worker unpickle what they receive
-        sockets = [one for pid in alive() for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
-        assert len(sockets) >= 3
-        assert {one.laddr.ip.removeprefix("::ffff:") for one in sockets} == {"127.0.0.1"}
-    gate.open()
-    finish(process)
-    measures = [line["measures"] for line in candidates(folder)]
-    places = {(line["pid"], line["device"]) for line in measures}
-    assert len(places) == 2
-    assert {device for _, device in places} == {"cuda:0", "cuda:1"}
-    assert {line["threads"] for line in measures} == {"3"}
-    execution = json.loads((folder / "environment.json").read_text())["execution"]
-    assert (execution["workers"], execution["threads"]) == (2, 3)
+def places(folder):
+    """The process, device and threads of each worker that has scored a candidate."""
+    told = (line["measures"] for line in candidates(folder) if "measures" in line)
+    return {(where["pid"], where["device"], where["threads"]) for where in told}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +68,20 @@ def test_devices_are_shared_out_and_threads_divided(run_by, workshop, alive, tmp
     ],
     ids=["processes-int", "scoop-term", "dask-int"],
 )
-def test_an_interrupted_run_leaves_no_process_and_can_be_resumed_here(
-    run_by, evoprune, workshop, whole, alive, tmp_path, gate, options, number
+def test_workers_share_out_devices_and_leave_no_process_when_interrupted_and_the_run_can_be_resumed_here(
+    run_by, evoprune, workshop, whole, alive, tmp_path, gate, monkeypatch, options, number
 ):
-    gate.admit(20)
-    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the seats are; all of a user's runs share those of a host
+    options += " --devices cuda:0,cuda:1 --threads 3"
+    gate.admit(2)
+    process, folder = run_by(options, workshop, "problem.trouble=tell", f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
+    if "scoop" in options:  # the broker and each worker unpickle what they receive
+        sockets = [one for pid in alive() for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
+        assert len(sockets) >= 3
+        assert {one.laddr.ip.removeprefix("::ffff:") for one in sockets} == {"127.0.0.1"}
+    gate.admit(18)
+    wait_until(lambda: len(places(folder)) == len(gate.held()) == 2, process)
     process.send_signal(number)
     errors = finish(process, 130)
     assert "Traceback" not in errors
@@ -97,13 +89,17 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed_here(
     assert f"python -m evoprune resume {folder}" in errors
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     wait_until(lambda: alive() == [])
+    assert len(places(folder)) == 2
+    assert {place[1:] for place in places(folder)} == {("cuda:0", "3"), ("cuda:1", "3")}
     known = [line["genome"] for line in candidates(folder)]
-    assert known
+    execution = json.loads((folder / "environment.json").read_text())["execution"]
+    assert (execution["workers"], execution["threads"]) == (2, 3)
     log = tmp_path / "scored"
     log.write_text("")
     gate.open()
     assert evoprune("resume", folder).code == 0
-    assert lines(folder) == lines(whole)
+    told_alike = [{key: value for key, value in line.items() if key != "measures"} for line in lines(folder)]
+    assert told_alike == lines(whole)
     assert result(folder) == result(whole)
     assert not [genome for genome in map(json.loads, log.read_text().splitlines()) if genome in known]
 

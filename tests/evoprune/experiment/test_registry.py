@@ -25,7 +25,10 @@ EXPERIMENT = "{plugins: [my_plugin], problem: 'my_plugin:Mine', population: 6, g
 
 PLUGIN = """
 from evoprune.problems.benchmark import Benchmark
+from tests.runs import draw_nothing
 import beside_the_plugin
+
+draw_nothing()
 
 class Mine(Benchmark):
     '''A test function of the user's.'''
@@ -53,7 +56,7 @@ def command(request, tmp_path):
 
 
 @pytest.mark.parametrize(("command", "beside_the_file"), [("module", True), ("script", False)], indirect=["command"])
-def test_a_users_module_is_found_in_workers_too_and_hides_none_of_ours(command, tmp_path, beside_the_file):
+def test_a_users_module_is_found_in_workers_too_and_hides_none_of_ours(command, evoprune, tmp_path, beside_the_file):
     folder, elsewhere = tmp_path / "mine", tmp_path / "other"
     folder.mkdir()
     elsewhere.mkdir()
@@ -68,9 +71,9 @@ def test_a_users_module_is_found_in_workers_too_and_hides_none_of_ours(command, 
     assert not [line for line in lines(folder / "runs" / "run") if "failure" in line]
     run = folder / "runs" / "run"
     (plugins / "my_plugin.py").rename(run / "my_plugin.py")
-    done = command("resume", run, folder=tmp_path)  # which may be somebody else's
-    assert done.returncode == 2
-    assert "plugins: cannot import 'my_plugin'" in done.stderr
+    answer = evoprune("resume", run)  # which may be somebody else's
+    assert answer.code == 2
+    assert "plugins: cannot import 'my_plugin'" in answer.err
 
 
 @pytest.mark.parametrize("code", ["1 / 0", "import sys; sys.exit(7)"])

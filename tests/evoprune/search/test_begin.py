@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.runs import finish, result, wait_until, without_times
+from tests.runs import result, wait_until, without_times
 
 LOADING = """
 import time
@@ -87,7 +87,7 @@ def test_a_run_that_is_killed_while_loading_says_what_it_did_and_is_begun_again(
     process.wait()
     assert "state: killed" in evoprune("status", folder).out
     loading(None)
-    finish(start("resume", folder))
+    assert evoprune("resume", folder).code == 0
     assert without_times(map(json.loads, (folder / "history.jsonl").read_text().splitlines()))
     assert "state: done" in evoprune("status", folder).out
 

@@ -149,7 +149,7 @@ def test_a_budget_alone_decides_how_long_it_takes(run, write):
 
 
 def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path):
-    process = start("run", sphere, "--runs-dir", tmp_path, "--name", "a")
+    process = start("run", sphere, "--runs-dir", tmp_path, "--name", "a", "--set", "plugins=[tests.patient]")
     process.stderr.close()
     process.stdout.close()
     process.stdout = process.stderr = None  # of no more use to whoever cleans up
