@@ -72,9 +72,9 @@ def minimize(
     """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
 
     ``evaluations``: of different genomes, after which no generation begins (of a problem, units of its work).
-    ``objectives``: how many numbers ``f`` returns; for more than one take ``algorithm="nsga2"``. ``constraints``: more
-    functions of the list, each satisfied where it returns 0 or less; genomes that violate them less are better,
-    whatever their values. ``workers``: processes on this host, or an
+    ``objectives``: how many numbers ``f`` returns; for more than one take ``nsga2`` or ``asynchronous`` as the
+    ``algorithm``. ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that
+    violate them less are better, whatever their values. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
     same call continues after an interruption; None keeps none.
 
