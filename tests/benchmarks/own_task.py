@@ -17,7 +17,7 @@ from typing import Any
 
 PROMPT, ANSWER, CHOICES = 30, 10, 4  # words, and choices
 _TITLE = re.compile(r"^ = [^=]+ = $", re.MULTILINE)
-_LETTERS = (100, 600)  # of prompts and of bodies, at least and at most
+_LETTERS = (80, 350)  # of prompts and of bodies, at least and at most
 
 
 def cloze(text: str) -> Iterator[dict[str, Any]]:
