@@ -36,7 +36,7 @@ MINI = [
     "problem.report_text={source: 'bundled:python-docs', split: test, window: 128, windows: 1}",
     "problem.calibration_text={source: 'bundled:python-docs', split: train, window: 128, windows: 4}",
     "problem.curve=[]",
-    "generations=2",
+    "generations=1",
     "population=6",
 ]
 PYTHON = [sys.executable, "-m", "dask"]
