@@ -1,11 +1,13 @@
 """The page about a front, and its figures: the worth of each export against its cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from evoprune.figures import COLOURS, entitle, new, save, scale_amounts, scale_losses, svg
 from evoprune.fronts.points import Front, Point
@@ -18,7 +20,7 @@ _PALE = 0.25  # opacity of points that another one beats
 
 
 def draw(front: Front, axis: str) -> Figure:
-    """Draw the worth of each point against ``axis``, beaten ones paler, and a line through each family's unbeaten."""
+    """Draw the worth of each point against ``axis``, beaten ones pale, others named; lines join each family's best."""
     figure, axes = new(width=8.0, height=5.0)
     measured = front.measured(axis)
     kept = front.kept(axis, measured)
@@ -36,10 +38,11 @@ def draw(front: Front, axis: str) -> Figure:
     scale_losses(axes, [point.values[front.worth] for point in measured])
     scale_amounts(axes, [point.values[axis] for point in measured])
     axes.set(xlabel=along.label, ylabel=worth.label)
+    _name(axes, ((point.label, (point.values[axis], point.values[front.worth])) for point in kept))
     way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
     title = f"{worth.label.partition(',')[0]} against {along.label.partition(',')[0]}"
     better = f"better: {worth.better}, and {way}; pale: another one is at least as good in both"
-    entitle(axes, title[0].upper() + title[1:], better)
+    entitle(axes, f"{front.subject}: {title}" if front.subject else title[0].upper() + title[1:], better)
     axes.legend(fontsize="small")
     return figure
 
@@ -100,6 +103,17 @@ def interactive(front: Front, axis: str) -> bytes:
         del drawing.attrib[size]  # the page says how wide it is
     drawing.attrib |= {"role": "img", "aria-label": describe(front, axis)}
     return ElementTree.tostring(drawing, encoding="unicode").encode()
+
+
+def _name(axes: Axes, points: Iterable[tuple[str, tuple[float, float]]]) -> None:
+    """Write the names of points beside them, but for those that would lie over another name."""
+    written: list[Bbox] = []
+    for name, place in points:
+        label = axes.annotate(name, place, (6, 4), textcoords="offset points", fontsize="x-small", color="0.35")
+        if any(label.get_window_extent().overlaps(other) for other in written):
+            label.remove()
+        else:
+            written.append(label.get_window_extent())
 
 
 def _ranked(front: Front) -> list[Point]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evoprune.console.formatting import plain
@@ -23,6 +23,11 @@ class Point:
     name: str
     values: Mapping[str, Any]
 
+    @property
+    def label(self) -> str:
+        """The name without folder and suffix."""
+        return PurePosixPath(self.name).stem
+
     def told(self, key: str) -> str:
         value = self.values.get(key)
         return f"{value:,}" if isinstance(value, int) else plain(value)
@@ -36,12 +41,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """All exports in a folder. ``unfit``: why others are no points, a line each."""
+    """All exports in a folder. ``unfit``: why others are no points, a line each. ``subject``: of all, for titles."""
 
     quantities: Mapping[str, Quantity]
     measured_on: str
     points: list[Point]
     unfit: list[str]
+    subject: str = ""
 
     @property
     def worth(self) -> str:
@@ -76,7 +82,7 @@ def read(folder: Path) -> Front:
             standing = problem.standing(facts)
         except InputError as error:
             raise InputError(error.problems, str(facts_file)) from None
-        known = known or (problem.quantities, standing.measured_on, name)
+        known = known or (problem.quantities, standing.measured_on, name, standing.subject)
         if (problem.quantities, standing.measured_on) != known[:2]:
             raise InputError(
                 f"was measured on {standing.measured_on}, and {known[2]} on {known[1]}: they cannot be compared; "
@@ -86,7 +92,7 @@ def read(folder: Path) -> Front:
         points.append(Point(out.relative_to(folder).parts[0], name, standing.values))
     if known is None:
         raise InputError("holds no folder with an export that is fit for use", str(folder))
-    return Front(known[0], known[1], points, unfit)
+    return Front(known[0], known[1], points, unfit, known[3])
 
 
 def _described(facts_file: Path) -> tuple[Path, type[Exporting]]:

@@ -22,10 +22,14 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Standing:
-    """Measurements of an export, by quantity; only exports ``measured_on`` the same data are compared."""
+    """Measurements of an export, by quantity; only exports ``measured_on`` the same data are compared.
+
+    ``subject``: of all exports, for titles.
+    """
 
     values: Mapping[str, float | str | None]
     measured_on: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -156,4 +157,5 @@ class ExportFacts(Reported):
             values,
             f"{self.base_model} (weights {weights[:8]}), {text.windows} windows of {text.window} tokens "
             f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest",
+            Path(self.base_model.removeprefix("bundled:")).name,
         )
