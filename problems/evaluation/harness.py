@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness (Gao et al., 2021): which ones, and what a model does at them."""
+"""Tasks of lm-evaluation-harness (Gao et al., 2021): settings, and the metrics of a model at them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MISSING = "needs lm-evaluation-harness; pip install 'evoprune[lm_eval]'"
 
 
 class TaskSettings(Settings):
-    """Which tasks, and how much of them."""
+    """Tasks by name, and how many of their examples are used."""
 
     tasks: str | None = Field(
         None, description="names of lm-evaluation-harness tasks, separated by commas; pip install 'evoprune[lm_eval]'"
