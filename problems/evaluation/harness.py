@@ -102,22 +102,18 @@ def _measured(
     model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
 ) -> list[tuple[str, str, float, bool]]:
     """Task, metric, value and whether more is better, in the harness's order."""
-    manager = _task_manager(settings, source)
-    import lm_eval
-    from lm_eval.models.huggingface import HFLM
-
     from evoprune.problems.models.blocks import attentions_numbered
 
+    manager = _task_manager(settings, source)
     with _as_input_error(source), _quiet(), attentions_numbered(model):  # tasks that generate use a cache
+        import lm_eval
+        from lm_eval.models.huggingface import HFLM
+
         harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, add_bos_token=begin)
         found = lm_eval.simple_evaluate(
-            harness,
-            tasks=settings.names,
-            task_manager=manager,
-            limit=settings.limit,
-            bootstrap_iters=0,
-            log_samples=False,
-        )
+            harness, tasks=settings.names, task_manager=manager, limit=settings.limit,
+            bootstrap_iters=0, log_samples=False,
+        )  # fmt: skip
     return [
         (task, name, float(value), found["higher_is_better"].get(task, {}).get(name.split(",")[0], True))
         for task, metrics in found["results"].items()
