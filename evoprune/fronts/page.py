@@ -50,10 +50,8 @@ def draw(front: Front, axis: str) -> Figure:
 def describe(front: Front, axis: str) -> str:
     """Return :func:`draw` in words."""
     names = [point.name for point in front.kept(axis, front.measured(axis))]
-    return (
-        f"{front.quantities[front.worth].label} against {front.quantities[axis].label}. "
-        f"No other one is at least as good in both, and better in one, than: {', '.join(names)}."
-    )
+    worth, along = front.quantities[front.worth].label, front.quantities[axis].label
+    return f"{worth[0].upper()}{worth[1:]}, against {along}. Not beaten: {', '.join(names)}."
 
 
 def write(front: Front, folder: Path) -> tuple[Path, Path]:
