@@ -108,10 +108,11 @@ def _name(axes: Axes, points: Iterable[tuple[str, tuple[float, float]]]) -> None
     written: list[Bbox] = []
     for name, place in points:
         label = axes.annotate(name, place, (6, 4), textcoords="offset points", fontsize="x-small", color="0.35")
-        if any(label.get_window_extent().overlaps(other) for other in written):
+        box = label.get_window_extent()
+        if any(map(box.overlaps, written)):
             label.remove()
         else:
-            written.append(label.get_window_extent())
+            written.append(box)
 
 
 def _ranked(front: Front) -> list[Point]:

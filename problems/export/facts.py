@@ -1,7 +1,6 @@
 """The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ from pydantic import Field
 from evoprune import InputError
 from evoprune.experiment.parameters import check_parameters
 from evoprune.interfaces.export import Quantity, Standing
+from evoprune.problems.models.settings import short_name
 from evoprune.problems.results.result import Keys, Pair, Reported, Shares
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
@@ -157,5 +157,5 @@ class ExportFacts(Reported):
             values,
             f"{self.base_model} (weights {weights[:8]}), {text.windows} windows of {text.window} tokens "
             f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest",
-            Path(self.base_model.removeprefix("bundled:")).name,
+            short_name(self.base_model),
         )

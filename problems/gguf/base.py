@@ -19,6 +19,7 @@ from evoprune.problems.gguf.sources import OWN, needs_base
 from evoprune.problems.gguf.vocabulary import cut_fields
 from evoprune.problems.models.gguf_file import GgufFile, Tensor, read_gguf
 from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import short_name
 
 ARCHITECTURE = "general.architecture"
 
@@ -61,7 +62,7 @@ def find_base(resident: Resident, given: str | None = None) -> Base:
         compared.refuse_another()
         kinds = getattr(resident.model.config.get_text_config(), "layer_types", None) or ()
         return replace(base, forms=compared.forms(), kept=compared.others, mixed=len(set(kinds)) > 1)
-    if own := own_base(resident.model, resident.tokenizer, Path(resident.source).name.removeprefix("bundled:")):
+    if own := own_base(resident.model, resident.tokenizer, short_name(resident.source)):
         return own
     raise needs_base(resident.source, "not for this model")
 

@@ -61,6 +61,11 @@ class ModelSettings(Settings):
     )
 
 
+def short_name(source: str) -> str:
+    """The last part of the path or hub id ``source`` of a model or a text, or the name of a bundled one."""
+    return Path(source).name.removeprefix("bundled:")
+
+
 def is_path(name: str) -> bool:
     """Tell whether ``name`` is meant as a path, even if nothing is there, and not as ``OWNER/NAME`` of the hub."""
     path = Path(name)

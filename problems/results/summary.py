@@ -1,10 +1,10 @@
 """Words for people on a result: labels, the verdict, and a few lines for a terminal. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from evoprune.console.formatting import digits
 from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.models.settings import short_name
 from evoprune.problems.results.result import (
     EVOLVED,
     UNIFORM,
@@ -51,7 +51,7 @@ EXPLAINED = {
 def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
     """``how`` the model is made smaller, between its name and those of the texts."""
     sources = (settings.model, settings.search_text.source, settings.report_text.source)
-    model, *texts = (Path(source.removeprefix("bundled:")).name for source in sources)
+    model, *texts = map(short_name, sources)
     return ", ".join([model, *how, " and ".join(dict.fromkeys(texts))])
 
 
