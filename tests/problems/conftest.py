@@ -14,7 +14,7 @@ from evoprune.problems.evaluation.session import Session
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
-from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model, run_in
+from tests.problems.small import ARCHITECTURES, CHOICES, VOCABULARY, problem_in, random_model, run_in
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -232,10 +232,6 @@ def facts(result: dict[str, Any]) -> dict[str, Any]:
         "ragged": False,
         "bytes": 1200,
     }
-
-
-CHOICES = [(f"w{i} w{i + 1}", [f" w{i + 2}", f" w{i + 3}"], i % 2) for i in range(8)]
-"""The lines of :func:`harness_task`: a context, two answers, and which one is right."""
 
 
 @pytest.fixture

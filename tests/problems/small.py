@@ -39,6 +39,8 @@ BEGIN = VOCABULARY - 1
 """The token that a tokenizer puts before a text, if it does."""
 ARCHITECTURES = ("gpt2", "llama", "opt", "gpt_neox")
 BLOCKS = 3
+CHOICES = [(f"w{i} w{i + 1}", [f" w{i + 2}", f" w{i + 3}"], i % 2) for i in range(8)]
+"""The lines of a task in these models' words: a context, two answers, and which one is right."""
 _ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 

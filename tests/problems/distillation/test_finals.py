@@ -14,9 +14,8 @@ from evoprune.problems.models.forward import Forward
 from evoprune.problems.results.final_model import FinalModel
 from evoprune.problems.texts.text_splits import in_common
 from evoprune.testing import check_problem
-from tests.problems.conftest import CHOICES
 from tests.problems.recoveries import recover_with
-from tests.problems.small import plain_perplexity, weights_of
+from tests.problems.small import CHOICES, plain_perplexity, weights_of
 from tests.runs import lines, result
 
 HALF = {"use": "weights", "removed": 0.5}
