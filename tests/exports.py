@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from evoprune.problems.export import check, folder, runtime
-from evoprune.problems.gguf import runtime as llama_runtime
-from evoprune.problems.models.processes import Failed
+from evoprune.problems.language_model.export import check, folder, runtime
+from evoprune.problems.language_model.gguf import runtime as llama_runtime
+from evoprune.problems.language_model.models.processes import Failed
 
 _FRESH = folder.run_python, runtime._in_fresh_process, llama_runtime._run
 
@@ -32,7 +32,7 @@ def _short_checks() -> Iterator[None]:
     def llama_here(job: dict[str, Any]) -> dict[str, Any]:
         if "context" in job:
             return _FRESH[2](job)
-        from evoprune.problems.gguf import llama  # which not every machine can import
+        from evoprune.problems.language_model.gguf import llama  # which not every machine can import
 
         with redirect_stderr(StringIO()) as log:
             try:
@@ -45,7 +45,7 @@ def _short_checks() -> Iterator[None]:
             patch.setattr(f"evoprune.problems.{name}", 0.0)
         for name in ("evaluation.cost_estimate._ENOUGH", "planning.overview._TIMED"):
             patch.setattr(f"evoprune.problems.{name}", 0.1)
-        patch.setattr("evoprune.problems.transforms.latency._TURN", 0.0)
+        patch.setattr("evoprune.problems.language_model.transforms.latency._TURN", 0.0)
         patch.setattr(folder, "run_python", check_here)
         patch.setattr(runtime, "_in_fresh_process", lambda _, job: runtime.main(job))
         patch.setattr(llama_runtime, "_run", llama_here)

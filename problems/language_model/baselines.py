@@ -12,12 +12,12 @@ from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.interfaces.budget import ROUNDING
 from evoprune.interfaces.export import Rival
-from evoprune.problems.allocations import ALLOCATIONS
-from evoprune.problems.budgets.amounts import weights
-from evoprune.problems.evaluation.session import Session
+from evoprune.problems.language_model.allocations import ALLOCATIONS
+from evoprune.problems.language_model.budgets.amounts import weights
+from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
-from evoprune.problems.transforms.transform import initial_within, uniform_within
-from evoprune.problems.transforms.weights.transform import Weights
+from evoprune.problems.language_model.transforms.transform import initial_within, uniform_within
+from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Genomes = dict[str, list[float]]
 

@@ -11,21 +11,21 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
-from evoprune.problems.evaluation.accuracy import accuracy
-from evoprune.problems.evaluation.harness import run_tasks
-from evoprune.problems.evaluation.measure import Measure, Perplexity
-from evoprune.problems.evaluation.session import protocol_of
-from evoprune.problems.export.ragged_model import load_any
+from evoprune.problems.language_model.evaluation.accuracy import accuracy
+from evoprune.problems.language_model.evaluation.harness import run_tasks
+from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.evaluation.session import protocol_of
+from evoprune.problems.language_model.export.ragged_model import load_any
+from evoprune.problems.language_model.models.device import follow_threads
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.load import convert
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.results.result import EVOLVED
 from evoprune.problems.language_model.settings import EvalOptions
-from evoprune.problems.models.device import follow_threads
-from evoprune.problems.models.forward import Forward
-from evoprune.problems.models.load import convert
-from evoprune.problems.models.resident import Resident
-from evoprune.problems.models.settings import ModelSettings
-from evoprune.problems.results.final_model import FinalModel
-from evoprune.problems.results.result import EVOLVED
-from evoprune.problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
-from evoprune.problems.texts.windows import Windows, check_length, cut_windows, settings_of
+from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
+from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
 

@@ -27,12 +27,16 @@ from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Recovering, Rival, Standing, Table
 from evoprune.interfaces.parts import Foreseeing, Outcome
-from evoprune.problems.allocations import ALLOCATIONS
-from evoprune.problems.budgets import BUDGETS, MeasuredBudget
-from evoprune.problems.distillation.finals import JudgedModels
-from evoprune.problems.distillation.settings import RecoverOptions
-from evoprune.problems.export import FORMATS, ExportOptions
-from evoprune.problems.export.facts import QUANTITIES, ExportFacts
+from evoprune.problems.language_model.allocations import ALLOCATIONS
+from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
+from evoprune.problems.language_model.distillation.finals import JudgedModels
+from evoprune.problems.language_model.distillation.settings import RecoverOptions
+from evoprune.problems.language_model.export import FORMATS, ExportOptions
+from evoprune.problems.language_model.export.facts import QUANTITIES, ExportFacts
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.results.result import LanguageModelResult, Reported
+from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
+from evoprune.problems.language_model.scores import SCORES
 from evoprune.problems.language_model.settings import (
     CompressionSettings,
     EvalOptions,
@@ -40,15 +44,11 @@ from evoprune.problems.language_model.settings import (
     PruningSettings,
     budget_of,
 )
-from evoprune.problems.models.settings import ModelSettings
-from evoprune.problems.results.result import LanguageModelResult, Reported
-from evoprune.problems.results.summary import EXPLAINED, SHARES, WORDS, about, summary
-from evoprune.problems.scores import SCORES
-from evoprune.problems.transforms import TRANSFORMS
+from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from evoprune.problems.export.format import ExportFormat
     from evoprune.problems.language_model.baselines import Baselines
+    from evoprune.problems.language_model.export.format import ExportFormat
 
 _MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of the report
 _AFTER = 0.3  # of these the report text, of the trained model alone
@@ -76,7 +76,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
         super().__init__(settings)
-        from evoprune.problems.evaluation.session import Session
+        from evoprune.problems.language_model.evaluation.session import Session
 
         self._measurements: Mapping[str, Any] = {}
         self.session = Session.start(settings, settings.calibrates, settings.chosen_transforms)
@@ -237,7 +237,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
-        from evoprune.problems.evaluation.cost_estimate import estimate
+        from evoprune.problems.language_model.evaluation.cost_estimate import estimate
 
         return estimate(settings, work, evaluations)
 
@@ -248,8 +248,8 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        from evoprune.problems.results.report import report
-        from evoprune.problems.results.sparsity_report import SparsityTarget
+        from evoprune.problems.language_model.results.report import report
+        from evoprune.problems.language_model.results.sparsity_report import SparsityTarget
 
         settings = self.settings
         pruned = isinstance(settings, PruningSettings)
@@ -282,31 +282,31 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return [f".{name}" for name in plugin_names(FORMATS)]
 
     def _format(self, place: Path) -> type[ExportFormat]:
-        from evoprune.problems.export.folder import Folder
+        from evoprune.problems.language_model.export.folder import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
-        from evoprune.problems.export.format import run_of
-        from evoprune.problems.results.final_model import final_model
+        from evoprune.problems.language_model.export.format import run_of
+        from evoprune.problems.language_model.results.final_model import final_model
 
         final = final_model(self.session, genome, result)
         return self._format(place)(final, options).write(run_of(final, result), place)
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:
-        from evoprune.problems.results.final_model import FinalModel
+        from evoprune.problems.language_model.results.final_model import FinalModel
 
         return self._format(place)(FinalModel(self.session, genome), options).draft(place)
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-        from evoprune.problems.export.ragged_model import load_any
+        from evoprune.problems.language_model.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     @classmethod
     def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
-        from evoprune.problems.export.figures import drawn
+        from evoprune.problems.language_model.export.figures import drawn
 
         return drawn(ExportFacts.read(facts))
 
@@ -323,7 +323,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
     ) -> Exported:
         from evoprune.problems.language_model.recovery import recover_and_export
-        from evoprune.problems.results.final_model import final_model
+        from evoprune.problems.language_model.results.final_model import final_model
 
         final, kind = final_model(self.session, genome, result), self._format(place)
         return recover_and_export(final, self._compared(), result, workplace, place, options, kind)
@@ -344,7 +344,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
         from evoprune.problems.language_model.eval import compare
-        from evoprune.problems.results.final_model import final_model
+        from evoprune.problems.language_model.results.final_model import final_model
 
         return compare(final_model(self.session, genome, result), self._compared(), options)
 

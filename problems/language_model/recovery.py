@@ -12,7 +12,7 @@ import torch
 
 from evoprune import Exported, InputError
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.distillation.recover import (
+from evoprune.problems.language_model.distillation.recover import (
     Recovered,
     begin,
     decided,
@@ -21,32 +21,32 @@ from evoprune.problems.distillation.recover import (
     refuse_scales,
     refuse_unknown,
 )
-from evoprune.problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
-from evoprune.problems.distillation.targets import DenseModel
-from evoprune.problems.distillation.teacher import Teacher
-from evoprune.problems.distillation.text import RecoveryText, divided, recovery_text
-from evoprune.problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
-from evoprune.problems.distillation.training import accelerator, refuse_uneven
-from evoprune.problems.evaluation.session import PERPLEXITY, Session
-from evoprune.problems.export import ExportOptions, ragged_model
-from evoprune.problems.export.card import card, recovered_card
-from evoprune.problems.export.facts import ExportFacts
-from evoprune.problems.export.folder import check_folder, folder_facts
-from evoprune.problems.export.format import ExportFormat, public_name, run_of
-from evoprune.problems.export.runtime import computing
-from evoprune.problems.models.blocks import count_zeros, find_matrices
-from evoprune.problems.models.device import dtype_of, pick_device
-from evoprune.problems.models.late import at_home
-from evoprune.problems.models.load import copy_of, quiet, stored_dtype
-from evoprune.problems.models.resident import Resident
-from evoprune.problems.models.settings import ModelSettings
-from evoprune.problems.models.tensor_file import replace_file, saving
-from evoprune.problems.results.final_model import RECOVERED, FinalModel
-from evoprune.problems.results.learning_curve import FIGURE, draw_recovery
-from evoprune.problems.results.result import EVOLVED, LanguageModelResult
-from evoprune.problems.results.summary import recovered_lines
-from evoprune.problems.texts.settings import TextSettings
-from evoprune.problems.texts.windows import Windows, check_length, cut_windows, settings_of
+from evoprune.problems.language_model.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
+from evoprune.problems.language_model.distillation.targets import DenseModel
+from evoprune.problems.language_model.distillation.teacher import Teacher
+from evoprune.problems.language_model.distillation.text import RecoveryText, divided, recovery_text
+from evoprune.problems.language_model.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
+from evoprune.problems.language_model.distillation.training import accelerator, refuse_uneven
+from evoprune.problems.language_model.evaluation.session import PERPLEXITY, Session
+from evoprune.problems.language_model.export import ExportOptions, ragged_model
+from evoprune.problems.language_model.export.card import card, recovered_card
+from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.export.folder import check_folder, folder_facts
+from evoprune.problems.language_model.export.format import ExportFormat, public_name, run_of
+from evoprune.problems.language_model.export.runtime import computing
+from evoprune.problems.language_model.models.blocks import count_zeros, find_matrices
+from evoprune.problems.language_model.models.device import dtype_of, pick_device
+from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.load import copy_of, quiet, stored_dtype
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.tensor_file import replace_file, saving
+from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
+from evoprune.problems.language_model.results.learning_curve import FIGURE, draw_recovery
+from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
+from evoprune.problems.language_model.results.summary import recovered_lines
+from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""

@@ -11,15 +11,15 @@ from evoprune import Budget, Fraction, InputError
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
-from evoprune.problems.allocations import ALLOCATIONS
-from evoprune.problems.budgets import BUDGETS, MeasuredBudget
-from evoprune.problems.distillation.settings import RunSettings
-from evoprune.problems.evaluation.harness import MISSING, TaskSettings
-from evoprune.problems.models.settings import Device, Dtype, Source, model_fault, registered
-from evoprune.problems.texts.settings import TextSettings, text_fault
-from evoprune.problems.texts.tasks import task_fault
-from evoprune.problems.transforms import TRANSFORMS
-from evoprune.problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.language_model.allocations import ALLOCATIONS
+from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
+from evoprune.problems.language_model.distillation.settings import RunSettings
+from evoprune.problems.language_model.evaluation.harness import MISSING, TaskSettings
+from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault, registered
+from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
+from evoprune.problems.language_model.texts.tasks import task_fault
+from evoprune.problems.language_model.transforms import TRANSFORMS
+from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 UNIFORM = "uniform"  # the baseline that takes the same share everywhere
 

@@ -30,9 +30,9 @@ from evoprune.operators.algorithm.equal_marginals import equal_marginals
 from evoprune.operators.algorithm.greedy import greedy
 from evoprune.operators.algorithm.level_switching import level_switching
 from evoprune.operators.algorithm.random_search import random_search
-from evoprune.problems.evaluation.measure import Add, Divergence, Perplexity
+from evoprune.problems.language_model.evaluation.measure import Add, Divergence, Perplexity
+from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.models.marks import predictions
 from tests.benchmarks import gguf_types, joint, structure
 from tests.benchmarks.results import Line, Results
 from tests.benchmarks.search import Search, Way, one

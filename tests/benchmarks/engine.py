@@ -32,8 +32,8 @@ from scipy.stats import mannwhitneyu
 from evoprune import Gene, Search, minimize
 from evoprune.api import Run, run
 from evoprune.files.json_files import read_json
-from evoprune.problems.budgets.amounts import file_bytes
-from evoprune.problems.budgets.milliseconds import Milliseconds
+from evoprune.problems.language_model.budgets.amounts import file_bytes
+from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 

@@ -21,9 +21,9 @@ from random import Random
 from statistics import median, quantiles
 from typing import Any
 
+from evoprune.problems.language_model.models.settings import BUNDLED_MODEL
 from evoprune.problems.language_model.settings import PruningSettings
-from evoprune.problems.models.settings import BUNDLED_MODEL
-from evoprune.problems.texts.settings import BUNDLED_TEXT, TextSettings
+from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
 from tests.benchmarks.ways import WAYS
 
 STEP = 0.05  # between two levels of the grid of genomes, which EvoPress's way needs

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from evoprune.problems.evaluation.measure import Perplexity
+from evoprune.problems.language_model.evaluation.measure import Perplexity
+from evoprune.problems.language_model.models.blocks import find_mixtures
+from evoprune.problems.language_model.models.experts import RoutedExperts, find_experts, states_noted
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
-from evoprune.problems.models.blocks import find_mixtures
-from evoprune.problems.models.experts import RoutedExperts, find_experts, states_noted
-from evoprune.problems.transforms.experts.scores import SCORES
+from evoprune.problems.language_model.transforms.experts.scores import SCORES
 
 TEXT = {"source": "bundled:python-docs", "window": 256}
 

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evoprune.problems.gguf import llama
+from evoprune.problems.language_model.gguf import llama
 
 _READ = """
 import sys
 import numpy as np
-from evoprune.problems.gguf import llama
+from evoprune.problems.language_model.gguf import llama
 before = llama.peak_bytes()
 model = llama.Llama(sys.argv[1], 1)
 model.begin(int(sys.argv[2]))

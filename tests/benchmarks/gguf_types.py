@@ -11,8 +11,8 @@ import torch
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
 from evoprune.operators.knapsack import Floats
-from evoprune.problems.calibration import gradients
-from evoprune.problems.transforms.gguf_types.levels import importance_of
+from evoprune.problems.language_model.calibration import gradients
+from evoprune.problems.language_model.transforms.gguf_types.levels import importance_of
 from tests.benchmarks.rivals import dynamic, evopress, lagrangian, mip, summed, swapped
 from tests.benchmarks.search import Search, Way
 from tests.benchmarks.structure import GRADIENT

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Moe
 from evoprune.cli.main import main as evoprune
 from evoprune.console.phase import listening
 from evoprune.figures import COLOURS, STYLE
-from evoprune.problems.bundled import base
+from evoprune.problems.language_model.bundled import base
 from tests.benchmarks.phases import Phases
 
 _TOKENS, _WINDOWS, _VOCABULARY = 16, 2, 4096

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from evoprune.problems.models.load import load_model
-from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.language_model.models.load import load_model
+from evoprune.problems.language_model.models.settings import ModelSettings
 
 _BLOCK, _STEPS = 32, 15
 """Weights of a row that share a grid, and its steps from the least to the largest of them, as in Q4_1."""

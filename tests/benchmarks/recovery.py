@@ -27,17 +27,17 @@ from scipy.stats import spearmanr
 
 from evoprune import InputError
 from evoprune.experiment.resolve import resolve_file
-from evoprune.problems.distillation.recover import recover
-from evoprune.problems.distillation.settings import RecoverSettings
-from evoprune.problems.distillation.text import RecoveryText, recovery_text
-from evoprune.problems.evaluation.measure import Measure
+from evoprune.problems.language_model.distillation.recover import recover
+from evoprune.problems.language_model.distillation.settings import RecoverSettings
+from evoprune.problems.language_model.distillation.text import RecoveryText, recovery_text
+from evoprune.problems.language_model.evaluation.measure import Measure
+from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.models.forward import Forward
-from evoprune.problems.results.final_model import FinalModel
-from evoprune.problems.results.learning_curve import criterion, criterion_values
-from evoprune.problems.results.result import EVOLVED
-from evoprune.problems.texts.settings import TextSettings
-from evoprune.problems.texts.windows import cut_windows
+from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.results.learning_curve import criterion, criterion_values
+from evoprune.problems.language_model.results.result import EVOLVED
+from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.windows import cut_windows
 from tests.benchmarks.results import Line, Results
 
 

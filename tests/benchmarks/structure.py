@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from evoprune import Algorithm, Evaluate, Generation, Individual
 from evoprune.operators.algorithm.breeding import losses
 from evoprune.operators.knapsack import Floats
-from evoprune.problems.models.sublayers import find_sublayers
+from evoprune.problems.language_model.models.sublayers import find_sublayers
 from tests.benchmarks.rivals import dynamic, evopress, mip, summed, swapped
 from tests.benchmarks.search import Search, Way
 

@@ -10,14 +10,14 @@ import torch
 
 from evoprune import Additive, Evaluate, Gene, Genes, Individual
 from evoprune.operators.knapsack import Choices
+from evoprune.problems.language_model.models.sublayers import find_sublayers
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.models.sublayers import find_sublayers
 from tests.benchmarks import gguf_types, search, structure
 from tests.benchmarks.compare import Report, main, ways_of
 from tests.benchmarks.front import covered
 from tests.benchmarks.rivals import dynamic, lagrangian, mip, swapped
 from tests.benchmarks.search import Search
-from tests.problems.small import plain_perplexity, problem_in
+from tests.problems.language_model.small import plain_perplexity, problem_in
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -140,7 +140,7 @@ def test_every_way_runs_and_a_file_is_completed(searched, tmp_path, monkeypatch)
 
 
 def test_costs_of_types_are_those_of_a_loop_over_the_levels():
-    ggml = pytest.importorskip("evoprune.problems.gguf.ggml")
+    ggml = pytest.importorskip("evoprune.problems.language_model.gguf.ggml")
     pytest.importorskip("llama_cpp_py_sync")
     text = {"source": "bundled:python-docs", "split": "validation", "window": 32, "windows": 2}
     given = {"model": "bundled:gpt2-mini", "device": "cpu", "dtype": "float32", "objective": "kl"}

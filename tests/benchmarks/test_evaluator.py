@@ -3,7 +3,7 @@ import random
 import pytest
 
 from evoprune.problems.language_model.settings import PruningSettings
-from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.settings import TextSettings
 from tests.benchmarks.evaluator import child, unrelated
 from tests.benchmarks.ways import WAYS
 

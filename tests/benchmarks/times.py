@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.problems.budgets.latency import compared
+from evoprune.problems.language_model.budgets.latency import compared
 
 
 def drawn(transform: Any, share: float, rng: random.Random) -> list[float]:

@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
+from evoprune.problems.language_model.models.attention import _QUERIES
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.forward import _LOGITS_AT_ONCE
+from evoprune.problems.language_model.models.load import load_model
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
-from evoprune.problems.models.attention import _QUERIES
-from evoprune.problems.models.blocks import find_matrices
-from evoprune.problems.models.forward import _LOGITS_AT_ONCE
-from evoprune.problems.models.load import load_model
-from evoprune.problems.texts.windows import cut_windows
+from evoprune.problems.language_model.texts.windows import cut_windows
 
 
 class Way:
@@ -227,7 +227,7 @@ class Floor(Way):
                 yield self._buffer("in", count, head.shape[0]), head, self._buffer("logits", count, head.shape[1])
 
     def _attention_products(self) -> Iterator[Product]:
-        """As in :func:`evoprune.problems.models.attention.blocked_attention`: keys after a block are not read."""
+        """As in ``models.attention.blocked_attention``: keys after a block are not read."""
         config = self._model.config
         heads = config.num_attention_heads
         shared = getattr(config, "num_key_value_heads", None) or heads

@@ -47,7 +47,7 @@ def evoprune(runs, folder, path):
 def test_the_wheel_holds_experiments_weights_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "evoprune/problems/gpt2_mini.yaml" in names
-    assert "evoprune/problems/bundled/weights/model.safetensors" in names
+    assert "evoprune/problems/language_model/bundled/weights/model.safetensors" in names
     assert "evoprune/operators/mutation/exchange.py" in names
     assert "evoprune/report/page.html" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"evoprune"}

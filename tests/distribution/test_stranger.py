@@ -13,7 +13,7 @@ import yaml
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.testing import check_transform
+from evoprune.problems.language_model.testing import check_transform
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")

@@ -45,7 +45,7 @@ def test_files_and_folders_that_are_not_there_are_told_by_key(evoprune, tmp_path
 TOLD = """
 from evoprune import Reporting
 from evoprune.interfaces.export import Exporting
-from evoprune.problems.benchmark import Benchmark
+from evoprune.problems.benchmark.functions import Benchmark
 
 class Told(Benchmark, Reporting, Exporting):
     def report(self, outcome, folder): return {}

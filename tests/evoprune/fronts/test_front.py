@@ -13,7 +13,7 @@ WRITTEN = """
 from pathlib import Path
 from evoprune import Exported, InputError, Measured, Reporting
 from evoprune.interfaces.export import Exporting, Quantity, Rival, Standing
-from evoprune.problems.benchmark import Benchmark
+from evoprune.problems.benchmark.functions import Benchmark
 
 class Written(Benchmark, Reporting, Measured, Exporting):
     quantities = {"loss": Quantity("loss", "lower"), "bytes": Quantity("bytes", "lower"), "note": Quantity("note")}

@@ -8,7 +8,7 @@ from tests.runs import without_times
 
 WATCHED = """
 from evoprune import Evaluation, HeldOut
-from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark.functions import Benchmark, BenchmarkSettings
 
 class Log(BenchmarkSettings):
     log: str

@@ -9,7 +9,7 @@ import pytest
 
 from evoprune import InputError
 from evoprune.cli import main
-from evoprune.problems.transforms.gguf_types.transform import Types
+from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
 

@@ -9,7 +9,7 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
-from tests.problems.small import BEGIN
+from tests.problems.language_model.small import BEGIN
 
 
 def slow_perplexity(folder, source, windows, window):

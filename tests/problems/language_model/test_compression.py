@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from evoprune.cli import main
-from evoprune.problems.distillation.training import Training
+from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.problem import Compression
 from tests.runs import lines, result
 

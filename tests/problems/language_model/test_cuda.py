@@ -5,12 +5,12 @@ import random
 import pytest
 import torch
 
-from evoprune.problems.calibration import gradients
-from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.calibration import gradients
+from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.models.blocks import count_zeros
+from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
-from evoprune.problems.models.blocks import count_zeros
-from evoprune.problems.models.marks import predictions
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,7 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.problems.language_model.eval import _reported
-from evoprune.problems.texts.settings import BUNDLED_REPORT_TEXT
+from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
 
 

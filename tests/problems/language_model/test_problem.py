@@ -5,7 +5,7 @@ import math
 import pytest
 
 from evoprune.problems.language_model.problem import LanguageModel
-from tests.problems.small import plain_perplexity
+from tests.problems.language_model.small import plain_perplexity
 
 
 def test_fitness_is_perplexity_and_work_is_tokens(language_model):

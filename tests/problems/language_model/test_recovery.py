@@ -14,15 +14,15 @@ import evoprune
 from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.distillation import trainable_parameters
-from evoprune.problems.distillation.recover import Recovered
-from evoprune.problems.distillation.settings import RecoverOptions
-from evoprune.problems.distillation.training import Training
 from evoprune.problems.language_model import recovery
-from evoprune.problems.models.blocks import find_matrices
-from evoprune.problems.results.result import RecoveredRow
-from tests.problems.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
-from tests.problems.small import random_model, save
+from evoprune.problems.language_model.distillation import trainable_parameters
+from evoprune.problems.language_model.distillation.recover import Recovered
+from evoprune.problems.language_model.distillation.settings import RecoverOptions
+from evoprune.problems.language_model.distillation.training import Training
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.results.result import RecoveredRow
+from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
+from tests.problems.language_model.small import random_model, save
 from tests.runs import result
 
 

@@ -8,7 +8,7 @@ from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.runs import finished as finished_run
 from evoprune.records import recorded
-from tests.problems.small import plain_perplexity, run_in
+from tests.problems.language_model.small import plain_perplexity, run_in
 from tests.runs import candidates, lines, result
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.experiment.registry import plugin
-from evoprune.problems.distillation.settings import RunSettings
+from evoprune.problems.language_model.distillation.settings import RunSettings
 from evoprune.problems.language_model.settings import EvalOptions, LanguageModelSettings, PruningSettings
-from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.settings import TextSettings
 
 REPORT = RunSettings().report_text
 

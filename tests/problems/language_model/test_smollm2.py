@@ -8,8 +8,8 @@ import torch
 
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
-from evoprune.problems.texts.settings import TextSettings
-from tests.problems.small import counted_sparsity
+from evoprune.problems.language_model.texts.settings import TextSettings
+from tests.problems.language_model.small import counted_sparsity
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import torch
 from pydantic import Field
 
 from evoprune import Gene, Genes, Settings
-from evoprune.problems.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class FirstChannelsSettings(Settings):

@@ -1,7 +1,7 @@
 import numpy
 
 from evoprune import Exported
-from evoprune.problems.export.format import ExportFormat
+from evoprune.problems.language_model.export.format import ExportFormat
 
 
 class Npz(ExportFormat):

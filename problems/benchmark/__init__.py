@@ -1,0 +1,1 @@
+"""Problems whose optimum is known, for comparing searches."""

@@ -1,0 +1,90 @@
+"""A knapsack problem, whose optimum is known."""
+
+import random
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import Field
+
+from evoprune import Additive, Budget, Evaluation, Gene, Genes, Problem, Settings
+
+
+class KnapsackSettings(Settings):
+    """Parameters of the knapsack problem."""
+
+    items: int = Field(50, ge=1, le=1000, description="number of items, a gene for each")
+    copies: int = Field(1, ge=1, le=100, description="largest number of copies of an item")
+    capacity: float = Field(0.5, gt=0, lt=1, description="share of the weight of all copies that may be packed")
+    draw: int = Field(0, ge=0, description="seed of the values and weights")
+
+
+class Knapsack(Problem):
+    """Pack items for the most value, within a capacity (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004).
+
+    A gene's level is the number of copies packed. Weights are drawn from 1 to 100; values differ from them by up to 10.
+    """
+
+    Settings = KnapsackSettings
+    weights = (1.0,)
+    settings: KnapsackSettings
+
+    def __init__(self, settings: KnapsackSettings) -> None:
+        super().__init__(settings)
+        rng = random.Random(settings.draw)
+        self.item_weights = [rng.randint(1, 100) for _ in range(settings.items)]
+        self.item_values = [max(1, weight + rng.randint(-10, 10)) for weight in self.item_weights]
+        self.capacity = int(settings.capacity * settings.copies * sum(self.item_weights))
+
+    @cached_property
+    def genes(self) -> Genes:
+        counts = range(self.settings.copies + 1)
+        return Genes([Gene.of_levels(f"item {place}", counts) for place in range(self.settings.items)])
+
+    @cached_property
+    def budget(self) -> Budget:
+        counts = range(self.settings.copies + 1)
+        tables = [[float(weight * count) for count in counts] for weight in self.item_weights]
+        return Additive(self.genes, tables, self.capacity, "units of weight")
+
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
+        """The value of the packed items, minus 11 for each unit of weight above the capacity, which never gains."""
+        value = sum(count * each for count, each in zip(genome, self.item_values, strict=True))
+        weight = sum(count * each for count, each in zip(genome, self.item_weights, strict=True))
+        return Evaluation((float(value - 11 * max(0, weight - self.capacity)),), measures={"weight": weight})
+
+    def references(self) -> dict[str, list[float]]:
+        """The optimum, by dynamic programming over the capacity."""
+        best = [0] * (self.capacity + 1)
+        taken: list[list[int]] = []
+        for weight, value in zip(self.item_weights, self.item_values, strict=True):
+            counts = [0] * len(best)
+            better = list(best)
+            for count in range(1, self.settings.copies + 1):
+                for full in range(count * weight, len(best)):
+                    if (found := best[full - count * weight] + count * value) > better[full]:
+                        better[full], counts[full] = found, count
+            best = better
+            taken.append(counts)
+        left, genome = self.capacity, [0.0] * self.settings.items
+        for item in reversed(range(self.settings.items)):
+            genome[item] = float(taken[item][left])
+            left -= taken[item][left] * self.item_weights[item]
+        return {"optimum": genome}
+
+    def prior(self) -> list[float]:
+        """The greedy solution: items in the order of value per weight, as long as they fit."""
+        genome, left = [0.0] * self.settings.items, self.capacity
+        worth = [value / weight for value, weight in zip(self.item_values, self.item_weights, strict=True)]
+        for item in sorted(range(self.settings.items), key=lambda item: -worth[item]):
+            count = min(self.settings.copies, left // self.item_weights[item])
+            genome[item] = float(count)
+            left -= count * self.item_weights[item]
+        return genome
+
+    def describe(self) -> str:
+        settings = self.settings
+        return f"{settings.items} items, {settings.copies} of each at most, capacity {self.capacity}"
+
+    @classmethod
+    def labels_of(cls, settings: KnapsackSettings) -> tuple[str, ...]:  # noqa: ARG003 - the same for all
+        return ("value",)

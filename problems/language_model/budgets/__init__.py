@@ -1,0 +1,54 @@
+"""Budgets: limits on a cost of the smaller model. Imports no torch.
+
+A budget is a function ``budget(transform, *, ...)`` that returns an :class:`evoprune.Budget` over the transform's
+genes; its keyword parameters are the user's. Registered under ``evoprune.budgets``. One without a limit can be an
+objective: ``problem.trade_offs``.
+
+One that measures the machine is a class, a :class:`MeasuredBudget`, whose fields are the user's parameters. The
+returned budget may be a :class:`ReportedBudget`, which adds to the result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evoprune import Budget, Settings
+
+BUDGETS = "evoprune.budgets"  # the group of entry points
+
+
+if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
+    from evoprune.problems.language_model.transforms.transform import Transform
+
+
+class MeasuredBudget(Settings, ABC):
+    """A budget that needs facts of the machine; its fields are the user's parameters.
+
+    The facts are measured once, kept in ``measured.json`` of the run, and read again when it is resumed.
+    """
+
+    @abstractmethod
+    def measure(self, transform: Transform) -> Mapping[str, Any]:
+        """Measure, in the process that breeds: JSON-able facts, at least one."""
+
+    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        """Leave out levels of ``transform`` that are not worth it, by :meth:`Transform.use_times`.
+
+        Called in each process, on any machine, before genes and budget are read.
+        """
+
+    @abstractmethod
+    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> Budget:
+        """The budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
+
+
+class ReportedBudget(Budget):
+    """A budget whose unit is not among the costs that each result states; ``of``: what was counted, for people."""
+
+    of: str
+
+    @abstractmethod
+    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+        """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name."""

@@ -1,0 +1,136 @@
+"""The budgets in weights, parameters, bytes and operations."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from evoprune import Additive, Budget, Fraction, InputError
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.transforms.transform import (
+    ACTIVE,
+    ATTENTION,
+    BYTES,
+    PARAMETERS,
+    WEIGHTS,
+    Transform,
+)
+
+
+def weights(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction | None, Field(description="share of the blocks' weights to remove")] = None,
+) -> Budget:
+    """Remove a share of the weights in the blocks' matrices."""
+    counted = transform.budget(WEIGHTS, None)
+    if removed is not None and isinstance(counted, Additive) and not transform.genes.with_levels:
+        whole = counted.spent(transform.dense) / counted.scale  # exactly 1 where genes are shares of the weights
+        prices, fixed = transform.costs(WEIGHTS)
+        return Additive.at_share(transform.genes, prices, -removed * whole, WEIGHTS, fixed)
+    return _with_share(transform, WEIGHTS, removed)
+
+
+def parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[
+        Fraction | None, Field(description="share of the blocks' parameters to remove, at least")
+    ] = None,
+) -> Budget:
+    """Remove a share of the parameters in the blocks, without those of embeddings and head."""
+    whole, blocks = transform.resident.parameters, transform.resident.block_parameters
+    return transform.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
+
+
+def active_parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction | None, Field(description="share of them to remove, at least")] = None,
+) -> Budget:
+    """Remove a share of the parameters that a token needs: all but those of experts that it does not choose."""
+    return _with_share(transform, ACTIVE, removed)
+
+
+def _with_share(transform: Transform, unit: str, removed: float | None) -> Budget:
+    """The budget that removes a share of what the dense model has; None for no limit."""
+    counted = transform.budget(unit, None)
+    return counted if removed is None else transform.budget(unit, (1 - removed) * counted.spent(transform.dense))
+
+
+def file_bytes(
+    transform: Transform,
+    *,
+    at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
+    removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
+) -> Budget:
+    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
+    if at_most is None:
+        return _with_share(transform, BYTES, removed)
+    if removed is not None:
+        raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
+    return transform.budget(BYTES, at_most)
+
+
+def bits_per_weight(
+    transform: Transform,
+    *,
+    at_most: Annotated[
+        float | None, Field(gt=0, description="bits of the whole file, divided by the model's parameters")
+    ] = None,
+) -> Budget:
+    """Keep the file at some bits for each parameter of the dense model."""
+    return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
+
+
+LENGTH = 512  # the tokens of a sequence by default
+
+
+def operations(
+    transform: Transform,
+    *,
+    removed: Annotated[
+        Fraction | None, Field(description="share of the blocks' operations to remove, at least")
+    ] = None,
+    length: Annotated[int, Field(ge=1, description="tokens of the sequences; attention costs more in longer ones")] = (
+        LENGTH
+    ),
+) -> Budget:
+    """Remove a share of the blocks' floating-point operations, see :func:`counted`; those of the head stay."""
+
+    if transform.resident.mixtures:
+        raise InputError("operations of a mixture of experts are not counted yet: use parameters", "problem.budget")
+
+    def each(weights: Any, widths: Any) -> Any:
+        if isinstance(weights, Sequence):
+            return list(map(each, weights, widths))
+        return counted(1, 0, length) * weights + counted(0, 1, length) * widths
+
+    costs = transform.costs(WEIGHTS), transform.costs(ATTENTION)
+    prices, blocks = each(*(own for own, _ in costs)), each(*(fixed for _, fixed in costs))
+    head = counted(head_weights(transform.resident), 0, length)
+    limit = None if removed is None else head + (1 - removed) * blocks
+    return Additive(transform.genes, prices, limit, "operations", head + blocks)
+
+
+def counted(weights: float, attention_width: float, length: int) -> float:
+    """The floating-point operations a token of a forward pass, as the mean over a sequence of ``length`` tokens.
+
+    2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1): two for
+    each of the ``weights``, zeros too; attention sees ``length / 2`` tokens on average. Norms, biases, activations and
+    softmax are not counted.
+    """
+    return 2 * weights + 2 * length * attention_width
+
+
+def head_weights(resident: Resident) -> int:
+    """The weights of the head's matrix, which gives the logits of each token."""
+    head = resident.model.get_output_embeddings()
+    return 0 if head is None else int(head.weight.numel())
+
+
+def of_model(resident: Resident, length: int = LENGTH) -> float:
+    """The operations a token of the model as it is now, see :func:`counted`, counted in its layers."""
+    running = set(resident.model.modules())
+    weights = sum(matrix.size for matrix in resident.matrices if matrix.module in running)
+    return counted(weights + head_weights(resident), resident.attention_width, length)

@@ -1,0 +1,125 @@
+"""The budget in milliseconds, from times that are measured on the machine of the run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from evoprune import Coupled, InputError
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.schema import Checked
+from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
+from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms, timer_of
+from evoprune.problems.language_model.models.throughput import Load, Phase
+from evoprune.problems.language_model.transforms.transform import Transform
+
+
+class Times(Checked):
+    """The content of ``measured.json``: the circumstances, and the latency of a pass.
+
+    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, what each of its levels changes these by,
+    at most 0. ``weights``, ``shapes``: hashes.
+    """
+
+    device: str
+    processor: str
+    threads: int
+    dtype: str
+    phase: Phase
+    batch: int
+    length: int
+    shapes: str
+    weights: str
+    runtime: str
+    version: str
+    dense: float = Field(gt=0)
+    genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
+
+
+_SECONDS = 10.0  # the time for which the dense model and the result are timed in turn
+_MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all others must be the same
+
+
+class TimeBudget(Coupled, ReportedBudget):
+    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``, or none."""
+
+    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float | None) -> None:
+        changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
+        terms = time_terms(transform, changes)
+        limit = times.dense / speedup if speedup else None
+        super().__init__(transform.genes, terms, limit, "milliseconds", lambda _: times.dense)
+        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
+        if limit is not None and self.least > limit:
+            raise InputError(
+                f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
+                f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
+                "problem.budget.speedup",
+            )
+
+    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+        """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the ``speedup`` that was asked for."""
+        dense, evolved = compared(transform, best, self.load, _SECONDS)
+        found = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
+        return found | ({"speedup": self.speedup} if self.speedup else {})
+
+
+class Milliseconds(MeasuredBudget):
+    """Make a pass at least some times as fast as the dense model's, on the machine of the run."""
+
+    speedup: float | None = Field(None, ge=1, description="how many times as fast as the dense model, at least")
+    phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
+    batch: int = Field(1, ge=1, description="sequences at once")
+    length: int = Field(512, ge=1, description="tokens of a prompt, or before the one that is decoded")
+    seconds: float = Field(8.0, ge=0, description="how long each level is timed; three rounds if these take longer")
+    table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
+
+    def measure(self, transform: Transform) -> Mapping[str, Any]:
+        if self.table is not None:
+            return read_json(Path(self.table).expanduser())
+        if transform.sparse:
+            raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
+        bare = transform.bare()
+        dense, changes = savings(bare, self._load, self.seconds)
+        found = {
+            gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
+            for gene, changed in zip(bare.genes, changes, strict=True)
+        }
+        return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
+
+    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        checked = transform if self.speedup else transform.bare()  # without a limit all levels stay
+        try:
+            checked.use_times(self._times(facts).genes)
+        except ValueError:
+            why = "its times are of other genes or levels than those of problem.transforms"
+            raise InputError(why, self._source) from None
+
+    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
+        times = self._times(facts)
+        for name, now in _circumstances(transform, self._load).items():
+            if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
+                raise InputError(f"its times were measured with {name} {measured}, this run has {now}", self._source)
+        return TimeBudget(transform, times, self._load, self.speedup)
+
+    @property
+    def _load(self) -> Load:
+        return Load(self.phase, self.batch, self.length)
+
+    @property
+    def _source(self) -> str:
+        return self.table or "measured.json"
+
+    def _times(self, facts: Mapping[str, Any]) -> Times:
+        try:
+            return Times.model_validate(facts)
+        except ValidationError as error:
+            where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+            raise InputError(f"holds no times that evoprune measured: {where}: {why}", self._source) from None
+
+
+def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
+    resident = transform.resident
+    of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
+    of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
+    return {**timer_of(transform, load).circumstances(), **of_load, **of_model}

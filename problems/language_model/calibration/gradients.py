@@ -1,0 +1,129 @@
+"""Statistics of gradients: means of their absolute values and of their squares."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from evoprune.console.phase import steps
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.marks import scored
+from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
+
+SIZES, SQUARES = "gradient_sizes", "gradient_squares"
+NAMES = frozenset({SIZES, SQUARES})
+"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
+
+Hook = Callable[[torch.Tensor], torch.Tensor]  # from a gradient to what replaces it
+
+
+def gather(
+    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
+
+    On a CPU each thread computes its own window, and drops a gradient once it is added. The sums are the same with any
+    number of threads above one. Interrupted sums are continued.
+    """
+    forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
+    with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
+        stack.enter_context(at_home(model))
+        sums = {matrix.name: {name: _begun(so_far, matrix, name) for name in names} for matrix in matrices}
+        flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        for matrix in matrices:
+            stack.callback(matrix.weight.requires_grad_, False)
+            hook = turns.hook(matrix.name, partial(_add, sums[matrix.name], matrix, len(tokens)))
+            stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
+        weights = [matrix.weight for matrix in matrices]
+        most = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
+
+        def passes() -> Iterator[None]:
+            for group in tokens[so_far.done :].split(most):
+                yield from turns.take(lambda window: _differentiate(forward, weights, window), group, most)
+                so_far.step(flat, len(group))
+
+        for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - so_far.done):
+            pass
+    return sums
+
+
+class _Turns:
+    """Threads with a window each that add to the sum of every matrix in the order of the windows."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._own = threading.local()
+        self._added: list[dict[str, threading.Event]] = []
+
+    def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
+        """Call ``compute`` for each of ``windows``, of which there are ``most`` at most, all at once."""
+        self._added = [{name: threading.Event() for name in self._names} for _ in windows]
+
+        def turn(number: int) -> None:
+            self._own.number = number
+            try:
+                compute(windows[number])
+            finally:  # also after an error: others wait for them
+                for added in self._added[number].values():
+                    added.set()
+
+        yield from map_in_threads(turn, range(len(windows)), most)
+
+    def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
+        """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn."""
+
+        def take_turn(gradient: torch.Tensor) -> torch.Tensor:
+            number = getattr(self._own, "number", 0)  # on a GPU, with one window, another thread runs this
+            if number:
+                self._added[number - 1][name].wait()
+            add(gradient)
+            self._added[number][name].set()
+            return gradient.new_zeros(()).expand_as(gradient)  # autograd holds it to the end of the pass
+
+        return take_turn
+
+
+def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
+    window = window.to(forward.device)
+    with torch.enable_grad():
+        rows, targets = scored(forward.rows(window[None]), window[None])
+        torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), targets), allow_unused=True)
+
+
+def _begun(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
+    zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
+    return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
+
+
+def _key(matrix: Matrix, name: str) -> str:
+    return f"{matrix.name}.{name}"
+
+
+def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of the mean loss in ``rows``, the head's input, without all logits of a window at once."""
+    slope = torch.empty_like(rows)
+    for part in forward.parts(len(targets)):
+        own = rows[part].requires_grad_()
+        logits = own if forward.head is None else forward.head(own)
+        loss = cross_entropy(logits.float(), targets[part], reduction="sum") / len(targets)
+        (slope[part],) = torch.autograd.grad(loss, own)
+    return slope
+
+
+def _add(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:
+    gradient = matrix.rows(gradient)
+    if SIZES in sums:
+        sums[SIZES].add_(gradient.abs(), alpha=1 / windows)
+    if SQUARES in sums:
+        gradient = gradient.float()
+        sums[SQUARES].addcmul_(gradient, gradient, value=1 / windows)

@@ -1,0 +1,177 @@
+"""The sensitivity of a model's predictions to small changes of its matrices: their Fisher information, in factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy, linear
+
+from evoprune.console.phase import steps
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
+from evoprune.problems.language_model.models.device import has_bfloat16_units
+from evoprune.problems.language_model.models.experts import products_noted
+from evoprune.problems.language_model.models.forward import Forward, pieces
+from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.marks import predictions, scored
+
+_WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
+_COPIES = 8  # of the logits, that are held at once
+
+Factors = list[tuple[torch.Tensor, torch.Tensor]]
+"""Pairs of weights of outputs ``(out,)`` and of inputs ``(in,)``, float32; see :func:`sensitivity`."""
+
+
+def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, Factors]:
+    """For each of ``matrices``, by name, the factors of its sensitivity on ``tokens`` ``(windows, window)``.
+
+    A change ``d`` of a matrix, of independent entries, moves the predictions by a divergence of about ``sum_ij
+    outputs_i inputs_j d_ij^2 / 2`` nats a token, added up over the pairs. This is the diagonal of the Fisher
+    information: the squares of gradients of a window's loss, whose targets are drawn from the model's predictions, kept
+    as the sums of rows and of columns (as in Adafactor, Shazeer and Stern, 2018). Of embedding and head, the mean of a
+    product of squares is taken for the product of means (Martens and Grosse, ICML 2015); if they are one matrix, it has
+    a pair for each. Of stacked experts the weights of inputs are ``(experts, in)``. Interrupted sums are continued.
+    """
+    forward = Forward(model)
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    marked = bool((tokens < 0).any())
+    length = tokens.shape[1] if marked else _LENGTH  # the tokens that count may be the last ones
+    read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
+    with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
+        stack.enter_context(at_home(model))
+        sums = _Sums(so_far.tensors)
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if model.device.type == "cpu" and model.dtype == torch.bfloat16 and not has_bfloat16_units():
+            stack.enter_context(_transposed(matrix.module for matrix in matrices if matrix.module is not embedding))
+        stack.callback(embedding.register_forward_hook(_begin_gradients).remove)
+        for matrix in matrices:
+            if matrix.module is embedding:
+                stack.callback(embedding.register_forward_hook(partial(sums.of_embedding, matrix.name)).remove)
+            elif matrix.module is not head and not isinstance(matrix, ExpertStack):
+                stack.callback(matrix.module.register_forward_hook(partial(sums.of_layer, matrix.name)).remove)
+            if head is not None and matrix.weight is head.weight:
+                stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
+        stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
+        stack.enter_context(products_noted(stacks, sums.of_expert))
+        left = steps(read[so_far.done :], "measuring the sensitivity", "window")
+        for number, window in enumerate(left, so_far.done):
+            with torch.enable_grad():
+                window = window.to(forward.device)[None]
+                rows = forward.rows(window)
+                rows = scored(rows, window)[0] if marked else rows[0]
+                draws = torch.rand(len(rows), generator=torch.Generator().manual_seed(number))
+                rows.backward(_slope(forward, rows.detach(), draws))
+            so_far.step(sums.tensors)
+    count = predictions(read) if marked else read.numel()
+    return {matrix.name: sums.factors(matrix.name, count, read.numel()) for matrix in matrices}
+
+
+class _Linear(torch.autograd.Function):
+    """A product whose backward one has the layout for which PyTorch has a fast kernel: 9 times as fast."""
+
+    @staticmethod
+    def forward(context: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        context.save_for_backward(weight)
+        return linear(given, weight, bias)
+
+    @staticmethod
+    def backward(context: Any, slope: torch.Tensor) -> Any:
+        return linear(slope, context.saved_tensors[0].T.contiguous()), None, None
+
+
+@contextmanager
+def _transposed(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Let linear layers among dense ``modules`` run as :class:`_Linear`."""
+    changed: list[Any] = [module for module in modules if type(module) is nn.Linear and "forward" not in vars(module)]
+    for module in changed:
+        module.forward = lambda given, own=module: _Linear.apply(given, own.weight, own.bias)
+    try:
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+class _Sums:
+    """Sums of squares in float64: of the rows and columns of a layer's gradients, or of the two sides of a product."""
+
+    def __init__(self, begun: Tensors) -> None:
+        self.tensors = begun
+
+    def of_layer(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = given[0].detach().flatten(0, -2)
+
+        def add(slope: torch.Tensor) -> None:
+            squares = (slope.flatten(0, -2).T @ inputs).float().square()
+            self._add("layer", name, squares.sum(1), squares.sum(0))
+
+        output.register_hook(add)
+
+    def of_expert(self, stack: ExpertStack, expert: int, given: torch.Tensor, output: torch.Tensor) -> None:
+        inputs, count = given.detach(), len(stack.weight)
+
+        def add(slope: torch.Tensor) -> None:
+            squares = (slope.T @ inputs).float().square()
+            sides = [squares.new_zeros(count, len(each)) for each in (squares, squares.T)]
+            sides[0][expert], sides[1][expert] = squares.sum(1), squares.sum(0)
+            self._add("layer", stack.name, sides[0].flatten(), sides[1])
+
+        output.register_hook(add)
+
+    def of_head(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = _squares(given[0].detach())
+        output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
+
+    def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        """Here rows that are read are outputs; some models multiply them."""
+        tokens = given[0].flatten()
+        factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
+        read = torch.bincount(tokens, minlength=len(module.weight))
+        output.register_hook(lambda slope: self._add("embedding", name, read, factor * _squares(slope)))
+
+    def factors(self, name: str, count: int, read: int) -> Factors:
+        """The factors of the matrix ``name``, from sums over ``count`` predictions; none if it took no part.
+
+        ``read``: the number of tokens that an embedding looks up.
+        """
+        found = []
+        for kind in ("head", "embedding", "layer"):
+            if (key := f"{kind} outputs {name}") in self.tensors:
+                outputs, inputs = self.tensors[key], self.tensors[f"{kind} inputs {name}"]
+                least = torch.finfo(inputs.dtype).tiny
+                whole = inputs.sum(-1, keepdim=True).clamp(min=least) if kind == "layer" else count
+                found.append((outputs / (read if kind == "embedding" else count), inputs / whole))
+        return [(outputs.float(), inputs.float()) for outputs, inputs in found]
+
+    def _add(self, kind: str, name: str, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
+        for side, part in (("outputs", outputs), ("inputs", inputs)):
+            key, found = f"{kind} {side} {name}", part.double().cpu()
+            self.tensors[key] = self.tensors[key] + found if key in self.tensors else found
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(0, -2).float().square().sum(0)
+
+
+def _begin_gradients(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+    output.requires_grad_()
+
+
+def _slope(forward: Forward, rows: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """The gradient of the loss in ``rows``, the head's input, for targets that ``draws``, in [0, 1), choose."""
+    slope = torch.empty_like(rows)
+    for part in pieces(len(rows), _COPIES * forward.vocabulary):
+        own = rows[part].requires_grad_()
+        logits = (own if forward.head is None else forward.head(own)).float()
+        shares = logits.detach().softmax(-1)
+        below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
+        targets = below.sum(-1).clamp(max=shares.shape[-1] - 1)
+        (slope[part],) = torch.autograd.grad(cross_entropy(logits, targets, reduction="sum"), own)
+    return slope

@@ -1,0 +1,183 @@
+"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations of these."""
+
+import functools
+import hashlib
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Self
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from evoprune import __version__
+from evoprune.console.phase import note
+from evoprune.files.cache import CachedFile, cache_limit
+from evoprune.problems.language_model import calibration, models
+from evoprune.problems.language_model.models.device import rounding
+from evoprune.problems.language_model.models.late import runs_on
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.tensor_file import (
+    Damaged,
+    Tensors,
+    open_cached,
+    read_tensors,
+    write_tensors,
+)
+
+__all__ = ["Tensors", "cached", "code", "shared"]
+
+_EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
+_NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
+
+_entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
+
+
+@contextmanager
+def making_entry(name: str, model: str) -> Iterator[None]:
+    """Let checkpoints belong to the cache entry ``name``, which is made of ``model``."""
+    token = _entry.set((name, model))
+    try:
+        yield
+    finally:
+        _entry.reset(token)
+
+
+class Checkpoint(AbstractContextManager["Checkpoint"]):
+    """The number of steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
+
+    Begins with those of an interrupted process, and is deleted at its end. ``apart`` tells checkpoints of one name and
+    entry apart. Nothing is written outside an entry.
+    """
+
+    def __init__(self, what: str, total: int, apart: str = "") -> None:
+        self._what, self._total = what, total
+        self.done, self.tensors = 0, Tensors()
+        name, self._model = _entry.get()
+        self._file = None
+        if name:
+            with suppress(OSError):
+                self._file, found = open_cached(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32])
+                if found:
+                    self.tensors, self.done = found[0], int(found[1]["done"])
+        self._at, self._pause = time.monotonic(), _EVERY
+
+    def step(self, tensors: Tensors, count: int = 1) -> None:
+        """Count ``count`` more steps; ``tensors``: all that the next steps need."""
+        self.done += count
+        start = time.monotonic()
+        if self._file is None or start - self._at < self._pause:
+            return
+        what = f"unfinished: {self._what}, {self.done} of {self._total}"
+        about = {"what": what, "done": str(self.done), "model": self._model}
+        try:
+            if sum(tensor.nbytes for tensor in tensors.values()) <= cache_limit():
+                whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+                self._file.make(partial(write_tensors, whole, about))
+        except (OSError, SafetensorError):  # the disk is full
+            self._file.discard()
+            self._file = None
+        self._at = time.monotonic()
+        self._pause = max(_EVERY, _SHARE * (self._at - start))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file is not None:
+            (self._file.release if kind else self._file.discard)()
+
+    def __enter__(self) -> Self:
+        if self.done:
+            note(f"{self._what}: {self.done} of {self._total} were done before and are used again")
+        return self
+
+
+Build = Callable[[], Tensors]
+
+
+def cached(resident: Resident, label: str, what: Sequence[object], build: Build) -> Tensors:
+    """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
+
+    ``what``: all that they depend on besides the loaded model, the processor, versions of libraries, and the code of
+    models and calibration; of other code, its :func:`code`.
+    """
+    return _cached(resident, label, what, build, resident.device, in_use=False)
+
+
+def shared(
+    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device | None = None
+) -> Tensors:
+    """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
+
+    On ``device``, by default the resident's; on the CPU they are mapped and read-only.
+    """
+    return _cached(resident, label, what, build, device or resident.device, in_use=True)
+
+
+@functools.cache
+def code(*packages: ModuleType) -> str:
+    """Hash all Python files of ``packages``."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cached(
+    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device, in_use: bool
+) -> Tensors:
+    name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
+    try:
+        file, found = open_cached(name)
+    except OSError as error:
+        _tell(str(error))
+        return build()
+    about = {"what": label, "model": resident.source}
+    try:
+        with making_entry(name, resident.source):
+            tensors = _on(device, found[0]) if found else _make(file, about, build, device, in_use)
+    except BaseException:
+        file.release()
+        raise
+    if in_use and file.exists:
+        weakref.finalize(resident, file.release)
+    else:
+        file.release()
+    return tensors
+
+
+def _always(resident: Resident) -> list[object]:
+    config = resident.model.config.to_dict()
+    return [
+        *(__version__, transformers.__version__, code(models, calibration)),
+        *rounding(runs_on(resident.model)),
+        *(type(resident.model).__name__, resident.weights_sha256),
+        sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
+    ]
+
+
+def _make(file: CachedFile, about: dict[str, str], build: Build, device: torch.device, in_use: bool) -> Tensors:
+    """Build the tensors and write them to ``file`` if possible; those not in use must be within the cache's limit."""
+    tensors = build()
+    if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
+        return tensors
+    try:
+        file.make(partial(write_tensors, tensors, about))
+        return _on(device, read_tensors(file.path)[0]) if in_use and device.type == "cpu" else tensors
+    except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
+        _tell(str(error))
+        return tensors
+
+
+def _on(device: torch.device, tensors: Tensors) -> Tensors:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+@functools.cache  # so that it is said once
+def _tell(reason: str) -> None:
+    note(f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written")

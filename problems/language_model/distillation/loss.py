@@ -1,0 +1,156 @@
+"""The loss of distillation, some tokens at a time: tokens x vocabulary in float32 is held for a chunk only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import layer_norm, mse_loss
+
+from evoprune import InputError
+from evoprune.problems.language_model.distillation.targets import DenseModel, Targets
+from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
+from evoprune.problems.language_model.models.forward import Forward, pieces
+from evoprune.problems.language_model.models.marks import predictions, scored
+
+PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
+
+Head = nn.Module | None  # turns rows into logits; None if a model's rows are logits already
+
+
+class Student(nn.Module):
+    """A model in training whose output is its loss: one module, so that several processes can share a batch.
+
+    The loss is the divergence from the teacher, plus ``cross_entropy`` and ``hidden`` times the other two. Raises
+    :class:`evoprune.InputError` if hidden states cannot be matched.
+    """
+
+    def __init__(self, model: Any, forward: Forward, teacher: DenseModel, cross_entropy: float, hidden: float) -> None:
+        super().__init__()
+        if hidden and forward.depth != (depth := teacher.forward.depth):
+            raise InputError(
+                f"the model has {forward.depth} blocks and its dense model {depth}, and which of them are left "
+                "is not known; recover the run instead of its export, or leave hidden out",
+                "hidden",
+            )
+        self.model = model
+        self._forward, self._teacher, self._cross_entropy, self._hidden = forward, teacher, cross_entropy, hidden
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(3,)`` without weights."""
+        difference = torch.zeros((), device=tokens.device)
+        with ExitStack() as stack:
+            if self._hidden:
+                both = (self._forward, self._teacher.forward)
+                states, known = (stack.enter_context(each.noting_states()) for each in both)
+            taught = self._teacher.targets(tokens)
+            if self._hidden and (read := self._teacher.as_read(tokens)) is not tokens:
+                self._teacher.forward(read)  # notes states at the tokens of the student
+            rows, targets = scored(self._forward.rows(tokens), tokens)
+            if self._hidden:
+                difference = hidden_difference(states, known)
+        loss, parts = distillation(rows, self._forward.head, targets, taught, self._cross_entropy)
+        return loss + self._hidden * difference, torch.cat([parts, difference.detach()[None]])
+
+
+class _Chunked(torch.autograd.Function):
+    """Computes the gradient with the loss: the logits are gone when the backward pass comes.
+
+    As in Liger Kernel (Hsu et al., 2024). The heads are not trained.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        gradient = torch.empty_like(rows)
+        sums = torch.zeros(2, device=rows.device)
+        count = len(targets)
+        for part in pieces(count, _width(rows, head)):
+            own = rows[part].detach().requires_grad_()
+            with torch.enable_grad():
+                logits = _logits(own, head)
+            log_q = logits.detach().float().log_softmax(-1)
+            log_p = taught(part)
+            p = log_p.exp()
+            wanted = targets[part, None]
+            sums[0] += (p * (log_p - log_q)).sum()
+            sums[1] -= log_q.gather(1, wanted).sum()
+            slope = log_q.exp_().mul_(1 + cross_entropy).sub_(p)  # of both losses in the logits
+            slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -cross_entropy))
+            gradient[part] = torch.autograd.grad(logits, own, slope.div_(count).to(logits.dtype))[0]
+        ctx.save_for_backward(gradient)
+        means = sums / count
+        ctx.mark_non_differentiable(means)
+        return means[0] + cross_entropy * means[1], means
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream.to(gradient.dtype), None, None, None, None
+
+
+def distillation(
+    rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
+
+    ``cross_entropy``: weight of the second part, 0 or more. ``targets`` ``(n,)``: the next tokens. ``rows``
+    ``(n, width)``: input of the student's ``head``, which has a gradient; ``taught``: predictions of the teacher.
+    Computed in float32.
+    """
+    loss, parts = _Chunked.apply(rows, head, targets, taught, cross_entropy)
+    return loss, parts
+
+
+def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, torch.Tensor]) -> torch.Tensor:
+    """Mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
+
+    Both are normalised to mean 0 and variance 1 at each token first, as Minitron (Muralidharan et al., 2024) compares
+    states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
+    after the same blocks.
+    """
+
+    def normalised(state: torch.Tensor) -> torch.Tensor:
+        return layer_norm(state.float(), state.shape[-1:])
+
+    errors = [mse_loss(normalised(state), normalised(taught[block])) for block, state in states.items()]
+    return torch.stack(errors).mean()
+
+
+class _Exact(Objective):
+    """KL(teacher || student) over the whole vocabulary, and the next-token loss of the student."""
+
+    def __init__(self, taught: Targets) -> None:
+        self._taught = taught
+
+    def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
+        log_q, log_p = logits.log_softmax(-1), self._taught(slice(first, first + len(logits)))
+        return torch.stack([(log_p.exp() * (log_p - log_q)).sum(), -log_q.gather(1, targets[:, None]).sum()])
+
+
+def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> tuple[float, float]:
+    """KL(teacher || student) in nats a token, exact, and the student's perplexity: both on ``tokens``.
+
+    ``tokens``: ``(windows, window)``, on the CPU.
+    """
+    return measured(student, tokens, _Exact(teacher.kept_targets(tokens)))
+
+
+def measured(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
+    """A divergence, whose ``objective`` sums the next-token loss beside it, and the perplexity."""
+    found, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
+    count = predictions(tokens)
+    return objective.value(found, count), Perplexity().value(lost, count)
+
+
+def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:
+    return rows if head is None else head(rows)
+
+
+def _width(rows: torch.Tensor, head: Head) -> int:
+    weight: Any = rows if head is None else head.weight
+    return int(weight.shape[-1] if head is None else weight.shape[0])

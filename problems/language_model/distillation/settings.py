@@ -1,0 +1,181 @@
+"""Settings of a recovery, in a run or by the command ``recover``. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from evoprune import Fraction, InputError, Settings
+from evoprune.problems.language_model.evaluation import EvaluationSettings
+from evoprune.problems.language_model.evaluation.harness import TaskSettings
+from evoprune.problems.language_model.models.settings import Device, Source
+from evoprune.problems.language_model.texts.settings import TextSettings
+
+DEFAULT_WINDOW = 512  # tokens in a window of a text that no run has cut
+
+DURATION = r"^\d+(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
+
+
+def seconds_of(duration: str) -> float:
+    """Seconds of a time of the form :data:`DURATION`."""
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+class RecoverSettings(Settings):
+    """Knowledge distillation: a smaller model is trained to predict what its dense model predicts."""
+
+    tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
+    time: str | None = Field(
+        None,
+        pattern=DURATION,
+        description="how long each model may take, as in 90s, 20m or 2h: the speed of steps turns it into tokens, "
+        "again at each measurement",
+    )
+    text: Source | None = Field(
+        None, description="text to train on: see eval --text (default: what the search left of its text)"
+    )
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
+    train: Literal["auto", "all", "lora", "norms", "scales"] = Field(
+        "auto",
+        description="what is trained; all: the weights of the blocks; lora: low-rank updates of them; norms: norms and "
+        "biases alone, and all that is in 16 bits beside quantised matrices; scales: these, and the scales of "
+        "quantised matrices, whose codes stay; auto: scales if the result has types and no cuts, else all if the "
+        "memory is enough, else lora, or norms if weights were pruned to zeros",
+    )
+    keep_codes: bool = Field(
+        False,
+        description="for scales: do not round the matrices again first, so that each block of columns makes up for the "
+        "errors of those before (GPTQ)",
+    )
+    cross_entropy: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the loss on the text itself, beside the divergence from the dense model (default: 0 if "
+        "scales are trained, else 0.3); with 0 divergence on the held-out windows chooses the best weights, not "
+        "perplexity",
+    )
+    hidden: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the difference from the dense model's hidden states after each block that is left",
+    )
+    rate: float | None = Field(
+        None,
+        gt=0,
+        description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others, and for scales at most "
+        "0.003 times the divergence on the held-out windows)",
+    )
+    batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
+    accumulate: int = Field(1, ge=1, description="passes that a step is divided into; more need less memory")
+    checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    held_out: int = Field(
+        8, ge=1, description="windows of the text that are not trained on and choose the best weights"
+    )
+    evaluations: int = Field(8, ge=1, description="how often these are measured")
+    patience: int = Field(
+        3, ge=1, description="stop after this many measurements in a row without improvement over the one before"
+    )
+    alike: str | None = Field(
+        None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"
+    )
+    seed: int = Field(0, ge=0, description="decides the order of the windows")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecoverSettings:
+        if self.tokens and self.time:
+            raise ValueError("tokens and time both say how long to train; give one of them")
+        if self.step_windows % self.accumulate:
+            raise ValueError(f"batch: expected a multiple of accumulate, which is {self.accumulate}")
+        return self
+
+    @property
+    def cross_entropy_weight(self) -> float:
+        """``cross_entropy``, or its default."""
+        if self.cross_entropy is None:
+            return 0.0 if self.train == "scales" else 0.3
+        return self.cross_entropy
+
+    @property
+    def step_windows(self) -> int:
+        """``batch``, or its default."""
+        return self.batch or (1 if self.train == "scales" else 4)
+
+    @property
+    def trained_alike(self) -> list[str]:
+        """The names in ``alike``."""
+        return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
+
+    def lasting(self, seconds: float) -> Self:
+        """These settings with ``seconds`` for their ``time``, if they have one; a second at least."""
+        return self if self.time is None else self.model_copy(update={"time": f"{max(1.0, seconds):.1f}s"})
+
+    def text_settings(self, search: TextSettings | None) -> TextSettings:
+        """The text to train on: the one that is named here, else that of ``search``."""
+        window = self.window or (search.window if search else DEFAULT_WINDOW)
+        if self.text is not None:
+            return TextSettings(
+                source=self.text, split=self.split, column=self.column, window=window, windows=None,
+                begin=search.begin if search else "auto",
+            )  # fmt: skip
+        if search is None:
+            raise InputError("which text to train on is not known; give one", "--text")
+        return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})
+
+
+class SelectSettings(TaskSettings):
+    """The finals of a search whose result is recovered: its best candidates are judged once more, or by ``tasks``."""
+
+    finalists: int = Field(4, ge=1, description="how many of the best candidates")
+    tokens: int = Field(
+        4096,
+        ge=0,
+        description="tokens that each is trained on before it is measured on the held-out windows of the recovery; "
+        "0: it is only compensated or updated, as the transform says",
+    )
+
+
+class RecoverPhaseSettings(RecoverSettings):
+    """A recovery as the last part of a run."""
+
+    part: tuple[Fraction, Fraction] | None = Field(
+        None, description="the part of text to train on, as two shares of its characters: see search_text"
+    )
+    select: SelectSettings | None = Field(
+        None, description="judge the best candidates by a short recovery, and recover the best of them; null: do not"
+    )
+
+    def text_settings(self, search: TextSettings | None) -> TextSettings:
+        return super().text_settings(search).model_copy(update={"part": self.part} if self.part else {})
+
+
+class RunSettings(EvaluationSettings):
+    """Parameters of every problem on a language model."""
+
+    recover: RecoverPhaseSettings | None = Field(
+        None, description="train the result to predict what the dense model predicts; null: the search is all"
+    )
+
+
+class RecoverOptions(RecoverSettings):
+    """Options of the command ``recover``."""
+
+    teacher: Source | None = Field(
+        None, description="the dense model; needed for a folder that evoprune did not write (default: the run's)"
+    )
+    report_text: Source | None = Field(
+        None, description="text that scores the result; needed for such a folder (default: the run's)"
+    )
+    revision: str | None = Field(
+        None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
+    )
+    trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
+    )
+    base: Source | None = Field(
+        None, description="for a run written to OUT.gguf: a .gguf file of the dense model, as in export --base"
+    )
+    untimed: bool = Field(False, description="for a run: no times, no memory and no preset, as in export --untimed")

@@ -1,0 +1,173 @@
+"""The parameters that a recovery trains. It must not change embeddings, the head, and zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from evoprune.problems.language_model.distillation.block_scales import fix_scales, is_change, train_scales
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.scales import has_scales
+from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
+from evoprune.problems.language_model.models.device import free_memory
+
+Train = Literal["all", "lora", "norms", "scales"]
+
+RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales": 1e-3}  # highest learning rates
+
+_RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
+_PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
+_BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
+_SHARE = 0.6  # of the free memory for these; the rest is for activations, and those of the dense model
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model to train.
+
+    ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
+    that zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that
+    is quantised, if this comes after the training. ``codes``: gives the matrices of a model with some loss other codes
+    before the training, and returns them as ``encoded``. ``before``: its scores on the report text, if they are known.
+    """
+
+    model: Any
+    encoded: Mapping[str, Encoded] = field(default_factory=dict)
+    sparse: bool = False
+    rounded: Callable[[Any], Any] | None = None
+    codes: Callable[[Any, float], Mapping[str, Encoded]] | None = None
+    before: Mapping[str, float | None] | None = None
+
+
+class TrainableParameters:
+    """The parameters of a model, in float32, that are trained; all others are frozen.
+
+    ``norms`` are norms, biases and routers, and beside quantised matrices those that are not, but no embedding, head or
+    expert; ``scales`` are those and the scales of quantised matrices in the blocks. ``seed``: of the first low-rank
+    updates.
+    """
+
+    def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
+        model, self.train = given.model, train
+        self.encoded: dict[str, Encoded] = {}
+        """Quantised matrices of the blocks, by name, if scales are trained."""
+        self._nonzero = _nonzero(model) if given.sparse else {}
+        model.requires_grad_(False)
+        self._adapted = None
+        if train == "lora":
+            refuse_lora(given.sparse)
+            self._adapted = _adapt(model, seed)
+        for _, parameter in _candidates(model, train, given.encoded):
+            parameter.requires_grad_(True)
+        self._scaled: dict[str, Matrix] = {}
+        if train == "scales":
+            within = {matrix.parameter: matrix for matrix in find_matrices(model)}
+            self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
+            for name, own in self.encoded.items():
+                if has_scales(own.kind):
+                    self._scaled[name] = within[name]
+                    train_scales(within[name], own)
+        self.by_name: dict[str, nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        """Sorted as in the model."""
+        self.count = sum(parameter.numel() for parameter in self.by_name.values())
+        """Number of trained values."""
+        if not self.by_name:
+            raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Groups for an optimiser, each with the ``share`` of the learning rate that it has.
+
+        Beside scales, which are relative, others are to change by a share of their size too: the share is their root
+        mean square (as in Adafactor, Shazeer and Stern, 2018). Norms of 0.03 would else change far more than scales.
+        """
+        if self.train != "scales":
+            return [{"params": list(self.by_name.values()), "share": 1.0}]
+        return [
+            {"params": [each], "share": 1.0 if is_change(name) else float(each.detach().square().mean().sqrt())}
+            for name, each in self.by_name.items()
+        ]
+
+    def keep_zeros(self) -> None:
+        """Delete the gradients of zeros: AdamW then leaves them, their moments and their decay at zero."""
+        for module, mask in self._nonzero.items():
+            weight: Any = module.weight
+            if weight.grad is not None:
+                weight.grad.mul_(mask.to(weight.device))
+
+    def merged(self, model: Any) -> Any:
+        """Return ``model`` as plain layers; nothing can be trained afterwards."""
+        for name, matrix in self._scaled.items():
+            self.encoded[name] = fix_scales(matrix)
+        return model if self._adapted is None else self._adapted.merge_and_unload()
+
+
+def refuse_lora(sparse: bool) -> None:
+    """Raise :class:`evoprune.InputError` if low-rank updates are not possible. ``sparse``: of a pruned model."""
+    if sparse:
+        raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
+    if find_spec("peft") is None:
+        raise InputError("lora needs peft; pip install 'evoprune[recover]'", "train")
+
+
+def fitting(given: Given, device: torch.device) -> Train:
+    """Return the most that can be trained with the free memory of ``device``."""
+    if room_to_train(sum(parameter.numel() for _, parameter in _candidates(given.model, "all")), device):
+        return "all"
+    return "norms" if given.sparse else "lora"
+
+
+def room_to_train(parameters: int, device: torch.device) -> bool:
+    """Return whether ``device`` has memory to train so many ``parameters``."""
+    return _BYTES * parameters < _SHARE * free_memory(device)
+
+
+def looks_pruned(model: Any) -> bool:
+    """Return True if a matrix has so many zeros that it was pruned."""
+    return any(1 - float(mask.float().mean()) > _PRUNED for mask in _nonzero(model).values())
+
+
+def _adapt(model: Any, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    name, blocks = find_blocks(model)
+    layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
+    config = LoraConfig(r=_RANK, lora_alpha=2 * _RANK, target_modules=layers, bias="none")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def _nonzero(model: Any) -> dict[nn.Module, torch.Tensor]:
+    """Masks of the weights that are not zero, of matrices that have zeros."""
+    return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
+
+
+def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
+    if train == "lora":
+        return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
+    kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
+    routers = {id(each) for mixture in find_mixtures(model) for each in mixture.router.parameters()}
+
+    def is_small(each: nn.Parameter) -> bool:  # stacked experts are most of a mixture
+        return each.dim() == 1 or id(each) in routers or (bool(encoded) and each.dim() == 2)
+
+    return [
+        (name, each)
+        for name, each in model.named_parameters()
+        if id(each) not in kept and name not in encoded and (train == "all" or is_small(each))
+    ]
+
+
+def _ends(model: Any) -> list[nn.Module]:
+    """Embeddings, of positions too, and the head."""
+    tables: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = model.get_output_embeddings()
+    return tables if head is None else [*tables, head]

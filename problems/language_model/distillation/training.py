@@ -1,0 +1,334 @@
+"""Trains one model to predict what another predicts, with accelerate."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy
+import torch
+from torch.nn.utils.parametrize import cached
+from tqdm import tqdm
+
+from evoprune import InputError
+from evoprune.console.phase import Phase
+from evoprune.problems.language_model.distillation.checkpoint import Checkpoints
+from evoprune.problems.language_model.distillation.loss import PARTS, Student
+from evoprune.problems.language_model.distillation.progress import Progress, held_out_scores
+from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
+from evoprune.problems.language_model.distillation.targets import DenseModel
+from evoprune.problems.language_model.distillation.text import RecoveryText
+from evoprune.problems.language_model.distillation.trainable_parameters import (
+    RATES,
+    Given,
+    TrainableParameters,
+    fitting,
+)
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.models.attention import use_fast_attention
+from evoprune.problems.language_model.models.blocks import find_blocks
+from evoprune.problems.language_model.models.device import pick_dtype
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.tensor_file import Tensors
+from evoprune.problems.language_model.results.learning_curve import DIVERGENCE
+
+_LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_RATE_OF_LOSS = 0.003  # learning rate of scales, for each nat a token of divergence on the held-out windows
+_LONG_STEP = 1.0  # seconds
+_WARM_UP = 0.05  # the share of the steps in which the learning rate rises
+
+
+class Training:
+    """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
+
+    A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
+    With a time, the number of steps is planned anew at each measurement, from their speed since the last one.
+    """
+
+    def __init__(
+        self, given: Given, teacher: DenseModel, text: RecoveryText, settings: RecoverSettings,
+        checkpoints: Checkpoints, phase: Phase,
+    ) -> None:  # fmt: skip
+        self.accelerator = accelerator(teacher.model.device, settings.accumulate)
+        self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
+        self._text, self._settings, self._phase = text, settings, phase
+        self._device = self.accelerator.device
+        self._per_step = settings.step_windows * text.train.shape[1]
+        refuse_uneven(settings, self.accelerator)
+        model = self._model = given.model
+        forward = Forward(model)
+        self._plan = checkpoints.planned()
+        train = self._plan.get("train", settings.train)
+        train = self._agreed(fitting(given, self._device) if train == "auto" else train)
+        self._parameters = TrainableParameters(given, train, settings.seed)
+        fused = self._device.type in {"cpu", "cuda"}
+        self._adam = torch.optim.AdamW(self._parameters.groups(), fused=fused)
+        use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
+        if settings.checkpointing:
+            _keep_no_activations(model)
+        teacher.model.to(self._device)
+        self._forward, self._teacher = forward, teacher
+        student = Student(model, forward, self._teacher, settings.cross_entropy_weight, settings.hidden)
+        self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
+        self._checkpoints = checkpoints
+        self.progress = self._read()
+        self._rate = settings.rate or self._default_rate()
+
+    @property
+    def train(self) -> str:
+        """Kind of the trained parameters."""
+        return self._parameters.train
+
+    @property
+    def trained_parameters(self) -> int:
+        """Number of trained values."""
+        return self._parameters.count
+
+    @property
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Quantised matrices, by name, whose scales were trained; as of :meth:`merged`."""
+        return self._parameters.encoded
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that the best weights were trained on."""
+        return int(self.progress.curve[self.progress.best]["tokens"] or 0)
+
+    @property
+    def planned_tokens(self) -> int:
+        """Number of tokens of the whole training."""
+        return self.progress.steps * self._per_step
+
+    def run(self) -> Any:
+        """Train to the end; return the model with its best weights, as it was given if nothing helped."""
+        self.train_on()
+        self.accelerator.wait_for_everyone()
+        self._load(self._checkpoints.best())
+        return self.merged()
+
+    def merged(self) -> Any:
+        """Return the model as plain layers, with its weights of now; it cannot be trained afterwards."""
+        return self._parameters.merged(self._model)
+
+    def train_on(self) -> None:
+        """Train to the end; the weights are the last ones afterwards."""
+        progress, settings = self.progress, self._settings
+        begun, first, losses, since = time.perf_counter(), progress.step, self._no_losses(), 0
+        measured = begun
+        while progress.step < progress.steps and progress.stale < settings.patience:
+            start = time.perf_counter()
+            rate = self._rate * rate_share(progress.step, progress.steps)
+            losses, since = losses + self._step(progress.step, rate), since + 1
+            progress.step += 1
+            throughput = (progress.step - first) * self._per_step / (time.perf_counter() - begun)
+            left = tqdm.format_interval((progress.steps - progress.step) * self._per_step / throughput)
+            self._phase.now(
+                f"step {progress.step}/{progress.steps}: loss {self._total(losses / since):.4g}, {progress.last}, "
+                f"{throughput:,.0f} tokens/s, {left} left"
+            )
+            if is_due(progress.step, progress.steps, len(progress.curve), settings.evaluations):
+                self._evaluate(losses / since, start, (time.perf_counter() - measured) / since)
+                losses, since, measured = self._no_losses(), 0, time.perf_counter()
+            else:
+                progress.seconds += time.perf_counter() - start
+
+    def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
+        """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
+        progress, before = self.progress, time.perf_counter()
+        better = progress.add(progress.step * self._per_step, losses, self._held_out())
+        if self._end < math.inf and progress.step < progress.steps:
+            measuring = time.perf_counter() - before
+            left = max(1, 1 + self._settings.evaluations - len(progress.curve))
+            progress.steps = self._agreed(progress.step + self._steps_within(step, left * measuring))
+        progress.seconds += time.perf_counter() - start
+        self._phase.note(
+            f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
+            f"{'' if better else ', no better'}"
+        )
+        if self.accelerator.is_main_process:
+            if better:
+                self._checkpoints.write_best(self._weights)
+            states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
+            moments = {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _MOMENTS}
+            self._checkpoints.write(vars(progress), self._weights | moments)
+
+    @property
+    def _weights(self) -> Tensors:
+        return {f"weight.{name}": parameter for name, parameter in self._parameters.by_name.items()}
+
+    def _no_losses(self) -> torch.Tensor:
+        return torch.zeros(len(PARTS), device=self._device)
+
+    def _total(self, losses: torch.Tensor) -> float:
+        settings = self._settings
+        return float(losses[0] + settings.cross_entropy_weight * losses[1] + settings.hidden * losses[2])
+
+    def _step(self, step: int, rate: float) -> torch.Tensor:
+        """Train on the windows of ``step``; return the mean losses ``(3,)`` of this process's."""
+        for group in self._adam.param_groups:
+            group["lr"] = rate * group["share"]
+        losses = self._no_losses()
+        for parts in self._passes(step):
+            if self.accelerator.sync_gradients:
+                self._parameters.keep_zeros()
+                self.accelerator.clip_grad_norm_(list(self._parameters.by_name.values()), _LONGEST_GRADIENT)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            losses += parts / self._settings.accumulate
+        return losses
+
+    def _passes(self, step: int) -> Iterator[torch.Tensor]:
+        """Add the gradients of ``step``, and yield the losses of each pass."""
+        settings, number = self._settings, self.accelerator.num_processes
+        windows = windows_of(step, settings.step_windows, len(self._text.train), settings.seed)
+        own = self._text.train[windows[self.accelerator.process_index :: number]]
+        for tokens in own.chunk(settings.accumulate):
+            with self.accelerator.accumulate(self._student):
+                loss, parts = self._student(tokens.to(self._device))
+                self.accelerator.backward(loss)
+                yield parts.detach()
+
+    def _held_out(self) -> dict[str, float]:
+        with self.accelerator.autocast(), cached():  # which computes weights from scales once
+            found = held_out_scores(
+                self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
+            )
+        return self._agreed(found)  # type: ignore[no-any-return]
+
+    def _default_rate(self) -> float:
+        """The highest learning rate; of scales lower where little was lost, since noise then outweighs the gain."""
+        highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
+        return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
+
+    def _read(self) -> Progress:
+        found = self._checkpoints.read()
+        if found is None:
+            return self._start()
+        state, tensors = found
+        self._load(tensors)
+        for name, parameter in self._parameters.by_name.items():
+            moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
+            count = torch.tensor(float(state["step"]), device=parameter.device)
+            self._adam.state[parameter] = {"step": count, **moments}
+        self._phase.note(f"continued after step {state['step']}")
+        return Progress(**state)
+
+    @torch.no_grad()
+    def _load(self, tensors: Tensors) -> None:
+        for name, parameter in self._parameters.by_name.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+
+    def _start(self) -> Progress:
+        """Measure the model as it is, and decide the number of steps."""
+        self._phase.now("measuring the held-out windows")
+        if not self._settings.cross_entropy_weight:
+            with self.accelerator.autocast(), torch.inference_mode():
+                self._teacher.keep(self._text.held_out)  # so that its time does not count for the next measurements
+        before = time.perf_counter()
+        found = self._held_out()
+        measuring = time.perf_counter() - before
+        steps = self._agreed(self._plan.get("steps") or self._planned(measuring))
+        if self.accelerator.is_main_process:
+            self._checkpoints.plan(steps, self.train)
+            self._checkpoints.write_best(self._weights)
+        progress = Progress(steps)
+        progress.add(0, None, found)
+        self._phase.note(
+            f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
+            f"steps; {progress.last}"
+        )
+        return progress
+
+    def _agreed(self, found: Any) -> Any:
+        """Return what the first process found: each has a speed, free memory and last digits of its own."""
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([found])[0]
+
+    def _planned(self, measuring: float) -> int:
+        """Number of steps; ``measuring``: the seconds that one measurement takes."""
+        settings = self._settings
+        if self._end == math.inf:
+            return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
+        self._phase.now("measuring the speed")
+        for _ in range(2):  # the first one also prepares kernels, which counts little in a long one
+            start = time.perf_counter()
+            self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
+            if (step := time.perf_counter() - start) > _LONG_STEP:
+                break
+        self._adam.state.clear()
+        return max(1, self._steps_within(step, settings.evaluations * measuring))
+
+    def _steps_within(self, step: float, other: float) -> int:
+        """Number of steps of ``step`` seconds that fit into the rest of the time beside ``other`` seconds of it."""
+        return max(0, int((self._end - time.perf_counter() - other) / step))
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Learning rate of ``step``, from 0 on, as a share of the highest: a linear rise, then a cosine.
+
+    It is above 0 in each step, and would be 0 in the one after the last.
+    """
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (1 + math.cos(math.pi * (step - rise + 1) / (steps - rise + 1))) / 2
+
+
+def windows_of(step: int, batch: int, available: int, seed: int) -> list[int]:
+    """Indices of the windows of ``step``, from 0 on: ``batch`` of ``available`` ones, each read once in a pass.
+
+    Each pass over them has an order of its own, decided by ``seed``.
+    """
+    counts = (divmod(count, available) for count in range(step * batch, (step + 1) * batch))
+    return [int(_order(seed, turn, available)[place]) for turn, place in counts]
+
+
+@lru_cache(maxsize=2)  # a step may end one pass and begin the next
+def _order(seed: int, turn: int, available: int) -> numpy.ndarray:
+    return numpy.random.default_rng([seed, turn]).permutation(available)
+
+
+def is_due(step: int, steps: int, measured: int, evaluations: int) -> bool:
+    """Return whether held-out windows are measured after ``step``: evenly spread, and after the last of ``steps``.
+
+    ``measured``: how often they were before, also before the first step. The number of steps may have changed since.
+    """
+    return bool(evaluations) and (step == steps or step * evaluations >= steps * measured)
+
+
+def accelerator(device: torch.device, accumulate: int = 1) -> Any:
+    """Make an ``Accelerator`` on ``device``, which computes in bfloat16 if that is fast there."""
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise InputError(f"recovering needs accelerate; pip install 'evoprune[recover]' ({error})") from None
+    if device.type == "cuda" and device.index is not None and "LOCAL_RANK" not in os.environ:
+        torch.cuda.set_device(device)
+    fast = pick_dtype("auto", device) == torch.bfloat16
+    precision = "bf16" if fast else "no"
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulate)
+
+
+def refuse_uneven(settings: RecoverSettings, accelerator: Any) -> None:
+    """Raise :class:`evoprune.InputError` unless passes and processes have equal parts of a step."""
+    if settings.step_windows % (settings.accumulate * accelerator.num_processes):
+        raise InputError("expected a multiple of accumulate times the number of processes", "batch")
+
+
+def _keep_no_activations(model: Any) -> None:
+    """Compute the activations of each block again in the backward pass; nothing is dropped out."""
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(f"not possible with this model: {error}", "checkpointing") from None
+    blocks: Iterable[Any] = find_blocks(model)[1]
+    for block in blocks:
+        block.training = True  # of this module alone: only then does it forget them
+        if isinstance(getattr(block, "dropout", None), float):
+            block.dropout = 0.0

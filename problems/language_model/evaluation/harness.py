@@ -1,0 +1,148 @@
+"""Tasks of lm-evaluation-harness (Gao et al., 2021): settings, and the metrics of a model at them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+from tqdm import tqdm
+
+from evoprune import InputError, Settings
+from evoprune.console.phase import note
+
+if TYPE_CHECKING:
+    import torch
+
+MISSING = "needs lm-evaluation-harness; pip install 'evoprune[lm_eval]'"
+
+
+class TaskSettings(Settings):
+    """Tasks by name, and how many of their examples are used."""
+
+    tasks: str | None = Field(
+        None, description="names of lm-evaluation-harness tasks, separated by commas; pip install 'evoprune[lm_eval]'"
+    )
+    include_path: str | None = Field(None, description="a folder with task files of your own")
+    limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.tasks is None and (self.limit, self.include_path) != (None, None):
+            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The names in ``tasks``."""
+        return [name.strip() for name in (self.tasks or "").split(",") if name.strip()]
+
+
+def _task_manager(settings: TaskSettings, source: str) -> Any:
+    """The harness's index of tasks: of ``include_path`` alone, if all are there, as the index of its own takes long.
+
+    Raises :class:`evoprune.InputError`, of ``source``, for a task that is nowhere.
+    """
+    if find_spec("lm_eval") is None:
+        raise InputError(MISSING, source)
+    with _as_input_error(source):
+        manager = _index(settings.include_path, False) if settings.include_path else None
+        if not manager or _unknown(settings, manager):
+            note("reading the task files of lm-evaluation-harness")
+            manager = _index(settings.include_path, True)
+    if unknown := _unknown(settings, manager):
+        raise InputError(f"lm-evaluation-harness has no {', '.join(unknown)}; see 'lm_eval ls tasks'", source)
+    return manager
+
+
+@cache
+def _index(include_path: str | None, own: bool) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=include_path, include_defaults=own)
+
+
+def _unknown(settings: TaskSettings, manager: Any) -> list[str]:
+    return [name for name in settings.names if name not in manager.all_tasks]
+
+
+def run_tasks(
+    model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
+) -> dict[str, float]:
+    """Return the metrics of all tasks, from ``task metric`` to value.
+
+    ``begin``: texts begin with the first token. ``source``: where the tasks are named, for errors.
+    """
+    return {
+        f"{task} {metric}": value for task, metric, value, _ in _measured(model, tokenizer, settings, begin, source)
+    }
+
+
+def task_errors(model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str) -> float:
+    """Mean over the tasks of their first metric, or of 1 less it where more is better: less is better, always.
+
+    Raises :class:`evoprune.InputError` as :func:`run_tasks` does, and where less is better in some of the tasks alone.
+    """
+    first: dict[str, tuple[float, bool]] = {}
+    for task, _, value, more in _measured(model, tokenizer, settings, begin, source):
+        if task in settings.names:  # a group's own mean, not its parts
+            first.setdefault(task, (value, more))
+    if len(first) < len(settings.names) or len({more for _, more in first.values()}) > 1:
+        told = ", ".join(f"{task} ({'more' if more else 'less'} is better)" for task, (_, more) in first.items())
+        raise InputError(f"tasks need a metric each, all better in one direction; found: {told or 'none'}", source)
+    return sum(1 - value if more else value for value, more in first.values()) / len(first)
+
+
+def _measured(
+    model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
+) -> list[tuple[str, str, float, bool]]:
+    """Task, metric, value and whether more is better, in the harness's order."""
+    from evoprune.problems.language_model.models.blocks import attentions_numbered
+
+    manager = _task_manager(settings, source)
+    with _as_input_error(source), _quiet(), attentions_numbered(model):  # tasks that generate use a cache
+        import lm_eval
+        from lm_eval.models.huggingface import HFLM
+
+        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, add_bos_token=begin)
+        found = lm_eval.simple_evaluate(
+            harness, tasks=settings.names, task_manager=manager, limit=settings.limit,
+            bootstrap_iters=0, log_samples=False,
+        )  # fmt: skip
+    return [
+        (task, name, float(value), found["higher_is_better"].get(task, {}).get(name.split(",")[0], True))
+        for task, metrics in found["results"].items()
+        for metric, value in metrics.items()
+        if isinstance(value, Real) and "stderr" not in metric and metric != "sample_len"
+        for name in [metric.removesuffix(",none")]
+    ]
+
+
+@contextmanager
+def _as_input_error(source: str) -> Iterator[None]:
+    """Turn the many kinds of errors that task files, data sets and other versions of the harness raise into one."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(f"lm-evaluation-harness: {type(error).__name__}: {error}", source) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let the harness draw no bars, which would break the run's own lines of progress, and log errors alone."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    drawn = tqdm.__init__
+
+    def hidden(self: Any, *arguments: Any, **given: Any) -> None:
+        drawn(self, *arguments, **given | {"disable": True})
+
+    tqdm.__init__ = hidden
+    try:
+        yield
+    finally:
+        tqdm.__init__ = drawn

@@ -1,0 +1,210 @@
+"""Runs windows of tokens through a model in batches, and adds up an objective's loss: perplexity or divergence."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from evoprune.console.phase import steps
+from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.language_model.models.device import out_of_memory, sum_dtype
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run
+from evoprune.problems.language_model.models.late import made
+from evoprune.problems.language_model.models.marks import predictions, scored
+from evoprune.problems.language_model.models.processes import map_in_threads
+
+
+class Objective(ABC):
+    """Adds up a loss over predictions, some rows of logits at a time; lower is better."""
+
+    @abstractmethod
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Return the summed loss, in nats, of ``logits`` ``(rows, vocabulary)``, float32, as the first of some sums.
+
+        ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before these rows.
+        """
+
+    def value(self, total: float, predictions: int) -> float:
+        return total / predictions
+
+
+class Perplexity(Objective):
+    """exp of the mean next-token loss; losses and sums over some rows in float32, the total in float64."""
+
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
+        return cross_entropy(logits, targets, reduction="sum")
+
+    def value(self, total: float, predictions: int) -> float:
+        mean = total / predictions
+        return math.exp(mean) if mean < 700 else math.inf if mean == mean else math.nan  # beyond, exp overflows
+
+
+class Divergence(Objective):
+    """Mean Kullback-Leibler divergence from the dense model's predictions, in nats per token.
+
+    KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest
+    probabilities are stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
+    ``behind`` is added to each value: the nats a token that the dense model itself loses where it has fewer tokens to
+    predict. The next-token loss is summed beside it.
+    """
+
+    def __init__(self, predictions: int, top: int) -> None:
+        self.top, self.behind = top, 0.0
+        self._log_p = torch.empty(predictions, top)
+        self._rest = torch.empty(predictions)
+        self._tokens = torch.empty(predictions, top, dtype=torch.int32)
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """The stored ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
+        return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
+
+    def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Store the dense model's ``logits`` ``(rows, vocabulary)``; return their summed next-token loss."""
+        rows = slice(first, first + logits.shape[0])
+        log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
+        self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
+        self._rest[rows] = _log_rest(log_p).cpu()
+        return cross_entropy(logits, targets, reduction="sum")
+
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Return the summed divergence, and the next-token loss."""
+        rows = slice(first, first + logits.shape[0])
+        log_p, rest_p = self._log_p[rows].to(logits.device), self._rest[rows].to(logits.device)
+        tokens, whole = self._tokens[rows].to(logits.device, torch.int64), logits.logsumexp(-1, keepdim=True)
+        log_q = logits.gather(1, tokens) - whole
+        inside = (log_p.exp() * (log_p - log_q)).sum(-1)
+        outside = rest_p.exp() * (rest_p - _log_rest(log_q))
+        following = (whole - logits.gather(1, targets[:, None])).squeeze(1)
+        return torch.stack([inside + outside, following]).to(sum_dtype(logits.device)).sum(1)
+
+    def value(self, total: float, predictions: int) -> float:
+        return super().value(total, predictions) + self.behind
+
+
+def _log_rest(log_probabilities: Tensor) -> Tensor:
+    """Return the logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, finite."""
+    left = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
+    return left.clamp_min(1e-9).log().float()
+
+
+_CPU_BATCH = 1024  # tokens: activations between two layers should fit the cache, and each core have a batch
+_GPU_SHARE, _GPU_BATCH = 0.5, 2**16  # share of the memory beside the model for a batch; most tokens in it
+
+Add = Callable[[Tensor, Tensor, int], Tensor]
+"""As :meth:`evoprune.problems.language_model.evaluation.measure.Objective.add`."""
+
+Result = TypeVar("Result")
+
+_Batch = tuple[int, Tensor, Tensor | None]
+"""Its first window; its tokens ``(windows, window)``; the states before its first block."""
+
+
+class Measure:
+    """Adds up losses in batches of ``batch_tokens`` (None: as the device allows), halved if memory runs out."""
+
+    def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
+        self.forward = forward
+        self.batch_tokens = batch_tokens or self._fitting()
+
+    def perplexity(self, tokens: Tensor) -> float:
+        """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
+        return self.value(tokens, Perplexity(), label="measuring")
+
+    def value(self, tokens: Tensor, objective: Objective, states: PrefixCache | None = None, label: str = "") -> float:
+        return objective.value(self.total(tokens, objective.add, states, label), predictions(tokens))
+
+    def total(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> float:
+        """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64."""
+        return self.totals(tokens, add, states, label)[0]
+
+    def totals(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> list[float]:
+        """As :meth:`total`, all sums of ``add``.
+
+        Blocks are skipped whose ``states`` are known, with the same result. ``label``: of the progress.
+        """
+        return self.halving(tokens, states, lambda windows: self._totals(tokens, windows, add, states, label))
+
+    def halving(self, tokens: Tensor, states: PrefixCache | None, run: Callable[[int], Result]) -> Result:
+        """Return the result of ``run`` with so many windows in a batch, halved as long as memory runs out."""
+        while True:
+            windows = max(1, self.batch_tokens // tokens.shape[1])
+            try:
+                return run(windows)
+            except RuntimeError as error:
+                if windows == 1 or not out_of_memory(error):
+                    raise
+            self.batch_tokens = windows // 2 * tokens.shape[1]
+            if states:
+                states.clear()  # they belong to batches of another size
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
+        known = states if self.forward.resumable else None
+        batches: dict[int, list[_Batch]] = {}
+        for first in range(0, tokens.shape[0], windows):
+            batch = tokens[first : first + windows]
+            start, state = known.longest(first, len(batch)) if known else (0, None)
+            batches.setdefault(start, []).append((first, batch, state))
+        found: dict[int, list[Tensor]] = {}
+        for start, alike in batches.items():
+            with (
+                made(self.forward.modules(self.forward.depth)),
+                self.forward.resumed(start, known.wanted(start) if known else []) as run,
+            ):
+                score = partial(self._scored, run, add, tokens)
+                scored = map_in_threads(score, alike) if self.forward.threaded else map(score, alike)
+                for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
+                    found[first] = losses
+                    if known:
+                        known.store(first, kept)
+        return summed(loss for first in sorted(found) for loss in found[first])
+
+    def _scored(self, run: Run, add: Add, tokens: Tensor, of: _Batch) -> tuple[int, list[Tensor], Kept]:
+        first, batch, state = of
+        batch = batch.to(self.forward.device)
+        output, kept = run(batch, state)
+        return first, self.losses(output, batch, predictions(tokens[:first]), add), kept
+
+    @torch.inference_mode()
+    def losses(self, output: Tensor, batch: Tensor, before: int, add: Add) -> list[Tensor]:
+        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all their logits are never held.
+
+        ``before``: the number of predictions before those of ``batch``.
+        """
+        predicted, targets = scored(output, batch)
+        return [
+            add(self.forward.logits(predicted[part]), targets[part], before + part.start)
+            for part in self.forward.parts(len(targets))
+        ]
+
+    def _fitting(self) -> int:
+        if self.forward.device.type != "cuda":
+            return _CPU_BATCH
+        total = torch.cuda.get_device_properties(self.forward.device).total_memory
+        return fitting(beside(self.forward.bytes, total), self.forward.bytes_per_token)
+
+
+def summed(losses: Iterable[Tensor]) -> list[float]:
+    """Add up losses of some rows each, in float64."""
+    return torch.stack([*losses]).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
+
+
+def beside(model: int, total: int) -> float:
+    """The bytes of a GPU of ``total`` that are left to a batch, if the ``model`` has so many.
+
+    Not those free now, which differ between workers: rounding depends on the batch.
+    """
+    return max(total - 3.0 * model, total / 8)
+
+
+def fitting(free: float, bytes_per_token: int) -> int:
+    """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
+    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
+    return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))

@@ -1,0 +1,261 @@
+"""The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from cachetools import LRUCache
+
+from evoprune.console.phase import note
+from evoprune.interfaces.problem import violation
+from evoprune.problems.language_model.evaluation import EvaluationSettings
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Objective, Perplexity
+from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
+from evoprune.problems.language_model.models.device import free_memory
+from evoprune.problems.language_model.models.late import lates_of
+from evoprune.problems.language_model.models.marks import predictions
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.texts.windows import Windows
+from evoprune.problems.language_model.transforms.stack import combined
+from evoprune.problems.language_model.transforms.transform import Transform
+
+PERPLEXITY = (
+    "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
+    "one that a text's begin names"
+)
+
+_RECENT = 1000  # candidates whose values are remembered
+_REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
+
+
+class Fitness:
+    """Scores genomes on the search text, and reuses hidden states of related candidates.
+
+    Losses are those of a token of the dense model's tokenizer, also where a transform has swapped it.
+    """
+
+    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, texts: Texts) -> None:
+        self._settings, self._resident, self._transform, self._texts = settings, resident, transform, texts
+        if settings.compile:
+            resident.forward.compile()
+        self.measure = Measure(resident.forward, settings.batch_tokens)
+        state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
+        limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
+        self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
+        self._divergences: dict[Any, tuple[Divergence, float]] = {}
+        self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
+        """Objective and next-token loss, by text and genome: those of a long search would be many."""
+        self._dense: dict[Any, tuple[float, float]] = {}  # of second texts: its loss, and nats of a bit per byte
+        self.objective_on(texts.search, transform.dense)
+        self.tokens_scored = 0  # by value
+
+    def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
+        """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them.
+
+        The divergence of a dense model from itself is known, and no token is scored.
+        """
+        search = self._texts.search
+        objective = self.objective_on(search, genome)
+        self._transform.apply(genome)
+        if isinstance(objective, Divergence) and self._is_dense(genome):
+            return objective.behind, 0
+        self._states.begin(self._transform.marks())
+        return self._noted(genome, self._value(search, objective, fidelity, self._states))
+
+    @property
+    def together(self) -> bool:
+        """True if :meth:`values` runs the model once for all genomes."""
+        forward = self._resident.forward
+        return self._transform.late and forward.resumable and not forward.compiled
+
+    def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
+        """As :meth:`value`, of each of ``genomes``, the same bits."""
+        search = self._texts.search
+        objectives = [self.objective_on(search, genome) for genome in genomes]  # which may run the dense model
+        tokens, factor = self._part(search, fidelity)
+        found, candidates = {}, {}
+        for own, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
+            if isinstance(objective, Divergence) and self._is_dense(genome):
+                found[own] = objective.behind, 0
+            else:
+                self._transform.apply(genome)
+                lates = lates_of(self._resident.model)
+                candidates[own] = Candidate(self._transform.marks(), lates, objective.add)
+        try:
+            totals = totals_together(self.measure, tokens, [*candidates.values()], self._states)
+        except OSError as error:
+            note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
+            return [self.value(genome, fidelity) for genome in genomes]
+        for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
+            self._states.begin(candidate.marks)
+            found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, tokens, factor))
+        return [found[own] for own in range(len(genomes))]
+
+    def _noted(self, genome: Sequence[float], scored: tuple[float, float, int]) -> tuple[float, int]:
+        """Remember the value, the next-token loss and the tokens of ``genome`` on the search text, begun last."""
+        search, (value, loss, tokens) = self._texts.search, scored
+        if tokens == self._texts.read(search)[0].tokens.numel():
+            self._measured[search.identity, tuple(genome)] = value, loss
+        self._states.judge(value)
+        self.tokens_scored += tokens
+        return value, tokens
+
+    def loss(self, genome: Sequence[float], fidelity: float = 1.0) -> float:
+        """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
+        value, _ = self.value(genome, fidelity)
+        return math.log(value) if self._settings.objective == "perplexity" else value
+
+    def violation(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
+        """Return the bits per byte of ``genome`` on second texts beyond their limits, added up; and the tokens scored.
+
+        ``fidelity``: as in :meth:`value`.
+        """
+        beyond, scored = [], 0
+        for at, text in enumerate(self._settings.second_text):
+            if text.at_most is None:
+                continue
+            windows = self._texts.second[at]
+            key = windows.identity, fidelity
+            if key not in self._dense:
+                self._transform.apply(self._transform.dense)
+                _, loss, _ = self._value(windows, Perplexity(), fidelity)
+                of_token = windows.predicted_bytes(self._texts.tokenizer) / windows.predictions
+                self._dense[key] = loss, math.log(2) * of_token
+            dense, nats = self._dense[key]
+            self._transform.apply(genome)
+            _, loss, tokens = self._value(windows, Perplexity(), fidelity)
+            beyond.append((loss - dense) / nats - text.at_most)
+            scored += tokens
+        return violation(beyond), scored
+
+    def perplexity(self, windows: Windows) -> float:
+        """The perplexity of the model as it is now."""
+        return self.value_now(windows, Perplexity())
+
+    def perplexities(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[float]:
+        """The perplexity of ``genome`` on each of ``texts``: measured with its objective, unless it is known.
+
+        The model is made once for all texts, as cuts and types take as long as a text.
+        """
+        objectives = [self.objective_on(windows, genome) for windows in texts]
+        if self._settings.objective != "perplexity" and self._is_dense(genome):
+            return [Perplexity().value(self._learnt(windows, genome)[1], 1) for windows in texts]
+        keys = [(windows.identity, tuple(genome)) for windows in texts]
+        if not self._measured.keys() >= {*keys}:
+            self._transform.apply(genome)
+        for windows, key, objective in zip(texts, keys, objectives, strict=True):
+            if key not in self._measured:
+                self._measured[key] = self._value(windows, objective, label="measuring")[:2]
+        return [Perplexity().value(self._measured[key][1], 1) for key in keys]
+
+    def known(self, genome: Sequence[float], windows: Windows) -> tuple[float, float] | None:
+        """The divergence and the perplexity of ``genome`` on ``windows``, if both were measured."""
+        found = self._measured.get((windows.identity, tuple(genome)))
+        if found is None or self._settings.objective == "perplexity":
+            return None
+        return found[0], Perplexity().value(found[1], 1)
+
+    def value_now(self, windows: Windows, objective: Objective, measure: Measure | None = None) -> float:
+        """``objective`` on ``windows`` of the model as it is now, or of its copy that ``measure`` runs."""
+        return self._value(windows, objective, label="measuring", measure=measure)[0]
+
+    def judge(self, genome: Sequence[float], windows: Windows, reside: Callable[[], Any]) -> float:
+        """The objective on ``windows`` of the model that ``reside`` makes of ``genome``."""
+        objective = self.objective_on(windows, genome)
+        reside()
+        value, loss, _ = self._value(windows, objective, label="measuring")
+        if not self._transform.updates:
+            self._measured[windows.identity, tuple(genome)] = value, loss
+        return value
+
+    def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
+        """The objective of the search on ``windows`` for ``genome``; the model may be another one afterwards."""
+        return Perplexity() if self._settings.objective == "perplexity" else self.divergence_on(windows, genome)
+
+    def divergence_on(self, windows: Windows, genome: Sequence[float]) -> Divergence:
+        """The divergence of ``genome`` on ``windows``, from the dense model that has the same vocabulary."""
+        return self._learnt(windows, genome)[0]
+
+    def _learnt(self, windows: Windows, genome: Sequence[float]) -> tuple[Divergence, float]:
+        """The divergence of :meth:`divergence_on`, and the loss of the model that it was learnt from."""
+        teacher = self._transform.teacher(genome)
+        key = windows.identity, tuple(teacher)
+        if key not in self._divergences:
+            self._transform.apply(teacher)
+            read, factor = self._texts.read(windows)
+            made = Divergence(read.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
+            loss = factor * self.measure.total(read.tokens, made.learn) / read.predictions
+            self._divergences[key] = made, loss
+            made.behind = loss - self._learnt(windows, self._transform.dense)[1]
+        return self._divergences[key]
+
+    def _value(
+        self, windows: Windows, objective: Objective, fidelity: float = 1.0, states: PrefixCache | None = None,
+        label: str = "", measure: Measure | None = None,
+    ) -> tuple[float, float, int]:  # fmt: skip
+        """The value of ``objective`` for the model as it is now, its next-token loss, and the tokens that it read."""
+        tokens, factor = self._part(windows, fidelity)
+        return _of_totals(
+            objective, (measure or self.measure).totals(tokens, objective.add, states, label), tokens, factor
+        )
+
+    def _part(self, windows: Windows, fidelity: float) -> tuple[torch.Tensor, float]:
+        """The first ``fidelity`` of the tokens that ``windows`` are now, and the factor of their loss."""
+        read, factor = self._texts.read(windows)
+        return read.tokens[: max(1, math.ceil(fidelity * len(read.tokens)))], factor
+
+    def _is_dense(self, genome: Sequence[float]) -> bool:
+        return tuple(self._transform.teacher(genome)) == tuple(genome)
+
+
+def _of_totals(
+    objective: Objective, totals: Sequence[float], tokens: torch.Tensor, factor: float
+) -> tuple[float, float, int]:
+    """The value of ``objective``, the next-token loss, and the number of tokens that the ``totals`` are of."""
+    value = objective.value(factor * totals[0], predictions(tokens))
+    return value, factor * totals[-1] / predictions(tokens), tokens.numel()
+
+
+@dataclass(frozen=True)
+class Session:
+    """The parts that measuring, reporting and exporting need; each is made once."""
+
+    settings: EvaluationSettings
+    resident: Resident
+    texts: Texts
+    transform: Transform
+    fitness: Fitness
+
+    @classmethod
+    def start(cls, settings: EvaluationSettings, calibrates: bool, chosen: Sequence[tuple[Any, Any]]) -> Self:
+        """Load the model and make everything else from it; ``chosen``: transforms and their settings."""
+        resident = Resident.load(settings)
+        resident.remember_dense()
+        texts = Texts(settings, resident, calibrates)
+        _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
+        transform = combined([kind(resident, own, texts) for kind, own in chosen])
+        resident.settle_memory()
+        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts))
+
+    def protocol(self) -> dict[str, Any]:
+        """The protocol of measurements of the models of a run, on any text."""
+        settings, resident, texts = self.settings, self.resident, self.texts
+        return {
+            **protocol_of(resident),
+            "revision": settings.revision,
+            "weights_sha256": resident.weights_sha256,
+            "threads": torch.get_num_threads(),
+            "batch_tokens": self.fitness.measure.batch_tokens,
+            **self.transform.describe(),
+            "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
+            "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
+        }
+
+
+def protocol_of(resident: Resident) -> dict[str, Any]:
+    """The protocol of measurements of any model, stated with every perplexity."""
+    return {"perplexity": PERPLEXITY, "model": resident.source, "dtype": resident.dtype, "device": resident.place}

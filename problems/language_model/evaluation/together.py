@@ -1,0 +1,158 @@
+"""Several candidates in one reading of the model: all of them pass through a block before the next block runs."""
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from math import prod
+from tempfile import NamedTemporaryFile
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from evoprune.files.cache import cache_folder
+from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
+from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
+from evoprune.problems.language_model.models.device import free_memory
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.late import (
+    Late,
+    Weights,
+    ahead,
+    is_elsewhere,
+    lates_of,
+    made,
+    put_lates,
+    weights_of,
+)
+from evoprune.problems.language_model.models.marks import predictions
+from evoprune.problems.language_model.models.processes import map_in_threads
+
+_SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The ``marks`` of its blocks, its own weights, and the function that adds up its loss."""
+
+    marks: Sequence[Hashable]
+    lates: Mapping[nn.Module, Late]
+    add: Add
+
+
+def totals_together(
+    measure: Measure, tokens: Tensor, candidates: Sequence[Candidate], known: PrefixCache
+) -> list[list[float]]:
+    """Return :meth:`Measure.totals` of each candidate, the same bits; equal first blocks run once for all.
+
+    ``known``: states of earlier candidates. Raises OSError where the disk has no room for the states.
+    """
+    before = lates_of(measure.forward.model)
+    try:
+        return measure.halving(tokens, known, lambda windows: _totals(measure, tokens, windows, candidates, known))
+    finally:
+        put_lates(measure.forward.model, before)
+
+
+def _totals(
+    measure: Measure, tokens: Tensor, windows: int, candidates: Sequence[Candidate], known: PrefixCache
+) -> list[list[float]]:
+    forward = measure.forward
+    batches = [slice(first, min(first + windows, len(tokens))) for first in range(0, len(tokens), windows)]
+    states = _room((len(candidates), *tokens.shape, forward.width), forward)
+    hashes = [prefixes(candidate.marks) for candidate in candidates]
+    place = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
+    starts = [_start(each, states[own], batches, known) for own, each in enumerate(candidates)]
+    steps = [*_steps(starts, hashes, forward.depth)]
+    weights: Iterable[Weights | None] = repeat(None)
+    if is_elsewhere(forward.model):
+        makes = (partial(weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
+        weights = ahead(makes, forward.device)
+    for (block, group), own_weights in zip(steps, weights, strict=False):
+        first = group[0]
+        put_lates(forward.model, candidates[first].lates)
+        _advance(forward, block, tokens, batches, states[place[first]], states[first], own_weights)
+        for own in group:
+            place[own] = first
+        if block + 1 in known.wanted(0):
+            known.begin(candidates[first].marks)
+            for batch in batches:
+                known.store(batch.start, {block + 1: states[first, batch].clone()})
+    found = []
+    for own, candidate in enumerate(candidates):
+        put_lates(forward.model, candidate.lates)
+        found.append(_summed(measure, tokens, batches, states[place[own]], candidate.add))
+    return found
+
+
+def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int) -> Iterator[tuple[int, list[int]]]:
+    """Each block with the candidates that are alike up to it, for all of which it runs once."""
+    for block in range(depth):
+        alike: dict[bytes, list[int]] = {}
+        for own, start in enumerate(starts):
+            if start <= block:
+                alike.setdefault(hashes[own][block + 1], []).append(own)
+        for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
+            yield block, group
+
+
+def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known: PrefixCache) -> int:
+    """Return the first block that ``candidate`` has to run; write the ``known`` states before it into ``states``."""
+    known.begin(candidate.marks)
+    found = [known.longest(batch.start, batch.stop - batch.start) for batch in batches]
+    if len({start for start, _ in found}) > 1:
+        return 0
+    for batch, (_, state) in zip(batches, found, strict=True):
+        if state is not None:
+            states[batch] = state
+    return found[0][0]
+
+
+def _advance(
+    forward: Forward, block: int, tokens: Tensor, batches: Sequence[slice], source: Tensor, target: Tensor,
+    weights: Weights | None,
+) -> None:  # fmt: skip
+    """Write the states after ``block`` into ``target``, which may be ``source``, those before it."""
+    device = forward.device
+    with forward.through(block, weights) as run:
+
+        def advance(batch: slice) -> None:
+            target[batch] = run(tokens[batch].to(device), source[batch].to(device) if block else None)
+
+        _each(forward, advance, batches)
+
+
+def _summed(measure: Measure, tokens: Tensor, batches: Sequence[slice], states: Tensor, add: Add) -> list[float]:
+    """Return the loss that ``add`` sums, given the ``states`` after the last block."""
+    forward = measure.forward
+    with made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
+
+        def losses(batch: slice) -> list[Tensor]:
+            own = tokens[batch].to(forward.device)
+            output, _ = run(own, states[batch].to(forward.device))
+            return measure.losses(output, own, predictions(tokens[: batch.start]), add)
+
+        return summed(loss for found in _each(forward, losses, batches) for loss in found)
+
+
+def _each(forward: Forward, work: Callable[[slice], _Result], batches: Sequence[slice]) -> list[_Result]:
+    return [*(map_in_threads(work, batches) if forward.threaded else map(work, batches))]
+
+
+def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:
+    """Return a tensor for states: on the device, in main memory, or mapped from a file without a name."""
+    dtype, count = forward.model.dtype, prod(shape)
+    size = count * dtype.itemsize
+    for device in dict.fromkeys((forward.device, torch.device("cpu"))):
+        if size <= _SHARE * free_memory(device):
+            return torch.empty(shape, dtype=dtype, device=device)
+    with NamedTemporaryFile(dir=cache_folder()) as file:
+        if hasattr(os, "posix_fallocate"):  # without it a full disk kills the process later
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            os.ftruncate(file.fileno(), size)
+        return torch.from_file(file.name, shared=True, size=count, dtype=dtype).view(shape)

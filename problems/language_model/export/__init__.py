@@ -1,0 +1,33 @@
+"""Writes a pruned model for other tools, and checks the files in a new process. Imports no torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from evoprune import Settings
+from evoprune.problems.language_model.models.settings import Dtype, Source
+
+FORMATS = "evoprune.export_formats"  # the group of entry points; a format is named by the suffix of its files
+
+KvType = Literal["f16", "q8_0"]
+
+
+class ExportOptions(Settings):
+    """Options of an export."""
+
+    dtype: Dtype | None = Field(None, description="number format of what is written (default: the source's)")
+    base: Source | None = Field(
+        None,
+        description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
+        "that of the run's transform, or the run's model, if it is one)",
+    )
+    untimed: bool = Field(
+        False,
+        description="do not time the model and its source, nor measure their memory, nor make llama.cpp's preset of "
+        "the same size",
+    )
+    context: int | None = Field(
+        None, ge=1, description="for OUT.gguf: tell the memory that llama.cpp takes with a context of so many tokens"
+    )
+    kv: KvType = Field("f16", description="for --context: the type of the cache of keys and values")
+    fits: int | None = Field(None, ge=1, description="for --context: bytes of memory that it should not exceed")

@@ -1,0 +1,136 @@
+"""Compares an exported .gguf file with its source, and with llama.cpp's preset that is nearest in size."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evoprune import InputError
+from evoprune.console.phase import note
+from evoprune.files.json_files import finite
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors
+from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
+from evoprune.problems.language_model.gguf.runtime import compared, presets
+from evoprune.problems.language_model.gguf.write import Contents, contents
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.results.result import Text
+from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.language_model.transforms.gguf_types.transform import Types
+from evoprune.problems.language_model.transforms.stack import overlay_of
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The file at ``place``, exported from ``session``, beside others that ``score`` measures in llama.cpp.
+
+    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
+    """
+
+    session: Session
+    base: Base
+    half: str | None
+    place: Path
+    score: Callable[[Path], Json]
+
+    def facts(self, check: Json, timed: bool, preset: bool) -> Json:
+        """Return ``source``, ``preset`` and ``runtime`` of :class:`.facts.ExportFacts`.
+
+        ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
+        one. The dense model is resident afterwards.
+        """
+        session = self.session
+        own = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
+        found: Json = {"source": None, "preset": None, "runtime": None}
+        if not timed and own is None:
+            return found
+        session.transform.apply(session.transform.dense)
+        with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
+            source = own or Path(scratch) / f"{self.half or self.base.half}.gguf"
+            if own is None:
+                contents(session.resident.model, self.base, {}, self.half).write(source)
+            score = self.score(source)
+            found["source"] = self._row(source.stem if own is None else source.name, source, score)
+            if timed:
+                found["runtime"] = compared(source, self.place, score, check)
+            if preset:
+                found["preset"] = self._preset(Path(scratch) / "preset.gguf")
+        return found
+
+    def bits_per_byte(self, perplexity: float | None) -> float | None:
+        """Bits per byte of the report text."""
+        return self._text.bits_per_byte(perplexity)
+
+    @cached_property
+    def _text(self) -> Text:
+        texts = self.session.texts
+        return Text.model_validate(texts.report.measured(texts.tokenizer))
+
+    def _preset(self, path: Path) -> Json | None:
+        texts, resident = self.session.texts, self.session.resident
+        calibration = texts.calibration if texts.calibrates else texts.search
+        try:
+            importance = levels.importance_on(resident, calibration)
+            overlay = overlay_of(self.session.transform)
+            stored: Mapping[str, torch.Tensor] = overlay.stored if isinstance(overlay, Types) else {}
+            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, importance, stored)
+        except InputError as error:
+            note(f"there is no preset to compare with: {error}")
+            return None
+        made.write(path)
+        return self._row(name, path, self.score(path))
+
+    def _row(self, name: str, path: Path, score: Json) -> Json | None:
+        if "failure" in score:
+            note(f"{name} {score['failure']}")
+            return None
+        perplexity = finite(score["perplexity"])
+        measured = {"perplexity": perplexity, "bits_per_byte": self.bits_per_byte(perplexity)}
+        return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
+
+
+def nearest_preset(
+    resident: Resident, base: Base, size: int, importance: Tensors, stored: Mapping[str, torch.Tensor]
+) -> tuple[str, Contents]:
+    """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
+
+    It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``importance``: see
+    :func:`evoprune.problems.language_model.transforms.gguf_types.levels.importance_of`; empty for none. Only types of
+    that preset are made, if they are not among the ``stored`` ones of
+    :func:`evoprune.problems.language_model.transforms.gguf_types.levels.quantised`.
+    """
+    plain = contents(resident.model, base, {})
+    matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
+    slots = {slot.name: slot.parameter for slot in plain.layout.slots if slot.parameter in matrices}
+    kinds = presets(resident.model, base, bool(importance))
+    tensors = {
+        name: {tensor: own[parameter] for tensor, parameter in slots.items() if parameter in own}
+        for name, own in kinds.items()
+    }
+    sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in tensors.items()}
+    below = [name for name, own in sizes.items() if own <= size]
+    name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
+    chosen = [(matrices[parameter], kind) for parameter, kind in kinds[name].items() if parameter in matrices]
+    known = {matrix.parameter: stored.get(levels.key(levels.DATA, kind, matrix)) for matrix, kind in chosen}
+    anew = [(matrix, kind) for matrix, kind in chosen if known[matrix.parameter] is None]
+
+    def quantised(matrix: Matrix, kind: str, rows: slice) -> Bytes:
+        return levels.encoded_rows(matrix, kind, rows, importance)[1]
+
+    data: dict[str, list[Bytes]] = {name: [own.numpy()] for name, own in known.items() if own is not None}
+    for matrix, part in levels.in_slices(anew, quantised, f"quantising to {name}"):
+        data.setdefault(matrix.parameter, []).append(part)
+    encoded = {matrix.parameter: Encoded(kind, np.concatenate(data[matrix.parameter])) for matrix, kind in chosen}
+    return name, contents(resident.model, base, encoded)

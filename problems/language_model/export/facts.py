@@ -1,0 +1,161 @@
+"""The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+from pydantic import Field
+
+from evoprune import InputError
+from evoprune.experiment.parameters import check_parameters
+from evoprune.interfaces.export import Quantity, Standing
+from evoprune.problems.language_model.models.settings import short_name
+from evoprune.problems.language_model.results.result import Keys, Pair, Reported, Shares
+
+QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
+    {
+        "divergence": Quantity("divergence from dense, nats a token", "lower"),
+        "bytes": Quantity("bytes of the file", "lower"),
+        "decode": Quantity("speed of generating, times the source file's", "higher"),
+        "prefill": Quantity("speed of the prompt, times the source file's", "higher"),
+        "perplexity": Quantity("perplexity on the report text"),
+        "decode_speed": Quantity("tokens generated a second"),
+        "prefill_speed": Quantity("tokens of the prompt a second"),
+        "machine": Quantity("timed on"),
+    }
+)  # both files are timed in turn, so that the multiples hardly depend on other loads of the machine
+
+
+class Zeros(Keys):
+    """The zeros of a matrix."""
+
+    block: int
+    zeros: int
+    weights: int
+
+
+class Sparsity(Shares):
+    """Zeros counted in the export. ``denominators``: the weights that shares are of."""
+
+    denominators: Mapping[str, int]
+    matrices: Mapping[str, Zeros]
+
+
+class Check(Keys):
+    """Measurements of the export in another process; those of a .gguf file have a divergence from the dense model."""
+
+    perplexity: float | None = None
+    tolerance: float
+    run_perplexity: float | None = None
+    bits_per_byte: float | None = None
+    divergence: float | None = None
+    run_divergence: float | None = None
+    kl_top: int | None = None
+    first_other_token: int | None = None
+    """The first token of the report text that llama.cpp reads otherwise than transformers."""
+
+
+class Runtime(Keys):
+    """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine.
+
+    Of a .gguf file, ``dense`` is :attr:`ExportFacts.source`.
+    """
+
+    prefill: Pair
+    decode: Pair
+    file_bytes: Pair
+    length: int
+    threads: int
+    processor: str
+    dtype: str | None = None
+
+    @property
+    def machine(self) -> str:
+        return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+class Memory(Keys):
+    """Bytes that llama.cpp takes for a .gguf file with a ``context`` of tokens, by its own count before it loads it.
+
+    ``cache``: of keys and values, in the type ``kv``; ``buffers``: for what is computed; ``process``: vocabulary and
+    the like. ``fits``: the limit, if one was given.
+    """
+
+    context: int
+    kv: str
+    weights: int
+    cache: int
+    buffers: int
+    process: int
+    fits: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.buffers + self.process
+
+
+class StoredMatrix(Keys):
+    """A matrix in a .gguf file; ``bits``: of a weight."""
+
+    type: str
+    rows: int
+    width: int
+    bits: float
+
+
+class Compared(Keys):
+    """A file that an exported one is compared with, on the same text; ``divergence``: from the dense model."""
+
+    name: str
+    bytes: int
+    perplexity: float | None
+    bits_per_byte: float | None
+    divergence: float | None
+
+
+class ExportFacts(Reported):
+    """The facts of an export, a folder or a file. ``types``, ``kinds``: how many matrices or tensors have each type."""
+
+    base_model: str
+    bytes: int = Field(ge=1)
+    transform: Mapping[str, Any] = {}
+    sparsity: Sparsity
+    check: Check
+    source: Compared | None = None
+    """The source of the model, if it is a .gguf file; else the dense model in 16 bits."""
+    preset: Compared | None = None
+    """llama.cpp's preset of the dense model that is nearest in size."""
+    runtime: Runtime | None = None
+    memory: Memory | None = None
+    seed: int | None = None
+    dtype: str | None = None
+    ragged: bool = False
+    types: Mapping[str, int] = {}
+    kinds: Mapping[str, int] = {}
+    matrices: Mapping[str, StoredMatrix] = {}
+    architecture: str | None = None
+    bits_per_weight: float | None = None
+
+    @classmethod
+    def read(cls, facts: Mapping[str, Any]) -> Self:
+        """Check ``facts``."""
+        checked = check_parameters(cls, facts, "")
+        assert isinstance(checked, cls)
+        return checked
+
+    def standing(self) -> Standing:
+        check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
+        if check.divergence is None:
+            raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")
+        values: dict[str, float | str | None] = {"bytes": self.bytes}
+        values |= {"divergence": check.divergence, "perplexity": check.perplexity}
+        if timed := self.runtime:
+            for name, pair in {"decode": timed.decode, "prefill": timed.prefill}.items():
+                values |= {name: pair.evolved / pair.dense, f"{name}_speed": pair.evolved}
+            values["machine"] = timed.machine
+        return Standing(
+            values,
+            f"{self.base_model} (weights {weights[:8]}), {text.windows} windows of {text.window} tokens "
+            f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest",
+            short_name(self.base_model),
+        )

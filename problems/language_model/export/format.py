@@ -1,0 +1,128 @@
+"""The interface of export formats, which write the model of a run for other programs.
+
+A format of one file is a class that is registered by the suffix of such files, in the group of entry points
+``evoprune.export_formats``, say ``npz = mypackage.formats:Npz``. Then ``python -m evoprune export RUN OUT.npz`` calls::
+
+    class Npz(ExportFormat):
+        def write(self, run, place):
+            model, _ = self.final.copy(torch.float16)
+            arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+            numpy.savez(place, **arrays)
+            with numpy.load(place) as found:
+                faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
+            return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
+
+:class:`evoprune.problems.language_model.export.gguf.GgufFile` also has options, measures what it wrote, and describes
+it in a card.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import Exported, InputError, __version__
+from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.models.blocks import count_zeros, find_matrices, find_mixtures
+from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.results.result import LanguageModelResult
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportFormat(ABC):
+    """Writes the model ``final`` in one form: ``final.copy()`` gives its weights, with those that were recovered."""
+
+    final: FinalModel
+    options: ExportOptions
+
+    @property
+    def session(self) -> Session:
+        """The model, texts and transform of the run; the dense model is resident, or that of the genome."""
+        return self.final.session
+
+    def check(self) -> None:  # noqa: B027 - most refuse nothing
+        """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
+
+    def draft(self, place: Path) -> bool:  # noqa: ARG002 - a default
+        """Write the model to the file ``place``, unmeasured; see :meth:`evoprune.interfaces.export.Exporting.draft`."""
+        return False
+
+    @abstractmethod
+    def write(self, run: LanguageModelResult, place: Path) -> Exported:
+        """Write the model to ``place``, a file to make (or an empty folder), and read it back.
+
+        ``run.final_perplexity`` is expected on ``session.texts.report``. Return the :meth:`facts`, lines for people,
+        and differences from the model as faults, which mark the export as unfit.
+        """
+
+    def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
+        """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``."""
+        session, matrices = self.session, find_matrices(model)
+        counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
+        denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
+        experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
+        left = sum(size - count for _, count, size in counts.values()) + sum(
+            map(int, map(torch.count_nonzero, experts))
+        )
+        removed = denominators["prunable"] - left
+        return (
+            file_facts(files)
+            | run.repeated()
+            | {
+                "base_model": public_name(run.protocol.model),
+                "transform": session.transform.describe(),
+                "sparsity": {
+                    **{name: removed / size for name, size in denominators.items()},
+                    "denominators": denominators,
+                    "matrices": {
+                        name: {"block": block, "zeros": count, "weights": size, "sparsity": count / size}
+                        for name, (block, count, size) in counts.items()
+                    },
+                },
+                "chosen": run.winner,
+                "seed": run.seed,
+            }
+        )
+
+
+def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
+    """Return the result of the ``run`` that found ``final``; raise unless model, text and transform are the run's."""
+    session = final.session
+    if session.resident.weights_sha256 != run.protocol.weights_sha256:
+        raise InputError(f"the weights are not the run's: give its model and dtype {run.protocol.dtype} by --set")
+    now, before = session.texts.report.begin, run.protocol.report_text.begin
+    if now != before:
+        raise InputError(
+            f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run: "
+            f"give --set problem.report_text.begin={'true' if before else 'false'}, and the same for its other texts"
+        )
+    if session.texts.report.sha256 != run.protocol.report_text.sha256:
+        raise InputError("the report text is not the run's: give --set problem.report_text.source=...")
+    recorded = run.protocol.model_dump()
+    for key, value in session.transform.describe().items():
+        if key in recorded and recorded[key] != value:
+            raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
+    return run if final.recovered else run.model_copy(update={"recovered": None})
+
+
+def public_name(model: str) -> str:
+    """A hub id unchanged; of a file or folder, its name without the path on this machine."""
+    path = Path(model)
+    return path.name if path.is_absolute() or path.exists() else model
+
+
+def file_facts(files: Iterable[Path]) -> Json:
+    """Version, size and hashes of an export of ``files``."""
+    hashes, size = {}, 0
+    for path in files:
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        size += path.stat().st_size
+    return {"evoprune": __version__, "bytes": size, "sha256": hashes}

@@ -1,0 +1,261 @@
+"""Exports a model as a .gguf file for llama.cpp, which runs the file in the check."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from evoprune import Exported, InputError
+from evoprune.console.formatting import digits, plain
+from evoprune.exports.exporting import CARD, about
+from evoprune.files.json_files import finite
+from evoprune.problems.language_model.evaluation.measure import Measure
+from evoprune.problems.language_model.export.card import (
+    called,
+    front_matter,
+    how_found,
+    how_measured,
+    inline,
+    perplexities,
+    repeat,
+)
+from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.export.format import ExportFormat, Json
+from evoprune.problems.language_model.export.runtime import lines
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.results.result import LanguageModelResult
+from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached
+from evoprune.problems.language_model.transforms.stack import base_of
+
+TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
+ROUNDING = 0.08  # nats, the standard deviation of what this rounding adds to the loss of a token
+
+_KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+class GgufFile(ExportFormat):
+    """A .gguf file, with its card beside it; checked in llama.cpp."""
+
+    def check(self) -> None:
+        self._base()
+
+    def draft(self, place: Path) -> bool:
+        base = self._base()
+        from evoprune.problems.language_model.gguf.write import contents
+
+        model, encoded = self.final.reside()
+        contents(model, self._with_tokens(base), encoded, self._half).write(place)
+        return True
+
+    def write(self, run: LanguageModelResult, place: Path) -> Exported:
+        base = self._base()  # before the following imports: a package may be missing
+        from evoprune.problems.language_model.export.comparison import Comparison
+        from evoprune.problems.language_model.gguf.runtime import checked, memory
+        from evoprune.problems.language_model.gguf.write import contents
+
+        session, final, half, timed = self.session, self.final, self._half, not self.options.untimed
+        fitness, report = session.fitness, session.texts.report
+        of_source = fitness.divergence_on(report, session.transform.dense)
+        dense = fitness.divergence_on(report, final.genome)
+        model, encoded = final.copy() if final.recovered else final.reside()
+        made = contents(model, self._with_tokens(base), encoded, half)
+        made.write(place)
+        text, begins = report.beginning, report.begin is not None
+
+        def score(path: Path) -> Json:
+            return checked(path, text, report.tokens, begins, of_source.known, timed)
+
+        read, factor = session.texts.read(report)
+        found = checked(place, text, read.tokens, begins, dense.known, timed)
+        found |= {
+            "perplexity": found["perplexity"] ** factor,
+            "divergence": dense.value(factor * found["divergence"], 1),
+        }
+        ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else None
+        comparison = Comparison(session, base, half, place, score)
+        found |= {"run_perplexity": run.final_perplexity, "run_divergence": fitness.value_now(report, dense, ours)}
+        most = tolerance(run.perplexity.exported.dense, run.final_perplexity, read.predictions)
+        found |= {"tolerance": most, "kl_top": dense.top}
+        found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
+        size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
+        facts = self.facts(run, model, [place]) | {
+            "bits_per_weight": 8 * size / parameters,
+            "kinds": dict(Counter(made.kinds.values())),
+            "matrices": {
+                slot.name: _matrix(made.kinds[slot.name], slot.shape)
+                for slot in made.layout.slots
+                if len(slot.shape) > 1
+            },
+            "architecture": made.layout.architecture,
+            "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
+        }
+        facts |= comparison.facts(found, timed=timed, preset=timed and not run.rival)
+        if self.options.context and "failure" not in found:
+            asked = self.options.model_dump(include={"context", "kv", "fits"})
+            facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
+        typed = ExportFacts.read(facts)
+        about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
+        summary, verdict = list(_summary(typed)), _verdict(typed)
+        return Exported(facts, summary, _faults(found), verdict, f"llama-cli -m {{out}}{_flags(typed)}")
+
+    @property
+    def _half(self) -> str | None:
+        return _KINDS[self.options.dtype] if self.options.dtype else None
+
+    def _with_tokens(self, base: Any) -> Any:
+        return base.with_tokens(self.session.transform.tokens_left(self.final.genome))
+
+    def _base(self) -> Any:
+        """Find the base of the model, which is resident afterwards."""
+        refuse_without_packages()
+        from evoprune.problems.language_model.gguf.base import find_base
+        from evoprune.problems.language_model.gguf.layout import lay_out
+
+        transform, resident = self.session.transform, self.session.resident
+        transform.apply(transform.dense)
+        base = find_base(resident, self.options.base or base_of(transform))
+        transform.apply(self.final.genome)
+        lay_out(resident.model, base)
+        return base
+
+
+def tolerance(dense: float | None, final: float | None, predictions: int) -> float:
+    """The relative difference of perplexities: rounding harms a model more that has lost more nats, 0.83 by 1.1%.
+
+    On so few ``predictions`` that the mean is not known as well, three standard errors more.
+    """
+    lost = math.log(final / dense) if dense and final else 0.0
+    return TOLERANCE * (1 + max(0.0, lost)) + 3 * ROUNDING / math.sqrt(predictions)
+
+
+def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
+    """Type, rows, width and bits of a weight."""
+    from evoprune.problems.language_model.gguf import ggml
+
+    *rows, width = shape
+    return {"type": kind, "rows": prod(rows), "width": width, "bits": 8 * ggml.row_bytes(kind, width) / width}
+
+
+def refuse_without_packages() -> None:
+    """Raise :class:`evoprune.InputError` if a package is missing that writes .gguf files, or runs them."""
+    for name in ("gguf", "llama_cpp_py_sync"):
+        if find_spec(name) is None:
+            raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
+
+
+def _faults(check: Json) -> list[str]:
+    if "failure" in check:
+        return [check["failure"]]
+    found, expected, most = check["perplexity"], check["run_perplexity"], check["tolerance"]
+    if expected is not None and abs(found / expected - 1) <= most:
+        return []
+    return [f"perplexity {found:.6g} in llama.cpp, but the run's is {plain(expected)} (tolerance {most:.3g}, relative)"]
+
+
+def _card(facts: ExportFacts, file: str) -> Iterator[str]:
+    """Lines of the model card of ``file``."""
+    yield from front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
+    made = f"as {called(facts)}" if facts.rival else "made smaller"
+    yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
+    yield (
+        f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
+        f"`{facts.architecture}`. It runs like any other: `llama-cli -m {file}{_flags(facts)}`.\n"
+    )
+    yield f"{_verdict(facts)}\n"
+    yield from _compared(facts, file)
+    yield from (f"- {line}" for line in _summary(facts))
+    if runtime := facts.runtime:
+        yield (
+            f"\nSpeeds of a prompt of {runtime.length} tokens, and of tokens after it: both files timed in turn in "
+            f"llama.cpp on {inline(runtime.machine)}. Memory: of a process that loads and runs the file."
+        )
+    yield "\nMeasured in the run, in PyTorch:\n"
+    yield from perplexities(facts)
+    yield "\n## Protocol\n"
+    yield (
+        f"{how_measured(facts)}. llama.cpp read the same tokens; it rounds activations, so that its perplexity may "
+        f"differ by {facts.check.tolerance:.0%}. Divergence is that of the file's predictions from the dense "
+        "model's in PyTorch, in nats a token."
+    )
+    yield from repeat(facts, about(Path(file), "experiment.yaml").name)
+
+
+def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
+    """A table of the file, its source and a preset, all on the report text in llama.cpp."""
+    if facts.source is None:
+        return
+    rows: list[tuple[str, Any]] = [(_source(facts), facts.source)]
+    if facts.preset:
+        rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset))
+    yield "| file | bytes | bits per byte | divergence, nats a token | perplexity |\n|---|---|---|---|---|"
+    for name, size, row in [*((name, row.bytes, row) for name, row in rows), (inline(file), facts.bytes, facts.check)]:
+        measured = (row.bits_per_byte, row.divergence, row.perplexity)
+        yield f"| {name} | {size:,} | {' | '.join(map(plain, measured))} |"
+    yield ""
+
+
+def _source(facts: ExportFacts) -> str:
+    """Name the file that an export is compared with."""
+    if facts.source is None or facts.protocol.model.endswith(".gguf"):
+        return "the source"
+    return f"the model in {facts.source.name}"
+
+
+def _verdict(facts: ExportFacts) -> str:
+    """Say what was asked and reached, and size, loss and speed beside the source and a preset."""
+    said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
+    if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
+        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts))
+        if preset and preset.bits_per_byte is not None:
+            theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
+            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
+        said.append(lost)
+    said += also(facts)
+    if facts.runtime:
+        said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
+    if taken := facts.memory:
+        said.append(f"takes {megabytes(taken.total)} with a context of {taken.context:,} tokens")
+        if taken.fits:
+            spare = taken.fits - taken.total
+            said[-1] += f", {megabytes(abs(spare))} {'less' if spare >= 0 else 'more'} than {megabytes(taken.fits)}"
+    return "; ".join(said)
+
+
+def _flags(facts: ExportFacts) -> str:
+    """Flags of llama.cpp for the context and its cache, after a space."""
+    if facts.memory is None:
+        return ""
+    kind = facts.memory.kv
+    return f" -c {facts.memory.context}" + (f" -ctk {kind} -ctv {kind}" if kind != "f16" else "")
+
+
+def _summary(facts: ExportFacts) -> Iterator[str]:
+    """Size, perplexity in llama.cpp, and speed beside the source's file, for people."""
+    check, source = facts.check, facts.source
+    beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""
+    yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"
+    found, expected = check.perplexity, check.run_perplexity
+    off = f" ({found / expected - 1:+.2%})" if found and expected else ""
+    yield (
+        f"perplexity on the report text in llama.cpp {plain(found)}, in the run {plain(expected)}{off}; divergence "
+        f"from dense {plain(check.divergence)} nats a token, in PyTorch {plain(check.run_divergence)}"
+    )
+    if check.first_other_token is not None:
+        yield (
+            "llama.cpp's tokenizer reads the report text in other tokens than transformers' from token "
+            f"{check.first_other_token:,} on: these figures are of the same tokens"
+        )
+    if taken := facts.memory:
+        yield (
+            f"memory in llama.cpp with a context of {taken.context:,} tokens: weights {megabytes(taken.weights)}, "
+            f"keys and values in {taken.kv} {megabytes(taken.cache)}, buffers {megabytes(taken.buffers)}, "
+            f"vocabulary and the like {megabytes(taken.process)}"
+        )
+    if facts.runtime:
+        yield from lines(facts.runtime.model_dump(), called(facts), _source(facts))

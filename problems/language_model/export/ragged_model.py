@@ -1,0 +1,115 @@
+"""Reads and writes models whose layers differ in shape, which no class of transformers can load.
+
+``structure.json`` names the transforms and their genome. Reading builds the dense model of ``config.json``, applies the
+transforms, and loads the weights from ``ragged.safetensors``, a name that ``from_pretrained`` does not look for.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
+
+from evoprune import InputError
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.spec import Choice
+from evoprune.files.json_files import read_json
+from evoprune.problems.language_model.models.blocks import number_attentions
+from evoprune.problems.language_model.models.device import dtype_of, pick_device, pick_dtype
+from evoprune.problems.language_model.models.load import convert, load_model, load_tokenizer, quiet
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import STRUCTURE, ModelSettings
+from evoprune.problems.language_model.transforms import TRANSFORMS
+from evoprune.problems.language_model.transforms.overlay import Overlay
+from evoprune.problems.language_model.transforms.stack import combined
+from evoprune.problems.language_model.transforms.transform import Transform
+
+WEIGHTS = "ragged.safetensors"
+
+
+class Structure(BaseModel, extra="forbid", frozen=True):
+    """The transforms that made a model smaller, and their genome."""
+
+    transforms: tuple[Choice, ...] = Field(min_length=1)
+    genome: tuple[float, ...]
+    dtype: str
+
+
+def is_ragged(folder: Path) -> bool:
+    """Return True if ``folder`` holds a model that :func:`load` reads."""
+    return (folder / STRUCTURE).is_file()
+
+
+def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
+    """Write ``model``, on the CPU, with the dense model's config; ``genome``: the genes that decide shapes."""
+    cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
+    structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
+    (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    with quiet():
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+
+
+def save_like(source: Path, model: Any, folder: Path) -> None:
+    """Write ``model``, which was loaded from ``source``, to ``folder``."""
+    structure = _structure(source / STRUCTURE)
+    save(model, structure.transforms, structure.genome, folder)
+
+
+def load(folder: Path) -> Any:
+    """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU."""
+    structure = _structure(folder / STRUCTURE)
+    with quiet():
+        config = AutoConfig.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
+        if (folder / GENERATION_CONFIG_NAME).is_file():  # which tokens end a text, for example
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.requires_grad_(False)
+    transform = _transform(Resident(model, None, str(folder)), structure)
+    if not transform.genes.allow(structure.genome):
+        raise InputError("genome: expected a possible value for each gene", str(folder / STRUCTURE))
+    transform.apply(structure.genome)
+    try:
+        weights = load_file(folder / WEIGHTS)
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last for tensors of another shape
+        raise InputError(f"cannot be read: {str(error).splitlines()[0]}", str(folder / WEIGHTS)) from None
+    tensors = model.state_dict()
+    read = {tensors[name].data_ptr() for name in weights if name in tensors}
+    lacking = [name for name in missing if tensors[name].data_ptr() not in read]  # but for those tied to others
+    if unknown or lacking:
+        names = ", ".join([*unknown, *lacking][:4])
+        raise InputError(f"does not hold the weights that {STRUCTURE} asks for: {names}", str(folder / WEIGHTS))
+    number_attentions(model)
+    return model
+
+
+def load_any(settings: ModelSettings) -> tuple[Any, Any]:
+    """Load a model and its tokenizer from any source; ``auto``: in the dtype of a folder of :func:`save`."""
+    folder = Path(settings.model)
+    if is_ragged(folder):
+        model, device = load(folder), pick_device(settings.device)
+        convert(model, device, model.dtype if settings.dtype == "auto" else pick_dtype(settings.dtype, device))
+        return model, load_tokenizer(folder)
+    return load_model(settings)
+
+
+def _structure(path: Path) -> Structure:
+    try:
+        return Structure.model_validate(read_json(path))
+    except ValidationError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
+
+
+def _transform(resident: Resident, structure: Structure) -> Transform:
+    chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
+    return combined([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])

@@ -1,0 +1,171 @@
+"""The layout of a .gguf file of a smaller model: its architecture in llama.cpp, its metadata, and its tensors.
+
+Llama models whose blocks differ in width have the architecture ``deci``. It was made for the models of NVIDIA that a
+search made smaller (Puzzle, Bercovich et al., 2024): widths for each block, and blocks without attention. llama.cpp
+does not run the attention of a block that has no MLP, and does not load a first block without attention, so that these
+get a few channels, or one head, of zeros.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gguf import GGUFValue, GGUFValueType, LlamaFileType
+
+from evoprune import InputError
+from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.metadata import Fields, whole_number
+from evoprune.problems.language_model.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
+from evoprune.problems.language_model.models.blocks import find_mixtures
+
+DECI = "deci"
+
+_CHANNELS = 32  # the fewest channels whose rows fit quantised kernels
+
+_SIZED_HEADS = ("llama", "qwen3", "qwen3moe", "gemma2", "gemma3")
+"""Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
+
+_ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
+_OUTPUT = "attn_output.weight"
+"""Tensors that tell widths; ``ffn_up`` would not do, as it holds the gate too in some models."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file without its numbers. Slots are in the order of the file."""
+
+    architecture: str
+    fields: Fields
+    slots: Sequence[Slot]
+
+    def with_kinds(self, kinds: Sequence[str]) -> Layout:
+        """The same, its metadata naming the kind that most matrices have. ``kinds``: those of the matrices."""
+        most = Counter(kinds).most_common(1)[0][0]
+        known = LlamaFileType.__members__
+        names = (f"ALL_{most}", f"MOSTLY_{most}", f"MOSTLY_{most}_M", "GUESSED")
+        number = next(known[name] for name in names if name in known)
+        given = {"general.file_type": whole_number(number), "general.quantization_version": whole_number(2)}
+        return replace(self, fields={**self.fields, **given})
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The widths of a block: its heads, its heads of keys and values, and the channels of its MLP; 0 if it has none."""
+
+    heads: int
+    groups: int
+    channels: int
+
+    @classmethod
+    def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
+        """Read from the shapes of the tensors of ``block``, with heads of ``size``."""
+        heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
+        return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
+
+
+def lay_out(model: Any, base: Base) -> Layout:
+    """The file of ``model`` as it is now."""
+    slots = find_slots(model, base.architecture, base.forms)
+    architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
+    for mixture in find_mixtures(model):
+        if mixture.active:
+            fields = {**fields, f"{architecture}.expert_used_count": whole_number(mixture.active)}
+    return Layout(architecture, fields, [*slots, *added])
+
+
+def arranged(
+    blocks: Sequence[Mapping[str, Slot]], base: Base, hidden: int, size: int
+) -> tuple[str, Fields, Sequence[Slot]]:
+    """The architecture of a file with these ``blocks``, its metadata, and the slots to add.
+
+    ``blocks``: the slots of each, by their names within it. ``hidden``: the width of hidden states; ``size``: of a
+    head.
+    """
+    if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
+        raise InputError(
+            f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order, so that no block can be "
+            "left out: export it to a folder, or remove heads and channels",
+            "problem.transforms",
+        )
+    widths = [Widths.of(block, size) for block in blocks]
+    even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
+    whole = widths[0].heads and widths[0].channels
+    if even and (whole or base.architecture != LLAMA):
+        return base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), []
+    if base.architecture != LLAMA:
+        raise InputError(
+            f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that: export it to a "
+            "folder, or search whole blocks, or one width, or number of experts, for all of them (genes: block, "
+            "genes: model)",
+            "problem.transforms",
+        )
+    added, widths = _filled(widths, hidden, size)
+    return DECI, _deci_fields(base.fields, widths, size), added
+
+
+def _blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
+    blocks: dict[int, dict[str, Slot]] = {}
+    for slot in slots:
+        if slot.name.startswith("blk."):
+            _, number, name = slot.name.split(".", 2)
+            blocks.setdefault(int(number), {})[name] = slot
+    return [blocks[number] for number in sorted(blocks)]
+
+
+def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
+    name = base.architecture
+    fewer = InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
+    given = {f"{name}.block_count": count}
+    if widths.channels:
+        given[f"{name}.feed_forward_length"] = widths.channels
+    if EXPERTS in block:
+        experts, _, channels = block[EXPERTS].shape
+        given |= {f"{name}.expert_count": experts, f"{name}.expert_feed_forward_length": channels}
+        given |= {f"{name}.feed_forward_length": channels}
+    if widths.heads:
+        given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
+        if base.fields[f"{name}.attention.head_count"].value != widths.heads:
+            if name not in _SIZED_HEADS:
+                raise fewer
+            given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
+    elif _OUTPUT not in block or block[_OUTPUT].shape[0] != block[_OUTPUT].shape[1]:
+        raise fewer
+    return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}
+
+
+def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
+    """The metadata of a Llama model whose blocks have these ``widths``, and heads of ``size``."""
+    old = f"{LLAMA}."
+    own = {(f"{DECI}.{key.removeprefix(old)}" if key.startswith(old) else key): at for key, at in fields.items()}
+    plain = {"block_count": len(widths), "attention.key_length": size, "attention.value_length": size}
+    arrays = {
+        "attention.head_count": [found.heads for found in widths],
+        "attention.head_count_kv": [found.groups for found in widths],
+        "feed_forward_length": [found.channels for found in widths],
+    }
+    given: dict[str, Any] = {key: whole_number(value) for key, value in plain.items()}
+    given |= {key: GGUFValue(value, GGUFValueType.ARRAY, GGUFValueType.INT32) for key, value in arrays.items()}
+    given["rope.dimension_count"] = whole_number(size)
+    return {**own, **{f"{DECI}.{key}": value for key, value in given.items()}}
+
+
+def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
+    """The tensors of zeros without which llama.cpp does not run the blocks ``widths``, and the widths with them."""
+    slots, now = [], list(widths)
+    for number, found in enumerate(widths):
+        if not found.channels:
+            slots += _zeros(number, "ffn_norm", ("ffn_gate", "ffn_up"), "ffn_down", hidden, _CHANNELS)
+            now[number] = replace(found, channels=_CHANNELS)
+    if not widths[0].heads:
+        slots += _zeros(0, "attn_norm", ("attn_q", "attn_k", "attn_v"), "attn_output", hidden, size)
+        now[0] = replace(now[0], heads=1, groups=1)
+    return slots, now
+
+
+def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[Slot]:
+    zeros = dict.fromkeys(inputs, (width, hidden)) | {output: (hidden, width)}
+    slots = [Slot(f"blk.{block}.{name}.weight", shape, None) for name, shape in zeros.items()]
+    return [*slots, Slot(f"blk.{block}.{norm}.weight", (hidden,), None, fill=1.0)]

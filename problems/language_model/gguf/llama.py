@@ -1,0 +1,300 @@
+"""A script that runs .gguf files in llama.cpp, and prints its findings as JSON: ``python llama.py JOB``.
+
+JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and ``seconds`` (how
+long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
+model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)``, where a token that does not count is its
+complement, and the dense model's probabilities ``log_p``, ``top``, ``rest`` of those that do (see
+:class:`evoprune.problems.language_model.evaluation.measure.Divergence`); ``text``, the file whose first tokens these
+are; and ``begin``: whether each window begins with a token that is not part of the text. To list the types of presets:
+``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there will be an importance matrix,
+as some presets then choose other types. To count the memory of a ``file``: ``context``, the tokens that it has room
+for, and ``kv``, the type of their cache. It imports nothing of evoprune, so that memory is that of llama.cpp, of Python
+and of numpy.
+"""
+
+import json
+import math
+import re
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+from numpy.typing import NDArray
+
+Json = dict[str, Any]
+
+_GENERATED = 16  # tokens that are generated in one round
+_WARM = 64  # tokens of the prompt that a model reads before it is timed
+_ROWS = 128  # tokens whose logits are held at a time
+_LETTERS = 24  # more letters of a text than a token has
+_ERROR = 4  # the level of errors in llama.cpp's log
+
+PRESETS = {
+    "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14, "Q4_1": 3,
+    "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "IQ3_M": 27, "IQ3_S": 26,
+    "IQ3_XS": 22, "IQ3_XXS": 23, "Q2_K": 10,
+}  # fmt: skip
+"""llama.cpp's numbers of the presets of its quantiser."""
+
+_TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
+"""A line of the quantiser's log: the tensor, and its type where it is quantised."""
+
+_CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")
+_BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
+"""Lines of llama.cpp's log on the memory of a context."""
+
+_KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
+_told: list[str] = []  # llama.cpp's log
+
+
+@get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
+def _errors(level: int, text: Any, _: Any) -> None:
+    if level == _ERROR:
+        sys.stderr.write(get_ffi().string(text).decode(errors="replace"))
+
+
+@get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
+def _log(_level: int, text: Any, _: Any) -> None:
+    _told.append(get_ffi().string(text).decode(errors="replace"))
+
+
+class Llama:
+    """A model in llama.cpp, and one sequence that it reads."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        """Raises RuntimeError if llama.cpp does not load it."""
+        self._ffi, self._lib = get_ffi(), get_lib()
+        self._context: Any = None
+        self._lib.llama_log_set(_errors, self._ffi.NULL)
+        self._lib.llama_backend_init()
+        start = time.perf_counter()
+        self._model = self._lib.llama_model_load_from_file(path.encode(), self._lib.llama_model_default_params())
+        if not self._model:
+            raise RuntimeError("llama.cpp does not load it")
+        self.load_seconds = time.perf_counter() - start
+        self._vocabulary = self._lib.llama_model_get_vocab(self._model)
+        self.width: int = self._lib.llama_vocab_n_tokens(self._vocabulary)
+        self.positions: int = self._lib.llama_model_n_ctx_train(self._model)
+        self._threads = threads
+
+    def __del__(self) -> None:
+        self.end()
+        if self._model:
+            self._lib.llama_model_free(self._model)
+
+    def begin(self, length: int) -> None:
+        """Make room for a sequence of ``length`` tokens, at most. Raises RuntimeError if there is none."""
+        self.end()
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = params.n_batch = length
+        params.n_threads = params.n_threads_batch = self._threads
+        self._context = self._lib.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise RuntimeError("llama.cpp has no room for a sequence")
+
+    def end(self) -> None:
+        """Forget the sequence and its room."""
+        if self._context:
+            self._lib.llama_free(self._context)
+        self._context = None
+
+    def cut(self, length: int) -> None:
+        """Forget all tokens but the first ``length``."""
+        self._lib.llama_memory_seq_rm(self._lib.llama_get_memory(self._context), -1, length, -1)
+
+    def read(self, tokens: NDArray[np.int32], first: int, every: bool = False) -> NDArray[np.float32]:
+        """Read ``tokens``, of which ``first`` others came before: the logits ``(1, vocabulary)`` of the last one.
+
+        ``every``: those of each, ``(tokens, vocabulary)``; they hold until the next call. Raises RuntimeError.
+        """
+        batch = self._lib.llama_batch_init(len(tokens), 0, 1)
+        try:
+            batch.n_tokens = len(tokens)
+            for place, token in enumerate(tokens.tolist()):
+                batch.token[place], batch.pos[place] = token, first + place
+                batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+                batch.logits[place] = every or place == len(tokens) - 1
+            if self._lib.llama_decode(self._context, batch):
+                raise RuntimeError("llama.cpp cannot run it")
+        finally:
+            self._lib.llama_batch_free(batch)
+        rows = len(tokens) if every else 1
+        held = self._ffi.buffer(self._lib.llama_get_logits(self._context), rows * self.width * 4)
+        return np.frombuffer(held, dtype=np.float32).reshape(rows, self.width)
+
+    def tokenise(self, text: str, begin: bool = False) -> NDArray[np.int32]:
+        """The tokens of ``text``; ``begin``: after those that the model's tokenizer adds by default."""
+        encoded = text.encode()
+        found = np.empty(len(encoded) + 3, dtype=np.int32)
+        room = self._ffi.from_buffer("llama_token[]", found)
+        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(found), begin, True)
+        return found[: max(0, count)]
+
+
+def score(model: Llama, known: Any) -> Json:
+    """Perplexity, and divergence from the dense model, both as in evoprune's protocol."""
+    tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
+    window = tokens.shape[1]
+    losses, divergences, begin = 0.0, 0.0, 0
+    model.begin(window)
+    for row, counts in zip(tokens, counted, strict=True):
+        model.cut(0)
+        for first in range(0, window, _ROWS):
+            logits = model.read(row[first : first + _ROWS], first, every=True)
+            following = slice(first + 1, first + 1 + len(logits))
+            own = counts[following]
+            log_q, targets = _log_softmax(logits[: len(own)][own]), row[following][own]
+            losses -= float(log_q[np.arange(len(log_q)), targets].sum(dtype=np.float64))
+            divergences += _divergence(log_q, known, slice(begin, begin + len(log_q)))
+            begin += len(log_q)
+    mean = losses / begin
+    perplexity = math.exp(mean) if mean < 700 else math.inf
+    return {"perplexity": perplexity, "divergence": divergences / begin}
+
+
+def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
+    return (tokens ^ (tokens >> 63)).astype(np.int32)
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    least = logits - logits.max(1, keepdims=True)
+    shifted: NDArray[np.float32] = least - np.log(np.exp(least).sum(1, keepdims=True))
+    return shifted
+
+
+def _divergence(log_q: NDArray[np.float32], known: Any, rows: slice) -> float:
+    log_p, rest_p = known["log_p"][rows].astype(np.float64), known["rest"][rows].astype(np.float64)
+    chosen = np.take_along_axis(log_q, known["top"][rows].astype(np.int64), 1).astype(np.float64)
+    rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
+    return float((np.exp(log_p) * (log_p - chosen)).sum() + (np.exp(rest_p) * (rest_p - rest_q)).sum())
+
+
+def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: bool) -> int | None:
+    """The first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``; None if none.
+
+    ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
+    ``text``: of all windows, or of the beginning of the first one.
+    """
+    read = _ids(tokens)
+    expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
+    found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
+    same = found == expected[: len(found)]
+    return None if len(found) and same.all() else int(np.append(same, False).argmin())
+
+
+def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
+    """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn.
+
+    Without ``phases`` the prompt is read once, for the memory that it takes.
+    """
+    after = _GENERATED if "decode" in phases else 0
+    length = min(length, *(model.positions - after for model in models))
+    prompt = np.arange(length, dtype=np.int32) % min(model.width for model in models)
+    for model in models:
+        model.begin(length + after)
+        model.read(prompt[:_WARM] if "prefill" in phases else prompt, 0)  # a prefill reads it before it is continued
+    rounds: list[list[list[float]]] = []
+    end = time.perf_counter() + seconds
+    while phases and (not rounds or time.perf_counter() < end):
+        rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
+    found: Json = {"length": length, "peak_bytes": peak_bytes()}
+    if phases:
+        each = np.median(rounds, axis=0).T  # (phases, models)
+        found |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}
+    return found
+
+
+def peak_bytes() -> int:
+    """The most memory that this process had; on Linux not from getrusage, which counts the parent's memory before."""
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _prefill(model: Llama, prompt: NDArray[np.int32]) -> float:
+    model.cut(0)
+    start = time.perf_counter()
+    model.read(prompt, 0)
+    return (time.perf_counter() - start) / len(prompt)
+
+
+def _decode(model: Llama, prompt: NDArray[np.int32]) -> float:
+    model.cut(len(prompt))
+    start = time.perf_counter()
+    for place in range(_GENERATED):
+        model.read(prompt[:1], len(prompt) + place)
+    return (time.perf_counter() - start) / _GENERATED
+
+
+_PASSES = {"prefill": _prefill, "decode": _decode}
+
+
+def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
+    """The type of each tensor that a preset quantises. Raises RuntimeError where llama.cpp cannot quantise to it."""
+    ffi, library = get_ffi(), get_lib()
+    params = ffi.new("llama_model_quantize_params *")
+    params[0] = library.llama_model_quantize_default_params()
+    params.ftype, params.dry_run = PRESETS[preset], True
+    held = ffi.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
+    name, values = ffi.new("char[]", b"any tensor"), ffi.new("float[]", [1.0])
+    held[0].name, held[0].data, held[0].size = name, values, 1
+    if importance:
+        params.imatrix = held
+    _told.clear()
+    library.llama_log_set(_log, ffi.NULL)
+    if library.llama_model_quantize(file.encode(), b"unused.gguf", params):
+        raise RuntimeError("".join(_told))
+    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_told)) if kind}
+
+
+def memory(file: str, context: int, kv: str) -> Json:
+    """Bytes that a file takes with a ``context`` of so many tokens, none of which are taken: a dry load.
+
+    ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, for what is computed; and ``process``,
+    vocabulary and the like. ``positions``: the tokens that the model was trained for. Raises RuntimeError.
+    """
+    ffi, library = get_ffi(), get_lib()
+    library.llama_log_set(_log, ffi.NULL)
+    library.llama_backend_init()
+    before = peak_bytes()
+    params, settings = library.llama_model_default_params(), library.llama_context_default_params()
+    params.no_alloc, params.load_mode = True, 0
+    settings.n_ctx, settings.type_k, settings.type_v = context, _KV[kv], _KV[kv]
+    model = library.llama_model_load_from_file(file.encode(), params)
+    if not model or not library.llama_init_from_model(model, settings):
+        raise RuntimeError("".join(_told))
+    told = "".join(_told)
+    cache, buffers = (sum(map(float, pattern.findall(told))) for pattern in (_CACHE, _BUFFER))
+    return {
+        "weights": library.llama_model_size(model),
+        "cache": round(cache * 2**20),
+        "buffers": round(buffers * 2**20),
+        "process": peak_bytes() - before,
+        "positions": library.llama_model_n_ctx_train(model),
+    }
+
+
+def main(job: Json) -> Json:
+    """Do the job."""
+    if "context" in job:
+        return memory(job["file"], job["context"], job["kv"])
+    if "file" in job:
+        return {preset: preset_kinds(job["file"], preset, job["importance"]) for preset in PRESETS}
+    models = [Llama(path, job["threads"]) for path in job["models"]]
+    found = speeds(models, job["length"], job["seconds"], job["phases"])
+    found["load_seconds"] = [round(model.load_seconds, 3) for model in models]
+    if "known" in job:
+        known = dict(np.load(job["known"]))
+        found |= score(models[0], known)
+        text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
+        found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

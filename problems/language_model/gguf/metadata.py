@@ -1,0 +1,112 @@
+"""The metadata of a .gguf file, made of a model's config and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gguf import GGUFValue, GGUFValueType, TokenType
+
+from evoprune import InputError
+from evoprune.problems.language_model.gguf.sources import OWN, pre_tokenizer
+from evoprune.problems.language_model.models.load import added_bos_token
+
+Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
+
+TOKENS = "tokenizer.ggml.tokens"
+
+_NUMBERS = {
+    "context_length": "max_position_embeddings", "embedding_length": "hidden_size",
+    "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim", "attention.value_length": "head_dim",
+    "expert_used_count": "num_experts_per_tok",
+}  # fmt: skip
+_EPSILONS = {
+    "rms_norm_eps": "layer_norm_rms_epsilon", "layer_norm_eps": "layer_norm_epsilon",
+    "layer_norm_epsilon": "layer_norm_epsilon",
+}  # fmt: skip
+
+
+def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
+    """The metadata of ``model``, called ``name``; None for another type of model, or another kind of tokenizer."""
+    config = model.config
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # tokenizers in Python have none
+    architecture = OWN.get(config.model_type)
+    if architecture is None or backend is None:
+        return None
+    described = json.loads(backend.to_str())
+    if (split := pre_tokenizer(described)) is None:
+        return None
+    if not getattr(config, "norm_topk_prob", True):
+        raise InputError(f"llama.cpp's {architecture} renormalises the weights of experts, and this model does not")
+    fields = {"general.name": text(name)}
+    fields |= {
+        f"{architecture}.attention.{key}": _real(getattr(config, own))
+        for own, key in _EPSILONS.items()
+        if getattr(config, own, None) is not None
+    }
+    numbers = {key: getattr(config, own, None) for key, own in _NUMBERS.items()}
+    fields |= {f"{architecture}.{key}": whole_number(value) for key, value in numbers.items() if value is not None}
+    fields |= {f"{architecture}.{key}": value for key, value in _rotary(config).items()}
+    if hasattr(config, "use_parallel_residual"):
+        flag = GGUFValue(bool(config.use_parallel_residual), GGUFValueType.BOOL)
+        fields[f"{architecture}.use_parallel_residual"] = flag
+    return fields | _tokenizer(tokenizer, described, split, config.vocab_size)
+
+
+def whole_number(value: int) -> Any:
+    """A whole number, at least 0, as metadata."""
+    return GGUFValue(int(value), GGUFValueType.UINT32)
+
+
+def text(value: str) -> Any:
+    """A text as metadata."""
+    return GGUFValue(value, GGUFValueType.STRING)
+
+
+def _real(value: float) -> Any:
+    return GGUFValue(value, GGUFValueType.FLOAT32)
+
+
+def _rotary(config: Any) -> dict[str, Any]:
+    """The rotation of positions. Raises :class:`evoprune.InputError` for a scaling that files cannot be given here."""
+    if (rope := getattr(config, "rope_parameters", None)) is None:
+        return {}
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    turned = int(size * rope.get("partial_rotary_factor", 1.0))
+    found = {"rope.freq_base": _real(rope["rope_theta"]), "rope.dimension_count": whole_number(turned)}
+    kind = rope.get("rope_type", "default")
+    if kind == "linear":
+        found |= {"rope.scaling.type": text(kind), "rope.scaling.factor": _real(rope["factor"])}
+    elif kind not in {"default", "llama3"}:
+        raise InputError(f"its positions are scaled by '{kind}': give a .gguf file of the model with --base", "--base")
+    return found
+
+
+def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: int) -> dict[str, Any]:
+    """``described``: its JSON; ``split``: see :func:`pre_tokenizer`; ``size``: the rows of the embedding."""
+    tokens = [f"[PAD{number}]" for number in range(size)]
+    kinds = [int(TokenType.UNUSED)] * size
+    for token, number in tokenizer.get_vocab().items():
+        if number < size:  # one beyond it has no row of the embedding, and is never in a text
+            tokens[number], kinds[number] = token, int(TokenType.NORMAL)
+    for added in (each for each in described["added_tokens"] if each["id"] < size):
+        kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
+    merges = [each if isinstance(each, str) else " ".join(each) for each in described["model"]["merges"]]
+    ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+    known = {
+        f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None and at < size
+    }
+    if isinstance(getattr(tokenizer, "chat_template", None), str):
+        known["tokenizer.chat_template"] = text(tokenizer.chat_template)
+    begins = added_bos_token(tokenizer) is not None
+    return {
+        "tokenizer.ggml.model": text("gpt2"),
+        "tokenizer.ggml.pre": text(split),
+        TOKENS: GGUFValue(tokens, GGUFValueType.ARRAY, GGUFValueType.STRING),
+        "tokenizer.ggml.token_type": GGUFValue(kinds, GGUFValueType.ARRAY, GGUFValueType.INT32),
+        "tokenizer.ggml.merges": GGUFValue(merges, GGUFValueType.ARRAY, GGUFValueType.STRING),
+        **known,
+        "tokenizer.ggml.add_bos_token": GGUFValue(begins, GGUFValueType.BOOL),
+    }

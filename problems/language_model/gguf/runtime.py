@@ -1,0 +1,153 @@
+"""Runs .gguf files in llama.cpp: each in a new process, which imports nothing of evoprune."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from evoprune import InputError
+from evoprune.console.phase import note
+from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.device import processor_name
+from evoprune.problems.language_model.models.processes import Failed, run_python
+from evoprune.problems.language_model.models.throughput import Load
+
+_LENGTH = 512  # tokens of a prompt, if the model has as many positions
+_SHORT = 16  # of one where generating alone is timed
+_SECONDS = 4.0  # how long both models are timed in turn, in all processes
+
+_PROCESSES = 3
+"""Number of processes that time both models: one may be a third slower than another with the same file throughout."""
+
+_MODELS = ("dense", "evolved")
+
+Json = dict[str, Any]
+
+
+def checked(
+    path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True
+) -> Json:
+    """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
+
+    ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
+    the dense model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`.
+    Returned besides: ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that
+    llama.cpp's tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says
+    why. ``memory``: whether a whole prompt is read, for the peak; else a token.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
+        words.write_text(text, encoding="utf-8", newline="")
+        arrays = {name: tensor.numpy() for name, tensor in dense.items()} | {"tokens": tokens.numpy()}
+        np.savez(known, allow_pickle=False, **arrays)
+        _tell([path])
+        job = {"known": str(known), "text": str(words), "begin": begin}
+        found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
+    if "failure" in found:
+        return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
+    wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")
+    return {name: found[name] for name in wanted} | {"load_seconds": found["load_seconds"][0]}
+
+
+def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
+    """The speeds of two files, timed in turn, and the memory and seconds that loading takes.
+
+    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked` of
+    both. None where they cannot be measured.
+    """
+    _tell([dense, evolved])
+    times = [_in_fresh_process([dense, evolved], _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
+    if any("failure" in found for found in (*times, *checks)):
+        return None
+    speeds = {phase: zip(*(found[phase] for found in times), strict=True) for phase in ("prefill", "decode")}
+    pairs = {phase: [median(of_model) for of_model in both] for phase, both in speeds.items()}
+    for name in ("peak_bytes", "load_seconds"):
+        pairs[name] = [check[name] for check in checks]
+    pairs["file_bytes"] = [path.stat().st_size for path in (dense, evolved)]
+    both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
+    cpu = processor_name(torch.device("cpu"))
+    return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
+
+
+def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
+    """The latency of a pass of ``load``, of one sequence, of each of ``models``, timed in turn for some ``seconds``."""
+    found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
+    if "failure" in found:
+        raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
+    if found["length"] < load.length:
+        raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
+    passed = load.length if load.phase == "prefill" else 1
+    return [1000 * passed / speed for speed in found[load.phase]]
+
+
+def decoding_speed(path: Path, seconds: float) -> float | None:
+    """Return the tokens a second that the file ``path`` generates, timed for some ``seconds``; None if it does not."""
+    found = _in_fresh_process([path], seconds, phases=["decode"], length=_SHORT)
+    return None if "failure" in found else float(found["decode"][0])
+
+
+def memory(path: Path, context: int, kv: str) -> Json:
+    """Count the bytes that llama.cpp takes for the file ``path``.
+
+    See :func:`evoprune.problems.language_model.gguf.llama.memory`.
+
+    Raises :class:`evoprune.InputError` where it does not load.
+    """
+    try:
+        return _run({"file": str(path.resolve()), "context": context, "kv": kv})
+    except Failed as failed:
+        raise InputError(f"llama.cpp cannot load it: {_reason(failed.log)}", str(path)) from None
+
+
+def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
+    """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
+
+    ``model``: a dense one. ``importance``: whether there is an importance matrix, as some presets then choose other
+    types.
+    """
+    whole = contents(model, base, {})
+    parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}
+    with tempfile.TemporaryDirectory() as scratch:
+        outline = Path(scratch) / "outline.gguf"
+        whole.write_outline(outline)
+        try:
+            found = _run({"file": str(outline), "importance": importance})
+        except Failed as failed:
+            raise InputError(f"llama.cpp does not say what its presets are: {_reason(failed.log)}") from None
+    return {
+        name: {parameters[tensor]: kind for tensor, kind in kinds.items() if tensor in parameters}
+        for name, kinds in found.items()
+    }
+
+
+def _tell(models: Sequence[Path]) -> None:
+    note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
+
+
+def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
+    job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
+    try:
+        return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)
+    except Failed as failed:
+        return {"failure": _reason(failed.log)}
+
+
+def _run(job: Json) -> Json:
+    return run_python("-P", str(Path(__file__).with_name("llama.py")), json.dumps(job))
+
+
+def _reason(log: str) -> str:
+    """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
+    asserted = [line for line in lines if "GGML_ASSERT" in line]
+    return [*told, *asserted, *reversed(lines)][0]

@@ -1,0 +1,109 @@
+"""Models whose .gguf files can be written, told by the headers of their files alone. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.gguf_file import read_gguf
+from evoprune.problems.language_model.models.weight_files import BUNDLED
+
+READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
+"""llama.cpp's architectures whose .gguf files are read, and written again."""
+
+UNEVEN = "llama"  # the architecture that llama.cpp has a form of for blocks of different widths
+_MIXED = ("gemma2", "gemma3")  # attentions of two kinds in a fixed order: no block can be left out
+
+BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL = "blocks of any width", "blocks of one width", "all blocks, of one width"
+"""What llama.cpp has forms of."""
+
+OWN = {
+    "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
+    "gpt_neox": "gptneox", "stablelm": "stablelm", "qwen3_moe": "qwen3moe",
+}  # fmt: skip
+"""llama.cpp's architecture for the types of models whose metadata is made here."""
+
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_SPLITS = {_WORDS % "{1,3}": "dbrx", _WORDS % "": "qwen2"}
+"""llama.cpp's names of the patterns by which texts are split before pairs of bytes are merged."""
+
+_UNTIL_MERGED = "llama-bpe"  # the first of these, for tokenizers that look for whole words first
+
+
+def cuts_of(model: str, base: str | None) -> str:
+    """Return :data:`BLOCKS`, :data:`ONE_WIDTH` or :data:`ONE_WIDTH_IN_ALL`, the most that a .gguf file may lose.
+
+    ``model``, ``base``: see :func:`architecture_of`.
+    """
+    architecture = architecture_of(model, base)
+    if architecture in (UNEVEN, None):
+        return BLOCKS
+    return ONE_WIDTH_IN_ALL if architecture in _MIXED else ONE_WIDTH
+
+
+def architecture_of(model: str, base: str | None) -> str | None:
+    """Return llama.cpp's architecture of the .gguf file that ``model`` becomes; None if it is on the hub only.
+
+    ``base``: a given .gguf file. Raises :class:`evoprune.InputError` for a model that cannot become one.
+    """
+    folder = BUNDLED.get(model) or Path(model).expanduser()
+    config = folder / "config.json"
+    if folder.suffix == ".gguf":
+        architecture = _architecture(folder)
+        if architecture not in READ:
+            raise InputError(
+                f"files of the architecture {architecture} are not read, only of {', '.join(READ)}: give the model's "
+                "folder, and this file with --base",
+                model,
+            )
+        return architecture
+    if base is not None:
+        return _architecture(Path(base))
+    if config.is_file():
+        kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"
+        if kind not in OWN or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
+            raise needs_base(model, f"{kind} with another one" if kind in OWN else f"not for {kind}")
+        return OWN[kind]
+    return None
+
+
+def needs_base(model: str, reason: str) -> InputError:
+    """The error for a model whose metadata cannot be made, for a ``reason``."""
+    return InputError(
+        f"tokenizer and metadata are made for {', '.join(OWN)} with byte-level tokenizers, {reason}: give another "
+        ".gguf file of it with --base (llama.cpp's convert_hf_to_gguf.py makes one, if llama.cpp has such models)",
+        model,
+    )
+
+
+def _architecture(path: Path) -> str:
+    return str(read_gguf(path).value("general.architecture"))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+
+
+def pre_tokenizer(described: Mapping[str, Any]) -> str | None:
+    """llama.cpp's name for the way in which a tokenizer splits texts, or None. ``described``: its JSON."""
+    normal, split = described.get("normalizer") or {}, described.get("pre_tokenizer") or {}
+    if described["model"]["type"] != "BPE" or normal.get("type", "NFC") != "NFC":
+        return None
+    steps = split["pretokenizers"] if split.get("type") == "Sequence" else [split]
+    *before, last = steps
+    if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
+        return None
+    if last.get("use_regex", True):
+        digits = [step.get("type") == "Digits" and step.get("individual_digits") for step in before]
+        return "gpt-2" if not before else "smollm" if digits == [True] else None
+    pattern = before[0].get("pattern", {}).get("Regex") if len(before) == 1 else None
+    found = _SPLITS.get(str(pattern))
+    return _UNTIL_MERGED if found == "dbrx" and described["model"].get("ignore_merges") else found

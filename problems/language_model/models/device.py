@@ -1,0 +1,164 @@
+"""The device and number format of a model, and the process settings for them."""
+
+import ctypes
+import gc
+import os
+import platform
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.late import runs_on
+
+_GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
+"""Both versions of control groups: the folder, the limit, and the line of ``memory.stat`` with the memory in use."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``auto`` takes CUDA (the GPU of accelerate's rank), then MPS, then the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if name == "cuda" and (rank := os.environ.get("LOCAL_RANK")):
+            name = f"cuda:{rank}"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"no '{name}', PyTorch sees {count} CUDA devices; use auto or cpu", "problem.device")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("no 'mps' on this machine; use auto or cpu", "problem.device")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype called ``name``; ``auto`` is bfloat16 if ``device`` has fast units for it, else float32."""
+    if name != "auto":
+        return getattr(torch, name)  # type: ignore[no-any-return]
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+    else:
+        fast = device.type == "cpu" and has_bfloat16_units()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def dtype_of(model: Any) -> str:
+    """Return the name of the dtype of ``model`` in settings and protocols, such as ``float32``."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def device_of(model: Any) -> str:
+    """Return the device of ``model`` in protocols; a GPU with its card's name, because kernels differ by card."""
+    device = runs_on(model)
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Return the dtype of sums: float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def follow_threads() -> None:
+    """Set the number of threads to the present OMP_NUM_THREADS, which PyTorch reads only when it is imported."""
+    count = os.environ.get("OMP_NUM_THREADS", "")
+    if count.isdecimal() and int(count):
+        torch.set_num_threads(int(count))
+
+
+def has_bfloat16_units() -> bool:
+    """Tell whether this processor multiplies bfloat16 numbers."""
+    return has_amx() or bool(_cpu_units().get("avx512_bf16"))
+
+
+def has_amx() -> bool:
+    """Tell whether this processor multiplies bfloat16 matrices in tiles."""
+    return bool(_cpu_units().get("amx_bf16"))
+
+
+def _cpu_units() -> dict[str, Any]:
+    """Return the units that PyTorch reports; old versions report none."""
+    return getattr(torch.cpu, "get_capabilities", dict)()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory: new pages for the buffers of each pass cost a fifth of an evaluation on a CPU."""
+    if libc := _glibc():
+        libc.malloc_trim(0)  # memory freed after loading the model
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_ARENA_MAX, 1)  # arenas of threads ignore these thresholds
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the free bytes on ``device``; infinity where the system does not say."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
+        found = dict(line.split(":") for line in lines)
+        return min(1024.0 * int(found["MemAvailable"].split()[0]), _left_by_group())
+    with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return float("inf")
+
+
+def _left_by_group() -> float:
+    """The bytes that the limit of this process's control group, such as a container, leaves; infinity without one.
+
+    Pages of files do not count: the system takes them back.
+    """
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        groups = {controllers: place for _, controllers, place in (line.split(":", 2) for line in lines)}
+        for controller, limit, used in _GROUPS:
+            folder = Path("/sys/fs/cgroup", controller, groups.get(controller, "").lstrip("/"))
+            if (folder / limit).is_file():
+                stated = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+                now = dict(line.split() for line in stated)
+                return float((folder / limit).read_text(encoding="ascii")) - int(now[used])
+    return float("inf")
+
+
+def release_memory(device: torch.device) -> None:
+    """Free unused memory, also of models in reference cycles, so that :func:`free_memory` counts it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif libc := _glibc():
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library whose allocator can be told what to keep; None for others, where evaluations are slower only."""
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        if libc.malloc_trim and libc.mallopt:
+            return libc
+    return None
+
+
+def processor_name(device: torch.device) -> str:
+    """Return the name of the GPU or CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def rounding(device: torch.device) -> list[object]:
+    """Return all that the rounding of sums on ``device`` depends on: equal lists mean equal bits."""
+    of_cpu = [torch.get_num_threads(), sorted(_cpu_units().items())] if device.type == "cpu" else []
+    return [torch.__version__, device.type, processor_name(device), *of_cpu]
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether ``error`` means that a device has no memory left; only CUDA's allocator has a class for it."""
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,247 @@
+"""The routed experts of a block, of which some can be left out.
+
+Short runs show how many experts a token chooses, and that the router chooses as before among the remaining ones, so
+that no architecture has to be named.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.blocks import ExpertStack, Mixture, find_mixtures, probe_tokens
+from evoprune.problems.language_model.models.late import make_late
+
+COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Names of the number of experts in configs and modules of transformers."""
+
+_GROUPS = ("num_group", "n_group")  # names of the number of groups that a router chooses among first
+_NAMED = 3  # blocks in a remark
+_TOLERANCE = 0.02  # of a token's weights, relative: roundings of bfloat16 are below it
+
+
+class Routing(NamedTuple):
+    """The inputs of experts, ``(tokens, width)``, and the experts of each token with weights, both ``(tokens, k)``."""
+
+    states: torch.Tensor
+    chosen: torch.Tensor
+    weights: torch.Tensor
+
+
+class RoutedExperts:
+    """The routed experts of one block. All are there when this is made.
+
+    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``late``: those that are left are read whenever they run.
+    """
+
+    def __init__(self, mixture: Mixture, states: torch.Tensor, late: bool = False) -> None:
+        self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
+        self._home, self._experts, self._router = mixture.home, mixture.experts, mixture.router
+        self.stacks = mixture.stacks
+        routing = dict.fromkeys(mixture.router.modules())
+        modules: list[Any] = [mixture.experts, *routing, mixture.home]
+        self._whole: list[tuple[Any, str, torch.Tensor]] = [
+            (module, name, tensor)
+            for module in modules
+            for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            if tensor.dim() and len(tensor) == self.count
+        ]
+        self._late = {stack.attribute for stack in mixture.stacks} if late else set()
+        self._counts = [(each, name) for each in modules for name in COUNTS if vars(each).get(name) == self.count]
+        self.weights = mixture.size // self.count
+        """Of one expert."""
+        sizes = [(each, whole[0].numel()) for each, _, whole in self._whole if isinstance(whole, nn.Parameter)]
+        self.parameters = sum(size for _, size in sizes)
+        """Of one expert, with its row of the router."""
+        self.touched = sum(size for each, size in sizes if each is self._experts)
+        """The parameters of one expert alone, which tokens that do not choose it need not read."""
+        if any((vars(module).get(name) or 1) > 1 for module in modules for name in _GROUPS):
+            raise self._refusal("its router chooses among groups, whose sizes would become uneven")
+        try:
+            self.active = self.routing(states).chosen.shape[1]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise self._refusal(f"its router cannot be run alone ({error})") from None
+        """The number of experts that a token chooses."""
+        self.is_told = mixture.active == self.active
+        """Whether the router names that number, so that :meth:`choose` works."""
+
+    def _refusal(self, reason: str) -> InputError:
+        return InputError(
+            f"the experts of block {self.block}, {self.name}, cannot be left out: {reason}", "problem.model"
+        )
+
+    def narrow(self, kept: torch.Tensor, router_alone: bool = False) -> None:
+        """Leave only the experts ``kept`` (int64, in order) with their rows of the router, or these rows alone."""
+        whole, passed_over = len(kept) == self.count, self._experts if router_alone else None
+        for module, name, tensor in self._whole:
+            if module is passed_over:
+                continue
+            taken = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
+            late = module is self._experts and name in self._late
+            if late:
+                make_late(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
+            left = tensor if whole else tensor.detach()[: len(kept)] if late else taken()
+            is_plain = whole or not isinstance(tensor, nn.Parameter)
+            setattr(module, name, left if is_plain else nn.Parameter(left, requires_grad=False))
+        for module, name in self._counts:
+            if module is not passed_over:
+                setattr(module, name, len(kept))
+
+    def choose(self, count: int) -> None:
+        """Let each token choose ``count`` experts."""
+        self._router.top_k = count
+
+    @contextmanager
+    def only(self, kept: torch.Tensor) -> Iterator[None]:
+        """Let the router choose among the experts ``kept`` alone for a time; they keep their numbers."""
+        hook = self._experts.register_forward_pre_hook(partial(_renumber, kept), with_kwargs=True)
+        try:
+            self.narrow(kept, router_alone=True)
+            yield
+        finally:
+            self.narrow(torch.arange(self.count), router_alone=True)
+            hook.remove()
+
+    def output(self, states: torch.Tensor) -> torch.Tensor:
+        """The output of the mixture as it is now."""
+        output = self._home(states)
+        return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
+
+    def routing(self, states: torch.Tensor) -> Routing:
+        """The experts, as they are now, that each token chooses."""
+        noted: list[Routing] = []
+        note = partial(_note_routing, noted)
+        with ExitStack() as stack:
+            stack.callback(self._experts.register_forward_pre_hook(note, with_kwargs=True).remove)
+            self.output(states)
+        return noted[0]
+
+    def alone(self, expert: int, states: torch.Tensor) -> torch.Tensor:
+        """The output of ``expert`` for ``states`` ``(tokens, width)``, not weighted."""
+        chosen = torch.full((len(states), 1), expert, device=states.device)
+        return self._experts(states, chosen, torch.ones_like(chosen, dtype=states.dtype))  # type: ignore[no-any-return]
+
+    def check(self, states: torch.Tensor) -> None:
+        """Raise :class:`evoprune.InputError` unless a token chooses the same experts where others are left out."""
+        if self.active < self.count and not any(map(self._chooses_alike, states.split(1, 1))):
+            raise self._refusal("its router does not choose the same with fewer of them")
+
+    def _chooses_alike(self, token: torch.Tensor) -> bool:
+        before = self.routing(token)
+        others = [number for number in range(self.count) if number not in before.chosen]
+        kept = torch.cat([before.chosen[0].cpu(), torch.tensor(others[:1])]).sort().values
+        with self.only(kept):
+            after = self.routing(token)
+        left, right = before.chosen[0].sort(), after.chosen[0].sort()
+        if not torch.equal(left.values, right.values):
+            return False
+        ratio = after.weights[0][right.indices].float() / before.weights[0][left.indices].float()
+        return bool((ratio / ratio.mean() - 1).abs().max() <= _TOLERANCE)
+
+
+@torch.no_grad()
+def find_experts(model: Any, check: bool = True, late: bool = False) -> list[RoutedExperts]:
+    """The routed experts of each block of ``model`` that has some; refuse those that cannot be left out.
+
+    ``check``: whether the routers are tried with fewer experts. ``late``: see :class:`RoutedExperts`.
+    """
+    mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
+    if not mixtures:
+        raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
+    with states_noted(mixtures, states.__setitem__):
+        model(input_ids=probe_tokens(model), use_cache=False)
+    found = [RoutedExperts(mixture, states[mixture.block], late) for mixture in mixtures]
+    for each in found if check else ():
+        each.check(states[each.block])
+    return found
+
+
+def idle_parameters(model: Any) -> int:
+    """The number of parameters of ``model`` that a token does not need: those of experts that it does not choose."""
+    found = find_experts(model, check=False) if find_mixtures(model) else []
+    return sum((each.count - each.active) * each.touched for each in found)
+
+
+@contextmanager
+def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
+    """Call ``note`` with the block and the inputs of each of ``mixtures`` whenever it runs."""
+    with ExitStack() as stack:
+        for mixture in mixtures:
+            hook = partial(_note_states, partial(note, mixture.block))
+            stack.callback(mixture.home.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield
+
+
+Note = Callable[[ExpertStack, int, torch.Tensor, torch.Tensor], object]
+"""Called with a stack, the number of an expert, the inputs ``(tokens, in)`` and the outputs ``(tokens, out)``."""
+
+
+@contextmanager
+def products_noted(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
+    """Call ``note`` for each product with the matrix of one expert of ``stacks``, in this thread.
+
+    Experts run one after the other meanwhile, by the code of the architecture.
+    """
+    configs = {id(own): own for stack in stacks if (own := getattr(stack.module, "config", None))}.values()
+    before = [config._experts_implementation for config in configs]
+    try:
+        for config in configs:
+            config._experts_implementation = "eager"
+        with _Products(stacks, note) if stacks else nullcontext():
+            yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._experts_implementation = own
+
+
+class _Products(TorchFunctionMode):
+    """Finds the matrices of experts by their places in memory."""
+
+    def __init__(self, stacks: Sequence[ExpertStack], note: Note) -> None:
+        super().__init__()
+        self._stacks, self._note = [(stack, stack.weight) for stack in stacks], note
+
+    def __torch_function__(self, call: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+        output = call(*given, **(named or {}))
+        if len(given) > 1 and isinstance(given[1], torch.Tensor) and given[1].dim() == 2:
+            for stack, weight in self._stacks:
+                expert, rest = divmod(given[1].data_ptr() - weight.data_ptr(), weight[0].nbytes)
+                if given[1].dtype == weight.dtype and not rest and 0 <= expert < len(weight):
+                    self._note(stack, expert, given[0], output)
+        return output
+
+
+def unchosen_remarks(counts: Mapping[int, int]) -> list[str]:
+    """A remark on experts that no token of the calibration text chose; ``counts``: their numbers, by block."""
+    told = [f"{count} of block {block}" for block, count in counts.items() if count]
+    more = f" and of {len(told) - _NAMED} more blocks" if len(told) > _NAMED else ""
+    named = ", ".join(told[:_NAMED]) + more
+    remark = f"no token of the calibration text chose some experts ({named}): give more text, of each kind"
+    return [remark] if told else []
+
+
+def _note_states(
+    note: Callable[[torch.Tensor], object], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]
+) -> None:
+    note(given[0] if given else named["hidden_states"])
+
+
+def _renumber(
+    kept: torch.Tensor, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def changed(value: Any) -> Any:
+        return value if value.is_floating_point() else kept.to(value.device)[value]
+
+    return tuple(map(changed, given)), {name: changed(value) for name, value in named.items()}
+
+
+def _note_routing(noted: list[Routing], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    tensors = [each for each in (*given, *named.values()) if isinstance(each, torch.Tensor)]
+    if len(tensors) != 3 or tensors[1].is_floating_point() or tensors[1].shape != tensors[2].shape:
+        raise ValueError("expected states, chosen experts and their weights")
+    noted.append(Routing(*tensors))

@@ -1,0 +1,179 @@
+"""Models in .gguf files: their header, and the dequantised model in the cache."""
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from evoprune import InputError, __version__
+from evoprune.files.cache import cache_limit
+from evoprune.problems.language_model.models.gguf_file import read_gguf
+from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
+
+_WEIGHTS = "model.safetensors"
+_GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
+_PART = 2**25  # weights that are dequantised at a time, unless a block has more
+_FACTORS = "rope_freqs.weight"
+_LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
+    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+}  # fmt: skip
+_BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
+_MIXTURES = ("qwen3moe",)  # architectures whose experts are read
+_BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
+
+Save = Callable[[Path, Callable[[Tensors], None]], None]
+"""Writes a model's settings and tokenizer into a folder, and passes its weights on, some blocks at a time."""
+
+
+@contextmanager
+def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | None]:
+    """A folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
+
+    ``save`` is called if the model is not in the cache yet, and never has the whole model in memory. None if it cannot
+    be cached.
+    """
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        try:
+            if _GROWTH * path.stat().st_size > cache_limit():
+                raise OSError("no room in the cache")
+            file, found = open_cached(_cache_name(path, dtype))
+            stack.callback(file.release)
+            if not found:
+                parts: list[Path] = []
+
+                def keep(tensors: Tensors) -> None:
+                    parts.append(file.path.with_suffix(f".{len(parts)}"))  # deleted with it, if this process is killed
+                    save_file(tensors, parts[-1])
+
+                save(folder, keep)
+                texts = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
+                about = {"what": "dequantised model", "model": path.name} | texts
+                file.make(lambda path: write_tensors(_whole(parts), about, path))
+                for part in parts:
+                    part.unlink()
+        except (OSError, SafetensorError):  # of a full disk, for example
+            yield None
+            return
+        (folder / _WEIGHTS).symlink_to(file.path)
+        for name, text in found[1].items() if found else ():
+            if _is_text(name):
+                (folder / name).write_text(text, encoding="utf-8")
+        yield folder
+
+
+def _whole(parts: list[Path]) -> Tensors:
+    """The tensors in ``parts``, mapped; of one whose rows are in several, the rows together, in another part."""
+    rows: dict[str, list[torch.Tensor]] = {}
+    for part in tuple(parts):
+        for name, tensor in load_file(part).items():
+            rows.setdefault(name, []).append(tensor)
+    found = {name: own[0] for name, own in rows.items()}
+    for name, own in rows.items():
+        if len(own) > 1:
+            parts.append(parts[0].with_suffix(f".{len(parts)}"))
+            size = sum(each.numel() for each in own)
+            joined = torch.from_file(str(parts[-1]), shared=True, size=size, dtype=own[0].dtype)
+            found[name] = torch.cat(own, out=joined.view(-1, *own[0].shape[1:]))
+    return found
+
+
+def _is_text(name: str) -> bool:
+    return Path(name).suffix in {".json", ".txt", ".jinja"}
+
+
+def _cache_name(path: Path, dtype: torch.dtype) -> str:
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    code = inspect.getsource(sys.modules[__name__])  # another version may read more of the file
+    what = ["dequantised model", digest, dtype, __version__, transformers.__version__, code]
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+
+
+class Header:
+    """The metadata and the list of tensors of the .gguf file ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = read_gguf(path)
+        except InputError as error:
+            raise InputError(str(error), "problem.model") from None
+        if self._file.value(".expert_count", 0) and self._file.value("general.architecture") not in _MIXTURES:
+            raise InputError(
+                f"{path}: experts are read from .gguf files of {', '.join(_MIXTURES)} alone; give the model's folder",
+                "problem.model",
+            )
+
+    @property
+    def tensors(self) -> list[tuple[str, int]]:
+        return [(tensor.kind, tensor.size) for tensor in self._file.tensors.values()]
+
+    def parts(self) -> Iterator[Mapping[str, slice]]:
+        """Tensors to be read at a time, and which of their rows: of a block all, of a large table some."""
+        part: dict[str, slice] = {}
+        size = 0
+        for _, block in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
+            own = dict(block)
+            more = sum(tensor.size for tensor in own.values())
+            if size + more > _PART and part:
+                yield part
+                part, size = {}, 0
+            if more > _PART and len(own) == 1:
+                ((name, table),) = own.items()
+                step = max(1, _PART * table.shape[0] // table.size)
+                yield from ({name: slice(first, first + step)} for first in range(0, table.shape[0], step))
+            else:
+                part |= dict.fromkeys(own, slice(None))
+                size += more
+        if part:
+            yield part
+
+    @property
+    def block_count(self) -> int:
+        return int(self._file.value(".block_count", 0))
+
+    def complete(self, config: Any, tokenizer: Any) -> None:
+        """Add what transformers ignores: biases and scaled positions to ``config``, a token before texts."""
+        value = self._file.value
+        for key, bias in _BIASES.items():
+            if bias in self._file.tensors and hasattr(config, key):
+                setattr(config, key, True)
+        if channels := value(".expert_feed_forward_length"):
+            config.moe_intermediate_size = int(channels)
+        if value("tokenizer.ggml.pre") in _BOS_ADDED and value("tokenizer.ggml.add_bos_token") is None:
+            tokenizer.add_bos_token = True
+        kind = value(".rope.scaling.type", "none")
+        if kind == "linear":
+            known = config.rope_parameters  # Gemma 3 has one for each kind of attention, and scales one
+            factor = float(value(".rope.scaling.factor"))
+            known.get("full_attention", known).update(rope_type="linear", factor=factor)
+        tensors = {name: tensor for name, tensor in self._file.tensors.items() if name.startswith("rope_f")}
+        if kind not in {"none", "linear"} or tensors.keys() - {_FACTORS}:
+            raise self._unknown_scaling()
+        for tensor in tensors.values():
+            factors = torch.from_numpy(tensor.data.view(np.float32)[0].copy())
+            plain = config.rope_parameters["rope_theta"] ** -(torch.arange(len(factors)) / len(factors))
+            config.rope_parameters |= _LLAMA3 | {"factor": float(factors.max())}
+            scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+            if scaled.shape != plain.shape or not torch.allclose(scaled, plain / factors, rtol=1e-3):
+                raise self._unknown_scaling()
+
+    def _unknown_scaling(self) -> InputError:
+        return InputError(
+            f"{self._path}: its positions are scaled in a way that is not read from .gguf files; give the model's "
+            "folder instead",
+            "problem.model",
+        )

@@ -1,0 +1,304 @@
+"""Causal language models and their tokenizers, loaded with transformers, and their files of weights."""
+
+import copy
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from functools import partial
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+from transformers.utils import logging
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
+from evoprune.problems.language_model.models.attention import use_fast_attention
+from evoprune.problems.language_model.models.device import (
+    free_memory,
+    out_of_memory,
+    pick_device,
+    pick_dtype,
+    release_memory,
+)
+from evoprune.problems.language_model.models.gguf_file import read_as_package
+from evoprune.problems.language_model.models.gguf_source import Header, as_folder
+from evoprune.problems.language_model.models.late import Late, run_on, weight_of
+from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
+from evoprune.problems.language_model.models.tensor_file import Tensors
+from evoprune.problems.language_model.models.weight_files import BUNDLED, stored_tensors, weight_files
+
+_KEY = "problem.model"
+_SHARE = 0.5  # of the memory, for a candidate's weights
+_NAMED = 4  # faulty weights in an error
+_BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
+_DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
+
+
+def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
+    """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
+
+    GGUF weights are dequantised. Missing weights, and values that are not finite, are refused.
+    """
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    where = _where(settings)
+    if "gguf_file" in where:
+        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype)) as folder:
+            model, tokenizer = _read(settings, {"pretrained_model_name_or_path": folder} if folder else where, dtype)
+            model.config._name_or_path = tokenizer.name_or_path = settings.model  # the folder is temporary
+    else:
+        model, tokenizer = _read(settings, where, dtype)
+    for name, parameter in model.named_parameters():
+        if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
+            raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
+    copies = device.type == "cuda" and streams(settings, model, device)
+    try:
+        convert(model, torch.device("cpu") if copies else device, dtype)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}; give another "
+            "problem.dtype or problem.device, or a smaller model",
+            _KEY,
+        ) from None
+    model.eval().requires_grad_(False)
+    if copies:
+        run_on(model, device)
+    use_fast_attention(model, dtype)
+    return model, tokenizer
+
+
+def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
+    """Tell whether candidates' weights are made layer by layer: all of them may not fit ``device``."""
+    if settings.memory != "auto":
+        return settings.memory == "stream"
+    needed: int = sum(parameter.nbytes for parameter in model.parameters())
+    if device.type == "cuda":  # not its free memory: its workers must agree
+        return needed >= _SHARE * float(torch.cuda.get_device_properties(device).total_memory)
+    return device.type == "cpu" and needed >= _SHARE * free_memory(device)
+
+
+def _where(settings: ModelSettings) -> dict[str, Any]:
+    if settings.model in BUNDLED:
+        return {"pretrained_model_name_or_path": str(BUNDLED[settings.model])}
+    if fault := model_fault(settings.model):
+        raise InputError(fault, _KEY)
+    path = Path(settings.model)
+    if path.suffix == ".gguf":
+        path = path.absolute()  # a name alone would be looked for in the working directory, too
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": str(path)}
+    return {
+        "pretrained_model_name_or_path": settings.model,
+        "revision": settings.revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+    }
+
+
+def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
+    is_gguf = "gguf_file" in where
+    with _told(settings), read_as_package() if is_gguf else nullcontext():
+        tokenizer, config = _tokenizer_and_config(settings, where)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            **where,
+            config=config,
+            dtype=torch.float32 if is_gguf else dtype,  # dequantised weights are rounded once, later
+            use_safetensors=None if is_gguf else True,  # never a pickle
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    _check_complete(info, settings.model)
+    return _plain(model, settings) if getattr(model, "is_quantized", False) else model, tokenizer
+
+
+@contextmanager
+def _told(settings: ModelSettings) -> Iterator[None]:
+    """Word the libraries' errors for people, and hide their messages."""
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise many kinds of errors
+        raise InputError(_cannot_load(settings, error), _KEY) from None
+
+
+def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The config is that of a .gguf file, else None."""
+    header = Header(Path(settings.model)) if "gguf_file" in where else None
+    _check_block_count(settings, header)
+    tokenizer, config = AutoTokenizer.from_pretrained(**where), None
+    if header:
+        config = _gguf_config(where)
+        header.complete(config, tokenizer)
+    return tokenizer, config
+
+
+def _save(
+    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path, keep: Callable[[Tensors], None]
+) -> None:
+    with _told(settings):
+        with read_as_package():
+            tokenizer, config = _tokenizer_and_config(settings, where)
+        with torch.device("meta"):
+            empty = AutoModelForCausalLM.from_config(config)
+        empty.config.architectures = [type(empty).__name__]
+        empty.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    def dequantised(part: Mapping[str, slice]) -> Tensors:
+        with _told(settings), read_as_package(part):
+            found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
+        return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
+
+    for part in Header(Path(settings.model)).parts():
+        keep(dequantised(part))
+        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
+
+
+def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
+    """Refuse more blocks than tensors, for which transformers would take minutes and all memory."""
+    if header:
+        blocks, tensors = header.block_count, len(header.tensors)
+    else:
+        files = weight_files(settings)
+        if not files or settings.model.endswith(".gguf"):  # not downloaded yet, or dequantised by us
+            return
+        config = json.loads((files[0].parent / "config.json").read_text(encoding="utf-8"))
+        inner = [value for value in config.values() if isinstance(value, dict)]  # as text_config
+        counts = [value for part in (config, *inner) for key, value in part.items() if key in _BLOCK_COUNTS]
+        blocks = max((count for count in counts if isinstance(count, int)), default=0)
+        tensors = sum(len(stored_tensors(path)) for path in files)
+    if blocks > tensors:
+        raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
+
+
+def _gguf_config(where: Mapping[str, Any]) -> Any:
+    config = AutoConfig.from_pretrained(**where)
+    if config.model_type == "gpt2":  # transformers reads these sizes, and does not use them
+        config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
+    return config
+
+
+def _cannot_load(settings: ModelSettings, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = reason.partition(" Should contain one of")[0]  # hundreds of names
+    if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
+        return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
+    return (
+        f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
+        "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
+    )
+
+
+def _check_complete(info: Mapping[str, Any], name: str) -> None:
+    """Refuse weights that ``from_pretrained`` filled with random numbers; tied weights are not in ``info``."""
+    faulty = sorted(info["missing_keys"])
+    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise InputError(
+            f"'{name}' lacks weights that its config.json requires, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
+            _KEY,
+        )
+
+
+def _plain(quantized: Any, settings: ModelSettings) -> Any:
+    """Return the same weights in a model without quantisation marks, which would prevent saving it."""
+    config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):  # no second copy of the weights, and no random ones
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
+    if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
+        raise InputError(f"'{settings.model}' is quantised in a format that evoprune cannot dequantise", _KEY)
+    model.load_state_dict(weights, assign=True)
+    model.tie_weights()
+    for name, buffer in quantized.named_buffers():
+        _put_buffer(model, name, buffer)
+    model.generation_config = quantized.generation_config
+    return model
+
+
+def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of computed buffers, as of rotary frequencies."""
+    loaded = model.state_dict().keys()
+    computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
+    model.to(device=device, dtype=dtype)
+    for name, buffer in computed.items():
+        _put_buffer(model, name, buffer.to(device))
+
+
+def _put_buffer(model: nn.Module, name: str, buffer: torch.Tensor) -> None:
+    owner, _, own_name = name.rpartition(".")
+    setattr(model.get_submodule(owner), own_name, buffer)
+
+
+def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
+    """Return a copy in ``dtype`` in main memory, with an attention that transformers knows."""
+    parameters: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        for parameter in model.parameters()
+    }
+    copied: Any = copy.deepcopy(model, parameters)
+    for module, own in zip(model.modules(), copied.modules(), strict=True):
+        late = vars(own).pop("forward", None)  # a compiled one computes with the weights of the original module
+        if isinstance(late, Late):
+            for name in late.makes:
+                getattr(own, name).data.copy_(weight_of(module, name))
+    convert(copied, torch.device("cpu"), dtype)
+    if copied.config._attn_implementation == BLOCKED_ATTENTION:
+        copied.set_attn_implementation("sdpa")
+    return copied
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer in ``folder``."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder)
+
+
+def added_bos_token(tokenizer: Any) -> int | None:
+    """Return the id of the token that ``tokenizer`` itself adds before a text, such as ``<s>``; else None."""
+    text = "0"  # every vocabulary has tokens for it
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    usual = tokenizer(text, add_special_tokens=True)["input_ids"]
+    return int(usual[0]) if usual and usual[: len(plain)] != plain else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
+    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
+    level = hub.level
+    logging.set_verbosity_error()
+    hub.setLevel(ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub.setLevel(level)
+
+
+def stored_dtype(settings: ModelSettings) -> str | None:
+    """Return the dtype of most weights in the model's files, float16 for quantised ones; None if there are no files."""
+    sizes: Counter[str] = Counter()
+    for path in weight_files(settings):
+        for tensor in stored_tensors(path).values():
+            sizes[_DTYPES.get(tensor.kind, "float16")] += tensor.size
+    return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
+
+
+def stored_kinds(model: str) -> set[str]:
+    """The types of ggml in the .gguf file ``model``; none of another model."""
+    return {found.kind for found in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()

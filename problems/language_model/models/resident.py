@@ -1,0 +1,145 @@
+"""A model that stays in memory; candidates are made from it in place, one after the other."""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any, ClassVar, Self
+
+import torch
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.blocks import (
+    Matrix,
+    Mixture,
+    find_blocks,
+    find_matrices,
+    find_mixtures,
+    in_features,
+    prunable,
+)
+from evoprune.problems.language_model.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.late import runs_on, weight_of
+from evoprune.problems.language_model.models.load import load_model, streams
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.sublayers import Sublayer, find_sublayers
+from evoprune.problems.language_model.models.tensor_file import sha256_of
+
+
+@dataclass(eq=False)
+class Resident:
+    """One model on one device and its tokenizer; transforms change its weights in place, and may swap the tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    source: str  # as in the settings
+    streams: bool = False
+    """True if a candidate's own weights are made when their layer runs, by :mod:`.late`."""
+
+    _kept: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def load(cls, settings: ModelSettings) -> Self:
+        follow_threads()
+        found: Self | None = cls._kept.pop(settings.model, None)
+        if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
+            found = cls(*load_model(settings), settings.model)
+        found.streams = streams(settings, found.model, runs_on(found.model))
+        return found
+
+    def keep_for_run(self) -> None:
+        """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
+        self._kept[self.source] = self
+
+    @cached_property
+    def matrices(self) -> list[Matrix]:
+        return find_matrices(self.model)
+
+    @cached_property
+    def mixtures(self) -> list[Mixture]:
+        return find_mixtures(self.model)
+
+    @cached_property
+    def with_stacks(self) -> list[Matrix]:
+        """The matrices and the stacked ones of experts, block by block."""
+        stacks = [stack for mixture in self.mixtures for stack in mixture.stacks]
+        return sorted([*self.matrices, *stacks], key=lambda matrix: matrix.block)
+
+    @cached_property
+    def prunable_weights(self) -> int:
+        """Number of weights in the matrices of the dense model's blocks, and of their experts."""
+        return sum(matrix.size for matrix in self.with_stacks)
+
+    @property
+    def removed_weights(self) -> int:
+        """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
+        layers = (weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix))
+        stacks = (stack for mixture in find_mixtures(self.model) for stack in mixture.stacks)
+        left = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
+        return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in left)
+
+    @cached_property
+    def sublayers(self) -> list[Sublayer]:
+        return find_sublayers(self.model)
+
+    @property
+    def attention_width(self) -> int:
+        """The width of the heads' outputs now, summed over the blocks."""
+        outputs = {sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"}
+        running = [self._layers_at(matrix) for matrix in self.matrices if matrix.module in outputs]
+        return sum(in_features(layers[0]) for layers in running if layers)
+
+    def _layers_at(self, matrix: Matrix) -> list[Any]:
+        """The layers in the place of ``matrix`` now: its own, those that replace it, or none."""
+        try:
+            return [layer for _, layer in prunable(self.model.get_submodule(matrix.name))]
+        except AttributeError:  # dropped with the module that held it
+            return []
+
+    @cached_property
+    def block_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in find_blocks(self.model)[1].parameters())
+
+    @cached_property
+    def forward(self) -> Forward:
+        return Forward(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.model.device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> str:
+        return dtype_of(self.model)
+
+    @property
+    def place(self) -> str:
+        return device_of(self.model)
+
+    @cached_property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        return sha256_of(self.model.state_dict())
+
+    @cached_property
+    def shapes_sha256(self) -> str:
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
+        return hashlib.sha256(repr(shapes).encode()).hexdigest()
+
+    def remember_dense(self) -> None:
+        """Compute, while the model is dense, the properties that remain those of the dense model."""
+        _ = self.weights_sha256, self.shapes_sha256
+        _ = self.parameters, self.block_parameters, self.prunable_weights
+        with suppress(InputError):  # transforms that need sublayers raise it again
+            _ = self.sublayers
+
+    def settle_memory(self) -> None:
+        """Let a CPU process keep freed memory from now on; to be called after all large tensors are made."""
+        if self.device.type == "cpu":
+            keep_freed_memory()

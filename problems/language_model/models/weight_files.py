@@ -1,0 +1,79 @@
+"""The files of a model's weights, and the tensors that their headers list. Imports no torch."""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.gguf_file import read_gguf
+from evoprune.problems.language_model.models.settings import BUNDLED_MIXTURE, BUNDLED_MODEL, ModelSettings, size_fault
+
+_FOLDER = Path(__file__).resolve().parent.parent / "bundled"
+BUNDLED_WEIGHTS = _FOLDER / "weights"
+BUNDLED = {BUNDLED_MODEL: BUNDLED_WEIGHTS, BUNDLED_MIXTURE: _FOLDER / "mixture"}
+
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class Stored(NamedTuple):
+    """A tensor in a file. ``kind``: as its format names it. ``shape``: rows first."""
+
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of its values."""
+        return prod(self.shape)
+
+
+def weight_files(settings: ModelSettings) -> list[Path]:
+    """Return the .safetensors files, or the .gguf file, of a model; none if it is not on this machine."""
+    if settings.model.endswith(".gguf"):
+        return [Path(settings.model)]
+    folder = BUNDLED.get(settings.model) or Path(settings.model)
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache  # slow to import
+
+        try:
+            config = try_to_load_from_cache(settings.model, "config.json", revision=settings.revision)
+        except ValueError:  # no name on the hub
+            return []
+        if not isinstance(config, str):
+            return []
+        folder = Path(config).parent
+    whole, index = folder / _WHOLE, folder / _INDEX
+    if whole.is_file():  # other files may hold the same weights again
+        return [whole]
+    if index.is_file():
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted(folder / name for name in set(names))
+    return sorted(folder.glob("*.safetensors"))
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """Total size of ``files``."""
+    return sum(path.stat().st_size for path in files)
+
+
+def stored_tensors(path: Path) -> Mapping[str, Stored]:
+    """Return the tensors that the header of ``path`` lists. Raises InputError for a file that is not whole."""
+    if path.suffix == ".gguf":
+        return {name: Stored(found.kind, found.shape) for name, found in read_gguf(path).tensors.items()}
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length) if length < path.stat().st_size else b"")
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        found = {name: Stored(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+        needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
+        raise InputError("is no .safetensors file, or the beginning of one: copy it again", str(path)) from None
+    if fault := size_fault(path.stat().st_size, needed):
+        raise InputError(fault, str(path))
+    return found

@@ -1,0 +1,304 @@
+"""The command ``prune MODEL``: measures the model, divides text and time, and makes the experiment."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, get_args
+
+from evoprune import InputError, Plan, Planner
+from evoprune.console.phase import Phase
+from evoprune.files.cache import cache_limit
+from evoprune.problems.language_model.distillation.settings import DURATION, seconds_of
+from evoprune.problems.language_model.export import KvType
+from evoprune.problems.language_model.gguf.sources import architecture_of, cuts_of
+from evoprune.problems.language_model.planning.fits import CONTEXT, Fits
+from evoprune.problems.language_model.planning.recipe import Json, Recipe, Subject
+from evoprune.problems.language_model.planning.recipes import RECIPES, Sparsity
+from evoprune.problems.language_model.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
+from evoprune.problems.language_model.results.summary import megabytes
+
+if TYPE_CHECKING:  # they import torch
+    from evoprune.problems.language_model.models.resident import Resident
+    from evoprune.problems.language_model.models.settings import ModelSettings
+    from evoprune.problems.language_model.planning.division import Division
+    from evoprune.problems.language_model.planning.plan import Shares
+    from evoprune.problems.language_model.texts.windows import Windows
+
+_LOOKED_AT = 4  # windows of a model that is given without a goal
+_MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
+_TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
+_QUICK = 60.0  # seconds, at least
+_BEGINNING = 5.0  # seconds before planning: Python and its packages
+
+
+class Prune(Planner):
+    """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report."""
+
+    help: ClassVar[str] = "make your own model smaller, in one command"
+    example: ClassVar[str] = "python -m evoprune prune bundled:gpt2-mini --remove 25% --time 5m --out smaller"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
+        goals = parser.add_argument_group("goal", "one of these")
+        for goal in RECIPES:
+            goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
+        parser.add_argument(
+            "--context", type=int, default=CONTEXT, metavar="N", help=f"for --fits: tokens (default: {CONTEXT})"
+        )
+        kinds = get_args(KvType)
+        parser.add_argument("--kv", choices=kinds, default=kinds[0], help="for --fits: the type of keys and values")
+        texts = parser.add_mutually_exclusive_group()
+        texts.add_argument(
+            "--text",
+            metavar="FILE",
+            help="a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the "
+            "Python documentation that comes with Python)",
+        )
+        texts.add_argument(
+            "--task",
+            metavar="FILE.jsonl",
+            help="in place of --text: lines with prompt and answer, with prompt, choices and answer, or with messages, "
+            "whose answers alone are scored",
+        )
+        parser.add_argument(
+            "--base",
+            metavar="FILE.gguf",
+            help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
+            "(default: MODEL itself, if it is one)",
+        )
+        parser.add_argument(
+            OPTION,
+            metavar="FILE",
+            help="leave out tokens that a text like this one does not need, beside a goal or alone; other languages "
+            "are read worse then (may be the file of --text)",
+        )
+        parser.add_argument(
+            "--also",
+            metavar="FILE[:BITS]",
+            action="append",
+            type=_limited,
+            help="another text to measure the result on, such as one in another language; BITS: bits per byte that the "
+            "search may lose there, at most, as in other.txt:0.02; may be given more than once",
+        )
+        times = parser.add_mutually_exclusive_group()
+        times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
+        told = "a minute, or as much more as this model needs: the shortest --time that works"
+        times.add_argument("--quick", action="store_true", help=told)
+        parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
+
+    @classmethod
+    def plan(cls, options: argparse.Namespace) -> Plan | None:
+        from evoprune.problems.language_model.planning.early import refuse_files, refuse_mistakes
+
+        recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
+        refuse_mistakes(options, recipe)
+        base = _base(options.base)
+        one_file = recipe is None or (options.out is not None and options.out.suffix == ".gguf")
+        if one_file:
+            architecture_of(options.model, base)  # raises an error for a model that cannot be written
+        memory: Json = {}
+        remarks: list[str] = []
+        if isinstance(recipe, Fits):
+            memory = {"context": options.context, "kv": options.kv, "fits": int(recipe.value)}
+            recipe, taken = recipe.beside_context(options.model, base, options.context, options.kv)
+            remarks.append(taken)
+        refuse_files(options, recipe)
+
+        found = _measured(options, recipe, one_file, base, seconds)
+        if found.recipe is None:
+            from evoprune.problems.language_model.planning.overview import overview
+
+            named = {"--task": options.task, "--text": options.text}
+            given = [part for option, file in named.items() if file for part in (option, file)]
+            windows = found.windows.tokens[:_LOOKED_AT]
+            for line in overview(options.model, found.resident, found.subject, found.text, windows, given):
+                print(line)
+            return None
+
+        from evoprune.problems.language_model.planning.plan import share_out
+
+        left = seconds - found.spent
+        recipe, text, shares = share_out(found.recipe, found.subject, found.text, left, options.quick)
+        made = recipe.experiment(found.subject, shares.evaluations)
+        problem = _problem(found, recipe, text, shares, made["problem"], options.also or ())
+        searched = problem["search_text"]
+        experiment = made | {
+            "problem": problem,
+            "budget": round(shares.evaluations * searched["windows"] * searched["window"]),
+            "seed": options.seed,
+        }
+        remarks += _remarks(found, recipe, text, shares, made)
+        name = Path(found.settings.model).stem.replace("bundled:", "")
+        found.resident.keep_for_run()
+        export = memory | ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
+        ends = (shares.seconds - shares.exporting, shares.searching) if shares.exporting else ()
+        return Plan(experiment, name, remarks, export, *ends)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A loaded model, and what planning knows of it. ``words``: settings of the text that says which tokens stay."""
+
+    recipe: Recipe | None
+    settings: ModelSettings
+    resident: Resident
+    subject: Subject
+    text: Division
+    parts: Mapping[str, Json]
+    words: Json | None
+    windows: Windows
+    spent: float  # seconds, for a file
+
+
+def _measured(
+    options: argparse.Namespace, recipe: Recipe | None, one_file: bool, base: str | None, seconds: float
+) -> _Measured:
+    from evoprune.problems.language_model.gguf.base import find_base
+    from evoprune.problems.language_model.models.resident import Resident
+    from evoprune.problems.language_model.planning.at_all import model_settings
+    from evoprune.problems.language_model.planning.division import divide, divide_lines, parts_of
+    from evoprune.problems.language_model.planning.early import least_bytes
+    from evoprune.problems.language_model.planning.plan import SEARCHED
+    from evoprune.problems.language_model.planning.subject import longest, measure_subject
+    from evoprune.problems.language_model.texts.settings import TextSettings
+    from evoprune.problems.language_model.texts.windows import cut_windows
+
+    given = options.task or options.text or options.vocabulary
+    parts = parts_of(given)
+    words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
+    settings = model_settings(options.model, math.inf if options.quick else seconds)
+    begun, computed = time.perf_counter(), time.process_time()
+    with Phase(f"loading {options.model}"):
+        resident = Resident.load(settings)
+    loading = time.perf_counter() - begun
+    if one_file:
+        find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
+    with Phase("measuring the model"):
+        text = (divide_lines if options.task else divide)(given, parts, resident.tokenizer, longest(resident))
+        short = replace(text, window=text.sizes[-1]).settings("search", SEARCHED)
+        windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
+        if words and isinstance(recipe, Unneeded):
+            recipe = recipe.sized(resident, words, parts["search"])
+        tokens = len(resident.model.get_input_embeddings().weight) if words else 0
+        files = (cuts_of(options.model, base), least_bytes(settings, tokens)) if one_file else ()
+        gradients = recipe is not None and recipe.differentiates
+        subject = measure_subject(resident, windows, loading, gradients, one_file, base, *files)
+    planning, spent = time.perf_counter() - begun, 0.0
+    if one_file:
+        spent = _BEGINNING + planning
+        subject = replace(subject, slowness=max(1.0, planning / (time.process_time() - computed)))
+    return _Measured(recipe, settings, resident, subject, text, parts, words, windows, spent)
+
+
+def _problem(
+    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json,
+    others: Sequence[tuple[str, float | None]],
+) -> Json:  # fmt: skip
+    """Return ``made``, a problem without model and texts, with these. ``others``: those of ``--also``."""
+    from evoprune.problems.language_model.texts.settings import TextSettings
+
+    words = found.words
+    problem = {
+        **(with_vocabulary(made, words) if words else made),
+        "search_text": text.settings("search", shares.searched),
+        "held_out_windows": text.count(shares.held_out),
+        "report_text": text.settings("report", shares.report),
+        "calibration_text": text.settings("calibration", shares.calibration),
+        "model": found.settings.model,
+        "dtype": found.resident.dtype,
+    }
+    if others:
+        problem["second_text"] = [
+            {"source": TextSettings(source=other).source, "window": text.window}
+            | ({"windows": shares.report} if most is None else {"windows": shares.searched, "at_most": most})
+            for other, most in others
+        ]
+    if shares.training:
+        problem["recover"] = {
+            **recipe.recovery(found.subject, shares.compensated),
+            "time": f"{shares.training:.0f}s",
+            "window": text.line or min(_TRAINED_WINDOW, text.window),
+            "held_out": text.count(shares.held_out),
+            "evaluations": shares.validations,
+            **_recovery_text(trained_on(words, found.parts, text.windows("search"))),
+        }
+    return problem
+
+
+def _remarks(found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json) -> Iterator[str]:
+    from evoprune.problems.language_model.planning.early import larger_than_source
+
+    resident, subject, model = found.resident, found.subject, found.settings.model
+    if larger := larger_than_source(found.settings, resident.parameters, made):
+        yield larger
+    yield (
+        f"{model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on {resident.place}, "
+        f"{1 / subject.scored:,.0f} tokens/s"
+    )
+    yield text.remark
+    trained = recipe.recovery(subject, shares.compensated)["train"] if shares.training else ""
+    yield (
+        f"about {max(1, round((shares.seconds + found.spent) / 60))} min: {shares.calibration} windows of "
+        f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
+        f"{shares.report} for the report" + (f", {shares.training:.0f} s to train {trained}" if trained else "")
+    )
+    rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters
+    if recipe.cuts(subject) and not found.words and rows >= _MANY:
+        yield (
+            f"{rows:.0%} of the parameters are rows of tokens: {OPTION} TEXT, which leaves out those that a text does "
+            "not need, may lose less"
+        )
+    if not subject.heads and "'channels'" in repr(made["problem"].get("transforms")):
+        yield "attentions cannot lose heads in this model: channels of MLPs alone go"
+    if cached := recipe.cached_bytes(subject):
+        with suppress(OSError):  # without a folder nothing is cached
+            limit = megabytes(cache_limit())
+            yield f"up to {megabytes(cached)} go to the cache, which keeps {limit}: python -m evoprune cache"
+
+
+def _recovery_text(part: Json) -> Json:
+    """Settings that let a recovery read ``part`` of a text."""
+    return {"text": part["source"]} | {key: part[key] for key in ("split", "part") if key in part}
+
+
+def _base(given: str | None) -> str | None:
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise InputError(f"no such file: {given}", "--base")
+    return str(path.resolve())
+
+
+def _goal(options: argparse.Namespace) -> Recipe | None:
+    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
+    given = {goal: text for goal, text in asked.items() if text is not None}
+    if not given:
+        return Unneeded() if options.vocabulary else None
+    if len(given) != 1:
+        raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
+    ((goal, text),) = given.items()
+    if options.vocabulary and goal is Sparsity:
+        raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
+    return goal(goal.read(text))
+
+
+def _limited(text: str) -> tuple[str, float | None]:
+    """The file that ``--also`` names, and its limit if there is one."""
+    found = re.fullmatch(r"(.+):(\d+\.?\d*|\.\d+)", text)
+    return (found[1], float(found[2])) if found else (text, None)
+
+
+def _seconds(text: str) -> float:
+    seconds = seconds_of(text.strip()) if re.match(DURATION, text.strip()) else 0.0
+    if not seconds:
+        raise InputError(f"expected a time such as 90s, 20m or 2h, got '{text}'", "--time")
+    return seconds

@@ -1,0 +1,137 @@
+"""Divides a text into parts for search, calibration and report, and these into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.load import added_bos_token
+from evoprune.problems.language_model.planning.recipe import Json
+from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
+from evoprune.problems.language_model.texts.source import load_text
+from evoprune.problems.language_model.texts.tasks import is_task, lines_of, most_tokens
+from evoprune.problems.language_model.texts.windows import tokens_of
+
+_SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
+_SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
+_ENOUGH = 4_000_000  # characters read at most: of a long text, each part is its beginning
+WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
+_LONGEST_LINE = 2048  # tokens
+_NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
+
+
+@dataclass(frozen=True)
+class Division:
+    """Disjoint parts of a text: their settings and tokens by name, the tokens in a window, and a remark for people.
+
+    Of a task file, each line has ``line`` tokens, those of the longest one, and is read ``answers`` times for the
+    accuracy of a model; a window is about as many lines.
+    """
+
+    parts: dict[str, Json]
+    tokens: dict[str, int]
+    window: int
+    remark: str
+    line: int | None = None
+    answers: int = 0
+
+    def windows(self, part: str) -> int:
+        return self.tokens[part] // self.window
+
+    def count(self, windows: int) -> int:
+        """Return the lines of a task file in ``windows``; else their number."""
+        return windows * self.window // (self.line or self.window)
+
+    def settings(self, part: str, windows: int) -> Json:
+        return self.parts[part] | {"window": self.line or self.window, "windows": self.count(windows)}
+
+    def scored(self, times: int) -> int:
+        """Return ``times`` that the report text is scored, and those for the accuracies of three models."""
+        return times + 3 * self.answers
+
+    @property
+    def sizes(self) -> list[int]:
+        """Tokens that windows may have, from more to fewer."""
+        return _sizes(self.line or 0, self.window) or [self.window]
+
+
+def _sizes(least: int, most: int) -> list[int]:
+    return [window for window in WINDOWS if least <= window <= most]
+
+
+def parts_of(text: str | None) -> dict[str, Json]:
+    """Return the settings that read each part of ``text``, by default of the bundled one. Raises InputError."""
+    if text is None:
+        return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
+    try:
+        whole = TextSettings(source=text)
+        length = 0 if is_task(whole) else len(load_text(whole, "text"))
+    except (InputError, ValueError) as error:
+        raise InputError(error.problems if isinstance(error, InputError) else "cannot be read", "--text") from None
+    kept = min(1.0, _ENOUGH / length) if length else 1.0
+    return {
+        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
+        for name, (begin, end) in _SHARES.items()
+    }
+
+
+def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
+    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens. Raises InputError."""
+    tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
+    windows = _sizes(0, longest) or [longest]
+    fitting = _fitting(windows, tokens)
+    if not fitting:
+        needed = _needed(windows[-1])
+        raise InputError(
+            f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
+            f"{needed / 250:,.0f} kB of English",
+            "--text",
+        )
+    sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
+    remark = f"{text} in three parts: {sizes}; the search never sees the report's"
+    if text is None:
+        remark = (
+            f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
+            "what the model is for"
+        )
+    return Division(parts, tokens, fitting[0], remark)
+
+
+def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
+    """As :func:`divide`, of the lines of the file ``task``. Raises InputError."""
+    try:
+        lines = {name: lines_of(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
+    except InputError as error:
+        raise InputError(error.problems, "--task") from None
+    begins = added_bos_token(tokenizer) is not None
+    sizes = {line: begins + most_tokens(line, tokenizer) for own in lines.values() for line in own}
+    line, size = max(sizes.items(), key=lambda of: of[1])
+    if size > min(longest, _LONGEST_LINE):
+        most = min(longest, _LONGEST_LINE)
+        raise InputError(f"{task}: line {line.number} has {size} tokens: expected at most {most}", "--task")
+    tokens = {name: size * len(own) for name, own in lines.items()}
+    windows = _sizes(size, longest) or [size]
+    if not (fitting := _fitting(windows, tokens)):
+        needed = ceil(_needed(windows[-1]) / size)
+        raise InputError(
+            f"{task} has {len(sizes)} different lines: expected at least {needed} of this length", "--task"
+        )
+    counts = ", ".join(f"{len(own)} for {name}" for name, own in lines.items())
+    remark = f"{task}, {len(sizes)} lines of at most {size} tokens: {counts}; the search never sees the report's"
+    return Division(parts, tokens, fitting[0], remark, size, len(line.variants))
+
+
+def _fitting(windows: Sequence[int], tokens: Mapping[str, int]) -> list[int]:
+    return [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]
+
+
+def _needed(window: int) -> float:
+    """Tokens of all parts, at least."""
+    return max(window * count / (_SHARES[name][1] - _SHARES[name][0]) for name, count in _NEEDED.items())
+
+
+def _count(settings: Json, tokenizer: Any) -> int:
+    return len(tokens_of(load_text(TextSettings(**settings), "text"), tokenizer))

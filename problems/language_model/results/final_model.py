@@ -1,0 +1,116 @@
+"""The weights of a search's result: everything that measures, trains or exports it asks here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from evoprune import InputError
+from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.load import copy_of
+from evoprune.problems.language_model.models.tensor_file import read_checked
+from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
+from evoprune.problems.language_model.transforms.overlay import put_encoded
+from evoprune.problems.language_model.transforms.stack import encode, encoded, overlay_of
+
+RECOVERED = "recovered.safetensors"
+"""The file in a run's folder with the weights that a recovery trained."""
+
+
+class Weights(NamedTuple):
+    """A model, and its parameters that a .gguf file holds in a quantised type, by name."""
+
+    model: Any
+    encoded: Mapping[str, Encoded]
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """The model that a search ends with. Its weights, the later ones in place of the earlier:
+
+    1. the transform's final ones of ``genome``: masked, cut or rounded to types, and those that remain updated;
+    2. those that distillation ``recovered``, by the names of parameters: uint8 are the bytes of a quantised one, whose
+       scales were trained;
+    3. if matrices were trained, these are rounded to the types of ``genome`` again.
+    """
+
+    session: Session
+    genome: Sequence[float]
+    recovered: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    rounded: bool = True  # False: before matrices are rounded to types
+
+    def reside(self) -> Weights:
+        """Make the session's model that of step 1."""
+        transform, overlay = self.session.transform, overlay_of(self.session.transform)
+        transform.finalise(self.genome)
+        if overlay and not self.rounded:
+            overlay.lift()
+            return Weights(self.session.resident.model, {})
+        return Weights(self.session.resident.model, encoded(transform))
+
+    def copy(self, dtype: torch.dtype | None = None) -> Weights:
+        """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
+        resident, encoded = self.reside()
+        model = copy_of(resident, dtype or resident.dtype)
+        weights = self._unencoded
+        _put(model, weights)
+        if encoded.keys() & weights.keys():
+            return Weights(model, self.round(model))
+        scaled = {name: each.numpy() for name, each in self.recovered.items() if name not in weights}
+        return Weights(model, {**encoded, **_put_encoded(model, scaled, encoded)})
+
+    @property
+    def has_types(self) -> bool:
+        return overlay_of(self.session.transform) is not None
+
+    def rounds_after(self, train: str) -> bool:
+        """Tell whether matrices are rounded after training ``train``; norms and scales are trained after that."""
+        return train not in {"norms", "scales"} and self.has_types
+
+    def to_train(self, train: str) -> Self:
+        """The model to train for this one, with matrices that are not rounded if that comes later."""
+        if not self.rounds_after(train):
+            return self
+        return replace(self, rounded=False, recovered=self._unencoded)
+
+    @property
+    def _unencoded(self) -> dict[str, torch.Tensor]:
+        """Recovered weights but for the bytes of quantised ones."""
+        return {name: each for name, each in self.recovered.items() if each.dtype != torch.uint8}
+
+    def round(self, model: Any) -> Mapping[str, Encoded]:
+        """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""
+        return encode(self.session.transform, model, self.genome)
+
+
+def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:
+    """The model of the run with the ``result``: with recovered weights, if these helped."""
+    helped = result.recovered is not None and result.recovered[EVOLVED].helped
+    return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
+
+
+def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
+    """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
+    matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
+    found = {}
+    for name, data in scaled.items():
+        if name not in encoded or encoded[name].data.shape != data.shape:
+            raise _of_another_model(name)
+        found[name] = Encoded(encoded[name].kind, data)
+        put_encoded(matrices[name], found[name])
+    return found
+
+
+def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for name, weight in weights.items():
+        if name not in parameters or parameters[name].shape != weight.shape:
+            raise _of_another_model(name)
+        parameters[name].data.copy_(weight)
+
+
+def _of_another_model(name: str) -> InputError:
+    return InputError(f"the recovered weights are not this model's: {name}")

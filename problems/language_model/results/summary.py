@@ -1,0 +1,218 @@
+"""Words for people on a result: labels, the verdict, and a few lines for a terminal. Imports no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from evoprune.console.formatting import digits
+from evoprune.problems.language_model.evaluation import EvaluationSettings
+from evoprune.problems.language_model.models.settings import short_name
+from evoprune.problems.language_model.results.result import (
+    EVOLVED,
+    UNIFORM,
+    Asked,
+    LanguageModelResult,
+    RecoveredRow,
+    Reported,
+    Scores,
+)
+
+WORDS = {
+    "asked": "asked for, and reached",
+    "unseen": "perplexity on the report text",
+    "bits_per_byte": "bits per byte of the report text",
+    "accuracy": "accuracy on the held-out lines",
+    "gap_closed": "gap to dense closed",
+    "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
+    "written": "what the models write",
+}
+
+SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
+
+EXPLAINED = {
+    "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
+    "perplexity": "exp of the mean loss of the next token. search: the text that candidates were scored on; "
+    "held_out: windows of the same source that the search did not see; report: another text. dense: the whole "
+    "model; uniform: every layer loses the same share; evolved: what the search found; reconstructed: after the "
+    "remaining weights were updated",
+    "bits_per_byte": "the loss of all tokens in bits, divided by the bytes of the text; of the models as they are "
+    "exported",
+    "accuracy": "the share of the report text's lines of which each token of the answers is the likeliest one, or of "
+    "whose choices the right one has the highest log-probability divided by its characters (acc_norm)",
+    "sparsity": "weights that are zero or gone: of the prunable ones (the matrices of the blocks), and of all",
+    "gap_closed": "how much of the distance between uniform and dense, in log-perplexity on the report text, the "
+    "search makes good",
+    "gap_closed_reconstructed": "the same, where the remaining weights of both were updated",
+    "overfitting": "the part of the gain over uniform, in nats a token, that the search text has and this one "
+    "lacks; 0: all of it carries over",
+    "cost": "what the models store, and compute for a token",
+    "written": "each continues the beginnings of windows of the report text by its likeliest tokens",
+}
+
+
+def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
+    """``how`` the model is made smaller, between its name and those of the texts."""
+    sources = (settings.model, settings.search_text.source, settings.report_text.source)
+    model, *texts = map(short_name, sources)
+    return ", ".join([model, *how, " and ".join(dict.fromkeys(texts))])
+
+
+_NO_GAIN = 0.005  # share of the gap
+_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters", "operations")}
+
+
+def summary(result: LanguageModelResult) -> list[str]:
+    """Return the verdict, then what was measured: the search's gain, perplexities, costs, finals, recoveries."""
+    return [verdict(result), *_gain(result, result.perplexity.exported), *_lines(result)]
+
+
+def verdict(result: Reported, size: int | None = None) -> str:
+    """Say how small the model is beside the goal, and its loss, as it is exported, beside that of the source.
+
+    ``size``: bytes of the export, if it was written.
+    """
+    if size is None and result.cost and "bits_per_weight" in result.cost.savings:
+        size = round(result.cost.bytes.evolved)
+    lost = behind(result) or _perplexities(result, result.perplexity.exported)
+    return f"{reached(result, size)}: {', '.join([lost, *also(result)])}."
+
+
+def also(result: Reported) -> Iterator[str]:
+    """Say the accuracy on a task file beside the others', and the loss on other texts."""
+    if found := result.measured_accuracy:
+        others = ", ".join(f"{name} {share:.1%}" for name, share in found.items() if name != EVOLVED)
+        yield f"accuracy {found[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
+    trained = (result.recovered or {}).get(EVOLVED)
+    when = " before training" if trained and trained.helped else ""
+    for second in result.second or ():
+        before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
+        if before is not None and after is not None:
+            limit = "" if second.at_most is None else f" (at most {second.at_most:g} asked for)"
+            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}{limit}"
+
+
+def reached(result: Reported, size: int | None) -> str:
+    """Say the result in the unit of its goal, the goal, and the ``size`` of the file beside the source's, if known."""
+    goal = result.asked
+    beside = "" if size is None else beside_source(size, result.protocol.source_bytes)
+    if goal is None:
+        return ", ".join(filter(None, [_savings(result), beside]))
+    if goal.unit == "bytes" and not goal.share:
+        beside = beside or beside_source(round(goal.got), result.protocol.source_bytes)
+        return f"{beside} ({megabytes(goal.wanted)} asked for)"
+    if goal.share:
+        said = f"{_removed(goal)} ({100 * goal.wanted:.4g}% asked for)"
+    elif goal.unit == "speedup":
+        said = f"{goal.got:.2f} times as fast ({goal.wanted:g} asked for)"
+    else:
+        said = f"{goal.got:.2f} {goal.unit} ({goal.wanted:g} asked for)"
+    return ", ".join(filter(None, [said, beside]))
+
+
+def _removed(goal: Asked) -> str:
+    return f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed"
+
+
+def beside_source(size: int, source: int | None) -> str:
+    """Say the ``size`` of a file beside that of its ``source``, in bytes."""
+    if source is None:
+        return megabytes(size)
+    ours, theirs = megabytes(size), megabytes(source)
+    return f"{ours}, larger than the source of {theirs}" if size > source and ours != theirs else f"{ours} of {theirs}"
+
+
+def megabytes(size: float) -> str:
+    """Return ``size``, in bytes, for people."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def behind(result: Reported) -> str | None:
+    """Say the loss beside that of a .gguf source; None for another source, or if it was not measured."""
+    if result.behind_source is None or not result.protocol.model.endswith(".gguf"):
+        return None
+    return loss(result.behind_source, "the source")
+
+
+def loss(bits: float, source: str) -> str:
+    """Say how many ``bits`` per byte a model is behind the ``source``, or ahead of it."""
+    return f"{digits(abs(bits), 3)} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
+
+
+def _savings(result: Reported) -> str:
+    """The savings of a model without a goal; its zeros only if it needs no less of anything."""
+    cost, found, weight = result.cost, [], "weight"
+    saved = cost.savings if cost else {}
+    if "parameters" in saved:
+        found.append(f"{saved['parameters']:.1%} of the parameters removed")
+        weight = "weight that is left,"
+    if cost and (bits := cost.bits_per_weight) and "bits_per_weight" in saved:
+        found.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
+    found = found or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
+    return ", ".join(found) or f"{result.sparsity.prunable:.1%} of the weights removed"
+
+
+def _perplexities(result: Reported, scores: Scores) -> str:
+    before, row = digits(scores.evolved, 3), (result.recovered or {}).get(EVOLVED)
+    dense = f"dense {digits(scores.dense, 3)}"
+    if row is None or not row.helped:
+        return f"perplexity {before} ({dense})"
+    return f"perplexity {digits(row.perplexity_after, 3)} after recovery, {before} before ({dense})"
+
+
+def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
+    if UNIFORM not in scores.measured or result.front is not None:
+        return
+    winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
+    closed = scores.gap_closed
+    if winner != EVOLVED:
+        yield f"The search gained nothing over {winner} here; the result is the {winner} model."
+    elif closed is not None and closed < _NO_GAIN:
+        yield "On the report text, the search gained nothing over uniform."
+    elif closed is not None:
+        yield f"The search closed {closed:.0%} of what the uniform model loses."
+
+
+def _lines(result: LanguageModelResult) -> Iterator[str]:
+    cost, perplexity, protocol = result.cost, result.perplexity, result.protocol
+    saved = cost.savings if cost else {}
+    goal = result.asked if result.asked and result.asked.share else None
+    at = f"with {_removed(goal)}" if goal else f"at {result.sparsity.prunable:.1%} of the prunable weights"
+    if cost and ("bits_per_weight" in saved or ("bytes" in saved and not result.sparsity.prunable)):
+        at = f"in {cost.bytes.evolved:,} bytes"
+    gap = "" if result.gap_closed is None else f" ({result.gap_closed:.0%} of the gap closed)"
+    yield f"perplexity on the report text: {_listed(perplexity.report.measured)} {at}{gap}"
+    if cost and "parameters" in saved:
+        share = "" if goal else f" ({saved['parameters']:.1%} fewer)"
+        yield f"parameters: dense {cost.parameters.dense:,}, evolved {cost.parameters.evolved:,}{share}"
+    if cost and (times := cost.milliseconds):
+        yield (
+            f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, evolved {times.evolved:.3g} "
+            f"({times.dense / times.evolved:.2f}x; predicted {times.predicted:.3g})"
+        )
+    if updated := perplexity.report_reconstructed:
+        method = f" by {protocol.reconstruct}" if protocol.reconstruct else ""
+        yield f"reconstructed{method}: {_listed(updated.measured)}"
+    if result.finalists:
+        judged = _listed({name: row.judged for name, row in result.finalists.items()})
+        name = f"candidate {result.best.candidate}" if result.winner == EVOLVED else result.winner
+        yield f"finals, {protocol.finals}: {judged}; {name} won"
+    yield from recovered_lines(result.recovered or {})
+    yield from result.told or ()
+    for second in result.second or ():
+        yield f"bits per byte of {second.text.name}: {_listed(second.bits_per_byte)}"
+
+
+def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
+    """Yield a line for each recovered model, and one more where its recovery did not help."""
+    for name, row in rows.items():
+        gap = "" if row.behind_dense is None else f", {row.behind_dense:.3f} nats behind dense trained alike"
+        yield (
+            f"{name}, recovered: perplexity on the report text {digits(row.perplexity_before)} before, "
+            f"{digits(row.perplexity_after)} after {row.tokens:,} tokens{gap}; divergence from dense "
+            f"{digits(row.divergence_before)} before, {digits(row.divergence_after)} after"
+        )
+        if not row.helped:
+            why = "this did not help" if len(row.curve) > 1 else "there is nothing to learn"
+            yield f"{name}: {why}, and its weights stay as they were"
+
+
+def _listed(scores: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {digits(value)}" for name, value in scores.items())

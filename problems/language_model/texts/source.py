@@ -1,0 +1,140 @@
+"""Texts from the hub, from local files, and the bundled text."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from evoprune import InputError
+from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
+from evoprune.problems.language_model.texts.tasks import is_task
+
+Split = Literal["train", "validation", "test"]
+
+KEY_WORDS = 8  # first words that decide the split of a paragraph of the bundled text
+BETWEEN_ROWS = "\n\n"  # separates a data set's rows in one text, as is usual for WikiText
+
+_HELD_OUT_PERCENT: dict[Split, int] = {"test": 15, "validation": 15}
+_NEAR = 4096  # characters within which a part may end later than asked
+
+
+def load_text(settings: TextSettings, role: str) -> str:
+    """Return the text, or the part of it that is asked for; ``role`` names the settings in errors."""
+    try:
+        if settings.is_bundled:
+            text = _bundled(settings)
+        elif fault := text_fault(settings):
+            raise InputError(fault)
+        elif is_task(settings):
+            raise InputError(f"{settings.source} is a task file: expected plain text")
+        elif settings.is_local:
+            text = _local(Path(settings.source), settings.column)
+        else:
+            text = _hub(settings)
+    except InputError as error:
+        raise InputError(error.problems, f"problem.{role}") from None
+    if settings.part:
+        begin, end = (_between_words(text, share) for share in settings.part)
+        text = text[begin:end]
+    if not text.strip():
+        raise InputError(f"{settings.source} holds no text", f"problem.{role}")
+    return text
+
+
+def _between_words(text: str, share: float) -> int:
+    """Return the first place after ``share`` of ``text`` where a line ends, or else a word, or else just there."""
+    place = round(share * len(text))
+    if place in {0, len(text)}:
+        return place
+    ends = (text.find(mark, place, place + _NEAR) for mark in "\n ")
+    return next((end + 1 for end in ends if end >= 0), place)
+
+
+def _local(path: Path, column: str) -> str:
+    readers = {".txt": _plain, ".jsonl": _json_lines, ".parquet": _parquet}
+    try:
+        return BETWEEN_ROWS.join(readers[path.suffix](path, column))
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from None
+
+
+def _plain(path: Path, column: str) -> Iterator[str]:  # noqa: ARG001 - all readers have the same signature
+    yield path.read_text(encoding="utf-8")
+
+
+def _json_lines(path: Path, column: str) -> Iterator[str]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _cell(json.loads(line), column, f"line {number}")
+
+
+def _parquet(path: Path, column: str) -> Iterator[str]:
+    from pyarrow import parquet  # comes with datasets; slow to import
+
+    file = parquet.ParquetFile(path)
+    if column not in file.schema_arrow.names:
+        raise KeyError(f"no column '{column}', only {', '.join(file.schema_arrow.names)}")
+    for number, value in enumerate(file.read([column])[column].to_pylist(), start=1):
+        yield _cell({column: value}, column, f"row {number}")
+
+
+def _cell(row: Any, column: str, place: str) -> str:
+    value = row.get(column) if isinstance(row, dict) else None
+    if not isinstance(value, str):
+        raise ValueError(f"{place} has no text under '{column}'")
+    return value
+
+
+def _hub(settings: TextSettings) -> str:
+    import datasets  # slow to import, and needed for hub texts only
+
+    try:
+        rows = datasets.load_dataset(settings.source, settings.subset, split=settings.split or HUB_SPLIT)
+        return BETWEEN_ROWS.join(rows[settings.column])
+    except Exception as error:  # the libraries raise many kinds of errors
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"the data set '{settings.source}' could not be loaded ({reason}); give a local .txt, .jsonl or .parquet "
+            "as source, fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
+        ) from None
+
+
+def _bundled(settings: TextSettings) -> str:
+    if settings.source != BUNDLED_TEXT:
+        raise InputError(f"unknown source '{settings.source}'; the bundled text is '{BUNDLED_TEXT}'")
+    if settings.split not in get_args(Split):
+        raise InputError(f"split '{settings.split}' of {BUNDLED_TEXT}: expected one of {', '.join(get_args(Split))}")
+    return python_docs(settings.split)  # type: ignore[arg-type]
+
+
+def python_docs(split: Split) -> str:
+    """Return the paragraphs of Python's language reference in ``split``, each once, joined by blank lines."""
+    from pydoc_data.topics import topics
+
+    unique = dict.fromkeys(p for _, text in sorted(topics.items()) for p in paragraphs(text))
+    return "\n\n".join(p for p in unique if split_of(p) == split)
+
+
+def split_of(paragraph: str) -> Split:
+    """Return the split that its own first words decide: 15% test, 15% validation, 70% train, in any Python version."""
+    key = " ".join(words(paragraph)[:KEY_WORDS])
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
+    for split, percent in _HELD_OUT_PERCENT.items():
+        if bucket < percent:
+            return split
+        bucket -= percent
+    return "train"
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-case alphabetic words of ``text``, which do not depend on its layout."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the blocks of ``text`` between blank lines, without trailing spaces."""
+    blocks = re.split(r"\n\s*\n", text.strip("\n"))
+    return [block.rstrip() for block in blocks if block.strip()]

@@ -1,0 +1,171 @@
+"""The texts of a run by their roles, and passages that two of them have in common, at any offset."""
+
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.blocks import max_positions
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.texts.anew import read_anew
+from evoprune.problems.language_model.texts.settings import TextSettings, TextsSettings, overlap
+from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, held_out_windows
+
+PASSAGE = 32  # tokens
+_TELLING = 16  # tokens in a sequence that unrelated texts do not share
+_MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same
+_BASE = numpy.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
+
+
+def share_in_common(text: Windows, other: Windows) -> float:
+    """Return the share, in [0, 1], of the tokens of ``text`` in passages that occur in ``other``."""
+    return float(in_common(text, other).sum() / text.counted.sum())
+
+
+def in_common(text: Windows, other: Windows, passage: int = PASSAGE) -> NDArray[numpy.bool_]:
+    """Tell which tokens of ``text`` ``(windows, tokens)``, of those that count, are in passages that ``other`` has.
+
+    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token. Of two task files
+    it is a whole line, as prompts may begin alike.
+    """
+    if text.lines and other.lines:
+        lines = frozenset(other.lines)
+        shared = numpy.array([line in lines for line in text.lines])
+        covered: NDArray[numpy.bool_] = text.counted & shared[:, None]
+        return covered
+    ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
+    found = numpy.zeros(len(ours), dtype=bool)
+    if min(len(ours), len(theirs)) >= passage:
+        hashes, known = _hashes(ours, passage), _hashes(theirs, passage)
+        order = known.argsort(kind="stable")
+        places = numpy.searchsorted(known, hashes, sorter=order).clip(max=len(known) - 1)
+        alike = numpy.flatnonzero(known[order[places]] == hashes)
+        same = sliding_window_view(ours, passage)[alike] == sliding_window_view(theirs, passage)[order[places[alike]]]
+        for start in alike[same.all(1)]:
+            found[start : start + passage] = True
+    return found.reshape(text.text.shape) & text.counted
+
+
+def holds_much_of(report: Windows, other: Windows) -> bool:
+    """Tell whether ``report`` holds too many passages of ``other``, or a whole window of it."""
+    return share_in_common(report, other) > _MOST_IN_COMMON or share_a_window(report, other)
+
+
+def share_a_window(one: Windows, other: Windows) -> bool:
+    """Tell whether a whole window of one occurs in the tokens of the other, at any position."""
+    return _holds(one, other) or _holds(other, one)
+
+
+def _holds(text: Windows, windows: Windows) -> bool:
+    if windows.text.shape[1] < _TELLING:
+        return False
+    joined = _spelt(text.text.flatten())
+    return any(_spelt(row) in joined for row in windows.text)
+
+
+def _spelt(tokens: torch.Tensor) -> str:
+    return f" {' '.join(map(str, tokens.tolist()))} "
+
+
+def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
+    """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
+    powers = numpy.cumprod(numpy.full(len(tokens), _BASE), dtype=numpy.uint64)
+    sums = numpy.concatenate([numpy.zeros(1, numpy.uint64), numpy.cumsum((tokens.astype(numpy.uint64) + 1) * powers)])
+    inverse = numpy.uint64(pow(int(_BASE), -1, 2**64))
+    found: NDArray[numpy.uint64] = sums[passage:] - sums[:-passage]
+    return found * numpy.cumprod(numpy.full(len(found), inverse), dtype=numpy.uint64)
+
+
+class Texts:
+    """The windows of each text that ``settings`` name, read at their first use.
+
+    If the run ``calibrates``, report and held-out text must not overlap with the calibration text. The tokenizer is
+    that of the dense model, also while a transform has swapped it; see :meth:`read`.
+    """
+
+    def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
+        self._settings, self._resident, self.tokenizer = settings, resident, resident.tokenizer
+        self.calibrates = calibrates
+        self._read: WeakKeyDictionary[Any, dict[Any, tuple[Windows, float]]] = WeakKeyDictionary()
+
+    @cached_property
+    def search(self) -> Windows:
+        return self.windows(self._settings.search_text, "search_text")
+
+    @cached_property
+    def calibration(self) -> Windows:
+        at_most = self._settings.calibration_text is None  # then the number of windows is a default
+        return self.windows(self._settings.calibration, "calibration_text", at_most)
+
+    @cached_property
+    def held_out(self) -> Windows | None:
+        """Windows of the search text's source that neither search nor calibration sees; None if there are none."""
+        count = self._settings.held_out_windows
+        if not count:
+            return None
+        same = self.calibrates and self._settings.calibration.identity == self._settings.search_text.identity
+        return held_out_windows(self.search, [self.calibration] if same else [], count, self.tokenizer)
+
+    @cached_property
+    def second(self) -> list[Windows]:
+        return [self.windows(text, "second_text", at_most=True) for text in self._settings.second_text]
+
+    @cached_property
+    def report(self) -> Windows:
+        """The windows that score the result, none of which the search may see.
+
+        Only the main process reads them, and a training, to leave their passages out.
+        """
+        report = self.windows(self._settings.report_text, "report_text")
+        seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
+        for role, windows in (seen | {"held-out text": self.held_out}).items():
+            if windows and holds_much_of(report, windows):
+                raise InputError(
+                    f"problem.report_text holds passages of the {role}, and text that a search sees must not score "
+                    "its result; give another text, or split the file in two"
+                )
+        return report
+
+    def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
+        check_length(text, self._resident.model, role)
+        return cut_windows(text, self.tokenizer, role, at_most)
+
+    def refuse_seen(self, text: TextSettings, key: str) -> None:
+        """Raise :class:`evoprune.InputError` for a ``text`` that decides on a model, and that measures it too."""
+        for role in ("search_text", "report_text"):
+            if overlap(text, getattr(self._settings, role)):
+                raise InputError(
+                    f"{text.source} is {role}, which measures the model; give another, or a part: of it", key
+                )
+
+    def read(self, windows: Windows) -> tuple[Windows, float]:
+        """Return ``windows`` as the model's tokenizer, which may have lost tokens, reads them now; and a factor.
+
+        Losses times the factor are those of one of the dense model's tokens: the ratio of the bytes of a token.
+        """
+        tokenizer = self._resident.tokenizer
+        if tokenizer is self.tokenizer:
+            return windows, 1.0
+        if windows.lines:
+            raise InputError(
+                f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
+                "transform vocabulary"
+            )
+        known = self._read.setdefault(tokenizer, {})
+        if windows.identity not in known:
+            found = read_anew(windows, self.tokenizer, tokenizer, max_positions(self._resident.model))
+            of_dense = windows.predicted_bytes(self.tokenizer) / windows.predictions
+            known[windows.identity] = found, of_dense / (found.predicted_bytes(tokenizer) / found.predictions)
+        return known[windows.identity]
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the hash of each text's tokens, and the token that windows begin with if there is one."""
+        more = {"calibration_text": self.calibration if self.calibrates else None, "held_out_text": self.held_out}
+        hashes = {"search_text": self.search.sha256, "report_text": self.report.sha256}
+        begins = {"begin": self.search.begin} if self.search.begin is not None else {}
+        return begins | hashes | {name: windows.sha256 for name, windows in more.items() if windows}

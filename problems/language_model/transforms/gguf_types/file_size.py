@@ -1,0 +1,126 @@
+"""The exact bytes of the .gguf file of a model that was cut, from shapes and types alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from evoprune import InputError, Term
+from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.layout import Layout, arranged
+from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
+from evoprune.problems.language_model.gguf.size import (
+    HEAD_BYTES,
+    field_bytes,
+    info_bytes,
+    padded,
+    string_bytes,
+    tensor_bytes,
+)
+from evoprune.problems.language_model.gguf.vocabulary import cut_fields
+from evoprune.problems.language_model.gguf.write import plain_kind
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
+
+_CACHED = 2**16
+
+
+class CutBytes:
+    """Counts the bytes of the file of ``model``, which is dense now, once genes have cut it to some of ``shapes``.
+
+    ``kinds``: of matrices that are quantised; any other is in the half precision of ``base``. ``terms`` count each
+    tensor that is there, with its entry in the header; ``beside``, by the levels of the genes that cut, counts
+    the rest: metadata, padding, and tensors of zeros that llama.cpp asks for.
+    """
+
+    def __init__(
+        self, model: Any, base: Base, shapes: Shapes, kinds: Kinds,
+        vocabularies: Mapping[int, Sequence[Sequence[int] | None]],
+    ) -> None:  # fmt: skip
+        """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
+        self._base, self._shapes = base, shapes
+        self._hidden, self._size = hidden_size(model), head_size(model)
+        self._slots = slots_by_parameter(model, base.architecture, base.forms)
+        if added := shapes.dense.keys() - self._slots.keys():
+            raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
+        self._inside: dict[int, list[str]] = {}
+        for parameter, (slot, *_) in self._slots.items():
+            if slot.name.startswith("blk."):
+                self._inside.setdefault(int(slot.name.split(".")[1]), []).append(parameter)
+        self._genes = {
+            number: sorted({place for name in names for place in shapes.cuts[name]})
+            for number, names in self._inside.items()
+        }
+        self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
+        self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
+        self._block = lru_cache(_CACHED)(self._block_now)
+        self.beside = lru_cache(_CACHED)(self._beside)
+        self.terms: list[Term] = shapes.terms(self._count, kinds)
+        self._check()
+
+    def _added(self, kept: Sequence[int] | None) -> int:
+        """The bytes that the metadata of a tokenizer with the tokens ``kept`` have more than that of all: at most 0."""
+        if kept is None:
+            return 0
+        whole, now = self._base.fields, cut_fields(self._base.fields, kept)
+        return sum(map(field_bytes, now, now.values())) - sum(map(self._field, whole, whole.values()))
+
+    def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
+        if not all(shape):
+            return 0.0
+        return sum(self._bytes_of(slot.of_shape(shape), kind) for slot in self._slots[parameter])
+
+    def _bytes_of(self, slot: Slot, kind: str | None = None) -> float:
+        data = tensor_bytes(kind or plain_kind(slot, self._base), slot.shape)
+        return float(data + info_bytes(slot.name, slot.shape))
+
+    def _beside(self, levels: tuple[int, ...]) -> float:
+        blocks: list[dict[str, Slot]] = []
+        renamed, unwritten = 0, 0.0
+        for number, genes in self._genes.items():
+            slots = self._block(number, tuple(levels[place] for place in genes))
+            if any(len(slot.shape) > 1 for slot in slots.values()):
+                renamed += len(slots) * (len(str(len(blocks))) - len(str(number)))
+                blocks.append(slots)
+            else:  # at most a norm that dropped sublayers shared
+                unwritten += sum(map(self._bytes_of, slots.values()))
+        added: Sequence[Slot] = []
+        architecture, fields = self._base.architecture, self._base.fields
+        if blocks:  # a file without blocks is none, but has a size
+            architecture, fields, added = arranged(blocks, self._base, self._hidden, self._size)
+        fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
+        kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.kept.items()]
+        kept += [(slot.name, plain_kind(slot, self._base), slot.shape) for slot in added]
+        listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
+        head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))
+        head += sum(added[levels[place]] for place, added in self._tokens.items())
+        head += listed + renamed + sum(info_bytes(name, shape) for name, _, shape in kept)
+        data = sum(tensor_bytes(kind, shape) for _, kind, shape in kept)
+        return float(padded(head) - listed + data - unwritten)
+
+    def _listed(self, blocks: Sequence[Mapping[str, Slot]]) -> list[Slot]:
+        every = [slot for slots in self._slots.values() for slot in slots]
+        outside = [slot for slot in every if not slot.name.startswith("blk.")]
+        return [*outside, *(slot for block in blocks for slot in block.values())]
+
+    def _field(self, key: str, found: Any) -> int:
+        known = self._known.get(id(found))
+        return field_bytes(key, found) if known is None else known + len(key.encode())
+
+    def _block_now(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
+        every = [0] * len(self._shapes.counts)
+        for place, level in zip(self._genes[number], levels, strict=True):
+            every[place] = level
+        found = {}
+        for parameter in self._inside[number]:
+            shape = self._shapes.shape(parameter, every)
+            for slot in self._slots[parameter] if all(shape) else ():
+                found[slot.name.split(".", 2)[2]] = slot.of_shape(shape)
+        return found
+
+    def _check(self) -> None:
+        for place, count in enumerate(self._shapes.counts):
+            for level in range(count):
+                levels = [0] * len(self._shapes.counts)
+                levels[place] = level
+                self.beside(tuple(levels))

@@ -1,0 +1,111 @@
+"""Times models as .gguf files in llama.cpp."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import InputError, Stopped
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.runtime import milliseconds
+from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.device import processor_name
+from evoprune.problems.language_model.models.throughput import Load
+from evoprune.problems.language_model.transforms.latency import Timer
+from evoprune.problems.language_model.transforms.overlay import Overlay
+from evoprune.problems.language_model.transforms.transform import BYTES, Transform
+
+_PROCESSES = 2
+"""Processes that time a model: the same file may be a third slower in one than in another, from start to end."""
+
+TYPES, IDLE = "types", "idle"
+"""Kinds of genes that choose the type of a matrix.
+
+Instead of another first type a type saves the same of each weight, whatever the shape, and less of those of stacked
+experts; of an idle matrix a pass reads no more than some rows, so that no type of it saves time.
+"""
+
+
+class FileTimer(Timer):
+    """Times files of a transform that gives matrices other types, and may cut; in the dense one all have their first.
+
+    Of one sequence at a time.
+    """
+
+    unit = BYTES
+
+    def __init__(
+        self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
+        base: Callable[[], Base], dense: str,
+    ) -> None:  # fmt: skip
+        """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
+
+        The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files;
+        ``dense``: the types of the dense one.
+        """
+        super().__init__(transform, load, kinds)
+        if load.batch > 1:
+            raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
+        self._cuts, self._overlay, self._base, self._types = cuts, overlay, base, dense
+        self._there: list[float] | None = None
+
+    def circumstances(self) -> dict[str, Any]:
+        cpu = torch.device("cpu")
+        of_files = {
+            "runtime": "llama.cpp",
+            "version": ggml.version(),
+            "device": cpu.type,
+            "processor": processor_name(cpu),
+        }
+        return of_files | {"threads": torch.get_num_threads(), "dtype": self._types}
+
+    def alike(self) -> list[list[int]]:
+        """The genes that change the same kind of thing, without idle ones."""
+        return [genes for genes in super().alike() if self.kinds[genes[0]] != IDLE]
+
+    def together(self, genes: list[int]) -> list[int]:
+        return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
+
+    def falls(self, gene: int) -> bool:
+        return bool(self.kinds[gene][:1] != (TYPES,))
+
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
+        files = [self._dense, self._other(genome)]
+        for _ in range(_PROCESSES):
+            dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
+            yield dense, other
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory()
+
+    @cached_property
+    def _dense(self) -> Path:
+        return self._written(self.transform.dense, "dense")
+
+    def _other(self, genome: Sequence[float]) -> Path:
+        if self._there != list(genome):
+            self._written(genome, "other")
+            self._there = list(genome)
+        return self._place("other")
+
+    def _place(self, name: str) -> Path:
+        return Path(self._folder.name) / f"{name}.gguf"
+
+    def _written(self, genome: Sequence[float], name: str) -> Path:
+        path = self._place(name)
+        self.transform.apply(genome)
+        try:
+            contents(self.transform.resident.model, self._base(), self._overlay.encoded()).write(path)
+        except OSError as error:
+            raise Stopped(
+                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model: set "
+                "TMPDIR to a folder that has it"
+            ) from error
+        return path

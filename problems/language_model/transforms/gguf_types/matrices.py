@@ -1,0 +1,47 @@
+"""The matrices of a model that a .gguf file can hold in a quantised type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.throughput import Phase
+
+DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
+
+
+def typed_matrices(resident: Resident) -> list[Matrix]:
+    """The embedding, the matrices of the blocks, stacked ones too, and the head unless it is tied to the embedding.
+
+    The embedding counts to block 0, which reads it, and the head to none: to the number after the last.
+    """
+    model = resident.model
+    names = {module: name for name, module in model.named_modules()}
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    found = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.with_stacks]
+    if head is not None and head.weight is not embedding.weight:
+        found.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
+    return found
+
+
+def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
+    """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
+
+    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all for the one
+    token whose logits are wanted, which is little beside a prompt.
+    """
+    embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
+    if matrix.module is embedding:
+        return phase == "decode" and head is not None and head.weight is embedding.weight
+    return phase == "decode" or matrix.module is not head
+
+
+def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
+    """The name of the block of ``matrix`` if it is among those of the ``blocks``, else its own."""
+    return f"block {matrix.block}" if matrix in blocks else matrix.name
+
+
+def widths_of(matrices: Sequence[Matrix]) -> list[int]:
+    """The lengths that rows of ``matrices`` have, the shortest first."""
+    return sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})

@@ -1,0 +1,52 @@
+"""The settings of the transform ``types``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field, model_validator
+
+from evoprune import Settings
+from evoprune.problems.language_model.gguf.ggml import COMMON
+from evoprune.problems.language_model.models.settings import Source
+
+
+class TypesSettings(Settings):
+    """The types that a matrix may have, and how it is quantised."""
+
+    types: tuple[str, ...] | None = Field(
+        None,
+        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K; []: with "
+        "from_source, none",
+    )
+    base: Source | None = Field(
+        None,
+        description="a .gguf file of the same model, in any types, that gives tokenizer and metadata; null: the model "
+        "itself if it is one",
+    )
+    importance: bool = Field(
+        True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"
+    )
+    source_types: bool = Field(
+        True,
+        description="if the source is quantised: allow the types that reproduce its matrices exactly; false leaves "
+        "them out, so that no type looks better than it is",
+    )
+    from_source: bool = Field(
+        False,
+        description="of a model that is a .gguf file: each matrix is in its type of the file, or in a smaller one, not "
+        "in 16 bits; sizes and times are compared with this file",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TypesSettings:
+        if self.types and len(set(self.types)) < len(self.types):
+            raise ValueError("types: expected each type once")
+        if self.types == () and not self.from_source:
+            raise ValueError("types: expected at least 1, or from_source")
+        return self
+
+    @property
+    def chosen(self) -> Sequence[str]:
+        """The types to choose from, as far as widths allow."""
+        return COMMON if self.types is None else self.types

@@ -1,0 +1,77 @@
+"""The matrices of a quantised .gguf source in its own types: their bytes, whole and where cuts left some rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from evoprune import InputError
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes, Encoded
+from evoprune.problems.language_model.models.blocks import Matrix
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.gguf.base import Base
+
+
+def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
+    """Return those of ``matrices`` that the source of the dense ``model`` holds in a quantised type, by their names.
+
+    ``base``: of the source.
+    """
+    from evoprune.problems.language_model.gguf.names import slots_by_parameter  # imports gguf, which not everyone has
+
+    slots = slots_by_parameter(model, base.architecture, base.forms)
+    found = {}
+    for matrix in matrices:
+        own = slots[matrix.parameter]
+        held = [tensor for slot in own if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
+        if not held:
+            continue
+        if len({tensor.kind for tensor in held}) > 1 or len(held) < len(own):
+            raise InputError(f"{' and '.join(slot.name for slot in own)} are in different types: give its folder")
+        if len(held) > 1:
+            parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in held]
+            data = np.concatenate(parts, axis=1).reshape(-1, held[0].data.shape[1])
+        else:
+            order = own[0].form.order
+            data = held[0].data[np.argsort(order(len(held[0].data)))] if order else held[0].data
+        found[matrix.name] = Encoded(held[0].kind, data)
+    return found
+
+
+def nearest_type(kind: str, widths: Collection[int]) -> str | None:
+    """Return the type for rows of all ``widths`` with the most bits up to those of ``kind``, else that with the fewest.
+
+    ``kind`` itself if it fits; None if no type does.
+    """
+    if all(ggml.fits(kind, width) for width in widths):
+        return kind
+    fitting = [each for each in COMMON if all(ggml.fits(each, width) for width in widths)]
+    most = ggml.bits(kind)
+    below = [each for each in fitting if ggml.bits(each) <= most]
+    if below:
+        return max(reversed(below), key=ggml.bits)  # of equals the last: the more exact
+    return min(fitting, key=ggml.bits, default=None)
+
+
+def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
+    """Return the bytes of ``weight`` if each of its rows is one of ``whole``, the loaded weight, held as ``own``.
+
+    Both ``(out, in)``; None if a row is another, as where inputs were cut or values changed.
+    """
+    if whole.shape[1] != weight.shape[1]:
+        return None
+    weight = weight.to(whole.dtype)
+    if whole.shape == weight.shape:
+        return own.data if torch.equal(whole, weight) else None
+    places = {row.tobytes(): place for place, row in enumerate(_as_bytes(whole))}
+    found = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
+    return None if -1 in found else own.data[found]
+
+
+def _as_bytes(rows: torch.Tensor) -> Bytes:
+    return rows.detach().contiguous().view(torch.uint8).cpu().numpy()

@@ -1,0 +1,305 @@
+"""The transform ``types``: a type of GGUF for each matrix, which was quantised once to each of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evoprune import Genes, InputError, Price, Term
+from evoprune.console.phase import note
+from evoprune.interfaces.export import Rival
+from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
+from evoprune.problems.language_model.models.experts import unchosen_remarks
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.throughput import Load
+from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
+from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes
+from evoprune.problems.language_model.transforms.gguf_types.matrices import (
+    DENSE,
+    is_read_whole,
+    typed_matrices,
+    widths_of,
+)
+from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, rivals
+from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
+from evoprune.problems.language_model.transforms.gguf_types.source import source_types
+from evoprune.problems.language_model.transforms.latency import Timer
+from evoprune.problems.language_model.transforms.overlay import Beside, Left, Overlay
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
+from evoprune.problems.language_model.transforms.transform import BYTES, PARAMETERS, WEIGHTS, Needs, Prices, Transform
+
+if TYPE_CHECKING:  # it imports gguf, which not everyone has
+    from evoprune.problems.language_model.gguf.base import Base
+
+QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
+
+
+class Types(Overlay):
+    """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes.
+
+    Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
+    another one matches in bytes and in error is no level; once times are known, in time and in error. ggml quantises,
+    with an importance matrix if the settings say so: the mean squares of the inputs. Matrices that cuts made smaller
+    are quantised when a candidate has them. With ``from_source`` the first type is that of the source, not 16 bits, and
+    rows of the source keep their bytes.
+    """
+
+    Settings = TypesSettings
+    settings: TypesSettings
+    units = (WEIGHTS, PARAMETERS, BYTES)
+
+    def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
+        super().__init__(resident, settings, texts)
+        self.matrices = typed_matrices(resident)
+        self._kinds = settings.chosen
+        self._source = self._types_of_source() if settings.from_source else {}
+        self._check_types()
+        calibration = self.texts.calibration if settings.importance else None
+        chosen = {kind: [matrix for matrix in self.matrices if self._may_be(matrix, kind)] for kind in self._kinds}
+        self._stored = levels.stored_types(resident, self.matrices, chosen, calibration)
+        weighed = levels.importance_on(resident, calibration)
+        own = [matrix for matrix in self.matrices if matrix.name in weighed]
+        self._stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
+        sizes = [self._sizes_of(matrix) for matrix in self.matrices]
+        self._levels = TypeGenes(self.matrices, resident.with_stacks, self._stored, sizes)
+        if not self.genes.free and not self._source:
+            raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
+        self._copies = Copies(resident, self.matrices, self._stored, self._source)
+
+    @classmethod
+    def calibrates(cls, settings: TypesSettings) -> bool:
+        return settings.importance
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
+        """A copy of all matrices in memory, unless they stream, and all types of each on the disk."""
+        copies = stored = quantised = 0
+        for matrix in typed_matrices(resident):
+            rows, width = matrix.rows(matrix.weight).shape
+            kinds = [kind for kind in settings.chosen if ggml.fits(kind, width)]
+            copies += matrix.weight.nbytes
+            quantised += rows * width * len(kinds)
+            stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
+        statistics = frozenset({INPUT_NORMS} if settings.importance else ())
+        return Needs(statistics, False, 0 if resident.streams else copies, stored, QUANTISING * quantised)
+
+    @classmethod
+    def missing(cls, settings: TypesSettings) -> list[str]:
+        faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
+        if settings.base and not Path(settings.base).is_file():
+            faults.append(f"problem.transforms.base: {settings.base}: no such file")
+        return faults
+
+    @classmethod
+    def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
+        return rivals(settings, alone)
+
+    @property
+    def stored(self) -> Mapping[str, torch.Tensor]:
+        """The loaded matrices in types, as :func:`.levels.quantised` returns them."""
+        return self._stored
+
+    @property
+    def genes(self) -> Genes:
+        return self._levels.genes
+
+    def uniform(self, share: float) -> list[float]:
+        return self._bits.uniform(share)
+
+    def initial_genomes(self) -> Sequence[list[float]]:
+        """llama.cpp's presets; where a type of theirs is no level, the first that has no more bits.
+
+        So a preset gets better where another type matches one of its own in bytes, with less error.
+        """
+        try:
+            found = self.presets()
+        except InputError as error:
+            note(f"the search starts without llama.cpp's presets: {error}")
+            return []
+        return [self._bits.nearest(kinds) for kinds in found.values()]
+
+    def genome_of(self, kinds: Sequence[str]) -> list[float]:
+        """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits."""
+        genome = self._bits.nearest(kinds)
+        if larger := self._bits.larger(genome, kinds):
+            name, kind = self.matrices[larger[0]].name, kinds[larger[0]]
+            raise InputError(f"{name} cannot be stored in {kind} by problem.transforms")
+        return genome
+
+    def presets(self) -> dict[str, list[str]]:
+        """The type of each matrix in each of llama.cpp's presets; the model must be dense."""
+        from evoprune.problems.language_model.gguf.runtime import presets
+
+        names = [matrix.parameter for matrix in self.matrices]
+        found = presets(self.resident.model, self._base, self.settings.importance)
+        return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
+
+    @property
+    def base(self) -> str | None:
+        return self.settings.base
+
+    def fit(self, shapes: Shapes) -> None:
+        """See :meth:`Overlay.fit`: types stay whose blocks of weights divide all widths that may be left."""
+        self._levels.fit(shapes)
+        if not self.genes.free and not self._source:
+            raise InputError(
+                "no type fits what cuts may leave of the matrices: types need rows of a multiple of 32 weights, "
+                "K-types of 256; give steps of as many channels",
+                "problem.transforms",
+            )
+
+    @property
+    def late(self) -> bool:
+        return self.resident.streams
+
+    def lift(self) -> None:
+        self._copies.lift()
+
+    def lay(self, genome: Sequence[float], left: Left) -> None:
+        self._copies.lay(self.genes.chosen(genome), left, blank=self._levels.all_types)
+
+    def marks(self) -> Sequence[Hashable]:
+        return self._copies.marks(1 + self.resident.matrices[-1].block)
+
+    def prices(self, unit: str) -> Prices:
+        """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer."""
+        if unit != BYTES:
+            total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
+            return [[0.0] * len(gene.levels) for gene in self.genes], float(total)
+        from evoprune.problems.language_model.gguf.names import slots_by_parameter
+        from evoprune.problems.language_model.gguf.size import tensor_bytes
+
+        dense, base = self._dense_bytes, self._base
+        slots = slots_by_parameter(self.resident.model, base.architecture, base.forms)
+        prices: list[Price] = []
+        for matrix, gene in zip(self.matrices, self.genes, strict=True):
+            kinds = [base.half if kind == DENSE else kind for kind in gene.levels]
+            own = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.parameter]) for kind in kinds]
+            prices.append([float(size - own[0]) for size in own])
+        return prices, dense
+
+    @cached_property
+    def _dense_bytes(self) -> float:
+        from evoprune.problems.language_model.gguf.write import contents
+
+        whole = {matrix.parameter: self._source.get(matrix.name) for matrix in self.matrices}
+        held = {name: own for name, own in whole.items() if own}
+        return float(contents(self.resident.model, self._base, held).bytes)
+
+    @cached_property
+    def _base(self) -> Base:
+        """Found while the model is dense, and read once: it has all the tokens."""
+        from evoprune.problems.language_model.gguf.base import find_base
+
+        return find_base(self.resident, self.base)
+
+    def _types_of_source(self) -> dict[str, Encoded]:
+        from evoprune.problems.language_model.gguf.base import find_base
+
+        if not self.resident.source.endswith(".gguf"):
+            raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
+        base = find_base(self.resident) if self.base else self._base
+        return source_types(self.resident.model, base, self.matrices)
+
+    def byte_terms(
+        self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
+    ) -> tuple[list[Term], Beside]:
+        from evoprune.problems.language_model.transforms.gguf_types.file_size import CutBytes
+
+        base = self._base
+        kinds = {
+            name: (place, [base.half if kind == DENSE else kind for kind in own])
+            for name, (place, own) in self.kinds(shapes).items()
+        }
+        counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
+        return counted.terms, counted.beside
+
+    def kinds(self, shapes: Shapes) -> Kinds:
+        own = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
+        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in own}
+
+    def bare(self) -> Transform:
+        """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
+        bare = copy(self)
+        bare._levels = self._levels.of_all_types()
+        return bare
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        self._levels.use_times(times)
+
+    def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
+        from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
+
+        read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
+        both = zip(read, self.matrices, self.genes, strict=True)
+        own = [(TYPES, gene.levels[0], isinstance(each, ExpertStack)) if every else IDLE for every, each, gene in both]
+        kinds = [*cuts, *own]
+        dense = "types of the source" if self._source else "16 bits"
+        return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        return self._copies.encoded()
+
+    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
+        return self._copies.encode(model, self.genes.chosen(genome), left)
+
+    def describe(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "types": list(self._kinds),
+            "importance": settings.importance,
+            "source_types": dict(self.reproduced) if settings.source_types else False,
+            **({"from_source": True} if settings.from_source else {}),
+        }
+
+    def remarks(self) -> list[str]:
+        unread = {each.block: levels.unread_experts(each.stacks[0], self._stored) for each in self.resident.mixtures}
+        found = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
+        told = (
+            f"its source is quantised, and types reproduce matrices of it ({found}), so that they look better "
+            "than they are: for claims set source_types: false, or take a source in 16 bits"
+        )
+        return [*unchosen_remarks(unread), *([told] if found else [])]
+
+    @property
+    def reproduced(self) -> Counter[str]:
+        """The number of matrices that each type reproduces, since the source was stored in such a type."""
+        return self._levels.reproduced
+
+    @property
+    def _bits(self) -> Bits:
+        return Bits(self.genes, [typed.shape[1] for typed in self._copies.typed])
+
+    def _may_be(self, matrix: Matrix, kind: str) -> bool:
+        """Return whether ``kind`` fits ``matrix``, and is smaller than its type in the source."""
+        rows, width = matrix.rows(matrix.weight).shape
+        own = self._source.get(matrix.name)
+        return ggml.fits(kind, width) and (own is None or rows * ggml.row_bytes(kind, width) < own.data.nbytes)
+
+    def _sizes_of(self, matrix: Matrix) -> dict[str, float]:
+        """The bytes of ``matrix`` in each type that it may have, from more to fewer."""
+        found = levels.sizes(matrix, self._stored, self._kinds, self.settings.source_types)
+        if (own := self._source.get(matrix.name)) is None:
+            return found
+        return {own.kind: float(own.data.nbytes)} | {kind: size for kind, size in found.items() if kind != DENSE}
+
+    def _check_types(self) -> None:
+        for kind in self.settings.types or ():
+            widths = widths_of(self.matrices)
+            if not any(ggml.fits(kind, width) for width in widths):
+                there = ", ".join(map(str, widths))
+                raise InputError(
+                    f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are {there}",
+                    "problem.transforms.types",
+                )

@@ -1,0 +1,204 @@
+"""The transform ``metric``: single weights are removed by a score whose parts are genes."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import torch
+from cachetools import LRUCache
+from pydantic import Field, model_validator
+
+from evoprune import Gene, Genes
+from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.transform import Needs, Prices
+from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
+from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
+from evoprune.problems.language_model.transforms.weights.transform import LEVEL_BYTES, Weights
+
+_KEPT = 2**31  # bytes of the levels of metrics that are kept; those of others are computed again
+
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _inverse(values: torch.Tensor) -> torch.Tensor:
+    return 1 / values.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _relative(size: torch.Tensor) -> torch.Tensor:
+    return _inverse(size.sum(0, keepdim=True)) + _inverse(size.sum(1, keepdim=True))
+
+
+TRANSFORMS: dict[str, Function] = {
+    "exp": lambda values: (values - values.max()).exp(),  # never overflows, and a factor changes no order
+    "square": torch.square,
+    "identity": torch.clone,
+    "sqrt": torch.sqrt,
+    "log": torch.log1p,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+"""From those that stress large values to those that even them out."""
+
+WEIGHT_COEFFICIENTS: dict[str, Function] = {
+    "sum": lambda size: _inverse(size.sum()),
+    "norm": lambda size: _inverse(size.norm()),
+    "row": lambda size: _inverse(size.sum(1, keepdim=True)),
+    "column": lambda size: _inverse(size.sum(0, keepdim=True)),
+    "relative": _relative,
+    "mean": lambda size: _inverse(size.mean()),
+    "one": lambda size: size.new_ones(()),
+}
+"""One over the sum of a matrix ``(out, in)``, its norm, the sum of each row or column, both, the mean; or 1."""
+
+INPUT_COEFFICIENTS: dict[str, Function] = {
+    "sum": lambda norms: _inverse(norms.sum()),
+    "norm": lambda norms: _inverse(norms.norm()),
+    "max": lambda norms: _inverse(norms.max()),
+    "rms": lambda norms: _inverse(norms.square().mean().sqrt()),
+    "mean": lambda norms: _inverse(norms.mean()),
+    "mean_root": lambda norms: _inverse(norms.sqrt().mean().square()),
+    "one": lambda norms: norms.new_ones(()),
+}
+"""One over the sum of the norms ``(in,)``, their own norm, or a power mean of order infinity, 2, 1 or 1/2; or 1."""
+
+PARTS: dict[str, Sequence[str]] = {
+    "weight transform": tuple(TRANSFORMS),
+    "weight coefficient": tuple(WEIGHT_COEFFICIENTS),
+    "input transform": tuple(TRANSFORMS),
+    "input coefficient": tuple(INPUT_COEFFICIENTS),
+}
+"""The levels of each part of a metric; neighbours are alike."""
+
+
+class Metric(NamedTuple):
+    """The score f(a |W_ij|) g(b ||x_j||), of transforms f and g and coefficients a and b, by their names.
+
+    The form is that of Liu et al., "Beyond One-Size-Fits-All Pruning via Evolutionary Metric Search for Large Language
+    Models" (OptiShear), 2025; the lists are ours. Wanda, and RIA with its exponent of 1/2, are among the metrics.
+    """
+
+    weight_transform: str = "identity"
+    weight_coefficient: str = "one"
+    input_transform: str = "identity"
+    input_coefficient: str = "one"
+
+    @classmethod
+    def genes(cls) -> list[Gene]:
+        return [Gene.of_levels(name, levels, "metric") for name, levels in PARTS.items()]
+
+    @classmethod
+    def of(cls, genome: Sequence[float]) -> Self:
+        return cls(*(levels[int(value)] for levels, value in zip(PARTS.values(), genome, strict=True)))
+
+    @property
+    def genome(self) -> list[float]:
+        return [float(levels.index(part)) for levels, part in zip(PARTS.values(), self, strict=True)]
+
+    def __str__(self) -> str:
+        weight, coefficient, inputs, other = self
+        return f"{weight}(|W| {coefficient}) {inputs}(|x| {other})"
+
+    def score(self, weight: torch.Tensor, input_norms: torch.Tensor) -> torch.Tensor:
+        """The scores of ``weight`` ``(out, in)``, for ``input_norms`` ``(in,)``; float32, and finite if these are."""
+        size = weight.abs()
+        of_weights = TRANSFORMS[self.weight_transform](size * WEIGHT_COEFFICIENTS[self.weight_coefficient](size))
+        of_inputs = TRANSFORMS[self.input_transform](
+            input_norms * INPUT_COEFFICIENTS[self.input_coefficient](input_norms)
+        )
+        return of_weights * of_inputs
+
+
+class MetricSettings(WeightsSettings):
+    """As those of ``weights``, but without a score, which is searched, and without stages, which need one."""
+
+    score: str = Field("wanda", description="not to be given: it is searched, from that of Wanda on")
+
+    @model_validator(mode="after")
+    def _searched(self) -> Self:
+        given = sorted({"experts", "score", "scores", "reconstruct_stages"} & self.model_fields_set)
+        if given:
+            raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")
+        return self
+
+
+class SearchedScore(Weights):
+    """Set weights to zero, by a score that is searched: four genes choose its parts, the others are sparsities."""
+
+    Settings = MetricSettings
+    settings: MetricSettings
+
+    def __init__(self, resident: Resident, settings: MetricSettings, texts: Texts | None) -> None:
+        self._metric = Metric()
+        super().__init__(resident, settings, texts)
+        self._genes = Genes([*Metric.genes(), *self.meaning.genes])
+        size = LEVEL_BYTES * resident.prunable_weights
+        self._recent: LRUCache[Metric, Masks] = LRUCache(_KEPT, lambda _: min(_KEPT, size))
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
+        needs, levels = super().needs_of(resident, settings), LEVEL_BYTES * resident.prunable_weights
+        return replace(needs, memory=needs.memory + max(levels, _KEPT))
+
+    @property
+    def genes(self) -> Genes:
+        return self._genes
+
+    @property
+    def dense(self) -> list[float]:
+        return self.uniform(0.0)
+
+    def uniform(self, share: float) -> list[float]:
+        return [*Metric().genome, *super().uniform(share)]
+
+    def apply(self, genome: Sequence[float]) -> None:
+        metric = Metric.of(genome[: len(PARTS)])
+        if metric != self._metric:
+            if metric not in self._recent:
+                self._recent[metric] = self._masks(self._levels(metric))
+            self._metric, self.masks = metric, self._recent[metric]
+            self.masks.forget()
+        super().apply(genome[len(PARTS) :])
+
+    def marks(self) -> Sequence[Hashable]:
+        return [(self._metric, cuts) for cuts in super().marks()]
+
+    def prices(self, unit: str) -> Prices:
+        prices, fixed = super().prices(unit)
+        return [*(0.0 for _ in PARTS), *prices], fixed
+
+    def measures(self) -> dict[str, Any]:
+        return super().measures() | {"metric": str(self._metric)}
+
+    def describe(self) -> dict[str, Any]:
+        scopes = {kind: f"searched by {self.scoring.scope(kind)}" for kind in self.scoring.describe()}
+        return super().describe() | {"scores": scopes, "metrics": {part: list(names) for part, names in PARTS.items()}}
+
+    def _stored(self) -> Tensors:
+        self._known = self._originals()
+        what = [self.texts.calibration.identity]
+        self._norms = shared(self.resident, "norms of inputs", what, self._gathered)
+        return self._levels(self._metric)
+
+    def _gathered(self) -> Tensors:
+        found = statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, {INPUT_NORMS})
+        return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
+
+    def _levels(self, metric: Metric) -> Tensors:
+        return self._known | self.scoring.levels_of(self._scored(metric), self.groups)
+
+    def _scored(self, metric: Metric) -> Iterator[tuple[Matrix, torch.Tensor]]:
+        for matrix in self.matrices:
+            weight = matrix.rows(self._known[BASE + matrix.name]).float()
+            yield matrix, matrix.rows(metric.score(weight, self._norms[matrix.name])).contiguous()
+
+    @property
+    def _scores(self) -> str:
+        return str(self._metric)
+
+    @property
+    def _scored_by(self) -> list[object]:
+        return [*super()._scored_by, self._metric]

@@ -1,0 +1,98 @@
+"""The interface of transforms that store the weights in other types, whatever cuts leave of them."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from evoprune import Term
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.throughput import Load
+from evoprune.problems.language_model.transforms.latency import Timer
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
+from evoprune.problems.language_model.transforms.transform import Transform
+
+
+class Remaining(NamedTuple):
+    """The rest of the matrices that cuts made smaller: see :meth:`Transform.inputs_left` and `rows_left`."""
+
+    inputs: Mapping[str, torch.Tensor]
+    rows: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, transform: Transform, genome: Sequence[float]) -> Self:
+        return cls(transform.inputs_left(genome), transform.rows_left(genome))
+
+
+Left = Callable[[], Remaining]
+
+Beside = Callable[[tuple[int, ...]], float]
+"""The bytes of a file beside the terms, by the levels of the genes that cut; see :class:`evoprune.Coupled`."""
+
+
+def put_encoded(matrix: Matrix, encoded: Encoded) -> None:
+    """Give ``matrix`` the values that ``encoded``, of the same shape, stands for."""
+    width = matrix.rows(matrix.weight).shape[1]
+    matrix.weight.data.copy_(matrix.laid_out(torch.from_numpy(ggml.dequantize(encoded.data, encoded.kind, width))))
+
+
+class Overlay(Transform):
+    """Swaps quantised copies into the model, and writes into no weight of its own.
+
+    In a stack it comes last: it is lifted before cuts are applied, and laid on the weights that they leave.
+    """
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset({"form"})
+
+    @property
+    @abstractmethod
+    def base(self) -> str | None:
+        """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
+
+    @abstractmethod
+    def fit(self, shapes: Shapes) -> None:
+        """Leave levels out that parameters cut to ``shapes`` do not allow. Called before the genes are read."""
+
+    @abstractmethod
+    def lift(self) -> None:
+        """Put back the weights of the cuts."""
+
+    @abstractmethod
+    def lay(self, genome: Sequence[float], left: Left) -> None:
+        """Replace the weights as they are now by their copies in the types of ``genome``."""
+
+    def apply(self, genome: Sequence[float]) -> None:
+        self.lay(genome, lambda: Remaining({}, {}))
+
+    @abstractmethod
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
+
+    @abstractmethod
+    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
+        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
+
+    @abstractmethod
+    def kinds(self, shapes: Shapes) -> Kinds:
+        """The types of each parameter, where its genes come after those that cut to ``shapes``; the first is dense."""
+
+    @abstractmethod
+    def byte_terms(
+        self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
+    ) -> tuple[list[Term], Beside]:
+        """The bytes of a file, by the genes that cut to ``shapes``, and then its own genes.
+
+        ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
+        """
+
+    @abstractmethod
+    def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
+        """Times ``whole``, itself or the stack that it is in. ``cuts``: of each gene that cuts, what it changes."""
+
+    def bare(self) -> Transform:
+        return self

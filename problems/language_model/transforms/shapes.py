@@ -1,0 +1,103 @@
+"""The shapes that the parameters of a model can have, by the levels of the genes that cut it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Self
+
+import numpy
+
+from evoprune import Term
+from evoprune.problems.language_model.transforms.transform import Transform
+
+Shape = tuple[int, ...]
+
+Kinds = Mapping[str, tuple[int, Sequence[str]]]
+"""Of parameters that are stored in other types, by name: the place of a gene, and its levels."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The ``dense`` shape of each parameter, by name; and by a gene's place, the shapes at its levels in ``cuts``.
+
+    A parameter that is not there, dropped or yet to be added, has a shape of zeros. Where several genes change one,
+    each size is the least of theirs. ``counts``: the number of levels of each gene.
+    """
+
+    dense: Mapping[str, Shape]
+    cuts: Mapping[str, Mapping[int, Sequence[Shape]]]
+    counts: Sequence[int]
+
+    @classmethod
+    def of(cls, model: Any, transforms: Sequence[Transform]) -> Self:
+        """Try each level of each gene of ``transforms``, one after the other, on ``model``, which is dense."""
+        dense, tried = _shapes(model), []
+        for transform in transforms:
+            bare = transform.bare()
+            for place, gene in enumerate(bare.genes):
+                levels = []
+                for level in range(len(gene.levels)):
+                    genome = bare.dense
+                    genome[place] = float(level)
+                    bare.apply(genome)
+                    levels.append(_shapes(model))
+                tried.append(levels)
+            bare.apply(bare.dense)
+        return cls._of(dense, tried, [name for name, _ in model.named_modules() if name])
+
+    @classmethod
+    def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Self:
+        cuts: dict[str, dict[int, list[Shape]]] = {}
+        added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
+        every = dense | {name: zeros for name, zeros in added.items() if name not in dense}
+        for name, shape in every.items():
+            found = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
+            cuts[name] = {place: own for place, own in enumerate(found) if any(each != shape for each in own)}
+        for name in every.keys() - dense.keys():  # what a gene adds goes with the module that it is in
+            most = _each(max, [shape for own in cuts[name].values() for shape in own])
+            home = max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
+            inside = [other for other in dense if other.startswith(f"{home}.")]
+            for place, levels in enumerate(tried):
+                gone = [bool(inside) and not any(other in each for other in inside) for each in levels]
+                if place not in cuts[name] and any(gone):
+                    cuts[name][place] = [(0,) * len(most) if each else most for each in gone]
+        return cls(every, cuts, [len(levels) for levels in tried])
+
+    def shape(self, name: str, levels: Sequence[int]) -> Shape:
+        cuts = self.cuts[name]
+        return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
+
+    def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
+        """The dense shape of each parameter that the gene at ``place`` cuts, and those at its levels; sorted."""
+        return sorted((self.dense[name], tuple(cut[place])) for name, cut in self.cuts.items() if place in cut)
+
+    def possible(self, name: str) -> set[Shape]:
+        """All shapes that the parameter ``name`` may have while it is there."""
+        found = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
+        return {shape for shape in found if all(shape)}
+
+    def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
+        """The sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""
+        kinds = kinds or {}
+        tables: dict[tuple[int, ...], Any] = {}
+        for name in self.dense:
+            places, own = tuple(self.cuts[name]), kinds.get(name)
+            sizes = [self.counts[place] for place in places]
+            levels = [0] * len(self.counts)
+            table = numpy.empty((*sizes, len(own[1]) if own else 1))
+            for at in product(*map(range, sizes)):
+                for place, level in zip(places, at, strict=True):
+                    levels[place] = level
+                shape = self.shape(name, levels)
+                table[at] = [count(name, shape, kind) for kind in (own[1] if own else (None,))]
+            key = (*places, own[0]) if own else places
+            tables[key] = tables.get(key, 0.0) + (table if own else table[..., 0])
+        return [Term(genes, numpy.asarray(table)) for genes, table in tables.items()]
+
+
+def _shapes(model: Any) -> dict[str, Shape]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _each(best: Callable[[Iterable[int]], int], shapes: Sequence[Shape]) -> Shape:
+    return tuple(map(best, zip(*shapes, strict=True)))

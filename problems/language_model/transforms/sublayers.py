@@ -1,0 +1,127 @@
+"""The transform ``sublayers``: removes the attention or the MLP of a block, or the whole block."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Literal
+
+from pydantic import Field
+
+from evoprune import Gene, Genes, InputError, Price, Settings
+from evoprune.problems.language_model.models.blocks import find_blocks, keep_blocks
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
+from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.transform import (
+    ATTENTION,
+    PARAMETERS,
+    WEIGHTS,
+    Prices,
+    Transform,
+    at_share,
+)
+
+LEVELS = ("keep", "drop")
+
+_COUNTS = {
+    WEIGHTS: attrgetter("weights"),
+    PARAMETERS: attrgetter("parameters"),
+    ATTENTION: attrgetter("attention_width"),
+}
+
+
+class SublayersSettings(Settings):
+    """The parts that a gene removes, and blocks that are always kept."""
+
+    genes: Literal["sublayer", "block"] = Field(
+        "sublayer", description="what a gene keeps or drops: the attention or the MLP of a block, or the whole block"
+    )
+    keep: tuple[int, ...] = Field(
+        (), description="blocks always kept, counted from 0; -1 is the last: [0, -1] keeps the first and the last"
+    )
+
+
+class Sublayers(Transform):
+    """Drop the attention or the MLP of a block, or whole blocks; dropped sublayers do not run at all.
+
+    As in EvoPress (Sieberling et al., ICML 2025, section 4.1) and EvoP (Wu et al., 2025).
+    """
+
+    Settings = SublayersSettings
+    settings: SublayersSettings
+    units = tuple(_COUNTS)
+
+    def __init__(self, resident: Resident, settings: SublayersSettings, texts: Texts | None) -> None:
+        super().__init__(resident, settings, texts)
+        self._blocks = list(find_blocks(resident.model)[1])
+        self._sublayers = resident.sublayers
+        self._groups = _grouped(self._sublayers, settings.genes)
+        kept = protected(settings.keep, len(self._blocks))
+        self._genes = Genes(
+            Gene.of_levels(name, LEVELS[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
+            for name, group in self._groups.items()
+        )
+        if not self._genes.free:
+            raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
+        self._dropped: set[tuple[int, str]] = set()
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset(KINDS)
+
+    @property
+    def genes(self) -> Genes:
+        return self._genes
+
+    def uniform(self, share: float) -> list[float]:
+        genome = self.dense
+        for kind in {group[0].kind: None for group in self._groups.values()}:
+            places = [place for place, group in enumerate(self._groups.values()) if group[0].kind == kind]
+            for place, value in zip(places, at_share([self._genes[place] for place in places], share), strict=True):
+                genome[place] = value
+        return genome
+
+    def apply(self, genome: Sequence[float]) -> None:
+        before = self._dropped
+        groups = zip(genome, self._groups.values(), strict=True)
+        self._dropped = {(each.block, each.kind) for value, group in groups if value for each in group}
+        for sublayer in self._sublayers:
+            key = (sublayer.block, sublayer.kind)
+            if (key in before) != (key in self._dropped):
+                set_dropped(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
+
+    def marks(self) -> Sequence[tuple[str, ...]]:
+        return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
+
+    def prices(self, unit: str) -> Prices:
+        sizes = [sum(map(_COUNTS[unit], group)) for group in self._groups.values()]
+        total = self.resident.parameters if unit == PARAMETERS else sum(sizes)
+        prices: list[Price] = [
+            [0.0, -float(size)] if gene.free else [0.0] for size, gene in zip(sizes, self._genes, strict=True)
+        ]
+        return prices, float(total)
+
+    @property
+    def plain(self) -> bool:
+        return {len(kinds) for kinds in self.marks()} in ({0}, {0, len(KINDS)})
+
+    def write(self, model: Any) -> None:
+        keep_blocks(model, [block for block, kinds in enumerate(self.marks()) if not kinds])
+
+    def describe(self) -> dict[str, Any]:
+        return {"dropped": self.settings.genes, "kept_blocks": list(self.settings.keep)}
+
+
+def protected(keep: Sequence[int], count: int) -> set[int]:
+    """The blocks ``keep`` of ``count``, from 0."""
+    for block in keep:
+        if not -count <= block < count:
+            raise InputError(f"there is no block {block} of {count}", "problem.transforms.keep")
+    return {block % count for block in keep}
+
+
+def _grouped(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer]]:
+    groups: dict[str, list[Sublayer]] = {}
+    for sublayer in sublayers:
+        name = f"block {sublayer.block}" if genes == "block" else f"{sublayer.kind} {sublayer.block}"
+        groups.setdefault(name, []).append(sublayer)
+    return groups

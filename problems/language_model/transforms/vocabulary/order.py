@@ -1,0 +1,246 @@
+"""The order in which the tokens of a tokenizer stay: by their use in texts, each prefix closed under merges."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from tokenizers import decoders, pre_tokenizers
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.load import quiet
+from evoprune.problems.language_model.texts.windows import Tokens, tokens_of
+from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, describe
+
+SYMBOLS = "symbols"  # the script of tokens without letters
+PARTS = "parts of characters"  # the script of tokens that are bytes inside of a character
+
+_NATS = 6.0
+"""The loss of each token that a text has more, in nats (docs/measurements/vocabulary.md)."""
+
+_REPEATED = 512  # tokens in which a missing one counts once: a model repeats a spelling at little loss
+
+_SHARE = 0.01  # of the letters in the texts, at which a script is one of theirs
+_ROLES = ("system", "user", "assistant", "user")
+
+Parents = Mapping[int, Sequence[int]]
+"""The tokens that greedy merging joins last to a token, by the token; none for single characters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The tokens that may stay, the most useful ones first; each prefix of at least ``fewest`` is closed under merges.
+
+    Closed: encoding the text of each kept token by the merges of kept tokens gives this token, and a text whose tokens
+    are all kept has the same tokens as before. ``script_of``: the script of each of ``tokens``. ``parents``: of tokens
+    that are made of two others.
+    """
+
+    tokens: Sequence[int]
+    fewest: int
+    script_of: Sequence[str]
+    parents: Parents
+
+    def lost(self, uses: Mapping[int, float], count: int) -> float:
+        """The expected loss where the first ``count`` tokens stay, in nats a token of a text; see :func:`uses_in`."""
+        pieces = dict.fromkeys(self.tokens[:count], 1)
+        for token in self.tokens[count:]:  # parents come before; merges do not always tell
+            pieces[token] = sum(pieces[parent] for parent in self.parents.get(token, ())) or 2
+        return _NATS * sum(share * (pieces[token] - 1) for token, share in uses.items())
+
+    def scripts(self, count: int) -> Mapping[str, tuple[int, int]]:
+        """For each script how many of the first ``count`` tokens are in it, and how many of all; the largest first."""
+        kept = Counter(self.script_of[:count])
+        return {script: (kept[script], number) for script, number in Counter(self.script_of).most_common()}
+
+
+def uses_in(tokens: Tokens) -> Mapping[int, float]:
+    """The uses of each token for a token of a text; those soon after another one do not count."""
+    found = Counter[int]()
+    for start in range(0, len(tokens), _REPEATED):
+        found.update({*tokens[start : start + _REPEATED].tolist()})
+    return {token: count / len(tokens) for token, count in found.items()}
+
+
+def order_of(
+    tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None = None, keep: Sequence[str] = ()
+) -> Order:
+    """Order by uses in ``texts``, as tokens and inside of other tokens; then by id, the scripts of the texts first.
+
+    First of all are the tokens that always stay: special, added and byte tokens, those of the chat template, single
+    characters of the texts' scripts, or of all scripts where there are no bytes to write others in, spaces, which
+    indent code, and ``keep`` (tokens, or texts that are one token). ``weights``: the share of each text; by default its
+    number of tokens.
+
+    Raises :class:`evoprune.InputError` for an unsuitable tokenizer, unknown tokens in ``keep``, and texts in a script
+    that the tokenizer cannot write.
+    """
+    described = describe(tokenizer)
+    model, vocabulary = described["model"], tokenizer.get_vocab()
+    parents = merge_parents(model) if model["type"] == "BPE" else {}
+    found = _bytes(described) & vocabulary.keys()
+    script_of, single = _scripts(vocabulary, described)
+    theirs = _scripts_of(texts, weights)
+    written = {script_of[token] for token in single} - {SYMBOLS}
+    if not found and (unwritten := theirs - written):
+        raise InputError(
+            f"the tokenizer has no characters of the script {min(unwritten)} in the texts: give texts in "
+            f"{', '.join(sorted(written))}",
+            KEY,
+        )
+    always = {vocabulary[token] for token in found} | set(tokenizer.all_special_ids)
+    always |= {added["id"] for added in described["added_tokens"]} | _in_template(tokenizer)
+    always |= {token for token, text in single.items() if not found or script_of[token] in theirs or text.isascii()}
+    always |= {_token(tokenizer, vocabulary, text) for text in keep}
+    if isinstance(model.get("unk_token"), str):
+        always.add(vocabulary[model["unk_token"]])
+    elif model.get("unk_id") is not None:
+        always.add(model["unk_id"])
+
+    reached = set(vocabulary.values())
+    if model["type"] == "BPE" and not model.get("ignore_merges"):
+        reached = always | parents.keys() | {number for token, number in vocabulary.items() if len(token) == 1}
+    uses = _uses(tokenizer, texts, weights)
+    lengths = {number: len(token) for token, number in vocabulary.items()}
+    for token in sorted(parents, key=lengths.__getitem__, reverse=True):  # parents are shorter
+        for parent in parents[token]:
+            uses[parent] += uses[token]
+    tokens: dict[int, None] = {}
+    _append(tokens, sorted(always), parents)
+    fewest = len(tokens)
+    _append(tokens, sorted((t for t in reached if uses[t]), key=lambda token: (-uses[token], token)), parents)
+    near = {SYMBOLS, *theirs}
+    _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in near, token)), parents)
+    merged = (place for place, token in enumerate(tokens) if token in parents)
+    fewest = max(fewest, next(merged, 0) + 1)  # .gguf files have one merge at least
+    return Order(list(tokens), fewest, [script_of[token] for token in tokens], parents)
+
+
+def merge_parents(model: Mapping[str, Any]) -> Parents:
+    """The parents of all tokens that the BPE ``model`` reaches: greedy merging of a token's characters gives it.
+
+    They do not depend on the text around a token. Pairs that are merged inside of a token of a text are the first by
+    rank there, too, where it is the only text; so the same tokens are passed through.
+    """
+    vocabulary = model["vocab"]
+    ranks = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
+    pairs = {number: _last_pair(list(token), ranks) for token, number in vocabulary.items()}
+    return {number: [vocabulary[part] for part in pair] for number, pair in pairs.items() if pair}
+
+
+def _last_pair(symbols: list[str], ranks: Mapping[tuple[str, ...], int]) -> tuple[str, ...] | None:
+    """The last pair that is merged when all ``symbols`` become one; None where they do not."""
+    never = len(ranks)
+    found = [ranks.get(pair, never) for pair in pairwise(symbols)]
+    while len(symbols) > 2:
+        if (rank := min(found)) == never:
+            return None
+        place = found.index(rank)
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+        del found[place]
+        for changed in (place - 1, place):
+            if 0 <= changed < len(found):
+                found[changed] = ranks.get((symbols[changed], symbols[changed + 1]), never)
+    pair = tuple(symbols)
+    return pair if pair in ranks else None
+
+
+def _append(tokens: dict[int, None], more: Iterable[int], parents: Parents) -> None:
+    """Append ``more`` to ``tokens``, each after its ancestors."""
+    for token in more:
+        waiting = [token]
+        while waiting:
+            missing = [parent for parent in parents.get(waiting[-1], ()) if parent not in tokens]
+            if missing:
+                waiting += missing
+            else:
+                tokens[waiting.pop()] = None
+
+
+def _uses(tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None) -> dict[int, float]:
+    """Count the uses of each token in ``texts``, by its share of their weights."""
+    uses: dict[int, float] = defaultdict(float)
+    for number, text in enumerate(texts):
+        counts = Counter(tokens_of(text, tokenizer).tolist())
+        share = weights[number] / max(1, counts.total()) if weights else 1.0
+        for token, count in counts.items():
+            uses[token] += share * count
+    return uses
+
+
+def _bytes(described: Mapping[str, Any]) -> set[str]:
+    """The tokens that stand for single bytes, where the tokenizer has such tokens."""
+    if _is_byte_level(described):
+        return set(pre_tokenizers.ByteLevel.alphabet())
+    return {f"<0x{byte:02X}>" for byte in range(256)} if described["model"].get("byte_fallback") else set()
+
+
+def _is_byte_level(described: Mapping[str, Any]) -> bool:
+    return any("'ByteLevel'" in str(described.get(step)) for step in ("normalizer", "pre_tokenizer"))
+
+
+def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], dict[int, str]]:
+    """The script of each token, and the text of each token that is one character, or spaces alone."""
+    decode = decoders.ByteLevel().decode if _is_byte_level(described) else "".join
+    prefix = described["model"].get("continuing_subword_prefix") or ""
+    scripts, single = {}, {}
+    for token, number in vocabulary.items():
+        text = decode([token.removeprefix(prefix)]).replace("▁", " ")
+        found = next(filter(None, map(_script, text)), None)
+        scripts[number] = found or (PARTS if "\ufffd" in text else SYMBOLS)
+        if (len(text) == 1 and text != "\ufffd") or (text and not text.strip(" ")):
+            single[number] = text
+    return scripts, single
+
+
+@lru_cache(1 << 16)
+def _script(character: str) -> str | None:
+    """The script of a letter, or of a sign that belongs to letters of one script; None for others."""
+    if unicodedata.category(character)[0] not in "LM":
+        return None
+    script = unicodedata.name(character, "").partition(" ")[0].title()
+    return {"Cjk": "Han", "Combining": None, "": None}.get(script, script)
+
+
+def _scripts_of(texts: Sequence[str], weights: Sequence[float] | None) -> set[str]:
+    """The scripts of the texts."""
+    found: dict[str, float] = defaultdict(float)
+    for number, text in enumerate(texts):
+        share = weights[number] / max(1, len(text)) if weights else 1.0
+        for character, count in Counter(text).items():
+            if script := _script(character):
+                found[script] += share * count
+    least = _SHARE * sum(found.values())
+    return {script for script, count in found.items() if count >= least}
+
+
+def _in_template(tokenizer: Any) -> set[int]:
+    """The tokens that the chat template puts around messages."""
+    if not getattr(tokenizer, "chat_template", None):
+        return set()
+    messages = [{"role": role, "content": ""} for role in _ROLES]
+    found: set[int] = set()
+    for each in (messages, messages[1:]):  # without a system message some put one of their own
+        try:
+            with quiet():
+                text = tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True)
+        except Exception:  # templates are programs, and may refuse roles
+            continue
+        found.update(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return found
+
+
+def _token(tokenizer: Any, vocabulary: Mapping[str, int], text: str) -> int:
+    """The token ``text``, or the one that it is written in. Raises :class:`evoprune.InputError`."""
+    if text in vocabulary:
+        return vocabulary[text]
+    written = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(written) != 1 or written[0] == tokenizer.unk_token_id:
+        parts = " ".join(repr(part) for part in tokenizer.convert_ids_to_tokens(written))
+        raise InputError(f"'{text}' is no token of the tokenizer, which writes it as {parts}", f"{KEY}.keep")
+    return int(written[0])

@@ -1,0 +1,104 @@
+"""Updates the remaining weights: of the result, block by block, or of each layer at some sparsities beforehand."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from evoprune.console.phase import steps
+from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.walk import Walk
+from evoprune.problems.language_model.reconstruction.update import Inputs, update
+from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
+from evoprune.problems.language_model.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
+from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
+
+_COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
+
+
+@torch.no_grad()
+def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tokens: torch.Tensor) -> None:
+    """Update the remaining weights of the whole model as ``masks`` cuts it now, block after block.
+
+    The Gram matrices of a block's inputs are taken on ``tokens`` ``(windows, window)``, the calibration text, with the
+    block still dense and those before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
+    """
+    walk = Walk(resident.forward, tokens, BATCH_TOKENS)
+    blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
+    try:
+        with Checkpoint("reconstructing", len(blocks)) as so_far:
+            updated = dict(so_far.tensors)
+            for place, (block, matrices) in enumerate(steps(blocks, "reconstructing", "block")):
+                if place < so_far.done:
+                    for matrix in matrices:
+                        matrix.weight.copy_(updated[matrix.name])
+                else:
+                    _update_block(settings, masks, walk, block, matrices)
+                    updated |= {matrix.name: matrix.weight.detach() for matrix in matrices}
+                    so_far.step(updated)
+                walk.advance(block)
+    finally:
+        masks.forget()
+
+
+def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
+    for matrix in matrices:
+        matrix.weight.copy_(masks.base(matrix))
+    known = gather(walk, block, matrices, {GRAM}, advance=False)
+    largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
+    most = fitting_threads(largest[0].weight.device, 4 * _COPIES * largest[0].size)
+    for _ in map_in_threads(
+        lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most
+    ):
+        pass
+
+
+@torch.no_grad()  # each thread has its own
+def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
+    kept = masks.kept(matrix).to(gram.device)
+    if kept.all():
+        return
+    weight = matrix.rows(matrix.weight)
+    updated = update(weight, Inputs(gram), matrix.rows(kept), settings.reconstruct, settings.reconstruct_mask)
+    matrix.weight.copy_(matrix.rows(updated))
+
+
+@torch.no_grad()
+def reconstruct_at_stages(
+    settings: WeightsSettings,
+    model: Any,
+    matrices: Sequence[Matrix],
+    tokens: torch.Tensor,
+    stored: Mapping[str, torch.Tensor],
+) -> Tensors:
+    """The weights and levels of each of ``matrices`` at each of the ``reconstruct_stages``, as EvoPress searches them.
+
+    ``model`` is dense: stages are updated for its layers' inputs on ``tokens`` ``(windows, window)``. ``stored``: the
+    original weights and levels. A weight that a stage removes is stored with its original value, and its level is below
+    those of all remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
+    Levels are those of the score if it chooses the mask, else those of w^2 / [H^-1]_jj, by which SparseGPT chooses.
+    """
+    found: Tensors = {}
+    for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
+        inputs = Inputs(of_inputs[GRAM])
+        base, level = (stored[key + matrix.name].to(inputs.gram.device) for key in (BASE, LEVEL))
+        for stage in settings.reconstruct_stages:
+            kept = level >= cut_at(stage, matrix.size)[0]
+            how = settings.reconstruct, settings.reconstruct_mask
+            updated = matrix.rows(update(matrix.rows(base), inputs, matrix.rows(kept), *how))
+            if settings.reconstruct_mask == "adaptive":
+                kept = updated != 0
+                variances = inputs.factor.square().sum(0, keepdim=True)  # the inverse's diagonal
+                score = torch.where(kept, updated, base) ** 2 / matrix.rows(variances)
+                found[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
+            found[at_stage(stage, BASE + matrix.name)] = torch.where(kept, updated.to(base.dtype), base).contiguous()
+    return found
+
+
+def _levels(score: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    return levels(ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel()))

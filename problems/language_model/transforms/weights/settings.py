@@ -1,0 +1,63 @@
+"""The settings of the transform ``weights``. Imports no torch."""
+
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from evoprune import Fraction, Settings
+from evoprune.problems.language_model.models.settings import registered
+from evoprune.problems.language_model.scores import SCORES
+
+ScoreName = Annotated[str, registered(SCORES)]
+
+
+class WeightsSettings(Settings):
+    """The choice of the weights that are removed, and the update of the remaining ones."""
+
+    min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
+    max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
+    genes: Literal["block", "matrix", "kind", "block_and_kind"] = Field(
+        "block",
+        description="what a gene governs: a block, a matrix, a kind of matrix in all blocks, or blocks and kinds, "
+        "whose values are added",
+    )
+    score: ScoreName = Field(
+        "magnitude",
+        description="ranks the weights, the lowest are removed first: magnitude, wanda, ria, obs, taylor, fisher, gblm",
+    )
+    scores: dict[str, ScoreName] = Field(
+        {}, description="scores of some kinds of matrix: {mlp.down_proj: wanda}, by their names within a block"
+    )
+    scope: Literal["auto", "matrix", "row", "group"] = Field(
+        "auto",
+        description="set within which weights are compared: a matrix, an output row, or all matrices of a gene "
+        "(group); auto is row for wanda and ria, matrix for others",
+    )
+    experts: bool = Field(
+        False, description="also weights of routed experts, by scores within each; not beside the transform experts"
+    )
+    reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
+        "none",
+        description="the result is also scored with its remaining weights updated to compensate for the removed "
+        "ones: by SparseGPT, or by least squares, the best for the mask",
+    )
+    reconstruct_mask: Literal["score", "adaptive"] = Field(
+        "adaptive", description="the mask of the reconstruction: that of the score, or SparseGPT's own (adaptive)"
+    )
+    reconstruct_stages: tuple[Fraction, ...] = Field(
+        (),
+        description="sparsities at which each layer is reconstructed before the search, so that candidates are scored "
+        "with updated weights; each needs memory for a copy of the model and its levels",
+    )
+
+    @model_validator(mode="after")
+    def _consistent_updates(self) -> Self:
+        stages = self.reconstruct_stages
+        if stages and self.reconstruct == "none":
+            raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
+        if self.experts and self.reconstruct != "none":
+            raise ValueError("weights of experts are not updated: expected reconstruct: none, or experts: false")
+        if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
+            raise ValueError(f"reconstruct_stages {list(stages)}: expected rising sparsities such as [0.3, 0.4, 0.5]")
+        return self

@@ -1,0 +1,226 @@
+"""The units of a sublayer, channels or heads: their rows and columns in its matrices.
+
+Two short runs find out whether the rows of a fused matrix are interleaved.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, probe_tokens
+from evoprune.problems.language_model.models.device import sum_dtype
+from evoprune.problems.language_model.models.sublayers import Sublayer
+
+_TOLERANCE = 0.05
+"""The largest relative difference: roundings of bfloat16 are far below it, rows of other units far above."""
+
+COUNTS = ("num_heads", "num_attention_heads", "n_heads", "num_key_value_heads", "num_kv_heads", "split_size")
+"""Names of the numbers in modules of transformers that are proportional to the units, and that a forward pass reads."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One matrix of a sublayer. ``places`` ``(units, size)``, int64: the rows of each unit, or its ``columns``."""
+
+    matrix: Matrix
+    places: torch.Tensor
+    columns: bool
+
+    @property
+    def weights(self) -> int:
+        return self.places.shape[1] * self.matrix.rows(self.matrix.weight).shape[0 if self.columns else 1]
+
+    @property
+    def biases(self) -> int:
+        return 0 if self.columns or self.matrix.module.bias is None else self.places.shape[1]
+
+    def take(self, tensor: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """The ``kept`` units of ``tensor``, which has the matrix's shape and layout."""
+        at = self.places[kept].flatten().sort().values  # parts of a fused matrix stay in their order
+        return self.matrix.rows(self.matrix.rows(tensor).index_select(int(self.columns), at)).contiguous()
+
+    def sums(self, score: torch.Tensor) -> torch.Tensor:
+        """For each unit the sum of ``score``, in its matrix's shape and layout: ``(units,)``, as precise as can be."""
+        return self.matrix.rows(score).to(sum_dtype(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
+
+
+class Units:
+    """The ``count`` units of one sublayer. It is whole when this is made."""
+
+    def __init__(self, sublayer: Sublayer, parts: Sequence[Part]) -> None:
+        """``parts``: the last one is the output matrix, the only one whose columns belong to units."""
+        self.sublayer, self.parts, self.count = sublayer, parts, len(parts[0].places)
+        self.weights, self.parameters = sum(p.weights for p in parts), sum(p.weights + p.biases for p in parts)
+        """Of a unit."""
+        self.sublayer_weights, self.sublayer_parameters = sublayer.weights, sublayer.parameters
+        """Of the whole sublayer, with its norm."""
+        self.attention_width = sublayer.attention_width
+        """Heads times head size; 0 for an MLP."""
+        self._whole: list[tuple[Any, Any]] = [(part.matrix.module.weight, part.matrix.module.bias) for part in parts]
+        modules = {module: None for child in sublayer.children.values() for module in child.modules()}
+        self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
+
+    @property
+    def output(self) -> Part:
+        return self.parts[-1]
+
+    @property
+    def whole_output(self) -> torch.Tensor:
+        """The weight of the output matrix as it was loaded, in its layout."""
+        whole: torch.Tensor = self._whole[-1][0]
+        return whole
+
+    def narrow(self, kept: torch.Tensor, output: torch.Tensor | None = None) -> None:
+        """Leave only the units ``kept`` (int64, in order) in the layers, with ``output`` as the output matrix's weight.
+
+        ``output`` is in the layer's layout; None takes the columns that were loaded. All units put back what was
+        loaded.
+        """
+        left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
+        for part, (weight, bias) in zip(self.parts, left, strict=True):
+            layer: Any = part.matrix.module
+            layer.weight, layer.bias = weight, bias
+            _tell_shape(part.matrix)
+        for module, name, number in self._counts:
+            setattr(module, name, number * len(kept) // self.count)
+
+    def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
+        for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
+            taken = output if part.columns and output is not None else part.take(weight, kept)
+            rows = part.places[kept].flatten().sort().values
+            left = nn.Parameter(bias.index_select(0, rows), requires_grad=False) if part.biases else bias
+            yield nn.Parameter(taken, requires_grad=False), left
+
+    def restore(self) -> None:
+        self.narrow(torch.arange(self.count))
+
+
+def _tell_shape(matrix: Matrix) -> None:
+    out, into = matrix.rows(matrix.weight).shape
+    names = ("nf", "nx") if matrix.transposed else ("out_features", "in_features")
+    for name, number in zip(names, (out, into), strict=True):
+        setattr(matrix.module, name, number)
+
+
+def split(
+    sublayer: Sublayer,
+    matrices: Mapping[nn.Module, Matrix],
+    count: int,
+    known: Sequence[Sequence[int]],
+    interleaved: bool,
+) -> Units:
+    """``sublayer`` as ``count`` units, with the same number of columns each in the output matrix.
+
+    Each other matrix has rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of
+    each kind a unit has. Kinds lie one after the other, or are ``interleaved``: all rows of a unit together.
+    """
+    *inputs, output = [matrices[layer] for layer in sublayer.layers]
+    hidden, width = output.rows(output.weight).shape
+    choices = {count * sum(sizes): sizes for sizes in known}
+    parts = []
+    for matrix in inputs:
+        out, into = matrix.rows(matrix.weight).shape
+        if out not in choices or into != hidden:
+            raise InputError(
+                f"the {sublayer.kind} of block {sublayer.block} cannot be narrowed: {matrix.kind} has {out} outputs "
+                f"and {into} inputs; expected {' or '.join(map(str, choices))} outputs and {hidden} inputs",
+                "problem.model",
+            )
+        parts.append(Part(matrix, _places(count, choices[out], interleaved).to(matrix.weight.device), columns=False))
+    places = _places(count, [width // count], interleaved=False).to(output.weight.device)
+    return Units(sublayer, [*parts, Part(output, places, columns=True)])
+
+
+def _places(count: int, sizes: Sequence[int], interleaved: bool) -> torch.Tensor:
+    """The rows ``(count, sum of sizes)`` of each unit."""
+    if interleaved:
+        return torch.arange(count * sum(sizes)).view(count, -1)
+    ends = accumulate(count * size for size in sizes)
+    return torch.cat(
+        [torch.arange(end - count * size, end).view(count, size) for end, size in zip(ends, sizes, strict=True)], 1
+    )
+
+
+@torch.no_grad()
+def tell_apart(model: Any, split: Callable[[bool], Sequence[Units]]) -> Sequence[Units]:
+    """The units of each block by ``split(interleaved)``, in the layout that is the model's."""
+    for interleaved in (False, True):
+        units = split(interleaved)
+        if _agree(model, units):
+            return units
+    parts = ", ".join(part.matrix.kind for part in units[0].parts)
+    raise InputError(
+        f"the {units[0].sublayer.kind} of {type(model).__name__} cannot be narrowed: {parts} of block 0 with half of "
+        "their units give other outputs than with the other half set to zero",
+        "problem.model",
+    )
+
+
+def _agree(model: Any, units: Sequence[Units]) -> bool:
+    """Return whether half of the units give the same with the others left out as with them set to zero."""
+    halves = [torch.arange(one.count // 2, one.count, device=model.device) for one in units]
+    with ExitStack() as stack:
+        for one, half in zip(units, halves, strict=True):
+            layer: Any = one.output.matrix.module
+            stack.callback(layer.register_forward_pre_hook(partial(_keep, one, half)).remove)
+        expected = _first_output(model, units[0])
+    try:
+        for one, half in zip(units, halves, strict=True):
+            one.narrow(half)
+        found = _first_output(model, units[0])
+    except (RuntimeError, ValueError, IndexError, TypeError):  # a forward pass that relies on other shapes
+        return False
+    finally:
+        for one in units:
+            one.restore()
+    return bool((found - expected).norm() <= _TOLERANCE * expected.norm())
+
+
+def _keep(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Set the inputs of the output matrix to zero but for those of the units ``kept``."""
+    columns = units.output.places[kept].flatten()
+    return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
+
+
+def _first_output(model: Any, units: Units) -> torch.Tensor:
+    """The first result of the output matrix without its bias, float32: all before it are the same in any run."""
+    layer: Any = units.output.matrix.module
+    noted: list[torch.Tensor] = []
+    handle = layer.register_forward_hook(lambda _, __, output: noted.append(output))
+    try:
+        model(input_ids=probe_tokens(model), use_cache=False)
+    finally:
+        handle.remove()
+    return (noted[0] if layer.bias is None else noted[0] - layer.bias).float()
+
+
+def has_form(model: Any, entries: Mapping[str, int], block: int = 0) -> bool:
+    """Return whether transformers, told ``entries`` in the config, builds ``block`` in the shapes of ``model``."""
+    config = copy.deepcopy(model.config)
+    try:
+        set_form(config, entries)
+        fresh = type(config).from_dict(config.to_dict())  # its own checks
+        with torch.device("meta"):
+            plain = type(model)(fresh)
+        theirs, ours = (_shapes_of(find_blocks(each)[1][block]) for each in (plain, model))
+        return theirs == ours
+    except Exception:  # model classes and checks of configs raise many kinds of errors
+        return False
+
+
+def set_form(config: Any, entries: Mapping[str, int]) -> None:
+    """Put ``entries`` into ``config``."""
+    for name, value in entries.items():
+        setattr(config.get_text_config(), name, value)
+
+
+def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

@@ -1,0 +1,95 @@
+"""Statistics against a slow version: plain hooks, one window at a time, numpy sums."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy
+import pytest
+import torch
+
+from evoprune.problems.language_model.calibration import gradients
+from evoprune.problems.language_model.calibration.statistics import NAMES, statistics
+from evoprune.problems.language_model.models import forward
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.processes import map_in_threads
+from tests.problems.language_model.small import inputs_of, random_model
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_activations_agree_with_plain_hooks(model, tokens, resumable, monkeypatch):
+    if not resumable:
+        for probe in ("_is_usual", "_resumes_exactly"):
+            monkeypatch.setattr(Forward, probe, lambda _: False)
+    expected = inputs_of(model, tokens)
+    found = dict(statistics(model, tokens, find_matrices(model), NAMES))
+    assert [matrix.name for matrix in found] == list(expected)
+    for matrix, known in found.items():
+        rows = expected[matrix.name]
+        assert known["input_norms"].numpy() == pytest.approx(numpy.sqrt((rows**2).sum(0)), rel=1e-4)
+        gram = rows.T @ rows / len(rows)
+        assert numpy.abs(known["gram"].numpy() - gram).max() < 1e-5 * numpy.abs(gram).max()
+
+
+def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, monkeypatch):
+    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", 1)
+    matrices = find_matrices(model)
+    weights = [matrix.weight.requires_grad_() for matrix in matrices]
+    taken = []
+    for window in tokens:
+        loss = model(window[None], labels=window[None]).loss
+        taken.append([gradient.numpy().astype(float) for gradient in torch.autograd.grad(loss, weights)])
+    model.requires_grad_(False)
+    found = statistics(model, tokens, matrices, gradients.NAMES)
+    for (matrix, known), of_windows in zip(found, zip(*taken, strict=True), strict=True):
+        sizes, squares = (matrix.rows(known[name]).numpy() for name in ("gradient_sizes", "gradient_squares"))
+        numpy.testing.assert_allclose(sizes, numpy.abs(of_windows).mean(0), rtol=1e-3, atol=1e-8)
+        numpy.testing.assert_allclose(squares, numpy.square(of_windows).mean(0), rtol=1e-3, atol=1e-12)
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+
+
+def in_disorder(function, works, _=None):
+    """As ``map_in_threads``, but each window starts after those that come after it."""
+    with ThreadPoolExecutor(len(works), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        started = [pool.submit(function, work) for work in reversed(works)]
+        yield from (each.result() for each in started)
+
+
+@pytest.mark.parametrize("in_threads", [map_in_threads, in_disorder])
+def test_gradients_are_the_same_with_any_number_of_threads(tokens, in_threads, monkeypatch):
+    monkeypatch.setattr(gradients, "map_in_threads", in_threads)
+    model = random_model("gpt2")
+    matrices = find_matrices(model)
+    one, three = (gathered_by(threads, model, tokens, matrices) for threads in (1, 3))
+    for name, known in one.items():
+        assert all(torch.equal(known[each], three[name][each]) for each in gradients.NAMES)
+
+
+def gathered_by(threads, *what):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return gradients.gather(*what, gradients.NAMES)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_one_thread_ends_the_others(tokens):
+    model = random_model("gpt2")
+    tokens = torch.cat([tokens[:1], torch.full_like(tokens[:1], 10**6), tokens[:1]])  # no token of the model
+    with pytest.raises(IndexError):
+        gathered_by(3, model, tokens, find_matrices(model))
+
+
+def test_compiled_blocks_are_looked_into_too(tokens, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # needs no compiler
+    model = random_model("gpt2", blocks=1)
+    expected = [known for _, known in statistics(model, tokens, find_matrices(model), NAMES)]
+    forward = Forward(model)
+    forward.compile()
+    forward(tokens)
+    found = statistics(model, tokens, find_matrices(model), NAMES)
+    for (_, known), before in zip(found, expected, strict=True):
+        assert known.keys() == before.keys()
+        for name, value in known.items():
+            torch.testing.assert_close(value, before[name])

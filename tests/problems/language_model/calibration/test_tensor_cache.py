@@ -1,0 +1,156 @@
+"""What is kept is what was computed, is found for nothing else, and is missed by nobody where nothing can be kept."""
+
+import resource
+import sys
+
+import pytest
+import torch
+
+from evoprune.files.cache import entries
+from evoprune.problems.language_model.calibration.tensor_cache import cached, code, shared
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
+from tests.problems.language_model.small import random_model, save
+
+
+def load(folder, **others):
+    return Resident.load(ModelSettings(**{"model": str(folder), "dtype": "float32", "device": "cpu"} | others))
+
+
+@pytest.fixture
+def resident(small):
+    return load(small["model"])
+
+
+@pytest.fixture
+def built():
+    """A function that makes tensors, with a list of its calls."""
+
+    def build():
+        build.calls += 1
+        return {"x": torch.arange(1000.0) / 3, "order": torch.arange(5), "half": torch.ones(2, 3, dtype=torch.bfloat16)}
+
+    build.calls = 0
+    return build
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
+    )
+
+
+@pytest.mark.parametrize("keep", [cached, shared])
+def test_the_second_time_it_is_not_computed_and_is_the_same(resident, built, keep):
+    expected = built()
+    assert same(keep(resident, "numbers", [1], built), expected)
+    assert same(keep(resident, "numbers", [1], built), expected)
+    assert built.calls == 2
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another bit", "no header", "empty"])
+def test_a_damaged_file_is_computed_again(resident, built, damage):
+    expected = built()
+    cached(resident, "numbers", [], built)
+    (entry,) = entries()
+    content = bytearray(entry.path.read_bytes())
+    if damage == "another bit":
+        content[-100] ^= 1
+    entry.path.write_bytes({"cut off": content[:-50], "no header": b"\xff" * 100, "empty": b""}.get(damage, content))
+    for _ in range(2):
+        assert same(cached(resident, "numbers", [], built), expected)
+    assert built.calls == 3
+
+
+def test_it_is_found_for_the_same_model_and_settings_alone(small, resident, built, tmp_path):
+    moved = save(resident.model, tmp_path / "moved")
+    shared(resident, "numbers", [1], built)
+    shared(load(moved), "numbers", [1], built)
+    assert built.calls == 1
+    resident.model.config.layer_norm_epsilon *= 2
+    others = [
+        (load(small["model"]), "numbers", [2]),
+        (load(small["model"]), "others", [1]),
+        (load(small["model"], dtype="bfloat16"), "numbers", [1]),
+        (load(save(random_model("gpt2", seed=5), tmp_path / "other")), "numbers", [1]),
+        (resident, "numbers", [1]),
+    ]
+    for calls, (model, label, what) in enumerate(others, 2):
+        shared(model, label, what, built)
+        assert built.calls == calls
+
+
+def test_another_number_of_threads_rounds_sums_differently(resident, built):
+    threads = torch.get_num_threads()
+    try:
+        for number in (threads, threads + 1):
+            torch.set_num_threads(number)
+            cached(resident, "numbers", [], built)
+    finally:
+        torch.set_num_threads(threads)
+    assert built.calls == 2
+
+
+def test_other_code_is_another_result(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = set()
+    for number in (1, 2):
+        package = tmp_path / f"computing{number}"
+        (package / "deep").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "deep" / "helper.py").write_text(f"ANSWER = {number}")
+        __import__(package.name)
+        hashes |= {code(sys.modules[package.name]), code(sys.modules[package.name])}
+    assert len(hashes) == 2
+
+
+def test_where_nothing_can_be_written_nothing_is_kept_and_that_is_said_once(
+    resident, built, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        assert same(shared(resident, "numbers", [], built), built())
+    assert built.calls == 4
+    assert capsys.readouterr().err.count("EVOPRUNE_CACHE") == 1
+
+
+def test_a_full_disk_leaves_nothing_behind(resident, built, cache, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        found = [keep(resident, "numbers", [], built) for keep in (cached, shared)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert all(same(tensors, built()) for tensors in found)
+    assert capsys.readouterr().err.count("nothing is kept for later runs") == 1
+    assert list(cache.iterdir()) == []
+
+
+def test_beyond_the_limit_only_what_is_shared_is_there_while_the_model_lives(small, built, monkeypatch):
+    monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
+    first, second = (load(small["model"]) for _ in range(2))
+    cached(first, "once", [], torch.nn.Linear(2, 2).state_dict)
+    assert entries() == []
+    tensors = shared(first, "numbers", [], built)
+    shared(second, "numbers", [], built)
+    assert built.calls == 1
+    del first
+    assert len(entries()) == 1
+    del second
+    assert entries() == []
+    assert same(tensors, built())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device here")
+def test_what_a_device_computed_comes_back_to_it_and_to_no_other(small, built):
+    on = {device: load(small["model"], device=device) for device in ("cuda", "cpu")}
+    build = lambda: {name: tensor.cuda() for name, tensor in built().items()}  # noqa: E731
+    expected = shared(on["cuda"], "numbers", [], build)
+    again = shared(on["cuda"], "numbers", [], build)
+    assert built.calls == 1
+    assert same(again, expected)
+    assert {tensor.device.type for tensor in (expected | again).values()} == {"cuda"}
+    shared(on["cpu"], "numbers", [], built)
+    assert built.calls == 2

@@ -1,0 +1,252 @@
+"""Random models of each architecture, and problems and runs on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
+from evoprune.problems.language_model.settings import PruningSettings
+from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
+from tests.problems.language_model.small import ARCHITECTURES, CHOICES, VOCABULARY, problem_in, random_model, run_in
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_bfloat16_units() -> Iterator[None]:
+    """Compute on every processor as on one without bfloat16 units: in float32 unless a test asks for another dtype."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+        yield
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """The threads that PyTorch may use: three."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    """Each architecture in turn."""
+    return random_model(request.param)
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    """Five windows of 32 random tokens."""
+    return torch.randint(VOCABULARY, (5, 32), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a problem on a language model is told: a random GPT-2 of three blocks, and random texts."""
+    return problem_in(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def pruning(small: dict[str, Any]) -> Callable[..., Pruning]:
+    """Makes the pruning problem on that model, with other settings where they are given."""
+    return lambda **settings: Pruning(PruningSettings(**small | {"curve": ()} | settings))
+
+
+@pytest.fixture
+def language_model(small: dict[str, Any]) -> Callable[..., LanguageModel]:
+    """Makes the problem of any transform on that model: weights are cut by magnitude, and nothing limits how many."""
+    return lambda **settings: LanguageModel(LanguageModelSettings(**small | {"transforms": "weights"} | settings))
+
+
+@pytest.fixture
+def session(pruning: Callable[..., Pruning]) -> Session:
+    """The session of the pruning problem: its model is dense, and a gene is a block's sparsity."""
+    return pruning().session
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Callable[..., Pruning]:
+    """Makes the pruning problem on the bundled model, where a test needs one that was trained, and little text."""
+    text = {"source": "bundled:python-docs", "window": 64}
+    given = {
+        "dtype": "float32",
+        "device": "cpu",
+        "curve": (),
+        "search_text": text | {"split": "validation", "windows": 4},
+        "report_text": text | {"split": "test", "windows": 4},
+        "calibration_text": text | {"split": "validation", "windows": 16},
+    }
+    return lambda **settings: Pruning(PruningSettings(**given | settings))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random GPT-2, which reads any text and which llama.cpp can run."""
+    pytest.importorskip("gguf")
+    from tests.problems.language_model.gguf.models import byte_tokenizer, random_gpt2
+
+    folder = tmp_path_factory.mktemp("tiny")
+    random_gpt2().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each.
+
+    ``reconstruct`` and ``stages`` are the problem's ``reconstruct`` and ``reconstruct_stages``. ``begin``: the
+    tokenizer puts a token before each text.
+    """
+    done: dict[tuple[Any, ...], Path] = {}
+
+    def run(
+        architecture: str, dtype: str = "float32", reconstruct: str = "none", stages: tuple[float, ...] = (),
+        begin: bool = False,
+    ) -> Path:  # fmt: skip
+        key = (architecture, dtype, reconstruct, stages, begin)
+        if key not in done:
+            home = tmp_path_factory.mktemp(architecture)
+            told = {"use": "pruning", "dtype": dtype, "curve": [], "reconstruct": reconstruct}
+            problem = problem_in(home, architecture, begin) | told | {"reconstruct_stages": stages}
+            done[key] = run_in(home, problem)
+        return done[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smaller_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that leaves parts of the blocks of a random GPT-2, so that transformers alone cannot load the result."""
+    home = tmp_path_factory.mktemp("sublayers")
+    problem = {"use": "language_model", "transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3}}
+    return run_in(home, problem_in(home) | problem)
+
+
+@pytest.fixture(scope="session")
+def byte_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What a problem on a random model of a kind is told; ``base`` is the model's own .gguf file."""
+    pytest.importorskip("gguf")
+    pytest.importorskip("llama_cpp_py_sync")
+    from tests.problems.language_model.gguf.models import (
+        byte_tokenizer,
+        random_gpt2,
+        random_llama,
+        random_qwen2,
+        random_qwen3_moe,
+        write_model,
+    )
+
+    makers = {"llama": random_llama, "gpt2": random_gpt2, "qwen2": random_qwen2, "qwen3_moe": random_qwen3_moe}
+    made: dict[str, dict[str, Any]] = {}
+
+    def of(kind: str) -> dict[str, Any]:
+        if kind not in made:
+            home = tmp_path_factory.mktemp(kind)
+            model = makers[kind](blocks=4)
+            model.save_pretrained(home / "model")
+            byte_tokenizer().save_pretrained(home / "model")
+            write_model(model, home / "base.gguf")
+            made[kind] = _told(home, _text(model, 1), _text(model, 2))
+        return made[kind]
+
+    return of
+
+
+def _text(model: Any, seed: int) -> str:
+    """Letters that ``model`` says."""
+    torch.manual_seed(seed)
+    letters = torch.arange(66, 92)  # signs that are one byte
+    tokens = model.generate(letters[:24, None], min_new_tokens=31, max_new_tokens=31, do_sample=True)
+    return "".join(chr(97 + token % 26) for token in tokens.flatten().tolist())
+
+
+def _told(home: Path, search: str, report: str) -> dict[str, Any]:
+    (home / "search.txt").write_text(search)
+    (home / "report.txt").write_text(report)
+    text = {"window": 32}
+    return {
+        "model": str(home / "model"),
+        "dtype": "float32",
+        "device": "cpu",
+        "search_text": text | {"source": str(home / "search.txt"), "windows": 2},
+        "held_out_windows": 2,
+        "report_text": text | {"source": str(home / "report.txt"), "windows": 3},
+        "calibration_text": text | {"source": str(home / "search.txt"), "windows": 8},
+    }
+
+
+@pytest.fixture
+def problem_on(byte_models: Callable[[str], dict[str, Any]]) -> Callable[..., LanguageModel]:
+    """Makes the problem of any transforms on the model of a kind."""
+    return lambda kind, transforms: LanguageModel(LanguageModelSettings(**byte_models(kind), transforms=transforms))
+
+
+@pytest.fixture
+def result() -> dict[str, Any]:
+    """A run's ``result.json``, whose uniform pruning is infinitely bad."""
+    text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "predictions": 124, "sha256": "abc"}
+    return {
+        "sparsity": {"prunable": 0.45, "model": 0.4},
+        "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},
+        "gap_closed": None,
+        "genes": ["block 0", "block 1"],
+        "protocol": {
+            "model": "owner/name",
+            "weights_sha256": "123",
+            "dtype": "bfloat16",
+            "device": "cpu",
+            "search_text": dict(text),
+            "report_text": dict(text),
+        },
+        "seed": 7,
+        "best": {"genome": [0.4, 0.5], "fitness": [30.25]},
+    }
+
+
+@pytest.fixture
+def facts(result: dict[str, Any]) -> dict[str, Any]:
+    """The ``evoprune.json`` of an export of that run to a folder."""
+    of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
+    return result | {
+        "base_model": "owner/name",
+        "dtype": "float16",
+        "transform": {"reconstruct": "none"},
+        "sparsity": {
+            "prunable": 0.25,
+            "model": 0.2,
+            "denominators": {"prunable": 120, "model": 150},
+            "matrices": {
+                "a": of_matrix | {"block": 0},
+                "b": of_matrix | {"block": 1},
+                "c": of_matrix | {"block": 1, "zeros": 20},
+            },
+        },
+        "check": {"perplexity": 30.5, "tolerance": 0.02},
+        "ragged": False,
+        "bytes": 1200,
+    }
+
+
+@pytest.fixture
+def harness_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the task ``of_my_own`` of lm-evaluation-harness, in the words of small models."""
+    pytest.importorskip("lm_eval")
+    rows = [{"q": context, "choices": choices, "answer": right} for context, choices, right in CHOICES]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = {
+        "task": "of_my_own", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}}, "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
+    }  # fmt: skip
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "of_my_own.yaml").write_text(json.dumps(task))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return folder

@@ -1,0 +1,95 @@
+"""Trained scales, against plain multiplication that PyTorch derives in float64."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
+from evoprune.problems.language_model.transforms.overlay import put_encoded
+
+pytest.importorskip("llama_cpp_py_sync")
+from evoprune.problems.language_model.distillation.block_scales import compensate, fix_scales, train_scales
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.scales import codes_of, scales_of
+from tests.problems.language_model.small import random_model
+
+INPUTS, OUTPUTS = 256, 24
+
+
+@pytest.fixture(
+    params=[("Q4_0", "linear"), ("Q4_1", "linear"), ("Q4_K", "conv"), ("IQ3_S", "linear"), ("Q2_K", "conv")]
+)
+def quantised(request):
+    """A layer and its matrix in a type."""
+    torch.manual_seed(0)
+    kind, form = request.param
+    layer = torch.nn.Linear(INPUTS, OUTPUTS) if form == "linear" else Conv1D(OUTPUTS, INPUTS)
+    matrix = Matrix("layer", 0, "layer", layer)
+    rows = matrix.rows(matrix.weight.detach()).contiguous().numpy()
+    encoded = Encoded(kind, ggml.quantize(rows, kind, np.ones(INPUTS, dtype=np.float32)))
+    put_encoded(matrix, encoded)
+    return matrix, encoded
+
+
+def change_of(matrix):
+    return matrix.module.parametrizations.weight.original
+
+
+def test_it_begins_with_the_values_of_the_type(quantised):
+    matrix, encoded = quantised
+    before = matrix.weight.detach().clone()
+    train_scales(matrix, encoded)
+    assert torch.equal(matrix.weight, before)
+    assert np.array_equal(fix_scales(matrix).data, encoded.data)
+
+
+def test_the_gradient_is_that_of_plain_multiplication(quantised):
+    matrix, encoded = quantised
+    inputs = torch.randn(8, INPUTS)
+    train_scales(matrix, encoded)
+    matrix.module(inputs).square().sum().backward()
+
+    before = torch.from_numpy(scales_of(encoded)).double()
+    change = torch.zeros_like(before, requires_grad=True)
+    codes = [torch.from_numpy(own).double() / unit for own, unit in codes_of(encoded, INPUTS)]
+    block = INPUTS // before.shape[2]
+    rows = sum((scale * (1 + own)).repeat_interleave(block, 1) * code
+               for scale, own, code in zip(before, change, codes, strict=True))  # fmt: skip
+    outputs = inputs.double() @ rows.T + matrix.module.bias.double()
+    outputs.square().sum().backward()
+    torch.testing.assert_close(change_of(matrix).grad, change.grad.float(), rtol=1e-4, atol=1e-3)
+
+
+def test_the_bytes_stand_for_the_weights_that_were_trained(quantised):
+    matrix, encoded = quantised
+    train_scales(matrix, encoded)
+    change_of(matrix).data.uniform_(-0.1, 0.1)
+    trained = matrix.weight.detach().clone()
+    found = fix_scales(matrix)
+    assert type(matrix.module) in {torch.nn.Linear, Conv1D}
+    assert torch.equal(matrix.weight, trained)
+    values = torch.from_numpy(ggml.dequantize(found.data, found.kind, INPUTS))
+    assert torch.equal(matrix.rows(trained), values)
+
+
+def test_codes_of_matrices_that_lost_nothing_stay(tokens):
+    dense = random_model("gpt2")
+    exact, rounded = find_matrices(dense)[:2]
+    encoded = {}
+    for matrix in (exact, rounded):
+        rows = matrix.rows(matrix.weight).contiguous().numpy()
+        encoded[matrix.parameter] = Encoded("Q4_0", ggml.quantize(rows, "Q4_0", np.ones(rows.shape[1], np.float32)))
+    put_encoded(exact, encoded[exact.parameter])
+    student = copy.deepcopy(dense)
+    alone = {exact.parameter: encoded[exact.parameter]}
+    assert compensate(dense, alone, tokens, lambda _: 0.0, student, 1.0) is alone
+    put_encoded(find_matrices(student)[1], encoded[rounded.parameter])
+    found = compensate(dense, encoded, tokens, lambda _: 0.0, student, 1.0)
+    assert found[exact.parameter] is encoded[exact.parameter]
+    assert not np.array_equal(found[rounded.parameter].data, encoded[rounded.parameter].data)

@@ -1,0 +1,186 @@
+"""A recovered model is better, or it stays as it was; zeros stay zero."""
+
+import math
+
+import numpy
+import pytest
+import torch
+
+from evoprune import InputError, Stopped
+from evoprune.api import Run
+from evoprune.problems.language_model.distillation import block_scales
+from evoprune.problems.language_model.distillation.recover import decided, refuse_scales
+from evoprune.problems.language_model.distillation.settings import RecoverSettings
+from evoprune.problems.language_model.distillation.training import Training
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
+from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.transforms.stack import overlay_of
+from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
+from tests.problems.language_model.small import plain_perplexity
+
+
+def test_the_dense_model_has_nothing_to_learn_from_itself(smaller_run, tmp_path):
+    rows = recovered(smaller_run, tmp_path, ["dense"], cross_entropy=0).rows
+    assert rows["dense"].tokens == 0
+    assert rows["dense"].perplexity_after == rows["dense"].perplexity_before
+    lost = math.log(rows["evolved"].perplexity_after / rows["dense"].perplexity_before)
+    assert rows["evolved"].behind_dense == pytest.approx(lost)
+
+
+def test_zeros_of_a_pruned_model_stay(run_on, tmp_path):
+    found = Run.open(run_on("llama"))
+    final = FinalModel(found.problem.session, found.best.genome)
+    weights = recover_with(final, tmp_path).weights
+    for name, before in final.reside().model.named_parameters():
+        assert torch.equal(weights[name] == 0, before == 0)
+        assert "mlp" not in name or not torch.equal(weights[name], before)
+
+
+def test_a_device_without_memory_is_told_and_the_checkpoints_stay(smaller_run, tmp_path, monkeypatch):
+    stop_at_step_5(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(Stopped, match="no memory left"):
+        recovered(smaller_run, tmp_path)
+    assert (tmp_path / "evolved" / "step-last.safetensors").exists()
+
+
+@pytest.fixture
+def typed(language_model):
+    """Two of three blocks, in 4-bit types."""
+    pytest.importorskip("llama_cpp_py_sync")
+    types = {"use": "types", "types": ["Q4_0"], "importance": False}
+    problem = language_model(transforms=[{"use": "sublayers", "genes": "block"}, types])
+    return FinalModel(problem.session, [gene.up * (place != 0) for place, gene in enumerate(problem.genes)])
+
+
+def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
+    found, report = recover_with(typed, tmp_path), typed.session.texts.report.tokens
+    model = FinalModel(typed.session, typed.genome, found.weights).copy().model
+    assert found.rows["evolved"].perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-4)
+    assert found.helped
+
+
+def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
+    overlay, models = overlay_of(typed.session.transform), []
+    encode = overlay.encode
+
+    def spoilt_when_trained(model, *given):
+        found = encode(model, *given)
+        models.append(model)
+        if len(models) > 1:
+            model.get_input_embeddings().weight.data.mul_(-3)
+        return found
+
+    monkeypatch.setattr(overlay, "encode", spoilt_when_trained)
+    row = recover_with(typed, tmp_path).rows["evolved"]
+    assert row.curve[-1]["held_out"] < row.curve[0]["held_out"]
+    assert row.decided[1] > row.decided[0]
+    assert not row.helped
+    assert row.perplexity_after == row.perplexity_before
+
+
+@pytest.fixture
+def quantised(language_model):
+    """All matrices in 4-bit types of 32 weights, one of them with minima."""
+    pytest.importorskip("llama_cpp_py_sync")
+    problem = language_model(transforms={"use": "types", "types": ["Q4_1", "Q4_0"], "importance": False})
+    return FinalModel(problem.session, [float(gene.up - place % 2) for place, gene in enumerate(problem.genes)])
+
+
+def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_path):
+    before, report = quantised.copy().encoded, quantised.session.texts.report.tokens
+    found = recover_with(quantised, tmp_path, train="scales", keep_codes=True)
+    row = found.rows["evolved"]
+    assert found.helped
+    assert row.divergence_after < row.divergence_before
+    model, after = FinalModel(quantised.session, quantised.genome, found.weights).copy()
+    assert row.perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-5)
+    assert {name: own.kind for name, own in after.items()} == {name: own.kind for name, own in before.items()}
+    changed = {name for name in after if not numpy.array_equal(after[name].data, before[name].data)}
+    assert changed == {name for name in after if ".h." in name}
+    for name in changed:
+        zeros = 0 * scales_of(before[name])
+        numpy.testing.assert_array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+
+
+def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, tmp_path):
+    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
+    found = recover_with(quantised, tmp_path / "found", train="scales")
+    rows = [each.rows["evolved"] for each in (plain, found)]
+    assert rows[0].divergence_before == rows[1].divergence_before
+    before, (model, after) = (
+        quantised.copy().encoded,
+        FinalModel(quantised.session, quantised.genome, found.weights).copy(),
+    )
+    assert rows[1].perplexity_after == pytest.approx(
+        plain_perplexity(model, quantised.session.texts.report.tokens), rel=1e-5
+    )
+    name = next(name for name in after if ".h." in name)
+    zeros = 0 * scales_of(before[name])
+    assert not numpy.array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+
+
+def test_codes_that_are_worse_are_dropped(quantised, tmp_path, monkeypatch):
+    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
+    zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
+    monkeypatch.setattr(block_scales, "compensated", zeros)
+    found = recover_with(quantised, tmp_path / "found", train="scales")
+    assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "found"), [("2m", 30.0, "30.0s"), ("20s", 30.0, "30.0s"), ("2m", -5.0, "1.0s"), (None, 3.0, None)]
+)
+def test_a_training_has_the_time_that_is_left(given, left, found):
+    assert RecoverSettings(time=given).lasting(left).time == found
+
+
+def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed):
+    settings = RecoverSettings()
+    found = decided(settings, quantised.session.transform)
+    assert (found.train, found.cross_entropy_weight) == ("scales", 0)
+    assert decided(settings, typed.session.transform) == settings
+    with pytest.raises(InputError, match="train"):
+        refuse_scales(RecoverSettings(train="scales"))
+
+
+def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, tmp_path, monkeypatch):
+    whole = recover_with(quantised, tmp_path / "whole", train="scales")
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recover_with(quantised, tmp_path / "again", train="scales")
+    again = recover_with(quantised, tmp_path / "again", train="scales")
+    assert again.weights.keys() == whole.weights.keys()
+    assert all(torch.equal(each, whole.weights[name]) for name, each in again.weights.items())
+
+
+def test_scales_are_trained_further_from_where_they_were(quantised, tmp_path):
+    first = recover_with(quantised, tmp_path / "first", train="scales")
+    further = FinalModel(quantised.session, quantised.genome, first.weights)
+    second = recover_with(further, tmp_path / "second", train="scales")
+    key = "held_out_divergence"
+    best = min(point[key] for point in first.rows["evolved"].curve)
+    assert second.rows["evolved"].curve[0][key] == pytest.approx(best, rel=1e-4)
+
+
+def test_matrices_may_be_trained_after_their_scales_and_are_then_rounded_anew(quantised, tmp_path):
+    scaled = recover_with(quantised, tmp_path / "scales", train="scales")
+    further = FinalModel(quantised.session, quantised.genome, scaled.weights)
+    found = recover_with(further, tmp_path / "all", train="all")
+    model = FinalModel(quantised.session, quantised.genome, found.weights).copy().model
+    report = quantised.session.texts.report.tokens
+    assert found.rows["evolved"].perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-4)
+
+
+def test_the_rate_of_scales_is_lower_where_little_was_lost(quantised, tmp_path, monkeypatch):
+    step, rates = Training._step, []
+
+    def noting(training, number, rate):
+        rates.append(rate)
+        return step(training, number, rate)
+
+    monkeypatch.setattr(Training, "_step", noting)
+    found = recover_with(quantised, tmp_path, train="scales", rate=None)
+    highest = min(1e-3, 0.003 * found.rows["evolved"].curve[0]["held_out_divergence"])
+    assert 0.8 * highest < max(rates) <= highest

@@ -1,0 +1,107 @@
+"""A training is decided by its seed and settings, whatever it has of time and memory."""
+
+import math
+import time
+from functools import cache
+
+import numpy
+import pytest
+
+from evoprune.problems.language_model.distillation.training import Training, is_due, rate_share, windows_of
+from tests.problems.language_model.recoveries import recovered
+
+
+@pytest.mark.parametrize(("batch", "available"), [(4, 10), (3, 3), (5, 2), (1, 7)])
+def test_each_pass_reads_every_window_once_in_an_order_of_its_own(batch, available):
+    read = [window for step in range(2 * available) for window in windows_of(step, batch, available, seed=3)]
+    passes = numpy.reshape(read, (-1, available))
+    assert (numpy.sort(passes) == numpy.arange(available)).all()
+    assert available < 3 or len(numpy.unique(passes, axis=0)) > 1
+    assert windows_of(0, 8, 50, 0) == windows_of(0, 8, 50, 0) != windows_of(0, 8, 50, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 200])
+def test_rates_rise_to_the_highest_and_fall(steps):
+    shares = [rate_share(step, steps) for step in range(steps)]
+    top = shares.index(max(shares))
+    assert all(0 < one <= 1 for one in shares)
+    assert shares == [*sorted(shares[:top]), *sorted(shares[top:], reverse=True)]
+    assert top <= max(1, 0.05 * steps)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 8), (5, 8), (100, 8), (100, 1)])
+def test_measurements_are_spread_and_end_with_the_last_step(steps, count):
+    found = due(lambda _: steps, count)
+    assert (found[-1], len(found)) == (steps, min(steps, count))
+    gaps = numpy.diff([0, *found])
+    assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("later", [4, 5, 8, 40])
+def test_a_change_of_the_number_of_steps_adds_no_measurement(count, later):
+    found = due(lambda measured: 6 if measured == 1 else later, count)
+    assert found[-1] == later
+    assert len(found) <= count
+
+
+def due(steps, count):
+    """The steps after which windows are measured; ``steps``: their number, after so many measurements."""
+    found, step = [], 0
+    while step < steps(1 + len(found)):
+        step += 1
+        if is_due(step, steps(1 + len(found)), 1 + len(found), count):
+            found.append(step)
+    return found
+
+
+@pytest.fixture(scope="module")
+def curve(smaller_run, tmp_path_factory):
+    """Perplexity on held-out windows, by the settings; each is trained once."""
+
+    @cache
+    def of(**settings):
+        rows = recovered(smaller_run, tmp_path_factory.mktemp("recovery"), **settings).rows
+        return [point["held_out"] for point in rows["evolved"].curve]
+
+    return of
+
+
+@pytest.mark.parametrize(("hidden", "way"), [(0, "accumulate"), (0, "checkpointing"), (1, "checkpointing")])
+def test_ways_to_need_less_memory_change_nothing_else(curve, hidden, way):
+    loss = {"hidden": hidden} if hidden else {}
+    assert curve(**loss, **{way: 2 if way == "accumulate" else True}) == pytest.approx(curve(**loss), rel=5e-3)
+    assert not hidden or curve(**loss)[-1] != pytest.approx(curve()[-1], rel=1e-5)
+
+
+def test_a_time_becomes_tokens_once_for_all(smaller_run, tmp_path, monkeypatch):
+    def three(training, step, other):
+        return 3 - training.progress.step if hasattr(training, "progress") else 3
+
+    monkeypatch.setattr(Training, "_steps_within", three)
+    rows = recovered(smaller_run, tmp_path, ["dense"], tokens=None, time="1m").rows
+    assert [row.curve[-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
+
+
+def test_a_training_that_gets_slower_or_faster_has_other_steps_and_ends_with_a_measurement(
+    smaller_run, tmp_path, monkeypatch
+):
+    for more, steps in ((0, [3]), (2, [3, 4, 5])):
+        left = iter([9, more, 1])
+        monkeypatch.setattr(Training, "_steps_within", lambda *_, left=left: next(left))
+        (row,) = recovered(smaller_run, tmp_path / str(more), [], tokens=None, time="1m", evaluations=3).rows.values()
+        assert [point["tokens"] for point in row.curve] == [128 * step for step in [0, *steps]]
+
+
+def test_measuring_the_speed_changes_nothing(curve, monkeypatch):
+    plan = Training._planned
+
+    def eight(training, measuring):
+        training._end = time.perf_counter() + 60
+        assert plan(training, measuring) > 0
+        training._end = math.inf
+        return 8
+
+    expected = curve()
+    monkeypatch.setattr(Training, "_planned", eight)
+    assert curve(seed=0) == expected

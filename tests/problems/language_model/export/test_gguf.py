@@ -1,0 +1,247 @@
+"""A run's best candidate becomes a file that llama.cpp runs, or one line says why not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+from gguf import GGUFReader
+
+from evoprune.api import Run
+from evoprune.cli import main
+from evoprune.problems.language_model.export import gguf as export
+from evoprune.problems.language_model.export.comparison import nearest_preset
+from evoprune.problems.language_model.gguf import runtime
+from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
+from evoprune.problems.language_model.gguf.runtime import presets
+from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
+from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_llama
+from tests.problems.language_model.small import run_in
+from tests.runs import lines, result
+
+BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
+COMPENSATED = [
+    {"use": "heads", "score": "magnitude", "compensate": True},
+    {"use": "channels", "score": "magnitude", "compensate": True},
+]
+EXPERTS = [{"use": "experts", "genes": "model"}, {"use": "types", "types": ["Q8_0", "Q5_0"]}]
+RECOVERED = {"tokens": 512, "held_out": 1, "evaluations": 2, "patience": 2, "batch": 1}
+
+
+@pytest.fixture(scope="module")
+def run_of(byte_models, tmp_path_factory):
+    """Runs a tiny search on the model of a kind; returns the run's folder, and the model's base file. Once each."""
+    done = {}
+
+    def run(kind, transforms, **settings):
+        key = json.dumps([kind, transforms, settings])
+        if key not in done:
+            home = tmp_path_factory.mktemp("run")
+            told = byte_models(kind)
+            problem = told | {"use": "language_model", "transforms": transforms}
+            problem |= {"budget": {"use": "parameters", "removed": 0.15}} | settings
+            problem["held_out_windows"] = 0  # the search's own is the result, whether uniform is better or not
+            done[key] = run_in(home, problem), Path(told["model"]).with_name("base.gguf")
+        return done[key]
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "transforms", "settings"),
+    [
+        ("gpt2", BLOCKS, {}),
+        ("llama", COMPENSATED, {}),
+        ("llama", SUBLAYERS, {"recover": RECOVERED}),
+        ("qwen3_moe", EXPERTS, {"budget": {"use": "bytes", "removed": 0.4}, "recover": RECOVERED}),
+    ],
+    ids=["blocks of a gpt2", "heads and channels", "sublayers, recovered", "experts and types, recovered"],
+)
+def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_path):
+    run, base = run_of(kind, transforms, **settings)
+    out = tmp_path / "small.gguf"
+    options = ["--untimed", *(["--base", str(base)] if kind == "llama" else [])]
+    assert main(["export", str(run), str(out), *options]) == 0
+    names = {"small.README.md", "small.evoprune.json", "small.experiment.yaml", "small.gguf"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    facts = json.loads((tmp_path / "small.evoprune.json").read_text())
+    result = json.loads((run / "result.json").read_text())
+    known = result["perplexity"].get("report_reconstructed", result["perplexity"]["report"])["evolved"]
+    if result.get("recovered", {}).get("evolved", {}).get("helped"):
+        known = result["recovered"]["evolved"]["perplexity_after"]
+    assert facts["check"]["perplexity"] == pytest.approx(known, rel=1e-2)
+    assert facts["check"]["divergence"] == pytest.approx(facts["check"]["run_divergence"], rel=5e-2)
+    assert facts["fit"]
+    assert facts["bytes"] == out.stat().st_size
+
+
+def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_base_holds(run_of, tmp_path):
+    run, base = run_of("llama", BLOCKS)
+    model, larger = random_llama(blocks=4), tmp_path / "larger.gguf"
+    contents(model, base_of(model), {}, "F32").write(larger)
+    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--base", str(larger)]) == 0
+    times = json.loads((tmp_path / "small.evoprune.json").read_text())["runtime"]
+    for name in ("prefill", "decode", "peak_bytes", "load_seconds", "file_bytes"):
+        assert times[name]["dense"] > 0
+    assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
+    assert times["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
+
+
+def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(byte_models, tmp_path, capsys):
+    told = byte_models("llama")
+    source = Path(told["model"]).with_name("base.gguf")
+    problem = told | {"use": "language_model", "model": str(source), "held_out_windows": 0}
+    problem |= {
+        "transforms": {"use": "types", "types": ["Q8_0", "Q4_0"]},
+        "budget": {"use": "bytes", "at_most": 170_000},
+    }
+    run, out = run_in(tmp_path, problem), tmp_path / "small.gguf"
+    capsys.readouterr()
+    assert main(["export", str(run), str(out), "--context", "32", "--fits", "100000000"]) == 0
+    *_, verdict, _, usage = capsys.readouterr().out.splitlines()
+    facts = json.loads((tmp_path / "small.evoprune.json").read_text())
+    check, of_source, preset = facts["check"], facts["source"], facts["preset"]
+    assert of_source["name"] == source.name
+    assert of_source["bytes"] == facts["runtime"]["file_bytes"]["dense"] == source.stat().st_size
+    assert of_source["divergence"] == pytest.approx(0, abs=1e-3)
+    assert check["divergence"] > of_source["divergence"]
+    bits = facts["bits_per_byte"]
+    assert of_source["bits_per_byte"] == pytest.approx(bits["dense"], rel=1e-2)
+    assert check["bits_per_byte"] == pytest.approx(bits["evolved"], rel=1e-2)
+    assert preset["bytes"] <= out.stat().st_size < of_source["bytes"]
+    smaller = {"size": out.stat().st_size, "source": source.stat().st_size, "asked": 170_000, "preset": preset["bytes"]}
+    assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
+    assert f"{abs(check['bits_per_byte'] - of_source['bits_per_byte']):.3g}" in verdict
+    assert preset["name"] in verdict
+    assert usage.endswith(f"{out} -c 32")
+    taken = sum(facts["memory"][part] for part in ("weights", "cache", "buffers", "process"))
+    assert f"{taken / 1e6:.1f} MB with a context of 32 tokens, {(1e8 - taken) / 1e6:.1f} MB less" in verdict
+    card = (tmp_path / "small.README.md").read_text()
+    assert verdict in card
+    assert f"| {preset['bytes']:,} |" in card
+    found = Run.open(run)
+    assert found.problem.draft(found.best.genome, tmp_path / "draft.gguf", found.problem.ExportOptions())
+    assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
+
+
+def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
+    model = random_llama(blocks=4)
+    resident, base = Resident(model, byte_tokenizer(), "tiny"), base_of(model)
+    sizes = {}
+    for name, kinds in presets(model, base, False).items():
+        plain = contents(model, base, {})
+        chosen = {slot.name: kinds.get(slot.parameter, plain.kinds[slot.name]) for slot in plain.layout.slots}
+        sizes[name] = replace(plain, kinds=chosen).bytes
+    for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
+        name, made = nearest_preset(resident, base, limit, {}, {})
+        assert made.bytes == sizes[name]
+        fitting = [size for size in sizes.values() if size <= limit]
+        assert made.bytes == (max(fitting) if fitting else min(sizes.values()))
+    name, made = nearest_preset(resident, base, sizes["Q4_0"], {}, {})
+    matrix = typed_matrices(resident)[1]
+    kind, data = made.encoded[matrix.parameter].kind, made.encoded[matrix.parameter].data
+    stored = {levels.key(levels.DATA, kind, matrix): torch.zeros(data.shape, dtype=torch.uint8)}
+    _, again = nearest_preset(resident, base, sizes["Q4_0"], {}, stored)
+    assert not again.encoded[matrix.parameter].data.any()
+    for parameter in made.encoded.keys() - {matrix.parameter}:
+        assert np.array_equal(made.encoded[parameter].data, again.encoded[parameter].data)
+
+
+def test_a_file_that_fails_its_check_is_marked(run_of, tmp_path, monkeypatch):
+    run, _ = run_of("gpt2", BLOCKS)
+    monkeypatch.setattr(runtime, "checked", lambda *_: {"perplexity": 1.0, "divergence": 1.0})
+    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed"]) == 3
+    assert (tmp_path / "small.UNFIT.txt").exists()
+    assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
+
+
+@pytest.mark.parametrize(("missing", "reason"), [(None, "llama.cpp has no form"), ("llama_cpp_py_sync", "pip install")])
+def test_what_cannot_be_written_is_refused_in_a_line(run_of, missing, reason, tmp_path, capsys, monkeypatch):
+    run, _ = run_of("gpt2", SUBLAYERS)
+    capsys.readouterr()  # of the run
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == missing else name)
+    assert main(["export", str(run), str(tmp_path / "small.gguf")]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert len(told.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def tensors(path):
+    """The type and the bytes of each tensor of a file, by name."""
+    return {each.name: (each.tensor_type.name, each.data.tobytes()) for each in GGUFReader(path).tensors}
+
+
+def without_scales(kind, data):
+    """The bytes of a tensor, with zeros for its scales; all types here have rows of a block of 32."""
+    encoded = Encoded(kind, np.frombuffer(data, np.uint8).reshape(-1, row_bytes(kind, 32)))
+    return with_scales(encoded, 0 * scales_of(encoded)).data.tobytes()
+
+
+@pytest.mark.parametrize("train", ["norms", "scales"])
+def test_codes_of_quantised_matrices_stay_byte_for_byte(byte_models, tmp_path, train):
+    recover = {
+        "tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003,
+        "train": train, "keep_codes": True, "select": {"finalists": 2, "tokens": 256},
+    }  # fmt: skip
+    types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
+    problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
+    problem |= {"budget": {"use": "bytes", "at_most": 180_000}, "held_out_windows": 0}
+    folder, small, untrained = run_in(tmp_path, problem), tmp_path / "run.gguf", tmp_path / "untrained.gguf"
+    assert main(["export", str(folder), str(small), "--untimed"]) == 0
+    found, facts = result(folder), json.loads((tmp_path / "run.evoprune.json").read_text())
+    row, check = facts["recovered"]["evolved"], facts["check"]
+    assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-6)
+    assert row["divergence_after"] < row["divergence_before"]
+    held_out = [point["held_out_divergence"] for point in row["curve"]]  # without cross-entropy it decides
+    assert row["tokens"] == row["curve"][held_out.index(min(held_out))]["tokens"]
+    assert check["run_perplexity"] == pytest.approx(row["perplexity_after"])
+    assert check["divergence"] == pytest.approx(check["run_divergence"], rel=5e-2)
+    judged = [line for line in lines(folder) if "finalist" in line]
+    assert min(judged, key=lambda line: line["fitness"])["measures"] == {"held_out_before": held_out[0]}
+    session = Run.open(folder).problem.session
+    base = find_base(session.resident)
+    session.transform.apply(found["best"]["genome"])
+    contents(session.resident.model, base, session.transform.encoded()).write(untrained)
+    assert small.stat().st_size == untrained.stat().st_size == found["cost"]["bytes"]["evolved"]
+    before, after = tensors(untrained), tensors(small)
+    assert {name: kind for name, (kind, _) in before.items()} == {name: kind for name, (kind, _) in after.items()}
+    changed = {name: kind for name, (kind, data) in before.items() if data != after[name][1]}
+    scaled = {name: kind for name, kind in changed.items() if kind not in {"F32", "F16"}}
+    assert "F32" in changed.values()
+    assert bool(scaled) == (train == "scales")
+    assert all(name.startswith("blk.") for name in scaled)
+    for name, kind in scaled.items():
+        assert without_scales(kind, after[name][1]) == without_scales(kind, before[name][1])
+
+
+def test_a_model_that_lost_more_or_read_less_may_differ_more_in_llama_cpp():
+    tolerance, many = export.tolerance, 10**12
+    for least in (tolerance(20.0, 18.0, many), tolerance(20.0, 20.0, many), tolerance(None, None, many)):
+        assert least == pytest.approx(export.TOLERANCE, rel=1e-4)
+    assert export.TOLERANCE < tolerance(20.0, 25.0, many) < tolerance(20.0, 50.0, many)
+    differences = torch.randn(1000, 500, generator=torch.Generator().manual_seed(0)) * export.ROUNDING
+    far = differences.mean(1).abs() > tolerance(20.0, 20.0, 500) - export.TOLERANCE
+    assert far.float().mean() < 0.01
+
+
+def test_unequal_numbers_of_experts_have_no_form_in_a_file(run_of, tmp_path, capsys):
+    run, _ = run_of("qwen3_moe", "experts")
+    genome = Run.open(run).best.genome
+    assert len(set(genome)) > 1
+    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed"]) == 2
+    assert "genes: model" in capsys.readouterr().err

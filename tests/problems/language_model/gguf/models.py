@@ -1,0 +1,146 @@
+"""Tiny random models whose tokenizer is of bytes, and base files of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGUFValue, GGUFValueType, GGUFWriter
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
+
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.base import Base, own_base
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.metadata import whole_number
+from evoprune.problems.language_model.gguf.names import head_size
+from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.gguf_file import Tensor
+
+END = "<|endoftext|>"
+VOCABULARY = 260
+"""The end, 256 bytes, and three pairs of them."""
+
+
+def byte_tokenizer(begin: bool = False) -> Any:
+    """A byte-level tokenizer in the manner of GPT-2's; ``begin``: it puts the end before each text, as OPT's does."""
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("t", "h"), ("Ġ", "a"), ("th", "e")]
+    tokens = [END, *signs, *("".join(pair) for pair in merges)]
+    made = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    if begin:
+        made.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=END, eos_token=END)
+
+
+def random_gpt2(blocks: int = 3) -> Any:
+    """Of width 64, with 48 positions."""
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    config = GPT2Config(vocab_size=VOCABULARY, n_positions=48, n_embd=64, n_layer=blocks, n_head=4, **ends)
+    return _random(GPT2LMHeadModel, config)
+
+
+def random_llama(blocks: int = 3, groups: int = 2, tied: bool = True, head: int = 16) -> Any:
+    """Of width 64, with four heads."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
+        num_key_value_heads=groups, head_dim=head, max_position_embeddings=64, tie_word_embeddings=tied,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _random(LlamaForCausalLM, config)
+
+
+def random_qwen2(blocks: int = 3) -> Any:
+    """Of width 64, with biases in its attentions: an architecture that this package has no code for."""
+    config = Qwen2Config(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _random(Qwen2ForCausalLM, config)
+
+
+def random_qwen3_moe(blocks: int = 3) -> Any:
+    """Of width 64, with six experts of which a token chooses two."""
+    config = Qwen3MoeConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, moe_intermediate_size=32, num_experts=6,
+        num_experts_per_tok=2, norm_topk_prob=True, num_hidden_layers=blocks, num_attention_heads=4, head_dim=16,
+        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _random(Qwen3MoeForCausalLM, config)
+
+
+def _random(kind: Any, config: Any) -> Any:
+    """With weights that 16 bits hold exactly, large enough that all of them matter."""
+    torch.manual_seed(0)
+    model = kind(config).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.data = (parameter + 0.1 * torch.randn_like(parameter)).half().float()
+    model.tie_weights()
+    return model
+
+
+def base_of(model: Any) -> Base:
+    """As a file of the dense ``model`` would give it."""
+    if model.config.model_type in ("gpt2", "qwen3_moe"):
+        base = own_base(model, byte_tokenizer(), "tiny")
+        assert base is not None
+        return base
+    tokenizer = own_base(random_gpt2(1), byte_tokenizer(), "tiny")
+    assert tokenizer is not None
+    config, name = model.config, model.config.model_type
+    numbers = {
+        "context_length": config.max_position_embeddings, "embedding_length": config.hidden_size,
+        "block_count": config.num_hidden_layers, "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_attention_heads, "attention.head_count_kv": config.num_key_value_heads,
+        "attention.key_length": head_size(model), "attention.value_length": head_size(model),
+        "rope.dimension_count": head_size(model), "vocab_size": config.vocab_size,
+    }  # fmt: skip
+    reals = {"attention.layer_norm_rms_epsilon": config.rms_norm_eps, "rope.freq_base": 10000.0}
+    fields = {key: value for key, value in tokenizer.fields.items() if not key.startswith("gpt2.")}
+    fields |= {f"{name}.{key}": whole_number(value) for key, value in numbers.items()}
+    fields |= {f"{name}.{key}": GGUFValue(value, GGUFValueType.FLOAT32) for key, value in reals.items()}
+    return Base(name, fields)
+
+
+def write_model(model: Any, path: Path) -> Path:
+    """The dense ``model`` as a file in 16 bits, or what is left of it."""
+    contents(model, base_of(model), {}).write(path)
+    return path
+
+
+def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0") -> Path:
+    """The dense ``model``, a Llama or Qwen, as a file whose blocks' matrices are in ``kind``, but for routers."""
+    weights = {name: own.flatten(0, -2) for name, own in model.named_parameters() if own.dim() > 1}
+    weights = {name: weight for name, weight in weights.items() if not name.endswith("mlp.gate.weight")}
+    kinds = {name: kind if "layers" in name else of_embedding for name in weights}
+    encoded = {name: Encoded(own, ggml.quantize(weights[name].numpy(), own)) for name, own in kinds.items()}
+    contents(model, base_of(model), encoded).write(path)
+    return path
+
+
+def tensor_of(array: NDArray[np.float32]) -> Tensor:
+    """``array`` as a file holds it."""
+    return Tensor("F32", array.shape, np.atleast_2d(array).view(np.uint8))
+
+
+def write_empty(path: Path, architecture: str = "llama") -> Path:
+    """A file without a tokenizer or tensors."""
+    writer = GGUFWriter(path, architecture)
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        step()
+    return path

@@ -1,0 +1,157 @@
+"""llama.cpp runs the files, gives the predictions that the model gives in PyTorch, and lists its presets."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGUFReader
+
+from evoprune import InputError
+from evoprune.problems.language_model.evaluation.measure import Divergence
+from evoprune.problems.language_model.gguf import llama
+from evoprune.problems.language_model.gguf.base import own_base
+from evoprune.problems.language_model.gguf.names import find_slots
+from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets
+from evoprune.problems.language_model.gguf.write import Contents, contents
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.texts.source import load_text
+from evoprune.problems.language_model.texts.text_splits import Texts
+from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_model
+from tests.problems.language_model.small import plain_perplexity
+
+HEADS, CHANNELS = {"use": "heads", "score": "magnitude"}, {"use": "channels", "score": "magnitude"}
+BLOCKS = {"use": "sublayers", "genes": "block"}
+
+CASES = {
+    "gpt2": ("gpt2", "sublayers", [0.0] * 8),
+    "equal channels of a gpt2": ("gpt2", CHANNELS, [1.0] * 4),
+    "whole blocks": ("llama", BLOCKS, [1.0, 0.0, 0.0, 0.0]),
+    "no MLP at either end": ("llama", "sublayers", [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0]),
+    "no attention at all": ("llama", "sublayers", [1.0, 0.0] * 4),
+    "heads and channels": ("llama", [HEADS, CHANNELS], [0.0, 1.0, 2.0, 0.0, 1.0, 0.0, 2.0, 3.0]),
+    "equal channels of another architecture": ("qwen2", CHANNELS, [1.0] * 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_those_of_the_model(case, problem_on, tmp_path):
+    kind, transforms, genome = CASES[case]
+    session = problem_on(kind, transforms).session
+    base = base_of(session.resident.model)
+    session.transform.finalise(genome)
+    contents(session.resident.model, base, {}, half="F32").write(tmp_path / "model.gguf")
+    tokens = session.texts.report.tokens
+    with torch.inference_mode():
+        expected = session.resident.model(tokens, use_cache=False).logits
+    model, found = llama.Llama(str(tmp_path / "model.gguf"), 1), []
+    model.begin(tokens.shape[1])
+    for row in tokens.numpy().astype(np.int32):
+        model.cut(0)
+        found.append(model.read(row, 0, every=True).copy())
+    difference = torch.from_numpy(np.stack(found)) - expected
+    assert difference.norm() < 2e-3 * expected.norm()  # keys and values are kept in 16 bits there
+
+
+def found_in(path, report, dense):
+    """What llama.cpp finds of the file on the report text."""
+    text = load_text(report.settings, "report_text")
+    return checked(path, text, report.tokens, report.begin is not None, dense.known)
+
+
+@pytest.mark.usefixtures("fresh_processes")
+def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_path):
+    session = problem_on("llama", BLOCKS).session
+    report, path = session.texts.report, tmp_path / "small.gguf"
+    dense = Divergence(report.predictions, 16)
+    session.fitness.measure.total(report.tokens, dense.learn)
+    base = base_of(session.resident.model)
+    session.transform.apply([0.0, 1.0, 0.0, 0.0])
+    contents(session.resident.model, base, {}).write(path)
+    found = found_in(path, report, dense)
+    assert found["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, report.tokens), rel=2e-3)
+    assert found["divergence"] == pytest.approx(session.fitness.measure.value(report.tokens, dense), rel=1e-2)
+    assert found["first_other_token"] is None
+    assert found["peak_bytes"] > path.stat().st_size
+    other = report.tokens.clone()
+    other[1, 5] += 1
+    found = found_in(path, replace(report, tokens=other), dense)
+    assert found["first_other_token"] == report.tokens.shape[1] + 5
+    path.write_bytes(path.read_bytes()[:-1000])
+    found = found_in(path, report, dense)
+    assert "not within the file bounds" in found["failure"]
+    assert found["perplexity"] == math.inf
+
+
+@pytest.mark.parametrize(("begins", "other"), [(True, None), (False, 0)])
+def test_a_file_whose_tokenizer_begins_texts_is_scored_with_that_token(begins, other, problem_on, tmp_path):
+    session, tokenizer = problem_on("gpt2", "sublayers").session, byte_tokenizer(begin=True)
+    model = session.resident.model
+    report = Texts(session.settings, Resident(model, tokenizer, "tiny")).report
+    dense = Divergence(report.predictions, 16)
+    session.fitness.measure.total(report.tokens, dense.learn)
+    contents(model, own_base(model, byte_tokenizer(begin=begins), "tiny"), {}).write(tmp_path / "model.gguf")
+    found = found_in(tmp_path / "model.gguf", report, dense)
+    assert found["first_other_token"] == other
+    assert found["perplexity"] == pytest.approx(plain_perplexity(model, report.tokens), rel=2e-3)
+
+
+@pytest.mark.usefixtures("fresh_processes")
+def test_two_files_are_timed_in_turn(tmp_path):
+    paths = [write_model(random_llama(), tmp_path / "one.gguf"), write_model(random_gpt2(), tmp_path / "other.gguf")]
+    found = _in_fresh_process(paths, 0.0)
+    assert all(speed > 0 for name in ("prefill", "decode") for speed in found[name])
+    assert found["length"] == 48 - 16  # the positions of the GPT-2, but for the tokens that are generated
+    assert found["peak_bytes"] < 2**28
+
+
+QUANTISE = """
+import sys
+from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+params = get_ffi().new("llama_model_quantize_params *")
+params[0] = get_lib().llama_model_quantize_default_params()
+for number, out in zip(sys.argv[2::2], sys.argv[3::2]):
+    params.ftype = int(number)
+    assert not get_lib().llama_model_quantize(sys.argv[1].encode(), out.encode(), params)
+"""
+
+
+def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
+    model = random_llama(tied=False)
+    base, names = base_of(model), ["Q8_0", "Q4_K_M", "Q3_K_L", "IQ4_NL"]
+    jobs = [each for name in names for each in (str(llama.PRESETS[name]), tmp_path / name)]
+    dense = write_model(model, tmp_path / "dense.gguf")
+    subprocess.run([sys.executable, "-c", QUANTISE, dense, *jobs], check=True, capture_output=True)
+    tensors = {slot.name: slot.parameter for slot in find_slots(model, base.architecture)}
+    found = presets(model, base, importance=False)
+    for name in names:
+        kinds = {tensors[each.name]: each.tensor_type.name for each in GGUFReader(tmp_path / name).tensors}
+        assert found[name] == {parameter: kind for parameter, kind in kinds.items() if kind != "F32"}
+
+
+@pytest.mark.usefixtures("fresh_processes")
+def test_a_model_that_llama_cannot_read_is_refused_with_its_reason(monkeypatch):
+    model = random_llama()
+    monkeypatch.setattr(Contents, "write_outline", lambda _, path: path.write_bytes(b"nothing"))
+    with pytest.raises(InputError, match=r"presets are: .+"):
+        presets(model, base_of(model), importance=False)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(InputError, match="exit code 1"):
+        presets(model, base_of(model), importance=False)
+
+
+def test_the_memory_of_a_context_is_known_before_it_is_taken(tmp_path):
+    path = write_model(random_llama(groups=2), tmp_path / "tiny.gguf")
+    found = memory(path, 1024, "f16")
+    of_keys_and_values = 2 * 3 * 2 * 16 * 2  # both, of three blocks, in two groups of 16 numbers of two bytes
+    assert found["cache"] == pytest.approx(1024 * of_keys_and_values, abs=2**20 / 100)
+    assert found["weights"] == sum(tensor.n_bytes for tensor in GGUFReader(path).tensors)
+    assert found["buffers"] > 0
+    with pytest.raises(InputError, match="q8_0"):  # rows of 16 do not hold a block of 32
+        memory(path, 1024, "q8_0")

@@ -1,0 +1,107 @@
+"""A written file is the model: transformers reads it back; and it has the bytes that were predicted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGUFReader
+from transformers import Qwen2ForCausalLM
+
+from evoprune import InputError
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.blocks import keep_blocks
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
+from tests.problems.language_model.gguf.models import (
+    VOCABULARY,
+    base_of,
+    byte_tokenizer,
+    random_gpt2,
+    random_llama,
+    random_qwen2,
+    tensor_of,
+)
+
+MODELS = {
+    "gpt2": random_gpt2,
+    "untied": lambda: random_llama(tied=False),
+    "heads of their own": lambda: random_llama(groups=4),
+    "wide heads": lambda: random_llama(head=32),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def read_back(path):
+    return Resident.load(ModelSettings(model=str(path), dtype="float32", device="cpu"))
+
+
+def same_logits(one, other):
+    tokens = torch.randint(VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        return torch.allclose(*(each(tokens, use_cache=False).logits for each in (one, other)), atol=1e-3)
+
+
+def test_dropped_blocks_leave_a_smaller_model(model, tmp_path):
+    base = base_of(model)
+    keep_blocks(model, [0, 2])
+    contents(model, base, {}).write(tmp_path / "smaller.gguf")
+    back = read_back(tmp_path / "smaller.gguf").model
+    assert back.config.num_hidden_layers == 2
+    assert same_logits(model, back)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_encoded_matrices_are_written_as_they_are(model, kind, tmp_path):
+    encoded = {}
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2 and "wpe" not in name:
+            transposed = "c_" in name
+            data = ggml.quantize((weight.T if transposed else weight).numpy(), kind)
+            encoded[name] = Encoded(kind, data)
+            rows = torch.from_numpy(ggml.dequantize(data, kind, weight.shape[0 if transposed else 1]))
+            weight.data.copy_(rows.T if transposed else rows)
+    made = contents(model, base_of(model), encoded)
+    made.write(tmp_path / "encoded.gguf")
+    assert made.bytes == (tmp_path / "encoded.gguf").stat().st_size
+    assert same_logits(model, read_back(tmp_path / "encoded.gguf").model)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "encoded.gguf").tensors}
+    assert kinds["token_embd.weight"] == kind
+    assert kinds["output_norm.weight"] == "F32"
+
+
+@pytest.mark.parametrize("half", ["F16", "BF16", "F32"])
+def test_the_bytes_are_known_before(half, tmp_path):
+    for number, make in enumerate(MODELS.values()):
+        model, path = make(), tmp_path / f"{number}.gguf"
+        made = contents(model, base_of(model), {}, half=half)
+        made.write(path)
+        assert made.bytes == path.stat().st_size
+
+
+def test_a_written_file_is_a_base(tmp_path):
+    model = random_llama()
+    extra = {"rope_freqs.weight": np.linspace(1, 8, 8, dtype=np.float32)}
+    kept = {name: tensor_of(array) for name, array in extra.items()}
+    contents(model, replace(base_of(model), kept=kept), {}).write(tmp_path / "base.gguf")
+    base = find_base(Resident(model, byte_tokenizer(), "owner/name"), str(tmp_path / "base.gguf"))
+    assert base.fields.keys() >= base_of(model).fields.keys()
+    assert base.kept["rope_freqs.weight"].data.tobytes() == extra["rope_freqs.weight"].tobytes()
+    contents(model, base, {}).write(tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()
+
+
+def test_heads_do_not_get_fewer_where_llama_cpp_divides_the_width_by_their_number():
+    config = random_qwen2(1).config
+    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
+    with pytest.raises(InputError, match="fewer heads"):
+        contents(Qwen2ForCausalLM(config), base_of(random_qwen2(1)), {})

@@ -1,0 +1,173 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from evoprune import InputError
+from evoprune.cli import main
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.load import copy_of, load_model, stored_dtype
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.weight_files import BUNDLED_WEIGHTS, weight_files
+from tests.problems.language_model.small import random_model, save
+
+
+def settings_of(model, **given):
+    return ModelSettings(**{"model": str(model), "dtype": "float32", "device": "cpu"} | given)
+
+
+def refusal(model):
+    with pytest.raises(InputError) as caught:
+        load_model(settings_of(model))
+    message = str(caught.value)
+    assert message.startswith("problem.model: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a GPT-2."""
+    save(random_model("gpt2"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """A Llama model in bfloat16."""
+    return load_model(settings_of(save(random_model("llama"), tmp_path), dtype="bfloat16"))[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("bundled:gpt5", "gpt2-mini"),
+        ("/nothing/model.gguf", "no such file"),
+        ("/nothing", "no such folder"),
+        ("runs/typo", "runs/typo: no such folder"),  # none of these is looked up on the hub
+        ("./typo", "typo: no such folder"),
+        ("no/such/folder", "no/such/folder: no such folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_refused(model, said):
+    assert said in refusal(model)
+
+
+@pytest.mark.usefixtures("offline")
+def test_an_unreachable_hub_is_told_in_one_line():
+    assert "local folder" in refusal("evoprune/there-is-no-such-model")
+
+
+def test_a_folder_that_lacks_something_of_a_model(folder, tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    assert f"{made} holds no config.json" in refusal(made)
+    (made / "small.gguf").touch()
+    assert f"give the file, {made / 'small.gguf'}" in refusal(made)
+    (made / "config.yaml").touch()
+    assert "python -m evoprune export" in refusal(made)
+    (made / "config.json").write_bytes((folder / "config.json").read_bytes())
+    assert "*.safetensors" in refusal(made)
+    (made / "pytorch_model.bin").touch()
+    assert "pickled" in refusal(made)
+    (made / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    assert "tokenizer.json" in refusal(made)
+
+
+def test_a_model_that_cannot_be_read_ends_a_run_with_one_line_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
+    given = ["--runs-dir", str(tmp_path / "runs"), "--set", f"problem.model={tmp_path / 'broken.gguf'}"]
+    assert main(["run", "problems/gpt2_mini.yaml", *given]) == 2
+    (message,) = (line for line in capsys.readouterr().err.splitlines() if "problem.model" in line)
+    assert message.startswith("evoprune: ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_are_missing_or_of_another_shape_or_not_finite(folder):
+    weights = load_file(folder / "model.safetensors")
+    name = "transformer.h.2.mlp.c_fc.weight"
+    weights[name][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert name in refusal(folder)
+    for gone in (name, "transformer.h.0.attn.c_proj.bias"):
+        del weights[gone]
+    weights["transformer.ln_f.bias"] = torch.zeros(3)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    message = refusal(folder)
+    assert f"transformer.h.0.attn.c_proj.bias, {name}, transformer.ln_f.bias (3,) for (64,)" in message
+    assert "lm_head" not in message  # it is tied
+
+
+def test_more_blocks_than_tensors_are_refused_before_they_are_built(folder, monkeypatch):
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("built"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_layer": 10**6}))
+    assert "1,000,000 blocks but holds 40 tensors" in refusal(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"text_config": {"num_hidden_layers": 10**6}}))
+    assert "1,000,000 blocks" in refusal(folder)
+
+
+def test_bfloat16_rounds_the_weights_but_not_the_rotary_frequencies(loaded, tmp_path):
+    """As transformers does when it loads in bfloat16 itself."""
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    buffers = dict(theirs.named_buffers())
+    assert buffers
+    for name, buffer in loaded.named_buffers():
+        assert buffer.dtype == torch.float32
+        assert torch.equal(buffer, buffers[name])
+
+
+def test_a_copy_has_the_same_weights_and_rotary_frequencies_in_memory_of_its_own(loaded):
+    copied = copy_of(loaded, torch.bfloat16)
+    for tensors in ("named_parameters", "named_buffers"):
+        own, others = dict(getattr(copied, tensors)()), dict(getattr(loaded, tensors)())
+        assert own.keys() == others.keys()
+        for name, tensor in own.items():
+            assert tensor.dtype == others[name].dtype
+            assert torch.equal(tensor, others[name])
+            assert tensor.data_ptr() != others[name].data_ptr()
+
+
+def test_a_copy_of_a_compiled_model_computes_with_its_own_weights(loaded, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: lambda *given, **named: function(*given, **named))
+    Forward(loaded).compile()
+    tokens = torch.arange(8)[None]
+    before = loaded(input_ids=tokens).logits
+    copied = copy_of(loaded, torch.bfloat16)
+    for matrix in find_matrices(copied):
+        matrix.weight.data.zero_()
+    assert not torch.equal(copied(input_ids=tokens).logits, before)
+    assert torch.equal(loaded(input_ids=tokens).logits, before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [("float32", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16"), ("int8", "float16")],
+)
+def test_the_stored_dtype_is_that_of_most_weights(tmp_path, dtype, stored):
+    save_file({"a": torch.zeros(64, 4, dtype=getattr(torch, dtype))}, tmp_path / "model-00001.safetensors")
+    save_file({"b": torch.zeros(9, dtype=torch.float64)}, tmp_path / "model-00002.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"dtype": "float64"}))
+    assert stored_dtype(settings_of(tmp_path)) == stored
+
+
+def test_the_same_weights_in_other_files_are_not_counted_again(tmp_path):
+    weights = {"a": torch.zeros(64), "b": torch.zeros(9)}
+    for name, tensor in weights.items():
+        save_file({name: tensor}, tmp_path / f"model-{name}.safetensors")
+    save_file(weights, tmp_path / "consolidated.safetensors")
+    index = {"weight_map": {name: f"model-{name}.safetensors" for name in weights}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weight_files(settings_of(tmp_path)) == [tmp_path / f"model-{name}.safetensors" for name in "ab"]
+    save_file(weights, tmp_path / "model.safetensors")
+    assert weight_files(settings_of(tmp_path)) == [tmp_path / "model.safetensors"]
+
+
+def test_the_bundled_model_is_there_and_a_model_of_the_hub_may_not_be():
+    assert weight_files(ModelSettings()) == [BUNDLED_WEIGHTS / "model.safetensors"]
+    assert weight_files(ModelSettings(model="nobody/nothing")) == []
+    assert stored_dtype(ModelSettings(model="nobody/nothing")) is None

@@ -1,0 +1,340 @@
+"""One command for one's own model: its plan, run, export and errors."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM
+
+from evoprune.cli import main
+from evoprune.exports.exporting import FACTS, described_in
+from evoprune.files.json_files import read_json
+from evoprune.problems.language_model import problem
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.planning import plan, subject, vocabulary
+from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.source import load_text
+from tests.problems.language_model.small import random_model, save
+from tests.runs import result
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(measured, monkeypatch):
+    """The pace of the tiny model is measured once."""
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(measured))
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A file of the user's: some of the bundled text."""
+    path = tmp_path / "all.txt"
+    path.write_text(load_text(TextSettings(source="bundled:python-docs", split="train"), "text")[:40_000])
+    return path
+
+
+@pytest.fixture
+def prune(tiny, tmp_path, capsys):
+    """Calls the command on the tiny model, or another; returns its exit code, output and errors."""
+
+    def call(*arguments, model=tiny):
+        places = ["--runs-dir", tmp_path / "runs", "--name", "run"]
+        code = main(["prune", *map(str, [model, *places, *arguments])])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.mark.slow
+def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
+    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "2s", "--out", tmp_path / "pruned")
+    assert code == 0, err
+    folder = tmp_path / "runs" / "run"
+    found = result(folder)
+    assert found["sparsity"]["prunable"] == pytest.approx(0.4, abs=1e-4)
+    *_, verdict, checked = out.splitlines()
+    assert checked.endswith(str(tmp_path / "pruned"))
+    assert "40.0%" in verdict
+    assert not [
+        line for line in out.splitlines() if "evoprune export" in line or "evoprune report" in line
+    ]  # both done
+    assert f"> {verdict}" in (folder / "report.md").read_text()
+    AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
+    texts = [found["protocol"][f"{role}_text"] for role in ("search", "calibration", "report")]
+    assert len({one["sha256"] for one in texts}) == 3
+    assert {one["source"] for one in texts} == {str(text)}
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """Makes a tiny model as a .gguf file of Q5_1."""
+    pytest.importorskip("gguf")
+    pytest.importorskip("llama_cpp_py_sync")
+    from tests.problems.language_model.gguf.models import random_llama, random_qwen2, random_qwen3_moe, write_quantised
+
+    makers = {"llama": random_llama, "qwen2": random_qwen2, "qwen3_moe": random_qwen3_moe}
+    return lambda kind: write_quantised(makers[kind](blocks=4), tmp_path / "tiny.gguf", "Q5_1")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """A moment of training in each plan of a file, also on a busy machine."""
+    share_out = plan.share_out
+
+    def with_training(*given):
+        recipe, text, shares = share_out(*given)
+        return recipe, text, replace(shares, training=0.3)
+
+    monkeypatch.setattr(plan, "share_out", with_training)
+    monkeypatch.setattr(problem, "_MEASURED", -math.inf)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("kind", "goal"), [("llama", "--size=75kB"), ("qwen2", "--remove=20%"), ("qwen3_moe", "--size=95kB")]
+)
+def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_source(
+    prune, text, quantised, tmp_path, kind, goal
+):
+    from evoprune.problems.language_model.models.gguf_file import read_gguf
+
+    source, out = quantised(kind), tmp_path / "pruned.gguf"
+    code, _, err = prune(goal, "--text", text, "--time", "2s", "--out", out, model=source)
+    assert code == 0, err
+    assert out.stat().st_size < source.stat().st_size
+    assert not goal.startswith("--size") or out.stat().st_size <= 1000 * int(goal[7:9])
+    assert not {each.kind for each in read_gguf(out).tensors.values()} & {"F16", "BF16"}
+    found = result(tmp_path / "runs" / "run")
+    assert found["recovered"]["evolved"]["trained"]
+    asked = found["asked"]
+    assert asked["got"] >= asked["wanted"] if goal.startswith("--remove") else asked["got"] <= asked["wanted"]
+
+
+@pytest.fixture
+def task(tmp_path):
+    """Writes a task file of so many lines of 37 bytes."""
+
+    def write(lines):
+        path = tmp_path / "task.jsonl"
+        records = ({"prompt": f"{n:032}", "choices": ["1", "2", "3"], "answer": str(n % 3 + 1)} for n in range(lines))
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        return path
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text, task, tmp_path, tiny):
+    """Into a file that is no larger than it should be."""
+    pytest.importorskip("llama_cpp_py_sync")
+    out, other = tmp_path / "small.gguf", tmp_path / "other.txt"
+    other.write_text(text.read_text()[5_000:])
+    also = [f"--also={text}", f"--also={other}:9.5"]
+    code, printed, err = prune("--size=150kB", "--task", task(120), "--time=2s", "--out", out, *also)
+    assert code == 0, err
+    assert out.stat().st_size <= 150_000
+    found, facts = result(tmp_path / "runs" / "run"), read_json(described_in(out, FACTS, True))
+    row = found["recovered"]["evolved"]
+    assert row["trained"].startswith("scales")
+    assert row["tokens"] or not row["helped"]
+    report = found["protocol"]["report_text"]
+    assert found["accuracy"].keys() == {"dense", "uniform", "evolved"}
+    assert report["predictions"] == report["windows"] == report["bytes"]  # an answer is a byte
+    assert found["bits_per_byte"]["dense"] == pytest.approx(math.log2(found["perplexity"]["report"]["dense"]))
+    assert found["protocol"]["recovery"]["text"]["source"] == str(task(120))
+    assert [second.get("at_most") for second in found["second"]] == [None, 9.5]
+    for told in (printed, (tmp_path / "runs" / "run" / "report.md").read_text()):
+        assert f"on {report['windows']} held-out lines" in told
+        assert all(f" on {name}" in told for name in ("all.txt", "other.txt"))
+    assert facts["check"]["perplexity"] == pytest.approx(
+        facts["check"]["run_perplexity"], rel=facts["check"]["tolerance"]
+    )
+
+
+def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, quantised):
+    source = quantised("llama")
+    code, _, err = prune("--remove=20%", "--print-config", model=source)
+    assert code == 0, err
+    first = next(line for line in err.splitlines() if line.startswith(("the result", str(source))))
+    assert "16 bits" in first
+    assert "16 bits" not in prune("--remove=20%", "--out=small.gguf", "--print-config", model=source)[2]
+
+
+@pytest.mark.parametrize(
+    ("goal", "problem"),
+    [
+        ("--sparsity=.3", {"use": "pruning", "sparsity": 0.3, "reconstruct": "least_squares"}),
+        ("--remove=25%", {"use": "language_model", "budget": {"use": "parameters", "removed": 0.25}}),
+        ("--size=500kB", {"use": "language_model", "budget": {"use": "bytes", "at_most": 500_000}}),
+        ("--speedup=1.5x", {"use": "language_model"}),
+        ("--bits=5 --out=small.gguf", {"budget": {"use": "bits_per_weight", "at_most": 5.0}, "objective": "kl"}),
+    ],
+)
+def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal, problem):
+    if ".gguf" in goal:
+        pytest.importorskip("llama_cpp_py_sync")
+    code, out, err = prune(*goal.split(), "--print-config")
+    assert code == 0, err
+    assert "no --text was given" in err
+    assert ("evoprune cache" in err) == (".gguf" in goal)
+    assert problem.items() <= yaml.safe_load(out)["problem"].items()
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "printed.yaml").write_text(out)
+    assert main(["validate", str(tmp_path / "printed.yaml")]) == 0
+
+
+@pytest.mark.parametrize("goal", [["--remove=20%"], []], ids=["beside a goal", "alone"])
+def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeypatch):
+    if not goal:
+        code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
+        assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
+        monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+    code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
+    assert code == 0, err
+    problem = yaml.safe_load(out)["problem"]
+    first, *others = problem["transforms"]
+    (words,) = first["texts"]
+    assert first["use"] == "vocabulary"
+    assert {each["use"] for each in others} == ({"heads", "channels"} if goal else set())
+    assert words["source"] == problem["search_text"]["source"] == str(text)
+    assert problem["search_text"]["part"][1] <= words["part"][0] < words["part"][1] <= problem["report_text"]["part"][0]
+    assert 0 < problem["budget"]["removed"] < 1
+
+
+@pytest.mark.parametrize("goal", [[], ["--size=2MB"]], ids=["alone", "beside a goal"])
+def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
+    """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
+    pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+    for least, part in ((1, "search_text"), (10**6, "calibration_text")):
+        monkeypatch.setattr(vocabulary, "_LONG", least)
+        arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
+        code, out, err = prune(*arguments, model="bundled:gpt2-mini")
+        assert code == 0, err
+        problem = yaml.safe_load(out)["problem"]
+        assert problem["recover"]["part"] == problem[part]["part"]
+
+
+def test_tokens_go_before_heads_and_channels(prune, text):
+    pytest.importorskip("llama_cpp_py_sync")
+    for option, cuts in (("--text", True), ("--vocabulary", False)):
+        code, out, err = prune(
+            option, text, "--size=2.4MB", "--out=small.gguf", "--print-config", model="bundled:gpt2-mini"
+        )
+        assert code == 0, err
+        assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
+
+
+def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
+    """The first one is killed while it plans, after it measured the model."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "share_out", killed)
+        assert prune("--sparsity=0.5", "--text", text)[0] == 130
+    monkeypatch.setattr(subject, "pace", killed)
+    code, out, err = prune("--sparsity=0.5", "--text", text, "--print-config")
+    assert code == 0, err
+    assert yaml.safe_load(out)["budget"] > 0
+
+
+GOAL = "--sparsity=0.5"
+MISTAKES = {
+    "two goals": ([GOAL, "--remove=0.2"], "--remove and --sparsity"),
+    "a percentage without its sign": (["--sparsity=45"], "--sparsity: expected a share between 0 and 1"),
+    "more than everything": (["--sparsity=150%"], "--sparsity: "),
+    "a decimal comma": (["--sparsity=0,5"], "--sparsity: "),
+    "a size without a unit": (["--size=80"], "--size: "),
+    "slower": (["--speedup=0.5"], "--speedup: "),
+    "a time without a unit": ([GOAL, "--time=20"], "--time: expected a time"),
+    "too short a time": ([GOAL, "--time=0.001s"], "--time: is too short"),
+    "zeros and fewer tokens": ([GOAL, "--vocabulary=setup.cfg"], "--sparsity: "),
+    "a missing text": ([GOAL, "--text=nothing.txt"], "--text: nothing.txt: no such file"),
+    "a text of another kind": ([GOAL, "--text=setup.cfg"], ".txt, .jsonl, .parquet"),
+    "a folder that is taken": ([GOAL, "--out=problems"], "problems: exists already"),
+    "a base that is not there": ([GOAL, "--base=no.gguf", "--out=small.gguf"], "--base: no such file: no.gguf"),
+    "bits of a folder": (["--bits=4"], "--bits: is for --out FILE.gguf"),
+    "too many bits": (["--bits=17", "--out=small.gguf"], "--bits: "),
+    "a base of no file": ([GOAL, "--base=base.gguf"], "--base: is for --out FILE.gguf"),
+    "a backend that needs a file": ([GOAL, "--map=scoop"], "--map scoop: "),
+    "a negative seed": ([GOAL, "--seed=-1"], "--seed: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "fragment"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line(prune, tmp_path, arguments, fragment):
+    _refused(prune(*arguments), fragment, tmp_path)
+
+
+def _refused(answer, fragment, tmp_path):
+    code, out, err = answer
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("evoprune: ")]
+    assert fragment in line
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_task_file_with_a_fault_is_refused_with_its_line(prune, task, text, tmp_path):
+    _refused(prune(GOAL, "--task", task(30)), "30 different lines: expected at least", tmp_path)
+    _refused(prune(GOAL, "--text", task(200)), "--task", tmp_path)
+    _refused(prune(GOAL, "--task", text), "prompt and answer", tmp_path)
+    path = task(200)
+    path.write_text(path.read_text() + json.dumps({"prompt": "1" * 60, "choices": ["1", "2"], "answer": 0}))
+    _refused(prune(GOAL, "--task", path), "line 201 has 61 tokens", tmp_path)
+    path.write_text(path.read_text().replace('"answer": "3"', '"answer": 3', 1))
+    _refused(prune(GOAL, "--task", path), "line 3: answer", tmp_path)
+
+
+def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
+    (tmp_path / "short.txt").write_text("Too short a text. " * 40)
+    answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt")
+    _refused(answer, "--text: ", tmp_path)
+    assert "20 kB" in answer[2]
+
+
+@pytest.fixture
+def unwritable(tmp_path):
+    """Makes a model that no .gguf file can be made of; returns its path, and a word of the reason."""
+    gguf = pytest.importorskip("gguf")
+    pytest.importorskip("llama_cpp_py_sync")
+
+    def make(kind):
+        if kind != "file":
+            return save(random_model(kind), tmp_path / "model"), "--base"
+        writer = gguf.GGUFWriter(tmp_path / "model.gguf", "mamba")
+        for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+            step()
+        writer.close()
+        return tmp_path / "model.gguf", "mamba"
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "goal"), [("file", "--size=9kB"), ("opt", "--remove=9%"), ("llama", "--size=9kB")])
+def test_a_model_that_cannot_be_written_is_refused_before_it_is_loaded(
+    prune, unwritable, tmp_path, monkeypatch, kind, goal
+):
+    monkeypatch.setattr(Resident, "load", lambda _: pytest.fail("it was loaded"))
+    model, reason = unwritable(kind)
+    _refused(prune(goal, "--out", tmp_path / "pruned.gguf", model=model), reason, tmp_path)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_model_that_is_not_there_is_one_line(prune, tmp_path):
+    _refused(prune("--sparsity=0.5", model="no/such/folder"), "no/such/folder: ", tmp_path)
+
+
+def test_a_goal_out_of_reach_is_one_line_and_leaves_nothing(prune, text, tmp_path):
+    _refused(prune("--size=75kB", "--text", text, "--time=60s"), "bytes", tmp_path)

@@ -1,0 +1,206 @@
+"""The report of a finished search, on small models."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import Lfm2Config, Lfm2ForCausalLM
+
+from evoprune.interfaces.parts import Outcome
+from evoprune.problems.language_model.results.report import (
+    genomes_of,
+    greedy,
+    known_perplexities,
+    overfitting,
+    perplexities,
+    reconstructed,
+)
+from evoprune.problems.language_model.results.result import gap_closed
+from tests.problems.language_model.small import counted_sparsity, outcome_of, plain_perplexity
+
+BEST = [0.35, 0.45, 0.55]
+
+
+def texts_of(session):
+    texts = session.texts
+    return {"search": texts.search, "held_out": texts.held_out, "report": texts.report}
+
+
+def test_overfitting_is_the_gain_that_does_not_carry_over():
+    searched = {"uniform": 80.0, "evolved": 40.0}
+    assert overfitting(searched, {"uniform": 200.0, "evolved": 100.0}) == 0
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 80.0}) == pytest.approx(math.log(2))
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 20.0}) < 0
+    assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
+
+
+def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_is_null(language_model):
+    problem = language_model(objective="perplexity")
+    found = outcome_of(problem, [0.2, 0.5, 0.3])
+    infinite = replace(found, best_evaluation=replace(found.best_evaluation, values=(math.inf,)))
+    dense = found.references["dense"][1].values[0]
+    assert known_perplexities(infinite) == {"dense": dense, "evolved": None}
+
+
+@pytest.mark.parametrize("objective", ["perplexity", "kl"])
+def test_models_are_made_once_for_all_texts_and_known_perplexities_are_not_measured(
+    language_model, objective, monkeypatch
+):
+    problem, made, read = language_model(objective=objective), [], []
+    found, session = outcome_of(problem, [0.2, 0.5, 0.3]), problem.session
+    apply, totals = session.transform.apply, session.fitness.measure.totals
+    monkeypatch.setattr(session.transform, "apply", lambda genome: (made.append(tuple(genome)), apply(genome)))
+    monkeypatch.setattr(session.fitness.measure, "totals", lambda *a: (read.append(a[0]), totals(*a))[1])
+    texts = texts_of(session)
+    asked = {name: (each, ["dense", "evolved"]) for name, each in texts.items()}
+    scores = perplexities(session, genomes_of(found), asked)
+    assert made.count((0.2, 0.5, 0.3)) == 1
+    assert {name: {*each} for name, each in scores.items()} == {name: {"dense", "evolved"} for name in texts}
+    assert len(read) == 4  # both models on held-out and report text
+    assert perplexities(session, genomes_of(found), asked) == scores
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize("objective", ["perplexity", "kl"])
+def test_perplexities_of_each_text_are_those_of_the_best_which_stays(language_model, objective):
+    problem = language_model(objective=objective)
+    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.3]), None)
+    model = problem.session.resident.model
+    assert found["sparsity"]["prunable"] == counted_sparsity(model) > found["sparsity"]["model"] > 0
+    for role, windows in texts_of(problem.session).items():
+        assert found["perplexity"][role]["evolved"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+        assert set(found["perplexity"][role]) == {"dense", "evolved"}
+    assert found["unseen"] == found["perplexity"]["report"]["evolved"]
+    assert found["protocol"]["objective"] == objective
+
+
+def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language_model):
+    problem = language_model(budget={"use": "weights", "removed": 0.4})
+    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.5]), None)
+    model, perplexity = problem.session.resident.model, found["perplexity"]
+    problem.session.transform.apply([0.4] * 3)
+    for role, windows in texts_of(problem.session).items():
+        assert perplexity[role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+    assert found["gap_closed"] == gap_closed(**perplexity["report"])
+    assert found["asked"] == {"unit": "weights", "wanted": 0.4, "got": pytest.approx(0.4), "share": True}
+    assert found["asked"]["got"] == pytest.approx(found["sparsity"]["prunable"], abs=1e-4)
+    text, tokens = found["protocol"]["report_text"], texts_of(problem.session)["report"].tokens
+    assert text["bytes"] == sum(len(" ".join(f"w{word}" for word in row[1:])) for row in tokens.tolist())
+    for name, value in perplexity["report"].items():
+        nats = math.log(value) * tokens[:, 1:].numel()
+        assert found["bits_per_byte"][name] == pytest.approx(nats / math.log(2) / text["bytes"])
+    assert found["overfitting"] == {
+        role: overfitting(perplexity["search"], perplexity[role]) for role in ("held_out", "report")
+    }
+
+
+def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model):
+    problem = language_model(transforms={"use": "weights", "reconstruct": "sparsegpt"})
+    best = [0.5] * 3
+    found = problem.report(outcome_of(problem, best), None)
+    problem.session.transform.finalise(best)
+    model, texts = problem.session.resident.model, problem.session.texts
+    for role, windows in (("search", texts.search), ("report", texts.report)):
+        updated = found["perplexity"][f"{role}_reconstructed"]["evolved"]
+        assert updated == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+        assert updated != found["perplexity"][role]["evolved"]
+
+
+def test_blocks_that_are_gone_count_as_removed(language_model):
+    problem = language_model(transforms={"use": "sublayers", "genes": "block"})
+    found = problem.report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
+    assert found["sparsity"]["prunable"] == pytest.approx(1 / 3)
+    assert found["cost"].keys() == {"parameters", "bytes", "bits_per_weight", "operations"}
+    assert found["cost"].pop("bits_per_weight") == {"dense": 32, "evolved": 32}
+    assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
+
+
+def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning, tmp_path):
+    problem = pruning(score="wanda")
+    stated, session = problem.report(outcome_of(problem, BEST), tmp_path)["protocol"], problem.session
+    assert json.loads(json.dumps(stated)) == stated
+    for role, windows in (texts_of(session) | {"calibration": session.texts.calibration}).items():
+        assert stated[f"{role}_text"]["sha256"] == windows.sha256
+        assert stated[f"{role}_text"]["windows"] == len(windows.tokens)
+    assert stated["threads"] == torch.get_num_threads()
+    assert stated["weights_sha256"] == session.resident.weights_sha256
+    assert stated["sparsity_denominators"]["prunable"] == sum(m.size for m in session.resident.matrices)
+    assert set(stated["scores"].values()) == {"wanda by row"}
+
+
+def test_without_held_out_windows_only_the_report_text_tells_overfitting(pruning, tmp_path):
+    problem = pruning(held_out_windows=0)
+    found = problem.report(outcome_of(problem, BEST), tmp_path)
+    assert set(found["perplexity"]) == {"search", "report"}
+    assert set(found["overfitting"]) == {"report"}
+    assert found["protocol"]["held_out_text"] is None
+    assert found["protocol"]["calibration_text"] is None  # magnitudes learn from no text
+
+
+def test_each_figure_of_sparsities_is_drawn_and_has_a_sentence(pruning, tmp_path):
+    problem = pruning(genes="matrix", scope="row", curve=[0.3])
+    found = problem.report(outcome_of(problem, [0.45] * 12), tmp_path)
+    assert set(found["figures"]) == {"cliff", "sparsity_by_layer", "sparsity_by_matrix"}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == set(found["figures"])
+    assert len(found["genes"]) == len(found["by_matrix"]) == 12
+
+
+def test_a_result_off_the_budget_or_of_a_front_closes_no_gap(pruning, tmp_path):
+    problem = pruning()
+    assert problem.report(outcome_of(problem, [0.3] * 3), tmp_path)["gap_closed"] is None
+    traded = pruning(trade_offs=["weights"])
+    whole = outcome_of(traded, BEST)
+    front = Outcome(BEST, whole.best_evaluation, whole.references, [(BEST, whole.best_evaluation.values)])
+    assert traded.report(front, tmp_path)["gap_closed"] is None
+
+
+@pytest.mark.usefixtures("drawn")
+def test_reconstruction_and_allocations_are_reported_beside_the_search(pruning, tmp_path):
+    problem = pruning(score="wanda", reconstruct="sparsegpt", allocations=["erdos_renyi", "global"], curve=[0.3])
+    found = problem.report(outcome_of(problem, BEST), tmp_path)
+    perplexity, allocations = found["perplexity"], found["allocations"]
+    rebuilt = {"dense": perplexity["report"]["dense"]} | perplexity["report_reconstructed"]
+    assert found["gap_closed_reconstructed"] == gap_closed(**rebuilt)
+    for mark in ("uniform, reconstructed", "evolved, reconstructed", "erdos_renyi", "global"):
+        assert f">{mark}: " in (tmp_path / "cliff.svg").read_text()
+    for text in ("search", "report"):  # all blocks of this model are alike
+        assert allocations["erdos_renyi"][text] == pytest.approx(perplexity[text]["uniform"], rel=1e-3)
+    assert len(allocations["global"]["genome"]) == 3
+    assert found["curve"]["sparsity"] == [0.0, 0.3, 0.45]
+    assert found["curve"]["report"][-1] == perplexity["report"]["uniform"]
+
+
+def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
+    """A gene for a kind is added to its blocks' sparsity: uniform is not the same number everywhere."""
+    found = []
+    for genes in ("block", "block_and_kind"):
+        session = pruning(genes=genes, reconstruct="sparsegpt", reconstruct_mask="score").session
+        uniform = {"uniform": session.transform.uniform(0.3)}
+        found.append(reconstructed(session, uniform)["report_reconstructed"]["uniform"])
+    assert math.isfinite(found[0])
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+def test_continuations_are_those_of_generate(model, tokens):
+    expected = model.generate(tokens[:2, :8], min_new_tokens=10, max_new_tokens=10, do_sample=False)
+    assert torch.equal(greedy(model, tokens[:2, :8], 10), expected[:, 8:])
+
+
+def test_a_model_that_keeps_other_states_than_keys_and_values_is_continued_too(tokens):
+    config = Lfm2Config(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, layer_types=["conv", "full_attention", "conv"],
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval()
+    assert greedy(model, tokens[:2, :8], 3).shape == (2, 3)
+
+
+def test_each_model_continues_the_same_prompts(language_model, small):
+    problem = language_model(report_text=small["report_text"] | {"windows": 10})
+    found = problem.report(outcome_of(problem, [0.8] * 3), None)["written"]
+    tokenizer, report = problem.session.resident.tokenizer, problem.session.texts.report
+    assert list(found) == [tokenizer.decode(row) for row in report.tokens[: len(report.tokens) // 5, :16]]
+    assert all(set(said) == {"dense", "evolved"} for said in found.values())
+    assert any(said["dense"] != said["evolved"] for said in found.values())

@@ -1,0 +1,75 @@
+"""Every registered score, against its definition weight by weight, and as the problem uses it."""
+
+import math
+
+import pytest
+import torch
+
+from evoprune.experiment.registry import names
+from evoprune.problems.language_model.scores import SCORES
+from evoprune.problems.language_model.scores.base import find_score, needs
+
+REGISTERED = sorted(names(SCORES))
+
+
+@pytest.fixture
+def layer():
+    """A small weight, inputs ``(tokens, in)``, and gradients a window, float64."""
+    generator = torch.Generator().manual_seed(0)
+    weight, inputs = (torch.randn(shape, generator=generator).double() for shape in ((4, 6), (50, 6)))
+    inputs[:, 0] *= 5
+    inputs[:, 1] += inputs[:, 0]
+    return weight, inputs, torch.randn(3, 4, 6, generator=generator).double()
+
+
+def error_of_removing(weight, inputs, row, column):
+    """The mean squared output error when all other weights of the row make up for one, by least squares."""
+    others = [j for j in range(weight.shape[1]) if j != column]
+    target = inputs @ weight[row]
+    best = torch.linalg.lstsq(inputs[:, others], target[:, None]).solution
+    return float((target - (inputs[:, others] @ best)[:, 0]).square().mean())
+
+
+def slowly(name, weight, inputs, gradients, row, column):
+    size, norm = abs(float(weight[row, column])), math.sqrt(sum(float(x) ** 2 for x in inputs[:, column]))
+    of_windows = [float(gradient[row, column]) for gradient in gradients]
+    norms = [math.sqrt(sum(float(x) ** 2 for x in inputs[:, j])) for j in range(6)]
+    steepness = [[math.sqrt(sum(float(g[i, j]) ** 2 for g in gradients) / 3) for j in range(6)] for i in range(4)]
+    return {
+        "magnitude": lambda: size,
+        "wanda": lambda: size * norm,
+        "ria": lambda: (
+            (size / float(weight[row].abs().sum()) + size / float(weight[:, column].abs().sum())) * math.sqrt(norm)
+        ),
+        "obs": lambda: error_of_removing(weight, inputs, row, column),
+        "taylor": lambda: sum(size * abs(g) for g in of_windows) / 3,
+        "fisher": lambda: sum((size * g) ** 2 for g in of_windows) / 3,
+        "gblm": lambda: size * (norm * 6 / sum(norms) + steepness[row][column] * 24 / sum(map(sum, steepness))),
+    }[name]()
+
+
+def scored(name, weight, inputs, gradients):
+    known = {
+        "input_norms": inputs.norm(dim=0),
+        "gram": inputs.T @ inputs / len(inputs),
+        "gradient_sizes": gradients.abs().mean(0),
+        "gradient_squares": gradients.square().mean(0),
+    }
+    score = find_score(name)
+    return score(weight, **{statistic: known[statistic] for statistic in needs(score)})
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
+    monkeypatch.setattr("evoprune.problems.language_model.calibration.statistics.damped_inverse.__defaults__", (0.0,))
+    found = scored(name, *layer)
+    for row in range(4):
+        for column in range(6):
+            assert float(found[row, column]) == pytest.approx(slowly(name, *layer, row, column), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_dead_inputs_and_weights_of_zero_are_scored(name, layer):
+    weight, inputs, gradients = (tensor.float() for tensor in layer)
+    weight[1] = inputs[:, 2] = 0
+    assert torch.isfinite(scored(name, weight, inputs, gradients)).all()

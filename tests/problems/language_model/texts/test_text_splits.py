@@ -1,0 +1,79 @@
+"""The texts of a run in their roles, on a model with 64 positions."""
+
+from pathlib import Path
+
+import pytest
+
+from evoprune import InputError
+from evoprune.problems.language_model.evaluation import EvaluationSettings
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.texts.text_splits import Texts
+from tests.problems.language_model.small import problem_in
+
+
+@pytest.fixture(scope="module", params=[False, True])
+def told(request, tmp_path_factory):
+    """The tokenizer puts a token before each text, or not."""
+    return problem_in(tmp_path_factory.mktemp("texts"), begin=request.param)
+
+
+@pytest.fixture(scope="module")
+def resident(told):
+    return Resident.load(EvaluationSettings(**told))
+
+
+@pytest.fixture
+def texts(told, resident):
+    """Makes the texts of settings, changed as given."""
+    return lambda calibrates=False, **given: Texts(EvaluationSettings(**told | given), resident, calibrates)
+
+
+def covered(windows):
+    """The places of the tokens in a text."""
+    length = windows.text.shape[1]
+    return {token for place in windows.places for token in range(place * length, (place + 1) * length)}
+
+
+@pytest.mark.parametrize("calibrates", [False, True])
+def test_held_out_windows_are_none_that_the_search_or_the_calibration_sees(texts, calibrates):
+    found = texts(calibrates)
+    assert len(found.held_out.tokens) == 2
+    assert not covered(found.held_out) & covered(found.search)
+    assert bool(covered(found.held_out) & covered(found.calibration)) != calibrates
+    assert found.report
+
+
+def test_without_a_calibration_text_the_search_text_calibrates_and_as_much_as_there_is(texts):
+    found = texts(True, calibration_text=None)
+    assert len(found.calibration.tokens) == 32 * 32 // found.calibration.text.shape[1]  # 16,384 tokens were asked for
+    assert found.held_out is None  # nothing is left
+
+
+@pytest.mark.parametrize(("role", "calibrates"), [("search_text", False), ("calibration_text", True)])
+def test_a_report_text_that_holds_passages_of_what_was_seen_is_refused(texts, told, tmp_path, role, calibrates):
+    """Also if they share no whole window."""
+    words = Path(told["search_text"]["source"]).read_text().split()
+    (tmp_path / "again.txt").write_text(" ".join(["w1"] * 20 + words[:64] + ["w2"] * 100))
+    given = {"report_text": {"source": str(tmp_path / "again.txt"), "window": 40, "windows": 4}}
+    if role == "calibration_text":
+        given["search_text"] = told["report_text"]
+    with pytest.raises(InputError, match=f"report_text .* {role}"):
+        _ = texts(calibrates, **given).report
+
+
+def test_a_text_that_calibrates_nothing_is_neither_read_nor_in_the_fingerprint(texts, tmp_path):
+    missing = {"source": str(tmp_path / "missing.txt"), "window": 32}
+    found = texts(False, calibration_text=missing).fingerprint()
+    assert set(found) - {"begin"} == {"search_text", "report_text", "held_out_text"}
+    with pytest.raises(InputError, match="no such file"):
+        texts(True, calibration_text=missing).fingerprint()
+
+
+def test_the_token_that_begins_windows_is_in_the_fingerprint(texts):
+    found = texts()
+    assert found.fingerprint().get("begin") == found.search.begin
+
+
+def test_windows_longer_than_the_model_takes_are_refused(texts, told):
+    with pytest.raises(InputError, match=r"search_text\.window: 65 .* 64 positions"):
+        _ = texts(search_text=told["search_text"] | {"window": 65}).search

@@ -1,0 +1,102 @@
+"""Matrices in types, the types that are levels once times are known, and genomes by bits."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from evoprune.problems.language_model.calibration.sensitivity import sensitivity
+from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.levels import (
+    DATA,
+    ERROR,
+    HARM,
+    IMPORTANCE,
+    importance_of,
+    key,
+    quantised,
+)
+from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, typed_matrices
+from evoprune.problems.language_model.transforms.stack import encoded
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, seed):
+    transform, rng = types(importance=False), random.Random(seed)
+    every = {gene.name: gene for gene in transform.bare().genes}
+    times = {
+        name: {kind: min(0.0, -round(rng.uniform(-1, 3), 1)) for kind in gene.levels} | {DENSE: 0.0}
+        for name, gene in every.items()
+    }
+    transform.use_times(times)
+    for gene in transform.genes:
+        own = times[gene.name]
+        harms = dict(zip(every[gene.name].levels, every[gene.name].harms, strict=True))
+        assert gene.levels[0] == DENSE
+        taken = [own[kind] for kind in gene.levels]
+        assert taken == sorted(set(taken), reverse=True)
+        for kind in every[gene.name].levels:
+            assert any(own[level] <= own[kind] and harms[level] <= harms[kind] for level in gene.levels)
+        assert list(gene.harms) == [harms[kind] for kind in gene.levels]
+    transform.apply([gene.up for gene in transform.genes])
+    held = [(name, each.kind) for name, each in encoded(transform).items()]
+    assert held == [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
+    uniform = [transform.uniform(step / 10) for step in range(11)]
+    assert (uniform[0], uniform[-1]) == (transform.dense, [gene.up for gene in transform.genes])
+    assert all(one <= other for genome, after in pairwise(uniform) for one, other in zip(genome, after, strict=True))
+
+
+def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
+    transform = types(importance=False, types=["Q8_0", "Q4_0"])
+    names, every = transform.genes.names, {DENSE: 0.0, "Q8_0": -1.0, "Q4_0": -2.0, "Q5_0": -3.0}
+    known = dict.fromkeys(names, every)
+    for wrong in (known | {names[1]: {DENSE: 0.0, "Q4_0": -1.0}}, {}):
+        with pytest.raises(ValueError, match="other types"):
+            transform.use_times(wrong)
+    transform.use_times(known)
+    assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
+    session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
+    matrices = typed_matrices(session.resident)
+    calibration, model = session.texts.calibration.tokens, session.resident.model
+    importance = importance_of(session.resident, calibration) if weighed else {}
+    sensitive = sensitivity(model, calibration, matrices) if weighed else {}
+    whole = quantised(matrices, importance, "Q4_0", sensitive)
+    monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
+    divided = quantised(matrices, importance, "Q4_0", sensitive)
+    assert whole.keys() == divided.keys()
+    for matrix in matrices:
+        data, error = key(DATA, "Q4_0", matrix), key(ERROR, "Q4_0", matrix)
+        assert whole[data].equal(divided[data])
+        assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
+        assert (key(HARM, "Q4_0", matrix) in divided) == weighed
+        assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
+
+
+def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
+    def again(*_):
+        raise AssertionError("read again")
+
+    first = types(types=["Q8_0"])
+    for statistic in ("importance_of", "sensitivity"):
+        monkeypatch.setattr(levels, statistic, again)
+    second = types(types=["Q8_0", "Q4_0"])
+    name = next(name for name in first._stored if name.startswith(IMPORTANCE))
+    assert first._stored[name].equal(second._stored[name])
+
+
+def test_genomes_by_bits(types):
+    transform = types(importance=False, types=["Q8_0", "Q5_0", "Q4_0"])
+    kinds = [set(transform.genes.chosen(transform.uniform(step / 100))) for step in range(101)]
+    found = [each for place, each in enumerate(kinds) if each != kinds[place - 1]]
+    assert found == [{"16 bits"}, {"Q8_0"}, {"Q5_0"}, {"Q4_0"}]
+    times = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
+    transform.use_times(dict.fromkeys(transform.genes.names, times))
+    for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
+        genome = transform.genome_of([kind] * len(transform.genes))
+        assert set(transform.genes.chosen(genome)) == {expected}

@@ -1,0 +1,162 @@
+"""Fewer tokens: the contract, losses that are comparable, every byte of the file, and what is exported."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from evoprune import InputError
+from evoprune.api import Run
+from evoprune.problems.language_model.export.folder import Folder
+from evoprune.problems.language_model.export.gguf import GgufFile
+from evoprune.problems.language_model.models.marks import ids
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.language_model.testing import check_format, check_transform
+from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.windows import cut_windows
+from tests.problems.language_model.small import run_in
+from tests.problems.language_model.transforms.gguf_types.test_file_size import check_bytes
+
+TEXT = {"source": "bundled:python-docs", "window": 64}
+VOCABULARY = {"use": "vocabulary", "step": 1024}
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+PROBLEM = {
+    "model": "bundled:gpt2-mini",
+    "dtype": "float32",
+    "device": "cpu",
+    "transforms": VOCABULARY,
+    "held_out_windows": 2,
+    "search_text": TEXT | {"split": "validation", "windows": 4},
+    "report_text": TEXT | {"split": "test", "windows": 4},
+    "calibration_text": TEXT | {"split": "train", "windows": 64},
+}
+
+
+def session_of(**settings):
+    return LanguageModel(LanguageModelSettings(**PROBLEM | settings)).session
+
+
+@pytest.fixture(scope="module")
+def session():
+    return session_of()
+
+
+@pytest.fixture(scope="module")
+def typed():
+    """A session that searches types, too."""
+    return session_of(transforms=[VOCABULARY, TYPES])
+
+
+@pytest.mark.parametrize("which", ["session", "typed"])
+def test_the_contract_is_kept(request, which):
+    check_transform(request.getfixturevalue(which), pairs=2)
+
+
+def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
+    windows, resident = session.texts.report, session.resident
+    per_token = windows.predicted_bytes(resident.tokenizer) / windows.predictions
+    session.transform.apply([2.0])
+    read, _ = session.texts.read(windows)
+    nats = total = 0.0
+    for row in read.tokens:
+        logits = resident.model(input_ids=ids(row)[None]).logits[0, :-1].double().log_softmax(-1)
+        counted = row[1:] >= 0
+        nats -= float(logits.gather(1, ids(row)[1:, None])[counted].sum())
+        total += len(resident.tokenizer.decode(row[1:][counted]).encode())
+    assert total == windows.predicted_bytes(session.texts.tokenizer)
+    assert ids(read.tokens).max() < len(resident.tokenizer) < len(session.texts.tokenizer)
+    assert session.fitness.perplexity(windows) == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
+
+
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_window_stays_the_same_text(session, begin):
+    texts, transform = session.texts, session.transform
+    windows = cut_windows(TextSettings(**PROBLEM["search_text"], begin=begin), texts.tokenizer, "search_text")
+    for level in (1.0, 2.0):
+        transform.apply([level])
+        read, _ = texts.read(windows)
+        for row, own in zip(read.tokens, windows.tokens, strict=True):
+            counted = row[1:][row[1:] >= 0]
+            assert session.resident.tokenizer.decode(counted) == texts.tokenizer.decode(own[1:])
+            if set(own.tolist()) <= set(transform.tokens_left([level])):
+                assert len(counted) == len(own) - 1
+
+
+def test_kept_tokens_gain_what_the_missing_ones_had(session):
+    transform, windows = session.transform, session.texts.search
+    transform.apply(transform.dense)
+    gains = transform._gains()["gains"]
+    for level, found in enumerate(gains.tolist()[:3], 1):
+        kept, gain = list(transform.tokens_left([level])), 0.0
+        for row in windows.tokens:
+            shares = session.resident.model(input_ids=row[None]).logits[0, :-1].softmax(-1)[:, kept].sum(-1)
+            gain -= sum(
+                float(share.log()) for share, token in zip(shares, row[1:].tolist(), strict=True) if token in kept
+            )
+        assert found == pytest.approx(gain / windows.predictions, rel=1e-3)
+
+
+def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
+    session = session_of(objective="kl")
+    search, value = session.texts.search, session.fitness.value([2.0])[0]
+    dense, fewer = (_perplexity(session, [level], search) for level in (0.0, 2.0))
+    assert value == pytest.approx(math.log(fewer / dense), rel=1e-4)
+    assert session.fitness.value([0.0])[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def _perplexity(session, genome, windows):
+    session.transform.apply(genome)
+    return session.fitness.perplexity(windows)
+
+
+@pytest.mark.parametrize("seen", ["search_text", "report_text"])
+def test_a_text_that_measures_the_model_does_not_decide_which_tokens_stay(seen):
+    text = {key: PROBLEM[seen][key] for key in ("source", "split")}
+    with pytest.raises(InputError, match=r"problem\.transforms\.texts.*" + seen):
+        session_of(transforms=VOCABULARY | {"texts": [text]})
+
+
+def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one(typed):
+    transform, embedding = typed.transform, typed.resident.model.get_input_embeddings()
+    every = [0.0, *[1.0] * (len(transform.genes) - 1)]
+    transform.apply(every)
+    whole = embedding.weight.clone()
+    fewer = [1.0, *every[1:]]
+    transform.apply(fewer)
+    assert torch.equal(embedding.weight, whole[list(transform.tokens_left(fewer))])
+
+
+def test_scripts_that_lose_tokens_are_told(session):
+    transform = session.transform
+    (line,) = transform.told([1.0])
+    script, (kept, there) = min(transform.order.scripts(3072).items(), key=lambda each: each[1][0] - each[1][1])
+    assert f"3,072 of {4096:,} tokens" in line
+    assert f"{script} {kept:,} of {there:,}" in line
+    assert transform.told(transform.dense) == []
+
+
+def test_every_byte_of_the_file_counts(typed, tmp_path):
+    pytest.importorskip("gguf")
+    check_bytes(typed.transform, tmp_path, 4)
+
+
+def test_what_is_exported_reads_texts_alike(tmp_path):
+    pytest.importorskip("gguf")
+    problem = PROBLEM | {
+        "use": "language_model",
+        "transforms": [VOCABULARY, TYPES | {"types": ["Q8_0"]}],  # which alone removes less than half
+        "budget": {"use": "bytes", "removed": 0.5},
+        "second_text": {"source": str(tmp_path / "french.txt"), "window": 64},
+    }
+    (tmp_path / "french.txt").write_text("Les fonctions sont définies plus bas. " * 30)
+    run = Run.open(run_in(tmp_path, problem))
+    assert run.problem.session.transform.tokens_left(run.best.genome) is not None
+    bits, result, texts = run.result.second[0].bits_per_byte, run.result, run.problem.session.texts
+    assert 0 < bits["dense"] < bits["evolved"]
+    for described, read in ((result.protocol.report_text, texts.report), (result.second[0].text, texts.second[0])):
+        assert described.bytes == read.predicted_bytes(texts.tokenizer)
+    for kind, name in ((Folder, "smaller"), (GgufFile, "smaller.gguf")):
+        (place := tmp_path / kind.__name__).mkdir()
+        check_format(kind, run, place / name)

@@ -1,0 +1,103 @@
+"""Units told apart by hand, architecture by architecture, and models without some of them: zeros in full matrices."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from transformers import GemmaConfig, GemmaForCausalLM
+
+from evoprune import Additive
+from evoprune.problems.language_model.models.blocks import find_blocks
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.transforms.widths.cuts import Channels, Heads
+from tests.problems.language_model.small import ARCHITECTURES, VOCABULARY, random_model
+
+CUTS = {"channels": Channels, "heads": Heads}
+ALL = (*ARCHITECTURES, "gemma")
+
+
+def model_of(architecture: str) -> Any:
+    """A small random model; that of Gemma has one head of keys and values for two query heads of an odd size."""
+    if architecture != "gemma":
+        return random_model(architecture)
+    torch.manual_seed(0)
+    config = GemmaConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=24, max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    return GemmaForCausalLM(config).eval().requires_grad_(False)
+
+
+def cut_of(architecture: str, cut: str, **settings: Any) -> Any:
+    """The transform ``channels`` or ``heads`` of a small model, which needs no text."""
+    kind = CUTS[cut]
+    return kind(Resident(model_of(architecture), None, ""), kind.Settings(**settings), None)
+
+
+def budget_of(transform: Any, unit: str) -> Additive:
+    """What genomes of ``transform`` spend in ``unit``, without a limit."""
+    prices, fixed = transform.prices(unit)
+    return Additive(transform.genes, prices, None, unit, fixed)
+
+
+def middle(transform: Any) -> list[float]:
+    """A genome with another level in each block; none of them is the last."""
+    return [float(1 + block % (len(gene.levels) - 2)) for block, gene in enumerate(transform.genes)]
+
+
+_NAMES = {
+    "gpt2": (["mlp.c_fc"], "mlp.c_proj"),
+    "llama": (["mlp.gate_proj", "mlp.up_proj"], "mlp.down_proj"),
+    "gemma": (["mlp.gate_proj", "mlp.up_proj"], "mlp.down_proj"),
+    "opt": (["fc1"], "fc2"),
+    "gpt_neox": (["mlp.dense_h_to_4h"], "mlp.dense_4h_to_h"),
+}
+
+
+def parts_of(architecture: str, cut: str, unit: int) -> list[tuple[str, str, range]]:
+    """The layers that hold ``unit``, whether they hold it in rows or in columns, and which."""
+    if cut == "channels":
+        inputs, output = _NAMES[architecture]
+        own = range(unit, unit + 1)
+        return [*((name, "rows", own) for name in inputs), (output, "columns", own)]
+
+    def lines(size: int, start: int = 0) -> range:
+        return range(start + unit * size, start + (unit + 1) * size)
+
+    attn = "self_attn."
+    if architecture == "gpt2":
+        fused = [("attn.c_attn", "rows", lines(16, start)) for start in (0, 64, 128)]
+        return [*fused, ("attn.c_proj", "columns", lines(16))]
+    if architecture == "gpt_neox":
+        return [("attention.query_key_value", "rows", lines(48)), ("attention.dense", "columns", lines(16))]
+    if architecture == "opt":
+        inputs = [(f"{attn}{name}_proj", "rows", lines(16)) for name in "qkv"]
+        return [*inputs, (f"{attn}out_proj", "columns", lines(16))]
+    size = 16 if architecture == "llama" else 24
+    keys = [(f"{attn}{name}_proj", "rows", lines(size)) for name in "kv"]
+    return [(f"{attn}q_proj", "rows", lines(2 * size)), *keys, (f"{attn}o_proj", "columns", lines(2 * size))]
+
+
+def _lines(block: Any, name: str, axis: str) -> torch.Tensor:
+    """The weight, with the rows or columns first; a view."""
+    layer = block.get_submodule(name)
+    weight = layer.weight.T if type(layer).__name__ == "Conv1D" else layer.weight
+    return weight if axis == "rows" else weight.T
+
+
+def masked(model: Any, architecture: str, cut: str, left: list[int]) -> Any:
+    """A copy in which all but the ``left`` units of each block with the largest sum of absolute weights are zero."""
+    model = copy.deepcopy(model)
+    for block, count in zip(find_blocks(model)[1], left, strict=True):
+        _, output = parts_of(architecture, cut, 0)[0], parts_of(architecture, cut, 0)[-1]
+        units = _lines(block, output[0], "columns").shape[0] // len(output[2])
+        sums = []
+        for unit in range(units):
+            parts = parts_of(architecture, cut, unit)
+            sums.append(sum(float(_lines(block, n, axis)[list(at)].abs().double().sum()) for n, axis, at in parts))
+        for unit in sorted(range(units), key=lambda unit: -sums[unit])[count:]:
+            for name, axis, at in parts_of(architecture, cut, unit):
+                _lines(block, name, axis)[list(at)] = 0.0
+    return model

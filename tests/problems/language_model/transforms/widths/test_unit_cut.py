@@ -1,0 +1,174 @@
+"""Narrower sublayers give what the dense ones give with zeros, cost what is counted, and lose the worst units."""
+
+import pytest
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from evoprune import InputError
+from evoprune.problems.language_model.calibration.statistics import DAMPING
+from evoprune.problems.language_model.models.blocks import find_blocks
+from evoprune.problems.language_model.testing import check_transform
+from tests.problems.language_model.small import inputs_of, problem_in
+from tests.problems.language_model.transforms.widths.slow import ALL, CUTS, budget_of, cut_of, masked, middle, parts_of
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("architecture", ALL)
+def test_a_narrow_model_gives_what_the_dense_one_gives_with_zeros(architecture, cut, tokens):
+    transform = cut_of(architecture, cut, drop=cut == "heads")
+    model = transform.resident.model
+    genome = middle(transform)
+    left = [int(gene.levels[int(level)]) for gene, level in zip(transform.genes, genome, strict=True)]
+    group = transform.size(transform._units[0])
+    expected = masked(model, architecture, cut, [count // group for count in left])(tokens).logits
+    dense = model(tokens).logits
+    transform.apply(genome)
+    found = model(tokens).logits
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert (found - dense).abs().max() > 1e-3 * dense.abs().max()
+
+
+@pytest.mark.parametrize(("cut", "architecture"), [("heads", "llama"), ("heads", "gpt_neox"), ("channels", "opt")])
+def test_the_contract_is_kept(language_model, cut, architecture, tmp_path):
+    check_transform(language_model(**problem_in(tmp_path, architecture), transforms=cut).session, pairs=2)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_the_contract_is_kept_with_statistics_and_compensation(language_model, cut):
+    given = {"use": cut, "score": "wanda", "compensate": True, "keep": [0], "drop": False}
+    check_transform(language_model(transforms=given).session, pairs=2)
+
+
+def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monkeypatch, tokens):
+    transform = language_model(transforms={"use": "channels", "compensate": True}).session.transform
+    model, dropped = transform.resident.model, [transform.genes[0].up, 0.0, 0.0]
+    transform.apply(dropped)
+    expected = model(tokens).logits
+
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr("evoprune.problems.language_model.transforms.widths.unit_cut.refitted", fails)
+        transform.apply([1.0, 1.0, 0.0])
+    transform.apply(dropped)
+    assert torch.equal(model(tokens).logits, expected)
+
+
+@pytest.mark.parametrize(("cut", "score"), [("heads", "gblm"), ("channels", "structured_obs")])
+def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, score):
+    def narrowed():
+        session = language_model(transforms={"use": cut, "score": score, "compensate": True}).session
+        session.transform.apply(middle(session.transform))
+        return session.resident.model.state_dict()
+
+    def again(*_):
+        raise AssertionError("computed again")
+
+    computed = narrowed()
+    for name in ("widths.unit_cut.statistics", "weights.scoring.statistics"):
+        monkeypatch.setattr(f"evoprune.problems.language_model.transforms.{name}", again)
+    kept = narrowed()
+    assert kept.keys() == computed.keys()
+    assert all(torch.equal(kept[name], computed[name]) for name in kept)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("architecture", ALL)
+def test_costs_are_the_parameters_that_the_model_has_and_the_weights_that_it_multiplies(architecture, cut, tokens):
+    transform, products = cut_of(architecture, cut), []
+    for layer in find_blocks(transform.resident.model)[1].modules():
+        if isinstance(layer, (torch.nn.Linear, Conv1D)):
+            layer.register_forward_hook(
+                lambda layer, given, output: products.append(given[0][..., 0].numel() * layer.weight.numel())
+            )
+    lasts = [gene.up for gene in transform.genes]
+    for genome in (transform.dense, middle(transform), [lasts[0], 1.0, 0.0], lasts):
+        products.clear()
+        transform.apply(genome)
+        transform.resident.model(tokens)
+        assert sum(products) == tokens.numel() * budget_of(transform, "weights").spent(genome)
+        left = sum(parameter.numel() for parameter in transform.resident.model.parameters())
+        assert budget_of(transform, "parameters").spent(genome) == left
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_the_dense_genome_puts_the_loaded_parameters_back(cut):
+    transform = cut_of("gpt_neox", cut)
+    model = transform.resident.model
+    before = {name: (id(p), p.data_ptr()) for name, p in model.named_parameters()}
+    numbers = [{k: v for k, v in vars(m).items() if isinstance(v, int)} for m in model.modules()]
+    for genome in (middle(transform), [gene.up for gene in transform.genes], transform.dense):
+        transform.apply(genome)
+    assert {name: (id(p), p.data_ptr()) for name, p in model.named_parameters()} == before
+    assert [{k: v for k, v in vars(m).items() if isinstance(v, int)} for m in model.modules()] == numbers
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_blocks_may_be_protected_and_sublayers_never_dropped(cut):
+    transform = cut_of("gpt2", cut, keep=(0, -1), drop=False)
+    assert transform.genes.free == [1]
+    assert transform.genes[1].levels[-1] == {"channels": 32, "heads": 1}[cut]
+    with pytest.raises(InputError, match=f"no block has {cut} that may be left out"):
+        cut_of("gpt2", cut, keep=(0, 1, 2))
+    with pytest.raises(InputError, match="there is no block 7"):
+        cut_of("gpt2", cut, keep=(7,))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
+    one, each = (cut_of("llama", cut, genes=genes, keep=[0]) for genes in ("model", "block"))
+    (gene,) = one.genes
+    assert (gene.name, gene.group, gene.levels) == (cut, "", each.genes[1].levels)
+    for level in range(len(gene.levels)):
+        same = [0.0, float(level), float(level)]
+        one.apply([float(level)])
+        each.apply(same)
+        found, expected = (transform.resident.model.state_dict() for transform in (one, each))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in found)
+        assert one.marks() == each.marks()
+        assert one.inputs_left([float(level)]).keys() == each.inputs_left(same).keys()
+        for unit in ("weights", "parameters"):
+            assert budget_of(one, unit).spent([float(level)]) == budget_of(each, unit).spent(same)
+    with pytest.raises(InputError, match="may be left out"):
+        cut_of("llama", cut, genes="model", keep=[0, 1, 2])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_units_are_ranked_by_the_sum_of_wanda_over_their_weights(language_model, cut):
+    transform = language_model(transforms={"use": cut, "score": "wanda"}).session.transform
+    model = transform.resident.model
+    inputs = inputs_of(model, transform.texts.calibration.tokens)
+    for block, units in enumerate(transform._units):
+        sums = []
+        for unit in range(units.count):
+            total = 0.0
+            for name, axis, at in parts_of("gpt2", cut, unit):
+                layer = f"transformer.h.{block}.{name}"
+                norms = torch.from_numpy((inputs[layer] ** 2).sum(0) ** 0.5)
+                scores = model.get_submodule(layer).weight.T.abs().double() * norms
+                total += float((scores if axis == "rows" else scores.T)[list(at)].sum())
+            sums.append(total)
+        expected = sorted(range(units.count), key=lambda unit: -sums[unit])
+        half = units.count // 2
+        assert transform.kept(block, half).tolist() == sorted(expected[:half])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_genes_know_in_proportion_what_outputs_lose_where_the_rest_makes_up_for_it(language_model, cut):
+    transform = language_model(transforms={"use": cut, "score": "wanda", "compensate": True}).session.transform
+    inputs = inputs_of(transform.resident.model, transform.texts.calibration.tokens)
+    for block, (gene, units) in enumerate(zip(transform.genes, transform._units, strict=True)):
+        output, places = units.output.matrix, units.output.places
+        known = torch.from_numpy(inputs[output.name]).double()
+        root = (DAMPING * known.square().mean() * len(known)).sqrt()
+        known = torch.cat([known, root * torch.eye(known.shape[1], dtype=torch.float64)])
+        wanted = known @ output.rows(output.weight).T.double()
+        assert gene.harms[-1] is None
+        for level, count in enumerate(gene.levels[:-1]):
+            left = known[:, places[transform.kept(block, count // transform.size(units))].flatten()]
+            error = (wanted - left @ torch.linalg.lstsq(left, wanted).solution).square().sum() / len(
+                inputs[output.name]
+            )
+            assert gene.harms[level] == pytest.approx(float(error), rel=1e-3, abs=1e-3 * gene.harms[-2])
