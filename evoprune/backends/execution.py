@@ -11,6 +11,8 @@ from evoprune.errors import InputError
 from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")
+_EACH_CORE = 8  # workers, or threads, beyond which more of them only wait; some wait for a GPU, or for a program
+_CLUSTER = 100_000  # of several hosts
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,12 @@ class Execution:
     stall_after: float | None = None
 
     def __post_init__(self) -> None:
+        most, why = _CLUSTER, ""
+        if self._is_here:
+            most, why = _EACH_CORE * _cores(), f" ({_EACH_CORE} for each of the {_cores()} cores of this machine)"
         for option, count in {"-n": self.workers, "--threads": self.threads}.items():
-            if count is not None and not 1 <= count <= 100_000:
-                raise InputError(f"expected a number between 1 and 100000, got {count}", option)
+            if count is not None and not 1 <= count <= most:
+                raise InputError(f"expected a number between 1 and {most}{why}, got {count}", option)
         if self.stall_after is not None and not 0 < self.stall_after < float("inf"):
             raise InputError(f"expected seconds above 0, got {self.stall_after:g}", "--stall-after")
         for device in self.devices:
@@ -63,7 +68,13 @@ class Execution:
         return replace(self, threads=max(1, _cores() // self.workers))
 
     def decided(self, problem: type[Problem], device: str = AUTO) -> Execution:
-        """The same, with every option decided for ``problem`` on this host. ``device``: that of its settings."""
+        """The same, with every option decided for ``problem`` on this host. ``device``: that of its settings.
+
+        Raises :class:`InputError` for a device that this host lacks, unless others may have it.
+        """
+        if self._is_here and (absent := [each for each in self.devices if not problem.has_device(each)]):
+            there = ", ".join(["cpu", *problem.devices()])
+            raise InputError(f"this machine has no {', '.join(absent)}; it has {there}", "--devices")
         found = tuple(problem.devices()) if device == AUTO else (device,)  # each worker would take it
         devices = self.devices or found
         workers = self.workers
@@ -72,6 +83,11 @@ class Execution:
             workers = 1 if one else len(devices) if set(devices) - {"cpu"} else _cores()
         decided = replace(self, workers=workers, devices=devices)
         return replace(decided, map=decided._map).with_threads()
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether all workers are on this host."""
+        return self.map not in {"scoop", "dask"}
 
     @property
     def _map(self) -> str:

@@ -148,3 +148,8 @@ class Problem(ABC):
     def devices(cls) -> Sequence[str]:
         """Accelerators of this host for ``--devices auto``: a worker's replaces the setting ``device: auto``."""
         return []
+
+    @classmethod
+    def has_device(cls, name: str) -> bool:
+        """Return whether this host has the device ``name``, which a user gave."""
+        return True

@@ -247,6 +247,16 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
+    @classmethod
+    def has_device(cls, name: str) -> bool:
+        from evoprune.problems.language_model.models.device import pick_device
+
+        try:
+            pick_device(ModelSettings(device=name).device)
+        except (InputError, ValueError):  # it is not there, or no device of a model
+            return False
+        return True
+
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         from evoprune.problems.language_model.results.report import report
         from evoprune.problems.language_model.results.sparsity_report import SparsityTarget

@@ -1,15 +1,19 @@
+from contextlib import nullcontext
+
 import pytest
 
-from evoprune import Evaluation, Genes, Problem
+from evoprune import Evaluation, Genes, InputError, Problem
 from evoprune.backends.execution import Execution
 
 
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        (["-n", "0"], "-n: expected a number between 1 and 100000, got 0"),
-        (["-n", "10000000"], "-n: expected a number between"),
-        (["--threads", "-1"], "--threads: expected a number between"),
+        (["-n", "0"], "-n: "),
+        (["-n", "49"], "-n: "),  # more than 8 for each of six cores
+        (["-n", "100001", "--map", "dask"], "-n: "),
+        (["--threads", "-1"], "--threads: "),
+        (["--threads", "49"], "--threads: "),
         (["--map", "serial", "-n", "2"], "--map: serial has one worker"),
         (["--devices", "cuda:0,"], "--devices: expected auto, or devices such as cpu or cuda:0,cuda:1, got ''"),
         (["--devices", "../x"], "--devices: expected auto"),
@@ -77,3 +81,11 @@ def test_a_device_that_the_experiment_names_is_that_of_all_workers(device, given
     decided = Execution(**given).decided(OnTwo, device)
     assert {place.device for place in decided.places} == {device}
     assert decided.workers == given.get("workers", 1)
+
+
+@pytest.mark.parametrize("map", [None, "processes", "scoop"])
+def test_a_device_that_is_not_there_is_refused_unless_other_hosts_may_have_it(map, monkeypatch):
+    monkeypatch.setattr(OnTwo, "has_device", lambda name: name in OnTwo.found)
+    assert Execution(map, devices=("cuda:1",)).decided(OnTwo).devices == ("cuda:1",)
+    with pytest.raises(InputError, match=r"--devices: .*cuda:9") if map != "scoop" else nullcontext():
+        Execution(map, devices=("cuda:1", "cuda:9")).decided(OnTwo)
