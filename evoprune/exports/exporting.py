@@ -14,6 +14,7 @@ from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json
+from evoprune.files.places import try_out
 from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting, Recovering
 from evoprune.records import run_folder
 
@@ -117,26 +118,18 @@ def is_one_file(problem: type[Exporting], out: Path) -> bool:
 def refuse_unless_free(out: Path, is_file: bool = False, replaced: bool = False) -> None:
     """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
 
-    ``replaced``: a file ``out`` may be there.
+    ``is_file``: whether files about it lie beside it, as of :func:`about`. ``replaced``: a file ``out`` may be there.
     """
+    beside = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:
-        taken = (
-            not replaced
-            and os.path.lexists(out)
-            and (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
-        )
-        home = next((folder for folder in out.absolute().parents if folder.exists()), None)
+        may_be_there = replaced or not (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
+        taken = [path for path in [*([] if may_be_there else [out]), *beside] if os.path.lexists(path)]
+        if taken or not out.name:
+            what = "exists already" if is_file else "exists already and is not an empty folder"
+            raise InputError(f"{what}; choose another name, nothing was changed", str(taken[0] if taken else out))
+        try_out(part_of(out), [path.name for path in (out, *beside)])
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", str(out)) from None
-    if taken or not out.name:
-        raise InputError(
-            "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
-        )
-    if home is None or not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        raise InputError(f"cannot be written: '{home}' is no folder in which this user may make files", str(out))
-    if is_file:
-        for name in (FACTS, EXPERIMENT, CARD, UNFIT):
-            refuse_unless_free(about(out, name))
+        raise InputError(f"cannot be written: {error.strerror}; choose another place", str(out)) from None
 
 
 def _move(part: Path, out: Path) -> None:

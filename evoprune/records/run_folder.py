@@ -16,6 +16,7 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config, dumped
 from evoprune.files.json_files import PART, read_json, write_json, write_text
 from evoprune.files.locks import lock
+from evoprune.files.places import try_out
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 
@@ -35,28 +36,29 @@ RESULT = "result.json"  # written at the end
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
-    """Return a new run's folder, not made: ``name``, which ``may_exist``, else ``stem``, time and process number."""
+    """Return a new run's folder, not made: ``name``, which ``may_exist``, else ``stem``, time and process number.
+
+    Raises :class:`InputError` where it cannot be made, hours before anything is written.
+    """
     if name is not None:
         check_name(name, "--name")
-        if not may_exist and _exists(runs_dir / name):
-            raise InputError(f"'{runs_dir / name}' exists already; choose another name, nothing was changed", "--name")
-        return runs_dir / name
-    stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
-    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-    return next(runs_dir / name for name in names if not _exists(runs_dir / name))
+        folder = runs_dir / name
+        if os.path.lexists(folder):
+            if may_exist:
+                return folder
+            raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
+    else:
+        stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
+        names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+        folder = next(runs_dir / each for each in names if not os.path.lexists(runs_dir / each))
+    create(folder, kept=False)
+    return folder
 
 
 def check_name(name: str, option: str) -> None:
     """Raise :class:`InputError` unless ``name``, which ``option`` gives, is a plain folder name."""
     if name in {"", ".", ".."} or Path(name).name != name:
         raise InputError(f"expected a plain folder name, got '{name}'", option)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # no permission, or too long a name; :func:`create` says so
-        return False
 
 
 def has_experiment(folder: str | Path) -> bool:
@@ -67,10 +69,10 @@ def has_experiment(folder: str | Path) -> bool:
         return False
 
 
-def create(folder: Path) -> None:
-    """Make ``folder``. Raises :class:`InputError` where it cannot be made or exists."""
+def create(folder: Path, kept: bool = True) -> None:
+    """Make ``folder``; delete it unless ``kept``. Raises :class:`InputError` where it cannot be made or exists."""
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True) if kept else try_out(folder)
     except FileExistsError:
         raise InputError(f"'{folder}' exists already; nothing was changed", "--runs-dir") from None
     except OSError as error:

@@ -65,10 +65,20 @@ def test_a_link_is_refused_before_the_work(tmp_path, target, is_file):
         export(tmp_path / "out", unwritten, {}, None, is_file)
 
 
-@pytest.mark.parametrize("out", ["/", ".", "..", "/dev/null/out"])
-def test_a_place_that_cannot_be_made_is_refused_before_the_work(out):
+@pytest.mark.parametrize(
+    ("out", "is_file"),
+    [
+        *(("/", False), (".", False), ("..", False), ("/dev/null/out", False)),
+        ("new/" + 250 * "x", False),
+        ("new/" + 235 * "x", True),  # the card's name is longer
+    ],
+)
+def test_a_place_that_cannot_be_made_is_refused_before_the_work(out, is_file, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError):
-        export(Path(out), unwritten, {}, None)
+        export(Path(out), unwritten, {}, None, is_file)
+    assert [*tmp_path.rglob("*")] == [tmp_path / "here"]
 
 
 @pytest.mark.parametrize(("name", "is_file"), [("a.txt", True), ("a", False), ("model-0.5", False), ("a.txt.d", None)])
