@@ -54,38 +54,47 @@ def add_planned(commands: Any, names: Collection[str]) -> None:
         parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
 
 
-def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
+def _call(kind: type[Planner], options: argparse.Namespace) -> int | None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
-    out = str(options.out.absolute()) if options.out else None
+    limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
+    with Phase("planning"):
+        planner = kind(options)
+    out = str(planner.out.absolute()) if planner.out else None
     if out and not options.print_config and (begun := _begun(options.runs_dir, options.arguments, out)):
         note(f"{begun}: continued, as this command began it")
         complete(begun, how)
         return None
-    if options.out:
-        refuse_unless_free(options.out)
-    if options.name:
-        run_folder.choose(options.runs_dir, options.name, "")  # refuses one that is taken
+    folder = None if options.print_config else _place(planner, options)
     with Phase("planning"):
-        limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
-        if (plan := planner.plan(options)) is None:
+        how = how.decided(planner.problem)
+        if (plan := planner.plan()) is None:
             return None
         limits = {run_folder.UNTIL: plan.seconds, run_folder.SEARCH_UNTIL: plan.searching}
         ends = {name: time.time() + seconds for name, seconds in limits.items() if seconds is not None}
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
-    if options.print_config:
+    if folder is None:
         print(dumped(plan.experiment), end="")
         return None
-    if options.out and issubclass(resolved.problem, Exporting):
-        refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))
-    folder = run_folder.choose(options.runs_dir, options.name, plan.name)
     promised = {"out": out, "options": dict(plan.export), **ends, "command": options.arguments}
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
 
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
     keep_promise(folder)
     return None
+
+
+def _place(planner: Planner, options: argparse.Namespace) -> Path | None:
+    """The folder of the run, None if nothing is run. Refuses places of run and export that cannot be made."""
+    if planner.name is None:
+        return None
+    if planner.out:
+        problem = planner.problem
+        if not issubclass(problem, Exporting):
+            raise InputError(f"the problem {problem.__name__} exports nothing", "--out")
+        refuse_unless_free(planner.out, is_one_file(problem, planner.out))
+    return run_folder.choose(options.runs_dir, options.name, planner.name)
 
 
 def _begun(runs_dir: Path, command: Sequence[str], out: str) -> Path | None:

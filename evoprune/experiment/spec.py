@@ -9,6 +9,7 @@ from evoprune.experiment.explain import cut_repr
 from evoprune.interfaces.schema import Checked, Fraction
 
 NO_END = 10_000_000  # more generations than any search takes
+SEEDS = 2**32
 
 
 class Choice(BaseModel):
@@ -80,7 +81,7 @@ class Experiment(Checked):
     mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
     mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of all random draws")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="seed of all random draws")
     plugins: tuple[str, ...] = Field((), description="modules whose attributes may be named as module:attribute")
 
     @model_validator(mode="before")

@@ -14,7 +14,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 
 DEFAULT_WINDOW = 512  # tokens in a window of a text that no run has cut
 
-DURATION = r"^\d+(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
+DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
 
 
 def seconds_of(duration: str) -> float:

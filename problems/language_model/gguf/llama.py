@@ -256,7 +256,7 @@ def memory(file: str, context: int, kv: str) -> Json:
     """Bytes that a file takes with a ``context`` of so many tokens, none of which are taken: a dry load.
 
     ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, for what is computed; and ``process``,
-    vocabulary and the like. ``positions``: the tokens that the model was trained for. Raises RuntimeError.
+    vocabulary and the like. Raises RuntimeError.
     """
     ffi, library = get_ffi(), get_lib()
     library.llama_log_set(_log, ffi.NULL)
@@ -275,7 +275,6 @@ def memory(file: str, context: int, kv: str) -> Json:
         "cache": round(cache * 2**20),
         "buffers": round(buffers * 2**20),
         "process": peak_bytes() - before,
-        "positions": library.llama_model_n_ctx_train(model),
     }
 
 

@@ -19,12 +19,12 @@ _FAR = 2.0  # times that the products may take what is given: plans are shortene
 _TOKENS, _WIDTH = 64, 1024  # of the product that is timed
 
 
-def model_settings(model: str, seconds: float) -> ModelSettings:
-    """Return settings for ``model``: in the dtype of its files if there is no room for another.
+def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSettings:
+    """Return settings for ``model`` on the device ``on``: in the dtype of its files if there is no room for another.
 
     Raises :class:`evoprune.InputError` for a model that has no room at all, or takes far more than ``seconds``.
     """
-    settings = ModelSettings(model=model)
+    settings = ModelSettings(model=model, device=on)
     stored = [each for path in weight_files(settings) for each in stored_tensors(path).values()]
     weights = sum(each.size for each in stored if len(each.shape) > 1)
     device = pick_device(settings.device)
@@ -33,7 +33,8 @@ def model_settings(model: str, seconds: float) -> ModelSettings:
     if is_gguf:
         room = max(room, shutil.disk_usage(cache_folder()).free)  # its weights are mapped from the cache
     if needed > room and device.type == "cpu" and own == "bfloat16" and not is_gguf:
-        settings, dtype, needed = ModelSettings(model=model, dtype=own), torch.bfloat16, 0  # mapped from its files
+        settings = settings.model_copy(update={"dtype": own})
+        dtype, needed = torch.bfloat16, 0  # mapped from its files
     if needed > room:
         raise InputError(
             f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {room / 1e9:,.1f} GB "

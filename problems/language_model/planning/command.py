@@ -9,18 +9,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar
 
-from evoprune import InputError, Plan, Planner
+from evoprune import Plan, Planner
 from evoprune.console.phase import Phase
 from evoprune.files.cache import cache_limit
-from evoprune.problems.language_model.distillation.settings import DURATION, seconds_of
-from evoprune.problems.language_model.export import KvType
-from evoprune.problems.language_model.gguf.sources import architecture_of, cuts_of
-from evoprune.problems.language_model.planning.fits import CONTEXT, Fits
+from evoprune.problems.language_model.gguf.sources import cuts_of
+from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE
 from evoprune.problems.language_model.planning.recipe import Json, Recipe, Subject
-from evoprune.problems.language_model.planning.recipes import RECIPES, Sparsity
+from evoprune.problems.language_model.planning.recipes import RECIPES
 from evoprune.problems.language_model.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
 from evoprune.problems.language_model.results.summary import megabytes
 
@@ -28,13 +25,14 @@ if TYPE_CHECKING:  # they import torch
     from evoprune.problems.language_model.models.resident import Resident
     from evoprune.problems.language_model.models.settings import ModelSettings
     from evoprune.problems.language_model.planning.division import Division
+    from evoprune.problems.language_model.planning.early import Request
     from evoprune.problems.language_model.planning.plan import Shares
+    from evoprune.problems.language_model.problem import LanguageModel
     from evoprune.problems.language_model.texts.windows import Windows
 
 _LOOKED_AT = 4  # windows of a model that is given without a goal
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
-_QUICK = 60.0  # seconds, at least
 _BEGINNING = 5.0  # seconds before planning: Python and its packages
 
 
@@ -50,11 +48,10 @@ class Prune(Planner):
         goals = parser.add_argument_group("goal", "one of these")
         for goal in RECIPES:
             goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
-        parser.add_argument(
-            "--context", type=int, default=CONTEXT, metavar="N", help=f"for --fits: tokens (default: {CONTEXT})"
-        )
-        kinds = get_args(KvType)
-        parser.add_argument("--kv", choices=kinds, default=kinds[0], help="for --fits: the type of keys and values")
+        told = f"for --fits: tokens (default: {CONTEXT})"
+        parser.add_argument("--context", type=int, metavar="N", help=told)
+        told = f"for --fits: the type of keys and values (default: {KINDS_OF_CACHE[0]})"
+        parser.add_argument("--kv", choices=KINDS_OF_CACHE, help=told)
         texts = parser.add_mutually_exclusive_group()
         texts.add_argument(
             "--text",
@@ -94,25 +91,23 @@ class Prune(Planner):
         times.add_argument("--quick", action="store_true", help=told)
         parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
 
-    @classmethod
-    def plan(cls, options: argparse.Namespace) -> Plan | None:
-        from evoprune.problems.language_model.planning.early import refuse_files, refuse_mistakes
+    def __init__(self, options: argparse.Namespace) -> None:
+        from evoprune.problems.language_model.planning.early import checked
 
-        recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
-        refuse_mistakes(options, recipe)
-        base = _base(options.base)
-        one_file = recipe is None or (options.out is not None and options.out.suffix == ".gguf")
-        if one_file:
-            architecture_of(options.model, base)  # raises an error for a model that cannot be written
-        memory: Json = {}
-        remarks: list[str] = []
-        if isinstance(recipe, Fits):
-            memory = {"context": options.context, "kv": options.kv, "fits": int(recipe.value)}
-            recipe, taken = recipe.beside_context(options.model, base, options.context, options.kv)
-            remarks.append(taken)
-        refuse_files(options, recipe)
+        super().__init__(options)
+        self._request = checked(options)
+        self.name = self._request.name if self._request.recipe else None
+        self.out = self._request.out
 
-        found = _measured(options, recipe, one_file, base, seconds)
+    @property
+    def problem(self) -> type[LanguageModel]:
+        from evoprune.problems.language_model.problem import LanguageModel
+
+        return LanguageModel
+
+    def plan(self) -> Plan | None:
+        options, request = self.options, self._request
+        found = _measured(options, request)
         if found.recipe is None:
             from evoprune.problems.language_model.planning.overview import overview
 
@@ -125,7 +120,7 @@ class Prune(Planner):
 
         from evoprune.problems.language_model.planning.plan import share_out
 
-        left = seconds - found.spent
+        left = request.seconds - found.spent
         recipe, text, shares = share_out(found.recipe, found.subject, found.text, left, options.quick)
         made = recipe.experiment(found.subject, shares.evaluations)
         problem = _problem(found, recipe, text, shares, made["problem"], options.also or ())
@@ -135,12 +130,12 @@ class Prune(Planner):
             "budget": round(shares.evaluations * searched["windows"] * searched["window"]),
             "seed": options.seed,
         }
-        remarks += _remarks(found, recipe, text, shares, made)
-        name = Path(found.settings.model).stem.replace("bundled:", "")
+        remarks = [*request.remarks, *_remarks(found, recipe, text, shares, made)]
         found.resident.keep_for_run()
-        export = memory | ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
+        base = {"base": request.base} if request.base else {}
+        export = request.memory | base | ({} if shares.compared else {"untimed": True})
         ends = (shares.seconds - shares.exporting, shares.searching) if shares.exporting else ()
-        return Plan(experiment, name, remarks, export, *ends)
+        return Plan(experiment, remarks, export, *ends)
 
 
 @dataclass(frozen=True)
@@ -158,23 +153,23 @@ class _Measured:
     spent: float  # seconds, for a file
 
 
-def _measured(
-    options: argparse.Namespace, recipe: Recipe | None, one_file: bool, base: str | None, seconds: float
-) -> _Measured:
+def _measured(options: argparse.Namespace, request: Request) -> _Measured:
     from evoprune.problems.language_model.gguf.base import find_base
     from evoprune.problems.language_model.models.resident import Resident
     from evoprune.problems.language_model.planning.at_all import model_settings
     from evoprune.problems.language_model.planning.division import divide, divide_lines, parts_of
-    from evoprune.problems.language_model.planning.early import least_bytes
     from evoprune.problems.language_model.planning.plan import SEARCHED
+    from evoprune.problems.language_model.planning.smallest import least_bytes
     from evoprune.problems.language_model.planning.subject import longest, measure_subject
     from evoprune.problems.language_model.texts.settings import TextSettings
     from evoprune.problems.language_model.texts.windows import cut_windows
 
+    recipe, one_file, base = request.recipe, request.one_file, request.base
     given = options.task or options.text or options.vocabulary
     parts = parts_of(given)
     words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
-    settings = model_settings(options.model, math.inf if options.quick else seconds)
+    device = options.devices.split(",")[0]
+    settings = model_settings(options.model, math.inf if options.quick else request.seconds, device)
     begun, computed = time.perf_counter(), time.process_time()
     with Phase(f"loading {options.model}"):
         resident = Resident.load(settings)
@@ -234,7 +229,7 @@ def _problem(
 
 
 def _remarks(found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json) -> Iterator[str]:
-    from evoprune.problems.language_model.planning.early import larger_than_source
+    from evoprune.problems.language_model.planning.smallest import larger_than_source
 
     resident, subject, model = found.resident, found.subject, found.settings.model
     if larger := larger_than_source(found.settings, resident.parameters, made):
@@ -269,36 +264,7 @@ def _recovery_text(part: Json) -> Json:
     return {"text": part["source"]} | {key: part[key] for key in ("split", "part") if key in part}
 
 
-def _base(given: str | None) -> str | None:
-    if given is None:
-        return None
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise InputError(f"no such file: {given}", "--base")
-    return str(path.resolve())
-
-
-def _goal(options: argparse.Namespace) -> Recipe | None:
-    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
-    given = {goal: text for goal, text in asked.items() if text is not None}
-    if not given:
-        return Unneeded() if options.vocabulary else None
-    if len(given) != 1:
-        raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
-    ((goal, text),) = given.items()
-    if options.vocabulary and goal is Sparsity:
-        raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
-    return goal(goal.read(text))
-
-
 def _limited(text: str) -> tuple[str, float | None]:
     """The file that ``--also`` names, and its limit if there is one."""
     found = re.fullmatch(r"(.+):(\d+\.?\d*|\.\d+)", text)
     return (found[1], float(found[2])) if found else (text, None)
-
-
-def _seconds(text: str) -> float:
-    seconds = seconds_of(text.strip()) if re.match(DURATION, text.strip()) else 0.0
-    if not seconds:
-        raise InputError(f"expected a time such as 90s, 20m or 2h, got '{text}'", "--time")
-    return seconds

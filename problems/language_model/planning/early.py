@@ -1,109 +1,154 @@
-"""Mistakes that ``prune`` refuses within a second: in options, packages and headers of files. Imports no torch."""
+"""The command line of ``prune``, checked before anything is loaded: one refusal for each mistake. Imports no torch.
+
+Options, packages, texts, the model, and the headers of its files, in this order. The engine checks the places of run
+and export (:mod:`evoprune.files.places`) and the devices.
+"""
+
+from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from evoprune import InputError
+from evoprune.experiment.explain import validated
+from evoprune.experiment.spec import SEEDS
 from evoprune.exports.exporting import is_one_file
+from evoprune.problems.language_model.distillation.settings import DURATION, seconds_of
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
-from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
-from evoprune.problems.language_model.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from evoprune.problems.language_model.planning.fits import Fits
-from evoprune.problems.language_model.planning.recipe import Recipe
+from evoprune.problems.language_model.gguf.sources import ONE_WIDTH_IN_ALL, architecture_of, cuts_of
+from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
+from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
+from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE, Fits
+from evoprune.problems.language_model.planning.recipe import Json, Recipe
+from evoprune.problems.language_model.planning.recipes import RECIPES, Sparsity
 from evoprune.problems.language_model.planning.sizes import Bits, Size
-from evoprune.problems.language_model.planning.vocabulary import OPTION
+from evoprune.problems.language_model.planning.smallest import refuse_size
+from evoprune.problems.language_model.planning.vocabulary import OPTION, Unneeded
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
-_TOKENS = 0.5  # share of the tokens that go before heads and channels do
-_LISTED = 100  # bytes of a header for each tensor, at most
-_BLOCKS, _MLPS = re.compile(r"\.\d+\."), re.compile(r"\.\d+\.(ffn|mlp)")  # tensors in a block, or in its MLP
+_QUICK, _LONGEST = 60.0, 3.6e7  # seconds
+_SUFFIX = ".gguf"
 
 
-def refuse_mistakes(options: argparse.Namespace, recipe: Recipe | None) -> None:
-    """Raise InputError for options that cannot work, packages that are missing, and a model that is not there."""
-    one_file = options.out is not None and is_one_file(LanguageModel, options.out)
-    if options.base and not one_file:
+@dataclass(frozen=True)
+class Request:
+    """A command line of ``prune`` in which no mistake was found.
+
+    ``name``: of the model, in short. ``recipe``: None for an overview. ``base``: another .gguf file of the model.
+    ``out``: path of the export, if any. ``one_file``: whether the result is, or may be, a .gguf file. ``memory``:
+    options of the export, for the goal ``--fits``. ``remarks``: lines for the user.
+    """
+
+    name: str
+    recipe: Recipe | None
+    seconds: float
+    base: str | None
+    out: Path | None
+    one_file: bool
+    memory: Json
+    remarks: Sequence[str]
+
+
+def checked(options: argparse.Namespace) -> Request:
+    """Return the request in ``options``. Raises :class:`evoprune.InputError` for the first mistake."""
+    recipe, out = _goal(options), options.out
+    seconds = _QUICK if options.quick else _seconds(options.time)
+    settings, base = _model(options.model, "MODEL"), options.base and _model(options.base, "--base").model
+    name, remarks = short_name(settings.model).removesuffix(_SUFFIX), []
+    exports_file = out is not None and is_one_file(LanguageModel, out)
+    _refuse_options(options, recipe, exports_file)
+    _refuse_texts(options)
+    _refuse_missing(settings, base, out if exports_file else None)
+    one_file = recipe is None or (out is not None and out.suffix == _SUFFIX)
+    if one_file:
+        architecture_of(settings.model, base)  # raises an error for a model that cannot be written
+    memory: Json = {}
+    if isinstance(recipe, Fits):
+        context, kv = options.context or CONTEXT, options.kv or KINDS_OF_CACHE[0]
+        memory = {"context": context, "kv": kv, "fits": int(recipe.value)}
+        recipe, taken = recipe.beside_context(settings.model, base, context, kv)
+        remarks.append(taken)
+    for path in weight_files(settings):
+        stored_tensors(path)  # raises an error for a file that is not whole
+    if isinstance(recipe, Size) and not options.vocabulary:
+        whole = exports_file and cuts_of(settings.model, base) == ONE_WIDTH_IN_ALL
+        refuse_size(recipe, settings, exports_file, whole)
+    return Request(name, recipe, seconds, base, out, one_file, memory, remarks)
+
+
+def _goal(options: argparse.Namespace) -> Recipe | None:
+    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
+    given = {goal: text for goal, text in asked.items() if text is not None}
+    if not given:
+        return Unneeded() if options.vocabulary else None
+    if len(given) != 1:
+        raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
+    ((goal, text),) = given.items()
+    if options.vocabulary and goal is Sparsity:
+        raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
+    return goal(goal.read(text))
+
+
+def _seconds(text: str) -> float:
+    seconds = seconds_of(text.strip()) if re.match(DURATION, text.strip()) else 0.0
+    if not 0 < seconds <= _LONGEST:
+        raise InputError(
+            f"expected a time such as 90s, 20m or 2h, of at most {_LONGEST / 3600:,.0f}h, got '{text}'", "--time"
+        )
+    return seconds
+
+
+def _model(given: str, option: str) -> ModelSettings:
+    return validated(ModelSettings, {"model": given}, option)
+
+
+def _refuse_options(options: argparse.Namespace, recipe: Recipe | None, exports_file: bool) -> None:
+    if options.base and not exports_file:
         raise InputError("is for --out FILE.gguf", "--base")
-    if isinstance(recipe, Bits | Fits) and not one_file:
+    if isinstance(recipe, Bits | Fits) and not exports_file:
         raise InputError("is for --out FILE.gguf", recipe.option)
-    if options.context < 1:
+    for option, value in {"--context": options.context, "--kv": options.kv}.items():
+        if value is not None and not isinstance(recipe, Fits):
+            raise InputError(f"is for {Fits.option} {Fits.metavar}", option)
+    if options.context is not None and options.context < 1:
         raise InputError(f"expected 1 or more, got {options.context}", "--context")
-    if options.seed < 0:
-        raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
+    if not 0 <= options.seed < SEEDS:
+        raise InputError(f"expected a number between 0 and {SEEDS - 1}, got {options.seed}", "--seed")
+
+
+def _refuse_texts(options: argparse.Namespace) -> None:
     _refuse_text(options.text, "--text", _LEAST_TEXT)
     _refuse_text(options.vocabulary, OPTION, 1)
     for also, _ in options.also or ():
         _refuse_text(also, "--also", 1)
     _refuse_task(options)
-    settings = ModelSettings(model=options.model)
+
+
+def _refuse_missing(settings: ModelSettings, base: str | None, file: Path | None) -> None:
+    """Raise InputError for files and packages that are missing. ``file``: the .gguf file to write, if any."""
     if fault := model_fault(settings.model):
         raise InputError(fault, "MODEL")
-    for path in (settings.model, options.base or ""):
-        if path.endswith(".gguf") and not (find_spec("gguf") and find_spec("accelerate")):
+    if base and not Path(base).is_file():
+        raise InputError(f"no such file: {base}", "--base")
+    for path in (settings.model, base or ""):
+        if path.endswith(_SUFFIX) and not (find_spec("gguf") and find_spec("accelerate")):
             raise InputError("reading it needs more packages; pip install 'evoprune[gguf]'", path)
-    if one_file and (lacking := ggml.missing()):
-        raise InputError(lacking, str(options.out))
+    if file and (lacking := ggml.missing()):
+        raise InputError(lacking, str(file))
     files = weight_files(settings)
     if not files:
         _refuse_unless_on_hub(settings.model)
     if absent := [path.name for path in files if not path.is_file()]:
         raise InputError(f"lacks {', '.join(absent)}; copy or download the model again", settings.model)
-
-
-def refuse_files(options: argparse.Namespace, recipe: Recipe | None) -> None:
-    """Raise InputError for files of weights that are not whole, and a size that they have already or that is too small.
-
-    Their headers are read, so that all else should be in order.
-    """
-    files = weight_files(ModelSettings(model=options.model))
-    stored = _stored_in(files)
-    if isinstance(recipe, Size) and stored and not options.vocabulary:
-        one_file = options.out is not None and is_one_file(LanguageModel, options.out)
-        whole = one_file and cuts_of(options.model, options.base) == ONE_WIDTH_IN_ALL
-        _refuse_size(recipe, files, stored, one_file, _MLPS if whole else _BLOCKS)
-
-
-def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
-    """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here.
-
-    ``tokens``: rows of embedding and head, if tokens may be left out: half of them is little harm.
-    """
-    files = weight_files(settings)
-    if not (stored := _stored_in(files)):
-        return 0.0
-    rows = sum(each.size for each in stored.values() if each.shape[:1] == (tokens,))
-    left = 1 - _TOKENS * rows / sum(each.size for each in stored.values())
-    return left * _least_bytes(files, stored, one_file=True, cut=None)
-
-
-def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:
-    """Return a remark if ``experiment`` may make more bytes of ``parameters``, in 16 bits, than its source has."""
-    problem = experiment["problem"]
-    if "'types'" in repr(problem.get("transforms")) or problem.get("budget", {}).get("use") == "bytes":
-        return None
-    whole, made = bytes_of(weight_files(settings)), 2.0 * parameters
-    if not settings.model.endswith(".gguf") or made <= whole:
-        return None
-    return (
-        f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {settings.model} has "
-        f"{megabytes(whole)}: it may be larger; --size, --remove and --speedup with --out FILE.gguf keep its types"
-    )
-
-
-def _stored_in(files: Sequence[Path]) -> dict[str, Stored]:
-    return {name: found for path in files for name, found in stored_tensors(path).items()}
 
 
 def _refuse_text(text: str | None, option: str, least: int) -> None:
@@ -168,63 +213,3 @@ def _refuse_unless_on_hub(name: str) -> None:
         reason = next((line for line in str(found[0]).splitlines() if line.strip()), type(found[0]).__name__)
         why = f"no such folder or file, nor in the hub's cache, and the hub cannot be reached ({reason})"
     raise InputError(f"{why}; give a folder or a .gguf file", name)
-
-
-def _refuse_size(
-    recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: re.Pattern[str]
-) -> None:
-    """Raise InputError if the model is as small as it should become, or nothing that ``recipe`` does makes it so.
-
-    ``cut``: matches the names of tensors that can go.
-    """
-    bits = 8 / sum(each.size for each in stored.values())
-    whole, limit = bytes_of(files), recipe.value / bits if isinstance(recipe, Bits) else recipe.value
-
-    def told(size: float) -> str:
-        if isinstance(recipe, Bits):
-            return f"{size * bits:.2f} bits a weight"
-        return megabytes(size)
-
-    if whole <= limit:
-        raise InputError(f"is met already: {files[0].name} has {told(whole)}", recipe.option)
-    least = _least_bytes(files, stored, one_file, cut)
-    if least <= limit:
-        return
-    if one_file:
-        raise InputError(
-            f"types of GGUF and cuts of blocks make this model no smaller than {told(least)}", recipe.option
-        )
-    raise InputError(
-        f"fewer heads, channels or experts make it no smaller than {told(least)}, those of its embeddings in 16 bits; "
-        "--out FILE.gguf stores them in fewer",
-        recipe.option,
-    )
-
-
-def _least_bytes(
-    files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: re.Pattern[str] | None
-) -> float:
-    """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights.
-
-    ``cut``: matches the names of tensors that may go; None for none.
-    """
-    is_gguf = files[0].suffix == ".gguf"
-    if not is_gguf and any(each.kind not in ggml.FLOATS for each in stored.values()):
-        return 0.0  # the shapes are those of packed codes
-    head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
-    own = {name: each for name, each in stored.items() if len(each.shape) > 1 and not name.startswith(head)}
-    gone = {name for name in stored if cut and cut.search(name)}
-    left = {name: each for name, each in own.items() if name not in gone}
-    if not one_file:
-        return sum(2.0 * each.size for each in left.values())
-    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    def bytes_in(kind: str, each: Stored) -> float:
-        weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-        widths = each.shape[-1:] if is_gguf else each.shape  # GPT-2's matrices are transposed in its folders
-        return each.size / weights * size if any(width % weights == 0 for width in widths) else math.inf
-
-    header = bytes_of(files) - sum(bytes_in(each.kind, each) for each in stored.values()) if is_gguf else 0.0
-    least = sum(min(bytes_in(kind, each) for kind in (*ggml.COMMON, "F16")) for each in left.values())
-    vectors = (each for name, each in stored.items() if len(each.shape) == 1 and name not in gone)
-    return header - _LISTED * len(gone) + least + sum(4.0 * each.size for each in vectors)

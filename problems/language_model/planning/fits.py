@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from evoprune import InputError
+from evoprune.problems.language_model.export import KvType
+from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.planning.sizes import Size
 from evoprune.problems.language_model.results.summary import megabytes
 
 CONTEXT = 4096  # tokens, by default
+KINDS_OF_CACHE = get_args(KvType)  # types of keys and values, the default first
 
 _HERE = ("ram", "vram")
 
@@ -37,14 +41,14 @@ class Fits(Size):
 
         Raises :class:`evoprune.InputError` where no size is left, or none is to be saved.
         """
-        from evoprune.problems.language_model.gguf.runtime import memory
-
         file = base or model
         if not file.endswith(".gguf"):
             raise InputError("needs a .gguf file of the model: give one as MODEL, or any with --base", self.option)
-        found = memory(Path(file).expanduser(), context, kv)
-        if context > found["positions"]:
-            raise InputError(f"this model was trained for {found['positions']:,} tokens, got {context:,}", "--context")
+        if context > (positions := read_gguf(Path(file)).value(".context_length")):
+            raise InputError(f"this model was trained for {positions:,} tokens, got {context:,}", "--context")
+        from evoprune.problems.language_model.gguf.runtime import memory
+
+        found = memory(Path(file), context, kv)
         taken = found["cache"] + found["buffers"] + found["process"]
         told = f"a context of {context:,} tokens takes {megabytes(taken)}"
         if taken >= self.value:

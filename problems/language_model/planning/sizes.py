@@ -41,7 +41,7 @@ class Size(Recipe):
 
     @classmethod
     def read(cls, text: str) -> float:
-        found = re.fullmatch(r"(\d+\.?\d*)\s*([A-Za-z]*)", text.strip())
+        found = re.fullmatch(r"(\d{1,12}(?:\.\d*)?)\s*([A-Za-z]*)", text.strip())
         units = {unit.lower(): factor for unit, factor in _UNITS.items()}
         if not found or found[2].lower() not in units or not float(found[1]):
             raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)

@@ -16,9 +16,10 @@ import dataclasses
 import json
 import os
 from matplotlib.figure import Figure
-from evoprune import Evaluation, Exported, Genes, InputError, Plan, Planner, Problem, Reporting
+from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.schema import Checked
+from evoprune.problems.benchmark.functions import Benchmark
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''
@@ -29,12 +30,11 @@ class Tiny(Planner):
     def add_arguments(cls, parser):
         parser.add_argument("size", type=int)
 
-    @classmethod
-    def plan(cls, options):
-        if options.size > 9:
-            raise InputError("too large", "size")
-        problem = {"use": "benchmark", "function": "sphere", "dimensions": options.size}
-        return Plan({"problem": problem, "population": 6, "generations": 2}, "sphere", ["chosen for its size"])
+    name, problem = "sphere", Benchmark
+
+    def plan(self):
+        problem = {"use": "benchmark", "function": "sphere", "dimensions": self.options.size}
+        return Plan({"problem": problem, "population": 6, "generations": 2}, ["chosen for its size"])
 
 class NoPlanner:
     pass
@@ -81,15 +81,19 @@ class Sum(Problem, Exporting, Reporting):
 
 
 class OfSums(Tiny):
-    @classmethod
-    def plan(cls, options):
+    name, problem = "sum", Sum
+
+    def plan(self):
         made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
-        return Plan(made, "sum", export={"loud": True}, seconds=1000.0)
+        return Plan(made, export={"loud": True}, seconds=1000.0)
 
 class Late(OfSums):
-    @classmethod
-    def plan(cls, options):
-        return dataclasses.replace(super().plan(options), searching=-1.0)
+    def plan(self):
+        return dataclasses.replace(super().plan(), searching=-1.0)
+
+class Refused(OfSums):
+    def plan(self):
+        raise AssertionError("it was planned, and hours may have passed")
 """
 
 
@@ -218,18 +222,35 @@ def test_a_search_that_was_killed_repeats_what_was_recorded_after_its_time(comma
 
 
 @pytest.mark.parametrize(
-    ("there", "out"),
-    [("result.README.md", "result.txt"), ("file", "file/result.txt"), ("result.txd", "result.txd")],
+    ("there", "options"),
+    [
+        ("result.README.md", ["--out=result.txt"]),
+        ("file", ["--out=file/result.txt"]),
+        ("result.txd", ["--out=result.txd"]),  # whose suffix is wrong
+        ("file", ["--runs-dir=file/runs"]),
+        ("runs/run", ["--name=run"]),
+    ],
 )
-def test_a_place_that_cannot_be_used_is_told_before_the_search(there, out, command, evoprune, tmp_path, monkeypatch):
-    command("OfSums")
-    monkeypatch.setenv("INTERRUPTED_IN", "search")
-    if there != "result.txd":  # whose suffix is wrong
-        (tmp_path / there).write_text("")
-    answer = evoprune("tiny", "3", "--runs-dir", tmp_path / "runs", "--out", tmp_path / out)
+def test_a_place_that_cannot_be_used_is_told_before_the_plan(there, options, command, evoprune, tmp_path, monkeypatch):
+    command("Refused")
+    monkeypatch.chdir(tmp_path)
+    if there != "result.txd":
+        Path(there).parent.mkdir(exist_ok=True)
+        Path(there).write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    answer = evoprune("tiny", "3", *options)
     assert answer.code == 2
-    assert str(tmp_path / there) in answer.err
-    assert not (tmp_path / "runs").exists()
+    assert there in answer.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_problem_that_exports_nothing_is_told_before_the_search(command, evoprune, tmp_path, monkeypatch):
+    command("Tiny")
+    monkeypatch.chdir(tmp_path)
+    answer = evoprune("tiny", "3", "--out", "result")
+    assert answer.code == 2
+    assert "--out: " in answer.err
+    assert not Path("runs").exists()
 
 
 @pytest.mark.usefixtures("command")

@@ -3,18 +3,15 @@
 import json
 import subprocess
 import sys
-from argparse import Namespace
-from pathlib import Path
 from threading import Event
 
 import huggingface_hub
 import pytest
 
 from evoprune import InputError
+from evoprune.cli.main import parser
 from evoprune.problems.language_model.planning import early
-from evoprune.problems.language_model.planning.early import refuse_files, refuse_mistakes
-from evoprune.problems.language_model.planning.recipes import Remove
-from evoprune.problems.language_model.planning.sizes import Bits, Size
+from evoprune.problems.language_model.planning.early import checked
 
 pytest.importorskip("gguf")
 
@@ -29,6 +26,64 @@ print(sorted({"torch", "transformers", "datasets", "matplotlib"} & set(sys.modul
 """
 
 
+GOAL, FILE = "--size=100kB", "--out=small.gguf"
+FOLDER = "folder"  # of a whole model
+WEIGHTS = ".safetensors"
+LONG, MANY = "x" * 300, "9" * 400
+TAKEN = ("taken.gguf", "a.README.md", "b.evoprune.json", "c.experiment.yaml", "d.UNFIT.txt")
+MISTAKES = [
+    ("no/such/folder: ", "no/such/folder", GOAL),
+    ("MODEL: ", "", GOAL),
+    ("MODEL: ", LONG, GOAL),
+    ("half.gguf: the file is incomplete", "half.gguf", GOAL, FILE),
+    ("model.safetensors: the file is incomplete", "half", "--remove=20%"),
+    ("bundled:gpt2-mini", "bundled:gpt2", GOAL),
+    ("no such model", "my model", GOAL),
+    ("--remove and --sparsity", FOLDER, "--sparsity=0.5", "--remove=0.2"),
+    ("--sparsity: expected a share between 0 and 1", FOLDER, "--sparsity=45"),
+    ("--sparsity: ", FOLDER, "--sparsity=150%"),
+    ("--sparsity: ", FOLDER, "--sparsity=0,5"),  # a decimal comma
+    ("--sparsity: ", FOLDER, "--sparsity=0.5", "--vocabulary=text.txt"),  # zeros keep their room
+    ("--remove: expected", "tiny.gguf", "--remove=150%"),
+    ("--speedup: ", FOLDER, "--speedup=0.5"),
+    ("--size: expected", "tiny.gguf", "--size=80"),
+    ("--size: expected", "tiny.gguf", f"--size={MANY}GB"),
+    ("--size: is met already", "tiny.gguf", "--size=1GB"),
+    ("--size: types of GGUF", "tiny.gguf", "--size=1kB", FILE),
+    ("--size: fewer heads", FOLDER, "--size=1kB"),
+    ("--bits: is for", FOLDER, "--bits=4"),
+    ("--bits: ", FOLDER, "--bits=17", FILE),
+    ("--fits: is for", FOLDER, "--fits=8GB"),
+    ("--context: ", "tiny.gguf", "--fits=8GB", FILE, "--context=0"),
+    ("--context: ", "tiny.gguf", "--fits=8GB", FILE, "--context=49"),  # a token more than it has positions
+    ("--context: is for --fits", "tiny.gguf", GOAL, "--context=32"),
+    ("--kv: is for --fits", "tiny.gguf", GOAL, "--kv=q8_0"),
+    ("--base: is for", FOLDER, "--remove=20%", "--base=tiny.gguf"),
+    ("--base: no such file: ", FOLDER, "--remove=20%", "--base=no.gguf", FILE),
+    ("--base: ", FOLDER, "--remove=20%", "--base=~nobody/no.gguf", FILE),
+    ("--text: nothing.txt: no such file", FOLDER, GOAL, "--text=nothing.txt"),
+    ("--text: ", FOLDER, GOAL, f"--text={LONG}"),
+    ("--text: short.txt", "tiny.gguf", GOAL, "--text=short.txt"),
+    (".txt, .jsonl, .parquet", FOLDER, GOAL, "--text=tiny.gguf"),
+    ("--time: ", FOLDER, GOAL, "--time=20"),
+    ("--time: ", FOLDER, GOAL, f"--time={MANY}m"),
+    ("--seed: ", FOLDER, GOAL, "--seed=-1"),
+    ("--seed: ", FOLDER, GOAL, f"--seed={MANY}"),
+    ("--map scoop: ", FOLDER, GOAL, "--map=scoop"),
+    ("-n: ", FOLDER, GOAL, "-n=100000"),
+    ("small.ggu: ", "tiny.gguf", GOAL, "--out=small.ggu"),
+    ("folder: exists already", "tiny.gguf", GOAL, "--out=folder"),
+    *((f"{name}: exists already", "tiny.gguf", GOAL, f"--out={name.split('.')[0]}.gguf") for name in TAKEN),
+    ("short.txt/out.gguf: cannot be written", "tiny.gguf", GOAL, "--out=short.txt/out.gguf"),
+    ("/dev/null/out: cannot be written", FOLDER, "--remove=20%", "--out=/dev/null/out"),
+    ("x.gguf: cannot be written", "tiny.gguf", GOAL, f"--out=new/{LONG[:250]}.gguf"),
+    ("x.gguf: cannot be written", "tiny.gguf", GOAL, f"--out={LONG[:235]}.gguf"),  # its card's name is longer
+    ("--runs-dir: ", "tiny.gguf", GOAL, FILE, "--runs-dir=short.txt/runs"),
+    ("--runs-dir: ", "tiny.gguf", GOAL, FILE, f"--runs-dir=new/{LONG}"),
+    ("--name: ", "tiny.gguf", GOAL, FILE, "--name=a/b"),
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """A .gguf file of a tiny GPT-2."""
@@ -36,81 +91,44 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture
-def broken(file, tiny, tmp_path):
-    """Models that are not whole, by what is wrong with them."""
+def workplace(file, tiny, tmp_path):
+    """A folder with whole and broken models, a short text, and files in the way."""
+    (tmp_path / "tiny.gguf").write_bytes(file.read_bytes())
     (tmp_path / "half.gguf").write_bytes(file.read_bytes()[:-1000])
-    (tmp_path / "folder").mkdir()
-    for path in tiny.iterdir():
-        content = path.read_bytes()
-        (tmp_path / "folder" / path.name).write_bytes(content[:-1000] if path.suffix == ".safetensors" else content)
+    for name, left in ((FOLDER, None), ("half", -1000)):
+        (tmp_path / name).mkdir()
+        for path in tiny.iterdir():
+            (tmp_path / name / path.name).write_bytes(path.read_bytes()[: left if path.suffix == WEIGHTS else None])
+    (tmp_path / "short.txt").write_text("Too short a text.")
+    for name in TAKEN:
+        (tmp_path / name).write_text("mine")
     return tmp_path
 
 
-def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, tmp_path):
-    out, goal = f"--out={tmp_path / 'small.gguf'}", "--size=100kB"
-    (tmp_path / "short.txt").write_text("Too short a text.")
-    mistakes = {
-        "no/such/folder": ["no/such/folder", goal],
-        "half.gguf: the file is incomplete": [str(broken / "half.gguf"), goal, out],
-        "model.safetensors: the file is incomplete": [str(broken / "folder"), "--remove=20%"],
-        "--size: expected": [str(file), "--size=80", out],
-        "--size: is met already": [str(file), "--size=1GB", out],
-        "--size: types of GGUF": [str(file), "--size=1kB", out],
-        "--size: fewer heads": [str(tiny), "--size=1kB"],
-        "bundled:gpt2-mini": ["bundled:gpt2", goal],
-        "no such model": ["my model", goal],
-        "--remove: expected": [str(file), "--remove=150%"],
-        "--text: ": [str(file), goal, out, f"--text={tmp_path / 'short.txt'}"],
-        "small.ggu: ": [str(file), goal, out[:-1]],
-        "exists already": [str(file), goal, f"--out={tmp_path / 'folder'}"],
-        "--seed: ": [str(file), goal, out, "--seed=-1"],
-        "--bits: is for": [str(file), "--bits=4"],
-        "--context: expected": [str(file), "--fits=8GB", out, "--context=0"],
-    }
-    asked = json.dumps([["prune", *arguments] for arguments in mistakes.values()])
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, input=asked, capture_output=True, text=True)
-    assert done.stdout == f"{'2 ' * len(mistakes)}[]\n", done.stderr
+def test_they_are_a_line_each_before_anything_heavy_is_imported_and_leave_nothing(workplace):
+    """All in one process, as its imports take longest."""
+    pytest.importorskip("llama_cpp_py_sync")
+    before = contents(workplace)
+    asked = json.dumps([["prune", *arguments] for _, *arguments in MISTAKES])
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=workplace, input=asked, capture_output=True, text=True)
+    assert done.stdout == f"{'2 ' * len(MISTAKES)}[]\n", done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("evoprune: ")]
-    assert all(fragment in line for fragment, line in zip(mistakes, lines, strict=True)), done.stderr
-    assert not (tmp_path / "runs").exists()
+    told = dict(zip(MISTAKES, lines, strict=True))
+    assert {mistake: line for mistake, line in told.items() if mistake[0] not in line} == {}
+    assert contents(workplace) == before
 
 
-def refused(model, recipe, **options):
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def refused(model, *options):
     """The message, None if nothing is refused."""
-    given = {"model": str(model), "seed": 0, "context": 1} | dict.fromkeys(
-        ["out", "base", "text", "task", "vocabulary", "also"]
-    )
-    given = Namespace(**given | options)
     try:
-        refuse_mistakes(given, recipe)
-        refuse_files(given, recipe)
+        checked(parser("prune").parse_args(["prune", str(model), *options]))
     except InputError as error:
         return str(error)
     return None
-
-
-@pytest.mark.parametrize(
-    ("kind", "cuts"),
-    [
-        ("gpt2", [{"use": "sublayers", "genes": "block"}, {"use": "channels", "genes": "model", "drop": False}]),
-        ("llama", ["heads", "channels"]),
-    ],
-    ids=["gpt2", "llama"],
-)
-def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cuts, problem_on, byte_models):
-    pytest.importorskip("llama_cpp_py_sync")
-    folder = Path(byte_models(kind)["model"])
-    base, out = folder.parent / "base.gguf", Path("small.gguf")
-    types = {"use": "types", "importance": False, "base": None if kind == "gpt2" else str(base)}
-    transform = problem_on(kind, [*cuts, types]).session.transform
-    smallest = transform.budget("bytes", None).spent([gene.up for gene in transform.genes])
-    parameters = transform.resident.parameters
-    for source in (folder, base):
-        assert refused(source, Size(smallest), out=out) is None
-        assert refused(source, Bits(8.01 * smallest / parameters), out=out) is None
-    share = 0.5
-    assert "--size" in refused(base, Size(share * smallest), out=out)
-    assert "--bits" in refused(base, Bits(share * 8 * smallest / parameters), out=out)
 
 
 def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_is_said(monkeypatch):
@@ -118,18 +136,18 @@ def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_is_said(monkeyp
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: never.wait(60))
     monkeypatch.setattr(early, "_PATIENCE", 0.01)
     try:
-        assert "nobody/nothing: " in refused("nobody/nothing", Remove(0.5))
+        assert "nobody/nothing: " in refused("nobody/nothing", "--remove=50%")
     finally:
         never.set()
 
 
 @pytest.mark.usefixtures("offline")
 def test_without_the_hub_a_name_is_no_model_and_with_it_one_that_it_has(monkeypatch):
-    assert "HF_HUB_OFFLINE" in refused("nobody/nothing", Remove(0.5))
+    assert "HF_HUB_OFFLINE" in refused("nobody/nothing", "--remove=50%")
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: "known")
-    assert refused("nobody/nothing", Remove(0.5)) is None
+    assert refused("nobody/nothing", "--remove=50%") is None
 
 
 def test_a_missing_package_is_named_with_a_command_that_installs_it(file, monkeypatch):
     monkeypatch.setattr(early, "find_spec", lambda _: None)
-    assert "pip install 'evoprune[gguf]'" in refused(file, Remove(0.5))
+    assert "pip install 'evoprune[gguf]'" in refused(file, "--remove=50%")
