@@ -37,7 +37,10 @@ _BEGINNING = 5.0  # seconds before planning: Python and its packages
 
 
 class Prune(Planner):
-    """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report."""
+    """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report.
+
+    Without ``--out``, a .gguf file becomes one in the present folder, with the goal in its name.
+    """
 
     help: ClassVar[str] = "make your own model smaller, in one command"
     example: ClassVar[str] = "python -m evoprune prune bundled:gpt2-mini --remove 25% --time 5m --out smaller"

@@ -60,10 +60,14 @@ class Request:
 
 def checked(options: argparse.Namespace) -> Request:
     """Return the request in ``options``. Raises :class:`evoprune.InputError` for the first mistake."""
-    recipe, out = _goal(options), options.out
+    recipe, goal = _goal(options)
     seconds = _QUICK if options.quick else _seconds(options.time)
     settings, base = _model(options.model, "MODEL"), options.base and _model(options.base, "--base").model
     name, remarks = short_name(settings.model).removesuffix(_SUFFIX), []
+    out = options.out
+    if out is None and recipe is not None and settings.model.endswith(_SUFFIX):
+        out = Path(f"{name}-{goal}{_SUFFIX}")
+        remarks.append(f"the result goes to {out} (--out changes it)")
     exports_file = out is not None and is_one_file(LanguageModel, out)
     _refuse_options(options, recipe, exports_file)
     _refuse_texts(options)
@@ -85,17 +89,19 @@ def checked(options: argparse.Namespace) -> Request:
     return Request(name, recipe, seconds, base, out, one_file, memory, remarks)
 
 
-def _goal(options: argparse.Namespace) -> Recipe | None:
+def _goal(options: argparse.Namespace) -> tuple[Recipe | None, str]:
+    """Return the goal in ``options``, and a part of a file's name for it, such as ``75MB`` or ``remove-25``."""
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if not given:
-        return Unneeded() if options.vocabulary else None
+        return (Unneeded() if options.vocabulary else None), "vocabulary"
     if len(given) != 1:
         raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
     ((goal, text),) = given.items()
     if options.vocabulary and goal is Sparsity:
         raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
-    return goal(goal.read(text))
+    named = re.sub(r"[\s%]", "", text)
+    return goal(goal.read(text)), named if goal is Size else f"{goal.option.removeprefix('--')}-{named}"
 
 
 def _seconds(text: str) -> float:

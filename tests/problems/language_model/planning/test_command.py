@@ -99,15 +99,18 @@ def trained(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize(
-    ("kind", "goal"), [("llama", "--size=75kB"), ("qwen2", "--remove=20%"), ("qwen3_moe", "--size=95kB")]
+    ("kind", "goal", "name"),
+    [("llama", "--size=75kB", "75kB"), ("qwen2", "--remove=20%", "remove-20"), ("qwen3_moe", "--size=95 kB", "95kB")],
 )
 def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_source(
-    prune, text, quantised, tmp_path, kind, goal
+    prune, text, quantised, tmp_path, monkeypatch, kind, goal, name
 ):
+    """The file is made where the command is given, if no other place is."""
     from evoprune.problems.language_model.models.gguf_file import read_gguf
 
-    source, out = quantised(kind), tmp_path / "pruned.gguf"
-    code, _, err = prune(goal, "--text", text, "--time", "2s", "--out", out, model=source)
+    monkeypatch.chdir(tmp_path)
+    source, out = quantised(kind), tmp_path / f"tiny-{name}.gguf"
+    code, _, err = prune(goal, "--text", text, "--time", "2s", model=source)
     assert code == 0, err
     assert out.stat().st_size < source.stat().st_size
     assert not goal.startswith("--size") or out.stat().st_size <= 1000 * int(goal[7:9])
@@ -162,11 +165,11 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
 
 def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, quantised):
     source = quantised("llama")
-    code, _, err = prune("--remove=20%", "--print-config", model=source)
+    code, _, err = prune("--remove=20%", "--out=small", "--print-config", model=source)
     assert code == 0, err
     first = next(line for line in err.splitlines() if line.startswith(("the result", str(source))))
     assert "16 bits" in first
-    assert "16 bits" not in prune("--remove=20%", "--out=small.gguf", "--print-config", model=source)[2]
+    assert "16 bits" not in prune("--remove=20%", "--print-config", model=source)[2]
 
 
 @pytest.mark.parametrize(

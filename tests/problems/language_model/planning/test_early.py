@@ -54,8 +54,8 @@ MISTAKES = [
     ("--bits: is for", FOLDER, "--bits=4"),
     ("--bits: ", FOLDER, "--bits=17", FILE),
     ("--fits: is for", FOLDER, "--fits=8GB"),
-    ("--context: ", "tiny.gguf", "--fits=8GB", FILE, "--context=0"),
-    ("--context: ", "tiny.gguf", "--fits=8GB", FILE, "--context=49"),  # a token more than it has positions
+    ("--context: ", "tiny.gguf", "--fits=8GB", "--context=0"),
+    ("--context: ", "tiny.gguf", "--fits=8GB", "--context=49"),  # a token more than it has positions
     ("--context: is for --fits", "tiny.gguf", GOAL, "--context=32"),
     ("--kv: is for --fits", "tiny.gguf", GOAL, "--kv=q8_0"),
     ("--base: is for", FOLDER, "--remove=20%", "--base=tiny.gguf"),
@@ -73,6 +73,7 @@ MISTAKES = [
     ("-n: ", FOLDER, GOAL, "-n=100000"),
     ("small.ggu: ", "tiny.gguf", GOAL, "--out=small.ggu"),
     ("folder: exists already", "tiny.gguf", GOAL, "--out=folder"),
+    ("tiny-100kB.gguf: exists already", "tiny.gguf", GOAL),  # the default
     *((f"{name}: exists already", "tiny.gguf", GOAL, f"--out={name.split('.')[0]}.gguf") for name in TAKEN),
     ("short.txt/out.gguf: cannot be written", "tiny.gguf", GOAL, "--out=short.txt/out.gguf"),
     ("/dev/null/out: cannot be written", FOLDER, "--remove=20%", "--out=/dev/null/out"),
@@ -100,7 +101,7 @@ def workplace(file, tiny, tmp_path):
         for path in tiny.iterdir():
             (tmp_path / name / path.name).write_bytes(path.read_bytes()[: left if path.suffix == WEIGHTS else None])
     (tmp_path / "short.txt").write_text("Too short a text.")
-    for name in TAKEN:
+    for name in (*TAKEN, "tiny-100kB.gguf"):
         (tmp_path / name).write_text("mine")
     return tmp_path
 
