@@ -16,7 +16,7 @@ from evoprune.problems.language_model.allocations import ALLOCATIONS
 from evoprune.problems.language_model.budgets.amounts import weights
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
-from evoprune.problems.language_model.transforms.transform import initial_within, uniform_within
+from evoprune.problems.language_model.transforms.genomes import initial_within, uniform_within
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Genomes = dict[str, list[float]]
@@ -78,8 +78,9 @@ class SparsityBaselines(Baselines):
     def __init__(self, session: Session, budget: Budget | None, settings: PruningSettings) -> None:
         super().__init__(session, budget)
         self._settings = settings
-        assert isinstance(session.transform, Weights)
-        self._cut = session.transform
+        pruned = session.transform.part(Weights)
+        assert pruned
+        self._cut: Weights = pruned
 
     @property
     def contenders(self) -> Genomes:
@@ -135,7 +136,9 @@ class SparsityBaselines(Baselines):
     def _find(self, name: str) -> _Found:
         fitness = self._session.fitness
         before = fitness.tokens_scored
-        at_target = weights(self._cut, removed=self._settings.sparsity)  # also where they are an objective
+        at_target = weights(
+            self._session.transform, removed=self._settings.sparsity
+        )  # also where they are an objective
         genome = find_plugin(ALLOCATIONS, name)(self._cut, at_target, fitness.loss)
         return _Found(genome, fitness.tokens_scored - before)
 

@@ -27,7 +27,6 @@ from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.export.format import ExportFormat, run_of
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.transforms.stack import encoded
 from evoprune.testing import check_budget, check_genes
 
 _TOLERANCE = 1e-3
@@ -105,7 +104,7 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
     session.transform.apply(session.transform.dense)
     already = session.resident.removed_weights
     session.transform.apply(genome)
-    if encoded(session.transform):
+    if session.transform.encoded():
         return  # weights that are rounded to zero are not removed
     total = session.resident.prunable_weights
     left = total - session.resident.removed_weights

@@ -48,7 +48,7 @@ def _gradients(search: Search) -> dict[str, dict[str, torch.Tensor]]:
     tokens = session.texts.calibration.tokens
     search.pay(GRADIENT * tokens.numel())
     session.transform.apply(session.transform.dense)
-    return gradients.gather(session.resident.model, tokens, session.transform.matrices, gradients.NAMES)
+    return gradients.gather(session.resident.model, tokens, session.transform.transforms[0].matrices, gradients.NAMES)
 
 
 def _summed(search: Search, cost: Callable[[str, torch.Tensor], torch.Tensor]) -> Floats:
@@ -78,7 +78,10 @@ def type_search(search: Search, children: int = 128, survivors: tuple[int, int] 
     have no equal steps in bytes, so children beyond the limit are drawn again. As published, the steps of selection
     read 1/64, 1/8 and all of 131,072 tokens.
     """
-    genes, shapes = search.budget.genes, [tuple(matrix.weight.shape) for matrix in search.session.transform.matrices]
+    genes, shapes = (
+        search.budget.genes,
+        [tuple(matrix.weight.shape) for matrix in search.session.transform.transforms[0].matrices],
+    )
     groups = [[at for at, shape in enumerate(shapes) if shape == each] for each in dict.fromkeys(shapes)]
     sizes = [len(group) for group in groups]
     breed = partial(swapped, search, group=lambda: random.choices(groups, sizes)[0])

@@ -9,8 +9,8 @@ from typing import Any
 
 from evoprune import Algorithm, Coupled, Evaluate, Gene, Genes, Individual, Term
 from evoprune.operators.algorithm.additive import additive
+from evoprune.problems.language_model.transforms.genomes import initial_within
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
-from evoprune.problems.language_model.transforms.transform import initial_within
 from tests.benchmarks.search import Search, Way
 
 _IDLE = 12  # requests without a new genome after which a step ends: of cuts alone there are few

@@ -20,7 +20,7 @@ BUDGETS = "evoprune.budgets"  # the group of entry points
 
 
 if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
-    from evoprune.problems.language_model.transforms.transform import Transform
+    from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 
 class MeasuredBudget(Settings, ABC):
@@ -30,17 +30,17 @@ class MeasuredBudget(Settings, ABC):
     """
 
     @abstractmethod
-    def measure(self, transform: Transform) -> Mapping[str, Any]:
+    def measure(self, transform: Stack) -> Mapping[str, Any]:
         """Measure, in the process that breeds: JSON-able facts, at least one."""
 
-    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
-        """Leave out levels of ``transform`` that are not worth it, by :meth:`Transform.use_times`.
+    def settle(self, transform: Stack, facts: Mapping[str, Any]) -> None:
+        """Leave out levels of ``transform`` that are not worth it, by :meth:`Stack.use_times`.
 
         Called in each process, on any machine, before genes and budget are read.
         """
 
     @abstractmethod
-    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> Budget:
+    def budget(self, transform: Stack, facts: Mapping[str, Any]) -> Budget:
         """The budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
 
 
@@ -50,5 +50,5 @@ class ReportedBudget(Budget):
     of: str
 
     @abstractmethod
-    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+    def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
         """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name."""

@@ -7,18 +7,18 @@ from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.transforms.transform import (
+from evoprune.problems.language_model.transforms.costs import (
     ACTIVE,
     ATTENTION,
     BYTES,
     PARAMETERS,
     WEIGHTS,
-    Transform,
 )
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 
 def weights(
-    transform: Transform,
+    transform: Stack,
     *,
     removed: Annotated[Fraction | None, Field(description="share of the blocks' weights to remove")] = None,
 ) -> Budget:
@@ -32,7 +32,7 @@ def weights(
 
 
 def parameters(
-    transform: Transform,
+    transform: Stack,
     *,
     removed: Annotated[
         Fraction | None, Field(description="share of the blocks' parameters to remove, at least")
@@ -44,7 +44,7 @@ def parameters(
 
 
 def active_parameters(
-    transform: Transform,
+    transform: Stack,
     *,
     removed: Annotated[Fraction | None, Field(description="share of them to remove, at least")] = None,
 ) -> Budget:
@@ -52,14 +52,14 @@ def active_parameters(
     return _with_share(transform, ACTIVE, removed)
 
 
-def _with_share(transform: Transform, unit: str, removed: float | None) -> Budget:
+def _with_share(transform: Stack, unit: str, removed: float | None) -> Budget:
     """The budget that removes a share of what the dense model has; None for no limit."""
     counted = transform.budget(unit, None)
     return counted if removed is None else transform.budget(unit, (1 - removed) * counted.spent(transform.dense))
 
 
 def file_bytes(
-    transform: Transform,
+    transform: Stack,
     *,
     at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
@@ -73,7 +73,7 @@ def file_bytes(
 
 
 def bits_per_weight(
-    transform: Transform,
+    transform: Stack,
     *,
     at_most: Annotated[
         float | None, Field(gt=0, description="bits of the whole file, divided by the model's parameters")
@@ -87,7 +87,7 @@ LENGTH = 512  # the tokens of a sequence by default
 
 
 def operations(
-    transform: Transform,
+    transform: Stack,
     *,
     removed: Annotated[
         Fraction | None, Field(description="share of the blocks' operations to remove, at least")

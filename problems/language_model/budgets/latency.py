@@ -15,39 +15,19 @@ from scipy.optimize import isotonic_regression
 from evoprune import Coupled, Term
 from evoprune.console.phase import Phase, steps
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
+from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
-from evoprune.problems.language_model.transforms.stack import Stack, overlay_of
-from evoprune.problems.language_model.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
-
-_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)  # levels that leave the same of these are taken to be as fast
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 
-def timer_of(transform: Transform, load: Load) -> Timer:
-    """The timer of the models of ``transform``: its overlay's if it has one, as that decides what runs them."""
-    shapes, overlay = _shapes_of(transform), overlay_of(transform)
-    cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
-    if overlay:
-        return overlay.timer(transform, load, cuts)
-    if not shapes:
-        costs = [transform.costs(unit)[0] for unit in _UNITS if unit in transform.units]
-        cuts = list(zip(*costs, strict=True))
-    return PassTimer(transform, load, cuts)
-
-
-def time_terms(transform: Transform, changes: Sequence[Sequence[float]]) -> list[Term]:
+def time_terms(transform: Stack, changes: Sequence[Sequence[float]]) -> list[Term]:
     """The milliseconds that genomes add to a pass of the dense model; see :class:`evoprune.Coupled`.
 
     ``changes``: what each level of each gene alone changes them by, at most 0 and falling.
     """
-    shapes, overlay = _shapes_of(transform), overlay_of(transform)
-    if shapes is None:
+    if transform.shapes is None:
         return [Term((place,), numpy.array(table, dtype=float)) for place, table in enumerate(changes)]
-    return cut_times(shapes, changes, overlay.kinds(shapes) if overlay else {})
-
-
-def _shapes_of(transform: Transform) -> Shapes | None:
-    return transform.shapes if isinstance(transform, Stack) else None
+    return cut_times(transform.shapes, changes, transform.kinds)
 
 
 def cut_times(shapes: Shapes, changes: Sequence[Sequence[float]], kinds: Kinds) -> list[Term]:
@@ -111,7 +91,7 @@ _RARE = 0.1
 TIMED = 8  # the most levels of a gene that are timed; the last one, which may drop the sublayer, is timed besides
 
 
-def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
+def savings(bare: Stack, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
     ``bare``: see :meth:`evoprune.problems.language_model.transforms.transform.Transform.bare`; dense before and after.
@@ -119,7 +99,7 @@ def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[li
     others are interpolated by their sizes. Times are made to fall with the level, at the least squared error. Where all
     fastest levels together save less than their sum, all are scaled down.
     """
-    timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
+    timer, levels = bare.timer(load), [gene.levels for gene in bare.genes]
     sizes = timer.sizes()
     jobs = _jobs(timer, levels, sizes)
     genomes = [
@@ -206,10 +186,10 @@ def timed_levels(count: int) -> list[int]:
     return [*apart.tolist(), count - 1]
 
 
-def compared(transform: Transform, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
+def compared(transform: Stack, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """The milliseconds of a pass of the dense model and of that of ``genome``, timed in turn."""
     with Phase(f"timing {load.phase}, dense and evolved"):
-        timer = timer_of(transform, load)
+        timer = transform.timer(load)
         rounds = [pair for _ in range(_PASSES) for pair in timer.rounds(genome, seconds / _PASSES)]
     dense, other = (median(times) for times in zip(*rounds, strict=True))
     return dense, other

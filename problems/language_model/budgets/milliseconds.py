@@ -10,9 +10,9 @@ from evoprune import Coupled, InputError
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.schema import Checked
 from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
-from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms, timer_of
+from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms
 from evoprune.problems.language_model.models.throughput import Load, Phase
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 
 class Times(Checked):
@@ -44,7 +44,7 @@ _MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all oth
 class TimeBudget(Coupled, ReportedBudget):
     """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``, or none."""
 
-    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float | None) -> None:
+    def __init__(self, transform: Stack, times: Times, load: Load, speedup: float | None) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
         terms = time_terms(transform, changes)
         limit = times.dense / speedup if speedup else None
@@ -57,7 +57,7 @@ class TimeBudget(Coupled, ReportedBudget):
                 "problem.budget.speedup",
             )
 
-    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+    def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
         """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the ``speedup`` that was asked for."""
         dense, evolved = compared(transform, best, self.load, _SECONDS)
         found = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
@@ -74,7 +74,7 @@ class Milliseconds(MeasuredBudget):
     seconds: float = Field(8.0, ge=0, description="how long each level is timed; three rounds if these take longer")
     table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
 
-    def measure(self, transform: Transform) -> Mapping[str, Any]:
+    def measure(self, transform: Stack) -> Mapping[str, Any]:
         if self.table is not None:
             return read_json(Path(self.table).expanduser())
         if transform.sparse:
@@ -87,7 +87,7 @@ class Milliseconds(MeasuredBudget):
         }
         return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
 
-    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+    def settle(self, transform: Stack, facts: Mapping[str, Any]) -> None:
         checked = transform if self.speedup else transform.bare()  # without a limit all levels stay
         try:
             checked.use_times(self._times(facts).genes)
@@ -95,7 +95,7 @@ class Milliseconds(MeasuredBudget):
             why = "its times are of other genes or levels than those of problem.transforms"
             raise InputError(why, self._source) from None
 
-    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
+    def budget(self, transform: Stack, facts: Mapping[str, Any]) -> TimeBudget:
         times = self._times(facts)
         for name, now in _circumstances(transform, self._load).items():
             if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
@@ -118,8 +118,8 @@ class Milliseconds(MeasuredBudget):
             raise InputError(f"holds no times that evoprune measured: {where}: {why}", self._source) from None
 
 
-def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
+def _circumstances(transform: Stack, load: Load) -> dict[str, Any]:
     resident = transform.resident
     of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
     of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
-    return {**timer_of(transform, load).circumstances(), **of_load, **of_model}
+    return {**transform.timer(load).circumstances(), **of_load, **of_model}

@@ -98,7 +98,7 @@ class JudgedModels(HeldOut, Finals):
             return
         transform = self.session.transform
         ends = ([gene.low for gene in transform.genes], [gene.up for gene in transform.genes])
-        if any(transform.tokens_left(genome) is not None for genome in ends):
+        if any(transform.remaining_tokens(genome) is not None for genome in ends):
             raise InputError("tasks are read with all tokens: give no tasks, or no transform vocabulary", _TASKS)
         self._errors(self.session.resident.model, limit=1)
 

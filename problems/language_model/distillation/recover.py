@@ -37,8 +37,7 @@ from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.learning_curve import criterion, criterion_values
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
-from evoprune.problems.language_model.transforms.stack import cuts_blocks, cutting, overlay_of
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 S = TypeVar("S", bound=RecoverSettings)
 
@@ -101,7 +100,7 @@ def recover(
 
     def make(name: str) -> Given:
         given = replace(_given(models[name], settings.train), before=teacher.known(session, models[name]))
-        alone = not final.recovered and [*cutting(transform, final.genome)] == [*cutting(transform, read)]
+        alone = not final.recovered and [*transform.shaping(final.genome)] == [*transform.shaping(read)]
         if settings.train != "scales" or settings.keep_codes or not alone:
             return given
         tokens = teacher.dense.as_read(teacher.text.train)
@@ -145,16 +144,16 @@ def criterion_after(
         return values[0], judge(model) if judge else _criterion(model, dense, text, settings)
 
 
-def decided(settings: S, transform: Transform) -> S:
+def decided(settings: S, transform: Stack) -> S:
     """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types and leaves all inputs of matrices."""
-    if settings.train == "auto" and overlay_of(transform) and not cuts_blocks(transform):
+    if settings.train == "auto" and transform.has_types and not transform.cuts_blocks:
         return settings.model_copy(update={"train": "scales"})
     return settings
 
 
-def refuse_scales(settings: RecoverSettings, transform: Transform | None = None) -> None:
+def refuse_scales(settings: RecoverSettings, transform: Stack | None = None) -> None:
     """Raise :class:`evoprune.InputError` if scales are to be trained and ``transform`` gives matrices no types."""
-    if settings.train == "scales" and not (transform and overlay_of(transform)):
+    if settings.train == "scales" and not (transform and transform.has_types):
         raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
 
 

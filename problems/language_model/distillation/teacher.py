@@ -38,7 +38,7 @@ class Teacher:
     def of(cls, session: Session, genome: Sequence[float], text: RecoveryText) -> Self:
         """The teacher of the model of ``genome``. The session's model is the dense one afterwards."""
         objective = None
-        if session.transform.tokens_left(genome) is None:
+        if session.transform.remaining_tokens(genome) is None:
             objective = session.fitness.divergence_on(session.texts.report, genome)
         session.transform.apply(session.transform.teacher(genome))
         report, factor = session.texts.read(session.texts.report)
@@ -72,7 +72,7 @@ def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tup
     """The dense model, which is the session's afterwards, and ``text`` as the model of ``genome`` reads it."""
     transform, resident = session.transform, session.resident
     transform.apply(transform.teacher(genome))
-    read, tokenizer, kept = text.read(session.texts), resident.tokenizer, transform.tokens_left(genome)
+    read, tokenizer, kept = text.read(session.texts), resident.tokenizer, transform.remaining_tokens(genome)
     transform.apply(transform.dense)
     if kept is None:
         return DenseModel(resident.model), read

@@ -20,8 +20,7 @@ from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.stack import combined
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
@@ -38,7 +37,7 @@ class Fitness:
     Losses are those of a token of the dense model's tokenizer, also where a transform has swapped it.
     """
 
-    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, texts: Texts) -> None:
+    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Stack, texts: Texts) -> None:
         self._settings, self._resident, self._transform, self._texts = settings, resident, transform, texts
         if settings.compile:
             resident.forward.compile()
@@ -227,7 +226,7 @@ class Session:
     settings: EvaluationSettings
     resident: Resident
     texts: Texts
-    transform: Transform
+    transform: Stack
     fitness: Fitness
 
     @classmethod
@@ -237,7 +236,7 @@ class Session:
         resident.remember_dense()
         texts = Texts(settings, resident, calibrates)
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
-        transform = combined([kind(resident, own, texts) for kind, own in chosen])
+        transform = Stack([kind(resident, own, texts) for kind, own in chosen])
         resident.settle_memory()
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts))
 

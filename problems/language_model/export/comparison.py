@@ -26,8 +26,6 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
-from evoprune.problems.language_model.transforms.stack import overlay_of
 
 Json = dict[str, Any]
 
@@ -83,9 +81,9 @@ class Comparison:
         calibration = texts.calibration if texts.calibrates else texts.search
         try:
             importance = levels.importance_on(resident, calibration)
-            overlay = overlay_of(self.session.transform)
-            stored: Mapping[str, torch.Tensor] = overlay.stored if isinstance(overlay, Types) else {}
-            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, importance, stored)
+            name, made = nearest_preset(
+                resident, self.base, self.place.stat().st_size, importance, self.session.transform.stored_types
+            )
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None

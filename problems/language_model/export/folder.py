@@ -29,7 +29,6 @@ from evoprune.problems.language_model.results.learning_curve import draw_recover
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.stack import cutting
 
 _ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # relative, of perplexities: both in float32; either in 16 bits
@@ -54,7 +53,7 @@ class Folder(ExportFormat):
                 session.transform.write(model)
                 model.save_pretrained(place)
             else:
-                shaping = cutting(session.transform, final.genome)
+                shaping = session.transform.shaping(final.genome)
                 ragged_model.save(model, settings.transforms, shaping, place)  # type: ignore[attr-defined]
         facts = self.facts(run, model, []) | folder_facts(place, dtype)
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))

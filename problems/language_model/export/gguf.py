@@ -30,7 +30,6 @@ from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached
-from evoprune.problems.language_model.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
 ROUNDING = 0.08  # nats, the standard deviation of what this rounding adds to the loss of a token
@@ -108,7 +107,7 @@ class GgufFile(ExportFormat):
         return _KINDS[self.options.dtype] if self.options.dtype else None
 
     def _with_tokens(self, base: Any) -> Any:
-        return base.with_tokens(self.session.transform.tokens_left(self.final.genome))
+        return base.with_tokens(self.session.transform.remaining_tokens(self.final.genome))
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
@@ -118,7 +117,7 @@ class GgufFile(ExportFormat):
 
         transform, resident = self.session.transform, self.session.resident
         transform.apply(transform.dense)
-        base = find_base(resident, self.options.base or base_of(transform))
+        base = find_base(resident, self.options.base or transform.base)
         transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base

@@ -26,8 +26,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import STRUCTURE, ModelSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
 from evoprune.problems.language_model.transforms.overlay import Overlay
-from evoprune.problems.language_model.transforms.stack import combined
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 WEIGHTS = "ragged.safetensors"
 
@@ -110,6 +109,6 @@ def _structure(path: Path) -> Structure:
         raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
 
 
-def _transform(resident: Resident, structure: Structure) -> Transform:
+def _transform(resident: Resident, structure: Structure) -> Stack:
     chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
-    return combined([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])
+    return Stack([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])

@@ -14,7 +14,6 @@ from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.models.tensor_file import read_checked
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
 from evoprune.problems.language_model.transforms.overlay import put_encoded
-from evoprune.problems.language_model.transforms.stack import encode, encoded, overlay_of
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""
@@ -44,12 +43,12 @@ class FinalModel:
 
     def reside(self) -> Weights:
         """Make the session's model that of step 1."""
-        transform, overlay = self.session.transform, overlay_of(self.session.transform)
+        transform, model = self.session.transform, self.session.resident.model
         transform.finalise(self.genome)
-        if overlay and not self.rounded:
-            overlay.lift()
-            return Weights(self.session.resident.model, {})
-        return Weights(self.session.resident.model, encoded(transform))
+        if not self.rounded:
+            transform.unround()
+            return Weights(model, {})
+        return Weights(model, transform.encoded())
 
     def copy(self, dtype: torch.dtype | None = None) -> Weights:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
@@ -64,7 +63,7 @@ class FinalModel:
 
     @property
     def has_types(self) -> bool:
-        return overlay_of(self.session.transform) is not None
+        return self.session.transform.has_types
 
     def rounds_after(self, train: str) -> bool:
         """Tell whether matrices are rounded after training ``train``; norms and scales are trained after that."""
@@ -83,7 +82,7 @@ class FinalModel:
 
     def round(self, model: Any) -> Mapping[str, Encoded]:
         """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""
-        return encode(self.session.transform, model, self.genome)
+        return self.session.transform.encode(model, self.genome)
 
 
 def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, UNIFORM, Text, gap_closed
 from evoprune.problems.language_model.results.sparsity_report import SparsityTarget, on_target, sparsity_report
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.transform import WEIGHTS
+from evoprune.problems.language_model.transforms.costs import WEIGHTS
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
@@ -82,7 +82,8 @@ def report(
     found["sparsity"] = sparsity(session)
     if goal := asked(session, outcome.best, budgets, target, found):
         found["asked"] = goal
-    by_matrix = transform.masks.sparsities() if isinstance(transform, Weights) else {}
+    masked = transform.part(Weights)
+    by_matrix = masked.masks.sparsities() if masked else {}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
     against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
@@ -104,7 +105,7 @@ def report(
     if texts.report.lines:
         found["accuracy"] = accuracies(session, compared)
     shown = {name: compared[name] for name in compared if name != UNIFORM}
-    return found | {"told": transform.told(outcome.best), "written": written(session, shown)}
+    return found | {"told": transform.notes(outcome.best), "written": written(session, shown)}
 
 
 def genomes_of(outcome: Outcome) -> dict[str, list[float]]:

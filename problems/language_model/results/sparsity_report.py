@@ -188,8 +188,8 @@ def _draw_sparsities(
     session: Session, outcome: Outcome, folder: Path, target: float, by_matrix: Mapping[str, float]
 ) -> dict[str, str]:
     """Draw the sparsities found; return the captions."""
-    cut, title = session.transform, outcome.title
-    assert isinstance(cut, Weights)
+    cut, title = session.transform.part(Weights), outcome.title
+    assert cut
     by_block = _by_block(cut.matrices, by_matrix)
     captions = {"sparsity_by_layer": draw_allocation(by_block, target, folder, title)}
     if cut.settings.genes != "block":

@@ -14,7 +14,8 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors, s
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.transform import Needs, Prices
+from evoprune.problems.language_model.transforms.costs import Prices
+from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from evoprune.problems.language_model.transforms.weights.transform import LEVEL_BYTES, Weights

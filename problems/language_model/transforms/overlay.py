@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,20 +11,16 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.latency import Timer
+from evoprune.problems.language_model.transforms.latency import Timed, Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class Remaining(NamedTuple):
-    """The rest of the matrices that cuts made smaller: see :meth:`Transform.inputs_left` and `rows_left`."""
+    """Indices of the inputs and rows that remain in pruned matrices, see :class:`.final_form.FinalForm`."""
 
     inputs: Mapping[str, torch.Tensor]
     rows: Mapping[str, torch.Tensor]
-
-    @classmethod
-    def of(cls, transform: Transform, genome: Sequence[float]) -> Self:
-        return cls(transform.inputs_left(genome), transform.rows_left(genome))
 
 
 Left = Callable[[], Remaining]
@@ -53,6 +49,11 @@ class Overlay(Transform):
     @abstractmethod
     def base(self) -> str | None:
         """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
+
+    @property
+    @abstractmethod
+    def stored(self) -> Mapping[str, torch.Tensor]:
+        """The bytes of matrices that were quantised already."""
 
     @abstractmethod
     def fit(self, shapes: Shapes) -> None:
@@ -91,7 +92,7 @@ class Overlay(Transform):
         """
 
     @abstractmethod
-    def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
+    def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
         """Times ``whole``, itself or the stack that it is in. ``cuts``: of each gene that cuts, what it changes."""
 
     def bare(self) -> Transform:

@@ -11,14 +11,9 @@ from evoprune.problems.language_model.models.blocks import find_blocks, keep_blo
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.transform import (
-    ATTENTION,
-    PARAMETERS,
-    WEIGHTS,
-    Prices,
-    Transform,
-    at_share,
-)
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.genomes import at_share
+from evoprune.problems.language_model.transforms.transform import Transform
 
 LEVELS = ("keep", "drop")
 

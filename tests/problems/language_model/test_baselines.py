@@ -98,7 +98,9 @@ def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choos
 
 
 def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
-    transform = problem_on("gpt2", {"use": "types", "types": ["Q8_0"], "importance": False}).session.transform
+    transform = problem_on(
+        "gpt2", {"use": "types", "types": ["Q8_0"], "importance": False}
+    ).session.transform.transforms[0]
     count = len(transform.genes)
     assert transform.genome_of(["Q8_0"] * count) == [1.0] * count
     with pytest.raises(InputError, match=r"cannot be stored in Q4_0 by problem\.transforms"):

@@ -56,7 +56,7 @@ def test_all_that_a_session_holds_is_on_the_device():
     on_device.evaluate(UNIFORM)
     model = on_device.session.resident.model
     assert on_device.session.protocol()["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
-    held = [*model.parameters(), *model.buffers(), *on_device.session.transform.masks._stored.values()]
+    held = [*model.parameters(), *model.buffers(), *on_device.session.transform.transforms[0].masks._stored.values()]
     held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
     assert {tensor.device for tensor in held} == {torch.device("cuda:0")}
 

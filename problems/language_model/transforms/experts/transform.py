@@ -13,17 +13,10 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors, c
 from evoprune.problems.language_model.models.experts import COUNTS, RoutedExperts, find_experts, unchosen_remarks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.costs import ACTIVE, ATTENTION, PARAMETERS, WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.experts.scores import score_experts
 from evoprune.problems.language_model.transforms.sublayers import protected
-from evoprune.problems.language_model.transforms.transform import (
-    ACTIVE,
-    ATTENTION,
-    EXPERTS,
-    PARAMETERS,
-    WEIGHTS,
-    Prices,
-    Transform,
-)
+from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
 from evoprune.problems.language_model.transforms.widths.units import has_form, set_form
 
 _CHOSEN = "num_experts_per_tok"  # the number of experts that a token chooses, in configs of transformers
@@ -161,7 +154,7 @@ class Experts(Transform):
         told = {_CHOSEN: self._chosen} if self.settings.top_k else {}
         return {name: left for name in COUNTS if hasattr(config, name)} | told
 
-    def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+    def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         found = {}
         for block, level in self._by_block(genome).items():
             kept = self.kept(block, self._experts[block].count - level)

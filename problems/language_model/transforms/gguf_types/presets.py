@@ -55,7 +55,7 @@ def rivals(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> It
     ``alone`` makes the problem that has types alone, by these settings.
     """
     try:
-        presets = alone(settings).session.transform.presets()
+        presets = alone(settings).session.transform.transforms[0].presets()
     except InputError as error:
         note(f"there are no presets to compare with: {error}")
         return
@@ -72,7 +72,7 @@ def _preset(
     Where another one of them has no more bytes and no larger error, that is taken.
     """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
-    transform = problem.session.transform
+    transform = problem.session.transform.transforms[0]
     return problem, transform.genome_of(kinds), {"dense": transform.dense}
 
 

@@ -22,6 +22,7 @@ from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
 from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes
@@ -34,10 +35,11 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, rivals
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
-from evoprune.problems.language_model.transforms.latency import Timer
+from evoprune.problems.language_model.transforms.latency import Timed, Timer
+from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.overlay import Beside, Left, Overlay
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
-from evoprune.problems.language_model.transforms.transform import BYTES, PARAMETERS, WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.language_model.transforms.transform import Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
@@ -238,7 +240,7 @@ class Types(Overlay):
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
         self._levels.use_times(times)
 
-    def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
+    def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]

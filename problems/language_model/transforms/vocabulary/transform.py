@@ -22,14 +22,9 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import tokens_of
-from evoprune.problems.language_model.transforms.transform import (
-    ATTENTION,
-    PARAMETERS,
-    WEIGHTS,
-    Needs,
-    Prices,
-    Transform,
-)
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.options import Needs
+from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
@@ -148,7 +143,7 @@ class Vocabulary(Transform):
         if level == self._level:
             return
         self._level = level
-        kept = self.tokens_left(genome)
+        kept = self.remaining_tokens(genome)
         made: dict[int, nn.Parameter] = {}
         for end in self._ends:
             for name, dense in self._dense[id(end)].items():
@@ -173,8 +168,8 @@ class Vocabulary(Transform):
         tokens = self.order.tokens
         return [sorted(tokens[:count]) if level else None for level, count in enumerate(self._counts)]
 
-    def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
-        kept = self.tokens_left(genome)
+    def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        kept = self.remaining_tokens(genome)
         if kept is None:
             return {}
         return dict.fromkeys(self._names, torch.tensor(kept))
@@ -197,7 +192,7 @@ class Vocabulary(Transform):
     def measures(self) -> Mapping[str, Any]:
         return {"tokens": self._counts[self._level]}
 
-    def told(self, genome: Sequence[float]) -> list[str]:
+    def notes(self, genome: Sequence[float]) -> list[str]:
         """The scripts that lose tokens, those that lose most first."""
         count = self._counts[int(genome[0])]
         left = self.order.scripts(count)

@@ -18,7 +18,9 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores.base import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.transform import EXPERTS, WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.options import Needs
+from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
 from evoprune.problems.language_model.transforms.weights.genes import make_genes
 from evoprune.problems.language_model.transforms.weights.masks import Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages

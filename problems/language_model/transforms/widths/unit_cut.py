@@ -22,16 +22,10 @@ from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, se
 from evoprune.problems.language_model.scores import SCORES
 from evoprune.problems.language_model.scores.base import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.sublayers import protected
-from evoprune.problems.language_model.transforms.transform import (
-    ATTENTION,
-    PARAMETERS,
-    RECENT_BYTES,
-    WEIGHTS,
-    Needs,
-    Prices,
-    Transform,
-)
+from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Transform
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
 from evoprune.problems.language_model.transforms.widths.refit import best_first, losses, refitted
 from evoprune.problems.language_model.transforms.widths.units import Units, has_form, set_form, tell_apart
@@ -152,7 +146,7 @@ class UnitCut(Transform):
                 self._set(block, level)
                 self._levels[block] = level
 
-    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+    def remaining_inputs(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         left = {block: self._left[block][level] for block, level in self._levels_of(genome).items()}
         return {
             self._units[block].output.matrix.name: self._columns(block, count)

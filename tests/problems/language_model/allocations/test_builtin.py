@@ -18,9 +18,9 @@ from tests.problems.language_model.small import random_model, save
 @pytest.mark.parametrize("name", sorted(names(ALLOCATIONS)))
 def test_an_allocation_is_within_bounds_and_on_budget(name, bound, find):
     genome = find(name, bound)
-    assert len(genome) == len(bound.session.transform.groups)
+    assert len(genome) == len(bound.session.transform.transforms[0].groups)
     assert bound.genes.allow(genome)
-    sizes = [group.size for group in bound.session.transform.groups]
+    sizes = [group.size for group in bound.session.transform.transforms[0].groups]
     assert sum(g * s for g, s in zip(genome, sizes, strict=True)) / sum(sizes) == pytest.approx(0.5, abs=1e-9)
     assert bound.evaluate(genome).measures["sparsity"] == pytest.approx(0.5, abs=1e-4)
 
@@ -63,8 +63,8 @@ def test_a_shift_moves_all_genes_alike_until_a_bound_holds_them(budget):
 def test_groups_of_a_size_get_the_same_and_smaller_matrices_lose_less(loose, find):
     problem = loose()
     genome = find("erdos_renyi", problem)
-    by_size = dict(zip((group.size for group in problem.session.transform.groups), genome, strict=True))
-    assert genome == [by_size[group.size] for group in problem.session.transform.groups]
+    by_size = dict(zip((group.size for group in problem.session.transform.transforms[0].groups), genome, strict=True))
+    assert genome == [by_size[group.size] for group in problem.session.transform.transforms[0].groups]
     assert list(dict(sorted(by_size.items())).values()) == sorted(by_size.values())
 
 
@@ -72,7 +72,9 @@ def test_what_is_kept_of_a_matrix_is_in_proportion_to_the_sum_of_its_sides(pruni
     problem = pruning(genes="matrix", min_sparsity=0.0, max_sparsity=1.0, sparsity=0.5)
     kept = [
         (1 - gene) * group.size / sum(group.matrices[0].weight.shape)
-        for gene, group in zip(find("erdos_renyi", problem), problem.session.transform.groups, strict=True)
+        for gene, group in zip(
+            find("erdos_renyi", problem), problem.session.transform.transforms[0].groups, strict=True
+        )
     ]
     assert kept == pytest.approx([kept[0]] * len(kept))
 
@@ -100,7 +102,7 @@ def test_groups_with_heavier_tails_lose_less(loose, find):
     genome = find("alpha", problem)
     exponents = [
         sum(tail_exponent(m.weight) for m in group.matrices) / len(group.matrices)
-        for group in problem.session.transform.groups
+        for group in problem.session.transform.transforms[0].groups
     ]
     by_exponent = sorted(range(len(genome)), key=lambda place: exponents[place])
     assert by_exponent == sorted(range(len(genome)), key=lambda place: genome[place])
@@ -120,9 +122,11 @@ def test_owl_spares_the_group_with_outliers(loose, find, tmp_path):
 def test_a_global_ranking_removes_the_lowest_scores_of_the_whole_model(loose, find):
     problem = loose()
     genome = find("global", problem)
-    scores = {matrix.name: matrix.weight.abs().flatten() for matrix, _ in problem.session.transform.scored()}
+    scores = {
+        matrix.name: matrix.weight.abs().flatten() for matrix, _ in problem.session.transform.transforms[0].scored()
+    }
     threshold = torch.cat(list(scores.values())).sort().values[sum(map(len, scores.values())) // 2]
-    for own, gene in zip(problem.session.transform.groups, genome, strict=True):
+    for own, gene in zip(problem.session.transform.transforms[0].groups, genome, strict=True):
         below = sum(int((scores[matrix.name] < threshold).sum()) for matrix in own.matrices) / own.size
         assert gene == pytest.approx(below, abs=2e-3)
 

@@ -19,7 +19,7 @@ def test_the_spent_weights_are_those_that_are_left(pruning, genes):
     transform = pruning(genes=genes).session.transform
     budget = weights(transform, removed=0.4)
     matrices = transform.resident.matrices
-    genome = transform.meaning.uniform(0.4)
+    genome = transform.transforms[0].meaning.uniform(0.4)
     transform.apply(genome)
     total = sum(matrix.size for matrix in matrices)
     assert budget.spent(genome) == pytest.approx(total - count_zeros(matrices), abs=1e-4 * total)
@@ -31,7 +31,7 @@ def test_the_spent_weights_are_those_that_are_left(pruning, genes):
 
 def test_the_excess_is_the_mean_of_the_genes_less_the_share_that_goes(session):
     """Exactly, and not but for rounding."""
-    genome, sizes = [0.1, 0.35, 0.8], [group.size for group in session.transform.groups]
+    genome, sizes = [0.1, 0.35, 0.8], [group.size for group in session.transform.transforms[0].groups]
     mean = sum(gene * size for gene, size in zip(genome, sizes, strict=True)) / sum(sizes)
     assert weights(session.transform, removed=0.45).excess(genome) == pytest.approx(0.45 - mean, abs=1e-15)
 

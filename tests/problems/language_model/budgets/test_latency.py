@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from evoprune import Coupled
-from evoprune.problems.language_model.budgets.latency import TIMED, savings, time_terms, timed_levels, timer_of
+from evoprune.problems.language_model.budgets.latency import TIMED, savings, time_terms, timed_levels
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms import latency
 from evoprune.testing import check_budget
@@ -33,7 +33,7 @@ def transform(language_model):
     ],
 )
 def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
-    assert timer_of(transform(transforms), DECODE).alike() == expected
+    assert transform(transforms).timer(DECODE).alike() == expected
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])

@@ -140,7 +140,7 @@ def test_without_room_it_is_computed_from_the_start(gathering, monkeypatch):
 
 def test_a_reconstruction_that_was_interrupted_goes_on_and_is_the_same(pruning):
     problem = pruning(reconstruct="least_squares")
-    genome, transform = [0.3, 0.5, 0.4], problem.session.transform
+    genome, transform = [0.3, 0.5, 0.4], problem.session.transform.transforms[0]
     expected = problem.judge(genome).values
     for entry in entries():
         if entry.about()["what"].startswith("updated weights"):

@@ -15,7 +15,6 @@ from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.transforms.stack import overlay_of
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.language_model.small import plain_perplexity
 
@@ -61,7 +60,7 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 
 
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
-    overlay, models = overlay_of(typed.session.transform), []
+    overlay, models = typed.session.transform._overlay, []
     encode = overlay.encode
 
     def spoilt_when_trained(model, *given):

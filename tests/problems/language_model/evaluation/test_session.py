@@ -27,7 +27,7 @@ def start(small):
 def test_all_parts_share_one_model_and_one_search_text(start):
     session = start()
     assert session.transform.resident is session.resident
-    assert session.transform.texts is session.texts
+    assert session.transform.transforms[0].texts is session.texts
     value, tokens = session.fitness.value(session.transform.dense)
     assert tokens == session.texts.search.tokens.numel()
     assert value == session.fitness.measure.perplexity(session.texts.search.tokens)

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, Settings
-from evoprune.problems.language_model.transforms.transform import PARAMETERS, WEIGHTS, Prices, Transform
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class LowRankSettings(Settings):

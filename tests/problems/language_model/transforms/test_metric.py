@@ -102,7 +102,7 @@ def test_every_metric_is_finite_whatever_the_layer():
 @pytest.fixture
 def metric(language_model):
     """Makes the transform on the small model."""
-    return lambda **settings: language_model(transforms={"use": "metric"} | settings).session.transform
+    return lambda **settings: language_model(transforms={"use": "metric"} | settings).session.transform.transforms[0]
 
 
 def test_the_contract_is_kept(language_model):
@@ -113,7 +113,7 @@ def test_the_contract_is_kept(language_model):
     ("name", "known"), [("wanda", Metric()), ("ria", Metric("identity", "relative", "sqrt", "one"))]
 )
 def test_a_known_score_cuts_the_same_weights(metric, pruning, name, known):
-    cut, searched = pruning(score=name).session.transform, metric()
+    cut, searched = pruning(score=name).session.transform.transforms[0], metric()
     sparsities = [0.2, 0.5, 0.7]
     cut.apply(sparsities)
     searched.apply([*known.genome, *sparsities])

@@ -14,7 +14,6 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.shapes import Shapes
-from evoprune.problems.language_model.transforms.stack import cutting, encode, encoded
 from tests.problems.language_model.small import problem_in
 
 pytest.importorskip("gguf")
@@ -57,13 +56,13 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     plain = transform.dense
     plain[names.index("channels 1")], plain[names.index("heads 0")] = 3.0, 1.0
     transform.apply(plain)
-    left = transform.inputs_left(plain)
+    left = transform._remaining(plain).inputs
     weights = {name: weight.clone() for name, weight in model.named_parameters()}
-    whole = encode(transform, model, plain)
+    whole = transform.encode(model, plain)
     assert whole == {}
     typed = [*plain[:6], *(gene.up for gene in transform.genes[6:])]
     transform.apply(typed)
-    held = encoded(transform)
+    held = transform.encoded()
     importance = {
         matrix.name: problem.session.transform._overlay._stored[f"importance 16 bits: {matrix.name}"]
         for matrix in problem.session.resident.matrices
@@ -88,10 +87,10 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     rng = random.Random(3)
     genome = drawn(transform.genes, rng)
     transform.apply(genome)
-    held = encoded(transform)
+    held = transform.encoded()
     expected = {name: weight.clone() for name, weight in transform.resident.model.named_parameters()}
     transform._overlay.lift()
-    found = encode(transform, transform.resident.model, genome)
+    found = transform.encode(transform.resident.model, genome)
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)
     assert all(torch.equal(weight, expected[name]) for name, weight in transform.resident.model.named_parameters())
@@ -119,7 +118,7 @@ def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path
     transform, model = problem.session.transform, problem.session.resident.model
     transform.apply(drawn(transform.genes, random.Random(5)))
     ragged_model.save(
-        copy_of(model, model.dtype), problem.settings.transforms, cutting(transform, transform._applied), tmp_path
+        copy_of(model, model.dtype), problem.settings.transforms, transform.shaping(transform._applied), tmp_path
     )
     found, expected = ragged_model.load(tmp_path).state_dict(), model.state_dict()
     assert found.keys() == expected.keys()

@@ -13,7 +13,7 @@ from tests.problems.language_model.small import ARCHITECTURES, plain_perplexity,
 @pytest.fixture
 def sublayers(language_model):
     """Makes the transform on the small model."""
-    return lambda **settings: language_model(transforms={"use": "sublayers"} | settings).session.transform
+    return lambda **settings: language_model(transforms={"use": "sublayers"} | settings).session.transform.transforms[0]
 
 
 def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_model):

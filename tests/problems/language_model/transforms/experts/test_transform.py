@@ -17,7 +17,7 @@ from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.models.blocks import ExpertStack, find_mixtures
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.transform import uniform_within
+from evoprune.problems.language_model.transforms.genomes import uniform_within
 from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
 from tests.problems.language_model.small import run_in
 
@@ -51,13 +51,15 @@ def test_the_contract_is_kept_beside_other_transforms(homes, others):
 def test_weights_of_experts_may_go_too(homes, layout, score):
     session = made(homes[layout], {"use": "weights", "experts": True, "score": score, "genes": "matrix"}).session
     check_transform(session, pairs=2)
-    stacks = [matrix for matrix in session.transform.matrices if isinstance(matrix, ExpertStack)]
+    stacks = [matrix for matrix in session.transform.transforms[0].matrices if isinstance(matrix, ExpertStack)]
     assert len(stacks) == sum(len(mixture.stacks) for mixture in session.resident.mixtures) > 0
 
 
 @pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])
 def test_each_row_of_an_expert_loses_its_lowest_scores(homes, layout):
-    transform = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session.transform
+    transform = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session.transform.transforms[
+        0
+    ]
     of_dense = list(transform.statistics({INPUT_NORMS}))
     transform.apply(transform.uniform(0.5))
     for stack, known in of_dense:
@@ -129,7 +131,7 @@ def test_one_gene_may_be_for_all_blocks(homes):
 @pytest.mark.parametrize("score", ["frequency", "output", "reap"])
 def test_experts_go_in_order_of_a_slow_score(homes, score):
     session = made(homes["olmoe"], {"use": "experts", "score": score}).session
-    model, tokens, transform = session.resident.model, session.texts.calibration.tokens, session.transform
+    model, tokens, transform = session.resident.model, session.texts.calibration.tokens, session.transform.transforms[0]
     for block, (states, chosen, weights, home) in enumerate(routed(model, tokens)):
         expected = []
         for expert in range(EXPERTS):
@@ -159,7 +161,7 @@ def test_an_export_of_equal_counts_loads_in_transformers(homes, layout, tmp_path
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
     problem: Any = Run.open(run).problem
     genome = Run.open(run).best.genome
-    kept = _kept(problem.session.transform, genome)
+    kept = _kept(problem.session.transform.transforms[0], genome)
     assert {mixture.count for mixture in find_mixtures(loaded)} == {len(left) for left in kept.values()}
     _check_masked(problem.session, kept, loaded, tokens)
 
@@ -169,7 +171,7 @@ def test_an_export_of_unequal_counts_loads_in_evoprune(homes, tmp_path, tokens):
     assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
     loaded, _ = evoprune.load(tmp_path / "out")
     problem: Any = Run.open(run).problem
-    kept = _kept(problem.session.transform, Run.open(run).best.genome)
+    kept = _kept(problem.session.transform.transforms[0], Run.open(run).best.genome)
     assert len({len(left) for left in kept.values()}) > 1
     _check_masked(problem.session, kept, loaded, tokens)
 
@@ -210,7 +212,7 @@ def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path, score):
     given, model = mixture_in(tmp_path, "gpt_oss"), random_mixture("gpt_oss")
     model.model.layers[1].mlp.router.bias[2] = -100
     model.save_pretrained(given["model"])
-    transform = made(given, {"use": "experts", "score": score}).session.transform
+    transform = made(given, {"use": "experts", "score": score}).session.transform.transforms[0]
     (remark,) = transform.remarks()
     assert "1 of block 1" in remark
     assert transform.kept(1, EXPERTS - 1).tolist() == [0, 1, 3, 4, 5]

@@ -25,4 +25,4 @@ def cache(quantised: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def types(language_model):
     """Makes the transform on the small model."""
-    return lambda **settings: language_model(transforms={"use": "types"} | settings).session.transform
+    return lambda **settings: language_model(transforms={"use": "types"} | settings).session.transform.transforms[0]

@@ -9,7 +9,6 @@ import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.language_model.budgets.latency import timer_of
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.gguf_types import latency
@@ -40,7 +39,7 @@ def transform(problem_on):
 
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.milliseconds
-    for place, sizes in enumerate(made._levels._sizes):
+    for place, sizes in enumerate(made.transforms[0]._levels._sizes):
         if place != 1:
             del sizes["Q4_0"]
     monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
@@ -64,7 +63,7 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
 
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
-    timed = timer_of(transform, Load("decode", length=16))
+    timed = transform.timer(Load("decode", length=16))
     classes = timed.alike()
     assert classes[:2] == [[0, 1, 2, 3], [4]]
     assert [timed.together(genes) for genes in classes] == [[2, 3], *classes[1:]]

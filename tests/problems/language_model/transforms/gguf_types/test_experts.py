@@ -22,7 +22,6 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.gguf_types.levels import importance_of
-from evoprune.problems.language_model.transforms.stack import encode, encoded
 from tests.problems.language_model.gguf.models import random_qwen3_moe, write_quantised
 from tests.problems.language_model.mixtures import EXPERTS, mixture_in, random_mixture, routed
 
@@ -114,10 +113,10 @@ def test_streamed_values_are_the_same(joint):
             session.transform.apply(genome)
         assert torch.equal(streamed.resident.model(tokens).logits, at_once.resident.model(tokens).logits)
         assert streamed.resident.removed_weights == at_once.resident.removed_weights
-        left, right = encoded(at_once.transform), encoded(streamed.transform)
+        left, right = at_once.transform.encoded(), streamed.transform.encoded()
         assert left.keys() == right.keys()
         assert all(numpy.array_equal(left[name].data, right[name].data) for name in left)
-        again = encode(streamed.transform, at_once.resident.model, genome)
+        again = streamed.transform.encode(at_once.resident.model, genome)
         assert {name: each.kind for name, each in again.items()} == {name: each.kind for name, each in left.items()}
 
 
@@ -126,7 +125,7 @@ def test_a_file_has_the_rows_of_gates_and_of_others_in_two_tensors(joint, tmp_pa
     transform, model = session.transform, session.resident.model
     transform.apply([2.0, *(gene.up for gene in transform.genes[1:])])
     base = transform._overlay._base
-    contents(model, base, encoded(transform)).write(tmp_path / "small.gguf")
+    contents(model, base, transform.encoded()).write(tmp_path / "small.gguf")
     tensors = read_gguf(tmp_path / "small.gguf").tensors
     assert read_gguf(tmp_path / "small.gguf").value(".expert_used_count") == 1
     for block, layer in enumerate(model.model.layers):
@@ -148,7 +147,7 @@ def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_l
     for level in (0, 2):
         genome = [float(level), *transform.dense[1:]]
         transform.apply(genome)
-        contents(model, transform._overlay._base, encoded(transform)).write(tmp_path / "made.gguf")
+        contents(model, transform._overlay._base, transform.encoded()).write(tmp_path / "made.gguf")
         assert budget.spent(genome) == (tmp_path / "made.gguf").stat().st_size
         after = read_gguf(tmp_path / "made.gguf").tensors
         assert after.keys() == before.keys()

@@ -13,7 +13,6 @@ from evoprune.problems.language_model.gguf.ggml import row_bytes
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.results.report import cost
-from evoprune.problems.language_model.transforms.stack import base_of, encoded
 from evoprune.testing import check_budget
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
@@ -60,13 +59,13 @@ def problem():
 def check_bytes(transform, tmp_path, count):
     budget, rng = transform.budget("bytes", None), random.Random(1)
     transform.apply(transform.dense)
-    base = find_base(transform.resident, base_of(transform))
+    base = find_base(transform.resident, transform.base)
     for number in range(count):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)
         path = tmp_path / f"{number}.gguf"
-        own = base.with_tokens(transform.tokens_left(genome))
-        contents(transform.resident.model, own, encoded(transform)).write(path)
+        own = base.with_tokens(transform.remaining_tokens(genome))
+        contents(transform.resident.model, own, transform.encoded()).write(path)
         assert budget.spent(genome) == path.stat().st_size
     assert transform.budget("bytes", None, "bits", 8.0).spent(genome) == 8 * path.stat().st_size
 
@@ -101,7 +100,7 @@ def test_a_search_starts_with_the_presets_that_fill_the_budget_the_most(problem)
     transform = problem.session.transform
     sizes = {name: row_bytes(name, 320) for name in ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4")}
     initial = transform.initial_genomes()
-    for kinds, genome in zip(transform.presets().values(), initial, strict=True):
+    for kinds, genome in zip(transform.transforms[0].presets().values(), initial, strict=True):
         for kind, own, gene in zip(kinds, problem.genes.chosen(genome), problem.genes, strict=True):
             assert own == kind if kind in gene.levels else sizes[own] <= sizes[kind]
     every = sorted({problem.budget.spent(genome) for genome in initial})

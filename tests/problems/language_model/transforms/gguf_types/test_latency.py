@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from evoprune import InputError
-from evoprune.problems.language_model.budgets.latency import compared, timer_of
+from evoprune.problems.language_model.budgets.latency import compared
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
-from evoprune.problems.language_model.transforms.stack import encoded
 from evoprune.testing import check_budget
 from tests.problems.language_model.small import problem_in
 
@@ -28,13 +27,13 @@ def transform():
 
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
-    timer, genome = timer_of(transform, DECODE), [gene.up for gene in transform.genes]
+    timer, genome = transform.timer(DECODE), [gene.up for gene in transform.genes]
     assert timer.alike() == [transform.genes.free]
     assert all(milliseconds > 0 for pair in timer.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
     for name, timed in {"dense": transform.dense, "other": genome}.items():
         transform.apply(timed)
-        expected = contents(transform.resident.model, base, encoded(transform)).bytes
+        expected = contents(transform.resident.model, base, transform.encoded()).bytes
         assert timer._written(timed, name).stat().st_size == expected
 
 
@@ -42,7 +41,7 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
     with pytest.raises(InputError, match=r"problem\.budget\.length"):
         compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
     with pytest.raises(InputError, match=r"problem\.budget\.batch"):
-        timer_of(transform, Load("decode", batch=2))
+        transform.timer(Load("decode", batch=2))
 
 
 @pytest.mark.slow
@@ -70,4 +69,4 @@ def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
     for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
         every = list(range(len(transform.genes)))
         timed = sorted({*every} - {every[place] for place in idle})
-        assert timer_of(transform, Load(phase, length=16)).alike() == [timed]
+        assert transform.timer(Load(phase, length=16)).alike() == [timed]

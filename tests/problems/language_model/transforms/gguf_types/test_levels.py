@@ -19,7 +19,6 @@ from evoprune.problems.language_model.transforms.gguf_types.levels import (
     quantised,
 )
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, typed_matrices
-from evoprune.problems.language_model.transforms.stack import encoded
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -41,7 +40,7 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
             assert any(own[level] <= own[kind] and harms[level] <= harms[kind] for level in gene.levels)
         assert list(gene.harms) == [harms[kind] for kind in gene.levels]
     transform.apply([gene.up for gene in transform.genes])
-    held = [(name, each.kind) for name, each in encoded(transform).items()]
+    held = [(name, each.kind) for name, each in transform.encoded().items()]
     assert held == [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
     uniform = [transform.uniform(step / 10) for step in range(11)]
     assert (uniform[0], uniform[-1]) == (transform.dense, [gene.up for gene in transform.genes])

@@ -61,7 +61,7 @@ def test_the_model_that_lost_nothing_is_the_source_byte_for_byte(problem, source
 
 
 def test_a_matrix_is_quantised_only_to_types_that_are_smaller_than_its_own(problem):
-    transform = problem(SMALLER).session.transform
+    transform = problem(SMALLER).session.transform.transforms[0]
     for matrix in transform.matrices:
         own = transform._source[matrix.name].data.nbytes
         made = {kind: transform.stored.get(key(DATA, kind, matrix)) for kind in SMALLER["types"]}

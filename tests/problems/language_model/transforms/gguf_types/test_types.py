@@ -17,7 +17,6 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.gguf_types import levels
-from evoprune.problems.language_model.transforms.stack import encoded
 from tests.problems.language_model.small import problem_in, save
 
 
@@ -48,7 +47,7 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
     for level in range(1, 5):
         genome = [float(min(level, gene.up)) for gene in transform.genes]
         transform.apply(genome)
-        held = encoded(transform)
+        held = transform.encoded()
         names = [f"{name}.weight" for name in transform.genes.names]
         kinds = transform.genes.chosen(genome)
         assert {name: each.kind for name, each in held.items()} == dict(zip(names, kinds, strict=True))
@@ -59,7 +58,7 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
             else:
                 assert torch.equal(parameter, dense[name])
     transform.apply(transform.dense)
-    assert not encoded(transform)
+    assert not transform.encoded()
     assert all(torch.equal(parameter, dense[name]) for name, parameter in model.named_parameters())
 
 
@@ -107,7 +106,7 @@ def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
     sizes, errors = {}, {}
     for level in range(12):
         transform.apply([float(min(level, gene.up)) for gene in transform.genes])
-        for name, held in encoded(transform).items():
+        for name, held in transform.encoded().items():
             own = name.removesuffix(".weight")
             weights = rows_of(dense[name], model.get_submodule(own))
             off = (read(held, weights.shape[1]) - weights).astype(float) ** 2
@@ -127,7 +126,7 @@ def test_bytes_are_made_when_asked_for_and_are_those_of_the_moment_of_the_call(t
     monkeypatch.setattr(levels, "held", lambda *given, plain=levels.held: asked.append(0) or plain(*given))
     transform.apply([1.0] * len(transform.genes))
     asked.clear()
-    first = encoded(transform)
+    first = transform.encoded()
     assert set(first)
     assert not asked
     before = {name: held.data.copy() for name, held in first.items()}
@@ -145,12 +144,12 @@ def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model
         matrix.weight.data.copy_(matrix.rows(torch.from_numpy(values)))
     source = {"model": save(model, tmp_path)}
     with_them = language_model(**source, transforms={"use": "types", "importance": False})
-    transform = with_them.session.transform
+    transform = with_them.session.transform.transforms[0]
     assert transform.reproduced["Q4_0"] == len(session.resident.matrices)
     assert "source is quantised" in with_them.describe()
     assert transform.describe()["source_types"] == dict(transform.reproduced)
     without = language_model(**source, transforms={"use": "types", "importance": False, "source_types": False})
-    assert not without.session.transform.reproduced
+    assert not without.session.transform.transforms[0].reproduced
     assert all("Q4_0" not in gene.levels for gene in without.genes if gene.group.startswith("block"))
     assert "quantised" not in without.describe()
     assert "quantised" not in language_model(transforms="types").describe()

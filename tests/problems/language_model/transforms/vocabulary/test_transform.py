@@ -80,16 +80,16 @@ def test_a_window_stays_the_same_text(session, begin):
         for row, own in zip(read.tokens, windows.tokens, strict=True):
             counted = row[1:][row[1:] >= 0]
             assert session.resident.tokenizer.decode(counted) == texts.tokenizer.decode(own[1:])
-            if set(own.tolist()) <= set(transform.tokens_left([level])):
+            if set(own.tolist()) <= set(transform.remaining_tokens([level])):
                 assert len(counted) == len(own) - 1
 
 
 def test_kept_tokens_gain_what_the_missing_ones_had(session):
-    transform, windows = session.transform, session.texts.search
+    transform, windows = session.transform.transforms[0], session.texts.search
     transform.apply(transform.dense)
     gains = transform._gains()["gains"]
     for level, found in enumerate(gains.tolist()[:3], 1):
-        kept, gain = list(transform.tokens_left([level])), 0.0
+        kept, gain = list(transform.remaining_tokens([level])), 0.0
         for row in windows.tokens:
             shares = session.resident.model(input_ids=row[None]).logits[0, :-1].softmax(-1)[:, kept].sum(-1)
             gain -= sum(
@@ -125,16 +125,16 @@ def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one(typed):
     whole = embedding.weight.clone()
     fewer = [1.0, *every[1:]]
     transform.apply(fewer)
-    assert torch.equal(embedding.weight, whole[list(transform.tokens_left(fewer))])
+    assert torch.equal(embedding.weight, whole[list(transform.remaining_tokens(fewer))])
 
 
 def test_scripts_that_lose_tokens_are_told(session):
-    transform = session.transform
-    (line,) = transform.told([1.0])
+    transform = session.transform.transforms[0]
+    (line,) = transform.notes([1.0])
     script, (kept, there) = min(transform.order.scripts(3072).items(), key=lambda each: each[1][0] - each[1][1])
     assert f"3,072 of {4096:,} tokens" in line
     assert f"{script} {kept:,} of {there:,}" in line
-    assert transform.told(transform.dense) == []
+    assert transform.notes(transform.dense) == []
 
 
 def test_every_byte_of_the_file_counts(typed, tmp_path):
@@ -152,7 +152,7 @@ def test_what_is_exported_reads_texts_alike(tmp_path):
     }
     (tmp_path / "french.txt").write_text("Les fonctions sont définies plus bas. " * 30)
     run = Run.open(run_in(tmp_path, problem))
-    assert run.problem.session.transform.tokens_left(run.best.genome) is not None
+    assert run.problem.session.transform.remaining_tokens(run.best.genome) is not None
     bits, result, texts = run.result.second[0].bits_per_byte, run.result, run.problem.session.texts
     assert 0 < bits["dense"] < bits["evolved"]
     for described, read in ((result.protocol.report_text, texts.report), (result.second[0].text, texts.second[0])):

@@ -37,7 +37,7 @@ def test_as_many_zeros_are_in_each_matrix_and_the_next_genome_is_not_touched(pro
     before = problem.evaluate(GENOME).values, problem.evaluate(OTHER).values
     problem.session.transform.apply(GENOME)
     masked = weights_of(model)
-    update(problem.session.transform, GENOME, reconstruct_mask=mask)
+    update(problem.session.transform.transforms[0], GENOME, reconstruct_mask=mask)
     for weight, old in zip(weights_of(model), masked, strict=True):
         assert int((weight == 0).sum()) == int((old == 0).sum())
         assert torch.equal(weight == 0, old == 0) == (mask == "score")  # SparseGPT has a mask of its own
@@ -46,7 +46,7 @@ def test_as_many_zeros_are_in_each_matrix_and_the_next_genome_is_not_touched(pro
 
 
 def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(problem):
-    cut, model = problem.session.transform, problem.session.resident.model
+    cut, model = problem.session.transform.transforms[0], problem.session.resident.model
     update(cut, GENOME)
     done = {matrix.name: matrix.weight.clone() for matrix in cut.matrices}
     middle = [matrix for matrix in cut.matrices if matrix.block == 1]

@@ -17,14 +17,14 @@ def transform(small):
     from evoprune.problems.language_model.problem import Pruning
     from evoprune.problems.language_model.settings import PruningSettings
 
-    return Pruning(PruningSettings(**small | {"score": "wanda"})).session.transform
+    return Pruning(PruningSettings(**small | {"score": "wanda"})).session.transform.transforms[0]
 
 
 @pytest.mark.parametrize(
     ("settings", "genome", "changes"), [({}, [0.4] * 3, False), ({"reconstruct": "sparsegpt"}, [0.4] * 3, True)]
 )
 def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, settings, genome, changes):
-    made = pruning(**settings).session.transform
+    made = pruning(**settings).session.transform.transforms[0]
     assert made.updates == changes
     made.apply(genome)
     applied = weights_of(made.resident.model)
@@ -50,7 +50,9 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
-        made = pruning(score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings).session.transform
+        made = pruning(
+            score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings
+        ).session.transform.transforms[0]
         genome = [genome] * len(made.genes)
         made.apply(genome)
         applied = weights_of(made.resident.model)
@@ -76,7 +78,7 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path,
     for sign in ("", "-"):
         (tmp_path / "edited_scores.py").write_text(code.format(sign))
         importlib.reload(plugin("edited_scores"))
-        cut = pruning(score="edited_scores:helped").session.transform
+        cut = pruning(score="edited_scores:helped").session.transform.transforms[0]
         cut.apply([0.5] * 3)
         weight = cut.matrices[0].weight
         means.append(weight[weight != 0].mean())

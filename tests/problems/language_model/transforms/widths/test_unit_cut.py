@@ -128,7 +128,7 @@ def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in found)
         assert one.marks() == each.marks()
-        assert one.inputs_left([float(level)]).keys() == each.inputs_left(same).keys()
+        assert one.remaining_inputs([float(level)]).keys() == each.remaining_inputs(same).keys()
         for unit in ("weights", "parameters"):
             assert budget_of(one, unit).spent([float(level)]) == budget_of(each, unit).spent(same)
     with pytest.raises(InputError, match="may be left out"):
@@ -137,7 +137,7 @@ def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_units_are_ranked_by_the_sum_of_wanda_over_their_weights(language_model, cut):
-    transform = language_model(transforms={"use": cut, "score": "wanda"}).session.transform
+    transform = language_model(transforms={"use": cut, "score": "wanda"}).session.transform.transforms[0]
     model = transform.resident.model
     inputs = inputs_of(model, transform.texts.calibration.tokens)
     for block, units in enumerate(transform._units):
@@ -157,7 +157,9 @@ def test_units_are_ranked_by_the_sum_of_wanda_over_their_weights(language_model,
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_genes_know_in_proportion_what_outputs_lose_where_the_rest_makes_up_for_it(language_model, cut):
-    transform = language_model(transforms={"use": cut, "score": "wanda", "compensate": True}).session.transform
+    transform = language_model(
+        transforms={"use": cut, "score": "wanda", "compensate": True}
+    ).session.transform.transforms[0]
     inputs = inputs_of(transform.resident.model, transform.texts.calibration.tokens)
     for block, (gene, units) in enumerate(zip(transform.genes, transform._units, strict=True)):
         output, places = units.output.matrix, units.output.places

@@ -1,0 +1,52 @@
+"""The costs of genomes, in the units that budgets limit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evoprune import InputError, Price
+from evoprune.problems.language_model.models.experts import idle_parameters
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.models.resident import Resident
+
+WEIGHTS = "weights"  # of the blocks' matrices
+PARAMETERS = "parameters"  # of the whole model
+ACTIVE = "active parameters"  # without those of experts that a token does not choose
+ATTENTION = "attention width"  # heads times head size, summed over the blocks
+BYTES = "bytes"  # of the file that holds the model
+
+Prices = tuple[list[Price], float]
+"""The cost of each gene, and the cost that does not depend on the genes; see :class:`evoprune.Additive`."""
+
+
+class _Priced(Protocol):
+    resident: Resident
+
+    @property
+    def units(self) -> Collection[str]: ...
+
+    def prices(self, unit: str) -> Prices: ...
+
+
+def costs_of(transform: _Priced, unit: str, name: str) -> Prices:
+    """The prices of ``transform``, called ``name``; bytes are those of all parameters unless it knows better."""
+    if unit in transform.units:
+        return transform.prices(unit)
+    if unit == ACTIVE:
+        prices, total = costs_of(transform, PARAMETERS, name)
+        return prices, total - idle_parameters(transform.resident.model)
+    if unit == BYTES:
+        return scaled(costs_of(transform, PARAMETERS, name), transform.resident.model.dtype.itemsize)
+    raise InputError(f"{name} counts in {', '.join(transform.units)}, not in '{unit}'", "problem.budget")
+
+
+def scaled(prices: Prices, factor: float) -> Prices:
+    """``prices`` in a unit of which there are ``factor`` times as many."""
+    own, fixed = prices
+
+    def each(price: Any) -> Any:
+        return [factor * level for level in price] if isinstance(price, Sequence) else factor * price
+
+    return [each(price) for price in own], factor * fixed

@@ -1,0 +1,105 @@
+"""The third interface of transforms: first genomes, facts for people, latency, teachers and rival solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evoprune import Genes
+from evoprune.interfaces.export import Rival
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.models.resident import Resident
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Requirements of a transform, as far as they are known before it is made.
+
+    ``statistics`` of the calibration text; ``updates``: of weights, after the search; ``memory``: bytes beside the
+    model; ``disk``: bytes of the tensors that are kept for later runs; ``quantising``: seconds of all threads.
+    """
+
+    statistics: frozenset[str] = frozenset()
+    updates: bool = False
+    memory: int = 0
+    disk: int = 0
+    quantising: float = 0.0
+
+
+class Options:
+    """Optional abilities of a transform; all have a default."""
+
+    if TYPE_CHECKING:  # of the transform
+
+        @property
+        def genes(self) -> Genes: ...
+
+        @property
+        def dense(self) -> list[float]: ...
+
+    sparse: bool = False
+    """True if it sets weights to zero in place, where they take as much room as before."""
+
+    @property
+    def late(self) -> bool:
+        """True if ``apply`` only changes how layers make weights, by ``models/late.py``."""
+        return False
+
+    def initial_genomes(self) -> Sequence[list[float]]:
+        """Return genomes that are known to be good, for a search to start with."""
+        return []
+
+    def measures(self) -> Mapping[str, Any]:
+        """Return JSON-able facts about the model as it is now, for the history."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON-able facts that a score depends on, for protocols."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Return warnings about this model, shown before the search: phrases for a line of progress."""
+        return []
+
+    def notes(self, genome: Sequence[float]) -> list[str]:  # noqa: ARG002 - figures describe most models
+        """Return lines for people about the model of ``genome``."""
+        return []
+
+    def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - most leave the tokens as they are
+        """Return the genome of the dense model that reads texts in the same tokens as that of ``genome``."""
+        return self.dense
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep only the levels that are worth their time, slowest first.
+
+        ``times``: by gene of the bare transform and by level, the milliseconds, at most 0, that it changes a pass by.
+        Raises ValueError for other genes or levels.
+        """
+        own = {gene.name: {*map(str, gene.levels)} for gene in self.genes}
+        if own != {name: {*levels} for name, levels in times.items()}:
+            raise ValueError("other genes or levels")
+
+    @classmethod
+    def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
+        """Return whether it reads the calibration text."""
+        return False
+
+    @classmethod
+    def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
+        """List packages and files that it needs and that are not there, a line each; must be quick."""
+        return []
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: Any) -> Needs:  # noqa: ARG003 - a default
+        """Estimate its requirements."""
+        return Needs()
+
+    @classmethod
+    def rivals(cls, settings: Any, alone: Callable[[Any], Any]) -> Iterator[Rival]:  # noqa: ARG003 - a default
+        """Yield solutions of other tools that this transform alone can make.
+
+        ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
+        """
+        return iter(())

@@ -1,0 +1,1 @@
+"""Several transforms of one resident model as one, under one budget."""
