@@ -86,7 +86,7 @@ def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choos
     rivals = {rival.name: rival for rival in problem.rivals(first=True)}
     assert rivals.pop("dense").family == "dense"
     assert {rival.family for rival in rivals.values()} == {"presets"}
-    whole = problem_on("gpt2", TRANSFORMS[1:]).session.transform
+    (whole,) = problem_on("gpt2", TRANSFORMS[1:]).session.transform.transforms
     expected = whole.presets()
     assert len(rivals) == len({tuple(kinds) for kinds in expected.values()}) > 5
     for name in list(rivals)[::4]:

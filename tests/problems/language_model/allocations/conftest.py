@@ -30,5 +30,5 @@ def loose(request: pytest.FixtureRequest, pruning: Callable[..., Pruning]) -> Ca
 def find() -> Callable[[str, Pruning], list[float]]:
     """The allocation of a name for a problem."""
     return lambda name, problem: find_plugin(ALLOCATIONS, name)(
-        problem.session.transform, problem.budget, problem.session.fitness.loss
+        problem.session.transform.transforms[0], problem.budget, problem.session.fitness.loss
     )
