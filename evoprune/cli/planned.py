@@ -1,7 +1,6 @@
 """Commands of plugins that plan an experiment: the run, its report and its export are the same for all of them."""
 
 import argparse
-import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,15 +68,14 @@ def _call(kind: type[Planner], options: argparse.Namespace) -> int | None:
         how = how.decided(planner.problem)
         if (plan := planner.plan()) is None:
             return None
-        limits = {run_folder.UNTIL: plan.seconds, run_folder.SEARCH_UNTIL: plan.searching}
-        ends = {name: time.time() + seconds for name, seconds in limits.items() if seconds is not None}
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
     if folder is None:
         print(dumped(plan.experiment), end="")
         return None
-    promised = {"out": out, "options": dict(plan.export), **ends, "command": options.arguments}
+    limits = {"seconds": plan.seconds, "searching": plan.searching}
+    promised = {"out": out, "options": dict(plan.export), **limits, "command": options.arguments}
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
 
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)

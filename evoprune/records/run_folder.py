@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,16 +13,14 @@ from typing import Any
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config, dumped
-from evoprune.files.json_files import PART, read_json, write_json, write_text
+from evoprune.files.json_files import PART, read_json, write_text
 from evoprune.files.locks import lock
 from evoprune.files.places import try_out
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 
 PROMISED = "promised.json"
-"""What is left to do after the run, of the command that planned it: see :mod:`evoprune.cli.promised`."""
-UNTIL, SEARCH_UNTIL = "until", "search_until"
-"""Its keys for the ends of the time, in seconds since the epoch: of the run, and of its search."""
+"""The export after the run, and the limits of its time, of the command that planned it: :mod:`evoprune.cli.planned`."""
 
 EXPORTED = "exported.json"
 """The path of the last export of the result, for the run's page."""
@@ -142,22 +139,6 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 def read_measured(folder: Path) -> dict[str, Any]:
     """Read the measurements of its machine by the run in ``folder``; empty if there are none."""
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
-
-
-def seconds_left(folder: Path, end: str = UNTIL) -> float | None:
-    """Seconds until ``end`` by the plan of the command that began the run in ``folder``; None for no limit."""
-    until = read_json(folder / PROMISED).get(end) if (folder / PROMISED).exists() else None
-    return until - time.time() if isinstance(until, (int, float)) else None
-
-
-def give_time_back(folder: Path) -> None:
-    """Move the ends of the time of the run in ``folder`` by the seconds in which nothing was written there."""
-    path = folder / PROMISED
-    ends = [end for end in (UNTIL, SEARCH_UNTIL) if seconds_left(folder, end) is not None]
-    if not ends:
-        return
-    promise, last = read_json(path), max(each.stat().st_mtime for each in folder.rglob("*"))
-    write_json(path, promise | {end: promise[end] + max(0.0, time.time() - last) for end in ends})
 
 
 def environment() -> dict[str, Any]:

@@ -34,7 +34,15 @@ class _Stated(BaseModel, extra="ignore"):
     state: str
     reason: str | None = None
     phase: str | None = None
+    seconds: float = Field(0.0, ge=0)
     seconds_left: float | None = None
+
+
+class _Limits(BaseModel, extra="ignore"):
+    """Used keys of ``promised.json``, see :class:`evoprune.interfaces.planning.Plan`."""
+
+    seconds: float | None = None
+    searching: float | None = None
 
 
 class _Asked(BaseModel, extra="ignore"):
@@ -45,10 +53,18 @@ class _Asked(BaseModel, extra="ignore"):
 
 
 class StatusFile:
-    """Writes ``status.json`` into ``folder`` while a run goes on, from :meth:`begin` on."""
+    """Writes ``status.json`` into ``folder`` while a run goes on, from :meth:`begin` on, and limits its time.
+
+    The limits are of the seconds that processes work on the run, which ``status.json`` hands from one to the next: the
+    wall clock may be set.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
+        promised, stated = folder / PROMISED, folder / STATUS
+        self._limits = validated(_Limits, read_json(promised), str(promised)) if promised.exists() else _Limits()
+        before = validated(_Stated, read_json(stated), str(stated)).seconds if stated.exists() else 0.0
+        self._start = time.monotonic() - before
         self._told, self._at = "", 0.0
         self.begun = False
 
@@ -60,6 +76,15 @@ class StatusFile:
     def end(self, state: str, reason: str | None = None) -> None:
         self.begun = False
         self.write(state, reason)
+
+    def seconds_left(self, searching: bool = False) -> float | None:
+        """Seconds until the end of the planned time, or of the ``searching`` in it; None for no limit."""
+        limit = self._limits.searching if searching else self._limits.seconds
+        return None if limit is None else limit - self._seconds
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._start
 
     def tell(self, phase: str, seconds_left: float | None) -> None:
         if self.begun and phase != self._told and time.monotonic() - self._at >= _EVERY:
@@ -77,7 +102,7 @@ class StatusFile:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._lock:
-            known |= {"pid": os.getpid(), "phase": phase, "seconds_left": seconds_left}
+            known |= {"pid": os.getpid(), "phase": phase, "seconds": self._seconds, "seconds_left": seconds_left}
             write_json(self._folder / STATUS, known)
 
 

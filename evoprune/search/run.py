@@ -77,14 +77,12 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
     there = {path.name for path in folder.iterdir()}
     if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
-            run_folder.give_time_back(folder)
             return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
     if run_folder.ENVIRONMENT not in there:
         raise InputError(
             f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue; expected RUN_DIR", str(folder)
         )
-    with run_folder.locked(folder):
-        run_folder.give_time_back(folder)
+    with run_folder.locked(folder), stopping_at_full_disks(folder), keeping_status(folder) as status:
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, overrides)
         now = run_folder.environment()
@@ -103,11 +101,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
             now | {"execution": asdict(run.execution)},
         ]
         note(f"{folder}: {execution.in_words()}")
-        with (
-            stopping_at_full_disks(folder),
-            keeping_status(folder) as status,
-            start(run.execution, run.building) as backend,
-        ):
+        with start(run.execution, run.building) as backend:
             return carry_out(run, backend, past, environment, status)
 
 

@@ -72,7 +72,7 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
             note(told)
 
     with closing(History(folder, past.lines, go_live)) as history:
-        result = _search(run, backend, history, past)
+        result = _search(run, backend, history, past, status)
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
@@ -82,7 +82,7 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
     return True
 
 
-def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun) -> Result | None:
+def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun, status: StatusFile) -> Result | None:
     """Search and report; None as :func:`carry_out` returns False."""
     experiment, problem = run.resolved.experiment, run.problem
     finals = finals_of(problem)
@@ -100,7 +100,7 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
         evaluator = Evaluator(
             run.toolbox, problem, backend, history, progress, experiment.max_failures, past, finals.number
         )
-        found = _find(run, evaluator, history, past, progress, budget)
+        found = _find(run, evaluator, history, past, progress, status, budget)
         if history.at_end and (run.folder / run_folder.RESULT).exists():
             return None
         history.go_live()
@@ -117,7 +117,7 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
             progress.note(f"no candidate satisfies all constraints; the best violates them by {digits(violation)}")
         progress.note("the search is done; writing the report on its best candidate")
         progress.now("writing the report")
-        return _report(run, evaluator, history, found)
+        return _report(run, evaluator, history, found, status)
 
 
 def _find(
@@ -126,6 +126,7 @@ def _find(
     history: History,
     past: RecordedRun,
     progress: Progress,
+    status: StatusFile,
     budget: float | None,
 ) -> _Found:
     """Score the known solutions, search and hold the finals. ``budget``: of the search itself."""
@@ -149,7 +150,7 @@ def _find(
             progress.generation(number, line["median"])
 
     def is_late() -> bool:
-        left = run_folder.seconds_left(run.folder, run_folder.SEARCH_UNTIL)
+        left = status.seconds_left(searching=True)
         return (history.live or history.at_end) and left is not None and left <= 0
 
     try:
@@ -177,7 +178,7 @@ def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
     return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
 
 
-def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found) -> Result:
+def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found, status: StatusFile) -> Result:
     """The result with the problem's report; draws the figures."""
     problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
     result: Json = {
@@ -202,8 +203,7 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
     if isinstance(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
-        left = run_folder.seconds_left(folder)
-        outcome = Outcome(list(found.best), evaluation, found.references, front, title, left)
+        outcome = Outcome(list(found.best), evaluation, found.references, front, title, status.seconds_left())
         result = {**problem.report(outcome, folder), **result}
     return validated(problem.Result, result, f"{type(problem).__name__}.report")
 

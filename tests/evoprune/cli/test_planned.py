@@ -1,7 +1,9 @@
 """Commands of plugins: what they plan is run, reported and exported as any experiment is."""
 
 import json
+import time
 from importlib.metadata import EntryPoint
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -85,7 +87,7 @@ class OfSums(Tiny):
 
     def plan(self):
         made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
-        return Plan(made, export={"loud": True}, seconds=1000.0)
+        return Plan(made, export={"loud": True}, seconds=1000.0, searching=900.0)
 
 class Late(OfSums):
     def plan(self):
@@ -206,13 +208,29 @@ def test_a_search_ends_with_the_generation_in_which_its_time_is_over_as_does_a_r
     assert lines(Path("runs/again")) == histories["late"]
 
 
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+def test_limits_are_of_seconds_of_work_and_no_matter_of_the_wall_clock(step, command, evoprune, monkeypatch, tmp_path):
+    wall = count(1.8e9, step)  # set by two hours each time somebody looks at it
+    monkeypatch.setattr(time, "time", lambda: next(wall))
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    assert evoprune("tiny", "3", "--name", "run").code == 130
+    status = Path("runs/run/status.json")
+    status.write_text(json.dumps(json.loads(status.read_text()) | {"seconds": 400.0}))
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    assert evoprune("resume", "runs/run").code == 0
+    assert 0 < result(Path("runs/run"))["left"] < 600
+    assert [line["generation"] for line in lines(Path("runs/run")) if "median" in line] == [0, 1, 2]
+
+
 def test_a_search_that_was_killed_repeats_what_was_recorded_after_its_time(command, evoprune, monkeypatch, tmp_path):
     command("OfSums")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INTERRUPTED_IN", "search")
     assert evoprune("tiny", "3", "--name", "run").code == 130
     known, path = lines(Path("runs/run")), Path("runs/run/promised.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"search_until": 0.0}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"searching": 0.0}))
     monkeypatch.setenv("INTERRUPTED_IN", "nothing")
     answer = evoprune("resume", "runs/run")
     assert answer.code == 0, answer.err

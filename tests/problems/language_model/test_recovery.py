@@ -192,7 +192,7 @@ def test_a_run_whose_time_is_over_ends_without_its_recovery(smaller_run, tmp_pat
     with monkeypatch.context() as patched:
         stop_at_step_5(patched, KeyboardInterrupt)
         assert main([*command, "--runs-dir", str(tmp_path), "--name", "run"]) == 130
-    (folder / "promised.json").write_text(json.dumps({"until": 0.0}))
+    (folder / "promised.json").write_text(json.dumps({"seconds": 0.0}))
     assert main(["resume", str(folder)]) == 0
     assert not result(folder).get("recovered")
     assert "no time is left" in capsys.readouterr().err
