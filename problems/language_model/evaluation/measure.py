@@ -56,18 +56,20 @@ class Divergence(Objective):
     def __init__(self, predictions: int, top: int) -> None:
         self.top, self.behind = top, 0.0
         self._log_p = torch.empty(predictions, top)
-        self._rest = torch.empty(predictions)
+        self._rest, self._losses = torch.empty(2, predictions)
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)
 
     @property
     def known(self) -> dict[str, Tensor]:
-        """The stored ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
-        return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
+        """``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` and the next token's ``loss``."""
+        return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest, "loss": self._losses}
 
     def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Store the dense model's ``logits`` ``(rows, vocabulary)``; return their summed next-token loss."""
         rows = slice(first, first + logits.shape[0])
-        log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
+        whole = logits.log_softmax(-1)
+        log_p, tokens = whole.topk(self._tokens.shape[1], sorted=False)
+        self._losses[rows] = -whole.gather(1, targets[:, None]).squeeze(1).cpu()
         self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
         self._rest[rows] = _log_rest(log_p).cpu()
         return cross_entropy(logits, targets, reduction="sum")

@@ -45,7 +45,7 @@ def _body(facts: ExportFacts) -> Iterator[str]:
     yield (
         f"{how_measured(facts)}; these files hold {facts.dtype}. A process "
         f"with {'evoprune' if facts.ragged else 'transformers alone'} measured "
-        f"{plain(facts.check.perplexity)} (tolerance {facts.check.tolerance:g}, relative).\n"
+        f"{plain(facts.check.perplexity)}: {facts.check.compared}.\n"
     )
     if _is_sparse(facts):
         yield from _by_block(facts)

@@ -1,5 +1,6 @@
 """The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from evoprune import InputError
+from evoprune.console.formatting import digits
 from evoprune.experiment.parameters import check_parameters
 from evoprune.interfaces.export import Quantity, Standing
 from evoprune.problems.language_model.models.settings import short_name
@@ -41,18 +43,64 @@ class Sparsity(Shares):
     matrices: Mapping[str, Zeros]
 
 
+_ERRORS = 3  # standard errors by which means may differ: those of few tokens are not known as well
+
+
 class Check(Keys):
-    """Measurements of the export in another process; those of a .gguf file have a divergence from the dense model."""
+    """Measurements of the export in another process; those of a .gguf file have a divergence from the dense model.
+
+    ``tolerance``: of the rule in :attr:`fault`, in nats a token, as are ``loss_error``, the standard error of the mean
+    difference of losses, and llama.cpp's ``runtime_divergence`` from PyTorch on the same model, with its own.
+    """
 
     perplexity: float | None = None
-    tolerance: float
     run_perplexity: float | None = None
+    tolerance: float
+    loss_error: float | None = 0.0
+    runtime_divergence: float | None = 0.0
+    runtime_error: float | None = 0.0
+    failure: str | None = None
     bits_per_byte: float | None = None
     divergence: float | None = None
     run_divergence: float | None = None
     kl_top: int | None = None
     first_other_token: int | None = None
     """The first token of the report text that llama.cpp reads otherwise than transformers."""
+
+    @property
+    def difference(self) -> float | None:
+        """Loss behind the run's, in nats a token; None where either is infinite."""
+        found, expected = self.perplexity, self.run_perplexity
+        return math.log(found / expected) if found and expected else None
+
+    @property
+    def fault(self) -> str | None:
+        """Say why the export is not the model of the run; None if it is as computed.
+
+        It is, if neither the difference of the losses nor the divergence between the runtimes is above the tolerance
+        by more than three standard errors.
+        """
+        if self.failure:
+            return self.failure
+        measured = (self.difference, self.loss_error), (self.runtime_divergence, self.runtime_error)
+        if all(
+            mean is not None and error is not None and abs(mean) <= self.tolerance + _ERRORS * error
+            for mean, error in measured
+        ):
+            return None
+        return f"perplexity {digits(self.perplexity)}, but the run's is {digits(self.run_perplexity)}: {self.compared}"
+
+    @property
+    def compared(self) -> str:
+        """The measurements of :attr:`fault`, and its limit, in words."""
+        told = f"loss {_mean(self.difference, self.loss_error)} nats a token from the run's"
+        if self.runtime_divergence != 0:
+            told += f", predictions {_mean(self.runtime_divergence, self.runtime_error)} from PyTorch's"
+        return f"{told} (at most {digits(self.tolerance, 2)} and three standard errors)"
+
+
+def _mean(value: float | None, error: float | None) -> str:
+    return f"{digits(value, 3)} ± {digits(error, 2)}"
 
 
 class Runtime(Keys):

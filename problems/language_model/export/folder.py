@@ -17,7 +17,7 @@ from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.card import card
-from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json, file_facts
 from evoprune.problems.language_model.export.runtime import computing, lines, runtimes
 from evoprune.problems.language_model.models.device import free_memory, release_memory
@@ -31,7 +31,8 @@ from evoprune.problems.language_model.results.summary import about, verdict
 from evoprune.problems.language_model.texts.windows import Windows
 
 _ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
-TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # relative, of perplexities: both in float32; either in 16 bits
+_TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token by which losses may differ: both in float32; either in 16 bits
+_ROUNDING = 0.15  # nats, the standard deviation of the loss of a token in 16 bits from that in float32
 
 
 class Folder(ExportFormat):
@@ -59,13 +60,10 @@ class Folder(ExportFormat):
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
         report, factor = session.texts.read(session.texts.report)
-        expected = None if run.final_perplexity is None else run.final_perplexity ** (1 / factor)
         facts["check"], faults = check_folder(
-            place, zeros, expected, report=report, device=device, dtype=dtype, run_dtype=run_dtype,
-            trust=settings.trust_remote_code,
+            place, zeros, run.final_perplexity, report=report, factor=factor, device=device, dtype=dtype,
+            run_dtype=run_dtype, trust=settings.trust_remote_code,
         )  # fmt: skip
-        if (own := facts["check"]["perplexity"]) is not None:
-            facts["check"]["perplexity"] = own**factor
         sparsity = facts["sparsity"]["prunable"]
         counts = session.transform.sparse or not final.recovered  # trained weights may be rounded to other zeros
         if counts and abs(sparsity - run.sparsity.prunable) > 1e-4:
@@ -101,30 +99,28 @@ def folder_facts(folder: Path, dtype: str) -> Json:
 
 
 def check_folder(
-    folder: Path, zeros: Mapping[str, int], perplexity: float | None, *, report: Windows, device: torch.device,
-    dtype: str, run_dtype: str, trust: bool,
+    folder: Path, zeros: Mapping[str, int], perplexity: float | None, *, report: Windows, factor: float = 1.0,
+    device: torch.device, dtype: str, run_dtype: str, trust: bool,
 ) -> tuple[Json, list[str]]:  # fmt: skip
     """Load ``folder`` in a fresh process: return the figures for ``evoprune.json``, and differences from the run.
 
-    ``zeros``: expected of each matrix. ``perplexity``: expected on ``report``, measured in ``run_dtype``. ``dtype``:
-    that of the files. ``trust``: whether the model's own code may run.
+    ``zeros``: expected of each matrix. ``perplexity``: expected on ``report``, measured in ``run_dtype``. ``factor``:
+    of losses, see :meth:`evoprune.problems.language_model.texts.text_splits.Texts.read`. ``dtype``: that of the files.
+    ``trust``: whether the model's own code may run.
     """
     found = _in_fresh_process(folder, list(zeros), report, device, dtype, trust)
-    tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE
+    half = {dtype, run_dtype} != {"float32"}
     facts = {name: value for name, value in found.items() if name != "zeros"}
-    facts |= {"perplexity": finite(found["perplexity"]), "tolerance": tolerance}
+    facts |= {"perplexity": finite(found["perplexity"] ** factor), "run_perplexity": perplexity}
+    facts |= {"tolerance": _HALF_TOLERANCE if half else _TOLERANCE}
+    facts |= {"loss_error": half * _ROUNDING / math.sqrt(report.predictions)}
+    faults = list(filter(None, [Check.model_validate(facts).fault]))
     if "failure" in found:
-        return facts, [found["failure"]]
-    faults = []
+        return facts, faults
     if wrong := [name for name, count in zeros.items() if found["zeros"].get(name) != count]:
         faults.append(f"zeros were lost or gained in {', '.join(wrong)}")
     if found["tokens_sha256"] != report.sha256:
         faults.append("the written tokenizer gives other tokens for the report text")
-    if perplexity is None or not abs(found["perplexity"] / perplexity - 1) <= tolerance:
-        faults.append(
-            f"perplexity {found['perplexity']:.6g}, but the run's is {plain(perplexity)} (tolerance {tolerance:g}, "
-            "relative)"
-        )
     return facts, faults
 
 

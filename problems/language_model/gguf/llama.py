@@ -4,8 +4,9 @@ JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of 
 long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
 model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)``, where a token that does not count is its
 complement, and the dense model's probabilities ``log_p``, ``top``, ``rest`` of those that do (see
-:class:`evoprune.problems.language_model.evaluation.measure.Divergence`); ``text``, the file whose first tokens these
-are; and ``begin``: whether each window begins with a token that is not part of the text. To list the types of presets:
+:class:`evoprune.problems.language_model.evaluation.measure.Divergence`), and maybe those and the ``loss`` of the same
+model in PyTorch, with the prefix ``run_``; ``text``, the file whose first tokens these are; and ``begin``: whether each
+window begins with a token that is not part of the text. To list the types of presets:
 ``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there will be an importance matrix,
 as some presets then choose other types. To count the memory of a ``file``: ``context``, the tokens that it has room
 for, and ``kv``, the type of their cache. It imports nothing of evoprune, so that memory is that of llama.cpp, of Python
@@ -136,10 +137,15 @@ class Llama:
 
 
 def score(model: Llama, known: Any) -> Json:
-    """Perplexity, and divergence from the dense model, both as in evoprune's protocol."""
+    """Perplexity, and divergence from the dense model, both as in evoprune's protocol.
+
+    Beside the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
+    ``runtime_divergence`` from its predictions with the standard error ``runtime_error``.
+    """
     tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
     window = tokens.shape[1]
-    losses, divergences, begin = 0.0, 0.0, 0
+    losses, begin = np.empty(np.count_nonzero(counted[:, 1:])), 0
+    divergences = {of: np.empty_like(losses) for of in ("", "run_") if f"{of}log_p" in known}
     model.begin(window)
     for row, counts in zip(tokens, counted, strict=True):
         model.cut(0)
@@ -148,12 +154,18 @@ def score(model: Llama, known: Any) -> Json:
             following = slice(first + 1, first + 1 + len(logits))
             own = counts[following]
             log_q, targets = _log_softmax(logits[: len(own)][own]), row[following][own]
-            losses -= float(log_q[np.arange(len(log_q)), targets].sum(dtype=np.float64))
-            divergences += _divergence(log_q, known, slice(begin, begin + len(log_q)))
-            begin += len(log_q)
-    mean = losses / begin
-    perplexity = math.exp(mean) if mean < 700 else math.inf
-    return {"perplexity": perplexity, "divergence": divergences / begin}
+            rows = slice(begin, begin + len(log_q))
+            losses[rows] = -log_q[np.arange(len(log_q)), targets]
+            for of, divergence in divergences.items():
+                divergence[rows] = _divergence(log_q, known, of, rows)
+            begin = rows.stop
+    mean = losses.mean()
+    found = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
+    if "run_" in divergences:
+        between = divergences["run_"]
+        found |= {"loss_error": _error(losses - known["run_loss"])}
+        found |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
+    return found
 
 
 def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -166,11 +178,17 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return shifted
 
 
-def _divergence(log_q: NDArray[np.float32], known: Any, rows: slice) -> float:
-    log_p, rest_p = known["log_p"][rows].astype(np.float64), known["rest"][rows].astype(np.float64)
-    chosen = np.take_along_axis(log_q, known["top"][rows].astype(np.int64), 1).astype(np.float64)
+def _divergence(log_q: NDArray[np.float32], known: Any, of: str, rows: slice) -> NDArray[np.float64]:
+    log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
+    chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
     rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
-    return float((np.exp(log_p) * (log_p - chosen)).sum() + (np.exp(rest_p) * (rest_p - rest_q)).sum())
+    divergence: NDArray[np.float64] = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
+    return divergence
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    """Standard error of the mean; 0 of a single value."""
+    return float(values.std()) / math.sqrt(max(1, len(values) - 1))
 
 
 def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: bool) -> int | None:

@@ -34,28 +34,37 @@ Json = dict[str, Any]
 
 
 def checked(
-    path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True
+    path: Path,
+    text: str,
+    tokens: torch.Tensor,
+    begin: bool,
+    dense: Mapping[str, torch.Tensor],
+    memory: bool = True,
+    run: Mapping[str, torch.Tensor] | None = None,
 ) -> Json:
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
-    the dense model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`.
-    Returned besides: ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that
-    llama.cpp's tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says
-    why. ``memory``: whether a whole prompt is read, for the peak; else a token.
+    the dense model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`;
+    ``run``: those of the file's own model in PyTorch, for the differences of
+    :func:`evoprune.problems.language_model.gguf.llama.score`. Returned besides: ``load_seconds``, ``peak_bytes``, and
+    ``first_other_token``, the first token of the text that llama.cpp's tokenizer has otherwise than transformers'; None
+    if there is none. If it cannot be run, ``failure`` says why. ``memory``: whether a whole prompt is read, for the
+    peak; else a token.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
         words.write_text(text, encoding="utf-8", newline="")
-        arrays = {name: tensor.numpy() for name, tensor in dense.items()} | {"tokens": tokens.numpy()}
+        of_run = {f"run_{name}": tensor for name, tensor in (run or {}).items()}
+        arrays = {name: tensor.numpy() for name, tensor in {**dense, **of_run, "tokens": tokens}.items()}
         np.savez(known, allow_pickle=False, **arrays)
         _tell([path])
         job = {"known": str(known), "text": str(words), "begin": begin}
         found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
-    wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")
-    return {name: found[name] for name in wanted} | {"load_seconds": found["load_seconds"][0]}
+    del found["length"]
+    return found | {"load_seconds": found["load_seconds"][0]}
 
 
 def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:

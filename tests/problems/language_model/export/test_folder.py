@@ -18,10 +18,10 @@ from tests.runs import result
 
 @pytest.fixture
 def copy_of(run_on, tmp_path):
-    """A copy of a GPT-2 run whose ``result.json`` a test may spoil."""
+    """A copy of a run on a GPT-2, or another model, whose ``result.json`` a test may spoil."""
 
-    def call(change):
-        folder = shutil.copytree(run_on("gpt2"), tmp_path / "copy")
+    def call(change, *model):
+        folder = shutil.copytree(run_on(*model or ("gpt2",)), tmp_path / "copy")
         found = json.loads((folder / "result.json").read_text())
         change(found)
         (folder / "result.json").write_text(json.dumps(found))
@@ -88,6 +88,13 @@ def test_a_perplexity_that_is_not_the_runs_marks_the_output_unfit(copy_of, tmp_p
     assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 3
     assert "perplexity" in (tmp_path / "out" / "UNFIT.txt").read_text()
     assert not facts(tmp_path / "out")["fit"]
+
+
+@pytest.mark.parametrize(("dtype", "code"), [("float32", 3), ("bfloat16", 0)])
+def test_losses_of_few_tokens_may_differ_by_the_rounding_to_16_bits(copy_of, tmp_path, dtype, code):
+    scores = lambda found: found["perplexity"]["report"]  # noqa: E731
+    run = copy_of(lambda found: scores(found).update(evolved=1.03 * scores(found)["evolved"]), "llama", dtype)
+    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == code
 
 
 @pytest.mark.parametrize(

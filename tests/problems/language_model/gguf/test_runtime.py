@@ -47,36 +47,49 @@ def test_logits_are_those_of_the_model(case, problem_on, tmp_path):
     base = base_of(session.resident.model)
     session.transform.finalise(genome)
     contents(session.resident.model, base, {}, half="F32").write(tmp_path / "model.gguf")
-    tokens = session.texts.report.tokens
+    expected, found = logits_of(session.resident.model, tmp_path / "model.gguf", session.texts.report.tokens)
+    assert (found - expected).norm() < 2e-3 * expected.norm()  # keys and values are kept in 16 bits there
+
+
+def logits_of(model, path, tokens):
+    """Logits of ``tokens`` in PyTorch, and of the file in llama.cpp."""
     with torch.inference_mode():
-        expected = session.resident.model(tokens, use_cache=False).logits
-    model, found = llama.Llama(str(tmp_path / "model.gguf"), 1), []
-    model.begin(tokens.shape[1])
+        expected = model(tokens, use_cache=False).logits
+    there, found = llama.Llama(str(path), 1), []
+    there.begin(tokens.shape[1])
     for row in tokens.numpy().astype(np.int32):
-        model.cut(0)
-        found.append(model.read(row, 0, every=True).copy())
-    difference = torch.from_numpy(np.stack(found)) - expected
-    assert difference.norm() < 2e-3 * expected.norm()  # keys and values are kept in 16 bits there
+        there.cut(0)
+        found.append(there.read(row, 0, every=True).copy())
+    return expected, torch.from_numpy(np.stack(found))
 
 
-def found_in(path, report, dense):
+def found_in(path, report, dense, run=None):
     """What llama.cpp finds of the file on the report text."""
     text = load_text(report.settings, "report_text")
-    return checked(path, text, report.tokens, report.begin is not None, dense.known)
+    return checked(path, text, report.tokens, report.begin is not None, dense.known, run=run and run.known)
 
 
 @pytest.mark.usefixtures("fresh_processes")
 def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_path):
     session = problem_on("llama", BLOCKS).session
     report, path = session.texts.report, tmp_path / "small.gguf"
-    dense = Divergence(report.predictions, 16)
-    session.fitness.measure.total(report.tokens, dense.learn)
+    dense, run = (Divergence(report.predictions, top) for top in (16, session.resident.forward.vocabulary))
+    for learnt in (dense, run):  # as if the file were to hold the dense model
+        session.fitness.measure.total(report.tokens, learnt.learn)
     base = base_of(session.resident.model)
     session.transform.apply([0.0, 1.0, 0.0, 0.0])
     contents(session.resident.model, base, {}).write(path)
-    found = found_in(path, report, dense)
+    found = found_in(path, report, dense, run)
     assert found["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, report.tokens), rel=2e-3)
     assert found["divergence"] == pytest.approx(session.fitness.measure.value(report.tokens, dense), rel=1e-2)
+    session.transform.apply(session.transform.dense)
+    both = logits_of(session.resident.model, path, report.tokens)
+    ours, theirs = (logits[:, :-1].flatten(0, 1).double().log_softmax(-1) for logits in both)
+    of_tokens = (ours - theirs).gather(1, report.tokens[:, 1:].reshape(-1, 1)).flatten()
+    divergences = (ours.exp() * (ours - theirs)).sum(1)
+    assert found["runtime_divergence"] == pytest.approx(float(divergences.mean()), rel=1e-3)
+    for name, values in {"loss_error": of_tokens, "runtime_error": divergences}.items():
+        assert found[name] == pytest.approx(float(values.std()) / len(values) ** 0.5, rel=1e-3)
     assert found["first_other_token"] is None
     assert found["peak_bytes"] > path.stat().st_size
     other = report.tokens.clone()
