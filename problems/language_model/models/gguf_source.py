@@ -117,9 +117,17 @@ class Header:
                 "problem.model",
             )
 
+        numbers = ((name, name.split(".")[1]) for name in self._file.tensors if name.startswith("blk."))
+        if beyond := next((name for name, number in numbers if int(number) >= self.block_count), None):
+            raise InputError(
+                f"{path}: its block_count is {self.block_count}, but it holds {beyond}; convert the model again",
+                "problem.model",
+            )
+
     @property
-    def tensors(self) -> list[tuple[str, int]]:
-        return [(tensor.kind, tensor.size) for tensor in self._file.tensors.values()]
+    def tensors(self) -> int:
+        """The number of tensors."""
+        return len(self._file.tensors)
 
     def parts(self) -> Iterator[Mapping[str, slice]]:
         """Tensors to be read at a time, and which of their rows: of a block all, of a large table some."""

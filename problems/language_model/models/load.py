@@ -3,8 +3,9 @@
 import copy
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
@@ -37,6 +38,7 @@ from evoprune.problems.language_model.models.weight_files import BUNDLED, stored
 _KEY = "problem.model"
 _SHARE = 0.5  # of the memory, for a candidate's weights
 _NAMED = 4  # faulty weights in an error
+_NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
 
@@ -44,7 +46,7 @@ _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others
 def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
 
-    GGUF weights are dequantised. Missing weights, and values that are not finite, are refused.
+    GGUF weights are dequantised. Missing and unused weights, and values that are not finite, are refused.
     """
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
@@ -114,7 +116,7 @@ def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype)
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    _check_complete(info, settings.model)
+    _check_complete(info, model, settings.model)
     return _plain(model, settings) if getattr(model, "is_quantized", False) else model, tokenizer
 
 
@@ -166,7 +168,7 @@ def _save(
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
     """Refuse more blocks than tensors, for which transformers would take minutes and all memory."""
     if header:
-        blocks, tensors = header.block_count, len(header.tensors)
+        blocks, tensors = header.block_count, header.tensors
     else:
         files = weight_files(settings)
         if not files or settings.model.endswith(".gguf"):  # not downloaded yet, or dequantised by us
@@ -198,17 +200,31 @@ def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     )
 
 
-def _check_complete(info: Mapping[str, Any], name: str) -> None:
-    """Refuse weights that ``from_pretrained`` filled with random numbers; tied weights are not in ``info``."""
+def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> None:
+    """Refuse weights that ``from_pretrained`` filled with random numbers, and weights that it left out.
+
+    ``info`` names no tied weights and few constants of old files, and buffers are computed.
+    """
     faulty = sorted(info["missing_keys"])
     faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
     if faulty:
-        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
         raise InputError(
-            f"'{name}' lacks weights that its config.json requires, or has them in another shape: "
-            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
+            f"'{name}' lacks weights that its config.json requires, or has them in another shape: {_named(faulty)}; "
+            "give a complete checkpoint of a causal language model",
             _KEY,
         )
+    left_out = info["unexpected_keys"] - dict(model.named_buffers()).keys()
+    if unused := sorted(key for key in left_out if not _NO_WEIGHTS.search(key)):
+        raise InputError(
+            f"'{name}' holds weights that its config.json leaves out: {_named(unused)}; correct config.json, such as "
+            "its number of layers, or delete these weights",
+            _KEY,
+        )
+
+
+def _named(weights: Sequence[str]) -> str:
+    more = f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else ""
+    return ", ".join(weights[:_NAMED]) + more
 
 
 def _plain(quantized: Any, settings: ModelSettings) -> Any:

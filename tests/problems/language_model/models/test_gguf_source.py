@@ -91,13 +91,14 @@ def test_quantised_weights_have_16_bits(path):
     assert stored_dtype(ModelSettings(model=str(path))) == "float16"
 
 
-def test_more_blocks_than_tensors_are_refused_before_they_are_built(path, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("blocks", "said"), [(2**31, "2,147,483,648 blocks"), (2, "blk.2.")])
+def test_more_blocks_than_tensors_or_fewer_are_refused_before_they_are_built(path, tmp_path, monkeypatch, blocks, said):
     content, key = bytearray(path.read_bytes()), b"gpt2.block_count"
     place = content.index(key) + len(key) + 4  # a type is between key and value
-    content[place : place + 4] = (2**31).to_bytes(4, "little")
+    content[place : place + 4] = blocks.to_bytes(4, "little")
     (tmp_path / "many.gguf").write_bytes(content)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("built"))
-    with pytest.raises(InputError, match="2,147,483,648 blocks"):
+    with pytest.raises(InputError, match=said):
         load.load_model(ModelSettings(model=str(tmp_path / "many.gguf"), dtype="float32", device="cpu"))
 
 

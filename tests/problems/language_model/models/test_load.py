@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, XGLMConfig, XGLMForCausalLM
 
 from evoprune import InputError
 from evoprune.cli import main
@@ -12,7 +12,7 @@ from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import copy_of, load_model, stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import BUNDLED_WEIGHTS, weight_files
-from tests.problems.language_model.small import random_model, save
+from tests.problems.language_model.small import BLOCKS, random_model, save
 
 
 def settings_of(model, **given):
@@ -99,6 +99,32 @@ def test_weights_that_are_missing_or_of_another_shape_or_not_finite(folder):
     message = refusal(folder)
     assert f"transformer.h.0.attn.c_proj.bias, {name}, transformer.ln_f.bias (3,) for (64,)" in message
     assert "lm_head" not in message  # it is tied
+
+
+@pytest.mark.parametrize(
+    ("architecture", "constant"),
+    [
+        ("gpt2", "transformer.h.0.attn.masked_bias"),
+        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+        ("opt", "model.decoder.version"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.bias"),
+        ("xglm", "model.embed_positions.weights"),
+    ],
+)
+def test_weights_that_the_config_leaves_out_are_refused_and_constants_of_old_files_are_not(
+    tmp_path, architecture, constant
+):
+    small = XGLMConfig(vocab_size=9, d_model=16, num_layers=BLOCKS, ffn_dim=16, attention_heads=2)
+    save(XGLMForCausalLM(small) if architecture == "xglm" else random_model(architecture), tmp_path)
+    weights, config = load_file(tmp_path / "model.safetensors"), json.loads((tmp_path / "config.json").read_text())
+    save_file(weights | {constant: torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    load_model(settings_of(tmp_path))
+    (layers,) = {"n_layer", "num_hidden_layers", "num_layers"} & config.keys()
+    (tmp_path / "config.json").write_text(json.dumps(config | {layers: BLOCKS - 1}))
+    message = refusal(tmp_path)
+    assert str(tmp_path) in message
+    assert "config.json" in message
+    assert f".{BLOCKS - 1}." in message
 
 
 def test_more_blocks_than_tensors_are_refused_before_they_are_built(folder, monkeypatch):
