@@ -38,6 +38,7 @@ from evoprune.problems.language_model.models.weight_files import BUNDLED, stored
 _KEY = "problem.model"
 _SHARE = 0.5  # of the memory, for a candidate's weights
 _NAMED = 4  # faulty weights in an error
+_JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")  # objects
 _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
@@ -105,9 +106,9 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 
 
 def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
+    tokenizer, config = _tokenizer_and_config(settings, where)
     is_gguf = "gguf_file" in where
-    with _told(settings), read_as_package() if is_gguf else nullcontext():
-        tokenizer, config = _tokenizer_and_config(settings, where)
+    with _told(settings):
         model, info = AutoModelForCausalLM.from_pretrained(
             **where,
             config=config,
@@ -121,34 +122,43 @@ def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype)
 
 
 @contextmanager
-def _told(settings: ModelSettings) -> Iterator[None]:
-    """Word the libraries' errors for people, and hide their messages."""
+def _told(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | None = None) -> Iterator[None]:
+    """Word the libraries' errors for people, and hide their messages; ``part`` as for :func:`read_as_package`.
+
+    ``file``: the one that is read.
+    """
     try:
-        with quiet():
+        with quiet(), read_as_package(part) if settings.model.endswith(".gguf") else nullcontext():
             yield
     except InputError:
         raise
     except Exception as error:  # the libraries raise many kinds of errors
-        raise InputError(_cannot_load(settings, error), _KEY) from None
+        raise InputError(_cannot_load(settings, error, file), _KEY) from None
 
 
 def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The config is that of a .gguf file, else None."""
-    header = Header(Path(settings.model)) if "gguf_file" in where else None
-    _check_block_count(settings, header)
-    tokenizer, config = AutoTokenizer.from_pretrained(**where), None
-    if header:
-        config = _gguf_config(where)
-        header.complete(config, tokenizer)
+    with _told(settings):
+        header = Header(Path(settings.model)) if "gguf_file" in where else None
+        _check_block_count(settings, header)
+        config, tokenizer = _config(where), _tokenizer(settings, where)
+        if header:
+            header.complete(config, tokenizer)
     return tokenizer, config
+
+
+def _tokenizer(settings: ModelSettings, where: Mapping[str, Any]) -> Any:
+    with _told(settings, "its tokenizer" if settings.model.endswith(".gguf") else "tokenizer.json"):
+        found = AutoTokenizer.from_pretrained(**where)
+        if not found.vocab_size:
+            raise ValueError("it holds no tokens")
+    return found
 
 
 def _save(
     settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path, keep: Callable[[Tensors], None]
 ) -> None:
+    tokenizer, config = _tokenizer_and_config(settings, where)
     with _told(settings):
-        with read_as_package():
-            tokenizer, config = _tokenizer_and_config(settings, where)
         with torch.device("meta"):
             empty = AutoModelForCausalLM.from_config(config)
         empty.config.architectures = [type(empty).__name__]
@@ -156,7 +166,7 @@ def _save(
         tokenizer.save_pretrained(folder)
 
     def dequantised(part: Mapping[str, slice]) -> Tensors:
-        with _told(settings), read_as_package(part):
+        with _told(settings, part=part):
             found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
         return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
 
@@ -182,22 +192,36 @@ def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
         raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
 
 
-def _gguf_config(where: Mapping[str, Any]) -> Any:
+def _config(where: Mapping[str, Any]) -> Any:
     config = AutoConfig.from_pretrained(**where)
-    if config.model_type == "gpt2":  # transformers reads these sizes, and does not use them
+    if "gguf_file" in where and config.model_type == "gpt2":  # transformers reads these sizes, and does not use them
         config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
     return config
 
 
-def _cannot_load(settings: ModelSettings, error: Exception) -> str:
+def _cannot_load(settings: ModelSettings, error: Exception, file: str) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     reason = reason.partition(" Should contain one of")[0]  # hundreds of names
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
         return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
+    if file := _no_json_in(Path(settings.model)) or (file if Path(settings.model).exists() else ""):
+        return f"'{settings.model}': {file} cannot be read ({reason}); expected a model that save_pretrained wrote"
     return (
         f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
         "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
     )
+
+
+def _no_json_in(folder: Path) -> str:
+    """Return the name of a file in ``folder`` that should hold a JSON object and does not; empty if there is none."""
+    for path in (folder / name for name in _JSON):
+        try:
+            damaged = path.exists() and not isinstance(json.loads(path.read_bytes()), dict)
+        except (OSError, ValueError, RecursionError):
+            damaged = True
+        if damaged:
+            return path.name
+    return ""
 
 
 def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> None:
@@ -279,8 +303,7 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the tokenizer in ``folder``."""
-    with quiet():
-        return AutoTokenizer.from_pretrained(folder)
+    return _tokenizer(ModelSettings(model=str(folder)), {"pretrained_model_name_or_path": folder})
 
 
 def added_bos_token(tokenizer: Any) -> int | None:

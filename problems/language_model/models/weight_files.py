@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evoprune import InputError
+from evoprune.files.json_files import read_json
 from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.models.settings import BUNDLED_MIXTURE, BUNDLED_MODEL, ModelSettings, size_fault
 
@@ -49,8 +50,10 @@ def weight_files(settings: ModelSettings) -> list[Path]:
     if whole.is_file():  # other files may hold the same weights again
         return [whole]
     if index.is_file():
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return sorted(folder / name for name in set(names))
+        names = read_json(index).get("weight_map")
+        if not isinstance(names, dict):
+            raise InputError("expected weight_map, the file of each weight", str(index))
+        return sorted(folder / name for name in set(names.values()))
     return sorted(folder.glob("*.safetensors"))
 
 

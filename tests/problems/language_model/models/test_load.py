@@ -127,6 +127,26 @@ def test_weights_that_the_config_leaves_out_are_refused_and_constants_of_old_fil
     assert f".{BLOCKS - 1}." in message
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", ""),
+        ("config.json", "[]"),
+        ("tokenizer.json", ""),
+        ("tokenizer.json", '{"version": "1.'),
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", None),
+        ("tokenizer_config.json", "{"),
+    ],
+)
+def test_a_damaged_file_of_a_model_is_named(folder, file, content):
+    if content is None:  # an empty vocabulary
+        made = json.loads((folder / file).read_text())
+        content = json.dumps(made | {"model": made["model"] | {"vocab": {}}})
+    (folder / file).write_text(content)
+    assert f"{folder}': {file}" in refusal(folder)
+
+
 def test_more_blocks_than_tensors_are_refused_before_they_are_built(folder, monkeypatch):
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("built"))
     config = json.loads((folder / "config.json").read_text())
@@ -191,6 +211,13 @@ def test_the_same_weights_in_other_files_are_not_counted_again(tmp_path):
     assert weight_files(settings_of(tmp_path)) == [tmp_path / f"model-{name}.safetensors" for name in "ab"]
     save_file(weights, tmp_path / "model.safetensors")
     assert weight_files(settings_of(tmp_path)) == [tmp_path / "model.safetensors"]
+
+
+@pytest.mark.parametrize("content", ["", "{}"])
+def test_a_damaged_list_of_files_is_named(tmp_path, content):
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(InputError, match=r"model\.safetensors\.index\.json"):
+        weight_files(settings_of(tmp_path))
 
 
 def test_the_bundled_model_is_there_and_a_model_of_the_hub_may_not_be():
