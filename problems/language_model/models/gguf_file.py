@@ -79,6 +79,8 @@ def _read(path: Path, *_: int) -> GgufFile:
     needed = max((end + place + nbytes for _, _, _, place, nbytes in infos), default=end)
     if infos and (fault := size_fault(size, needed)):
         raise InputError(fault, str(path))
+    if empty := next((name for name, _, shape, _, _ in infos if not prod(shape)), None):
+        raise InputError(f"the tensor {empty} holds no values: give a whole file", str(path))
     whole = np.asarray(np.memmap(path, np.uint8, "r"))
     tensors = {
         name: Tensor(kind, shape, whole[end + place : end + place + nbytes].reshape(prod(shape[:-1]), -1))

@@ -57,6 +57,16 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(path):
             read_gguf(path)
 
 
+def test_a_tensor_without_values_is_named(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "some.gguf", "llama")
+    writer.add_tensor("whole", np.ones((4, 32), dtype=np.float32))
+    writer.add_tensor("empty", np.ones((0, 32), dtype=np.float32))
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        step()
+    with pytest.raises(InputError, match=r"some\.gguf: .*empty"):
+        read_gguf(tmp_path / "some.gguf")
+
+
 def test_transformers_reads_the_same_in_its_place(path):
     def parsed(field):
         return [_gguf_parse_value(field.parts[place], field.types) for place in field.data]
