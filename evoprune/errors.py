@@ -26,6 +26,15 @@ class InputError(Exception):
         return "\n  ".join([f"{lead}{len(self.problems)} errors", *self.problems])
 
 
+@contextmanager
+def blamed_on(source: str) -> Iterator[None]:
+    """Give each :class:`InputError` that is raised inside ``source`` as its source."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.problems, source) from None
+
+
 class Stopped(Exception):
     """The command ended early for a reason outside the input, as a full disk: exit code 3."""
 

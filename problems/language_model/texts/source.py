@@ -1,15 +1,15 @@
 """Texts from the hub, from local files, and the bundled text."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from evoprune import InputError
+from evoprune.errors import blamed_on
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
-from evoprune.problems.language_model.texts.tasks import is_task
+from evoprune.problems.language_model.texts.tasks import UTF_8, is_task, parsed
 
 Split = Literal["train", "validation", "test"]
 
@@ -22,25 +22,26 @@ _NEAR = 4096  # characters within which a part may end later than asked
 
 def load_text(settings: TextSettings, role: str) -> str:
     """Return the text, or the part of it that is asked for; ``role`` names the settings in errors."""
-    try:
-        if settings.is_bundled:
-            text = _bundled(settings)
-        elif fault := text_fault(settings):
-            raise InputError(fault)
-        elif is_task(settings):
-            raise InputError(f"{settings.source} is a task file: expected plain text")
-        elif settings.is_local:
-            text = _local(Path(settings.source), settings.column)
-        else:
-            text = _hub(settings)
-    except InputError as error:
-        raise InputError(error.problems, f"problem.{role}") from None
-    if settings.part:
-        begin, end = (_between_words(text, share) for share in settings.part)
-        text = text[begin:end]
-    if not text.strip():
-        raise InputError(f"{settings.source} holds no text", f"problem.{role}")
+    with blamed_on(f"problem.{role}"):
+        text = _whole(settings)
+        if settings.part:
+            begin, end = (_between_words(text, share) for share in settings.part)
+            text = text[begin:end]
+        if not text.strip():
+            raise InputError(f"{settings.source} holds no text")
     return text
+
+
+def _whole(settings: TextSettings) -> str:
+    if settings.is_bundled:
+        return _bundled(settings)
+    if fault := text_fault(settings):
+        raise InputError(fault)
+    if is_task(settings):
+        raise InputError(f"{settings.source} is a task file: expected plain text")
+    if settings.is_local:
+        return _local(Path(settings.source), settings.column)
+    return _hub(settings)
 
 
 def _between_words(text: str, share: float) -> int:
@@ -61,14 +62,18 @@ def _local(path: Path, column: str) -> str:
 
 
 def _plain(path: Path, column: str) -> Iterator[str]:  # noqa: ARG001 - all readers have the same signature
-    yield path.read_text(encoding="utf-8")
+    yield path.read_text(UTF_8)
 
 
 def _json_lines(path: Path, column: str) -> Iterator[str]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding=UTF_8) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield _cell(json.loads(line), column, f"line {number}")
+                try:
+                    row = parsed(line)
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"line {number}: {error}") from None
+                yield _cell(row, column, f"line {number}")
 
 
 def _parquet(path: Path, column: str) -> Iterator[str]:

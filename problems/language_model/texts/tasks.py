@@ -19,6 +19,7 @@ KINDS = {"messages": "messages", "choices": "prompt, choices and answer", "answe
 """The keys of each kind of lines."""
 
 Json = dict[str, Any]
+UTF_8 = "utf-8-sig"  # with or without the mark that some editors begin a file with
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def is_task(settings: TextSettings) -> bool:
     if path.suffix != ".jsonl" or not settings.is_local or settings.column != "text" or not path.is_file():
         return False
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding=UTF_8) as lines:
             first = json.loads(next((line for line in lines if line.strip()), "{}"))
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(first, dict) and "text" not in first and bool({"prompt", "messages", "answer"} & first.keys())
 
@@ -72,7 +73,7 @@ def records(path: Path) -> list[tuple[int, Json]]:
     """Return the number of each line of a task file, and the line. Raises :class:`evoprune.InputError`."""
     found: list[tuple[int, Json]] = []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(UTF_8)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
@@ -91,12 +92,22 @@ def records(path: Path) -> list[tuple[int, Json]]:
     return found
 
 
+def parsed(line: str) -> Any:
+    """Parse a line of JSON. Raises ValueError, also for text that no file in UTF-8 can hold."""
+    found = json.loads(line)
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!r} is half of a character: expected both or none") from None
+    return found
+
+
 def _kind(record: Json) -> str:
     return next((kind for kind in ("messages", "choices") if kind in record), "answer")
 
 
 def _checked(line: str) -> Json:
-    record = json.loads(line)
+    record = parsed(line)
     if not isinstance(record, dict):
         raise ValueError(f"expected an object with {', or '.join(KINDS.values())}")
     kind = _kind(record)

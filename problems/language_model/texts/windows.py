@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from evoprune import InputError
+from evoprune.errors import blamed_on
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.models.marks import ids, predictions
@@ -194,11 +195,9 @@ def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
     named = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
     length = settings.window - (first is not None)
     if is_task(settings):
-        try:
+        with blamed_on(f"problem.{role}"):
             lines = lines_of(settings, tokenizer)
             tokens = rows_of(lines, settings, tokenizer, length)
-        except InputError as error:
-            raise InputError(error.problems, f"problem.{role}") from None
         return _Whole(settings, tokens, tokens.size, named, tuple(lines))
     tokens = tokens_of(load_text(settings, role), tokenizer)
     return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)

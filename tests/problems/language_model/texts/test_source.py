@@ -12,12 +12,14 @@ def text_of(path, **settings):
     return load_text(TextSettings(source=str(path), **settings), "search_text")
 
 
-def test_rows_of_every_format_give_one_text(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_rows_of_every_format_give_one_text(tmp_path, encoding):
     from pyarrow import Table, parquet
 
     rows = ["First row.", "Second row, with a\nline end."]
-    (tmp_path / "a.txt").write_text("\n\n".join(rows))
-    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": 5, "body": row}) for row in rows) + "\n\n")
+    (tmp_path / "a.txt").write_text("\n\n".join(rows), encoding)
+    lines = "\n".join(json.dumps({"text": 5, "body": row}) for row in rows) + "\n\n"
+    (tmp_path / "a.jsonl").write_text(lines, encoding)
     parquet.write_table(Table.from_pydict({"body": rows, "n": [1, 2]}), tmp_path / "a.parquet")
     texts = {text_of(tmp_path / f"a.{suffix}", column="body") for suffix in ("txt", "jsonl", "parquet")}
     assert texts == {"First row.\n\nSecond row, with a\nline end."}
@@ -40,6 +42,7 @@ def test_parts_that_meet_make_up_the_text(tmp_path, separator):
         ("blank.txt", b" \n", "no text"),
         ("binary.txt", b"\xff\xfe\x00", "cannot be read"),
         ("a.jsonl", b"{not json", "cannot be read"),
+        ("lone.jsonl", b'{"text": "x"}\n{"text": "\\ud800"}', "line 2: .*ud800"),
         ("b.jsonl", b'{"other": "x"}', "line 1 .* 'text'"),
         ("c.jsonl", b'{"text": 5}', "line 1 .* 'text'"),
         ("a.parquet", b"PAR0", "cannot be read"),

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.marks import ids
 from evoprune.problems.language_model.texts.settings import TextSettings
-from evoprune.problems.language_model.texts.tasks import records
+from evoprune.problems.language_model.texts.tasks import is_task, records
 from evoprune.problems.language_model.texts.text_splits import share_in_common
 from evoprune.problems.language_model.texts.windows import cut_windows, held_out_windows
 from tests.problems.language_model.small import VOCABULARY, random_model, save
@@ -209,6 +209,7 @@ def test_a_file_with_a_column_of_text_stays_plain_text(tokenizer, task):
         ({"prompt": "w1", "answer": ""}, "answer"),
         ({"prompt": "w1"}, "answer"),
         ({"prompt": 3, "answer": "w1"}, "prompt"),
+        ({"prompt": "w1 \ud800", "answer": "w1"}, "ud800"),
         ({"prompt": "w1", "choices": ["w1", "w2"], "answer": "w1"}, "choices"),
         ({"messages": [{"role": "user", "content": "w1"}]}, "messages"),
         ([], "object"),
@@ -218,6 +219,15 @@ def test_a_faulty_line_is_named(task, second, key):
     settings = task([{"prompt": "w1", "answer": "w2"}, second])
     with pytest.raises(InputError, match=rf"task\.jsonl: line 2.*{key}"):
         records(Path(settings.source))
+
+
+def test_a_mark_of_utf_8_before_the_first_line_is_no_part_of_it(task):
+    settings = task([{"prompt": "w1", "answer": "w2"}])
+    path = Path(settings.source)
+    plain = records(path)
+    path.write_text(path.read_text(), "utf-8-sig")
+    assert is_task(settings)
+    assert records(path) == plain
 
 
 @pytest.mark.parametrize("answer", ["w9", 2, -1, True, None])
