@@ -189,17 +189,23 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def fingerprint(self) -> dict[str, str]:
         """Hash the weights and the texts' tokens, also those of a recovery that judges finalists.
 
-        Raises :class:`evoprune.InputError` for a report text that cannot be used.
+        Raises :class:`evoprune.InputError` for any text of the run that cannot be used.
         """
-        known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
-        if self.recovery is None:
-            return known
-        from evoprune.problems.language_model.recovery import check_before_run
+        from evoprune.problems.language_model.texts.text_splits import refuse_lines
 
-        check_before_run(self.session, self.recovery, self._compared())
-        self.check_tasks()
-        text = self.recovery_text.whole  # raises an error for one that leaves too little
-        return known | ({"recovery_text": text.sha256} if self._select else {})
+        texts = self.session.texts
+        known = {"weights": self.session.resident.weights_sha256} | texts.fingerprint()
+        read = [texts.search, texts.report, *texts.second]
+        if self.recovery is not None:
+            from evoprune.problems.language_model.recovery import check_before_run
+
+            check_before_run(self.session, self.recovery, self._compared())
+            self.check_tasks()
+            read.append(self.recovery_text.whole)  # raises an error for one that leaves too little
+            known |= {"recovery_text": read[-1].sha256} if self._select else {}
+        for windows in read if self.loses_tokens else ():
+            refuse_lines(windows)
+        return known
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:
@@ -221,7 +227,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def unscored(cls, settings: Any) -> list[str]:
-        return [] if settings.recover and settings.recover.select else ["recover"]
+        limited = any(text.at_most is not None for text in settings.second_text)
+        selects = settings.recover and settings.recover.select
+        return [*([] if limited else ["second_text"]), *([] if selects else ["recover"])]
 
     @classmethod
     def about(cls, settings: Any) -> str:

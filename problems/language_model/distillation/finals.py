@@ -92,13 +92,18 @@ class JudgedModels(HeldOut, Finals):
             release_memory(resident.device)  # else the next one finds less memory
         return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)}, violation=violation)
 
+    @property
+    def loses_tokens(self) -> bool:
+        """True if the tokenizer of a candidate may have fewer tokens."""
+        transform = self.session.transform
+        ends = ([gene.low for gene in transform.genes], [gene.up for gene in transform.genes])
+        return any(transform.remaining_tokens(genome) is not None for genome in ends)
+
     def check_tasks(self) -> None:
         """Raise :class:`evoprune.InputError` for tasks that cannot judge, by an example of each for the dense model."""
         if not self._select or not self._select.tasks:
             return
-        transform = self.session.transform
-        ends = ([gene.low for gene in transform.genes], [gene.up for gene in transform.genes])
-        if any(transform.remaining_tokens(genome) is not None for genome in ends):
+        if self.loses_tokens:
             raise InputError("tasks are read with all tokens: give no tasks, or no transform vocabulary", _TASKS)
         self._errors(self.session.resident.model, limit=1)
 

@@ -81,8 +81,17 @@ def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]
     return found * numpy.cumprod(numpy.full(len(found), inverse), dtype=numpy.uint64)
 
 
+def refuse_lines(windows: Windows) -> None:
+    """Raise :class:`evoprune.InputError` for a task file, which a tokenizer with fewer tokens does not read."""
+    if windows.lines:
+        raise InputError(
+            f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
+            "transform vocabulary"
+        )
+
+
 class Texts:
-    """The windows of each text that ``settings`` name, read at their first use.
+    """The windows of each text that ``settings`` name, read at their first use, or by :meth:`fingerprint`.
 
     If the run ``calibrates``, report and held-out text must not overlap with the calibration text. The tokenizer is
     that of the dense model, also while a transform has swapped it; see :meth:`read`.
@@ -113,7 +122,8 @@ class Texts:
 
     @cached_property
     def second(self) -> list[Windows]:
-        return [self.windows(text, "second_text", at_most=True) for text in self._settings.second_text]
+        texts = enumerate(self._settings.second_text)
+        return [self.windows(text, f"second_text.{at}", at_most=True) for at, text in texts]
 
     @cached_property
     def report(self) -> Windows:
@@ -151,11 +161,7 @@ class Texts:
         tokenizer = self._resident.tokenizer
         if tokenizer is self.tokenizer:
             return windows, 1.0
-        if windows.lines:
-            raise InputError(
-                f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
-                "transform vocabulary"
-            )
+        refuse_lines(windows)
         known = self._read.setdefault(tokenizer, {})
         if windows.identity not in known:
             found = read_anew(windows, self.tokenizer, tokenizer, max_positions(self._resident.model))
@@ -164,8 +170,13 @@ class Texts:
         return known[windows.identity]
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the hash of each text's tokens, and the token that windows begin with if there is one."""
+        """Return the hash of each text's tokens, and the token that windows begin with if there is one.
+
+        Second texts that limit no candidate are left out. Raises :class:`evoprune.InputError` for any faulty text.
+        """
         more = {"calibration_text": self.calibration if self.calibrates else None, "held_out_text": self.held_out}
+        for at, (text, windows) in enumerate(zip(self._settings.second_text, self.second, strict=True)):
+            more[f"second_text.{at}"] = windows if text.at_most is not None else None
         hashes = {"search_text": self.search.sha256, "report_text": self.report.sha256}
         begins = {"begin": self.search.begin} if self.search.begin is not None else {}
         return begins | hashes | {name: windows.sha256 for name, windows in more.items() if windows}

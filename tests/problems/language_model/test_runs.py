@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.runs import finished as finished_run
+from evoprune.cli import main
 from evoprune.records import recorded
 from tests.problems.language_model.small import plain_perplexity, run_in
 from tests.runs import candidates, lines, result
@@ -73,6 +74,16 @@ def test_patience_ends_a_search_by_the_held_out_windows(run):
     ours, uniform = (line["fitness"][0] for line in finalists(folder))
     assert ours == seen
     assert result(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
+
+
+def test_a_second_text_may_change_in_a_run_unless_it_limits_candidates(run, small):
+    second = {"source": small["report_text"]["source"], "window": 32}
+    for name, limit, code in (("limited", {"at_most": 9.0}, 2), ("measured", {}, 0)):
+        folder = run(f"problem.second_text={second | limit}", name=name)
+        assert "second" in result(folder)
+        assert main(["resume", str(folder), "--set", "problem.second_text=[]", "--set", "generations=2"]) == code
+    assert "second" not in result(folder)
+    assert recorded.read(folder, (-1.0,)).generation == 2
 
 
 @pytest.mark.usefixtures("search_figures")

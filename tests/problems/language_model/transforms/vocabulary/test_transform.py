@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -135,6 +136,16 @@ def test_scripts_that_lose_tokens_are_told(session):
     assert f"3,072 of {4096:,} tokens" in line
     assert f"{script} {kept:,} of {there:,}" in line
     assert transform.notes(transform.dense) == []
+
+
+@pytest.mark.parametrize("role", ["report_text", "second_text"])
+def test_lines_whose_answers_count_are_refused_before_the_search(tmp_path, role):
+    lines = ({"prompt": f"Which of them is number {n}?", "answer": f" The {n}th."} for n in range(8))
+    (tmp_path / "task.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    task = {"source": str(tmp_path / "task.jsonl"), "window": 64, "windows": 4}
+    problem = LanguageModel(LanguageModelSettings(**PROBLEM | {role: task}))
+    with pytest.raises(InputError, match=r"task\.jsonl"):
+        problem.fingerprint()
 
 
 def test_every_byte_of_the_file_counts(typed, tmp_path):
