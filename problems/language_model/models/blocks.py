@@ -152,7 +152,12 @@ def in_features(layer: Any) -> int:
 
 def max_positions(model: Any) -> int | None:
     """Return the maximum number of tokens that ``model`` reads at once; None for no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return positions_of(model.config)
+
+
+def positions_of(config: Any) -> int | None:
+    """As :func:`max_positions`, of a model of ``config``."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:

@@ -44,7 +44,11 @@ _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # ke
 _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
 
 
-def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
+Check = Callable[[Any, Any], object]
+"""Raises :class:`evoprune.InputError` by a model's tokenizer and config, before its weights are read."""
+
+
+def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.Module, Any]:
     """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
 
     GGUF weights are dequantised. Missing and unused weights, and values that are not finite, are refused.
@@ -53,11 +57,12 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     dtype = pick_dtype(settings.dtype, device)
     where = _where(settings)
     if "gguf_file" in where:
-        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype)) as folder:
-            model, tokenizer = _read(settings, {"pretrained_model_name_or_path": folder} if folder else where, dtype)
+        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype, check)) as folder:
+            place = {"pretrained_model_name_or_path": folder} if folder else where
+            model, tokenizer = _read(settings, place, dtype, check)
             model.config._name_or_path = tokenizer.name_or_path = settings.model  # the folder is temporary
     else:
-        model, tokenizer = _read(settings, where, dtype)
+        model, tokenizer = _read(settings, where, dtype, check)
     for name, parameter in model.named_parameters():
         if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
             raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
@@ -105,8 +110,10 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
-def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
-    tokenizer, config = _tokenizer_and_config(settings, where)
+def _read(
+    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, check: Check | None
+) -> tuple[Any, Any]:
+    tokenizer, config = _tokenizer_and_config(settings, where, check)
     is_gguf = "gguf_file" in where
     with _told(settings):
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -136,13 +143,15 @@ def _told(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | N
         raise InputError(_cannot_load(settings, error, file), _KEY) from None
 
 
-def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any]) -> tuple[Any, Any]:
+def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any], check: Check | None) -> tuple[Any, Any]:
     with _told(settings):
         header = Header(Path(settings.model)) if "gguf_file" in where else None
         _check_block_count(settings, header)
         config, tokenizer = _config(where), _tokenizer(settings, where)
         if header:
             header.complete(config, tokenizer)
+    if check:
+        check(tokenizer, config)
     return tokenizer, config
 
 
@@ -155,9 +164,10 @@ def _tokenizer(settings: ModelSettings, where: Mapping[str, Any]) -> Any:
 
 
 def _save(
-    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path, keep: Callable[[Tensors], None]
-) -> None:
-    tokenizer, config = _tokenizer_and_config(settings, where)
+    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, check: Check | None, folder: Path,
+    keep: Callable[[Tensors], None],
+) -> None:  # fmt: skip
+    tokenizer, config = _tokenizer_and_config(settings, where, check)
     with _told(settings):
         with torch.device("meta"):
             empty = AutoModelForCausalLM.from_config(config)

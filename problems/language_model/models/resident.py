@@ -22,7 +22,7 @@ from evoprune.problems.language_model.models.blocks import (
 from evoprune.problems.language_model.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import runs_on, weight_of
-from evoprune.problems.language_model.models.load import load_model, streams
+from evoprune.problems.language_model.models.load import Check, load_model, streams
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.sublayers import Sublayer, find_sublayers
 from evoprune.problems.language_model.models.tensor_file import sha256_of
@@ -41,11 +41,12 @@ class Resident:
     _kept: ClassVar[dict[str, Any]] = {}
 
     @classmethod
-    def load(cls, settings: ModelSettings) -> Self:
+    def load(cls, settings: ModelSettings, check: Check | None = None) -> Self:
+        """Load a model, or take the one of :meth:`keep_for_run`; ``check`` is called as by :func:`load_model`."""
         follow_threads()
         found: Self | None = cls._kept.pop(settings.model, None)
         if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
-            found = cls(*load_model(settings), settings.model)
+            found = cls(*load_model(settings, check), settings.model)
         found.streams = streams(settings, found.model, runs_on(found.model))
         return found
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Plan, Planner
 from evoprune.console.phase import Phase
+from evoprune.errors import blamed_on
 from evoprune.files.cache import cache_limit
 from evoprune.problems.language_model.gguf.sources import cuts_of
 from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE
@@ -169,18 +170,30 @@ def _measured(options: argparse.Namespace, request: Request) -> _Measured:
 
     recipe, one_file, base = request.recipe, request.one_file, request.base
     given = options.task or options.text or options.vocabulary
-    parts = parts_of(given)
+    option = "--task" if options.task else OPTION if options.vocabulary and not options.text else "--text"
+    with blamed_on(option):
+        parts = parts_of(given)
     words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
     device = options.devices.split(",")[0]
     settings = model_settings(options.model, math.inf if options.quick else request.seconds, device)
+
+    def divided(tokenizer: Any, config: Any) -> Division:
+        with blamed_on(option):
+            found = (divide_lines if options.task else divide)(given, parts, tokenizer, longest(config))
+        for other, _ in options.also or ():
+            with blamed_on("--also"):
+                text = TextSettings(source=other, window=found.window)
+                cut_windows(text, tokenizer, "second_text", at_most=True)
+        return found
+
     begun, computed = time.perf_counter(), time.process_time()
     with Phase(f"loading {options.model}"):
-        resident = Resident.load(settings)
+        resident = Resident.load(settings, divided)  # texts are refused before the weights are read
     loading = time.perf_counter() - begun
     if one_file:
         find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
     with Phase("measuring the model"):
-        text = (divide_lines if options.task else divide)(given, parts, resident.tokenizer, longest(resident))
+        text = divided(resident.tokenizer, resident.model.config)
         short = replace(text, window=text.sizes[-1]).settings("search", SEARCHED)
         windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
         if words and isinstance(recipe, Unneeded):

@@ -66,11 +66,8 @@ def parts_of(text: str | None) -> dict[str, Json]:
     """Return the settings that read each part of ``text``, by default of the bundled one. Raises InputError."""
     if text is None:
         return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
-    try:
-        whole = TextSettings(source=text)
-        length = 0 if is_task(whole) else len(load_text(whole, "text"))
-    except (InputError, ValueError) as error:
-        raise InputError(error.problems if isinstance(error, InputError) else "cannot be read", "--text") from None
+    whole = TextSettings(source=text)
+    length = 0 if is_task(whole) else len(load_text(whole, "text"))
     kept = min(1.0, _ENOUGH / length) if length else 1.0
     return {
         name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
@@ -87,8 +84,7 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
         needed = _needed(windows[-1])
         raise InputError(
             f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
-            f"{needed / 250:,.0f} kB of English",
-            "--text",
+            f"{needed / 250:,.0f} kB of English"
         )
     sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
     remark = f"{text} in three parts: {sizes}; the search never sees the report's"
@@ -102,23 +98,18 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
 
 def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
     """As :func:`divide`, of the lines of the file ``task``. Raises InputError."""
-    try:
-        lines = {name: lines_of(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
-    except InputError as error:
-        raise InputError(error.problems, "--task") from None
+    lines = {name: lines_of(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
     begins = added_bos_token(tokenizer) is not None
     sizes = {line: begins + most_tokens(line, tokenizer) for own in lines.values() for line in own}
     line, size = max(sizes.items(), key=lambda of: of[1])
     if size > min(longest, _LONGEST_LINE):
         most = min(longest, _LONGEST_LINE)
-        raise InputError(f"{task}: line {line.number} has {size} tokens: expected at most {most}", "--task")
+        raise InputError(f"{task}: line {line.number} has {size} tokens: expected at most {most}")
     tokens = {name: size * len(own) for name, own in lines.items()}
     windows = _sizes(size, longest) or [size]
     if not (fitting := _fitting(windows, tokens)):
         needed = ceil(_needed(windows[-1]) / size)
-        raise InputError(
-            f"{task} has {len(sizes)} different lines: expected at least {needed} of this length", "--task"
-        )
+        raise InputError(f"{task} has {len(sizes)} different lines: expected at least {needed} of this length")
     counts = ", ".join(f"{len(own)} for {name}" for name, own in lines.items())
     remark = f"{task}, {len(sizes)} lines of at most {size} tokens: {counts}; the search never sees the report's"
     return Division(parts, tokens, fitting[0], remark, size, len(line.variants))

@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import cached
 from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
 from evoprune.problems.language_model.evaluation.cost_estimate import Pace, mean_inputs, pace
 from evoprune.problems.language_model.gguf.sources import BLOCKS
-from evoprune.problems.language_model.models.blocks import in_features, max_positions
+from evoprune.problems.language_model.models.blocks import in_features, positions_of
 from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.load import stored_kinds
 from evoprune.problems.language_model.models.resident import Resident
@@ -49,7 +50,7 @@ def measure_subject(
         scored=found.scored,
         gradients=found.gradients,
         loading=loading,
-        positions=longest(resident),
+        positions=longest(resident.model.config),
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
         by_kind=_by_kind(resident.source) if one_file else {},
@@ -80,9 +81,9 @@ def _by_kind(source: str) -> dict[str, Counter[int]]:
     return found
 
 
-def longest(resident: Resident) -> int:
-    """Return the most tokens that the model reads at once, 2,048 if it has no limit."""
-    return max_positions(resident.model) or 2048
+def longest(config: Any) -> int:
+    """Return the most tokens that a model of ``config`` reads at once, 2,048 if it has no limit."""
+    return positions_of(config) or 2048
 
 
 def _pace(resident: Resident, windows: Windows, differentiated: bool) -> Pace:

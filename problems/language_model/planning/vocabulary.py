@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError
+from evoprune.errors import blamed_on
 from evoprune.problems.language_model.planning.recipe import Json, Recipe, Subject, additive
 from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.source import load_text
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.models.resident import Resident
@@ -37,7 +39,6 @@ class Unneeded(Recipe):
         from evoprune.problems.language_model.gguf.size import tensor_bytes
         from evoprune.problems.language_model.models.settings import ModelSettings
         from evoprune.problems.language_model.models.weight_files import bytes_of, stored_tensors, weight_files
-        from evoprune.problems.language_model.texts.source import load_text
         from evoprune.problems.language_model.texts.windows import tokens_of
         from evoprune.problems.language_model.transforms.vocabulary.order import order_of, uses_in
 
@@ -80,8 +81,12 @@ class Unneeded(Recipe):
 
 def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
     """Settings of the text ``given`` for the vocabulary: where it is ``text`` itself, its part for calibration."""
-    same = text is not None and Path(given).resolve() == Path(text).resolve()
-    return dict(parts["calibration"]) if same else {"source": TextSettings(source=given).source}
+    if text is not None and Path(given).resolve() == Path(text).resolve():
+        return dict(parts["calibration"])
+    found = TextSettings(source=given)
+    with blamed_on(OPTION):
+        load_text(found, "transforms.texts")
+    return {"source": found.source}
 
 
 def trained_on(words: Json | None, parts: Mapping[str, Json], windows: int) -> Json:

@@ -12,8 +12,9 @@ from evoprune.cli import main
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import problem
+from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.planning import plan, subject, vocabulary
+from evoprune.problems.language_model.planning import division, plan, subject, vocabulary
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from tests.problems.language_model.small import random_model, save
@@ -275,6 +276,35 @@ def test_a_task_file_with_a_fault_is_refused_with_its_line(prune, task, text, tm
     _refused(prune(GOAL, "--task", path), "line 201 has 61 tokens", tmp_path)
     path.write_text(path.read_text().replace('"answer": "3"', '"answer": 3', 1))
     _refused(prune(GOAL, "--task", path), "line 3: answer", tmp_path)
+
+
+BINARY = bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("others", "content", "kind"),
+    [
+        ([GOAL, "--text"], b"Too short a text. " * 1000, "folder"),
+        ([GOAL, "--also"], b"A few tokens", "folder"),
+        ([GOAL, "--also"], b"A few tokens", "file"),
+        ([GOAL, "--also"], BINARY, "folder"),
+        (["--vocabulary"], b"A few tokens", "folder"),
+        (["--vocabulary"], BINARY, "folder"),
+        (["--remove=9%", "--text=all.txt", "--vocabulary"], BINARY, "folder"),
+    ],
+)
+def test_a_text_is_refused_by_its_option_before_the_weights_are_read(
+    prune, text, tmp_path, monkeypatch, others, content, kind
+):
+    from tests.problems.language_model.gguf.models import random_gpt2, write_model
+
+    monkeypatch.chdir(text.parent)
+    monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("loaded"))
+    monkeypatch.setattr(load, "load_gguf_checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(division, "_NEEDED", dict.fromkeys(division._NEEDED, 100))
+    (tmp_path / "other.txt").write_bytes(content)
+    model = {"model": write_model(random_gpt2(), tmp_path / "tiny.gguf")} if kind == "file" else {}
+    _refused(prune(*others, tmp_path / "other.txt", **model), f"evoprune: {others[-1]}: ", tmp_path)
 
 
 def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
