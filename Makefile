@@ -1,4 +1,4 @@
-# `make run`, `make test`, `make dist` and others each do everything on a fresh machine.
+# `make run`, `make test`, `make dist` and others each do everything on a fresh machine. `make test MARKED=` runs all tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -13,8 +13,9 @@ run: $(VENV)/run
 CORES = $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $$(( ($(CORES) * 3 + 1) / 2 )) --dist loadfile --no-loadscope-reorder
 
+MARKED = not ci
 test: $(VENV)/test
-	$(PYTEST)
+	$(PYTEST) -m "$(MARKED)"
 
 test-fast: $(VENV)/test
 	$(PYTEST) -m "not slow"

@@ -61,13 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _kill_all(folder: Path, kinds: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
-    whole = {wide: undisturbed(folder, wide) for wide in (False, True)}
-
-    def kill(number: int) -> Outcome:
+    trials = []
+    for number in range(options.kills):
         kind, turn = kinds[number % len(kinds)], number // len(kinds)
         backend = BACKENDS[(number + turn) % len(BACKENDS)]
-        trial = Trial(folder / str(number), kind, backend, writing=kind == "main" and turn % 2 == 0)
-        outcome = trial.outcome(random.Random(options.seed * 1_000_000 + number), whole)
+        trials.append(Trial(folder / str(number), kind, backend, writing=kind == "main" and turn % 2 == 0))
+    whole = {wide: undisturbed(folder, wide) for wide in {trial.writing for trial in trials}}
+
+    def kill(number: int) -> Outcome:
+        outcome = trials[number].outcome(random.Random(options.seed * 1_000_000 + number), whole)
         print(f"{number + 1}/{options.kills}: {outcome}", file=sys.stderr, flush=True)
         return outcome
 

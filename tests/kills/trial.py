@@ -65,7 +65,7 @@ class Trial:
     """A run in ``folder``; ``writing``: with lines that take the longest to write, and killed while it writes one."""
 
     def __init__(self, folder: Path, kind: str, backend: str, writing: bool) -> None:
-        self._folder, self._kind, self._backend, self._writing = folder, kind, backend, writing
+        self._folder, self._kind, self._backend, self.writing = folder, kind, backend, writing
         self._log, self._run = folder / "log", folder / "run"
 
     def outcome(self, rng: random.Random, whole: Mapping[bool, Run]) -> Outcome:
@@ -91,14 +91,14 @@ class Trial:
             end.again = [mark.genome for mark in marks(self._log) if not mark.over and mark.genome in held]
             end.left += self._wait_for_orphans()
         end.hung |= end.code is None
-        end.same = (self._run / "result.json").exists() and self.found() == whole[self._writing]
+        end.same = (self._run / "result.json").exists() and self.found() == whole[self.writing]
         return end
 
     def start(self) -> None:
         """Begin the run, anew."""
         subprocess.run(["rm", "-rf", self._folder], check=True)
         self._folder.mkdir()
-        sizes = {"dimensions": 20_000, "generations": 1} if self._writing else {"dimensions": 4, "generations": 5}
+        sizes = {"dimensions": 20_000, "generations": 1} if self.writing else {"dimensions": 4, "generations": 5}
         file = self._folder / "experiment.yaml"
         file.write_text(_EXPERIMENT.format(log=self._log, **sizes))
         self._command("run", file, "--runs-dir", self._folder, "--name", "run")
@@ -135,7 +135,7 @@ class Trial:
         if not self._await(lambda: status.exists() and history.exists() and self._log.exists()):
             return False
         main = int(json.loads(status.read_text())["pid"])
-        if self._writing:
+        if self.writing:
             size = rng.randrange(5_000_000)
             if not self._await(lambda: history.stat().st_size > size, pause=0.0002):  # less than a line takes
                 return False

@@ -152,6 +152,7 @@ minimize(problem, evaluations=60, folder={folder!r}, workers=Execution("dask", t
 """
 
 
+@pytest.mark.ci
 def test_two_hosts_do_from_python_what_one_does(pair, dask, tmp_path):
     alone, both = tmp_path / "alone", tmp_path / "both"
     minimize(PatientBenchmark(PatientBenchmarkSettings()), evaluations=60, folder=alone)
@@ -161,6 +162,7 @@ def test_two_hosts_do_from_python_what_one_does(pair, dask, tmp_path):
     assert lines(both) == lines(alone)
 
 
+@pytest.mark.ci
 def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path):
     page = (hosts.ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
     (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
@@ -189,6 +191,7 @@ def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path
     assert result(both) == result(alone)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("backend", ["scoop", "dask"])
 def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, alone, backend):
     spread = request.getfixturevalue(backend)
