@@ -1,187 +1,159 @@
-"""Measure how fast candidates are scored against other ways of doing it, in turns; print JSON, and assert no times.
+"""Measure how fast candidates are scored, by EvoPress's method or by ours; print a row of a table.
 
-Run it from the project's folder. Without arguments, the bundled model; or a GGUF file and texts of one's own:
+Run it from the project's folder. Without options, the bundled model; or a GGUF file and texts of one's own:
 
-    python -m tests.benchmarks.evaluator --json performance.json
-    python -m tests.benchmarks.evaluator --model SmolLM2-135M-Instruct.Q4_1.gguf \\
-        --text wikitext-2/valid.txt --window 512 --windows 8 --compile
+    python -m tests.benchmarks.evaluator ours
+    python -m tests.benchmarks.evaluator evopress --model MODEL.gguf --text wikitext-2/valid.txt --window 512
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import sys
+import math
+import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
-from statistics import median, quantiles
-from typing import Any
+from statistics import median
+from tempfile import TemporaryDirectory
 
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
+
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.load import load_model
 from evoprune.problems.language_model.models.settings import BUNDLED_MODEL
+from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
-from tests.benchmarks.ways import WAYS
+from evoprune.problems.language_model.texts.windows import cut_windows
+from tests.benchmarks.common import head, row
 
-STEP = 0.05  # between two levels of the grid of genomes, which EvoPress's way needs
+STEP, SPREAD = 0.05, 3  # of the grid of genomes, which EvoPress's method needs; steps around the target at most
 
-_SPREAD = 3  # steps that an unrelated candidate's genes lie around the target, at most, before they are balanced
+
+class EvoPress:
+    """A file for each level of each matrix, of which the changed ones are loaded; a window at a time, all its logits.
+
+    Its scripts keep ``.pth`` files; safetensors, mapped into memory, load no slower.
+    """
+
+    def __init__(self, settings: PruningSettings) -> None:
+        self._model, tokenizer = load_model(settings.model_copy(update={"dtype": "bfloat16"}))
+        self._model.set_attn_implementation("sdpa")
+        self._tokens = cut_windows(settings.search_text, tokenizer, "search_text").tokens
+        self._matrices = find_matrices(self._model)
+        self._loaded: dict[str, float] = {}
+        self._home = TemporaryDirectory(prefix="levels-")
+        self.genes = 1 + self._matrices[-1].block
+
+    def prepare(self, genomes: Sequence[Sequence[float]]) -> None:
+        """Write the files of the levels in ``genomes``; not timed."""
+        for matrix in self._matrices:
+            magnitudes = matrix.weight.detach().abs()
+            lowest_first = magnitudes.flatten().sort().values
+            for level in {genome[matrix.block] for genome in genomes}:
+                count = round(level * matrix.size)
+                kept = magnitudes > lowest_first[count - 1] if count else torch.ones_like(magnitudes)
+                save_file({"weight": matrix.weight * kept}, self._file(matrix.name, level))
+
+    @torch.inference_mode()
+    def score(self, genome: Sequence[float]) -> float:
+        """Return the perplexity on the search text."""
+        for matrix in self._matrices:
+            level = genome[matrix.block]
+            if self._loaded.get(matrix.name) != level:
+                matrix.weight.data = load_file(self._file(matrix.name, level))["weight"]
+                self._loaded[matrix.name] = level
+        total = 0.0
+        for window in self._tokens:
+            logits = self._model(window[None]).logits[0, :-1]
+            total += float(cross_entropy(logits.float(), window[1:], reduction="sum"))
+        return math.exp(total / (self._tokens.shape[0] * (self._tokens.shape[1] - 1)))
+
+    def forget(self) -> None:
+        """Keep what is loaded: EvoPress reuses no states."""
+
+    def _file(self, name: str, level: float) -> Path:
+        return Path(self._home.name, f"{name}-{level}.safetensors")
+
+
+class Ours:
+    """The pruning problem with the settings given."""
+
+    def __init__(self, settings: PruningSettings) -> None:
+        self._problem = Pruning(settings)
+        self.genes = len(self._problem.genes)
+
+    def prepare(self, genomes: Sequence[Sequence[float]]) -> None:
+        """Prepare nothing."""
+
+    def score(self, genome: Sequence[float]) -> float:
+        """Return the perplexity on the search text."""
+        return self._problem.evaluate(genome).values[0]
+
+    def forget(self) -> None:
+        """Drop the states of earlier candidates: on a grid of few levels, many agree in their first block."""
+        self._problem.session.fitness._states.clear()
+
+
+METHODS: dict[str, type[EvoPress | Ours]] = {"evopress": EvoPress, "ours": Ours}
+
+
+def moved(parent: Sequence[float], steps: Sequence[int], places: Sequence[int]) -> list[float]:
+    """Move the genes at ``places`` by ``steps`` of the grid."""
+    genome = list(parent)
+    for place, step in zip(places, steps, strict=True):
+        genome[place] = round(min(0.95, max(0.0, genome[place] + STEP * step)), 10)
+    return genome
 
 
 def unrelated(rng: Random, genes: int, sparsity: float) -> list[float]:
-    """Levels drawn evenly around ``sparsity``, then moved by steps until their mean is that of the target."""
-    steps = [rng.randint(-_SPREAD, _SPREAD) for _ in range(genes)]
+    """Draw levels evenly around ``sparsity``, then move them by steps until their mean is the target."""
+    steps = [rng.randint(-SPREAD, SPREAD) for _ in range(genes)]
     while sum(steps):
         steps[rng.randrange(genes)] -= 1 if sum(steps) > 0 else -1
-    return _moved([sparsity] * genes, dict(enumerate(steps)))
+    return moved([sparsity] * genes, steps, range(genes))
 
 
-def child(rng: Random, parent: list[float], changed: int | None = None) -> list[float]:
-    """``parent`` with ``changed`` genes (2 to 6, drawn if None) moved by a step or two; the mean stays."""
-    changed = min(changed or rng.randint(2, 6), len(parent))
-    steps = [1, -1] * (changed // 2) if changed % 2 == 0 else [2, -1, -1] + [1, -1] * (changed // 2 - 1)
-    rng.shuffle(steps)
-    return _moved(parent, dict(zip(rng.sample(range(len(parent)), changed), steps, strict=True)))
+def measure(name: str, settings: PruningSettings, rounds: int) -> None:
+    """Score an unrelated candidate and a child, of 2 to 6 other genes, in each round, and print the seconds."""
+    method, rng = METHODS[name](settings), Random(0)
+    alone, parents = ([unrelated(rng, method.genes, settings.sparsity) for _ in range(rounds + 1)] for _ in range(2))
+    children = []
+    for number, parent in enumerate(parents):
+        pairs = 1 + number % 3
+        children.append(moved(parent, [1, -1] * pairs, rng.sample(range(method.genes), 2 * pairs)))
+    method.prepare([*alone, *parents, *children])
+    taken: list[list[float]] = [[], []]
+    for number in range(rounds + 1):
+        for seconds, before, genome in zip(taken, (None, parents[number]), (alone, children), strict=True):
+            method.forget()
+            if before:
+                method.score(before)
+            start = time.perf_counter()
+            method.score(genome[number])
+            seconds.append(time.perf_counter() - start)
+    print(head("method", "unrelated: s", "children: s"))  # without the first round, which warms up
+    print(row(name, *(f"{median(own[1:]):.2f} ({min(own[1:]):.2f} to {max(own[1:]):.2f})" for own in taken)))
 
 
-def _moved(genome: list[float], steps: dict[int, int]) -> list[float]:
-    moved = [round(gene + STEP * steps.get(index, 0), 10) for index, gene in enumerate(genome)]
-    return [min(0.95, max(0.0, gene)) for gene in moved]
-
-
-class Worker:
-    """A way in a process of its own: other ways' threads and malloc settings do not touch it."""
-
-    def __init__(self, way: str, settings: PruningSettings) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, _build, (way, settings.model_dump_json()))
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """The result of the way's ``method``."""
-        return self._pool.submit(_call, method, arguments).result()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-
-_served: Any = None  # the way of this process
-
-
-def _build(way: str, settings: str) -> None:
-    global _served
-    _served = WAYS[way](PruningSettings.model_validate_json(settings))
-
-
-def _call(method: str, arguments: Sequence[Any]) -> Any:
-    return getattr(_served, method)(*arguments)
-
-
-def race(settings: PruningSettings, rounds: int, compiled: bool) -> dict[str, Any]:
-    """In each round every way scores an unrelated candidate, then a child whose parent it has just scored.
-
-    Returns seconds and perplexities by way, the floor's seconds, and the ratios between them.
-    """
-    names = ["plain", "evopress", "ours"] + ["compiled"] * compiled
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name, settings)) for name in names}
-        floor = stack.enter_context(Worker("floor", settings))
-        genes, *_ = [worker.ask("genes") for worker in (*workers.values(), floor)]  # builds all
-        rng = Random(0)
-        alone = [unrelated(rng, genes, settings.sparsity) for _ in range(rounds + 1)]
-        parents = [unrelated(rng, genes, settings.sparsity) for _ in range(rounds + 1)]
-        children = [child(rng, parent, 2 + index % 5) for index, parent in enumerate(parents)]
-        times: dict[str, dict[str, list[tuple[float, float]]]]
-        times = {name: {"unrelated": [], "children": []} for name in names}
-        floors: list[dict[str, float]] = []
-        for name, worker in workers.items():
-            worker.ask("prepare", alone + parents + children)
-            seconds, _ = worker.ask("timed", alone[-1])
-            worker.ask("score", children[-1])
-            _say(f"{name}: ready; its first candidate took {seconds:.1f} s")
-        floor.ask("seconds")
-        for index in range(rounds):
-            for name, worker in workers.items():
-                worker.ask("forget")
-                times[name]["unrelated"].append(worker.ask("timed", alone[index]))
-            floors.append(floor.ask("seconds"))
-            for name, worker in workers.items():
-                worker.ask("forget")
-                if name != "plain":  # which remembers nothing
-                    worker.ask("score", parents[index])
-                times[name]["children"].append(worker.ask("timed", children[index]))
-            _say(f"round {index + 1} of {rounds}")
-    return _summary(times, floors)
-
-
-def _summary(times: dict[str, dict[str, list[tuple[float, float]]]], floors: list[dict[str, float]]) -> dict[str, Any]:
-    ways = {
-        name: {kind: _spread([seconds for seconds, _ in scored]) for kind, scored in kinds.items()}
-        for name, kinds in times.items()
-    }
-    parts = {kind: _spread([floor[kind] for floor in floors]) for kind in floors[0]}
-    products = parts["matrices"]["median"] + parts["head"]["median"]
-    ours = [name for name in ways if name in ("ours", "compiled")]
-    return {
-        "ways": ways,
-        "floor": parts,
-        "products": products,
-        "to_products_and_attention": {
-            name: ways[name]["unrelated"]["median"] / (products + parts["attention"]["median"]) for name in ours
-        },
-        "faster_than": {
-            name: {
-                other: {
-                    kind: median(theirs / own for (theirs, _), (own, _) in zip(times[other][kind], run, strict=True))
-                    for kind, run in times[name].items()
-                }
-                for other in ("plain", "evopress")
-            }
-            for name in ours
-        },
-        "perplexity": {name: [p for scored in kinds.values() for _, p in scored] for name, kinds in times.items()},
-    }
-
-
-def _spread(seconds: list[float]) -> dict[str, Any]:
-    """The median and the quartiles; candidates a second from the median."""
-    low, _, high = quantiles(seconds, method="inclusive") if len(seconds) > 1 else seconds * 3
-    middle = median(seconds)
-    return {"median": middle, "quartiles": [low, high], "per_second": 1 / middle, "seconds": seconds}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+def main() -> None:
+    """Print the row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=METHODS)
     parser.add_argument("--model", default=BUNDLED_MODEL, help="as problem.model of an experiment")
     parser.add_argument("--text", default=BUNDLED_TEXT, help="a .txt file, or the bundled text")
     parser.add_argument("--window", type=int, default=256, help="tokens in a window")
-    parser.add_argument("--windows", type=int, default=8, help="windows")
-    parser.add_argument("--sparsity", type=float, default=0.45, help="of the prunable weights")
-    parser.add_argument("--rounds", type=int, default=6, help="turns of the race")
-    parser.add_argument("--compile", action="store_true", help="ours with torch.compile as one more way")
-    parser.add_argument("--json", type=Path, help="the file of all figures")
-    options = parser.parse_args(arguments)
-    split = "validation" if options.text == BUNDLED_TEXT else None
-    settings = PruningSettings(
-        model=options.model,
-        sparsity=options.sparsity,
-        search_text=TextSettings(source=options.text, split=split, window=options.window, windows=options.windows),
-        report_text=TextSettings(source=BUNDLED_TEXT, split="test"),
-    )
-    figures = json.dumps(race(settings, options.rounds, options.compile), indent=1)
-    print(figures)
-    if options.json:
-        options.json.write_text(figures + "\n")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    split = "validation" if given.text == BUNDLED_TEXT else None
+    text = TextSettings(source=given.text, split=split, window=given.window, windows=given.windows)
+    report = TextSettings(source=BUNDLED_TEXT, split="test")
+    settings = PruningSettings(model=given.model, sparsity=0.45, search_text=text, report_text=report)
+    measure(given.method, settings, given.rounds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Memory that llama.cpp takes: predicted, and measured. ``python -m tests.benchmarks.fits FILE:CONTEXT ...``.
+"""Memory that llama.cpp takes, predicted and measured: ``python -m tests.benchmarks.fits FILE:CONTEXT ...``.
 
 Measured: the peak of a process that loads the file and reads 1,024 tokens, once for the logits of all of them, which
 fill all buffers, and once for those of the last, as in generating. Each in a process of its own; in MB.
@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gguf import GGUFReader
+
 from evoprune.problems.language_model.gguf import llama
+from tests.benchmarks.common import head, row
 
 _READ = """
 import sys
@@ -25,26 +28,15 @@ print(llama.peak_bytes() - before)
 
 
 def main(cases: list[str]) -> None:
-    print(
-        "| file | context | weights | cache | buffers | predicted | measured, all logits but for these | last logits |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    """Print the table."""
+    print(head("file", "context", "predicted", "all logits", "last logits"))
     for case in cases:
         file, context = case.rsplit(":", 1)
-        job = json.dumps({"file": file, "context": int(context), "kv": "f16"})
-        found = json.loads(_run(llama.__file__, job))
-        total = sum(found[name] for name in ("weights", "cache", "buffers", "process"))
+        found = json.loads(_run(llama.__file__, json.dumps({"file": file, "context": int(context), "kv": "f16"})))
+        predicted = sum(found[name] for name in ("weights", "cache", "buffers", "process"))
         every, last = (int(_run("-c", _READ, file, context, which)) for which in ("all", "last"))
-        every -= 4 * 512 * len(_tokens(file))  # the logits, which only who asks for them holds
-        parts = [found[name] / 1e6 for name in ("weights", "cache", "buffers")]
-        numbers = [*parts, total / 1e6, every / 1e6, last / 1e6]
-        print(f"| {Path(file).name} | {context} | {' | '.join(f'{number:.0f}' for number in numbers)} |", flush=True)
-
-
-def _tokens(file: str) -> list[str]:
-    from gguf import GGUFReader
-
-    return GGUFReader(file).fields["tokenizer.ggml.tokens"].data
+        every -= 4 * 512 * len(GGUFReader(file).fields["tokenizer.ggml.tokens"].data)  # the logits themselves
+        print(row(Path(file).name, context, *(f"{each / 1e6:.0f}" for each in (predicted, every, last))), flush=True)
 
 
 def _run(*arguments: str) -> str:

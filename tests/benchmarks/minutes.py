@@ -5,7 +5,7 @@ divergence, and bits a byte behind the source; rows without minutes are files of
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,7 @@ from matplotlib.figure import Figure
 from evoprune.figures import COLOURS, GREY, STYLE
 
 _TICKS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
-
 _LABEL: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
-
-HEADING = "## Loss against minutes"
 
 
 class Row(NamedTuple):
@@ -31,9 +28,9 @@ class Row(NamedTuple):
 
 
 def rows_of(page: str) -> list[Row]:
-    _, _, section = page.partition(HEADING)
+    """Read the rows of the table."""
     found = []
-    for line in section.partition("\n## ")[0].splitlines():
+    for line in page.partition("## Loss against minutes")[2].partition("\n## ")[0].splitlines():
         cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
         if len(cells) == 7 and cells[2].replace(".", "").isdigit():
             model, name, size, minutes, *_, behind = cells
@@ -41,73 +38,64 @@ def rows_of(page: str) -> list[Row]:
     return found
 
 
-def by_bytes(rows: Sequence[Row]) -> Figure:
-    """Draw the least loss of each size, and the presets of llama.cpp, a panel for each model."""
+def by_bytes(axes: Axes, ours: Sequence[Row], presets: Sequence[Row]) -> None:
+    """Draw the least loss of each size, and the presets of llama.cpp."""
+    least = {row.size: row for row in sorted(ours, key=lambda row: -row.behind)}
+    for rows, style, label, colour in (
+        (presets, "s:", "presets of llama.cpp", GREY),
+        ([*least.values()], "o-", "evoprune prune", COLOURS[0]),
+    ):
+        axes.plot(*zip(*sorted((row.size, row.behind) for row in rows), strict=True), style, color=colour, label=label)
+        for row in rows:
+            place = {"xytext": (-7, -5), "ha": "right", "va": "top"} if row.minutes else {"xytext": (7, 4)}
+            told = f"{row.minutes:.0f} min" if row.minutes else row.name
+            axes.annotate(told, (row.size, row.behind), color=colour, **place, **_LABEL)
+    sizes = [row.size for row in [*ours, *presets]]
+    spread = max(sizes) - min(sizes)
+    axes.set_xlim(min(sizes) - 0.25 * spread, max(sizes) + 0.45 * spread)
+    axes.set_ylim(top=1.8 * axes.get_ylim()[1])
+    axes.set(xlabel="MB")
+    axes.legend(fontsize="small", loc="upper right")
+
+
+def by_minutes(axes: Axes, ours: Sequence[Row], presets: Sequence[Row]) -> None:
+    """Draw a line for each size, and a dotted one for each preset."""
+    for colour, size in zip(COLOURS, sorted({row.size for row in ours}, reverse=True), strict=False):
+        points = sorted((row.minutes, row.behind) for row in ours if row.size == size)
+        axes.plot(*zip(*points, strict=True), "o-", color=colour)
+        axes.annotate(f"{size:g} MB", points[-1], xytext=(6, -3), color=colour, va="top", **_LABEL)
+    for row in presets:
+        axes.axhline(row.behind, color=GREY, linestyle=":", zorder=0)
+        place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+        axes.text(1, row.behind, f"{row.name}, {row.size:g} MB", color=GREY, fontsize=9, **place)
+    axes.set(xlabel="minutes", xscale="log")
+    axes.set_xticks([2, 5, 10, 30], ["2", "5", "10", "30"])
+    axes.set_xlim(1.7, 120)
+
+
+def draw(rows: Sequence[Row], panel: Callable[[Axes, Sequence[Row], Sequence[Row]], None], out: str) -> None:
+    """Draw a ``panel`` for each model."""
     models = list(dict.fromkeys(row.model for row in rows))
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, model in zip(figure.subplots(1, len(models)), models, strict=True):
         own = [row for row in rows if row.model == model]
-        least: dict[float, Row] = {}
-        for row in own:
-            if row.minutes and row.behind <= least.get(row.size, row).behind:
-                least[row.size] = row
-        presets = [row for row in own if row.minutes is None]
-        _line(axes, presets, GREY, "s:", "presets of llama.cpp")
-        _line(axes, [*least.values()], COLOURS[0], "o-", "evoprune prune")
-        for row in presets:
-            axes.annotate(row.name, (row.size, row.behind), xytext=(7, 4), color=GREY, **_LABEL)
-        for row in least.values():
-            told = f"{row.minutes:.0f} min"
-            axes.annotate(
-                told, (row.size, row.behind), xytext=(-7, -5), ha="right", va="top", color=COLOURS[0], **_LABEL
-            )
-        axes.set(xlabel="MB", ylabel="bits a byte behind the source", yscale="log")
-        axes.set_title(f"{model}: loss against file size")
-        widest = max(row.size for row in own) - min(row.size for row in own)
-        axes.set_xlim(min(row.size for row in own) - 0.25 * widest, max(row.size for row in own) + 0.45 * widest)
-        _tick(axes, [row.behind for row in own])
-        axes.set_ylim(top=2.5 * max(row.behind for row in own))
-        axes.legend(fontsize="small", loc="upper right")
-    return figure
+        losses = [row.behind for row in own]
+        ticks = [tick for tick in _TICKS if min(losses) / 1.5 <= tick <= 1.5 * max(losses)]
+        axes.set(
+            title=model, ylabel="bits a byte behind the source", yscale="log", ylim=(min(losses) / 2, 1.4 * max(losses))
+        )
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        panel(axes, [row for row in own if row.minutes], [row for row in own if row.minutes is None])
+    figure.savefig(out, dpi=150)
 
 
-def _line(axes: Axes, rows: Sequence[Row], colour: str, style: str, label: str) -> None:
-    points = sorted((row.size, row.behind) for row in rows)
-    axes.plot(*zip(*points, strict=True), style, color=colour, label=label)
-
-
-def _tick(axes: Axes, losses: Sequence[float]) -> None:
-    ticks = [tick for tick in _TICKS if min(losses) / 1.5 <= tick <= 1.5 * max(losses)]
-    axes.set_ylim(bottom=min(losses) / 2)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-
-
-def main(page: str, out: str, by_size: str) -> None:
+def main(page: str, minutes: str, sizes: str) -> None:
+    """Draw both figures."""
     rows = rows_of(Path(page).read_text(encoding="utf-8"))
-    models = list(dict.fromkeys(row.model for row in rows))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 4.2), layout="constrained")
-        for axes, model in zip(figure.subplots(1, len(models)), models, strict=True):
-            own = [row for row in rows if row.model == model]
-            sizes = sorted({row.size for row in own if row.minutes}, reverse=True)
-            for colour, size in zip(COLOURS, sizes, strict=False):
-                points = sorted((row.minutes, row.behind) for row in own if row.size == size and row.minutes)
-                axes.plot(*zip(*points, strict=True), "o-", color=colour)
-                axes.annotate(
-                    f"{size:g} MB", points[-1], xytext=(6, -3), textcoords="offset points", color=colour, va="top"
-                )
-            for row in own:
-                if row.minutes is None:
-                    axes.axhline(row.behind, color=GREY, linestyle=":", zorder=0)
-                    axes.text(1, row.behind, f"{row.name}, {row.size:g} MB", color=GREY, fontsize=9,
-                              transform=axes.get_yaxis_transform(), ha="right", va="bottom")  # fmt: skip
-            axes.set(title=model, xlabel="minutes", ylabel="bits a byte behind the source", xscale="log", yscale="log")
-            axes.set_xticks([2, 5, 10, 30], ["2", "5", "10", "30"])
-            axes.set_xlim(1.7, 120)
-            _tick(axes, [row.behind for row in own])
-        figure.savefig(out, dpi=150)
-        by_bytes(rows).savefig(by_size, dpi=150)
+        draw(rows, by_minutes, minutes)
+        draw(rows, by_bytes, sizes)
 
 
 if __name__ == "__main__":

@@ -1,86 +1,85 @@
-"""Searches of others on genes with levels: EvoPress's, and solvers of the knapsack of estimated costs."""
+"""Searches of others as algorithms, to compare with ours at equal tokens and limits by ``evoprune ablate``.
+
+::
+
+    python -m evoprune ablate PROBLEM.yaml --budget 300000 --seeds 3 --set 'plugins=[tests.benchmarks.rivals]' \\
+        --vary operators.algorithm=greedy,tests.benchmarks.rivals:drop_search,tests.benchmarks.rivals:knapsack
+
+All but :func:`type_search` drop attentions and MLPs (the transform ``sublayers``).
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from itertools import accumulate
 
 import numpy
-from scipy.optimize import Bounds, LinearConstraint, milp
+from deap import base
 
-from evoprune import Algorithm, Evaluate, Generation, Individual
-from evoprune.operators.algorithm.breeding import fittest
-from evoprune.operators.knapsack import Floats
-from tests.benchmarks.search import Search, Way, one
+from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune.operators.algorithm.breeding import fittest, loss_changes
+from evoprune.operators.knapsack import Choices, Floats
 
-Costs = Callable[[Search], Floats]
-"""The estimated cost of each level: ``(choices.count,)``; pays for the tokens that it reads."""
-
-Solver = Callable[[Search, Floats], list[float]]
-
-_MOST_SWAPS, _HALVINGS = 3, 60
+_MOST_SWAPS = 3
 
 
-def summed(costs: Costs, solver: Solver) -> Way:
-    """The one genome that ``solver`` makes of ``costs``."""
-
-    def way(search: Search) -> Algorithm:
-        yield from one(solver(search, costs(search)))
-
-    return way
+def knapsack(toolbox: base.Toolbox, *, budget: Budget) -> Algorithm:
+    """Drop the least sum of losses alone, by dynamic programming (as SPDY: Frantar and Alistarh, ICML 2022)."""
+    choices, costs = Choices(budget), (yield from _alone(budget))
+    harms = [[0.0, cost][: len(own)] for cost, own in zip(costs, choices.own, strict=True)]
+    yield from _one(choices.best(numpy.concatenate(harms)))
 
 
-def dynamic(search: Search, costs: Floats) -> list[float]:
-    """Dynamic programming (as SPDY: Frantar and Alistarh, ICML 2022), as the project's."""
-    return search.choices.best(costs)
+def equal_numbers(toolbox: base.Toolbox, *, budget: Budget) -> Algorithm:
+    """Drop as many attentions as MLPs, of least loss alone (Shortened LLaMA: Kim et al., 2024, section 3.1, PPL)."""
+    costs, count = (yield from _alone(budget)), _number(budget)
+    least = [gene for kind in _kinds(budget) for gene in sorted(kind, key=costs.__getitem__)[:count]]
+    yield from _one(_without(budget, least))
 
 
-def lagrangian(search: Search, costs: Floats) -> list[float]:
-    """For each gene the least of cost + multiplier x price, at the smallest multiplier that keeps the limit.
+def drop_search(toolbox: base.Toolbox, *, budget: Budget) -> Algorithm:
+    """EvoPress's (section 4.1): swaps within attentions, and within MLPs, in equal numbers.
 
-    The rest of the budget goes to the steps that save the most cost for their price, as long as any fits.
+    As published: 64 first points, 32 children, two left after the first step of selection, which reads 2,048 of the
+    32,768 tokens of the second.
     """
-    prices, places = search.prices, search.choices.own
-    low, high = 0.0, float(costs.max()) / float(numpy.diff(numpy.unique(prices)).min())
-
-    def genome(multiplier: float) -> list[float]:
-        sums = costs + multiplier * prices
-        return [float(sums[own].argmin()) for own in places]
-
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if search.budget.within(genome(middle)) else (middle, high)
-    return _filled(search, costs, genome(high))
+    kinds, count = _kinds(budget), _number(budget)
+    drawn = [[gene for kind in kinds for gene in random.sample(kind, count)] for _ in range(64)]
+    first = [Individual(_without(budget, dropped)) for dropped in drawn]
+    return _evopress(first, lambda parent: [_swapped(budget, parent, kinds) for _ in range(32)], [1 / 16], [2])
 
 
-def _filled(search: Search, costs: Floats, genome: list[float]) -> list[float]:
-    while True:
-        steps = []
-        for gene, own in enumerate(search.choices.own):
-            now = own[int(genome[gene])]
-            for level, then in enumerate(own):
-                raised = [*genome[:gene], float(level), *genome[gene + 1 :]]
-                price = search.prices[then] - search.prices[now]
-                if price > 0 and costs[then] < costs[now] and search.budget.within(raised):
-                    steps.append(((costs[now] - costs[then]) / price, raised))
-        if not steps:
-            return genome
-        genome = max(steps, key=lambda step: step[0])[1]
+def type_search(
+    toolbox: base.Toolbox, *, budget: Budget, initial_genomes: Sequence[Sequence[float]], children: int = 16
+) -> Algorithm:
+    """EvoPress's, from 16 points near uniform: swaps among matrices of equal shape, three steps of selection.
+
+    First points have all types one larger than uniform, and then smaller ones at random until the limit is kept. Types
+    have no equal steps in bytes, so children beyond the limit are drawn again.
+    """
+    genes, largest = budget.genes, budget.extreme(most=True)
+    prices = [tuple(budget.price(largest, at, step) for step in range(int(gene.up))) for at, gene in enumerate(genes)]
+    groups = [[at for at, price in enumerate(prices) if price == each] for each in dict.fromkeys(prices)]
+
+    def first() -> Individual:
+        point = Individual(max(0.0, level - 1) for level in initial_genomes[0])
+        while not budget.within(point):
+            point[random.choice([place for place, level in enumerate(point) if level < genes[place].up])] += 1
+        return point
+
+    def bred(parent: Individual) -> list[Individual]:
+        found: dict[tuple[float, ...], Individual] = {}
+        for _ in range(20 * children):
+            child = _swapped(budget, parent, groups)
+            if len(found) < children and child.genome != parent.genome and budget.within(child):
+                found.setdefault(child.genome, child)
+        return [*found.values()]
+
+    return _evopress([first() for _ in range(16)], bred, [1 / 64, 1 / 8], [children // 2, children // 8])
 
 
-def mip(search: Search, costs: Floats) -> list[float]:
-    """A mixed integer programme, one level of each gene, by HiGHS without a gap."""
-    prices, places, room = search.prices, search.choices.own, search.budget.limit - search.budget.least
-    one_each = numpy.zeros((len(places), len(costs)))
-    for row, own in zip(one_each, places, strict=True):
-        row[own] = 1
-    limits = [LinearConstraint(one_each, 1, 1), LinearConstraint(prices[None] / room, ub=1)]
-    integers, options = numpy.ones(len(costs)), {"mip_rel_gap": 0}
-    found = milp(costs / costs.max(), integrality=integers, bounds=Bounds(0, 1), constraints=limits, options=options)
-    return [float(found.x[own].argmax()) for own in places]
-
-
-def evopress(
+def _evopress(
     first: Sequence[Individual],
     children: Callable[[Individual], Sequence[Individual]],
     screening: Sequence[float],
@@ -104,14 +103,44 @@ def evopress(
         (parent,) = fittest([parent, *left], 1)
 
 
-def swapped(search: Search, parent: Individual, group: Callable[[], Sequence[int]]) -> Individual:
-    """A child after min(U(1, 3), U(1, 3)) swaps: in a ``group``, one gene saves a level and another one spends one."""
-    child, genes = parent.child(), search.budget.genes
+def _swapped(budget: Budget, parent: Individual, groups: Sequence[Sequence[int]]) -> Individual:
+    """Swap min(U(1, 3), U(1, 3)) times: in one of ``groups``, a gene saves a level and another one spends a level."""
+    child, genes = parent.child(), budget.genes
     for _ in range(min(random.randint(1, _MOST_SWAPS), random.randint(1, _MOST_SWAPS))):
-        places = group()
+        (places,) = random.choices(groups, [len(group) for group in groups])
         saving = [place for place in places if child[place] < genes[place].up]
         spending = [place for place in places if child[place] > genes[place].low]
         if saving and spending:
             saver, spender = random.choice(saving), random.choice(spending)
             child[saver], child[spender] = child[saver] + 1, child[spender] - 1
     return child
+
+
+def _alone(budget: Budget) -> Generator[Evaluate, None, Floats]:
+    """Measure the rise of the loss without each sublayer alone, on all of the search text."""
+    dense = Individual(budget.extreme(most=True))
+    probes = [Individual(_without(budget, [gene])) for gene in range(len(dense))]
+    return numpy.array((yield from loss_changes(dense, probes, 1.0)))
+
+
+def _one(genome: Sequence[float]) -> Algorithm:
+    found = [Individual(genome)]
+    yield Evaluate(found)
+    yield Generation(found)
+
+
+def _kinds(budget: Budget) -> list[list[int]]:
+    """The free genes of attentions, and of MLPs: those of equal weight."""
+    weights = budget.weights
+    return [[gene for gene in budget.free if weights[gene] == each] for each in dict.fromkeys(weights) if each]
+
+
+def _number(budget: Budget) -> int:
+    """The fewest attentions, and as many MLPs, that keep the budget whichever they are."""
+    least = [accumulate(sorted(budget.weights[gene] for gene in kind)) for kind in _kinds(budget)]
+    needed = budget.most - budget.limit
+    return next(count for count, saved in enumerate(map(sum, zip(*least, strict=True)), 1) if saved >= needed)
+
+
+def _without(budget: Budget, dropped: Sequence[int]) -> list[float]:
+    return [float(gene in {*dropped}) for gene in range(len(budget.genes))]

@@ -1,13 +1,14 @@
-"""Writes two tasks of lm-evaluation-harness that read local data only, made of a text.
+"""Make a task of a text of paragraphs in lines, words apart from punctuation, as WikiText-2.
 
 ::
 
     python -m tests.benchmarks.tasks TEXT.txt tasks
-    python -m evoprune eval runs/NAME --tasks repeated_word,next_sentence --include-path tasks --limit 200
+    python -m evoprune eval runs/NAME --tasks repeated_word --include-path tasks --limit 200
+    python -m tests.benchmarks.tasks TEXT.txt cloze.jsonl --cloze
 
-``repeated_word``: a passage that ends before a word which occurred in it (as LAMBADA, Paperno et al., 2016). The model
-has to predict the word. ``next_sentence``: three sentences; the model has to choose the fourth one of four, three of
-which are from other places of the text.
+``repeated_word``, a task of lm-evaluation-harness that reads local data only: a passage that ends before a word which
+occurred in it (as LAMBADA, Paperno et al., 2016). ``--cloze``: a task file of 200 lines; 30 words of a paragraph, its
+next 10, and 10 words of three other paragraphs of the article.
 """
 
 from __future__ import annotations
@@ -16,95 +17,79 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
 Example = dict[str, object]
 
-_WORDS = (60, 100)
-"""The least and the most words of a passage whose last word is to be predicted."""
+_PASSAGE, _LONG = (60, 100), 5  # words of a passage whose last word is to be predicted; letters of such a word
+_PROMPT, _ANSWER, _CHOICES, _LINES = 30, 10, 4, 200  # of a task file: words, words, choices and lines
+_TITLE = re.compile(r"^ = [^=]+ = $", re.MULTILINE)
 
-_LONG = 5
-"""Letters of a word that is worth predicting, at least."""
-
-_SENTENCE = (6, 30)
-"""The least and the most words of a sentence."""
-
-_CONTEXT, _CHOICES = 3, 4
-
-_COMMON = {"dataset_path": "json", "test_split": "test", "doc_to_text": "{{context}}"}
-
-_TASKS = {
-    "repeated_word": {
-        "output_type": "loglikelihood",
-        "doc_to_target": "{{word}}",
-        "metric_list": [
-            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
-            {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
-        ],
-    },
-    "next_sentence": {
-        "output_type": "multiple_choice",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "{{label}}",
-        "metric_list": [
-            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
-            {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
-        ],
-    },
+_TASK = {
+    "task": "repeated_word",
+    "dataset_path": "json",
+    "test_split": "test",
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{context}}",
+    "doc_to_target": "{{word}}",
+    "metric_list": [
+        {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+        {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+    ],
 }
-"""What task files of the harness say, besides where the examples lie."""
 
 
 def repeated_words(paragraphs: Sequence[str]) -> Iterator[Example]:
-    """One of each paragraph that has a word in the right place."""
-    for paragraph in paragraphs:
-        words = paragraph.split(" ")
-        for at in range(_WORDS[0], min(len(words), _WORDS[1])):
+    """Yield one example of each paragraph that has a word in the right place."""
+    for words in (paragraph.split(" ") for paragraph in paragraphs):
+        for at in range(_PASSAGE[0], min(len(words), _PASSAGE[1])):
             word = words[at]
             if word.isalpha() and len(word) >= _LONG and word in words[:at]:
                 yield {"context": " ".join(words[:at]), "word": f" {word}"}
                 break
 
 
-def next_sentences(paragraphs: Sequence[str], seed: int) -> Iterator[Example]:
-    """One of each paragraph with enough sentences; the order of choices is random."""
-    chance = random.Random(seed)
-    parts = [re.split(r"(?<= \.) ", paragraph) for paragraph in paragraphs]
-    parts = [part for part in parts if len(part) > _CONTEXT and _fits(part[_CONTEXT])]
-    following = [part[_CONTEXT] for part in parts]
-    for place, part in enumerate(parts):
-        others = chance.sample(following[:place] + following[place + 1 :], _CHOICES - 1)
-        label = chance.randrange(_CHOICES)
-        choices = [*others[:label], following[place], *others[label:]]
-        context = " ".join(part[:_CONTEXT])
-        yield {"context": context, "choices": choices, "label": label}  # the harness puts a space between
+def cloze(text: str) -> Iterator[Example]:
+    """Yield one line of each paragraph of an article with enough others."""
+    for article in _TITLE.split(text):
+        paragraphs = [words for line in article.split("\n") if len(words := line.split()) > _PROMPT + 2 * _ANSWER]
+        for number, words in enumerate(paragraphs):
+            others = paragraphs[:number] + paragraphs[number + 1 :]
+            if len(others) < _CHOICES - 1:
+                continue
+            right = " " + " ".join(words[_PROMPT : _PROMPT + _ANSWER])
+            wrong = [" " + " ".join(other[_ANSWER : 2 * _ANSWER]) for other in random.sample(others, _CHOICES - 1)]
+            choices = random.sample([right, *wrong], _CHOICES)
+            if len({*choices}) == _CHOICES:
+                yield {"prompt": " ".join(words[:_PROMPT]), "choices": choices, "answer": right}
 
 
-def _fits(sentence: str) -> bool:
-    return _SENTENCE[0] <= len(sentence.split()) <= _SENTENCE[1]
+def write(place: Path, examples: Iterable[Example]) -> None:
+    """Write a line for each example."""
+    place.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", type=Path, help="a text of paragraphs in lines, words apart from punctuation")
-    parser.add_argument("folder", type=Path, help="the folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the other choices, and of what is asked first")
-    given = parser.parse_args(arguments)
-    paragraphs = [line.strip() for line in given.text.read_text(encoding="utf-8").splitlines() if line.strip()]
-    random.Random(given.seed).shuffle(paragraphs)
-    examples = {"repeated_word": repeated_words(paragraphs), "next_sentence": next_sentences(paragraphs, given.seed)}
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for name, each in examples.items():
-        data = given.folder.resolve() / f"{name}.jsonl"
-        lines = [json.dumps(example) for example in each]
-        data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        task = {"task": name, "dataset_kwargs": {"data_files": {"test": str(data)}}, **_COMMON, **_TASKS[name]}
-        (given.folder / f"{name}.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
-        print(f"{name}: {len(lines)} examples")
+def main() -> None:
+    """Write the task, or the task file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("out", type=Path, help="the folder, or with --cloze the .jsonl file, to write")
+    parser.add_argument("--cloze", action="store_true", help="write a task file")
+    given = parser.parse_args()
+    random.seed(0)
+    text = given.text.read_text(encoding="utf-8")
+    if given.cloze:
+        write(given.out, random.sample(list(cloze(text)), _LINES))
+    else:
+        paragraphs = [line.strip() for line in text.splitlines() if line.strip()]
+        random.shuffle(paragraphs)
+        given.out.mkdir(parents=True, exist_ok=True)
+        write(data := given.out.resolve() / "repeated_word.jsonl", repeated_words(paragraphs))
+        task = _TASK | {"dataset_kwargs": {"data_files": {"test": str(data)}}}
+        (given.out / "repeated_word.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
 
 
 if __name__ == "__main__":
