@@ -44,31 +44,35 @@ def evoprune(runs, folder, path):
     )
 
 
-def test_the_wheel_holds_experiments_weights_and_no_tests(wheel):
+def test_the_wheel_holds_experiments_weights_and_no_tests_and_the_version_is_the_same_everywhere(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "evoprune/problems/gpt2_mini.yaml" in names
     assert "evoprune/problems/language_model/bundled/weights/model.safetensors" in names
     assert "evoprune/operators/mutation/exchange.py" in names
     assert "evoprune/report/page.html" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"evoprune"}
+    version = package.__version__
+    assert wheel.name.split("-")[1] == version
+    assert re.search(r"^## (\S+), \d{4}-", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-@pytest.mark.parametrize("layout", ["wheel", "checkout"])
-def test_runs_from_any_folder(layout, installed, tmp_path):
-    home = installed if layout == "wheel" else ROOT
-    arguments = ["run", "problems/rastrigin.yaml", "--runs-dir", "out", "--set", "generations=2"]
-    done = evoprune([arguments], tmp_path, home)
+RUN = ["run", "problems/rastrigin.yaml", "--name", "run", "--set", "generations=2"]
+
+
+def test_the_checkout_runs_from_any_folder(tmp_path):
+    done = evoprune([RUN], tmp_path, ROOT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(home))
-    assert list((tmp_path / "out").glob("rastrigin-*/result.json"))
+    assert done.stdout.startswith(str(ROOT))
+    assert (tmp_path / "runs" / "run" / "result.json").is_file()
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_first_page_are_those_of_the_wheel(installed, tmp_path):
+def test_the_wheel_runs_from_any_folder_and_has_the_commands_of_the_first_page(installed, tmp_path):
     """All but those on a run; of those that download a model, or search, what is printed first."""
     text = tmp_path / "all.txt"
     text.write_text("".join(page.read_text() for page in PAGES))
-    runs = []
+    runs = [RUN]
     for _, _, *words in commands(ROOT / "README.md"):
         match words:
             case ["evoprune", "prune", _, *options]:
@@ -81,12 +85,7 @@ def test_the_commands_of_the_first_page_are_those_of_the_wheel(installed, tmp_pa
     assert {words[0] for words in runs} == {"prune", "run", "ls"}
     done = evoprune(runs, tmp_path, installed)
     assert done.returncode == 0, done.stderr
-    assert [*tmp_path.iterdir()] == [text]
-    assert done.stdout.count("\nproblem:") == sum(words[0] != "ls" for words in runs)
-
-
-def test_the_version_is_the_same_everywhere(wheel):
-    version = package.__version__
-    assert wheel.name.split("-")[1] == version
-    assert re.search(r"^## (\S+), \d{4}-", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert done.stdout.startswith(str(installed))
+    assert {*tmp_path.iterdir()} == {text, tmp_path / "runs"}
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+    assert done.stdout.count("\nproblem:") == sum("--print-config" in words for words in runs)
