@@ -3,22 +3,23 @@
 Modules below it hold the rest, as :mod:`evoprune.console.phase` the progress that a problem shows.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from evoprune.errors import InputError, Stopped
-from evoprune.exports.exporting import load
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
 from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.parts import Finals, HeldOut, Measured, Reporting, Together, TradeOffs
-from evoprune.interfaces.planning import Plan, Planner
+from evoprune.interfaces.planning import Command, Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Problem, Settings
 from evoprune.interfaces.result import Result
 from evoprune.interfaces.schema import Fraction
 
 if TYPE_CHECKING:
+    from evoprune.exports.exporting import load
     from evoprune.library import Search, minimize
 
 __version__ = "0.2.0"
@@ -27,6 +28,7 @@ __all__ = (
     "Additive",
     "Algorithm",
     "Budget",
+    "Command",
     "Coupled",
     "Evaluate",
     "Evaluation",
@@ -57,10 +59,11 @@ __all__ = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    """The engine as a library, which brings in all of it, when it is first asked for."""
-    if name not in {"Search", "minimize"}:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from evoprune import library
+_LATER = {"Search": "evoprune.library", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
+"""Names that bring in much of the engine, by their modules: imported when they are first asked for."""
 
-    return getattr(library, name)
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_LATER[name]), name)

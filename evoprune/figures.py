@@ -6,7 +6,7 @@ matplotlib is imported where something is drawn, which interrupted runs and refu
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 # colours that colour-blind readers can distinguish (Okabe and Ito)
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")  # of curves in one figure
-
-# style of figures on a dark page, without the white ground of the figure and of its axes
-_LIGHTER = {"#000000": "#e8e8e8", BLUE: "#56b4e9", ORANGE: "#ff9b52", GREY: "#a8a8a8", "#009e73": "#2fd0a5"}
-_DARK = (
-    "<style>@media (prefers-color-scheme: dark) {"
-    + "text { fill: #e8e8e8 }"
-    + "".join(
-        f'[style*="{part}: {colour}"] {{ {part}: {lighter} !important }}'
-        for colour, lighter in _LIGHTER.items()
-        for part in ("fill", "stroke")
-    )
-    + '#patch_1 path, #patch_2 path, [id^="legend"] > g:first-child path { fill: none !important }'
-    + "}</style>"
-)
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -72,11 +58,10 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 
 
 def svg(figure: Figure) -> bytes:
-    """``figure`` as an SVG file's content, whose colours are lighter where the reader prefers a dark page."""
+    """``figure`` as an SVG file's content."""
     content = BytesIO()
     _write(figure, content, format="svg", metadata={"Date": None})
-    head, end, rest = content.getvalue().partition(b"<defs>")
-    return head + _DARK.encode() + end + rest
+    return content.getvalue()
 
 
 def _write(figure: Figure, place: Path | BytesIO, **options: Any) -> None:
@@ -191,42 +176,42 @@ def draw_convergence(
     save(figure, folder, "convergence")
 
 
-_BEATEN = 0.25  # opacity of candidates that another one beats in the two objectives of a panel
+_BEATEN = 0.25  # opacity of points that another one of their family beats in the two values of a panel
+_MARKERS = "osD^vPX*"  # a shape for each family, beside its colour
 
 
 def draw_front(
-    front: Sequence[Sequence[float]], known: Sequence[Sequence[float]], labels: Sequence[str],
-    weights: Sequence[float], folder: Path, about: str = "",
+    families: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], weights: Sequence[float],
+    folder: Path, title: str,
 ) -> None:  # fmt: skip
-    """Draw the first objective against each other one, in a panel of its own.
+    """Draw the first value of points against each other one, in a panel of its own; lines join the best of a family.
 
-    ``front``: the values of candidates that no other dominates; ``known``: of known solutions. ``labels``, ``weights``:
-    of the objectives.
+    ``families``: points by name, a value for each of ``labels``, which is left out if it is not finite. ``weights``:
+    negative for values of which less is better.
     """
-    from moocore import is_nondominated
-
     figure, every = panels(len(labels) - 1, width=max(7.0, 4.5 * (len(labels) - 1)))
-    points, beside = ([own for own in values if all(map(math.isfinite, own))] for values in (front, known))
     for at, axes in enumerate(every, 1):
-        costs = [(-weights[0] * own[0], -weights[at] * own[at]) for own in points]
-        kept = is_nondominated(costs, keep_weakly=True) if costs else []
-        lines: list[tuple[str, Sequence[Sequence[float]], dict[str, Any]]] = [
-            ("known solutions", beside, {"color": BLUE, "marker": "D", "linestyle": "none"}),
-            ("found", [own for own, one in zip(points, kept, strict=True) if one], {"color": ORANGE, "marker": "o"}),
-            (
-                "beaten in these two",
-                [own for own, one in zip(points, kept, strict=True) if not one],
-                {"color": ORANGE, "marker": "o", "linestyle": "none", "alpha": _BEATEN},
-            ),
-        ]
-        for label, drawn, style in lines:
-            if drawn:
-                both = sorted((own[at], own[0]) for own in drawn)
-                axes.plot(*zip(*both, strict=True), label=label, markersize=4, **style)
-        scale_amounts(axes, [own[at] for own in (*points, *beside)] or [0.0])
+        shown: list[float] = []
+        for number, (name, points) in enumerate(families.items()):
+            both = sorted((point[at], point[0]) for point in points if math.isfinite(point[at] + point[0]))
+            worth = {place: (weights[at] * place[0], weights[0] * place[1]) for place in both}
+            best = [own for own in both if not any(_beats(worth[other], worth[own]) for other in both)]
+            style: dict[str, Any] = {
+                "color": COLOURS[number % len(COLOURS)],
+                "marker": _MARKERS[number % len(_MARKERS)],
+            }
+            for drawn, more in ((best, {"label": name}), (both, {"linestyle": "none", "alpha": _BEATEN})):
+                if drawn:
+                    axes.plot(*zip(*drawn, strict=True), markersize=4, linewidth=1, **style, **more)
+            shown += [place[0] for place in both]
+        scale_amounts(axes, shown or [0.0])
         axes.set(xlabel=labels[at])
-    scale_losses(every[0], [own[0] for own in (*points, *beside)] or [0.0])
+    scale_losses(every[0], [point[0] for own in families.values() for point in own if math.isfinite(point[0])] or [0.0])
     every[0].set(ylabel=labels[0])
     every[0].legend(fontsize="small")
-    figure.suptitle("Trade-offs that no other candidate dominates" + (f"\n{about}" if about else ""), fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     save(figure, folder, "front")
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] >= other[0] and one[1] >= other[1]

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from sys import modules
-from typing import Any, cast
+from typing import Any
 
 import numpy
 from deap.tools import ParetoFront
@@ -26,7 +26,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
-from evoprune.interfaces.algorithm import Evaluate, Generation, Individual, advance
+from evoprune.interfaces.algorithm import Evaluate, Individual, advance
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
@@ -72,9 +72,9 @@ def minimize(
     """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
 
     ``evaluations``: of different genomes, after which no generation begins (of a problem, units of its work).
-    ``objectives``: how many numbers ``f`` returns; for more than one take ``nsga2`` or ``asynchronous`` as the
-    ``algorithm``. ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that
-    violate them less are better, whatever their values. ``workers``: processes on this host, or an
+    ``objectives``: how many numbers ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``.
+    ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that violate them
+    less are better, whatever their values. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
     same call continues after an interruption; None keeps none.
 
@@ -87,7 +87,7 @@ def minimize(
     if folder is not None:
         return _minimum(resolved, Path(folder), execution)
     with tempfile.TemporaryDirectory() as place:
-        return replace(_minimum(resolved, Path(place, "run"), execution), folder=None)
+        return replace(_minimum(resolved, Path(place, "run"), replace(execution, figures=False)), folder=None)
 
 
 class Search:
@@ -125,8 +125,6 @@ class Search:
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
-        self._population: list[Individual] = []
-        self._bred_from = False  # whether the last step gave the population
 
     @property
     def evaluations(self) -> int:
@@ -149,33 +147,17 @@ class Search:
         ``at_once``: how many, of an algorithm that does not wait. Empty when the algorithm has ended.
         """
         while not self._open or (self._arrived is not None and len(self._open) < at_once):
-            if self._advance() is None:
+            with self._own_draws():
+                arrived, self._arrived = self._arrived, None
+                step = advance(self._steps, arrived)
+            if step is None:
                 return []
+            if isinstance(step, Evaluate):
+                self._arrived = None if step.wait else []
+                self._take(step.individuals)
+            else:
+                self.generation += 1
         return [list(genome) for genome in self._open]
-
-    @property
-    def population(self) -> list[Individual]:
-        """The population after the last generation that was told, with genes as numbers; at first empty.
-
-        The next one is bred from it, unless the algorithm samples a model: ``deap.tools.migRing`` may change it.
-        """
-        while not (self._open or self._bred_from):
-            if self._advance() is None:
-                break
-        return self._population
-
-    def _advance(self) -> Evaluate | Generation | None:
-        """Take one step of the algorithm."""
-        with self._own_draws():
-            arrived, self._arrived = self._arrived, None
-            step = advance(self._steps, arrived)
-        self._bred_from = isinstance(step, Generation)
-        if isinstance(step, Evaluate):
-            self._arrived = None if step.wait else []
-            self._take(step.individuals)
-        elif step:
-            self.generation, self._population = self.generation + 1, cast(list[Individual], step.population)
-        return step
 
     def tell(self, genome: Sequence[Any], values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
         """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``.

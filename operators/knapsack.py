@@ -78,51 +78,14 @@ class Choices:
         return place, float(self.values[place][number - self.own[place][0]])
 
     def best(self, costs: Floats) -> list[float]:
-        """The genome within the limit whose ``costs`` ``(count,)`` add up to the least.
-
-        By dynamic programming over the spending (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, section
-        11.5), within each value of a gene that others depend on; exact but for the rounding of prices.
-        """
-        totals, traces = numpy.zeros(_UNITS + _MARGIN + 1), []
-        for tree in self._trees:
-            totals, trace = self._with(tree, totals, costs, {})
-            traces.append(trace)
+        """The genome within the limit whose ``costs`` ``(count,)`` add up to the least."""
+        chosen = _solved([costs[own] for own in self.own], self._trees, _UNITS + _MARGIN)
         genome: list[float] = []
-        for most in range(len(totals) - 1, -1, -1):
-            chosen = dict.fromkeys(range(len(self.values)), 0)
-            left = most
-            for trace in reversed(traces):
-                left = trace(left, chosen)
-            genome = [float(values[chosen[place]]) for place, values in enumerate(self.values)]
+        for most in range(_UNITS + _MARGIN, -1, -1):
+            genome = [float(values[level]) for values, level in zip(self.values, chosen(most), strict=True)]
             if self._budget.within(genome):
                 break
         return genome
-
-    def _with(self, branch: Branch, totals: Floats, costs: Floats, above: Mapping[int, int]) -> tuple[Floats, Trace]:
-        """The least costs by the units spent, with those of ``branch``, given the values chosen ``above`` it."""
-        own, size = costs[self.own[branch.place]], len(totals)
-        spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
-        alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks
-        levels = [int(own.argmin())] if alike else range(len(own))
-        options, below = numpy.full((len(levels), size), numpy.inf), []
-        for row, level in zip(options, levels, strict=True):
-            traces: list[Trace] = []
-            if spent[level] < size:
-                row[spent[level] :] = totals[: size - spent[level]] + own[level]
-                for child in branch.below:
-                    row[:], trace = self._with(child, row, costs, {**above, branch.place: level})
-                    traces.append(trace)
-            below.append(traces)
-        picks = options.argmin(0).astype(numpy.int16)
-
-        def traced(left: int, found: dict[int, int]) -> int:
-            pick = int(picks[left])
-            found[branch.place] = levels[pick]
-            for trace in reversed(below[pick]):
-                left = trace(left, found)
-            return left - spent[levels[pick]]
-
-        return options[picks, numpy.arange(size)], traced
 
     def _shares(self) -> list[tuple[tuple[int, ...], Floats]]:
         """Spending beyond the least, as shares: tables over the genes that are spent together."""
@@ -141,6 +104,62 @@ class Choices:
             )
             for place, values in enumerate(self.values)
         ]
+
+
+def cheapest(costs: Sequence[Floats], spent: Sequence[Units], most: int) -> list[int]:
+    """The value of each gene for the least sum of ``costs`` of at most ``most`` units; ``spent``: of its values.
+
+    There must be values that spend no more. For genes that spend for themselves, in whole numbers: exact.
+    """
+    return _solved(costs, [Branch(place, [((place,), own)], ()) for place, own in enumerate(spent)], most)(most)
+
+
+def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Callable[[int], list[int]]:
+    """Return the function that gives the cheapest values for any number of units up to ``most``.
+
+    By dynamic programming over the spending (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, section 11.5),
+    within each value of a gene that others depend on; exact but for the rounding of prices. ``costs``: of the values of
+    each gene. Genes that are in no tree keep their first value.
+    """
+    totals, traces = numpy.zeros(most + 1), []
+    for tree in trees:
+        totals, trace = _with(tree, totals, costs, {})
+        traces.append(trace)
+
+    def chosen(left: int) -> list[int]:
+        found = dict.fromkeys(range(len(costs)), 0)
+        for trace in reversed(traces):
+            left = trace(left, found)
+        return list(found.values())
+
+    return chosen
+
+
+def _with(branch: Branch, totals: Floats, costs: Sequence[Floats], above: Mapping[int, int]) -> tuple[Floats, Trace]:
+    """The least costs by the units spent, with those of ``branch``, given the values chosen ``above`` it."""
+    own, size = costs[branch.place], len(totals)
+    spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
+    alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks
+    levels = [int(own.argmin())] if alike else range(len(own))
+    options, below = numpy.full((len(levels), size), numpy.inf), []
+    for row, level in zip(options, levels, strict=True):
+        traces: list[Trace] = []
+        if spent[level] < size:
+            row[spent[level] :] = totals[: size - spent[level]] + own[level]
+            for child in branch.below:
+                row[:], trace = _with(child, row, costs, {**above, branch.place: level})
+                traces.append(trace)
+        below.append(traces)
+    picks = options.argmin(0).astype(numpy.int16)
+
+    def traced(left: int, found: dict[int, int]) -> int:
+        pick = int(picks[left])
+        found[branch.place] = levels[pick]
+        for trace in reversed(below[pick]):
+            left = trace(left, found)
+        return left - spent[levels[pick]]
+
+    return options[picks, numpy.arange(size)], traced
 
 
 def _without(genes: Sequence[int], table: Units, several: Collection[int]) -> Table:

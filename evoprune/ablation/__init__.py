@@ -1,1 +1,1 @@
-"""Ablations: one experiment in several variants over several seeds, compared at an equal budget."""
+"""Ablations: an experiment in several variants over several seeds, compared at an equal budget."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import Any
 
 import yaml
 
@@ -26,60 +25,37 @@ def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType
     A key that the experiment lacks at its top is the problem's. ``shared``: keys that all variants share, to their
     options.
     """
-    axes = [_axis(text, shared) for text in varied]
-    names = [key for key, _ in axes]
-    if len(set(names)) < len(names):
+    axes = [_settings(text, shared) for text in varied]
+    if len({axis[0].partition("=")[0] for axis in axes}) < len(axes):
         raise InputError("a key is varied twice; give its values in one --vary", "--vary")
-    named = [zip(_names(key, values), values, strict=True) for key, values in axes]
-    return [
-        Variant(
-            ", ".join(name for name, _ in combination),
-            tuple(f"{key}={_plain(value)}" for key, (_, value) in zip(names, combination, strict=True)),
-        )
-        for combination in product(*named)
-    ]
+    return [Variant(", ".join(map(_short, settings)), settings) for settings in product(*axes)]
 
 
-def _axis(text: str, shared: Mapping[str, str]) -> tuple[str, list[Any]]:
-    name, equals, listed = text.partition("=")
+def _settings(text: str, shared: Mapping[str, str]) -> list[str]:
+    """A setting for each value of ``KEY=VALUE,VALUE,...``."""
+    key, equals, listed = text.partition("=")
     try:
         values = yaml.safe_load(f"[{listed}]")
     except Exception:  # PyYAML raises other exceptions too, see config.read
         values = None
-    if not equals or not all(name.split(".")) or not isinstance(values, list) or len(values) < 2:
+    if not equals or not all(key.split(".")) or not isinstance(values, list) or len(values) < 2:
         raise InputError(
             "expected KEY=VALUE,VALUE,... with two values at least, as in operators.mate=blend,uniform",
             f"--vary {text}",
         )
-    if name in shared:
-        raise InputError(f"all variants share it; give {shared[name]} instead", f"--vary {text}")
-    key = name if name.split(".")[0] in Experiment.model_fields else f"problem.{name}"
-    if len(set(_names(key, values))) < len(values):
+    if key in shared:
+        raise InputError(f"all variants share it; give {shared[key]} instead", f"--vary {text}")
+    key = key if key.split(".")[0] in Experiment.model_fields else f"problem.{key}"
+    settings = [f"{key}={_plain(value)}" for value in values]
+    if len(set(settings)) < len(settings):
         raise InputError("a value is given twice", f"--vary {text}")
-    return key, values
+    return settings
 
 
-def _names(key: str, values: Sequence[Any]) -> list[str]:
-    """A name for each of ``values``: the settings in which they differ."""
-    held = [_parts(key, value) for value in values]
-    shared = set.intersection(*(set(parts.items()) for parts in held))
-    return [
-        ", ".join(f"{_short(part)}={text}" for part, text in parts.items() if (part, text) not in shared)
-        or f"{_short(key)}={_plain(value)}"
-        for parts, value in zip(held, values, strict=True)
-    ]
+def _short(setting: str) -> str:
+    key, _, value = setting.partition("=")
+    return f"{key.removeprefix('operators.').removeprefix('problem.').removesuffix('.use')}={value}"
 
 
-def _parts(key: str, value: Any) -> dict[str, str]:
-    """``value`` as one setting, or as one for each thing it holds."""
-    if not isinstance(value, dict) or not value:
-        return {key: _plain(value)}
-    return {part: text for name, inner in value.items() for part, text in _parts(f"{key}.{name}", inner).items()}
-
-
-def _short(key: str) -> str:
-    return key.removeprefix("operators.").removeprefix("problem.").removesuffix(".use")
-
-
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")

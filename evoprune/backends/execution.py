@@ -20,7 +20,8 @@ class Execution:
     """Options of a run that are not part of its experiment; None is decided later.
 
     ``workers``: evaluations at once. ``devices``: of the workers, empty for all that the problem finds. ``threads``: of
-    the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops.
+    the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops. ``figures``: of
+    the search, drawn at its end.
     """
 
     map: str | None = None
@@ -30,6 +31,7 @@ class Execution:
     scheduler: str | None = None
     hostfile: str | None = None
     stall_after: float | None = None
+    figures: bool = True
 
     def __post_init__(self) -> None:
         most, why = _CLUSTER, ""

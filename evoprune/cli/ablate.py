@@ -15,9 +15,9 @@ from evoprune.cli.options import (
     read_execution,
     under_scoop,
 )
-from evoprune.console.formatting import aligned
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
+from evoprune.experiment.spec import NO_END
 from evoprune.records import run_folder
 from evoprune.records.run_folder import check_name
 
@@ -48,11 +48,9 @@ def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
 def ablate(options: argparse.Namespace) -> int | None:
     """Compare variants of an experiment at an equal budget, over several seeds."""
     # these bring in SciPy, NumPy and matplotlib, which --help should not wait for
-    from evoprune.ablation.campaign import Campaign
     from evoprune.ablation.grid import variants
     from evoprune.ablation.results import write_results
-    from evoprune.ablation.runs import carry_out
-    from evoprune.report import write
+    from evoprune.ablation.runs import Planned, carry_out
 
     if not 1 <= options.seeds <= 10_000:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
@@ -62,28 +60,30 @@ def ablate(options: argparse.Namespace) -> int | None:
     if (code := under_scoop(how, options)) is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)
+    if run_folder.has_experiment(folder):
+        raise InputError("is the folder of a run; choose another --name, nothing was changed", str(folder))
     varied = variants(options.vary, _SHARED)
-    resolved = [resolve_file(options.file, [*options.set, *variant.settings]) for variant in varied]
-    labels = {one.problem.labels_of(one.settings)[0] for one in resolved}
-    asked = Campaign(
-        file=options.file,
-        settings=options.set,
-        variants=varied,
-        seeds=options.seeds,
-        budget=options.budget,
-        unit=resolved[0].problem.work_unit,
-        label=labels.pop() if len(labels) == 1 else None,
-        environment=run_folder.environment(),
-    )
+    settings = [*options.set, f"budget={options.budget}", f"generations={NO_END}"]
+    plans = [
+        Planned(
+            variant.name,
+            seed,
+            folder / f"{number:02d}" / f"seed-{seed}",
+            resolve_file(options.file, [*settings, *variant.settings, f"seed={seed}"]),
+        )
+        for seed in range(options.seeds)
+        for number, variant in enumerate(varied, 1)
+    ]
+    labels = {plan.resolved.problem.labels_of(plan.resolved.settings)[0] for plan in plans}
     try:
-        runs = list(carry_out(asked, folder, how))
+        runs = list(carry_out(plans, how))
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             print(f"to continue: give the same command with --name {shlex.quote(folder.name)}", file=sys.stderr)
         raise
-    print(write_results(runs, asked, folder))
-    html, _ = write([folder], folder / "report.html")
-    print(f"table, curves and runs: {folder}\nthe same as a page: {html}")
+    unit, label = plans[0].resolved.problem.work_unit, labels.pop() if len(labels) == 1 else None
+    print(write_results(runs, options.budget, unit, label, folder))
+    print(f"table, curves and runs: {folder}")
     return 0
 
 
@@ -96,11 +96,6 @@ def add_front(commands: Any) -> None:
     parser = add_command(commands, front, told, example)
     _add_varied(parser, "values of a key, as in ablate: the limits")
     parser.add_argument("--out", type=Path, required=True, metavar="FRONT", help="the front's folder; it may exist")
-    parser.add_argument(
-        "--rivals",
-        action="store_true",
-        help="also export what results are compared with: the dense model, uniform ones and llama.cpp's presets, say",
-    )
     parser.add_argument("--family", help="the folder in it for these exports (default: the experiment's name)")
     add_execution(parser)
     add_declared(parser, "ExportOptions")
@@ -109,28 +104,20 @@ def add_front(commands: Any) -> None:
 def front(options: argparse.Namespace) -> None:
     """Search at several limits, and export each result.
 
-    The page in FRONT shows the worth of all exports in its folders against their cost; a folder is a family of them.
-    The command may be interrupted and given again.
+    The table and the picture show all exports in the folders of FRONT; a folder is a family of them. The command may be
+    interrupted and given again.
     """
-    # these bring in NumPy and matplotlib, which --help should not wait for
+    # these bring in NumPy, which --help should not wait for
     from evoprune.ablation.grid import variants
-    from evoprune.fronts.page import write
-    from evoprune.fronts.points import read
-    from evoprune.fronts.run import add_rivals, carry_out, names, plan
+    from evoprune.fronts import carry_out, names, read, write
 
     how = read_execution(options, scoop_for="'run'")
     family = options.family or Path(options.file).stem
     check_name(family, "--family")
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
-    chosen = read_declared(options)
-    plans = plan(dict(zip(names(varied), resolved, strict=True)), options.out / family, chosen)
-    carry_out(plans, how, chosen)
-    if options.rivals:
-        add_rivals(plans, options.out, chosen)
-    found = read(options.out)
-    html, _ = write(found, options.out)
-    compared = [found.worth, *found.axes]
-    rows = [[point.name, *map(point.told, compared)] for point in found.points]
-    print(*aligned([["", *(found.quantities[key].label for key in compared)], *rows]), sep="\n")
-    print(*(f"unfit: {line}" for line in found.unfit), f"the page: {html}", sep="\n")
+    experiments = dict(zip(names(varied), resolved, strict=True))
+    carry_out(experiments, options.out / family, how, read_declared(options))
+    points, unfit = read(options.out)
+    print(write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
+    print(f"the picture: {options.out / 'front.png'}")

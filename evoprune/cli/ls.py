@@ -1,9 +1,9 @@
-"""Commands that describe what is installed: ``ls`` for people, ``schema`` for editors, ``completion`` for shells."""
+"""Commands that describe what is installed: ``ls`` for people, ``schema`` for editors."""
 
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -29,18 +29,13 @@ def add_ls(commands: Any) -> None:
 
 def ls(options: argparse.Namespace) -> None:
     """List the keys of an experiment, the installed plugins by kind, or the plugin that is called WHAT."""
-    sections = {"experiment": _experiment, "operators": _operators, "problems": _problems}
-    others = registry.other_groups()
-    if options.what is None:
-        chosen = [*(lines() for lines in sections.values()), *map(_group, others)]
-    elif options.what in sections:
-        chosen = [sections[options.what]()]
-    elif f"evoprune.{options.what}" in others:
-        chosen = [_group(f"evoprune.{options.what}")]
+    kinds = {"experiment": _experiment, "operators": _operators, "problems": _problems}
+    kinds |= {group.removeprefix("evoprune."): partial(_group, group) for group in registry.other_groups()}
+    if options.what is None or options.what in kinds:
+        for kind in [options.what] if options.what else kinds:
+            print(*kinds[kind](), sep="\n")
     else:
-        chosen = [_called(options.what, [*sections, *(group.removeprefix("evoprune.") for group in others)])]
-    for lines in chosen:
-        print(*lines, sep="\n")
+        print(*_called(options.what, kinds), sep="\n")
 
 
 def _called(name: str, kinds: Iterable[str]) -> Iterator[str]:
@@ -88,7 +83,8 @@ def _problems() -> Iterator[str]:
         yield ""
     yield "experiments that come with evoprune"
     for path in sorted((registry.HOME / "problems").glob("*.yaml")):
-        yield from _line(f"problems/{path.name}", _first_comment(path.read_text(encoding="utf-8")), 33)
+        comment = path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#").strip()
+        yield from _line(f"problems/{path.name}", comment, 33)
     yield ""
 
 
@@ -118,17 +114,9 @@ def _entries(entries: Iterable[catalogue.Entry]) -> Iterator[str]:
 
 def _keys(keys: Mapping[str, FieldInfo]) -> Iterator[str]:
     for key, field in keys.items():
-        default = "required" if field.is_required() else f"= {_as_yaml(catalogue.plain_default(field))}"
+        value = catalogue.plain_default(field)
+        default = "required" if field.is_required() else f"= {value if isinstance(value, str) else json.dumps(value)}"
         yield f"      {key:20} {default:12} {field.description or ''}".rstrip()
-
-
-def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _first_comment(text: str) -> str:
-    first = text.split("\n", 1)[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def add_schema(commands: Any) -> None:
@@ -139,22 +127,3 @@ def add_schema(commands: Any) -> None:
 def schema(_: argparse.Namespace) -> None:
     """Print the JSON Schema of experiments, by which editors complete and check YAML files."""
     print(json.dumps(catalogue.json_schema(), indent=1))
-
-
-def add_completion(commands: Any) -> None:
-    example = "evoprune completion bash > ~/.local/share/bash-completion/completions/evoprune"
-    parser = add_command(commands, completion, "print a script that completes commands in a shell", example)
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell's")
-
-
-def completion(options: argparse.Namespace) -> None:
-    """Print a script, made by shtab, by which a shell completes commands, options and files."""
-    try:
-        import shtab
-    except ImportError:
-        raise InputError("needs shtab: pip install 'evoprune[completion]'", "completion") from None
-    for command in options.commands.choices.values():
-        for action in command._actions:
-            if action.type is Path or action.dest in {"file", "run", "source"}:
-                action.complete = shtab.FILE
-    print(shtab.complete(options.whole, options.shell))

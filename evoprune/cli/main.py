@@ -12,29 +12,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from evoprune import __version__
 from evoprune.cli.ablate import add_ablate, add_front
 from evoprune.cli.export import add_eval, add_export, add_recover
-from evoprune.cli.ls import add_completion, add_ls, add_schema
-from evoprune.cli.planned import add_planned, find_planner, planned_names
+from evoprune.cli.ls import add_ls, add_schema
+from evoprune.cli.planned import add_plugins, find_command, plugin_commands
 from evoprune.cli.report import add_report
 from evoprune.cli.run import add_resume, add_run, add_validate
-from evoprune.cli.status import add_cache, add_status
+from evoprune.cli.status import add_status
 from evoprune.console.phase import is_launched
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
 _ADDED = (
     add_run, add_status, add_resume, add_ablate, add_front, add_export, add_recover, add_eval, add_report, add_validate,
-    add_ls, add_cache, add_schema, add_completion,
+    add_ls, add_schema,
 )  # fmt: skip
 
 COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 
-_FIRST = ("run", "report", "export")  # in the short help, after commands that plan an experiment
 _LAUNCHED = {"recover"}  # by accelerate's launcher
-_ABOUT_ALL = {"completion"}
 _INTERRUPTED = 130
 
 # Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from
@@ -54,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(_WAITING | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
-        if is_launched() and options.command not in _LAUNCHED:
+        if is_launched() and not (options.command in _LAUNCHED or getattr(options, "launched", False)):
             raise InputError("starts several processes, which share a training alone (recover)", "accelerate launch")
         with _silence() if options.quiet else nullcontext():
             return options.call(options) or 0
@@ -86,16 +83,17 @@ def parser(command: str = "") -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_planned(commands, [command] if command else planned_names())
+    named = [command] if command else plugin_commands()
+    add_plugins(commands, named, planning=True)
     for name, add in COMMANDS.items():
         if command in {"", name}:
             add(commands)
+    add_plugins(commands, named, planning=False)
     whole.epilog = next(iter(commands.choices.values())).epilog
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
         one.add_argument("-q", "--quiet", action="store_true", help="do not show progress: the result and errors alone")
         one.set_defaults(parser=one)
-    whole.set_defaults(whole=whole, commands=commands)
     return whole
 
 
@@ -106,29 +104,20 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         except UnicodeEncodeError:
             raise InputError("is not valid UTF-8", ascii(argument)) from None
     if not arguments:
-        (whole := parser()).exit(2, _short_help(whole.get_default("commands")))
+        (whole := parser()).exit(2, whole.format_help())
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    command, known = arguments[0], [*COMMANDS, *planned_names()]
+    command, known = arguments[0], [*COMMANDS, *plugin_commands()]
     if not command.startswith("-") and command not in known:
         raise InputError(f"unknown command{did_you_mean(command, known)}", command)
-    if command in planned_names():
-        find_planner(command)
-    whole = parser("" if command.startswith("-") or command in _ABOUT_ALL else command)
+    if command in plugin_commands():
+        find_command(command)
+    whole = parser("" if command.startswith("-") else command)
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
     if unknown:
         hint = "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint if 'set' in options else ''}")
     return options
-
-
-def _short_help(commands: Any) -> str:
-    lines = ["evoprune makes language models smaller and faster by evolutionary search.", ""]
-    helps = {action.dest: action.help for action in commands._choices_actions}
-    for name in [*(name for name in planned_names() if name in helps), *_FIRST]:
-        example = commands.choices[name].epilog.removeprefix("example: ")
-        lines += [f"  {name}: {helps[name]}", f"    {example}", ""]
-    return "\n".join([*lines, "All commands: evoprune --help. Options of one: evoprune COMMAND --help.", ""])
 
 
 @contextmanager

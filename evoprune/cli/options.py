@@ -97,21 +97,26 @@ def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
 
 def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
     """Add ``--name`` for each field of ``kind`` of each registered problem. To be called after the parser's own."""
-    names = []
     declared = {problem: _fields(problem, kind) for problem in sorted(registry.names(registry.PROBLEMS))}
     for fields in declared.values():
         alike = [name for name, others in declared.items() if others.keys() == fields.keys()]
-        group = parser.add_argument_group(f"options of {', '.join(alike)}") if fields else parser
-        for name, field in fields.items():
-            switch: dict[str, Any] = {"action": "store_true", "default": None} if field.annotation is bool else {}
-            with suppress(argparse.ArgumentError):  # the command or another problem has this option
-                group.add_argument(f"--{name.replace('_', '-')}", **switch, help=_help(field))
-                names.append(name)
+        add_options(parser, fields, f"options of {', '.join(alike)}" if fields else "")
+
+
+def add_options(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo], title: str = "") -> None:
+    """Add ``--name`` for each of ``fields``, in a group with a ``title``, unless another option has that name."""
+    group = parser.add_argument_group(title) if title else parser
+    names = list(parser.get_default(_GIVEN) or ())
+    for name, field in fields.items():
+        switch: dict[str, Any] = {"action": "store_true", "default": None} if field.annotation is bool else {}
+        with suppress(argparse.ArgumentError):
+            group.add_argument(f"--{name.replace('_', '-')}", **switch, help=_help(field))
+            names.append(name)
     parser.set_defaults(**{_GIVEN: names})
 
 
 def read_declared(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options made by :func:`add_declared` that were given, not yet checked."""
+    """Return the options made by :func:`add_options` that were given, not yet checked."""
     return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 

@@ -1,4 +1,4 @@
-"""Commands of plugins that plan an experiment: the run, its report and its export are the same for all of them."""
+"""Commands of plugins; of those that plan an experiment, the run, its report and its export are the same."""
 
 import argparse
 from collections.abc import Collection, Sequence
@@ -17,36 +17,42 @@ from evoprune.experiment.resolve import resolve
 from evoprune.exports.exporting import is_one_file, refuse_unless_free
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
-from evoprune.interfaces.planning import Planner
+from evoprune.interfaces.planning import Command, Planner
 from evoprune.records import run_folder
 
 COMMANDS = "evoprune.commands"  # the group of entry points
 
 
-def planned_names() -> list[str]:
+def plugin_commands() -> list[str]:
     """The names of these commands."""
     return sorted(registry.names(COMMANDS))
 
 
-def find_planner(name: str) -> type[Planner]:
-    """The planner called ``name``."""
-    planner = registry.find_plugin(COMMANDS, name)
-    if not (isinstance(planner, type) and issubclass(planner, Planner)):
-        raise InputError(f"'{name}' is not a subclass of evoprune.Planner", COMMANDS)
-    return planner
+def find_command(name: str) -> type[Command | Planner]:
+    """The command called ``name``."""
+    command = registry.find_plugin(COMMANDS, name)
+    if not (isinstance(command, type) and issubclass(command, (Command, Planner))):
+        raise InputError(f"'{name}' is no subclass of evoprune.Command or evoprune.Planner", COMMANDS)
+    return command
 
 
-def add_planned(commands: Any, names: Collection[str]) -> None:
-    """Add each of these commands that is called as one of ``names`` and can be used to ``commands``."""
-    for name in planned_names():
+def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
+    """Add to ``commands`` each of these that is called as one of ``names``, is ``planning`` or not, and can be used."""
+    for name in plugin_commands():
         if name not in names:
             continue
         try:
-            planner = find_planner(name)
+            command = find_command(name)
         except InputError:  # which is reported when it is called
             continue
-        parser = add_command(commands, partial(_call, planner), planner.help, planner.example, name, planner.__doc__)
-        planner.add_arguments(parser)
+        if issubclass(command, Planner) != planning:
+            continue
+        call = partial(_call, command) if issubclass(command, Planner) else command.call
+        parser = add_command(commands, call, command.help, command.example, name, command.__doc__)
+        parser.set_defaults(launched=getattr(command, "launched", False))
+        command.add_arguments(parser)
+        if not planning:
+            continue
         parser.add_argument("--out", type=Path, help="where the result is exported, as by the command export")
         add_execution(parser)
         add_place(parser, "that of what is planned")

@@ -1,11 +1,10 @@
-"""The commands ``status``, of runs, and ``cache``, of the files kept for later ones."""
+"""The command ``status``."""
 
 import argparse
 import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tqdm import tqdm
 from evoprune.cli.options import add_command
 from evoprune.console.formatting import aligned, interval, plain
 from evoprune.errors import InputError
-from evoprune.files.cache import Entry, cache_folder, cache_limit, clear, entries
 from evoprune.records.status import Status, find, look
 
 
@@ -82,36 +80,3 @@ def _advice(found: Sequence[Status]) -> Iterator[str]:
             yield f"{status.folder}: its result is not exported yet"
         if status.resumable:
             yield f"to continue: python -m evoprune resume {shlex.quote(str(status.folder))}"
-
-
-def add_cache(commands: Any) -> None:
-    example = "python -m evoprune cache --clear"
-    parser = add_command(commands, cache, "list the files kept for later runs, or delete them", example)
-    parser.add_argument("--clear", action="store_true", help="delete all that no process uses")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def cache(options: argparse.Namespace) -> None:
-    """List or delete the cached files that take long to compute.
-
-    EVOPRUNE_CACHE sets their folder, and EVOPRUNE_CACHE_GB limits its size.
-    """
-    if options.clear:
-        gone = clear()
-        if not options.json:
-            print(f"deleted: {len(gone)} files, {_size(gone)}")
-    kept = entries()
-    if options.json:
-        print(json.dumps([asdict(entry) | {"path": str(entry.path)} | entry.about() for entry in kept], indent=2))
-    else:
-        rows = [["what", "model", "size", "last used"]]
-        for entry in reversed(kept):
-            about, used = entry.about(), datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-            rows.append([about.get("what", "damaged"), about.get("model", "-"), _size([entry]), used])
-        most = tqdm.format_sizeof(cache_limit(), "B")
-        total = f"{len(kept)} files, {_size(kept)} of at most {most}, in {cache_folder()}"
-        print(*(aligned(rows) if kept else []), total, sep="\n")
-
-
-def _size(some: Sequence[Entry]) -> str:
-    return str(tqdm.format_sizeof(sum(entry.bytes for entry in some), "B"))

@@ -1,6 +1,5 @@
 """Reads and writes an experiment's YAML, and applies ``--set``. Checking is :mod:`evoprune.experiment.resolve`'s."""
 
-import math
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from evoprune.experiment.registry import HOME
 Config = dict[str, Any]
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's takes a quarter of the time
-
-_MOST_VALUES = 100_000  # in a file; aliases of aliases would multiply without bound
 
 
 class _Loader(yaml.SafeLoader):
@@ -37,30 +34,6 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(text: str) -> Any:
-    """Return the value of ``text``. Raises many kinds of errors, of PyYAML and of Python."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if _size(node, {}) > _MOST_VALUES:
-            raise ValueError(f"holds more than {_MOST_VALUES:,} values, each alias counted")
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _size(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
-    """The values in ``node``, those of an alias at each place; without end where it is a part of itself."""
-    if node not in known:
-        known[node] = math.inf
-        inner = node.value if isinstance(node, yaml.CollectionNode) else []
-        flat = [each for item in inner for each in (item if isinstance(item, tuple) else (item,))]
-        known[node] = 1 + sum(_size(each, known) for each in flat)
-    return known[node]
-
-
 def find(path: str) -> Path:
     """The file at ``path``, or at that path in the folder that evoprune is installed in. Raises :class:`InputError`."""
     try:
@@ -79,7 +52,7 @@ def find(path: str) -> Path:
 def read(path: Path) -> Config:
     """The mapping in the YAML file ``path``. Raises :class:`InputError` with line and column."""
     try:
-        value = _load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -110,7 +83,7 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
         if not equals or not all(path.split(".")):
             raise InputError("expected KEY=VALUE or ~KEY, with KEY as in operators.mate.alpha", f"--set {setting}")
         try:
-            value = _load(text)
+            value = yaml.load(text, _Loader)
         except Exception:  # as above
             raise InputError(f"'{text}' is not a YAML value", f"--set {setting}") from None
         *parents, key = path.split(".")

@@ -1,9 +1,7 @@
 """Checks a whole experiment before anything large is loaded or written."""
 
-import random
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from evoprune.experiment import parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment, Operators
-from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.problem import Problem, Settings
 
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
@@ -91,10 +88,6 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
         faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:
         raise InputError(faults, source)
-    if not set(type(operators["survive"].parameters).model_fields) & ALWAYS_SUPPLIED:
-        survive = operators["survive"]
-        kept = partial(survive.function, **parameters.arguments(survive.parameters, {}))
-        check_survivors(survive.use, kept, experiment.population, source)
     return Resolved(experiment, problem, settings, operators, plugin_folders if experiment.plugins else ())
 
 
@@ -163,31 +156,3 @@ def _operator(slot: str, choice: Choice, experiment: Experiment, faults: list[st
     except ValidationError as error:
         faults.extend(explain(error, model, path))
         return None
-
-
-def check_survivors(use: str, survive: Callable[[Any], Sized], population: int, source: str | None = None) -> None:
-    """Raise :class:`InputError` unless at least one individual passes on, and a place is left for a child."""
-    trial = [Individual([0.0]) for _ in range(population)]
-    for rank, individual in enumerate(trial):
-        individual.fitness.values = (float(rank),)
-    state, name = random.getstate(), f"operators.survive: '{use}'"
-    try:
-        kept = len(tried(name, lambda: survive(trial), source))
-    finally:
-        random.setstate(state)
-    if not 0 < kept < population:
-        raise InputError(
-            f"{name} would pass on {kept} of a population of {population}; "
-            "expected at least 1, and at least 1 place left for a child",
-            source,
-        )
-
-
-def tried(name: str, call: Callable[[], Any], source: str | None = None) -> Any:
-    """Return the result of ``call``, of the operator ``name``. Raises :class:`InputError` for all that it raises."""
-    try:
-        return call()
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name} fails: {type(error).__name__}: {error}", source) from error

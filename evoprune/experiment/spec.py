@@ -76,7 +76,7 @@ class Experiment(Checked):
         None,
         ge=1,
         description="generations without a better value on data held out from the search, after which it ends with "
-        "the best there; of several objectives, without a larger hypervolume; null is no such limit",
+        "the best there; null is no such limit",
     )
     mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
     mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")

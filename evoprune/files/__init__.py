@@ -1,1 +1,1 @@
-"""Files written atomically, JSON, and the cache on disk."""
+"""Files written atomically, JSON, and locks."""

@@ -2,48 +2,13 @@
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from evoprune.errors import InputError
 from evoprune.interfaces.schema import Checked
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number by which exports are compared; ``label`` has the unit. ``better``: None if neither way is better."""
-
-    label: str
-    better: Literal["lower", "higher"] | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Measurements of an export, by quantity; only exports ``measured_on`` the same data are compared.
-
-    ``subject``: of all exports, for titles.
-    """
-
-    values: Mapping[str, float | str | None]
-    measured_on: str
-    subject: str = ""
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A solution that the exports of a front are compared with, and the folder (``family``) of its export.
-
-    ``name``: of its export; empty for a rival of one run. ``make``: returns the problem that reports and exports it,
-    its genome, and genomes that the report compares it with, by name; raises :class:`evoprune.InputError` if there is
-    none.
-    """
-
-    family: str
-    name: str
-    make: Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]
 
 
 @dataclass(frozen=True)
@@ -72,10 +37,6 @@ class Exporting(ABC):
     ExportOptions: ClassVar[type[Checked]] = Checked
     """What :meth:`export` may be told; each field is an option of the commands ``export`` and ``front``."""
 
-    quantities: ClassVar[Mapping[str, Quantity]] = MappingProxyType({})
-    """What the command ``front`` shows of exports: the first, which says how good one is, against all others that are
-    better one way."""
-
     @classmethod
     def file_suffixes(cls) -> Collection[str]:
         """Suffixes such as ``.txt`` for which :meth:`export` writes one file, not a folder."""
@@ -97,14 +58,14 @@ class Exporting(ABC):
         """Write ``genome`` to the file ``place`` within seconds, unchecked, or return False: before a run's end."""
         return False
 
-    def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
-        """Exports that ``front --rivals`` adds to this run's; of its ``first`` run also those of all runs."""
-        return iter(())
-
     @classmethod
-    def standing(cls, facts: Mapping[str, Any]) -> Standing:
-        """Measurements of an export from its ``evoprune.json``; raises InputError if the first is missing."""
-        raise InputError(f"the problem {cls.__name__} does not say what its exports are worth")
+    def compared(cls, facts: Mapping[str, Any]) -> tuple[Mapping[str, float], str]:
+        """Numbers of an export from its ``evoprune.json``, by label with unit, and the data that it was measured on.
+
+        Less is better. The command ``front`` shows the first, the quality, against each of the others. Raises
+        InputError where the quality was not measured.
+        """
+        raise InputError(f"the problem {cls.__name__} compares no exports")
 
     @classmethod
     def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:

@@ -10,7 +10,7 @@ from evoprune.interfaces.problem import Evaluation
 
 
 class HeldOut(ABC):
-    """Data that no search sees: early stopping (``patience``) asks what the best so far, or a front, is worth there."""
+    """Data that no search sees: early stopping (``patience``) asks what the best so far is worth there."""
 
     @abstractmethod
     def held_out_value(self, genome: Sequence[float]) -> float | None:

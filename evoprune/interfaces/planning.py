@@ -1,4 +1,4 @@
-"""Commands that make a whole experiment of a few words; registered under the entry points ``evoprune.commands``."""
+"""Commands of plugins, registered under the entry points ``evoprune.commands``; some plan a whole experiment."""
 
 import argparse
 from abc import ABC, abstractmethod
@@ -8,6 +8,32 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evoprune.interfaces.problem import Problem
+
+
+class _Named(ABC):
+    """A command; its docstring is the description."""
+
+    help: ClassVar[str]
+    """A line for the list of commands."""
+
+    example: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own arguments. Called for each command line: it must import nothing heavy."""
+
+
+class Command(_Named):
+    """A command that the plugin carries out."""
+
+    launched: ClassVar[bool] = False
+    """Whether several processes may share it, as accelerate's launcher starts them."""
+
+    @classmethod
+    @abstractmethod
+    def call(cls, options: argparse.Namespace) -> int | None:
+        """Carry it out; return its exit code, None for 0. Raises :class:`evoprune.InputError`."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +52,8 @@ class Plan:
     searching: float | None = None
 
 
-class Planner(ABC):
+class Planner(_Named):
     """A command, and with its options a call of it. The engine runs the plan, reports on it and exports it."""
-
-    help: ClassVar[str]
-    """A line for the list of commands."""
-
-    example: ClassVar[str]
 
     name: str | None
     """Stem of the run's name; None if all is said by :meth:`plan`, and nothing is run."""
@@ -45,11 +66,6 @@ class Planner(ABC):
         """
         self.options = options
         self.out: Path | None = options.out
-
-    @classmethod
-    @abstractmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the command's own arguments. Called for each command line: it must import nothing heavy."""
 
     @property
     @abstractmethod

@@ -1,53 +1,25 @@
-"""A page for people about one run, several, or an ablation: HTML that needs no network, and the same as Markdown."""
+"""A page for people about one run, or about several: HTML that needs no network, and the same as Markdown."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from evoprune.ablation import campaign
 from evoprune.console.formatting import Share, plain
 from evoprune.errors import InputError
-from evoprune.records.status import look
-from evoprune.report import figures
-from evoprune.report.page import Block, drawing, table, text, write_page
-from evoprune.report.reading import NothingYet, Reported, read_run
+from evoprune.report.page import Block, table, text, write_page
+from evoprune.report.reading import Reported, read_run
 from evoprune.report.run import blocks
 
 
-def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
-    """Write the page on the runs in ``folders``, or on one ablation; parameters and result as :func:`write_page`."""
+def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    """Write the page on the runs in ``folders``; parameters and result as :func:`write_page`."""
     with _refusing_other_forms(folders):
-        for folder in filter(campaign.is_campaign, folders):
-            if len(folders) > 1:
-                raise InputError("is an ablation, whose page is about all its runs; give it alone", str(folder))
-            from evoprune.report import ablation  # brings in SciPy, which a page on runs should not wait for
-
-            return write_page(folder.resolve().name, ablation.blocks(folder), out, refresh)
         runs = list(map(read_run, folders))
         for run, name in zip(runs, _names(folders), strict=True):
             run.name = name
         title = ", ".join(run.name for run in runs)
-        return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out, refresh)
-
-
-def watch(
-    folders: Sequence[Path], out: Path, seconds: float, wait: Callable[[float], None] = time.sleep
-) -> tuple[Path, Path]:
-    """Write the page every ``seconds`` from the first score until nothing in it is running; return as :func:`write`."""
-    while any(map(_is_running, folders)):
-        try:
-            write(folders, out, refresh=seconds)
-        except NothingYet:
-            if not any(map(_is_running, folders)):
-                raise
-        wait(seconds)
-    return write(folders, out)
-
-
-def _is_running(folder: Path) -> bool:
-    return campaign.is_running(folder) or look(folder).is_running
+        return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out)
 
 
 @contextmanager
@@ -60,14 +32,9 @@ def _refusing_other_forms(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The name of each folder, with as many of those above it as tell it from others of the same name."""
-    parts = [folder.resolve().parts for folder in folders]
-    names = []
-    for own in parts:
-        others = [each for each in parts if each != own]
-        count = next((n for n in range(1, len(own)) if all(each[-n:] != own[-n:] for each in others)), len(own))
-        names.append("/".join(own[-count:]))
-    return names
+    """The name of each folder; where several have the same, the path."""
+    names = [folder.resolve().name for folder in folders]
+    return [name if names.count(name) == 1 else folder.as_posix() for name, folder in zip(names, folders, strict=True)]
 
 
 def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
@@ -77,7 +44,6 @@ def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
     yield table(columns, (row[: len(columns)] for row in _compared(runs)))
     if differing:
         yield f"Differs in: {text(', '.join(differing))}."
-    yield from _curves(runs)
     for run in runs:
         yield f"## {text(run.name)}"
         yield from blocks(run, level=3)
@@ -99,18 +65,3 @@ def _differing(runs: Sequence[Reported]) -> list[str]:
     found = [key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
     swapped = [key.removesuffix(".use") for key in found if key.endswith(".use")]
     return swapped + [key for key in found if not any(key.startswith(f"{other}.") for other in swapped)]
-
-
-def _curves(runs: Sequence[Reported]) -> Iterator[Block]:
-    """The best so far of all ``runs``, unless they have several objectives, or not the same one."""
-    curves = {
-        run.name: [(line["generation"], line["best"]) for line in run.generations if line["best"] is not None]
-        for run in runs
-    }
-    first = runs[0]
-    if len({run.objectives for run in runs}) > 1 or len(first.objectives) > 1 or not all(curves.values()):
-        return
-    shared = {k: v for k, v in first.references.items() if all(run.references.get(k) == v for run in runs)}
-    about = first.about if len({run.about for run in runs}) == 1 else ""
-    figure = figures.draw_curves(curves, shared, first.objectives[0], about)
-    yield drawing("best so far", figure, figures.describe_curves(curves))

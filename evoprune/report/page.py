@@ -12,7 +12,6 @@ from string import Template
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from matplotlib.figure import Figure
 
 from evoprune import __version__
@@ -26,19 +25,14 @@ _MARKUP = re.compile(r"[\\`*|<>\[\]&]|(?<![^\W_])_|_(?![^\W_])")
 _MARKUP_AT_START = re.compile(r"^(\d*)([-+#=~]|[.)](?!\S))")
 _NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?|-|nan|inf|infinite|")
 
-_FULL, _BELOW, _EIGHTHS = "█", "░", ["", *"▏▎▍▌▋▊▉"]
-_BAR = re.compile(f"[{_FULL}{_BELOW}{''.join(_EIGHTHS)}]+")
-_LONGEST_BAR = 24
-
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: an image in HTML, or part of the page if ``inline``; in Markdown its ``words`` alone."""
+    """A figure: an image in HTML; in Markdown its ``words`` alone."""
 
     title: str
     svg: bytes
     words: str  # the caption, also for readers who cannot see the figure
-    inline: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,16 +85,6 @@ def facts(values: Mapping[str, Any], explained: Mapping[str, str] | None = None)
     return "\n".join(lines)
 
 
-def bars(values: Sequence[float]) -> list[str]:
-    """A bar of characters for each of ``values``; the longest has the largest magnitude, paler ones are below 0."""
-    largest = max(map(abs, values)) or 1.0
-    found = []
-    for value in values:
-        whole, eighths = divmod(round(8 * _LONGEST_BAR * abs(value) / largest), 8)
-        found.append(_FULL * whole + _EIGHTHS[eighths] if value >= 0 else _BELOW * max(1, whole))
-    return found
-
-
 def items(lines: Iterable[Any]) -> str:
     """A list."""
     return "\n".join(f"- {text(line)}" for line in lines)
@@ -112,14 +96,13 @@ def code(content: str) -> str:
     return f"{fence}\n{content.rstrip()}\n{fence}"
 
 
-def write_page(title: str, blocks: Iterable[Block], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
-    """Write ``out`` (HTML), reloaded every ``refresh`` seconds, and Markdown beside it; return both paths."""
+def write_page(title: str, blocks: Iterable[Block], out: Path) -> tuple[Path, Path]:
+    """Write ``out`` (HTML), and Markdown beside it; return both paths."""
     blocks = [f"# {text(title)}", *blocks]
-    reload = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     body = "".join(map(to_html, blocks))
     texts = {
-        _named(out, ".html"): page.substitute(title=escape(title), refresh=reload, body=body, version=__version__),
+        _named(out, ".html"): page.substitute(title=escape(title), body=body, version=__version__),
         _named(out, ".md"): "\n\n".join(map(_markdown, blocks)) + "\n",
     }
     for path, content in texts.items():
@@ -158,14 +141,12 @@ def to_html(block: Block) -> str:
     """``block`` as HTML; nothing in it is markup that was not made by this module."""
     if isinstance(block, Drawing):
         image = f"data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()}"
-        shown = block.svg.decode() if block.inline else f'<img src="{image}" alt="{escape(block.title)}">'
+        shown = f'<img src="{image}" alt="{escape(block.title)}">'
         return f"<figure>{shown}<figcaption>{escape(block.words)}</figcaption></figure>\n"
     if isinstance(block, Details):
         inner = "".join(map(to_html, block.blocks))
         return f"<details><summary>{escape(block.summary)}</summary>\n{inner}</details>\n"
-    tokens = _PARSER.parse(block)
-    _mark_rows(tokens)
-    return str(_PARSER.renderer.render(tokens, _PARSER.options, {}))
+    return str(_PARSER.render(block))
 
 
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -173,24 +154,3 @@ _PARSER.disable(["image", "link", "autolink", "reference"])
 _PARSER.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
 _PARSER.add_render_rule("table_close", lambda *_: "</table></div>\n")
 _PARSER.add_render_rule("fence", lambda _, tokens, at, *__: f'<pre tabindex="0">{escape(tokens[at].content)}</pre>\n')
-
-
-def _mark_rows(tokens: Sequence[Token]) -> None:
-    """Say which cells are heads, number the rows for links, and mark bars, which are nothing to read aloud."""
-    rows, first, in_body = 0, False, False
-    for token, content in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type in {"tbody_open", "tbody_close"}:
-            in_body = token.type == "tbody_open"
-        elif token.type == "tr_open" and in_body:
-            token.attrSet("id", f"row-{rows}")
-            rows, first = rows + 1, True
-        elif token.type == "th_open":
-            token.attrSet("scope", "col")
-        elif token.type == "td_open" and first:
-            token.tag = "th"
-            token.attrSet("scope", "row")
-        elif token.type == "td_close" and first:
-            token.tag, first = "th", False
-        elif token.type == "td_open" and content and _BAR.fullmatch(content.content):
-            token.attrJoin("class", "bar")
-            token.attrSet("aria-hidden", "true")

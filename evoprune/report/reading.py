@@ -29,10 +29,6 @@ _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
 Json = dict[str, Any]
 
 
-class NothingYet(InputError):
-    """Too little is scored for a report; that may change while runs continue."""
-
-
 @dataclass(frozen=True)
 class Shown:
     """The first screen of a page: an export's verdict, the command that uses it, and its figures with captions."""
@@ -111,7 +107,7 @@ class Reported:
 
 
 def read_run(folder: Path) -> Reported:
-    """Read the run in ``folder``. Raises :class:`NothingYet` while nothing is scored."""
+    """Read the run in ``folder``. Raises InputError while nothing is scored."""
     if (folder / RESULT).exists() and not look(folder).is_running:
         run = api.Run.open(folder)
         drawn = {name: path.read_bytes() for name, path in run.figures.items()}
@@ -127,13 +123,13 @@ def read_run(folder: Path) -> Reported:
 def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
     """Return the run in ``folder`` with its best so far as the result, and the history."""
     if not (folder / HISTORY).exists() and look(folder).is_running:
-        raise NothingYet("has only begun", str(folder))
+        raise InputError("has only begun", str(folder))
     resolved = api.read_experiment(folder)
     weights = resolved.problem.weights_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
     whole = [line for line in lines if may_win(line) and not line.get("failure")]
     if not whole:
-        raise NothingYet("no candidate has been scored on all the data yet", str(folder))
+        raise InputError("no candidate has been scored on all the data yet", str(folder))
     line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
     best = Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
     scores = [line for line in lines if "candidate" in line and not line["memo"]]

@@ -11,8 +11,7 @@ from evoprune.files.json_files import read_json
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT
-from evoprune.report.figures import ancestors, describe_family, draw_family
-from evoprune.report.page import Block, Details, Drawing, bars, code, drawing, facts, folded, items, table, text
+from evoprune.report.page import Block, Details, Drawing, code, drawing, facts, folded, items, table, text
 from evoprune.report.reading import Json, Reported
 
 
@@ -53,9 +52,6 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
         yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
     yield from _drawings(one)
     yield f"{head} The best candidate's genes"
-    yield "Chosen by the search; the longest bar is the largest" + (
-        ", pale bars are below 0." if min(one.run.best.genome) < 0 else "."
-    )
     yield _genes(one)
     yield f"{head} Convergence"
     yield "Half of the population lies between the quartiles."
@@ -68,7 +64,6 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
-    yield from _family(one, head)
     if result.seconds:
         yield f"{head} Time"
         times = {"search, from its first generation": result.seconds}
@@ -77,7 +72,10 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
     yield f"{head} Failures"
     yield items(f"candidate {line['candidate']}: {line['failure']}" for line in failures) or "None."
-    yield from _protocol(result.as_json().get("protocol") or {}, head)
+    if protocol := result.as_json().get("protocol"):
+        yield f"{head} Protocol"
+        yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
+        yield facts(flat(protocol))
     path = one.run.folder / ENVIRONMENT
     environment = read_json(path) if path.exists() else {}
     yield f"{head} Environment"
@@ -112,41 +110,7 @@ def _genes(one: Reported) -> str:
     if len(names) != len(best):
         names = [f"gene {number}" for number in range(len(best))]
     values = map(Share, best) if "genes" in one.told.shares else best
-    return table(["gene", "value", "bar"], zip(names, values, bars(best), strict=True))
-
-
-def _family(one: Reported, head: str) -> Iterator[Block]:
-    best = one.run.best.candidate
-    candidates = {line["candidate"]: line for line in one.lines if isinstance(line.get("candidate"), int)}
-    family = [] if best is None else ancestors(best, candidates)
-    if best is None or not family:
-        return
-    yield f"{head} Family tree of the best candidate"
-    if len(family) > 1:
-        weight = one.problem.weights_of(one.run.resolved.settings)[0]
-        figure = draw_family(family, best, one.objectives[0], weight)
-        yield drawing("family tree", figure, describe_family(family, best))
-    bred = [" and ".join(map(str, line["parents"])) or "drawn at random" for line in family]
-    rows = [[m["candidate"], m["generation"], m["fitness"][0], of] for m, of in zip(family, bred, strict=True)]
-    head_row = ["candidate", "generation", one.objectives[0], "bred from"]
-    yield Details(f"{len(family)} candidates, the best first", [table(head_row, rows)])
-
-
-def _protocol(protocol: Json, head: str) -> Iterator[Block]:
-    """Values of the protocol, and a table for each group of its mappings that have the same keys."""
-    if not protocol:
-        return
-    groups: dict[frozenset[str], Json] = {}
-    for key, value in protocol.items():
-        if isinstance(value, dict) and value:
-            groups.setdefault(frozenset(value), {})[key] = value
-    alike = [group for group in groups.values() if len(group) > 1]
-    yield f"{head} Protocol"
-    yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
-    for group in alike:
-        keys = next(iter(group.values()))
-        yield table(["", *group], ([key, *(one[key] for one in group.values())] for key in keys))
-    yield facts(flat({key: value for key, value in protocol.items() if not any(key in group for group in alike)}))
+    return table(["gene", "value"], zip(names, values, strict=True))
 
 
 def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:

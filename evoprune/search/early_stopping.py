@@ -1,14 +1,11 @@
 """Early stopping: a search ends when its best no longer gets better on data that it never sees.
 
-Prechelt, "Early Stopping - But When?", in Neural Networks: Tricks of the Trade (1998). Of several objectives, when the
-hypervolume of the front no longer grows there (Zitzler and Thiele, "Multiobjective evolutionary algorithms", IEEE
-Transactions on Evolutionary Computation 3, 1999).
+Prechelt, "Early Stopping - But When?", in Neural Networks: Tricks of the Trade (1998).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import moocore
 from deap import base
 
 from evoprune.errors import InputError
@@ -19,11 +16,11 @@ from evoprune.interfaces.problem import Problem
 from evoprune.records.history import Line
 from evoprune.search.draws import draws_apart
 
-_GROWTH = 1e-3  # of the hypervolume, as a share of it: a front that grows by less is no better
-
 
 def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
-    """Raise :class:`InputError` if ``problem`` has no held-out data to stop by. Draws random numbers."""
+    """Raise :class:`InputError` if ``problem`` has several objectives, or no held-out data. Draws random numbers."""
+    if len(problem.weights) > 1:
+        raise InputError(f"patience: of {len(problem.weights)} objectives no candidate is the best; leave it out")
     (individual,) = toolbox.repair(toolbox.individual())
     if not isinstance(problem, HeldOut) or problem.held_out_value(individual) is None:
         raise InputError(
@@ -33,10 +30,7 @@ def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
 
 
 class EarlyStopping:
-    """Measures each new best on held-out data, once, in the main process; nothing if ``patience`` is None.
-
-    Of several objectives, the first one of each individual on the front; a resumed run measures the front again.
-    """
+    """Measures each new best on held-out data, once, in the main process; nothing if ``patience`` is None."""
 
     def __init__(self, problem: Problem, patience: int | None, recorded: Mapping[int, float | None]) -> None:
         self._problem, self._patience, self._recorded = problem, patience, recorded
@@ -44,23 +38,12 @@ class EarlyStopping:
         self._value = self._least = math.inf
         self._since = 0
         self.best: Individual | None = None
-        self._held_out: dict[int | None, float] = {}  # of the front
-        self._worst: list[float] = []  # of the first front
-        self._volume = 0.0
 
-    def update(self, generation: int, best: Individual | None, front: Sequence[Individual]) -> Line:
-        """Measure ``best``, the best so far (None if there is none), or the ``front`` of several objectives.
-
-        Return the part of the generation's line.
-        """
+    def update(self, generation: int, best: Individual | None) -> Line:
+        """Measure ``best``, the best so far (None if there is none); return the part of the generation's line."""
         if self._patience is None:
             return {}
         self._since += 1
-        if front:
-            volume = self._hypervolume(generation, front)
-            if volume > (1 + _GROWTH) * self._volume:
-                self._volume, self._since = volume, 0
-            return {"watched": volume}
         if best is not None and best.ident != self._measured:
             self._measured = best.ident
             value = self._recorded[generation] if generation in self._recorded else self._held_out_value(best)
@@ -72,19 +55,6 @@ class EarlyStopping:
     @property
     def should_stop(self) -> bool:
         return self._patience is not None and self._since >= self._patience
-
-    def _hypervolume(self, generation: int, front: Sequence[Individual]) -> float:
-        """The volume that ``front`` dominates on held-out data, up to the worst values of the first front."""
-        costs = [[-value for value in individual.fitness.wvalues] for individual in front]
-        self._worst = self._worst or list(map(max, zip(*costs, strict=True)))
-        if (recorded := self._recorded.get(generation)) is not None:
-            return recorded
-        self._held_out = {
-            one.ident: self._held_out[one.ident] if one.ident in self._held_out else self._held_out_value(one)
-            for one in front
-        }
-        points = [[self._held_out[one.ident], *own[1:]] for one, own in zip(front, costs, strict=True)]
-        return float(moocore.hypervolume(points, ref=self._worst))
 
     def _held_out_value(self, individual: Individual) -> float:
         assert isinstance(self._problem, HeldOut)  # as check_patience found

@@ -143,7 +143,7 @@ def _find(
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
         line = _generation_line(number, population, evaluator)
-        line |= stopping.update(number, evaluator.best, evaluator.front)
+        line |= stopping.update(number, evaluator.best)
         times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
@@ -194,12 +194,15 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
         **found.finals,
     }
     title, drawn = titles(run.resolved.problem, problem.settings, seed)
-    draw_convergence(history.summary, problem.labels_of(problem.settings), folder, title, drawn)
+    if run.execution.figures:
+        draw_convergence(history.summary, problem.labels_of(problem.settings), folder, title, drawn)
     if found.front:
         result["front"] = [_individual(individual) for individual in found.front]
-        values = [individual.fitness.values for individual in found.front]
+    if found.front and run.execution.figures:
         known = [evaluation.values for _, evaluation in found.references.values()]
-        draw_front(values, known, problem.labels_of(problem.settings), problem.weights, folder, title)
+        families = {"found": [individual.fitness.values for individual in found.front], "known solutions": known}
+        title = f"Trade-offs that no other candidate dominates\n{title}"
+        draw_front(families, problem.labels_of(problem.settings), problem.weights, folder, title)
     if isinstance(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
@@ -261,14 +264,14 @@ def _generation_line(number: int, population: Sequence[Individual], evaluator: E
         "generation": number,
         "best": finite(evaluator.best.fitness.values[0]) if evaluator.best else None,
         "median": finite(median(values)),
-        "quartiles": [finite(_quantile(values, share)) for share in (0.25, 0.75)],
+        "quartiles": [finite(quantile(values, share)) for share in (0.25, 0.75)],
         "worst": finite(worst.fitness.values[0]),
         "evaluations": evaluator.evaluations,
         "work": evaluator.work,
     }
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
     """Between the two values next to ``share`` of the way; infinite ones, unlike in libraries, spoil no others."""
     place = share * (len(ordered) - 1)
     below, rest = ordered[int(place)], place - int(place)

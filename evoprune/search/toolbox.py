@@ -10,7 +10,7 @@ from deap import base
 from evoprune.backends.evaluation import ProblemRef, evaluate, evaluate_together, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
-from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, check_survivors, tried
+from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Problem
@@ -99,23 +99,31 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
     for rank, individual in enumerate(population):
         individual.fitness.values = [float(rank)] * len(individual.fitness.weights)
     first, second = population[:2]
-    names = {slot: f"operators.{slot}: '{operator.use}'" for slot, operator in resolved.operators.items()}
-    calls: dict[str, Callable[[], list[Any]]] = {
-        "select": lambda: list(toolbox.select(population, 2)),
-        "mate": lambda: list(toolbox.mate(first.child(), second.child())),
-        "mutate": lambda: list(toolbox.mutate(first.child())),
-        "repair": lambda: list(toolbox.repair(first.child())),
+    calls: dict[str, tuple[int, Callable[[], Any]]] = {
+        "select": (2, lambda: toolbox.select(population, 2)),
+        "mate": (2, lambda: toolbox.mate(first.child(), second.child())),
+        "mutate": (1, lambda: toolbox.mutate(first.child())),
+        "repair": (1, lambda: toolbox.repair(first.child())),
+        "survive": (0, lambda: toolbox.survive(population)),
+        "algorithm": (0, lambda: [next(toolbox.algorithm(toolbox))]),  # which calls the others
     }
-    for slot, call in calls.items():
-        if slot not in names:
+    for slot, (expected, call) in calls.items():
+        if slot not in resolved.operators:
             continue
-        expected = 2 if slot in {"select", "mate"} else 1
-        found = tried(names[slot], call)
-        if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
+        name = f"operators.{slot}: '{resolved.operators[slot].use}'"
+        try:
+            found = list(call())
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
+        fits = all(isinstance(each, Individual) and len(each) == len(first) for each in found)
+        if expected and not (fits and len(found) == expected):
+            raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
+        if slot == "survive" and not 0 < len(found) < size:
             raise InputError(
-                f"{names[slot]} does not return {expected} individual(s) of {len(first)} genes, as {slot} must"
+                f"{name} would pass on {len(found)} of a population of {size}; expected at least 1, and at least 1 "
+                "place left for a child"
             )
-    check_survivors(resolved.operators["survive"].use, toolbox.survive, size)
-    asked = tried(names["algorithm"], lambda: next(toolbox.algorithm(toolbox)))
-    if not isinstance(asked, Evaluate) or not asked.individuals:
-        raise InputError(f"{names['algorithm']} does not begin by asking for scores, as an algorithm must")
+        if slot == "algorithm" and not (isinstance(found[0], Evaluate) and found[0].individuals):
+            raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")

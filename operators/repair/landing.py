@@ -1,32 +1,12 @@
-"""Rounding of genes with levels to levels within the budget, and the conditions of a repair."""
+"""Rounding of genes with levels to levels within the budget."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from evoprune import Budget, Genes, Individual
+from evoprune import Budget, Individual
 from evoprune.interfaces.budget import ROUNDING, solve
 from evoprune.operators.moves import bound, levels_between
 
 _NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried
-
-
-def repaired(
-    individual: Individual, genes: Genes, budget: Budget, move: Callable[[Individual, Genes, Budget], None]
-) -> tuple[Individual]:
-    """Move ``individual`` to the limit by ``move``, which takes levels for real numbers, and land it on levels.
-
-    A genome that needs no repair stays as it is; one at levels below the limit only takes levels that fit. Raises
-    ValueError if there is no limit, or if no genome meets it.
-    """
-    budget.check_reachable()
-    possible = genes.allow(individual)
-    if possible and budget.kept(individual):
-        return (individual,)
-    at_levels = possible and all(gene.levels for gene in genes)
-    if not at_levels or not budget.within(individual):
-        move(individual, genes, budget)
-    if genes.with_levels:
-        land(individual, budget)
-    return (individual,)
 
 
 def land(genome: Individual, budget: Budget) -> None:

@@ -3,15 +3,26 @@
 from evoprune import Budget, Genes, Individual
 from evoprune.interfaces.budget import solve
 from evoprune.operators.moves import clip_genes
-from evoprune.operators.repair.landing import repaired
+from evoprune.operators.repair.landing import land
 
 
 def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
 
-    Genes with levels move by the same share of their range, and genes that spend nothing stay.
+    Genes with levels move by the same share of their range, then to levels; genes that spend nothing stay. A genome
+    that needs no repair stays as it is; one at levels below the limit only takes levels that fit. Raises ValueError if
+    there is no limit, or if no genome meets it.
     """
-    return repaired(individual, genes, budget, _shift)
+    budget.check_reachable()
+    possible = genes.allow(individual)
+    if possible and budget.kept(individual):
+        return (individual,)
+    at_levels = possible and all(gene.levels for gene in genes)
+    if not at_levels or not budget.within(individual):
+        _shift(individual, genes, budget)
+    if genes.with_levels:
+        land(individual, budget)
+    return (individual,)
 
 
 def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:

@@ -4,9 +4,11 @@ import random
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy
 from pydantic import Field
 
 from evoprune import Additive, Budget, Evaluation, Gene, Genes, Problem, Settings
+from evoprune.operators.knapsack import cheapest
 
 
 class KnapsackSettings(Settings):
@@ -53,23 +55,11 @@ class Knapsack(Problem):
         return Evaluation((float(value - 11 * max(0, weight - self.capacity)),), measures={"weight": weight})
 
     def references(self) -> dict[str, list[float]]:
-        """The optimum, by dynamic programming over the capacity."""
-        best = [0] * (self.capacity + 1)
-        taken: list[list[int]] = []
-        for weight, value in zip(self.item_weights, self.item_values, strict=True):
-            counts = [0] * len(best)
-            better = list(best)
-            for count in range(1, self.settings.copies + 1):
-                for full in range(count * weight, len(best)):
-                    if (found := best[full - count * weight] + count * value) > better[full]:
-                        better[full], counts[full] = found, count
-            best = better
-            taken.append(counts)
-        left, genome = self.capacity, [0.0] * self.settings.items
-        for item in reversed(range(self.settings.items)):
-            genome[item] = float(taken[item][left])
-            left -= taken[item][left] * self.item_weights[item]
-        return {"optimum": genome}
+        """The optimum."""
+        counts = numpy.arange(self.settings.copies + 1)
+        losses = [numpy.array(-value * counts, float) for value in self.item_values]
+        optimum = cheapest(losses, [weight * counts for weight in self.item_weights], self.capacity)
+        return {"optimum": [float(count) for count in optimum]}
 
     def prior(self) -> list[float]:
         """The greedy solution: items in the order of value per weight, as long as they fit."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -11,12 +12,12 @@ from evoprune import Budget
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.interfaces.budget import ROUNDING
-from evoprune.interfaces.export import Rival
 from evoprune.problems.language_model.allocations import ALLOCATIONS
 from evoprune.problems.language_model.budgets.amounts import weights
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
 from evoprune.problems.language_model.transforms.genomes import initial_within, uniform_within
+from evoprune.problems.language_model.transforms.options import ModelMaker
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Genomes = dict[str, list[float]]
@@ -155,20 +156,34 @@ def choose(front: Sequence[tuple[float, ...]], traded: Sequence[Budget]) -> int:
     return min(range(len(front)), key=rank)
 
 
-def rivals(problem: Any, first: bool) -> Iterator[Rival]:
-    """Yield the references of a run, recovered as its result is; of the ``first`` run also dense and others' models."""
+@dataclass(frozen=True)
+class Baseline:
+    """A model that the results of runs are compared with, and the folder (``family``) of its export.
+
+    ``name``: of its export; empty for one of a single run.
+    """
+
+    family: str
+    name: str
+    make: ModelMaker
+
+
+def baselines_of(problem: Any) -> Iterator[Baseline]:
+    """Yield the references of a run, recovered as its result is, the dense model, and llama.cpp's presets."""
     known: Mapping[str, Sequence[float]] = problem.references()
     recover = problem.settings.recover
     alone = _recovered_by(problem, recover and recover.model_copy(update={"alike": None}))  # the run has trained those
     for name, genome in known.items():
-        if name != "dense":
-            yield Rival(name, "", partial(_made, alone, genome, known))
-        elif first:
-            yield Rival(name, name, partial(_made, _recovered_by(problem, None), genome, known))
+        if name == "dense":
+            yield Baseline(name, name, partial(_made, _recovered_by(problem, None), genome, known))
+        else:
+            yield Baseline(name, "", partial(_made, alone, genome, known))
     kind, settings = type(problem), problem.settings
     del problem, alone  # the model is not needed any more, and there may be no room for two
-    for place, (transform, its_own) in enumerate(settings.chosen_transforms if first else ()):
-        yield from transform.rivals(its_own, partial(_alone, kind, settings, place))
+    for place, (transform, its_own) in enumerate(settings.chosen_transforms):
+        alone = partial(_alone, kind, settings, place)
+        for name, make in transform.presets_alone(its_own, alone).items():
+            yield Baseline("presets", name, make)
 
 
 def _made(problem: Any, genome: Sequence[float], known: Mapping[str, Sequence[float]]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -25,14 +25,14 @@ from evoprune import (
 from evoprune.console.phase import note
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
-from evoprune.interfaces.export import Recovering, Rival, Standing, Table
+from evoprune.interfaces.export import Recovering, Table
 from evoprune.interfaces.parts import Foreseeing, Outcome
 from evoprune.problems.language_model.allocations import ALLOCATIONS
 from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
 from evoprune.problems.language_model.distillation.finals import JudgedModels
 from evoprune.problems.language_model.distillation.settings import RecoverOptions
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
-from evoprune.problems.language_model.export.facts import QUANTITIES, ExportFacts
+from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.result import LanguageModelResult, Reported
 from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
@@ -71,7 +71,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     shares = SHARES
     first = ("written",)
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
-    quantities = QUANTITIES
 
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
@@ -329,13 +328,8 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return drawn(ExportFacts.read(facts))
 
     @classmethod
-    def standing(cls, facts: Mapping[str, Any]) -> Standing:
-        return ExportFacts.read(facts).standing()
-
-    def rivals(self, first: bool) -> Iterator[Rival]:
-        from evoprune.problems.language_model.baselines import rivals
-
-        return rivals(self, first)
+    def compared(cls, facts: Mapping[str, Any]) -> tuple[Mapping[str, float], str]:
+        return ExportFacts.read(facts).compared()
 
     def recover(
         self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any

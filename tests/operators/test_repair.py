@@ -5,13 +5,8 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from evoprune.operators.moves import clip
 from evoprune.operators.repair.landing import land
-from evoprune.operators.repair.project import project
-from evoprune.operators.repair.scale import scale
 from evoprune.operators.repair.shift import shift
-
-every = pytest.mark.parametrize("repair", [project, scale, shift])
 
 
 def problems():
@@ -44,8 +39,7 @@ def every_genome(budget):
     return itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
 
 
-@every
-def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others(repair):
+def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others():
     """Weights of many sizes, some genes fixed; genomes within the bounds, at them and outside."""
     rng = random.Random(3)
     for trial in range(100):
@@ -58,50 +52,46 @@ def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others(repair)
         budget = Additive.at_share(genes, prices, (1 - share) * least + share * most)
         for far in (0.0, 3.0):
             genome = [rng.uniform(a - far, b + far) for a, b in zip(low, up, strict=True)]
-            (child,) = repair(Individual(genome), genes=genes, budget=budget)
+            (child,) = shift(Individual(genome), genes=genes, budget=budget)
             assert abs(budget.excess(child)) <= 1e-9
             assert genes.allow(child)
-            assert list(repair(Individual(child), genes=genes, budget=budget)[0]) == list(child)
+            assert list(shift(Individual(child), genes=genes, budget=budget)[0]) == list(child)
         for wrong in (least - 1e-3, most + 1e-3, math.nan):
             with pytest.raises(ValueError, match="out of reach"):
-                repair(Individual(genes.random()), genes=genes, budget=Additive.at_share(genes, prices, wrong))
+                shift(Individual(genes.random()), genes=genes, budget=Additive.at_share(genes, prices, wrong))
 
 
-@every
-def test_a_budget_without_a_limit_is_refused(repair):
+def test_a_budget_without_a_limit_is_refused():
     genes = Genes.real("a", 0.0, 1.0)
     with pytest.raises(ValueError, match="no limit"):
-        repair(Individual([0.5]), genes=genes, budget=Additive(genes, [1.0], None))
+        shift(Individual([0.5]), genes=genes, budget=Additive(genes, [1.0], None))
 
 
-@every
 @pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.9])
-def test_a_gene_that_spends_nothing_stays(repair, sparsity):
+def test_a_gene_that_spends_nothing_stays(sparsity):
     genes = Genes([Gene.of_levels("metric", range(7)), Gene("free of cost", 0.0, 9.0), Gene("a"), Gene("b")])
     budget = Additive(genes, [0.0, 0.0, -1.0, -3.0], limit=-2.0)
-    (child,) = repair(Individual([5.0, 2.5, sparsity, 0.5]), genes=genes, budget=budget)
+    (child,) = shift(Individual([5.0, 2.5, sparsity, 0.5]), genes=genes, budget=budget)
     assert child[:2] == [5.0, 2.5]
     assert budget.kept(child)
 
 
-@every
-def test_a_genome_at_levels_below_the_limit_only_takes_what_fits(repair):
+def test_a_genome_at_levels_below_the_limit_only_takes_what_fits():
     for budget, _ in knapsacks():
         for start in every_genome(budget):
             if budget.spent(start) < budget.limit:
-                (found,) = repair(Individual(start), genes=budget.genes, budget=budget)
+                (found,) = shift(Individual(start), genes=budget.genes, budget=budget)
                 assert budget.spent(found) <= budget.limit
                 for place, (old, new) in enumerate(zip(start, found, strict=True)):
                     assert budget.spent([*start[:place], new, *start[place + 1 :]]) > budget.spent(start) or old == new
 
 
-@every
-def test_real_genes_take_up_the_rest_that_levels_leave(repair):
+def test_real_genes_take_up_the_rest_that_levels_leave():
     rng = random.Random(2)
     genes = Genes([Gene.of_levels("a", range(5)), Gene("b"), Gene.of_levels("c", "xyz"), Gene("d", -1.0, 1.0)])
     for _ in range(50):
         budget = Additive(genes, [[0.0, 2.0, 3.0, 7.0, 8.0], -6.0, [5.0, 2.0, 1.0], 4.0], rng.uniform(-1.0, 10.0))
-        (found,) = repair(Individual(genes.random()), genes=genes, budget=budget)
+        (found,) = shift(Individual(genes.random()), genes=genes, budget=budget)
         assert genes.allow(found)
         assert budget.spent(found) == pytest.approx(budget.limit, abs=1e-9)
 
@@ -116,29 +106,6 @@ def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
             for level in range(len(gene.levels)):
                 other = [*landed[:place], float(level), *landed[place + 1 :]]
                 assert not budget.spent(landed) < budget.spent(other) <= budget.limit
-
-
-def test_a_projection_keeps_the_optimality_conditions():
-    """Karush, Kuhn and Tucker: one multiplier moves all free genes, and pushes the others at their bound."""
-    for genes, space in problems():
-        (found,) = project(Individual(genes), **space)
-        pushes = [(new - old) / w for old, new, w in zip(genes, found, space["budget"].weights, strict=True)]
-        free = [push for push, gene in zip(pushes, found, strict=True) if 1e-9 < gene < 1 - 1e-9]
-        assert free == pytest.approx([free[0]] * len(free), abs=1e-9)
-        for push, gene in zip(pushes, found, strict=True):
-            assert push >= free[0] - 1e-9 or gene > 1e-9
-            assert push <= free[0] + 1e-9 or gene < 1 - 1e-9
-
-
-def test_scaling_multiplies_every_distance_to_the_bound_by_one_factor():
-    for genes, space in problems():
-        clipped = [clip(gene, 0.0, 1.0) for gene in genes]
-        bound = 0.0 if space["budget"].excess(clipped) < 0 else 1.0
-        (found,) = scale(Individual(genes), **space)
-        pairs = [(old, new) for old, new in zip(clipped, found, strict=True) if abs(old - bound) > 1e-3]
-        factors = [(new - bound) / (old - bound) for old, new in pairs]
-        assert 0 <= factors[0] <= 1
-        assert factors == pytest.approx([factors[0]] * len(factors), abs=1e-9)
 
 
 def test_a_shift_keeps_differences_between_genes_away_from_the_bounds():

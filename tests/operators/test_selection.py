@@ -1,13 +1,11 @@
 """Selection and survival."""
 
-import math
 import random
 from collections import Counter
 
 import pytest
 
 from evoprune import Individual
-from evoprune.operators.selection.roulette import roulette
 from evoprune.operators.selection.tournament import tournament
 from evoprune.operators.selection.truncation import truncation
 from evoprune.operators.survival.elitist import elitist
@@ -28,26 +26,6 @@ def shares(select, individuals, **parameters):
     random.seed(1)
     drawn = Counter(int(one[0]) for one in select(individuals, 8000, **parameters))
     return [drawn[place] / 8000 for place in range(len(individuals))]
-
-
-@both_ways
-def test_roulette_draws_in_proportion_to_the_lead_over_the_worst(weight):
-    found = shares(roulette, scored([-weight * value for value in (10.0, 9.0, 7.0)], weight))
-    assert found == pytest.approx([0.0, 0.25, 0.75], abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([math.inf, 5.0, 3.0, math.inf, -2.0], [0.0, 0.0, 2 / 9, 0.0, 7 / 9]),
-        ([math.inf, 2.0, 2.0], [0.0, 0.5, 0.5]),
-        ([math.inf, 2.0], [0.0, 1.0]),
-        ([4.0] * 4, [0.25] * 4),
-        ([math.inf] * 4, [0.25] * 4),
-    ],
-)
-def test_roulette_draws_failed_ones_only_where_all_failed_and_equals_alike(values, expected):
-    assert shares(roulette, scored(values)) == pytest.approx(expected, abs=0.02)
 
 
 @both_ways

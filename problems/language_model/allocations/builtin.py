@@ -9,6 +9,7 @@ import torch
 
 from evoprune import Budget
 from evoprune.interfaces.budget import solve
+from evoprune.operators.knapsack import cheapest
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.scores.builtin import wanda
 from evoprune.problems.language_model.transforms.weights.genes import Group
@@ -156,27 +157,10 @@ def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     units = [max(1, round(size / unit)) for size in sizes]
     missing = max(0.0, budget.excess([low] * len(sizes)))  # the share to remove beyond the lower bounds
     need = math.ceil(missing / reach * _STEPS * sum(units) - 1e-6) if reach else 0
-    chosen = cheapest(_errors(cut.dense, levels, loss), units, need)
+    errors = [numpy.array(row) for row in _errors(cut.dense, levels, loss)]
+    left = [size * numpy.arange(_STEPS, -1, -1) for size in units]
+    chosen = cheapest(errors, left, max(0, _STEPS * sum(units) - need))
     return shift(budget, [levels[level] for level in chosen])
-
-
-def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int) -> list[int]:
-    """Return the level of each group, a row of ``errors``, for the lowest sum of errors.
-
-    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic programming (Bellman, 1957).
-    """
-    needs = numpy.arange(need + 1)
-    best = numpy.where(needs > 0, math.inf, 0.0)
-    choices = []
-    for row, size in zip(reversed(errors), reversed(sizes), strict=True):
-        costs = numpy.stack([error + best[numpy.maximum(needs - size * level, 0)] for level, error in enumerate(row)])
-        choices.append(costs.argmin(0))
-        best = costs.min(0)
-    levels = []
-    for choice, size in zip(reversed(choices), sizes, strict=True):
-        levels.append(int(choice[need]))
-        need = max(0, need - size * levels[-1])
-    return levels
 
 
 def _errors(dense: Sequence[float], levels: Sequence[float], loss: Loss) -> list[list[float]]:

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from evoprune import __version__
 from evoprune.console.phase import note
-from evoprune.files.cache import CachedFile, cache_limit
 from evoprune.problems.language_model import calibration, models
+from evoprune.problems.language_model.models.cache import CachedFile, cache_limit
 from evoprune.problems.language_model.models.device import rounding
 from evoprune.problems.language_model.models.late import runs_on
 from evoprune.problems.language_model.models.resident import Resident

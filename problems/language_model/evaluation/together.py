@@ -12,9 +12,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from evoprune.files.cache import cache_folder
 from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
+from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import (

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Self
 
 from pydantic import Field
@@ -10,22 +9,7 @@ from pydantic import Field
 from evoprune import InputError
 from evoprune.console.formatting import digits
 from evoprune.experiment.parameters import check_parameters
-from evoprune.interfaces.export import Quantity, Standing
-from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import Keys, Pair, Reported, Shares
-
-QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
-    {
-        "divergence": Quantity("divergence from dense, nats a token", "lower"),
-        "bytes": Quantity("bytes of the file", "lower"),
-        "decode": Quantity("speed of generating, times the source file's", "higher"),
-        "prefill": Quantity("speed of the prompt, times the source file's", "higher"),
-        "perplexity": Quantity("perplexity on the report text"),
-        "decode_speed": Quantity("tokens generated a second"),
-        "prefill_speed": Quantity("tokens of the prompt a second"),
-        "machine": Quantity("timed on"),
-    }
-)  # both files are timed in turn, so that the multiples hardly depend on other loads of the machine
 
 
 class Zeros(Keys):
@@ -191,19 +175,16 @@ class ExportFacts(Reported):
         assert isinstance(checked, cls)
         return checked
 
-    def standing(self) -> Standing:
+    def compared(self) -> tuple[Mapping[str, float], str]:
+        """The divergence, the bytes and the times that ``front`` compares, by label, and their data."""
         check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
         if check.divergence is None:
             raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")
-        values: dict[str, float | str | None] = {"bytes": self.bytes}
-        values |= {"divergence": check.divergence, "perplexity": check.perplexity}
-        if timed := self.runtime:
-            for name, pair in {"decode": timed.decode, "prefill": timed.prefill}.items():
-                values |= {name: pair.evolved / pair.dense, f"{name}_speed": pair.evolved}
-            values["machine"] = timed.machine
-        return Standing(
-            values,
+        values = {"divergence from dense, nats a token": check.divergence, "bytes of the file": float(self.bytes)}
+        if timed := self.runtime:  # both files are timed in turn, so that shares hardly depend on other loads
+            for name, pair in {"generating": timed.decode, "the prompt": timed.prefill}.items():
+                values[f"time of {name}, share of the source file's"] = pair.dense / pair.evolved
+        return values, (
             f"{self.base_model} (weights {weights[:8]}), {text.windows} windows of {text.window} tokens "
-            f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest",
-            short_name(self.base_model),
+            f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest"
         )

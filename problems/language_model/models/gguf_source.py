@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__
-from evoprune.files.cache import cache_limit
+from evoprune.problems.language_model.models.cache import cache_limit
 from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError
-from evoprune.files.cache import cache_folder
+from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.language_model.models.load import stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings

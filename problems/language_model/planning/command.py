@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import Plan, Planner
 from evoprune.console.phase import Phase
 from evoprune.errors import blamed_on
-from evoprune.files.cache import cache_limit
 from evoprune.problems.language_model.gguf.sources import cuts_of
+from evoprune.problems.language_model.models.cache import cache_limit
 from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE
 from evoprune.problems.language_model.planning.recipe import Json, Recipe, Subject
 from evoprune.problems.language_model.planning.recipes import RECIPES

@@ -1,16 +1,21 @@
-"""The third interface of transforms: first genomes, facts for people, latency, teachers and rival solutions."""
+"""The third interface of transforms: first genomes, facts for people, latency, teachers and presets of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Genes
-from evoprune.interfaces.export import Rival
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.models.resident import Resident
+
+ModelMaker = Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]
+"""Returns the problem that reports and exports a model, its genome, and genomes to compare it with, by name.
+
+Raises :class:`evoprune.InputError` if there is no such model.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,9 @@ class Options:
         return Needs()
 
     @classmethod
-    def rivals(cls, settings: Any, alone: Callable[[Any], Any]) -> Iterator[Rival]:  # noqa: ARG003 - a default
-        """Yield solutions of other tools that this transform alone can make.
+    def presets_alone(cls, settings: Any, alone: Callable[[Any], Any]) -> Mapping[str, ModelMaker]:  # noqa: ARG003
+        """Solutions of other tools that this transform alone can make, by name.
 
         ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
         """
-        return iter(())
+        return {}

@@ -4,10 +4,8 @@ import json
 
 import pytest
 
-from evoprune.ablation.campaign import Campaign
-from evoprune.ablation.grid import Variant
 from evoprune.ablation.results import compared
-from evoprune.ablation.runs import Curve, Finished, curve
+from evoprune.ablation.runs import Finished, improvements
 from evoprune.records import recorded
 from evoprune.records.run_folder import locked
 
@@ -83,10 +81,8 @@ def test_what_is_no_run_of_its_own_is_not_deleted(ablation, ablate, capsys, tmp_
     ],
 )
 def test_only_what_every_run_has_and_means_the_same_is_compared(unseen, label, expected):
-    variants = [Variant(name=name, settings=[]) for name in unseen]
-    asked = Campaign(file="", settings=[], variants=variants, seeds=2, budget=1, unit="evaluations", label=label)
-    runs = [Finished(name, seed, Curve([1.0], [2.0]), 1.0, unseen[name][seed]) for name in unseen for seed in (0, 1)]
-    assert [title.split(",")[0] for title in compared(runs, asked)] == expected
+    runs = [Finished(name, [1.0], [2.0], 1.0, score) for name, scores in unseen.items() for score in scores]
+    assert [title.split(",")[0] for title in compared(runs, 1, "evaluations", label)] == expected
 
 
 LABELLED = """
@@ -144,7 +140,7 @@ def test_a_probe_that_becomes_a_candidate_is_counted_by_what_it_found():
     probe = {"candidate": 0, "memo": False, "work": 2.0, "fitness": [1.0], "probe": True}
     other = {"candidate": 1, "memo": False, "work": 2.0, "fitness": [3.0]}
     again = {"candidate": 2, "memo": True, "work": 0.0, "fitness": [1.0]}
-    assert curve([probe, other, again], -1.0) == Curve([4.0, 4.0], [3.0, 1.0])
+    assert list(improvements([probe, other, again], -1.0)) == [(4.0, other), (4.0, again)]
 
 
 FORGETFUL = """

@@ -14,20 +14,9 @@ def test_all_combinations_in_order():
     assert found[0].name == "mate=blend, sparsity=0.3"
 
 
-def test_a_name_tells_what_differs():
-    found = variants(["operators={algorithm: cma, repair: shift},{algorithm: {use: cma, sigma: 0.1}, repair: shift}"])
-    assert [variant.name for variant in found] == ["algorithm=cma", "algorithm=cma, algorithm.sigma=0.1"]
-    found = variants(["operators.mutate={use: exchange},{use: exchange, step: 0.1},gaussian"])
-    assert [variant.name for variant in found] == [
-        "mutate=exchange", "mutate=exchange, mutate.step=0.1", "mutate=gaussian",
-    ]  # fmt: skip
-    found = variants(["problem.text={windows: 4},{windows: 4, window: 8}"])
-    assert [variant.name for variant in found] == ["text={windows: 4}", "text.window=8"]
-
-
 @pytest.mark.parametrize(
     "varied",
-    ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=b,{use: b}", "a=2001-99-99,3"],
+    ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=2001-99-99,3"],
 )
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from evoprune import Evaluation, Genes, Problem
-from evoprune.backends.evaluation import ProblemRef, _claim, evaluate
+from evoprune.backends.evaluation import ProblemRef, Worker, evaluate
 
 VALUES = {}
 
@@ -66,9 +66,16 @@ def test_an_interrupt_is_no_fault_of_the_candidate(score):
         score(interrupted)
 
 
+def claimed(devices):
+    """The device that a worker claims, as the first of its process."""
+    worker = Worker()
+    worker.claim(devices, None)
+    return worker.device
+
+
 def test_each_process_claims_a_device_that_the_fewest_have(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert [_claim(["cpu", "cpu"]), _claim([])] == ["cpu", None]
+    assert [claimed(["cpu", "cpu"]), claimed([])] == ["cpu", None]
     assert list(tmp_path.iterdir()) == []  # they need no lock
-    taken = [_claim(["cuda:0", "cuda:1"]) for _ in range(5)]
+    taken = [claimed(["cuda:0", "cuda:1"]) for _ in range(5)]
     assert taken == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]

@@ -1,13 +1,9 @@
-"""What is installed, for people, editors and shells."""
+"""What is installed, for people and editors."""
 
-import json
-import shutil
-import subprocess
 from importlib.metadata import EntryPoint
 
 import pytest
 
-from evoprune.cli.main import COMMANDS
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
 from evoprune.experiment.spec import Experiment
@@ -66,33 +62,3 @@ def test_one_kind_alone_without_what_the_engine_supplies(evoprune):
     assert "dimensions" in keys_in(problems)
     _, texts, *_ = problems.split("    in search_text, report_text, calibration_text:\n")
     assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0])
-
-
-@pytest.fixture
-def script(evoprune, tmp_path):
-    pytest.importorskip("shtab")
-    answer = evoprune("completion", "bash")
-    assert answer.code == 0
-    (tmp_path / "completion.bash").write_text(answer.out)
-    return tmp_path / "completion.bash"
-
-
-def completed(script, *words):
-    """What bash offers for the last of ``words``."""
-    line = " ".join(words)
-    told = f"""
-        source {script}
-        COMP_WORDS=({" ".join(word or "''" for word in words)}); COMP_CWORD={len(words) - 1}
-        COMP_LINE={json.dumps(line)}; COMP_POINT={len(line)}
-        $(complete -p evoprune | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-        """
-    return subprocess.run(["bash", "-c", told], capture_output=True, text=True, cwd=script.parent).stdout.split()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_commands_options_and_files(script):
-    (script.parent / "mine.yaml").touch()
-    assert completed(script, "evoprune", "re") == [name for name in ("resume", "recover", "report") if name in COMMANDS]
-    assert "--runs-dir" in completed(script, "evoprune", "run", "--ru")
-    assert completed(script, "evoprune", "run", "mi") == ["mine.yaml"]

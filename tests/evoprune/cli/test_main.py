@@ -53,7 +53,7 @@ def test_help_and_version_exit(arguments, capsys):
         main(arguments)
     assert left.value.code == (0 if arguments else 2)
     told = "".join(capsys.readouterr())
-    expected = {"--version": __version__, "--help": "evoprune prune "}
+    expected = {"--version": __version__, "--help": "evoprune prune ", "": "evoprune prune "}
     assert expected.get(" ".join(arguments), "evoprune run ") in told
 
 

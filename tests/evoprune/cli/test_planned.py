@@ -18,7 +18,7 @@ import dataclasses
 import json
 import os
 from matplotlib.figure import Figure
-from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
+from evoprune import Command, Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.schema import Checked
 from evoprune.problems.benchmark.functions import Benchmark
@@ -37,6 +37,21 @@ class Tiny(Planner):
     def plan(self):
         problem = {"use": "benchmark", "function": "sphere", "dimensions": self.options.size}
         return Plan({"problem": problem, "population": 6, "generations": 2}, ["chosen for its size"])
+
+class Printed(Command):
+    '''Print a word.'''
+    help = "print"
+    example = "python -m evoprune tiny word"
+
+    @classmethod
+    def add_arguments(cls, parser):
+        parser.add_argument("word")
+
+    @classmethod
+    def call(cls, options):
+        print(options.word)
+        return 7
+
 
 class NoPlanner:
     pass
@@ -277,6 +292,14 @@ def test_a_plan_is_printed_as_a_file_that_runs(evoprune, write, tmp_path):
     assert yaml.safe_load(answer.out)["problem"]["dimensions"] == 4
     assert not (tmp_path / "runs").exists()
     assert evoprune("validate", write(answer.out)).code == 0
+
+
+def test_a_command_that_plans_nothing_is_the_plugins_alone(command, evoprune, monkeypatch):
+    command("Printed")
+    answer = evoprune("tiny", "hello")
+    assert (answer.code, answer.out) == (7, "hello\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert evoprune("tiny", "hello").code == 2
 
 
 def test_what_is_no_planner_is_refused_by_name_and_hinders_no_other_command(command, evoprune):

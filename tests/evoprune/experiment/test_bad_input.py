@@ -1,16 +1,6 @@
 """Each fault of the user's: exit code 2, one message that says where and what, and nothing written."""
 
-from itertools import pairwise
-
 import pytest
-
-
-def laughs(first, form):
-    """YAML under the key ``seed`` whose 400 values are aliases of billions."""
-    names = "abcdefgh"
-    rest = [f"- &{name} {form.format(', '.join(9 * [f'*{inner}']))}" for inner, name in pairwise(names)]
-    return "\n".join(["problem: benchmark", "seed:", f"- &a {first}", *rest])
-
 
 TEXTS = {
     "broken YAML": ("problem: {use: benchmark", "line 1"),
@@ -21,8 +11,7 @@ TEXTS = {
     "no date": ("problem: benchmark\nseed: 2001-99-99", "month must be in 1..12"),
     "key twice": ("problem: benchmark\nseed: 1\nseed: 2", "line 3, column 1: key 'seed' is given twice"),
     "key is a number": ("problem: benchmark\n1: 2", "expected a name as key, got 1"),
-    "aliases of aliases": (laughs("[1]", "[{}]"), "values"),
-    "alias of itself": ("problem: benchmark\nseed: &a [*a]", "values"),
+    "alias of itself": ("problem: benchmark\nseed: &a [*a]", "seed: expected a whole number"),
     "deep nesting": ("seed: " + "[" * 5000, "cannot be read"),
     "no problem": ("seed: 1", "problem: missing"),
     "use is a number": ("problem: {use: 3}", "problem.use: expected a registered name, or module:attribute, got 3"),
@@ -47,7 +36,6 @@ SETTINGS = {
     "generations nan": ("generations=.nan", "generations: expected a finite number"),
     "probability": ("mate_probability=1.5", "mate_probability: expected a number of at most 1"),
     "bounds a word": ("operators.mutate.low=abc", "operators.mutate.low: "),
-    "elite of all": ("operators.survive.fraction=0.999", "100 of a population of 100"),
     "low above up": ("problem.low=6", "problem: expected low <= up, got 6 and 5.12"),
     "mean out of reach": ("problem.mean=7", "problem: mean 7 cannot be reached between low -5.12 and up 5.12"),
     "seed too large": ("seed=4294967296", "seed: expected a number below 4294967296"),

@@ -1,5 +1,3 @@
-import random
-
 import pytest
 import yaml
 
@@ -107,20 +105,3 @@ def test_a_resolved_experiment_resolves_to_itself(path):
     once = resolve(read(path), str(path)).config()
     again = resolve(yaml.safe_load(yaml.safe_dump(once)), "resolved").config()
     assert again == once
-
-
-@pytest.mark.parametrize(("fraction", "fine"), [(0.3, True), (0.9, False)])
-def test_a_place_must_be_left_for_a_child(fraction, fine):
-    config = benchmark(population=3, operators={"survive": {"use": "elitist", "fraction": fraction}})
-    if fine:
-        resolve(config, "here")
-    else:
-        (fault,) = faults(config)
-        assert "3 of a population of 3" in fault
-
-
-def test_checking_draws_no_random_numbers():
-    random.seed(1)
-    before = random.getstate()
-    resolve(benchmark(operators={"survive": {"use": "deap.tools:selRandom", "k": 2}}), "here")
-    assert random.getstate() == before

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.records.status import StatusFile
 from evoprune.report import page
 from tests.evoprune.report.conftest import Page
 
@@ -29,22 +30,15 @@ def test_the_page_is_whole_and_asks_no_network(report):
     found.asks_no_network()
     assert found.named("img")
     for image in found.named("img"):
-        text = base64.b64decode(image["src"].partition(",")[2]).decode()
-        ElementTree.fromstring(text)
-        assert "@media (prefers-color-scheme: dark)" in text.partition("<defs>")[0]
+        ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
 
 
-def test_several_runs_stand_side_by_side_with_median_range_and_curves(report):
-    folders, html, markdown = report(1, 2, 3)
+def test_several_runs_stand_side_by_side_with_median_and_range(report):
+    folders, _, markdown = report(1, 2, 3)
     values = sorted(json.loads((f / "result.json").read_text())["best"]["fitness"][0] for f in folders)
     (row,) = [line for line in markdown.splitlines() if line.startswith("| fitness of the best |") and "(" in line]
     assert f"{values[1]:.6g} ({values[0]:.6g} to {values[2]:.6g})" in row
     assert "Differs in" not in markdown
-    assert html.count('alt="best so far"') == 1
-    for folder in folders:
-        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-        best = [line["best"] for line in lines if "median" in line]
-        assert f"{folder.name}: {best[0]:.6g} to {best[-1]:.6g}" in markdown
 
 
 @pytest.mark.usefixtures("drawn")
@@ -67,7 +61,7 @@ def test_text_is_shown_as_it_is(mark):
     for content, tags in (
         (page.text(mark), ["p"]),
         (f"> {page.text(mark)}", ["blockquote", "p"]),
-        (page.table([mark], [[mark]]), ["div", "table", "thead", "tr", "th", "tbody", "tr", "th"]),
+        (page.table([mark], [[mark]]), ["div", "table", "thead", "tr", "th", "tbody", "tr", "td"]),
         (page.items([mark]), ["ul", "li"]),
         (page.code(mark), ["pre"]),
     ):
@@ -118,7 +112,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "| the gap that is closed | 25.0% *0 is uniform* |",
         "### the findings",
         "| a | 1.5 | 45.0% | a\N{RETURN SYMBOL}b |",
-        "| size | 3 | 4 |",
+        "| one.size | 3 |",
         "| unit | m |",
     ):
         assert line in markdown.splitlines()
@@ -127,12 +121,6 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
     assert "More." not in html + markdown
     assert "column1" not in html + markdown  # too wide to read
     assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
-
-
-def test_bars_are_as_long_as_their_values():
-    assert page.bars([0.0, 0.5, 1.0]) == ["", "█" * 12, "█" * 24]
-    assert page.bars([-1.0, 0.5])[0] == "░" * 24
-    assert page.bars([0.0]) == [""]
 
 
 def test_whole_numbers_have_all_their_digits():
@@ -153,6 +141,18 @@ def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
     assert ">best</text>" not in figure
     (status,) = json.loads(evoprune("status", traded, "--json").out)
     assert status["best"] is None
+
+
+def test_of_an_unfinished_run_the_best_so_far_is_that_of_the_history(run, sphere, evoprune):
+    folder = run(sphere).folder
+    (folder / "result.json").unlink()
+    StatusFile(folder).write("running")
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    best = min(line["fitness"][0] for line in lines if "candidate" in line)
+    assert evoprune("report", folder).code == 0
+    markdown = (folder / "report.md").read_text()
+    assert f"| fitness of the best | {best:.6g} |" in markdown
+    assert "| state | killed |" in markdown
 
 
 @pytest.mark.parametrize(("out", "made"), [("a-0.45", "a-0.45.html"), ("new/b.md", "new/b.html"), ("c.html", "c.html")])

@@ -84,17 +84,6 @@ def test_no_worker_waits_and_scores_come_in_their_own_order(search):
         seen.add(line["candidate"])
 
 
-def test_of_several_objectives_it_spreads_along_the_front():
-    """Distances from (0, 0) and from (2, 0): the front is the line between."""
-    asked = Search([Gene("x", -5, 5), Gene("y", -5, 5)], objectives=2, **HOW | {"population": 12})
-    while asked.evaluations < 240:
-        for x, y in asked.ask():
-            asked.tell([x, y], [x**2 + y**2, (x - 2) ** 2 + y**2])
-    places = [x for (x, y), _ in asked.front if abs(y) < 0.3]
-    assert len(places) > 12
-    assert (min(places), max(places)) == (pytest.approx(0, abs=0.3), pytest.approx(2, abs=0.3))
-
-
 @pytest.mark.parametrize("workers", [1, 5])
 def test_a_killed_search_goes_on_in_the_recorded_order_with_any_workers(search, tmp_path, workers):
     _, _, whole, _ = search("whole", 3, 0)

@@ -5,7 +5,7 @@ from statistics import quantiles
 
 import pytest
 
-from evoprune.search.search import _quantile
+from evoprune.search.search import quantile
 
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
 
@@ -161,7 +161,7 @@ def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path)
 def test_quartiles_are_the_usual_ones_and_infinite_values_spoil_no_finite_one(count):
     values = sorted(random.Random(count).uniform(0, 9) for _ in range(count))
     usual = quantiles(values, method="inclusive") if count > 1 else values * 3
-    assert [_quantile(values, share) for share in (0.25, 0.5, 0.75)] == pytest.approx(usual)
+    assert [quantile(values, share) for share in (0.25, 0.5, 0.75)] == pytest.approx(usual)
     above = math.floor(0.25 * (count - 1)) + 1
     if count % 4 == 1:  # the quartile is one of the values
-        assert _quantile([*values[:above], *[math.inf] * (count - above)], 0.25) == values[above - 1]
+        assert quantile([*values[:above], *[math.inf] * (count - above)], 0.25) == values[above - 1]

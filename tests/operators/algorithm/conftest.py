@@ -10,7 +10,7 @@ from deap import base
 from evoprune import Additive, Evaluate, Generation, Genes, Individual
 from evoprune.operators.crossover.blend import blend
 from evoprune.operators.mutation.exchange import exchange
-from evoprune.operators.repair.project import project
+from evoprune.operators.repair.shift import shift
 from evoprune.operators.selection.truncation import truncation
 from evoprune.operators.survival.elitist import elitist
 
@@ -48,7 +48,7 @@ def toolbox() -> base.Toolbox:
     tools.register("select", truncation, fraction=0.5)
     tools.register("mate", blend, alpha=0.5, low=space["genes"].low, up=space["genes"].up)
     tools.register("mutate", exchange, **space)
-    tools.register("repair", project, **space)
+    tools.register("repair", shift, **space)
     tools.register("survive", elitist, fraction=0.5)
     return tools
 

@@ -59,7 +59,7 @@ def test_of_several_starts_all_are_scored_before_any_is_left(name, toolbox):
     assert any(genome == pytest.approx(better) for genome in found)
 
 
-@pytest.mark.parametrize("name", ["generational", "nsga2", "random_search", "steady_state"])
+@pytest.mark.parametrize("name", ["generational", "nsga2", "random_search"])
 def test_more_starts_than_the_population_holds_are_refused(name, toolbox):
     with pytest.raises(InputError, match="population: 12 is fewer than the 13 known solutions"):
         next(start(name, toolbox, starts=[START] * 13))

@@ -4,9 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evoprune.ablation.campaign import Campaign
-from evoprune.ablation.grid import Variant
-from evoprune.ablation.runs import finished as finished_run
+from evoprune.ablation.runs import improvements
 from evoprune.cli import main
 from evoprune.records import recorded
 from tests.problems.language_model.small import plain_perplexity, run_in
@@ -132,5 +130,5 @@ def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
     assert found["setup_cost"] == 19 * 32
     assert found["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
     assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
-    campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
-    assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64
+    (work, _), *_ = improvements(recorded.lines(folder / "history.jsonl"), -1.0, found["setup_cost"])
+    assert work == 19 * 32 + 64

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from evoprune import Genes, InputError
 from evoprune.console.phase import note
-from evoprune.interfaces.export import Rival
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
+from evoprune.problems.language_model.transforms.options import ModelMaker
 
 
 class Bits:
@@ -49,7 +49,7 @@ class Bits:
         ]
 
 
-def rivals(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
+def presets_alone(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
     """llama.cpp's presets of the whole model, once where several come to the same types.
 
     ``alone`` makes the problem that has types alone, by these settings.
@@ -58,10 +58,9 @@ def rivals(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> It
         presets = alone(settings).session.transform.transforms[0].presets()
     except InputError as error:
         note(f"there are no presets to compare with: {error}")
-        return
+        return {}
     names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of several, the first
-    for kinds, name in names.items():
-        yield Rival("presets", name, partial(_preset, settings, alone, kinds))
+    return {name: partial(_preset, settings, alone, kinds) for kinds, name in names.items()}
 
 
 def _preset(

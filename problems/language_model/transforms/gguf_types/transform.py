@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ import torch
 
 from evoprune import Genes, InputError, Price, Term
 from evoprune.console.phase import note
-from evoprune.interfaces.export import Rival
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
@@ -32,11 +31,11 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     typed_matrices,
     widths_of,
 )
-from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, rivals
+from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
 from evoprune.problems.language_model.transforms.latency import Timed, Timer
-from evoprune.problems.language_model.transforms.options import Needs
+from evoprune.problems.language_model.transforms.options import ModelMaker, Needs
 from evoprune.problems.language_model.transforms.overlay import Beside, Left, Overlay
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
@@ -104,8 +103,8 @@ class Types(Overlay):
         return faults
 
     @classmethod
-    def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
-        return rivals(settings, alone)
+    def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
+        return presets_alone(settings, alone)
 
     @property
     def stored(self) -> Mapping[str, torch.Tensor]:

@@ -1,15 +1,12 @@
 """Allocations: within bounds, on the budget, and what each spares."""
 
-import random
-from itertools import product
-
 import pytest
 import torch
 
 from evoprune import Additive, Genes
 from evoprune.experiment.registry import names
 from evoprune.problems.language_model.allocations import ALLOCATIONS
-from evoprune.problems.language_model.allocations.builtin import cheapest, fit, shift, tail_exponent
+from evoprune.problems.language_model.allocations.builtin import fit, shift, tail_exponent
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.transforms.weights.genes import group
 from tests.problems.language_model.small import random_model, save
@@ -148,24 +145,6 @@ def test_a_matrix_of_zeros_does_not_flatten_a_ranking(loose, find, tmp_path):
     model.transformer.h[0].attn.c_attn.weight.zero_()
     genome = find("global_normalised", loose(model=save(model, tmp_path / "zeroed")))
     assert max(genome) - min(genome) > 0.5 * (max(whole) - min(whole))
-
-
-def test_the_cheapest_levels_are_those_that_trying_all_finds():
-    rng = random.Random(0)
-    for _ in range(100):
-        groups, levels = rng.randint(1, 5), rng.randint(2, 4)
-        errors = [[rng.random() for _ in range(levels)] for _ in range(groups)]
-        sizes = [rng.randint(1, 6) for _ in range(groups)]
-        need = rng.randint(0, (levels - 1) * sum(sizes))
-
-        def total(table, chosen):
-            return sum(row[level] for row, level in zip(table, chosen, strict=True))
-
-        counted = [[size * level for level in range(levels)] for size in sizes]
-        enough = [c for c in product(range(levels), repeat=groups) if total(counted, c) >= need]
-        found = cheapest(errors, sizes, need)
-        assert tuple(found) in enough
-        assert total(errors, found) == pytest.approx(min(total(errors, chosen) for chosen in enough))
 
 
 def test_layer_errors_spare_the_group_that_costs_most_alone(pruning, find, tmp_path):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from evoprune.files.cache import entries
 from evoprune.problems.language_model.calibration import gradients, tensor_cache
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, cached
+from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 

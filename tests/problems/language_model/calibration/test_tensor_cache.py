@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from evoprune.files.cache import entries
 from evoprune.problems.language_model.calibration.tensor_cache import cached, code, shared
+from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from tests.problems.language_model.small import random_model, save

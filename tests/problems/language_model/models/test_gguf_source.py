@@ -7,8 +7,8 @@ pytest.importorskip("gguf")
 from gguf import GGUFWriter
 
 from evoprune import InputError
-from evoprune.files.cache import entries
 from evoprune.problems.language_model.models import gguf_source, load
+from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.load import stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings
 from tests.problems.language_model.gguf.models import random_gpt2, write_model

@@ -1,16 +1,21 @@
 """The cache on disk: files that can be made again, in a folder of limited size, the oldest use deleted first."""
 
+import argparse
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
 
-from evoprune.errors import InputError
+from evoprune import Command, InputError
+from evoprune.console.formatting import aligned
 from evoprune.files.json_files import atomically
 from evoprune.files.locks import lock, private_folder
 
@@ -151,3 +156,34 @@ def _delete(path: Path) -> bool:
         each.unlink(missing_ok=True)
     os.close(held)
     return True
+
+
+class Cache(Command):
+    """List or delete the cached files that take long to compute.
+
+    EVOPRUNE_CACHE sets their folder, and EVOPRUNE_CACHE_GB limits its size.
+    """
+
+    help: ClassVar[str] = "list the files kept for later runs, or delete them"
+    example: ClassVar[str] = "python -m evoprune cache --clear"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--clear", action="store_true", help="delete all that no process uses")
+
+    @classmethod
+    def call(cls, options: argparse.Namespace) -> None:
+        if options.clear:
+            gone = clear()
+            print(f"deleted: {len(gone)} files, {_size(gone)}")
+        kept, rows = entries(), [["what", "model", "size", "last used"]]
+        for entry in reversed(kept):
+            about, used = entry.about(), datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+            rows.append([about.get("what", "damaged"), about.get("model", "-"), _size([entry]), used])
+        most = tqdm.format_sizeof(cache_limit(), "B")
+        total = f"{len(kept)} files, {_size(kept)} of at most {most}, in {cache_folder()}"
+        print(*(aligned(rows) if kept else []), total, sep="\n")
+
+
+def _size(some: Sequence[Entry]) -> str:
+    return str(tqdm.format_sizeof(sum(entry.bytes for entry in some), "B"))

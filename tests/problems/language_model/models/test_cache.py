@@ -3,16 +3,20 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
 from evoprune import InputError
-from evoprune.files.cache import CachedFile, cache_folder, cache_limit, clear, entries
+from evoprune.cli import main
+from evoprune.problems.language_model.models.cache import CachedFile, cache_folder, cache_limit, clear, entries
 
 SCRIPT = """
 import sys
-from evoprune.files.cache import CachedFile
+from evoprune.problems.language_model.models.cache import CachedFile
 def write(path):
     path.write_text("written")
     print("writing", flush=True)
@@ -28,9 +32,20 @@ file.release()
 
 
 @pytest.fixture
-def hold(start):
-    """Starts a process that makes the file, or uses it, and holds it until it reads a line."""
-    return lambda *arguments: start(*arguments, prefix=("-c", SCRIPT), stdin=subprocess.PIPE, bufsize=1)
+def hold():
+    """Starts a process that makes the file, or uses it, and holds it until it reads a line; ends it with the test."""
+    started = []
+
+    def call(*arguments):
+        command = [sys.executable, "-c", SCRIPT, *arguments]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+        started.append(subprocess.Popen(command, **pipes))
+        return started[-1]
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def made(name, size, used):
@@ -137,3 +152,24 @@ def test_by_default_a_tenth_of_the_disk_at_most(monkeypatch):
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "much")
     with pytest.raises(InputError, match="EVOPRUNE_CACHE_GB: expected a number of gigabytes, got 'much'"):
         CachedFile("a")
+
+
+def test_the_command_lists_what_there_is_and_deletes_what_nobody_uses(capsys, cache):
+    for number, model in enumerate(("small", "large")):
+        about = {"what": "levels: gblm by matrix", "model": f"models/{model}"}
+        file = CachedFile(model)
+        file.make(lambda path, about=about, size=1000 * 50**number: save_file({"x": numpy.zeros(size)}, path, about))
+        file.release()
+    made("spoiled", 10, 0).release()
+    assert main(["cache"]) == 0
+    _, *lines, total = capsys.readouterr().out.splitlines()
+    rows = {line.split()[-4]: line for line in lines}
+    assert "levels: gblm by matrix" in rows["models/large"]
+    assert "400kB" in rows["models/large"]
+    assert sum("damaged" in line for line in lines) == 1
+    assert total.startswith("3 files, 408kB of at most ")
+    assert total.endswith(f"in {cache}")
+    held = CachedFile("large")
+    assert main(["cache", "--clear"]) == 0
+    assert names() == ["large"]
+    held.release()

@@ -1,0 +1,108 @@
+"""Fronts: one experiment at several limits, each result exported and measured; a table and a picture of the exports."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evoprune.ablation.grid import Variant
+from evoprune.api import Run
+from evoprune.backends import evaluation
+from evoprune.backends.execution import Execution
+from evoprune.console.formatting import aligned, plain
+from evoprune.console.phase import note
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.parameters import check_parameters
+from evoprune.experiment.resolve import Resolved, resolve_at
+from evoprune.exports.exporting import EXPERIMENT, FACTS
+from evoprune.figures import draw_front
+from evoprune.files.json_files import read_json, write_json
+from evoprune.interfaces.export import Exporting
+from evoprune.search.run import refuse_other, run_to_its_end
+
+
+@dataclass(frozen=True)
+class Point:
+    """An export. ``name``: its path within the front's folder, without suffix; ``values``: by label, less is better."""
+
+    name: str
+    values: Mapping[str, float]
+
+
+def names(variants: Sequence[Variant]) -> list[str]:
+    """A file name for each of ``variants``: the values that it gives its keys."""
+    values = [[setting.partition("=")[2] for setting in variant.settings] for variant in variants]
+    found = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in own) for own in values]
+    if len(set(found)) < len(found):
+        raise InputError("two values would have the same file name; give one of them another --family", "--vary")
+    return found
+
+
+def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
+    """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none of them twice.
+
+    An export that cannot be made, or fails its check, is told; the others are made.
+    """
+    for name, resolved in experiments.items():
+        if not issubclass(resolved.problem, Exporting):
+            raise InputError(f"the problem {resolved.experiment.problem.use} exports nothing", "front")
+        check_parameters(resolved.problem.ExportOptions, options, "options")  # before hours of searching
+        refuse_other(resolved, family / "runs" / name, "give another --family, or another --out")
+    for name, resolved in experiments.items():
+        problem: Any = resolved.problem
+        out, place = family / f"{name}{next(iter(problem.file_suffixes()), '')}", family / "runs" / name
+        run_to_its_end(resolved, place, how)
+        if out.exists():
+            continue
+        evaluation.this_worker.forget()  # there may be no room for two
+        try:
+            note("\n".join([f"{out}:", *Run.open(place).export(out, **options).summary]))
+        except (InputError, Stopped) as error:
+            note(f"{out}: {error}")
+
+
+def read(folder: Path) -> tuple[list[Point], list[str]]:
+    """The exports in the folders of ``folder``, the best first, and a line for each that is unfit for use.
+
+    Raises InputError where there is none, or where they were not measured on the same data.
+    """
+    points, unfit, before = [], [], None
+    for path in sorted([*folder.glob(f"*/*.{FACTS}"), *folder.glob(f"*/*/{FACTS}")]):
+        facts, name = read_json(path), path.relative_to(folder).as_posix().removesuffix(FACTS).rstrip("./")
+        problem = resolve_at(path.with_name(path.name.replace(FACTS, EXPERIMENT)), []).problem
+        if not issubclass(problem, Exporting):
+            raise InputError(f"the problem {problem.__name__} exports nothing", str(path))
+        if not facts.get("fit"):
+            unfit.append(f"{name}: {'; '.join(map(str, facts.get('faults', [])))}")
+            continue
+        try:
+            values, measured_on = problem.compared(facts)
+        except InputError as error:
+            raise InputError(error.problems, str(path)) from None
+        before = before or (name, measured_on)
+        if measured_on != before[1]:
+            raise InputError(
+                f"was measured on {measured_on}, and {before[0]} on {before[1]}: they cannot be compared; keep it in "
+                "the folder of another front",
+                str(path),
+            )
+        points.append(Point(name, values))
+    if not points:
+        raise InputError("holds no folder with an export that is fit for use", str(folder))
+    return sorted(points, key=lambda point: next(iter(point.values.values()))), unfit
+
+
+def write(points: Sequence[Point], folder: Path) -> str:
+    """Write ``front.json`` and the picture ``front``, in which a folder is a family; return the table as text."""
+    labels = list(dict.fromkeys(label for point in points for label in point.values))
+    write_json(folder / "front.json", {point.name: dict(point.values) for point in points})
+    families: dict[str, list[list[float]]] = {}
+    for point in points:
+        row = [point.values.get(label, math.nan) for label in labels]
+        families.setdefault(point.name.partition("/")[0], []).append(row)
+    if len(labels) > 1:
+        draw_front(families, labels, [-1.0] * len(labels), folder, folder.resolve().name)
+    rows = [[point.name, *(plain(point.values.get(label)) for label in labels)] for point in points]
+    return "\n".join(aligned([["", *labels], *rows]))

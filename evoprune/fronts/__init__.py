@@ -1,1 +1,0 @@
-"""Fronts: one experiment at several limits, each result a measured export; and what exports do not beat each other."""
