@@ -13,7 +13,7 @@ from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import recover_export
+from evoprune.exports.exporting import push, recover_export, refuse_unready
 from evoprune.interfaces.export import Exported, Measuring, Recovering, Table
 from evoprune.records.run_folder import has_experiment
 
@@ -25,12 +25,22 @@ def add_export(commands: Any) -> None:
     told = "the folder to make, or a file with a suffix that the problem knows; it must not exist"
     parser.add_argument("out", metavar="OUT", type=Path, help=told)
     add_set(parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu")
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="upload it to this repository of the Hugging Face hub, which is made, private, if it is not there; "
+        "evoprune.json and experiment.yaml hold the names of your files",
+    )
     add_declared(parser, "ExportOptions")
 
 
 def export(options: argparse.Namespace) -> None:
     """Write a run's best candidate in a form that other tools use, and check it."""
+    if options.push:
+        refuse_unready(options.push)
     _tell(Run.open(options.run, options.set).export(options.out, **read_declared(options)), options.out)
+    if options.push:
+        print(f"uploaded: {push(options.out, options.push)}")
 
 
 def add_recover(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""Writes exports, folders or files with facts beside them, completely or not at all; and recovers them."""
+"""Writes exports, folders or files with facts beside them, completely or not at all; recovers and uploads them."""
 
 import os
 import re
@@ -142,6 +142,44 @@ def _move(part: Path, out: Path) -> None:
         for path in moved:
             path.unlink()
         raise
+
+
+def refuse_unready(name: str) -> None:
+    """Refuse a repository ``name`` to which nothing can be uploaded."""
+    import huggingface_hub  # slow to import
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"expected OWNER/NAME: {str(error).splitlines()[0]}", f"--push {name}") from None
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise InputError("HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it", "--push")
+    if huggingface_hub.get_token() is None:
+        raise InputError("needs a token that may write: run `hf auth login`, or set HF_TOKEN", "--push")
+
+
+def push(out: Path, name: str) -> str:
+    """Upload ``out``, and files about it, to the repository ``name``, made private if missing; return its address."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
+    api = HfApi(library_name="evoprune")
+    try:
+        made = api.create_repo(name, private=True, exist_ok=True)
+        api.create_commit(made.repo_id, operations, commit_message="Upload a model that evoprune made")
+    except Exception as error:  # of HTTP, of the network, of the hub's rules
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise Stopped(f"{out} is written and whole, but was not uploaded to {name}: {reason}") from None
+    return str(made)
+
+
+def _files(out: Path) -> dict[str, Path]:
+    """The files of an export by their places in the repository, where the card of a single file is the card of all."""
+    if out.is_dir():
+        return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
+    beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
+    return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
 
 
 def recover_into(
