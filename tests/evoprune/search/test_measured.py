@@ -81,7 +81,7 @@ def test_whoever_evaluates_knows_what_was_measured(evoprune, machine, log, tmp_p
 
 
 def test_scores_of_runs_that_measured_are_not_shared(evoprune, machine, log, tmp_path):
-    vary = "--vary", "operators.repair=shift,scale"
+    vary = "--vary", "operators.select=truncation,tournament"
     limits = "--seeds", "1", "--budget", "8", "--runs-dir", tmp_path, "--name", "a"
     assert evoprune("ablate", machine, *vary, *limits).code == 0
     for folder in (tmp_path / "a").glob("*/*/"):
