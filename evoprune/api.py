@@ -24,16 +24,18 @@ from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
-from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
+from evoprune.experiment.resolve import Resolved, resolve, resolve_file
 from evoprune.exports.draft import is_draft
-from evoprune.exports.exporting import export, is_one_file, recover_into
+from evoprune.exports.exporting import export, finished, is_one_file, recover_into
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
+from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation
+from evoprune.records.promise import Promise
 from evoprune.records.status import without_result
 from evoprune.search import toolbox
 
@@ -121,9 +123,14 @@ class Run:
         def write(place: Path) -> Any:
             return self._problem.export(self.best.genome, self.result, place, checked)
 
-        exported = export(Path(out), write, *self._description(Path(out)), replaced=is_draft(self.folder, Path(out)))
+        out, promise = Path(out), Promise.read(self.folder)
+        made_by, experiment, is_file = self._description(out)
+        drafted = is_draft(promise, out)
+        promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
+        exported = finished(out, made_by, is_file) if promised else None  # a kill may have come after it
+        exported = exported or export(out, write, made_by, experiment, is_file, drafted)
         with suppress(OSError):  # of somebody else's folder
-            write_json(self.folder / run_folder.EXPORTED, {"out": str(Path(out).absolute())})
+            write_json(self.folder / run_folder.EXPORTED, {"out": str(out.absolute())})
         return exported
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
@@ -195,13 +202,6 @@ def _plain(spec: Mapping[str, Any]) -> config.Config:
         return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"holds what YAML does not: {error}", "spec") from None
-
-
-def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
-    """The checked experiment in a run's folder."""
-    if not run_folder.has_experiment(folder):
-        raise InputError(f"is not the folder of a run: it holds no {run_folder.CONFIG}", str(folder))
-    return resolve_at(folder / run_folder.CONFIG, overrides)
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,17 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     _, errors = process.communicate(timeout=600)
     assert process.returncode == code, errors
     return errors
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """Limit files to ``size`` bytes, as a full disk does: the write that passes it is cut short, the next one fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def candidates(folder: Path) -> list[Line]:

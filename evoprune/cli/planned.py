@@ -1,24 +1,26 @@
 """Commands of plugins; of those that plan an experiment, the run, its report and its export are the same."""
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from evoprune.backends.evaluation import limit_threads
+from evoprune.backends.execution import Execution
 from evoprune.cli.options import add_command, add_execution, read_execution
-from evoprune.cli.run import add_place, carry_out, complete, keep_promise
+from evoprune.cli.run import add_place, alone, carry_out, complete, keep_promise
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import resolve
-from evoprune.exports.exporting import is_one_file, refuse_unless_free
-from evoprune.files.json_files import read_json
+from evoprune.exports.exporting import is_one_file, refuse_unless_free, refuse_without_room
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Command, Planner
 from evoprune.records import run_folder
+from evoprune.records.promise import Promise
 
 COMMANDS = "evoprune.commands"  # the group of entry points
 
@@ -59,34 +61,45 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
         parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
 
 
-def _call(kind: type[Planner], options: argparse.Namespace) -> int | None:
+def _call(kind: type[Planner], options: argparse.Namespace) -> None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
     limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
     with Phase("planning"):
         planner = kind(options)
+    with nullcontext() if options.print_config else alone(options, planner.out):
+        _carry_out(planner, options, how)
+
+
+def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) -> None:
     out = str(planner.out.absolute()) if planner.out else None
-    if out and not options.print_config and (begun := _begun(options.runs_dir, options.arguments, out)):
+    if out and not options.print_config and (begun := _begun(options, out)):
         note(f"{begun}: continued, as this command began it")
         complete(begun, how)
-        return None
+        return
     folder = None if options.print_config else _place(planner, options)
     with Phase("planning"):
         how = how.decided(planner.problem)
         if (plan := planner.plan()) is None:
-            return None
+            return
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
     if folder is None:
         print(dumped(plan.experiment), end="")
-        return None
-    limits = {"seconds": plan.seconds, "searching": plan.searching}
-    promised = {"out": out, "options": dict(plan.export), **limits, "command": options.arguments}
+        return
+    if planner.out:
+        refuse_without_room(planner.out, plan.room)
+    promise = Promise(
+        out=out,
+        options=dict(plan.export),
+        seconds=plan.seconds,
+        searching=plan.searching,
+        command=options.arguments,
+    )
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
 
-    carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
+    carry_out(lambda: run(resolved, folder, how, promise=promise), folder)
     keep_promise(folder)
-    return None
 
 
 def _place(planner: Planner, options: argparse.Namespace) -> Path | None:
@@ -101,10 +114,12 @@ def _place(planner: Planner, options: argparse.Namespace) -> Path | None:
     return run_folder.choose(options.runs_dir, options.name, planner.name)
 
 
-def _begun(runs_dir: Path, command: Sequence[str], out: str) -> Path | None:
-    """The folder of a run that the same ``command`` began, and that is not exported yet."""
-    for path in sorted(runs_dir.glob(f"*/{run_folder.PROMISED}")):
-        promise = read_json(path)
-        if promise.get("command") == list(command) and promise.get("out") == out:
-            return path.parent
+def _begun(options: argparse.Namespace, out: str) -> Path | None:
+    """The folder of a run that the same command began, and that is not exported yet."""
+    for path in sorted(options.runs_dir.glob(f"[!.]*/{run_folder.PROMISED}")):
+        folder: Path = path.parent
+        with nullcontext() if folder.name == options.name else suppress(InputError):  # another run's may be damaged
+            promise = Promise.read(folder)
+            if promise and promise.command == options.arguments and promise.out == out:
+                return folder
     return None

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import refuse_missing
-from evoprune.exports.draft import is_draft, promised_file
-from evoprune.files.json_files import read_json
+from evoprune.exports.draft import is_draft
+from evoprune.files.locks import claimed
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Foreseeing, reporting
 from evoprune.records import run_folder
+from evoprune.records.promise import Promise
 from evoprune.records.run_folder import has_experiment
 from evoprune.records.status import find, look
 
@@ -47,6 +49,16 @@ def add_place(parser: argparse.ArgumentParser, named_after: str) -> None:
     parser.add_argument("--name", help=f"the folder's name (default: {named_after} and the time)")
 
 
+@contextmanager
+def alone(options: argparse.Namespace, out: Path | None = None) -> Iterator[None]:
+    """Claim the folder that ``options`` name, if any, and ``out``: of two equal commands the second is refused."""
+    with ExitStack() as stack:
+        for path in (options.runs_dir / options.name if options.name else None, out):
+            if path is not None:
+                stack.enter_context(claimed(path))
+        yield
+
+
 def run(options: argparse.Namespace) -> int | None:
     """Run a search, and write its result into a folder."""
     from evoprune.search.run import run  # brings in NumPy and DEAP, which --help should not wait for
@@ -58,8 +70,9 @@ def run(options: argparse.Namespace) -> int | None:
         return None
     if (code := under_scoop(how, options)) is not None:
         return code
-    folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
-    carry_out(lambda: run(resolved, folder, how), folder)
+    with alone(options):
+        folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
+        carry_out(lambda: run(resolved, folder, how), folder)
     return 0
 
 
@@ -104,7 +117,7 @@ def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) 
     """Return ``folders``, each folder of runs replaced by the ``wanted`` ones in it; ``what`` describes these."""
     found = []
     for folder in folders:
-        if has_experiment(folder) or not any(folder.rglob(run_folder.STATUS)):
+        if has_experiment(folder) or not any(folder.rglob(run_folder.CONFIG)):
             found.append(folder)
             continue
         for run in find(folder):
@@ -159,47 +172,41 @@ def carry_out(call: Callable[[], bool], folder: Path) -> None:
 
 def _outcome(run: Run) -> Iterator[str]:
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
-    promised = run.folder / run_folder.PROMISED
-    comes = read_json(promised) if promised.exists() else None  # the page, and what is exported
+    promise = Promise.read(run.folder)
     yield from reporting(problem).summary(run.result)
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
     yield f"result, figures and history: {run.folder}"
-    if comes is None:
+    if promise is None:
         yield f"a page: python -m evoprune report {folder}"
-    if issubclass(problem, Exporting) and not (comes and comes.get("out")):
+    if issubclass(problem, Exporting) and not (promise and promise.out):
         yield f"to export it: python -m evoprune export {folder} OUT"
 
 
 def keep_promise(folder: Path) -> None:
     """Write the page and the export that the run in ``folder`` was begun for, if ``promised.json`` asks for them."""
-    path = folder / run_folder.PROMISED
-    if not path.exists():
+    if not (promise := Promise.read(folder)):
         return
     from evoprune.report import write  # brings in matplotlib, which --help should not wait for
 
-    promise = read_json(path)
-    out, options = promise.get("out"), promise.get("options", {})
-    if not (out is None or isinstance(out, str)):
-        raise InputError(f"out: expected a path or null, got {out!r:.60}", str(path))
-    if not isinstance(options, dict):
-        raise InputError(f"options: expected a mapping, got {options!r:.60}", str(path))
     told: list[str] = []
     try:
-        if out:
-            with run_folder.locked(folder):
-                told = Run.open(folder).export(out, **options).told(Path(out))
-    except KeyboardInterrupt:
-        _say_how_to_continue(folder)
+        try:
+            if promise.out:
+                with run_folder.locked(folder):
+                    told = Run.open(folder).export(promise.out, **promise.options).told(Path(promise.out))
+        finally:
+            with Phase("writing the page"):
+                page, _ = write([folder], folder / "report.html")
+            print(f"the page: {page}")
+    except (KeyboardInterrupt, Stopped) as error:
+        if error.__cause__ or not isinstance(error, Stopped):  # an export that failed its check is made
+            _say_how_to_continue(folder)
         raise
-    finally:
-        with Phase("writing the page"):
-            page, _ = write([folder], folder / "report.html")
-        print(f"the page: {page}")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *told, sep="\n")
-    path.unlink()
+    (folder / run_folder.PROMISED).unlink()
 
 
 def _say_how_to_continue(folder: Path) -> None:
-    if (out := promised_file(folder)) and is_draft(folder, out):
-        print(f"the best candidate so far, not measured yet: {out}", file=sys.stderr)
+    if (promise := Promise.read(folder)) and promise.out and is_draft(promise, Path(promise.out)):
+        print(f"the best candidate so far, not measured yet: {promise.out}", file=sys.stderr)
     print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)

@@ -1,11 +1,12 @@
 """Writes exports, folders or files with facts beside them, completely or not at all; recovers and uploads them."""
 
+import errno
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from evoprune.console.phase import Phase, is_first_process
@@ -13,8 +14,9 @@ from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
-from evoprune.files.json_files import read_json, write_json
-from evoprune.files.places import try_out
+from evoprune.files.json_files import read_json, write_json, write_text
+from evoprune.files.names import without_folders
+from evoprune.files.places import part_of
 from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting, Recovering
 from evoprune.records import run_folder
 
@@ -41,24 +43,24 @@ def export(
 ) -> Exported:
     """Let ``write`` make ``out``, a new folder or file, and name it so when it is complete.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`.
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`. Both
+    name files of this machine without their folders.
     ``replaced``: whether a file ``out`` is there that this one replaces. Raises :class:`Stopped` if the problem found
     faults in the export: ``UNFIT.txt`` lists them.
     """
-    refuse_unless_free(out, is_file, replaced)
-    part = part_of(out)
+    refuse_unless_free(out, is_file, replaced, made_by)
     try:
-        with stopping_at_full_disks(out.parent):
-            part.mkdir(parents=True)
+        with stopping_at_full_disks(out.parent), part_of(out) as part:
             target = part / out.name if is_file else part
             with Phase(f"writing and checking {out}"):
                 exported = write(target)
             state = {"fit": not exported.faults, "faults": list(exported.faults)}
             state |= {key: told for key in ("verdict", "usage") if (told := getattr(exported, key))}
             facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
-            write_json(facts, {**state, **made_by, **exported.facts})
-            if experiment is not None:
-                run_folder.write_config(part, experiment, described.name)
+            told, repeated = without_folders([{**state, **made_by, **exported.facts}, experiment])
+            write_json(facts, told)
+            if repeated is not None:
+                run_folder.write_config(part, repeated, described.name)
             if exported.faults:
                 lines = ["Do not use these files: what was written is not what the run found.", *exported.faults]
                 unfit.write_text("\n".join([*lines, ""]), encoding="utf-8")
@@ -68,31 +70,31 @@ def export(
                 part.replace(out)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    return _usable(exported, out, is_file)
+
+
+def _usable(exported: Exported, out: Path, is_file: bool) -> Exported:
     if exported.faults:
         told = f"see {about(out, UNFIT).name}" if is_file else f"see {UNFIT} there"
         raise Stopped(f"{out} must not be used, {told}: {'; '.join(exported.faults)}")
     return exported
 
 
-def part_of(out: Path) -> Path:
-    """Return the folder in which this process may make ``out``; delete those that killed processes left."""
-    for path in out.parent.iterdir() if out.parent.is_dir() else ():
-        found = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
-        if found and not _is_running(int(found[1])):
-            shutil.rmtree(path, ignore_errors=True)
-    return out.with_name(f".{out.name}.{os.getpid()}.part")
+def finished(out: Path, made_by: Mapping[str, Any], is_file: bool) -> Exported | None:
+    """Return the export ``out`` if it is there and ``made_by`` these. Raises as :func:`export`."""
+    facts = _facts(out, made_by, is_file)
+    if not facts or not os.path.lexists(out):
+        return None
+    known = {key: facts.get(key, default) for key, default in (("faults", ()), ("verdict", ""), ("usage", ""))}
+    return _usable(Exported(facts, **known), out, is_file)
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
+def _facts(out: Path, made_by: Mapping[str, Any], is_file: bool) -> dict[str, Any] | None:
+    """The facts about ``out`` if they say that it was ``made_by`` these; those of a file come before it."""
+    with suppress(InputError):
+        facts = read_json(described_in(out, FACTS, is_file))
+        return facts if made_by and {**facts, **made_by} == facts else None
+    return None
 
 
 def load(folder: str | Path) -> Any:
@@ -115,28 +117,45 @@ def is_one_file(problem: type[Exporting], out: Path) -> bool:
     return out.suffix in known
 
 
-def refuse_unless_free(out: Path, is_file: bool = False, replaced: bool = False) -> None:
+def refuse_unless_free(
+    out: Path, is_file: bool = False, replaced: bool = False, made_by: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
 
     ``is_file``: whether files about it lie beside it, as of :func:`about`. ``replaced``: a file ``out`` may be there.
+    ``made_by``: files about a killed export by the same may be there.
     """
     beside = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:
         may_be_there = replaced or not (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
-        taken = [path for path in [*([] if may_be_there else [out]), *beside] if os.path.lexists(path)]
+        wanted = [*([] if may_be_there else [out]), *([] if _facts(out, made_by, is_file) else beside)]
+        taken = [path for path in wanted if os.path.lexists(path)]
         if taken or not out.name:
             what = "exists already" if is_file else "exists already and is not an empty folder"
             raise InputError(f"{what}; choose another name, nothing was changed", str(taken[0] if taken else out))
-        try_out(part_of(out), [path.name for path in (out, *beside)])
+        with stopping_at_full_disks(out.parent), part_of(out) as part:
+            for path in (out, *beside):
+                write_text(part / path.name, "")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}; choose another place", str(out)) from None
 
 
+def refuse_without_room(out: Path, needed: float) -> None:
+    """Raise :class:`Stopped` if fewer than ``needed`` bytes are free for ``out``, which can be made."""
+    home = next(folder for folder in out.absolute().parents if folder.exists())
+    if (free := shutil.disk_usage(home).free) < needed:
+        raise Stopped(
+            f"cannot write {out}: {os.strerror(errno.ENOSPC)}: about {needed / 1e6:,.1f} MB are needed in {home}, and "
+            f"{free / 1e6:,.1f} MB are free; make room, or choose another place"
+        )
+
+
 def _move(part: Path, out: Path) -> None:
-    """Move all files of ``part`` to where ``out`` is, ``out`` itself at last; none of them where that fails."""
+    """Move all files of ``part`` to where ``out`` is, facts first, ``out`` at last; none of them where that fails."""
     moved: list[Path] = []
+    facts = about(out, FACTS).name
     try:
-        for path in sorted(part.iterdir(), key=lambda path: path.name == out.name):
+        for path in sorted(part.iterdir(), key=lambda path: (path.name == out.name, path.name != facts)):
             moved.append(path.replace(out.with_name(path.name)))
     except OSError:
         for path in moved:
@@ -190,7 +209,7 @@ def recover_into(
     is_file: bool = False,
 ) -> Exported:
     """As :func:`export`, for training that can be continued: ``write`` gets a folder for checkpoints, too, first."""
-    refuse_unless_free(out, is_file)
+    refuse_unless_free(out, is_file, made_by=made_by)
     workplace = out.with_name(f"{out.name}.unfinished")
     with _held(workplace):
         exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)

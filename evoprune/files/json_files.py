@@ -57,7 +57,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, expected: str = "") -> dict[str, Any]:
     """The object in ``path``. Raises :class:`InputError` for anything else. ``expected``: of its folder, in words."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
     except FileNotFoundError:
         told = f"; expected {expected}" if expected else ""
         raise InputError(f"there is no {path.name}{told}", str(path.parent)) from None
@@ -68,8 +68,12 @@ def read_json(path: Path, expected: str = "") -> dict[str, Any]:
     return value
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
+def parse_finite(text: str) -> float:
+    """``text`` as a float; raises ValueError for what is infinite, as 1e400, or not a number."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
 
 
 def finite(value: float) -> float | None:

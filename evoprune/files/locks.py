@@ -1,12 +1,14 @@
 """Locks between processes of one host, released when their process ends; and folders of one user for them."""
 
 import fcntl
+import hashlib
 import math
 import os
 import stat
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evoprune.errors import InputError
@@ -43,6 +45,19 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Be the only process of this user that makes ``path`` until the context ends, or raise :class:`InputError`."""
+    file = user_folder() / f"{hashlib.sha256(bytes(path.resolve())).hexdigest()}.claim"
+    if (held := lock(file, wait=0)) is None:
+        raise InputError("the same command, or another that makes it, is running already", str(path))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(held)
 
 
 def user_folder() -> Path:

@@ -42,7 +42,8 @@ class Plan:
 
     ``seconds``: from now on until the export is to begin; None for no limit. A problem is told how many are left when
     it reports (:class:`evoprune.interfaces.parts.Outcome`). ``searching``: as many of these for the search, which
-    ends with the first generation after them; None for all.
+    ends with the first generation after them; None for all. ``room``: bytes that the export needs on its disk, at
+    least.
     """
 
     experiment: Mapping[str, Any]
@@ -50,6 +51,7 @@ class Plan:
     export: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     searching: float | None = None
+    room: float = 0.0
 
 
 class Planner(_Named):

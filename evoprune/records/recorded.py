@@ -1,7 +1,6 @@
 """Reads the recorded part of a run from its folder, which may come from anywhere and is checked."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evoprune.errors import InputError
 from evoprune.experiment.explain import validated
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import parse_finite, read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
 from evoprune.records.history import Line, is_generation
@@ -166,8 +165,8 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
 
 def _parse(raw: bytes) -> Line:
     try:
-        parse_float = _finite if _LARGE.search(raw) else float  # which is ten times as fast
-        line = json.loads(raw, parse_float=parse_float, parse_constant=_finite)
+        parse_float = parse_finite if _LARGE.search(raw) else float  # which is ten times as fast
+        line = json.loads(raw, parse_float=parse_float, parse_constant=parse_finite)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits and deep nesting among them
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):
@@ -175,13 +174,6 @@ def _parse(raw: bytes) -> Line:
     kind = next((kind for key, kind in _KINDS.items() if key in line), _Generation)
     validated(kind, line, None)
     return line
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
 
 
 def _learn(recorded: RecordedRun, line: Line, weights: tuple[float, ...]) -> None:

@@ -4,23 +4,22 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
 from evoprune.files.json_files import PART, read_json, write_text
 from evoprune.files.locks import lock
-from evoprune.files.places import try_out
+from evoprune.files.places import part_of
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 
-PROMISED = "promised.json"
-"""The export after the run, and the limits of its time, of the command that planned it: :mod:`evoprune.cli.planned`."""
+PROMISED = "promised.json"  # what follows the run: see evoprune.records.promise
 
 EXPORTED = "exported.json"
 """The path of the last export of the result, for the run's page."""
@@ -48,8 +47,8 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
         stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
         names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
         folder = next(runs_dir / each for each in names if not os.path.lexists(runs_dir / each))
-    create(folder, kept=False)
-    return folder
+    with making(folder), part_of(folder):  # which deletes it again
+        return folder
 
 
 def check_name(name: str, option: str) -> None:
@@ -66,14 +65,14 @@ def has_experiment(folder: str | Path) -> bool:
         return False
 
 
-def create(folder: Path, kept: bool = True) -> None:
-    """Make ``folder``; delete it unless ``kept``. Raises :class:`InputError` where it cannot be made or exists."""
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Turn errors of making ``folder`` into :class:`InputError`."""
     try:
-        folder.mkdir(parents=True) if kept else try_out(folder)
-    except FileExistsError:
-        raise InputError(f"'{folder}' exists already; nothing was changed", "--runs-dir") from None
+        yield
     except OSError as error:
-        raise InputError(f"cannot make the run's folder '{folder}': {error.strerror}", "--runs-dir") from None
+        told = "exists already" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
+        raise InputError(f"'{folder}' {told}; nothing was changed", "--runs-dir") from None
 
 
 @contextmanager
@@ -92,20 +91,23 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and lock it; delete it after wrong input or a full disk, if nothing can be resumed."""
-    new = [path for path in folder.parents if not path.exists()]
-    create(folder)
-    try:
-        with locked(folder):
+def made(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
+    """Make ``folder``, and lock it: at once with all that ``write`` writes, so that a kill leaves all of it or nothing.
+
+    Wrong input deletes it again, if nothing was scored. Raises :class:`InputError` where it exists or cannot be made.
+    """
+    with ExitStack() as stack:
+        with making(folder), stopping_at_full_disks(folder):
+            part = stack.enter_context(part_of(folder))
+            stack.enter_context(locked(part))
+            write(part)
+            part.rename(folder)
+        try:
             yield
-    except (InputError, Stopped) as error:
-        if not (folder / (ENVIRONMENT if isinstance(error, InputError) else CONFIG)).exists():
-            shutil.rmtree(folder)
-            with suppress(OSError):  # others are there now
-                for path in new:
-                    path.rmdir()
-        raise
+        except InputError:
+            if not (folder / ENVIRONMENT).exists():
+                shutil.rmtree(folder)
+            raise
 
 
 def refuse_links(folder: Path) -> None:

@@ -21,7 +21,8 @@ from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
 from evoprune.records import recorded
 from evoprune.records.history import Line, is_generation
-from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS
+from evoprune.records.promise import Promise
+from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, has_experiment
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
@@ -36,13 +37,6 @@ class _Stated(BaseModel, extra="ignore"):
     phase: str | None = None
     seconds: float = Field(0.0, ge=0)
     seconds_left: float | None = None
-
-
-class _Limits(BaseModel, extra="ignore"):
-    """Used keys of ``promised.json``, see :class:`evoprune.interfaces.planning.Plan`."""
-
-    seconds: float | None = None
-    searching: float | None = None
 
 
 class _Asked(BaseModel, extra="ignore"):
@@ -61,8 +55,7 @@ class StatusFile:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
-        promised, stated = folder / PROMISED, folder / STATUS
-        self._limits = validated(_Limits, read_json(promised), str(promised)) if promised.exists() else _Limits()
+        self._promise, stated = Promise.read(folder) or Promise(), folder / STATUS
         before = validated(_Stated, read_json(stated), str(stated)).seconds if stated.exists() else 0.0
         self._start = time.monotonic() - before
         self._told, self._at = "", 0.0
@@ -79,7 +72,7 @@ class StatusFile:
 
     def seconds_left(self, searching: bool = False) -> float | None:
         """Seconds until the end of the planned time, or of the ``searching`` in it; None for no limit."""
-        limit = self._limits.searching if searching else self._limits.seconds
+        limit = self._promise.searching if searching else self._promise.seconds
         return None if limit is None else limit - self._seconds
 
     @property
@@ -128,10 +121,10 @@ def keeping_status(folder: Path) -> Iterator[StatusFile]:
 class Status:
     """Progress of a run.
 
-    ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, and
-    ``starting`` or ``empty`` where nothing is written yet. ``best``: after the last whole generation, None for several
-    objectives. ``rate``: work a second. ``seconds_left``: an estimate. ``promised``: an export of its result is left to
-    do.
+    ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, ``starting``
+    where one does and it says something else, and ``empty`` where there is no experiment. ``best``: after the last
+    whole generation, None for several objectives. ``rate``: work a second. ``seconds_left``: an estimate.
+    ``promised``: an export of its result is left to do.
     """
 
     folder: Path
@@ -161,7 +154,7 @@ def find(folder: Path) -> list[Path]:
     """Return ``folder`` if it is a run's, else the runs at any depth below it. Raises :class:`InputError` for none."""
     if any((folder / name).is_file() for name in (LOCK, STATUS)):
         return [folder]
-    found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(name))
+    found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(f"[!.]*/{name}"))
     if not found:
         raise InputError(
             "is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder)
@@ -172,9 +165,10 @@ def find(folder: Path) -> list[Path]:
 def look(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
     held = is_locked(folder / LOCK)
-    if not (folder / STATUS).exists():
-        return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
-    stated = validated(_Stated, read_json(folder / STATUS), str(folder / STATUS))
+    path = folder / STATUS
+    if not path.exists() and not has_experiment(folder):
+        return Status(folder, "empty", "it ended before it began")
+    stated = validated(_Stated, read_json(path), str(path)) if path.exists() else _Stated(state=RUNNING)
     state, promised = stated.state, (folder / PROMISED).exists()
     exporting = held and promised and state == "done"
     if held != (state == RUNNING) and not exporting:

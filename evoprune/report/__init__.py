@@ -7,6 +7,7 @@ from statistics import median
 
 from evoprune.console.formatting import Share, plain
 from evoprune.errors import InputError
+from evoprune.files.names import distinct
 from evoprune.report.page import Block, table, text, write_page
 from evoprune.report.reading import Reported, read_run
 from evoprune.report.run import blocks
@@ -16,8 +17,9 @@ def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     """Write the page on the runs in ``folders``; parameters and result as :func:`write_page`."""
     with _refusing_other_forms(folders):
         runs = list(map(read_run, folders))
-        for run, name in zip(runs, _names(folders), strict=True):
-            run.name = name
+        names = distinct(folder.resolve() for folder in folders)
+        for run in runs:
+            run.name = names[run.run.folder.resolve()]
         title = ", ".join(run.name for run in runs)
         return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out)
 
@@ -29,12 +31,6 @@ def _refusing_other_forms(folders: Sequence[Path]) -> Iterator[None]:
     except (TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
         names = ", ".join(folder.resolve().name for folder in folders)
         raise InputError(f"history.jsonl or result.json holds lines of another form: {error!r}", names) from None
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The name of each folder; where several have the same, the path."""
-    names = [folder.resolve().name for folder in folders]
-    return [name if names.count(name) == 1 else folder.as_posix() for name, folder in zip(names, folders, strict=True)]
 
 
 def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:

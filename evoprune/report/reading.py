@@ -18,6 +18,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
+from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation, may_win
 from evoprune.records.run_folder import EXPORTED, HISTORY, RESULT
 from evoprune.records.status import look
@@ -124,7 +125,7 @@ def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
     """Return the run in ``folder`` with its best so far as the result, and the history."""
     if not (folder / HISTORY).exists() and look(folder).is_running:
         raise InputError("has only begun", str(folder))
-    resolved = api.read_experiment(folder)
+    resolved = read_experiment(folder)
     weights = resolved.problem.weights_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
     whole = [line for line in lines if may_win(line) and not line.get("failure")]

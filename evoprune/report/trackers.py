@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evoprune import api
 from evoprune.console.formatting import flat
 from evoprune.errors import InputError
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
+from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import HISTORY, RESULT
 
@@ -44,7 +44,7 @@ def read_record(folder: Path) -> Record:
     began = (folder / HISTORY).stat().st_mtime - lines[-1]["seconds"]
     result = recorded.read_result(folder, Result).as_json() if (folder / RESULT).exists() else {}
     numbers = {k: v for k, v in flat(result).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    return Record(folder, flat(api.read_experiment(folder).config()), lines, numbers, began)
+    return Record(folder, flat(read_experiment(folder).config()), lines, numbers, began)
 
 
 def write_tensorboard(run: Record) -> str:

@@ -21,9 +21,6 @@ from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
 from evoprune.search.finals import check_finals
 
-FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
-"""Keys of an experiment that decide no line of its history, only how many there will be."""
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -72,10 +69,3 @@ def decide(resolved: Resolved, execution: Execution) -> Execution:
     else:  # the device and threads of a worker, so that results are rounded as theirs are
         this_worker.assign(Place(execution.devices[0] if execution.devices else None, execution.threads))
     return execution
-
-
-def deciding(resolved: Resolved) -> dict[str, Any]:
-    """The part of the experiment that decides every line of the history."""
-    config = {key: value for key, value in resolved.config().items() if key not in FREE_KEYS}
-    free = resolved.problem.unscored(resolved.settings)
-    return config | {"problem": {key: value for key, value in config["problem"].items() if key not in free}}

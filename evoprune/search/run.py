@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from evoprune.backends import start
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, stopping_at_full_disks
-from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
-from evoprune.files.json_files import read_json, write_json
+from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
+from evoprune.records.experiment import deciding, refuse_another, refuse_change, version_of
 from evoprune.records.history import is_generation
+from evoprune.records.promise import Promise
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import keeping_status
 from evoprune.search.finals import finals_of
-from evoprune.search.prepared import Prepared, decide, deciding
+from evoprune.search.prepared import Prepared, decide
 from evoprune.search.search import carry_out
 
 _NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
@@ -34,18 +34,22 @@ def run(
     folder: Path,
     execution: Execution | None = None,
     known: Mapping[Key, Evaluation] = _NOTHING,
-    promised: Mapping[str, Any] | None = None,
+    promise: Promise | None = None,
 ) -> bool:
     """Run the experiment and leave everything in ``folder``, which is made; return True.
 
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
-    when the run ends early. ``known``: scores on the same problem. ``promised``: what follows the run, kept for an
+    when the run ends early. ``known``: scores on the same problem. ``promise``: what follows the run, kept for an
     interruption.
     """
     refuse_missing(resolved)
-    with run_folder.made(folder):
-        if promised is not None:
-            write_json(folder / run_folder.PROMISED, promised)
+
+    def write(place: Path) -> None:
+        run_folder.write_config(place, resolved.config())
+        if promise is not None:
+            promise.write(place)
+
+    with run_folder.made(folder, write):
         return _begin(resolved, folder, execution or Execution(), known)
 
 
@@ -53,7 +57,6 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
     """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
-        run_folder.write_config(folder, resolved.config())
         with Phase("starting"):
             execution = decide(resolved, execution)
         note(f"{folder}: {execution.in_words()}")
@@ -75,7 +78,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
     """
     run_folder.refuse_links(folder)
     there = {path.name for path in folder.iterdir()}
-    if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
+    if {run_folder.CONFIG, run_folder.LOCK} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
             return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
     if run_folder.ENVIRONMENT not in there:
@@ -86,11 +89,11 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, overrides)
         now = run_folder.environment()
-        _refuse_change(_version(environment), _version(now), "the version of evoprune", folder)
-        _refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
+        refuse_change(version_of(environment), version_of(now), "the version of evoprune", folder)
+        refuse_another(resolved, environment, folder)
         execution = decide(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
-        _refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
+        refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.weights)
         _refuse_shorter(run, past)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
@@ -103,24 +106,6 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         note(f"{folder}: {execution.in_words()}")
         with start(run.execution, run.building) as backend:
             return carry_out(run, backend, past, environment, status)
-
-
-def _version(environment: Mapping[str, Any]) -> Any:
-    packages = environment.get("packages")
-    return packages.get("evoprune") if isinstance(packages, dict) else None
-
-
-def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
-    """Raise :class:`InputError` with the first key whose value has changed since the run began."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for inner in sorted({*before, *now}):
-            _refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
-    elif before != now:
-        raise InputError(
-            f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now; the scores so far depend on "
-            "it, so the run cannot be continued; nothing was changed",
-            str(folder),
-        )
 
 
 def _refuse_shorter(run: Prepared, past: RecordedRun) -> None:

@@ -39,13 +39,13 @@ from evoprune.problems.language_model.models.device import dtype_of, pick_device
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.load import copy_of, quiet, stored_dtype
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.models.tensor_file import replace_file, saving
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
 from evoprune.problems.language_model.results.learning_curve import FIGURE, draw_recovery
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
 from evoprune.problems.language_model.results.summary import recovered_lines
-from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 WORKPLACE = "recovery"
@@ -146,6 +146,7 @@ def recover_export(
     resident = Resident(student, tokenizer, str(source))
     search = settings_of(run.protocol.search_text.model_dump()) if run else None
     own = options.text_settings(search)
+    _refuse_absent(text_fault(own), "--text")
     seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
     text = divided(own, seen, options, student, tokenizer, report)
     judge = Teacher(DenseModel(teacher.model), text, report, tokenizer)
@@ -188,12 +189,20 @@ def _teacher(run: ExportFacts | None, options: RecoverOptions, dtype: str) -> Re
     """Load the dense model, which must be the one that the run began with."""
     own = run.protocol if run and not options.teacher else None
     given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
+    if own:
+        _refuse_absent(model_fault(own.model), "--teacher")
     revision = options.revision or (own.revision if own else None)
     more = {"revision": revision, "trust_remote_code": options.trust_remote_code, "device": options.device}
     teacher = Resident.load(ModelSettings.model_validate(given | more))
     if own and teacher.weights_sha256 != own.weights_sha256:
         raise InputError("its weights are no longer those that the run pruned; give them with --teacher", own.model)
     return teacher
+
+
+def _refuse_absent(fault: str | None, option: str) -> None:
+    """Raise :class:`InputError` for a ``fault`` of a file that an export names, without the folder where it was."""
+    if fault:
+        raise InputError(f"{fault}; give its path here, or recover in its folder", option)
 
 
 def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
@@ -216,6 +225,7 @@ def _report_text(run: ExportFacts | None, options: RecoverOptions, teacher: Resi
         text = settings_of(run.protocol.report_text.model_dump())
         if options.report_text:  # the same one at another place
             text = text.model_copy(update={"source": options.report_text, "subset": None, "split": None})
+        _refuse_absent(text_fault(text), "--report-text")
     check_length(text, teacher.model, "report_text")
     found = cut_windows(text, teacher.tokenizer, "report_text")
     if run and found.sha256 != run.protocol.report_text.sha256:

@@ -1,5 +1,6 @@
 """Model cards: the change of the model, its perplexities, and how to repeat the run."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -87,7 +88,7 @@ def repeat(facts: ExportFacts, experiment: str) -> Iterator[str]:
     if facts.rival:
         return
     yield "\n## Repeat the run\n"
-    yield f"```\npython -m evoprune run {experiment}\n```\n"
+    yield f"```\npython -m evoprune run {shlex.quote(experiment)}\n```\n"
     yield f"`{experiment}` is in the same folder; the seed is {facts.seed}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -154,9 +155,10 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     made = f"as {called(facts)}" if facts.rival else "made smaller"
     yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
+    command = inline(f"llama-cli -m {shlex.quote(file)}{_flags(facts)}")
     yield (
         f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
-        f"`{facts.architecture}`. It runs like any other: `llama-cli -m {file}{_flags(facts)}`.\n"
+        f"`{facts.architecture}`. It runs like any other: {command}.\n"
     )
     yield f"{_verdict(facts)}\n"
     yield from _compared(facts, file)

@@ -18,7 +18,8 @@ from transformers.utils import GENERATION_CONFIG_NAME
 from evoprune import InputError
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import read_json, write_json
+from evoprune.files.names import without_folders
 from evoprune.problems.language_model.models.blocks import number_attentions
 from evoprune.problems.language_model.models.device import dtype_of, pick_device, pick_dtype
 from evoprune.problems.language_model.models.load import convert, load_model, load_tokenizer, quiet
@@ -48,7 +49,7 @@ def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], fold
     """Write ``model``, on the CPU, with the dense model's config; ``genome``: the genes that decide shapes."""
     cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
     structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
-    (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_json(folder / STRUCTURE, without_folders(structure.model_dump(mode="json")))
     first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})

@@ -49,9 +49,9 @@ class Contents:
         """Write the file ``path``, one tensor after the other. Raises OSError."""
         with self._begun(path) as writer:
             for slot in self.layout.slots:
-                writer.write_tensor_data(self._data(slot))
+                writer.write_tensor_data(self._data(slot).view(_Written))
             for tensor in self.base.kept.values():
-                writer.write_tensor_data(tensor.data)
+                writer.write_tensor_data(tensor.data.view(_Written))
 
     def write_outline(self, path: Path) -> None:
         """Write the header of the file, and leave zeros for the tensors, which take no room on most disks."""
@@ -87,6 +87,13 @@ class Contents:
                 return held.data
             rows = slot.rows(weight)
         return ggml.quantize(rows.reshape(-1, rows.shape[-1]), self.kinds[slot.name])
+
+
+class _Written(np.ndarray):
+    """An array whose writing fails with the system's error, as of a full disk; NumPy's own counts bytes."""
+
+    def tofile(self, file: Any) -> None:  # type: ignore[override]
+        file.write(np.ascontiguousarray(self).data)
 
 
 def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:

@@ -37,11 +37,13 @@ def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Have safetensors write ``path``, a file or a folder, with OSErrors and the modes that Python gives."""
+    """Have safetensors and tokenizers write ``path``, a file or a folder, with OSErrors and Python's modes."""
     try:
         yield
-    except SafetensorError as error:  # its text contains the system's error
+    except Exception as error:  # the libraries' own, whose texts contain the system's error
         code = re.search(r"(?:code: |os error )(\d+)", str(error))
+        if not (code or isinstance(error, SafetensorError)):
+            raise
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from None
     os.umask(umask := os.umask(0))

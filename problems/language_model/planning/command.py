@@ -16,6 +16,7 @@ from evoprune.console.phase import Phase
 from evoprune.errors import blamed_on
 from evoprune.problems.language_model.gguf.sources import cuts_of
 from evoprune.problems.language_model.models.cache import cache_limit
+from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE
 from evoprune.problems.language_model.planning.recipe import Json, Recipe, Subject
 from evoprune.problems.language_model.planning.recipes import RECIPES
@@ -138,8 +139,9 @@ class Prune(Planner):
         found.resident.keep_for_run()
         base = {"base": request.base} if request.base else {}
         export = request.memory | base | ({} if shares.compared else {"untimed": True})
-        ends = (shares.seconds - shares.exporting, shares.searching) if shares.exporting else ()
-        return Plan(experiment, remarks, export, *ends)
+        begins, searching = (shares.seconds - shares.exporting, shares.searching) if shares.exporting else (None, None)
+        room = _room(found, problem.get("budget", {}), request.one_file, compared=shares.compared)
+        return Plan(experiment, remarks, export, begins, searching, room)
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,20 @@ def _problem(
             **_recovery_text(trained_on(words, found.parts, text.windows("search"))),
         }
     return problem
+
+
+def _room(found: _Measured, budget: Json, one_file: bool, compared: bool) -> float:
+    """Bytes that the export needs, at least: a draft comes before a .gguf file, which may be ``compared`` with one."""
+    parameters: int = found.resident.parameters
+    is_gguf, halves = found.settings.model.endswith(".gguf"), 2.0 * parameters
+    size = halves
+    if one_file or not is_gguf:
+        size = min(size, bytes_of(weight_files(found.settings)) or size)
+    size *= 1.0 - float(budget.get("removed", 0.0))
+    most = float(budget.get("at_most", math.inf))
+    limits = {"bytes": most, "bits_per_weight": most * parameters / 8, "milliseconds": found.subject.least}
+    size = min(size, limits.get(budget.get("use", ""), math.inf))
+    return 2 * size + (halves if compared and not is_gguf else 0.0) if one_file else size
 
 
 def _remarks(found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json) -> Iterator[str]:

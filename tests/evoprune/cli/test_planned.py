@@ -1,7 +1,12 @@
 """Commands of plugins: what they plan is run, reported and exported as any experiment is."""
 
+import errno
 import json
+import os
 import time
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import partialmethod
 from importlib.metadata import EntryPoint
 from itertools import count
 from pathlib import Path
@@ -11,6 +16,8 @@ import yaml
 
 from evoprune.cli import planned
 from evoprune.experiment import registry
+from evoprune.files.locks import claimed
+from evoprune.records import run_folder
 from tests.runs import lines, result
 
 PLANNERS = """
@@ -111,6 +118,10 @@ class Late(OfSums):
 class Refused(OfSums):
     def plan(self):
         raise AssertionError("it was planned, and hours may have passed")
+
+class Huge(OfSums):
+    def plan(self):
+        return dataclasses.replace(super().plan(), room=1e24)
 """
 
 
@@ -206,6 +217,88 @@ def test_the_best_so_far_is_in_the_file_until_the_same_command_completes_it(
     assert evoprune(*again).code == 2
 
 
+@pytest.fixture
+def kill(monkeypatch):
+    """Ends the command where a file or folder is to get a name, as a kill does: no command handles the exception."""
+
+    class Killed(BaseException):
+        pass
+
+    @contextmanager
+    def before(pattern):
+        def change(path, target, change):
+            if fnmatch(os.path.relpath(target), pattern):
+                raise Killed
+            return change(path, target)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            for way in ("replace", "rename"):
+                patch.setattr(Path, way, partialmethod(change, change=getattr(Path, way)))
+            yield
+
+    return before
+
+
+@pytest.mark.parametrize(
+    "name", ["*/config.yaml", "*/promised.json", "runs/run", "runs/run/status.json", "*/environment.json"]
+)
+def test_a_command_that_is_killed_as_its_run_begins_goes_on(name, command, evoprune, kill, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    command("OfSums")
+    again = ("tiny", "3", "--name", "run", "--out", "result")
+    with kill(name):
+        evoprune(*again)
+    answer = evoprune(*again)
+    assert answer.code == 0, answer.err
+    assert Path("result/evoprune.json").is_file()
+    assert {path.name for path in Path("runs").iterdir()} == {"run"}
+
+
+@pytest.mark.parametrize("again", ["resume", "the same"])
+@pytest.mark.parametrize(
+    ("out", "name"),
+    [
+        *(("result", name) for name in ("result", "*/exported.json", "*/report.html", "*/report.md")),
+        *(("result.txt", f"result{end}") for end in (".txt", ".evoprune.json", ".experiment.yaml")),
+        ("result.txt", "*/exported.json"),
+    ],
+)
+def test_a_command_that_is_killed_at_its_end_goes_on(out, name, again, command, evoprune, kill, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    command("OfSums")
+    same = ("tiny", "3", "--name", "run", "--out", out)
+    again = same if again == "the same" else ("resume", "runs/run")
+    for arguments in (same, again):
+        with kill(name):
+            evoprune(*arguments)
+    answer = evoprune(*again)
+    assert answer.code == 0, answer.err
+    assert f"written and checked: {tmp_path / out}" in answer.out
+    assert "> 2 numbers of 3" in Path("runs/run/report.md").read_text()
+    best = json.loads((Path(out) if Path(out).suffix else Path(out, "best.json")).read_text())
+    assert best == result(Path("runs/run"))["best"]["genome"]
+    assert not Path("runs/run/promised.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"seconds": 1e400}', f'{{"seconds": {"9" * 400}}}', '{"out": 3}'])
+def test_a_damaged_promise_hinders_its_own_run_alone(text, command, evoprune, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    again = ("tiny", "3", "--name", "run", "--out", "result")
+    assert evoprune(*again).code == 130
+    Path("runs/run/promised.json").write_text(text)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    for refused in (("resume", "runs/run"), again):
+        answer = evoprune(*refused)
+        assert answer.code == 2
+        assert "runs/run/promised.json: " in answer.err
+    answer = evoprune("tiny", "3", "--name", "other", "--out", "result")
+    assert answer.code == 0, answer.err
+
+
 def test_a_search_ends_with_the_generation_in_which_its_time_is_over_as_does_a_repeated_one(
     command, evoprune, monkeypatch, tmp_path
 ):
@@ -284,6 +377,49 @@ def test_a_problem_that_exports_nothing_is_told_before_the_search(command, evopr
     assert answer.code == 2
     assert "--out: " in answer.err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("path", ["result", "runs/run"])
+def test_of_two_equal_commands_the_second_is_refused_before_it_plans(path, command, evoprune, tmp_path, monkeypatch):
+    command("Refused")
+    monkeypatch.chdir(tmp_path)
+    with claimed(tmp_path / path):
+        answer = evoprune("tiny", "3", "--name", "run", "--out", "result")
+    assert answer.code == 2
+    assert f"{path}: " in answer.err
+    assert not list(tmp_path.glob("r*"))
+
+
+def test_a_disk_without_room_for_the_export_is_told_before_the_search(command, evoprune, tmp_path, monkeypatch):
+    command("Huge")
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    answer = evoprune("tiny", "3", "--runs-dir", tmp_path / "runs", "--out", tmp_path / "new" / "result")
+    assert answer.code == 3
+    assert f"{tmp_path / 'new' / 'result'}: {os.strerror(errno.ENOSPC)}" in answer.err
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_disk_that_is_full_at_the_export_says_how_to_go_on(command, evoprune, tmp_path, monkeypatch):
+    command("OfSums")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    again = ("tiny", "3", "--name", "run", "--out", "result")
+    with monkeypatch.context() as patch:
+        write = run_folder.write_config
+
+        def full(folder, config, name=run_folder.CONFIG):
+            if name != run_folder.CONFIG:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(folder, config, name)
+
+        patch.setattr(run_folder, "write_config", full)
+        answer = evoprune(*again)
+    assert answer.code == 3
+    assert f"{tmp_path}: {os.strerror(errno.ENOSPC)}" in answer.err
+    assert "to continue: python -m evoprune resume runs/run\n" in answer.err
+    assert not Path("result").exists()
+    assert evoprune(*again).code == 0
 
 
 @pytest.mark.usefixtures("command")

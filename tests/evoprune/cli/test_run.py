@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evoprune.experiment import registry
+from evoprune.files.locks import claimed
 
 EXPERIMENTS = sorted(path.name for path in (registry.HOME / "problems").glob("*.yaml"))
 
@@ -40,6 +41,17 @@ def test_files_and_folders_that_are_not_there_are_told_by_key(evoprune, tmp_path
         assert f"problem.{key.split('.')[0]}: " in answer.err
         assert why in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_of_two_equal_commands_the_second_is_refused(evoprune, sphere, tmp_path):
+    command = ("run", sphere, "--runs-dir", tmp_path / "runs", "--name", "a")
+    with claimed(tmp_path / "runs" / "a"):
+        answer = evoprune(*command)
+        assert answer.code == 2
+        assert str(tmp_path / "runs" / "a") in answer.err
+        assert not (tmp_path / "runs").exists()
+        assert evoprune(*command[:-1], "b").code == 0
+    assert evoprune(*command).code == 0
 
 
 TOLD = """

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.exports.exporting import about, export, is_one_file
+from evoprune.exports.exporting import about, export, finished, is_one_file
 from evoprune.interfaces.export import Exporting
 
 
@@ -44,6 +45,17 @@ def test_a_file_with_faults_is_marked(tmp_path):
     assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
 
 
+def test_files_of_this_machine_are_named_without_their_folders(tmp_path):
+    here = {"a": str(tmp_path / "one" / "all.txt"), "b": [str(tmp_path / "two" / "all.txt")], "c": "owner/name"}
+    experiment = {"problem": here | {"d": str(tmp_path / "model")}}
+    export(tmp_path / "out", lambda _: Exported(here), {}, experiment)
+    told = json.loads((tmp_path / "out" / "evoprune.json").read_text())
+    repeated = yaml.safe_load((tmp_path / "out" / "experiment.yaml").read_text())["problem"]
+    named = {"a": "./one/all.txt", "b": ["./two/all.txt"], "c": "owner/name"}
+    assert named.items() <= told.items()
+    assert repeated == named | {"d": "./model"}
+
+
 @pytest.mark.parametrize("taken", ["small.bin", "small.UNFIT.txt"])
 def test_nothing_is_overwritten(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
@@ -51,6 +63,22 @@ def test_nothing_is_overwritten(tmp_path, taken):
         export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
     assert names(tmp_path) == {taken}
     assert (tmp_path / taken).read_text() == "mine"
+
+
+def test_only_the_same_result_is_exported_over_files_about_it(tmp_path):
+    out, mine = tmp_path / "small.bin", {"seed": 3}
+    export(out, writing(), mine, {"problem": {}}, is_file=True)
+    assert finished(out, mine, is_file=True).facts["size"] == 6
+    assert not finished(out, {"seed": 4}, is_file=True)
+    out.unlink()  # as if a kill had come before it
+    assert not finished(out, mine, is_file=True)
+    for others in ({"seed": 4}, {}):
+        with pytest.raises(InputError, match="exists already"):
+            export(out, writing(), others, {"problem": {}}, is_file=True)
+    with pytest.raises(Stopped, match="too bad"):
+        export(out, writing(["too bad"]), mine, {"problem": {}}, is_file=True)
+    with pytest.raises(Stopped, match="too bad"):
+        finished(out, mine, is_file=True)
 
 
 unwritten = pytest.fail  # if it is called
@@ -110,10 +138,12 @@ def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):
 def test_parts_of_dead_processes_are_cleared(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = [f".out.{dead.pid}.part", f".out.{os.getppid()}.part", f".out2.{dead.pid}.part", ".out.x.part"]
-    for name in names:
+    gone = [f".out.{dead.pid}.part", f".out.{os.getpid()}.part"]  # our own number may be that of a killed one, too
+    kept = [f".out.{os.getppid()}.part", f".out2.{dead.pid}.part", ".out.x.part"]
+    for name in [*gone, *kept]:
         (tmp_path / name).mkdir()
-    (tmp_path / names[0] / "half").write_text("a model")
+        (tmp_path / name / "half").write_text("a model")
 
     export(tmp_path / "out", lambda folder: Exported({}), {}, None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *names[1:]])
+    assert names(tmp_path) == {"out", *kept}
+    assert names(tmp_path / "out") == {"evoprune.json"}

@@ -1,4 +1,6 @@
+import errno
 import fcntl
+import os
 
 import pytest
 
@@ -15,11 +17,18 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
         pass
 
 
-def test_a_folder_that_cannot_be_resumed_is_gone(tmp_path):
-    with pytest.raises(Stopped), made(tmp_path / "runs" / "full"):
-        raise Stopped("the disk is full")
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
+    def fill(place):
+        (place / CONFIG).write_text("")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(Stopped, match="No space"), made(tmp_path / "runs" / "full", fill):
+        pytest.fail("it is not made")
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(Stopped), made(tmp_path / "kept"):
-        (tmp_path / "kept" / CONFIG).write_text("")
+    with pytest.raises(Stopped), made(tmp_path / "kept", lambda place: (place / CONFIG).write_text("")):
         raise Stopped("the disk is full")
     assert (tmp_path / "kept" / CONFIG).exists()
+    with pytest.raises(InputError, match="exists already"), made(tmp_path / "kept", lambda _: None):
+        pytest.fail("it is somebody else's")
+    assert (tmp_path / "kept" / CONFIG).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

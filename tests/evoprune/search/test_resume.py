@@ -132,6 +132,26 @@ def test_another_experiment_is_refused(run, resume, counted, settings, fragment)
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [("seed", "3", "4"), ("operators.mutate.sigma", "0.2", "0.3"), ("population", "6", "7")],
+)
+def test_a_run_whose_experiment_was_edited_is_not_read(run, evoprune, counted, tmp_path, key, before, after):
+    folder = run(counted.file).folder
+    text, name = (folder / "config.yaml").read_text(), key.rpartition(".")[2]
+    edited = text.replace(f"{name}: {before}", f"{name}: {after}")
+    assert edited != text
+    (folder / "config.yaml").write_text(edited)
+    held = contents(folder)
+    for command in (["resume", folder], ["report", folder], ["export", folder, tmp_path / "out"]):
+        answer = evoprune(*command)
+        assert answer.code == 2
+        assert f"{folder}: experiment.{key} was {before}" in answer.err
+    assert contents(folder) == held
+    (folder / "config.yaml").write_text(text.replace("max_failures: 0.9", "max_failures: 0.8"))  # decides no score
+    assert evoprune("report", folder).code == 0
+
+
 def test_a_run_of_another_version_is_refused(run, resume, counted):
     folder = run(counted.file).folder
     environment = json.loads((folder / "environment.json").read_text())

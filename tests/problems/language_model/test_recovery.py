@@ -213,9 +213,18 @@ def test_a_recovery_that_cannot_be_is_refused_before_the_search(smaller_run, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_is_recovered_further_and_needs_the_runs_texts(smaller_run, out, tmp_path, capsys):
+def test_a_folder_is_recovered_further_and_needs_the_runs_files(smaller_run, out, tmp_path, capsys, monkeypatch):
+    """It names them without their folder."""
     search, moved, again = smaller_run.parent / "search.txt", smaller_run.parent / "moved.txt", tmp_path / "again"
     command = ["recover", str(out), "--out", str(again), *OPTIONS, "--train", "norms"]
+    given = []
+    for option, name in (("--teacher", "model"), ("--report-text", "report.txt"), ("--text", "search.txt")):
+        assert main([*command, *given]) == 2
+        told = capsys.readouterr().err
+        assert option in told
+        assert name in told
+        given += [option, str(smaller_run.parent / name)]
+    monkeypatch.chdir(smaller_run.parent)
     search.rename(moved)
     try:
         assert main(command) == 2
@@ -250,6 +259,7 @@ def test_a_folder_in_float16_stays_so_and_its_zeros_are_counted_as_they_are_writ
     half, again = tmp_path / "half", tmp_path / "again"
     assert main(["export", str(smaller_run), str(half), "--untimed", "--dtype", "float16"]) == 0
     monkeypatch.setattr(Training, "run", smaller)
+    monkeypatch.chdir(smaller_run.parent)
     assert main(["recover", str(half), "--out", str(again), *OPTIONS]) == 0
     assert {weight.dtype for weight in weights(again).values()} == {torch.float16}
     before, after = (facts(folder)["check"]["perplexity"] for folder in (half, again))

@@ -1,13 +1,13 @@
 """Checkpoints are read back as they were written, or they are not there."""
 
 import errno
-import resource
 
 import pytest
 import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.checkpoint import Checkpoints
+from tests.runs import no_file_above
 
 
 def test_the_last_is_read_back_and_the_only_one(tmp_path):
@@ -29,13 +29,8 @@ def test_the_last_is_read_back_and_the_only_one(tmp_path):
 def test_a_full_disk_is_an_error_of_the_system_and_leaves_what_was_there(tmp_path):
     kept = Checkpoints(tmp_path)
     kept.write_best({"a": torch.ones(2)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            kept.write_best({"a": torch.zeros(1000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_file_above(1000), pytest.raises(OSError, match="File too large") as caught:
+        kept.write_best({"a": torch.zeros(1000)})
     assert caught.value.errno == errno.EFBIG
     assert kept.best()["a"].equal(torch.ones(2))
     assert len(list(tmp_path.iterdir())) == 1

@@ -64,6 +64,7 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, tmp_path):
     run, out = run_on("llama"), tmp_path / "out"
     assert main(["export", str(run), str(out), "--untimed"]) == 0
     check_plain_load(run, out)
+    assert not [path for path in out.iterdir() if str(run.parent).encode() in path.read_bytes()]
 
 
 def test_what_the_run_reconstructed_is_written_reconstructed(run_on, tmp_path, capsys):

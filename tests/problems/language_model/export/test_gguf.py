@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_llama
 from tests.problems.language_model.small import run_in
-from tests.runs import lines, result
+from tests.runs import lines, no_file_above, result
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
 COMPENSATED = [
@@ -93,12 +97,14 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
     run, base = run_of("llama", BLOCKS)
     model, larger = random_llama(blocks=4), tmp_path / "larger.gguf"
     contents(model, base_of(model), {}, "F32").write(larger)
-    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--base", str(larger)]) == 0
-    times = json.loads((tmp_path / "small.evoprune.json").read_text())["runtime"]
+    assert main(["export", str(run), str(tmp_path / "my file.gguf"), "--base", str(larger)]) == 0
+    times = json.loads((tmp_path / "my file.evoprune.json").read_text())["runtime"]
     for name in ("prefill", "decode", "peak_bytes", "load_seconds", "file_bytes"):
         assert times[name]["dense"] > 0
     assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
-    assert times["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
+    assert times["file_bytes"]["evolved"] == (tmp_path / "my file.gguf").stat().st_size
+    commands = re.findall(r"(?:llama-cli -m|evoprune run) ([^`\n]+)", (tmp_path / "my file.README.md").read_text())
+    assert [shlex.split(words)[0] for words in commands] == ["my file.gguf", "my file.experiment.yaml"]
 
 
 def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(byte_models, tmp_path, capsys):
@@ -133,6 +139,7 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     card = (tmp_path / "small.README.md").read_text()
     assert verdict in card
     assert f"| {preset['bytes']:,} |" in card
+    assert not [path for path in tmp_path.glob("small.*") if str(source.parent).encode() in path.read_bytes()]
     found = Run.open(run)
     assert found.problem.draft(found.best.genome, tmp_path / "draft.gguf", found.problem.ExportOptions())
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
@@ -179,6 +186,16 @@ def test_a_file_with_one_wrong_tensor_is_marked(run_of, tmp_path, monkeypatch, d
     assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed", "--base", str(base)]) == 3
     assert (tmp_path / "small.UNFIT.txt").exists()
     assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
+
+
+@pytest.mark.parametrize(("out", "room"), [("small.gguf", 40_000), ("small", 40_000), ("small", 1_000)])
+def test_a_full_disk_stops_an_export_and_leaves_nothing(run_of, out, room, tmp_path, capsys):
+    run, _ = run_of("gpt2", BLOCKS)
+    with no_file_above(room):
+        assert main(["export", str(run), str(tmp_path / out), "--untimed"]) == 3
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"{tmp_path}: {os.strerror(errno.EFBIG)}" in told
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("missing", "reason"), [(None, "llama.cpp has no form"), ("llama_cpp_py_sync", "pip install")])

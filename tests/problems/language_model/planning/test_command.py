@@ -1,8 +1,12 @@
 """One command for one's own model: its plan, run, export and errors."""
 
+import errno
 import json
 import math
+import os
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +19,7 @@ from evoprune.problems.language_model import problem
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.planning import division, plan, subject, vocabulary
+from evoprune.problems.language_model.planning.sizes import Size
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from tests.problems.language_model.small import random_model, save
@@ -249,6 +254,21 @@ def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, 
     code, out, err = prune("--sparsity=0.5", "--text", text, "--print-config")
     assert code == 0, err
     assert yaml.safe_load(out)["budget"] > 0
+
+
+@pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
+def test_no_room_for_the_file_that_is_asked_for_is_told_before_the_search(
+    prune, goal, out, files, tmp_path, monkeypatch
+):
+    if files == 2:
+        pytest.importorskip("llama_cpp_py_sync")
+    usage, limit = shutil.disk_usage, Size.read(goal.removeprefix("--size="))
+    disk = SimpleNamespace(free=files * limit - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk if path == tmp_path else usage(path))
+    code, printed, err = prune(goal, "--out", tmp_path / out)
+    assert (code, printed) == (3, "")
+    assert f"{tmp_path / out}: {os.strerror(errno.ENOSPC)}" in err
+    assert not (tmp_path / "runs").exists()
 
 
 GOAL = "--sparsity=0.5"
