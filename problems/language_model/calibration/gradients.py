@@ -16,6 +16,7 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.marks import scored
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
@@ -34,6 +35,8 @@ def gather(
     number of threads above one. Interrupted sums are continued.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
+    taken = 4 * len(names) * sum(matrix.size for matrix in matrices)
+    Room.of("the statistics of gradients", model.device, 0, taken, "choose a score without gradients")
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
         stack.enter_context(at_home(model))
         sums = {matrix.name: {name: _begun(so_far, matrix, name) for name in names} for matrix in matrices}

@@ -20,6 +20,7 @@ from evoprune.problems.language_model.models.experts import products_noted
 from evoprune.problems.language_model.models.forward import Forward, pieces
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.marks import predictions, scored
+from evoprune.problems.language_model.models.memory import Room
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
 _COPIES = 8  # of the logits, that are held at once
@@ -43,6 +44,8 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     marked = bool((tokens < 0).any())
     length = tokens.shape[1] if marked else _LENGTH  # the tokens that count may be the last ones
     read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
+    taken = read.shape[1] * forward.activations
+    Room.of("the sensitivity of matrices", model.device, 0, taken, "set importance: false in problem.transforms")
     with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
         stack.enter_context(at_home(model))
         sums = _Sums(so_far.tensors)

@@ -13,11 +13,14 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.scales import codes_of, scales_of, with_scales
-from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
+from evoprune.problems.language_model.models.blocks import Matrix, find_matrices, in_features
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.reconstruction.update import compensated
 from evoprune.problems.language_model.transforms.overlay import put_encoded
 
 COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for
+
+_GRAM = 40  # bytes of an entry of a Gram matrix and its factors, in float32 and float64
 
 _RUN = 16  # the weights of a row of which the minimum has one code, in every type
 
@@ -99,12 +102,13 @@ def is_change(name: str) -> bool:
     return name.endswith(".parametrizations.weight.original")
 
 
-def fix_scales(matrix: Matrix) -> Encoded:
-    """End :func:`train_scales`: the weight is what a file holds, which is returned."""
+def fix_scales(matrix: Matrix, room: Room) -> Encoded:
+    """End :func:`train_scales`: the weight, in ``room``, is what a file holds, which is returned."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     found: Encoded = chain[0].encoded(chain.original)
     remove_parametrizations(parametrised, "weight", leave_parametrized=True)
+    matrix.weight.data = room.empty(matrix.weight.shape, matrix.weight.dtype).to(matrix.weight.device)
     put_encoded(matrix, found)
     matrix.weight.requires_grad_(False)
     return found
@@ -124,6 +128,9 @@ def compensate(
     wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
     changed = {m.parameter for m in wanted if not torch.equal(m.weight, there[m.parameter].weight.to(m.weight))}
     if not changed:
+        return encoded
+    if not Room.of("codes", dense.device, _GRAM * max(in_features(m.module) for m in wanted) ** 2, share=1).resident:
+        note("matrices keep their codes: Gram matrices, which tell others, have no room in memory")
         return encoded
     for matrix, known in statistics(dense, read, wanted, {GRAM}, "compensating"):
         if matrix.parameter not in changed:

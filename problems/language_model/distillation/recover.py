@@ -126,11 +126,10 @@ def criterion_after(
     with at_home(resident.model):
         given = _given(final, settings.train if tokens else "norms")
         dense, text = taught(final.session, final.genome, text)
+        convert(given.model, resident.device, resident.model.dtype)
         if not tokens:
-            convert(given.model, resident.device, resident.model.dtype)
             found = _criterion(given.model, dense, text, settings)
             return found, judge(given.model) if judge else found
-        convert(given.model, resident.device, torch.float32)
         last = 0 if rounds or judge else 1
         short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": last})
         training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
@@ -275,7 +274,6 @@ def _recover_one(
         decided = [_criterion(first, teacher.dense, teacher.text, settings)] if apart else []
         del first
         measuring = time.perf_counter() - begun  # as long again at the end
-        convert(model, device, torch.float32)
         if given.codes:
             given = replace(given, encoded=given.codes(model, decided[0]))
         if settings.time is not None:

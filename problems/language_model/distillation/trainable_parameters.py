@@ -15,7 +15,7 @@ from evoprune.problems.language_model.distillation.block_scales import fix_scale
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.scales import has_scales
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
-from evoprune.problems.language_model.models.device import free_memory
+from evoprune.problems.language_model.models.memory import Room
 
 Train = Literal["all", "lora", "norms", "scales"]
 
@@ -24,7 +24,6 @@ RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales":
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
 _PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
 _BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
-_SHARE = 0.6  # of the free memory for these; the rest is for activations, and those of the dense model
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,15 @@ class TrainableParameters:
         for _, parameter in _candidates(model, train, given.encoded):
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
+        self.bytes_made = 0
+        """Bytes of all weights that are made from scales, float32."""
         if train == "scales":
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
             for name, own in self.encoded.items():
                 if has_scales(own.kind):
                     self._scaled[name] = within[name]
+                    self.bytes_made += 4 * within[name].size
                     train_scales(within[name], own)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -79,6 +81,8 @@ class TrainableParameters:
         """Sorted as in the model."""
         self.count = sum(parameter.numel() for parameter in self.by_name.values())
         """Number of trained values."""
+        self.bytes_trained = (_BYTES - 4) * self.count
+        """Bytes of gradients and moments."""
         if not self.by_name:
             raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
 
@@ -102,10 +106,10 @@ class TrainableParameters:
             if weight.grad is not None:
                 weight.grad.mul_(mask.to(weight.device))
 
-    def merged(self, model: Any) -> Any:
-        """Return ``model`` as plain layers; nothing can be trained afterwards."""
+    def merged(self, model: Any, room: Room) -> Any:
+        """Return ``model`` as plain layers, made in ``room``; nothing can be trained afterwards."""
         for name, matrix in self._scaled.items():
-            self.encoded[name] = fix_scales(matrix)
+            self.encoded[name] = fix_scales(matrix, room)
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
@@ -126,7 +130,7 @@ def fitting(given: Given, device: torch.device) -> Train:
 
 def room_to_train(parameters: int, device: torch.device) -> bool:
     """Return whether ``device`` has memory to train so many ``parameters``."""
-    return _BYTES * parameters < _SHARE * free_memory(device)
+    return Room.of("training", device, _BYTES * parameters).resident
 
 
 def looks_pruned(model: Any) -> bool:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +34,8 @@ from evoprune.problems.language_model.models.attention import use_fast_attention
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.load import convert
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.results.learning_curve import DIVERGENCE
 
@@ -65,12 +68,20 @@ class Training:
         self._plan = checkpoints.planned()
         train = self._plan.get("train", settings.train)
         train = self._agreed(fitting(given, self._device) if train == "auto" else train)
-        self._parameters = TrainableParameters(given, train, settings.seed)
+        taken = self._per_step // settings.accumulate * forward.activations
+        self._parameters = parameters = TrainableParameters(given, train, settings.seed)
+        convert(model, self._device, torch.float32)
+        taken += parameters.bytes_made
+        least = parameters.bytes_trained + taken // forward.depth  # of one block
+        self._room = Room.of("training", self._device, taken, least, "give train: norms, which takes less")
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(self._parameters.groups(), fused=fused)
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
+        elif not self._room.resident:
+            with suppress(InputError):  # of a model that does not allow it
+                _keep_no_activations(model)
         teacher.model.to(self._device)
         self._forward, self._teacher = forward, teacher
         student = Student(model, forward, self._teacher, settings.cross_entropy_weight, settings.hidden)
@@ -113,7 +124,7 @@ class Training:
 
     def merged(self) -> Any:
         """Return the model as plain layers, with its weights of now; it cannot be trained afterwards."""
-        return self._parameters.merged(self._model)
+        return self._parameters.merged(self._model, self._room)
 
     def train_on(self) -> None:
         """Train to the end; the weights are the last ones afterwards."""
@@ -194,7 +205,8 @@ class Training:
                 yield parts.detach()
 
     def _held_out(self) -> dict[str, float]:
-        with self.accelerator.autocast(), cached():  # which computes weights from scales once
+        once = cached() if self._room.resident else nullcontext()  # computes weights from scales once
+        with self.accelerator.autocast(), once:
             found = held_out_scores(
                 self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
             )

@@ -42,6 +42,7 @@ class Fitness:
         if settings.compile:
             resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
+        self.measure.ask("the search", texts.search.tokens)
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)

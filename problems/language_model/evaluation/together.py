@@ -1,12 +1,10 @@
 """Several candidates in one reading of the model: all of them pass through a block before the next block runs."""
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from math import prod
-from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 import torch
@@ -14,8 +12,6 @@ from torch import Tensor, nn
 
 from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
-from evoprune.problems.language_model.models.cache import cache_folder
-from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import (
     Late,
@@ -28,6 +24,7 @@ from evoprune.problems.language_model.models.late import (
     weights_of,
 )
 from evoprune.problems.language_model.models.marks import predictions
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import map_in_threads
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
@@ -145,14 +142,9 @@ def _each(forward: Forward, work: Callable[[slice], _Result], batches: Sequence[
 
 def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:
     """Return a tensor for states: on the device, in main memory, or mapped from a file without a name."""
-    dtype, count = forward.model.dtype, prod(shape)
-    size = count * dtype.itemsize
+    dtype = forward.model.dtype
     for device in dict.fromkeys((forward.device, torch.device("cpu"))):
-        if size <= _SHARE * free_memory(device):
-            return torch.empty(shape, dtype=dtype, device=device)
-    with NamedTemporaryFile(dir=cache_folder()) as file:
-        if hasattr(os, "posix_fallocate"):  # without it a full disk kills the process later
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            os.ftruncate(file.fileno(), size)
-        return torch.from_file(file.name, shared=True, size=count, dtype=dtype).view(shape)
+        room = Room.of("scoring", device, prod(shape) * dtype.itemsize, share=_SHARE)
+        if room.resident:
+            break
+    return room.empty(shape, dtype)

@@ -29,6 +29,7 @@ from evoprune.problems.language_model.export.card import (
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import lines
+from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached
@@ -81,16 +82,6 @@ class GgufFile(ExportFormat):
 
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
         lost = dense.value(factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
-        found = checked(place, text, read.tokens, begins, dense.known, timed, own.known)
-        found |= {
-            "perplexity": found["perplexity"] ** factor,
-            "divergence": dense.value(factor * found["divergence"], 1),
-        }
-        found |= {name: factor * found[name] for name in _BETWEEN if name in found}
-        comparison = Comparison(session, base, half, place, score)
-        found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
-        found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
-        found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
@@ -101,8 +92,21 @@ class GgufFile(ExportFormat):
                 if len(slot.shape) > 1
             },
             "architecture": made.layout.architecture,
-            "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         }
+        del model, encoded, made, ours
+        session.transform.apply(session.transform.dense)
+        release_memory(session.resident.device)  # of the final model: llama.cpp takes about as much
+        found = checked(place, text, read.tokens, begins, dense.known, timed, own.known)
+        found |= {
+            "perplexity": found["perplexity"] ** factor,
+            "divergence": dense.value(factor * found["divergence"], 1),
+        }
+        found |= {name: factor * found[name] for name in _BETWEEN if name in found}
+        comparison = Comparison(session, base, half, place, score)
+        found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
+        found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
+        found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
+        facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in found.items()}
         facts |= comparison.facts(found, timed=timed, preset=timed and not run.rival)
         if self.options.context and "failure" not in found:
             asked = self.options.model_dump(include={"context", "kv", "fits"})

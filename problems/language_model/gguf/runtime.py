@@ -18,12 +18,15 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import processor_name
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import Failed, run_python
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
 _SHORT = 16  # of one where generating alone is timed
 _SECONDS = 4.0  # how long both models are timed in turn, in all processes
+
+_BUFFERS = 2**29  # bytes of activations, logits and keys of a prompt, about
 
 _PROCESSES = 3
 """Number of processes that time both models: one may be a third slower than another with the same file throughout."""
@@ -143,6 +146,8 @@ def _tell(models: Sequence[Path]) -> None:
 
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
+    size = sum(path.stat().st_size for path in models)
+    Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     try:
         return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)

@@ -20,6 +20,7 @@ _probed: WeakKeyDictionary[nn.Module, tuple[bool, bool]] = WeakKeyDictionary()
 """Whether the head of a model is plain, and whether runs from a block are exact."""
 
 _LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
+_COPIES = 2  # of them that a loss holds
 
 Kept = dict[int, torch.Tensor]
 """Hidden states ``(windows, window, width)`` before blocks, by number."""
@@ -83,6 +84,17 @@ class Forward:
         widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
         logits = 0 if self._plain_head else 4 * self.vocabulary
         return int((widest + logits) * self._model.dtype.itemsize)
+
+    def working_bytes(self, tokens: int, threads: int) -> int:
+        """The approximate bytes of passes over ``tokens`` each, in ``threads``: activations, logits and a made head."""
+        logits = 4 * _COPIES * min(tokens * self.vocabulary, _LOGITS_AT_ONCE)
+        head = self._model.get_output_embeddings()
+        return threads * (tokens * self.bytes_per_token // 2 + logits) + (0 if head is None else _bytes_of(head))
+
+    @property
+    def activations(self) -> int:
+        """The approximate bytes that a pass with gradients keeps of a token, in float32: inputs and outputs."""
+        return 4 * sum(sum(matrix.weight.shape[-2:]) for matrix in self._matrices)
 
     @property
     def device(self) -> torch.device:

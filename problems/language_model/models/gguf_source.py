@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,12 +19,11 @@ from safetensors.torch import load_file, save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__
-from evoprune.problems.language_model.models.cache import cache_limit
+from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
-_GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
 _PART = 2**25  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
 _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
@@ -47,11 +47,11 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
         try:
-            if _GROWTH * path.stat().st_size > cache_limit():
-                raise OSError("no room in the cache")
             file, found = open_cached(_cache_name(path, dtype))
             stack.callback(file.release)
             if not found:
+                if not fits_disk(path, dtype):
+                    raise OSError("no room on the disk")
                 parts: list[Path] = []
 
                 def keep(tensors: Tensors) -> None:
@@ -72,6 +72,14 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
             if _is_text(name):
                 (folder / name).write_text(text, encoding="utf-8")
         yield folder
+
+
+def fits_disk(path: Path, dtype: torch.dtype) -> bool:
+    """Tell whether the model in the .gguf file ``path`` can be dequantised into the cache, where it is written twice.
+
+    It may be larger than the limit of the cache: it is deleted then, once it is mapped.
+    """
+    return 2 * Header(path).weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
 
 
 def _whole(parts: list[Path]) -> Tensors:
@@ -128,6 +136,11 @@ class Header:
     def tensors(self) -> int:
         """The number of tensors."""
         return len(self._file.tensors)
+
+    @property
+    def weights(self) -> int:
+        """The number of values of all tensors."""
+        return sum(tensor.size for tensor in self._file.tensors.values())
 
     def parts(self) -> Iterator[Mapping[str, slice]]:
         """Tensors to be read at a time, and which of their rows: of a block all, of a large table some."""

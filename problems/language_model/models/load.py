@@ -22,7 +22,6 @@ from evoprune import InputError
 from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.attention import use_fast_attention
 from evoprune.problems.language_model.models.device import (
-    free_memory,
     out_of_memory,
     pick_device,
     pick_dtype,
@@ -31,12 +30,13 @@ from evoprune.problems.language_model.models.device import (
 from evoprune.problems.language_model.models.gguf_file import read_as_package
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.late import Late, run_on, weight_of
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.models.weight_files import BUNDLED, stored_tensors, weight_files
 
 _KEY = "problem.model"
-_SHARE = 0.5  # of the memory, for a candidate's weights
+_SHARE = 0.5  # of a GPU's memory, for a candidate's weights
 _NAMED = 4  # faulty weights in an error
 _JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")  # objects
 _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
@@ -91,7 +91,7 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
     needed: int = sum(parameter.nbytes for parameter in model.parameters())
     if device.type == "cuda":  # not its free memory: its workers must agree
         return needed >= _SHARE * float(torch.cuda.get_device_properties(device).total_memory)
-    return device.type == "cpu" and needed >= _SHARE * free_memory(device)
+    return device.type == "cpu" and not Room.of("the search", device, needed).resident
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
@@ -283,6 +283,11 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of computed buffers, as of rotary frequencies."""
     loaded = model.state_dict().keys()
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
+    if device.type == "cpu":
+        others = [each for each in model.parameters() if each.dtype != dtype]
+        room = Room.of("converting", device, sum(each.numel() for each in others) * dtype.itemsize)
+        for parameter in others:
+            parameter.data = room.copied(parameter.data, dtype)
     model.to(device=device, dtype=dtype)
     for name, buffer in computed.items():
         _put_buffer(model, name, buffer.to(device))
@@ -294,9 +299,10 @@ def _put_buffer(model: nn.Module, name: str, buffer: torch.Tensor) -> None:
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
-    """Return a copy in ``dtype`` in main memory, with an attention that transformers knows."""
+    """Return a copy in ``dtype`` in main memory or mapped, with an attention that transformers knows."""
+    room = Room.of("a copy", torch.device("cpu"), sum(each.numel() for each in model.parameters()) * dtype.itemsize)
     parameters: dict[int, Any] = {
-        id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        id(parameter): nn.Parameter(room.copied(parameter.detach(), dtype), requires_grad=False)
         for parameter in model.parameters()
     }
     copied: Any = copy.deepcopy(model, parameters)

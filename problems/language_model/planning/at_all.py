@@ -1,15 +1,15 @@
 """A model that has no room on this machine, or that takes far too long: refused by the headers of its files."""
 
 import math
-import shutil
 import time
+from pathlib import Path
 
 import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
+from evoprune.problems.language_model.models.gguf_source import fits_disk
 from evoprune.problems.language_model.models.load import stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
@@ -30,8 +30,8 @@ def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSetting
     device = pick_device(settings.device)
     dtype, own = pick_dtype(settings.dtype, device), stored_dtype(settings)
     is_gguf, needed, room = model.endswith(".gguf"), weights * dtype.itemsize, free_memory(device)
-    if is_gguf:
-        room = max(room, shutil.disk_usage(cache_folder()).free)  # its weights are mapped from the cache
+    if is_gguf and fits_disk(Path(model), dtype):
+        needed = 0  # its weights are mapped from the cache
     if needed > room and device.type == "cpu" and own == "bfloat16" and not is_gguf:
         settings = settings.model_copy(update={"dtype": own})
         dtype, needed = torch.bfloat16, 0  # mapped from its files

@@ -15,8 +15,8 @@ from evoprune.problems.language_model.distillation.trainable_parameters import r
 from evoprune.problems.language_model.evaluation.cost_estimate import Pace, mean_inputs, pace
 from evoprune.problems.language_model.gguf.sources import BLOCKS
 from evoprune.problems.language_model.models.blocks import in_features, positions_of
-from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.load import stored_kinds
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import stored_tensors
 from evoprune.problems.language_model.planning.recipe import Subject
@@ -87,9 +87,8 @@ def longest(config: Any) -> int:
 
 
 def _pace(resident: Resident, windows: Windows, differentiated: bool) -> Pace:
-    room = differentiated and (
-        resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
-    )
+    device, taken = resident.device, 8 * resident.prunable_weights
+    room = differentiated and (device.type != "cpu" or Room.of("gradients", device, taken, share=1).resident)
 
     def measure() -> dict[str, torch.Tensor]:
         found = pace(resident, windows.tokens, room)

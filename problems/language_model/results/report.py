@@ -44,6 +44,7 @@ def report(
     of a search of sparsities, whose figures are drawn into ``folder``; other searches state the ``cost``.
     """
     genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
+    session.fitness.measure.ask("the report", texts.report.tokens)
     names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
     names = {name: reference for name, reference in names.items() if reference in genomes}
     compared = {name: genomes[reference] for name, reference in names.items()}

@@ -30,10 +30,13 @@ from evoprune.problems.language_model.evaluation.measure import Measure, Perplex
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.marks import predictions
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.transforms.weights.genes import group
 from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks
 from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix
 
+ROOM = Room(torch.device("cpu"), True)
+"""Room in memory."""
 VOCABULARY = 128
 BEGIN = VOCABULARY - 1
 """The token that a tokenizer puts before a text, if it does."""
@@ -128,11 +131,13 @@ def settings_in(home: Path, model: str) -> dict[str, Any]:
     }
 
 
-def run_in(home: Path, problem: dict[str, Any], *options: str, name: str = "run", **experiment: Any) -> Path:
-    """Run a tiny search on ``problem`` with files in ``home``; return its folder."""
+def run_in(
+    home: Path, problem: dict[str, Any], *options: str, name: str = "run", code: int = 0, **experiment: Any
+) -> Path:  # fmt: skip
+    """Run a tiny search on ``problem`` with files in ``home``, which ends with ``code``; return its folder."""
     spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}} | experiment
     (home / "experiment.yaml").write_text(json.dumps(spec))
-    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", name, *options]) == 0
+    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", name, *options]) == code
     return home / name
 
 
@@ -149,6 +154,14 @@ def outcome_of(problem: Problem, best: list[float]) -> Outcome:
     """What a search that found ``best`` would hand over."""
     references = {name: (genome, problem.evaluate(genome)) for name, genome in problem.references().items()}
     return Outcome(best, problem.evaluate(best), references)
+
+
+def is_mapped(tensor: torch.Tensor) -> bool:
+    """Tell whether the values of ``tensor`` are in a file."""
+    fields = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    spans = [(each[0].split("-"), each[4]) for each in fields]
+    place = tensor.data_ptr()
+    return any(int(first, 16) <= place < int(end, 16) and file != "0" for (first, end), file in spans)
 
 
 def plain_perplexity(model: torch.nn.Module, tokens: torch.Tensor) -> float:

@@ -18,6 +18,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -76,6 +77,9 @@ class Types(Overlay):
         self._levels = TypeGenes(self.matrices, resident.with_stacks, self._stored, sizes)
         if not self.genes.free and not self._source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
+        if not resident.streams:
+            copies = sum(matrix.weight.nbytes for matrix in self.matrices)
+            Room.of("the search", resident.device, 0, copies, "set problem.memory to stream")
         self._copies = Copies(resident, self.matrices, self._stored, self._source)
 
     @classmethod

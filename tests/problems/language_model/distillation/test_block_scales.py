@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from evoprune.problems.language_model.distillation.block_scales import compensat
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.scales import codes_of, scales_of
-from tests.problems.language_model.small import random_model
+from tests.problems.language_model.small import ROOM, random_model
 
 INPUTS, OUTPUTS = 256, 24
 
@@ -46,7 +47,7 @@ def test_it_begins_with_the_values_of_the_type(quantised):
     before = matrix.weight.detach().clone()
     train_scales(matrix, encoded)
     assert torch.equal(matrix.weight, before)
-    assert np.array_equal(fix_scales(matrix).data, encoded.data)
+    assert np.array_equal(fix_scales(matrix, ROOM).data, encoded.data)
 
 
 def test_the_gradient_is_that_of_plain_multiplication(quantised):
@@ -66,12 +67,13 @@ def test_the_gradient_is_that_of_plain_multiplication(quantised):
     torch.testing.assert_close(change_of(matrix).grad, change.grad.float(), rtol=1e-4, atol=1e-3)
 
 
-def test_the_bytes_stand_for_the_weights_that_were_trained(quantised):
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident):
     matrix, encoded = quantised
     train_scales(matrix, encoded)
     change_of(matrix).data.uniform_(-0.1, 0.1)
     trained = matrix.weight.detach().clone()
-    found = fix_scales(matrix)
+    found = fix_scales(matrix, replace(ROOM, resident=resident))
     assert type(matrix.module) in {torch.nn.Linear, Conv1D}
     assert torch.equal(matrix.weight, trained)
     values = torch.from_numpy(ggml.dequantize(found.data, found.kind, INPUTS))

@@ -11,7 +11,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
 from tests.problems.language_model.mixtures import random_mixture
-from tests.problems.language_model.small import random_model
+from tests.problems.language_model.small import ROOM, random_model
 
 
 def changed_by_training(model, tokens, train, fixed=(), sparse=True):
@@ -24,7 +24,7 @@ def changed_by_training(model, tokens, train, fixed=(), sparse=True):
         parameters.keep_zeros()
         adam.step()
         adam.zero_grad()
-    after = parameters.merged(model)
+    after = parameters.merged(model, ROOM)
     assert after.state_dict().keys() == before.keys()
     return after, {name for name, tensor in after.state_dict().items() if not tensor.equal(before[name])}
 

@@ -6,7 +6,8 @@ import random
 import pytest
 import torch
 
-from evoprune.problems.language_model.evaluation import together
+from evoprune.problems.language_model.models import memory
+from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.late import run_on
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
@@ -92,9 +93,9 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
     problem = language_model(**home(reuse_mib=0), memory="stream")
     genomes = relatives(problem, 2)
     expected = [problem.evaluate(genome) for genome in genomes]
-    monkeypatch.setattr(together, "free_memory", lambda _: 0)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 0)
     assert problem.evaluate_together(genomes) == expected
-    assert list(together.cache_folder().glob("tmp*")) == []
+    assert list(cache_folder().glob("tmp*")) == []
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -12,6 +14,7 @@ from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.load import stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings
 from tests.problems.language_model.gguf.models import random_gpt2, write_model
+from tests.problems.language_model.small import is_mapped
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +73,17 @@ def test_weights_that_cannot_be_dequantised_are_told_for_people(loaded, monkeypa
     assert not entries()
 
 
-def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch):
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch, on_disk):
     first = loaded()
     entries()[0].path.unlink()
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
+    if not on_disk:
+        monkeypatch.setattr(gguf_source.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     second = loaded()
     assert not entries()
     assert all(torch.equal(tensor, second[0][name]) for name, tensor in first[0].items())
+    assert {is_mapped(tensor) for tensor in second[0].values()} == {on_disk}  # also of a file that is deleted
 
 
 def test_a_file_of_the_same_name_in_the_working_directory_is_not_read(loaded, path, tmp_path, monkeypatch):

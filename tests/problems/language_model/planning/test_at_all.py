@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from evoprune import InputError
-from evoprune.problems.language_model.models import load
+from evoprune.problems.language_model.models import gguf_source, load
 from evoprune.problems.language_model.planning import at_all
 from evoprune.problems.language_model.planning.at_all import model_settings
 from tests.problems.language_model.small import random_model, save
@@ -40,6 +40,6 @@ def test_a_model_without_room_keeps_the_dtype_in_which_it_is_mapped_or_is_refuse
     monkeypatch.setattr(at_all, "free_memory", lambda _: 0.0)
     assert model_settings(half, math.inf).dtype == "bfloat16"
     assert model_settings(file, math.inf).dtype == "auto"  # the disk has room
-    monkeypatch.setattr(at_all.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(gguf_source.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(InputError, match=file):
         model_settings(file, math.inf)

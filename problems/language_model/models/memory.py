@@ -1,0 +1,64 @@
+"""The memory of a phase, against the memory that is free when it begins: in memory, mapped from files, or refused."""
+
+import os
+from dataclasses import dataclass
+from math import prod
+from tempfile import NamedTemporaryFile
+from typing import Self
+
+import torch
+
+from evoprune import Stopped
+from evoprune.problems.language_model.models.cache import cache_folder
+from evoprune.problems.language_model.models.device import free_memory, release_memory
+
+_SHARE = 0.5  # of the free memory, for tensors that may be streamed: the pages of a mapped model take some, too
+
+
+@dataclass(frozen=True)
+class Room:
+    """Room for the tensors of a phase: in the memory of ``device``, or else in files without names."""
+
+    device: torch.device
+    resident: bool
+
+    @classmethod
+    def of(
+        cls, phase: str, device: torch.device, tensors: float, beside: float = 0.0, instead: str = "",
+        share: float = _SHARE,
+    ) -> Self:  # fmt: skip
+        """Find room for ``phase``, which holds bytes of ``tensors`` that may be streamed, and others ``beside`` them.
+
+        Raises :class:`evoprune.Stopped` if there is no room for the latter. ``instead``: a remedy for it. ``share``: of
+        the rest, which streamable tensors may take.
+        """
+        free = free_memory(device)
+        if tensors > share * (free - beside):
+            release_memory(device)  # which takes a moment
+            free = free_memory(device)
+        if beside > free:
+            remedy = f", or {instead}" if instead else ""
+            raise Stopped(
+                f"{phase} takes about {beside / 1e9:.1f} GB beside what is loaded, and {free / 1e9:.1f} GB are free on "
+                f"{device}: nothing is lost; end other processes and continue{remedy}"
+            )
+        return cls(device, tensors <= share * (free - beside))
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """Return a tensor without values; mapped, it is on the CPU. Raises OSError if the disk is full."""
+        if self.resident:
+            return torch.empty(shape, dtype=dtype, device=self.device)
+        count = prod(shape)
+        with NamedTemporaryFile(dir=cache_folder()) as file:
+            size = max(1, count * dtype.itemsize)
+            if hasattr(os, "posix_fallocate"):  # without it a full disk kills the process later
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                os.ftruncate(file.fileno(), size)
+            return torch.from_file(file.name, shared=True, size=count, dtype=dtype).view(shape)
+
+    def copied(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return a copy of ``tensor`` in ``dtype``. Raises as :meth:`empty`."""
+        if self.resident:
+            return tensor.to(self.device, dtype, copy=True)
+        return self.empty(tensor.shape, dtype).copy_(tensor)
