@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
 from evoprune.cli.main import main as evoprune
 from evoprune.console.phase import listening
-from evoprune.problems.language_model.bundled import base
+from evoprune.problems.language_model.models.weight_files import BUNDLED_WEIGHTS
 from tests.benchmarks.common import cpu_seconds
 from tests.benchmarks.phases import Phases
 
@@ -35,7 +35,7 @@ def make(folder: Path, width: int, blocks: int) -> int:
     config = LlamaConfig(**sizes)
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(folder)
-    for each in Path(base.__file__).parent.glob("weights/tokenizer*"):
+    for each in BUNDLED_WEIGHTS.glob("tokenizer*"):
         shutil.copy(each, folder)
     with torch.device("meta"):
         shapes = {name: own.shape for name, own in AutoModelForCausalLM.from_config(config).named_parameters()}

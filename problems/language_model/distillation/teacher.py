@@ -22,7 +22,6 @@ from evoprune.problems.language_model.texts.windows import Windows
 class Teacher:
     """The dense model, and the texts: the windows to train on, and those that score the result.
 
-    Losses on the latter times ``factor`` are those of a token of the source's tokenizer; see :meth:`Texts.read`.
     ``tokenizer``: of the dense model. ``objective``: the divergence that the report of a run has; None for that of all
     tokens.
     """
@@ -31,7 +30,6 @@ class Teacher:
     text: RecoveryText
     report: Windows
     tokenizer: Any
-    factor: float = 1.0
     objective: Divergence | None = None
 
     @classmethod
@@ -41,8 +39,8 @@ class Teacher:
         if session.transform.remaining_tokens(genome) is None:
             objective = session.fitness.divergence_on(session.texts.report, genome)
         session.transform.apply(session.transform.teacher(genome))
-        report, factor = session.texts.read(session.texts.report)
-        return cls(*taught(session, genome, text), report, session.texts.tokenizer, factor, objective)
+        report = session.texts.read(session.texts.report)
+        return cls(*taught(session, genome, text), report, session.texts.tokenizer, objective)
 
     @property
     def model(self) -> Any:
@@ -55,7 +53,10 @@ class Teacher:
             found, perplexity = divergence(Forward(model), self.dense, tokens)
         else:
             found, perplexity = measured(Forward(model), tokens, self.objective)
-        scores = {"perplexity": finite(perplexity**self.factor), "divergence": finite(self.factor * found)}
+        scores = {
+            "perplexity": finite(perplexity**self.report.factor),
+            "divergence": finite(self.report.factor * found),
+        }
         if self.report.lines:
             scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(Forward(model), None))
         return scores

@@ -39,7 +39,7 @@ class RecoveryText:
 
     def read(self, texts: Texts) -> Self:
         """The same text as the model reads it now, in windows of as many tokens; see :meth:`Texts.read`."""
-        read, _ = texts.read(self.whole)
+        read = texts.read(self.whole)
         return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 
-from evoprune.problems.language_model.calibration import gradients
+from evoprune.problems.language_model.calibration import PASSES, SOLVING, UPDATED, gradients
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import peak_bytes
-from evoprune.problems.language_model.reconstruction import PASSES, SOLVING, UPDATED
 from evoprune.problems.language_model.texts.text_splits import Texts
 
 _ENOUGH = 1.0  # s for which windows are scored, at least one pass

@@ -16,7 +16,6 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
 from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.late import lates_of
-from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
@@ -76,7 +75,7 @@ class Fitness:
         """As :meth:`value`, of each of ``genomes``, the same bits."""
         search = self._texts.search
         objectives = [self.objective_on(search, genome) for genome in genomes]  # which may run the dense model
-        tokens, factor = self._part(search, fidelity)
+        part = self._part(search, fidelity)
         found, candidates = {}, {}
         for own, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
             if isinstance(objective, Divergence) and self._is_dense(genome):
@@ -86,19 +85,19 @@ class Fitness:
                 lates = lates_of(self._resident.model)
                 candidates[own] = Candidate(self._transform.marks(), lates, objective.add)
         try:
-            totals = totals_together(self.measure, tokens, [*candidates.values()], self._states)
+            totals = totals_together(self.measure, part.tokens, [*candidates.values()], self._states)
         except OSError as error:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
         for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
             self._states.begin(candidate.marks)
-            found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, tokens, factor))
+            found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, part))
         return [found[own] for own in range(len(genomes))]
 
     def _noted(self, genome: Sequence[float], scored: tuple[float, float, int]) -> tuple[float, int]:
         """Remember the value, the next-token loss and the tokens of ``genome`` on the search text, begun last."""
         search, (value, loss, tokens) = self._texts.search, scored
-        if tokens == self._texts.read(search)[0].tokens.numel():
+        if tokens == self._texts.read(search).tokens.numel():
             self._measured[search.identity, tuple(genome)] = value, loss
         self._states.judge(value)
         self.tokens_scored += tokens
@@ -186,9 +185,9 @@ class Fitness:
         key = windows.identity, tuple(teacher)
         if key not in self._divergences:
             self._transform.apply(teacher)
-            read, factor = self._texts.read(windows)
+            read = self._texts.read(windows)
             made = Divergence(read.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
-            loss = factor * self.measure.total(read.tokens, made.learn) / read.predictions
+            loss = read.factor * self.measure.total(read.tokens, made.learn) / read.predictions
             self._divergences[key] = made, loss
             made.behind = loss - self._learnt(windows, self._transform.dense)[1]
         return self._divergences[key]
@@ -198,26 +197,22 @@ class Fitness:
         label: str = "", measure: Measure | None = None,
     ) -> tuple[float, float, int]:  # fmt: skip
         """The value of ``objective`` for the model as it is now, its next-token loss, and the tokens that it read."""
-        tokens, factor = self._part(windows, fidelity)
-        return _of_totals(
-            objective, (measure or self.measure).totals(tokens, objective.add, states, label), tokens, factor
-        )
+        part = self._part(windows, fidelity)
+        return _of_totals(objective, (measure or self.measure).totals(part.tokens, objective.add, states, label), part)
 
-    def _part(self, windows: Windows, fidelity: float) -> tuple[torch.Tensor, float]:
-        """The first ``fidelity`` of the tokens that ``windows`` are now, and the factor of their loss."""
-        read, factor = self._texts.read(windows)
-        return read.tokens[: max(1, math.ceil(fidelity * len(read.tokens)))], factor
+    def _part(self, windows: Windows, fidelity: float) -> Windows:
+        """The first ``fidelity`` of ``windows`` as the model reads them now."""
+        read = self._texts.read(windows)
+        return read.chosen(range(max(1, math.ceil(fidelity * len(read.tokens)))))
 
     def _is_dense(self, genome: Sequence[float]) -> bool:
         return tuple(self._transform.teacher(genome)) == tuple(genome)
 
 
-def _of_totals(
-    objective: Objective, totals: Sequence[float], tokens: torch.Tensor, factor: float
-) -> tuple[float, float, int]:
-    """The value of ``objective``, the next-token loss, and the number of tokens that the ``totals`` are of."""
-    value = objective.value(factor * totals[0], predictions(tokens))
-    return value, factor * totals[-1] / predictions(tokens), tokens.numel()
+def _of_totals(objective: Objective, totals: Sequence[float], part: Windows) -> tuple[float, float, int]:
+    """The value of ``objective``, the next-token loss, and the number of tokens, from ``totals`` over ``part``."""
+    value = objective.value(part.factor * totals[0], part.predictions)
+    return value, part.factor * totals[-1] / part.predictions, part.tokens.numel()
 
 
 @dataclass(frozen=True)

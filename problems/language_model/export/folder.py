@@ -59,9 +59,9 @@ class Folder(ExportFormat):
         facts = self.facts(run, model, []) | folder_facts(place, dtype)
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
-        report, factor = session.texts.read(session.texts.report)
+        report = session.texts.read(session.texts.report)
         facts["check"], faults = check_folder(
-            place, zeros, run.final_perplexity, report=report, factor=factor, device=device, dtype=dtype,
+            place, zeros, run.final_perplexity, report=report, device=device, dtype=dtype,
             run_dtype=run_dtype, trust=settings.trust_remote_code,
         )  # fmt: skip
         sparsity = facts["sparsity"]["prunable"]
@@ -99,19 +99,18 @@ def folder_facts(folder: Path, dtype: str) -> Json:
 
 
 def check_folder(
-    folder: Path, zeros: Mapping[str, int], perplexity: float | None, *, report: Windows, factor: float = 1.0,
+    folder: Path, zeros: Mapping[str, int], perplexity: float | None, *, report: Windows,
     device: torch.device, dtype: str, run_dtype: str, trust: bool,
 ) -> tuple[Json, list[str]]:  # fmt: skip
     """Load ``folder`` in a fresh process: return the figures for ``evoprune.json``, and differences from the run.
 
-    ``zeros``: expected of each matrix. ``perplexity``: expected on ``report``, measured in ``run_dtype``. ``factor``:
-    of losses, see :meth:`evoprune.problems.language_model.texts.text_splits.Texts.read`. ``dtype``: that of the files.
-    ``trust``: whether the model's own code may run.
+    ``zeros``: expected of each matrix. ``perplexity``: expected on ``report``, measured in ``run_dtype``. ``dtype``:
+    that of the files. ``trust``: whether the model's own code may run.
     """
     found = _in_fresh_process(folder, list(zeros), report, device, dtype, trust)
     half = {dtype, run_dtype} != {"float32"}
     facts = {name: value for name, value in found.items() if name != "zeros"}
-    facts |= {"perplexity": finite(found["perplexity"] ** factor), "run_perplexity": perplexity}
+    facts |= {"perplexity": finite(found["perplexity"] ** report.factor), "run_perplexity": perplexity}
     facts |= {"tolerance": _HALF_TOLERANCE if half else _TOLERANCE}
     facts |= {"loss_error": half * _ROUNDING / math.sqrt(report.predictions)}
     faults = list(filter(None, [Check.model_validate(facts).fault]))

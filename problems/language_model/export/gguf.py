@@ -73,7 +73,7 @@ class GgufFile(ExportFormat):
         def score(path: Path) -> Json:
             return checked(path, text, report.tokens, begins, of_source.known, timed)
 
-        read, factor = session.texts.read(report)
+        read = session.texts.read(report)
         own = Divergence(read.predictions, dense.top)
 
         def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
@@ -81,7 +81,7 @@ class GgufFile(ExportFormat):
             return dense.add(logits, targets, first)
 
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
-        lost = dense.value(factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
+        lost = dense.value(read.factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
@@ -98,10 +98,10 @@ class GgufFile(ExportFormat):
         release_memory(session.resident.device)  # of the final model: llama.cpp takes about as much
         found = checked(place, text, read.tokens, begins, dense.known, timed, own.known)
         found |= {
-            "perplexity": found["perplexity"] ** factor,
-            "divergence": dense.value(factor * found["divergence"], 1),
+            "perplexity": found["perplexity"] ** read.factor,
+            "divergence": dense.value(read.factor * found["divergence"], 1),
         }
-        found |= {name: factor * found[name] for name in _BETWEEN if name in found}
+        found |= {name: read.factor * found[name] for name in _BETWEEN if name in found}
         comparison = Comparison(session, base, half, place, score)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}

@@ -1,9 +1,10 @@
-"""The metadata of a .gguf file, made of a model's config and tokenizer."""
+"""The metadata of a .gguf file: made of a model's config and tokenizer, or cut to some tokens."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gguf import GGUFValue, GGUFValueType, TokenType
@@ -15,6 +16,9 @@ from evoprune.problems.language_model.models.load import added_bos_token
 Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 
 TOKENS = "tokenizer.ggml.tokens"
+_OF_TOKENS = (TOKENS, "tokenizer.ggml.scores", "tokenizer.ggml.token_type")  # arrays with an entry a token
+_MERGES = "tokenizer.ggml.merges"
+_WHOLE = "tokenizer.huggingface.json"  # the tokenizer once more, which llama.cpp does not read
 
 _NUMBERS = {
     "context_length": "max_position_embeddings", "embedding_length": "hidden_size",
@@ -110,3 +114,36 @@ def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: i
         **known,
         "tokenizer.ggml.add_bos_token": GGUFValue(begins, GGUFValueType.BOOL),
     }
+
+
+def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
+    """The metadata with the tokens ``kept``, increasing ids, alone; a token's new id is its place there.
+
+    Special tokens that are not kept are no longer named. Raises :class:`evoprune.InputError` for tokens that occur
+    twice, which llama.cpp does not load.
+    """
+    new = {old: number for number, old in enumerate(kept)}
+    tokens = [fields[TOKENS].value[old] for old in kept]
+    known = set(tokens)
+    if len(known) < len(tokens):
+        twice = next(token for place, token in enumerate(tokens) if token in tokens[:place])
+        raise InputError(f"the tokenizer of the .gguf file has the token '{twice}' twice", TOKENS)
+    cut = {}
+    for key, field in fields.items():
+        value: Any = field.value
+        if key in _OF_TOKENS:
+            value = [value[old] for old in kept]
+        elif key == _MERGES:
+            value = [merge for merge in value if _stays(merge, known)]
+        elif key.endswith("_token_id"):
+            value = new.get(value)
+        elif key.endswith(".vocab_size"):
+            value = len(kept)
+        if value is not None and key != _WHOLE:
+            cut[key] = replace(field, value=value)
+    return cut
+
+
+def _stays(merge: str, tokens: set[str]) -> bool:
+    left, _, right = merge.partition(" ")
+    return {left, right, left + right} <= tokens

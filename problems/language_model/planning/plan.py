@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, replace
 
 from evoprune import InputError
+from evoprune.problems.language_model.calibration import PASSES, UPDATED
 from evoprune.problems.language_model.distillation.block_scales import COMPENSATED
 from evoprune.problems.language_model.planning.division import Division
 from evoprune.problems.language_model.planning.recipe import Recipe, Subject
-from evoprune.problems.language_model.reconstruction import PASSES, UPDATED
 
 SEARCHED = 8  # windows that candidates are scored on; as many more are held out, if the text is long enough
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
+from evoprune.problems.language_model.calibration import SOLVING
 from evoprune.problems.language_model.gguf.sources import BLOCKS
 from evoprune.problems.language_model.planning.fits import Fits
 from evoprune.problems.language_model.planning.recipe import (
@@ -18,7 +19,6 @@ from evoprune.problems.language_model.planning.recipe import (
     narrower,
 )
 from evoprune.problems.language_model.planning.sizes import OF_TYPES, Bits, Size, quantising_seconds, retyped, shrinking
-from evoprune.problems.language_model.reconstruction import SOLVING
 
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
 _PROBED = 0.25  # the same for sparsities

@@ -245,7 +245,7 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
 def _continued(session: Session, prompt: str, row: torch.Tensor, most: int) -> str:
     """The continuation of ``prompt``, which is ``row`` in the tokens of the dense model, by the model as it is now."""
     resident, texts = session.resident, session.texts
-    if texts.read(texts.report)[0] is not texts.report:
+    if texts.read(texts.report) is not texts.report:
         row = torch.tensor(resident.tokenizer(prompt, add_special_tokens=False)["input_ids"])
     (written,) = greedy(resident.model, row[None], most)
     return str(resident.tokenizer.decode(written, skip_special_tokens=True))

@@ -1,8 +1,59 @@
-"""Scores: the importance of each weight.
+"""Scores: the importance of each weight. Imports no torch.
 
 A score is a function of a layer's weight ``(out, in)``, float32, and of the statistics that its keyword parameters name
 (:mod:`evoprune.problems.language_model.calibration`). It returns a score for each weight ``(out, in)``; the lowest are
 removed first.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from evoprune import InputError
+from evoprune.experiment.registry import find_plugin
+
 SCORES = "evoprune.scores"  # the group of entry points
+
+Score = Callable[..., Any]  # Any: a tensor
+
+
+def by_row(score: Score) -> Score:
+    """Mark a score whose values are comparable within an output row only, and not in the whole matrix."""
+    setattr(score, "scope", "row")  # noqa: B010 - functions have no such attribute to mypy
+    return score
+
+
+def scope_of(score: Score) -> str:
+    """Return the set within which ``auto`` compares weights: ``row`` or ``matrix``."""
+    return str(getattr(score, "scope", "matrix"))
+
+
+def needs(score: Score) -> frozenset[str]:
+    """Return the names of the statistics that ``score`` reads."""
+    return frozenset(list(inspect.signature(score).parameters)[1:])
+
+
+def source(score: Score) -> str:
+    """Return the source of the module of ``score``, with its helpers; empty where there is none to read."""
+    try:
+        return inspect.getsource(inspect.getmodule(score))  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+
+
+def find_score(name: str) -> Score:
+    """Return the score called ``name``."""
+    from evoprune.problems.language_model.calibration import gradients, statistics  # import torch
+
+    score: Score = find_plugin(SCORES, name)
+    known = statistics.NAMES | gradients.NAMES
+    try:
+        unknown = needs(score) - known
+    except (TypeError, ValueError):
+        raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
+    if unknown:
+        raise InputError(
+            f"problem.score: '{name}' asks for {', '.join(sorted(unknown))}; "
+            f"the statistics there are: {', '.join(sorted(known))}"
+        )
+    return score

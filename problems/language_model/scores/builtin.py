@@ -3,7 +3,7 @@
 import torch
 
 from evoprune.problems.language_model.calibration.statistics import damped_inverse
-from evoprune.problems.language_model.scores.base import by_row
+from evoprune.problems.language_model.scores import by_row
 
 
 def magnitude(weight: torch.Tensor) -> torch.Tensor:

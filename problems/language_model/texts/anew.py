@@ -12,7 +12,8 @@ from evoprune.problems.language_model.texts.windows import Windows
 def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
     """Return the text of ``windows``, made by the tokenizer ``first``, as ``tokenizer`` reads each window.
 
-    The bytes that ``windows`` predict are predicted, but for those beyond ``longest`` tokens, the most of a window.
+    The bytes that ``windows`` predict are predicted, but for bytes beyond ``longest`` tokens, the most of a window. The
+    factor is the ratio of the bytes of a token.
     """
     added = [] if windows.begin is None else [tokenizer.convert_tokens_to_ids(windows.begin)]
     rows = []
@@ -27,7 +28,11 @@ def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None)
         place[: len(read_row)] = torch.tensor(read_row)
     settings = windows.settings.model_copy(update={"window": tokens.shape[1]})
     opening = first.decode(windows.text[0], clean_up_tokenization_spaces=False)
-    return Windows(tokens, settings, windows.places, windows.begin, first=opening)
+    read = Windows(tokens, settings, windows.places, windows.begin, first=opening)
+    bytes_before, bytes_now = (
+        text.predicted_bytes(by) / text.predictions for text, by in ((windows, first), (read, tokenizer))
+    )
+    return replace(read, factor=bytes_before / bytes_now)
 
 
 def packed(windows: Windows, window: int) -> Windows:

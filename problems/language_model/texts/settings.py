@@ -13,7 +13,6 @@ LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
 HUB_SPLIT = "test"  # if the settings give none
 CALIBRATION_TOKENS = 16_384  # of the search text, by default: 32 windows of 512
 
-Sampling = Literal["first", "random", "clusters"]
 Begin = bool | Literal["auto"]
 
 
@@ -32,10 +31,8 @@ class TextSettings(Settings):
     )
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
     windows: int | None = Field(8, ge=1, description="number of windows; null is all of the text")
-    sampling: Sampling = Field(
-        "first", description="which windows: the first, random ones, or the most typical one of each cluster of windows"
-    )
-    sampling_seed: int = Field(0, ge=0, description="seed of random and clusters")
+    sampling: Literal["first", "random"] = Field("first", description="which windows: the first, or random ones")
+    sampling_seed: int = Field(0, ge=0, description="seed of random")
     begin: Begin = Field(
         "auto", description="begin each window with the tokenizer's first token (<s>); auto: where it adds it by itself"
     )
@@ -62,7 +59,7 @@ class TextSettings(Settings):
 
     @property
     def whole_identity(self) -> tuple[str | None, ...]:
-        """Identifies what :attr:`part` is a part of."""
+        """Identifies the text without :attr:`part`."""
         if self.is_local:
             path = Path(self.source).resolve()
             return (str(path), None if path.suffix == ".txt" else self.column)
@@ -121,7 +118,7 @@ class TextsSettings(Settings):
 
 
 def fault_of_texts(search: TextSettings, report: TextSettings, calibration: TextSettings | None) -> str | None:
-    """Say what is wrong with the choice of texts; None if nothing is."""
+    """Return the fault in the choice of texts; None for a sound one."""
     if overlap(search, report):
         return (
             "search_text and report_text are the same text; a text that the search sees must not score its result; "

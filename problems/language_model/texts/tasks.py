@@ -1,4 +1,4 @@
-"""Task files: a .jsonl file of prompts and answers, of which the answers alone are scored. Imports no torch."""
+"""Task files: a .jsonl file of prompts and answers; only answers are scored. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ UTF_8 = "utf-8-sig"  # with or without the mark that some editors begin a file w
 class Line:
     """The ``text`` of a line, and the begin and end, in characters, of each part of it that is an answer.
 
-    ``choices``: all answers to choose from, of which the one at ``right`` is in the text; else none. ``number``: its
-    place in the file, from 1 on.
+    ``choices``: all answers to choose from, or none; the one at ``right`` is in the text. ``number``: place in the
+    file, from 1 on.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Line:
 
     @property
     def variants(self) -> list[Line]:
-        """The line with each of its choices in turn; the line itself if it has none."""
+        """The line with each choice in turn; the line itself if it has none."""
         if not self.choices:
             return [self]
         prompt, ((begin, _),) = self.text.removesuffix(self.choices[self.right]), self.answers
@@ -47,7 +47,7 @@ class Line:
 
 
 def is_task(settings: TextSettings) -> bool:
-    """Tell by the keys of its first line whether a file is a task file; one with a column ``text`` is plain text."""
+    """Tell by the keys of the first line whether a file is a task file; one with a column ``text`` is plain text."""
     path = Path(settings.source)
     if path.suffix != ".jsonl" or not settings.is_local or settings.column != "text" or not path.is_file():
         return False
@@ -60,7 +60,7 @@ def is_task(settings: TextSettings) -> bool:
 
 
 def task_fault(settings: TextSettings) -> str | None:
-    """Say what is wrong with the first faulty line of a task file; None for a sound one, and for plain text."""
+    """Return the fault of the first faulty line of a task file; None for a sound one, and for plain text."""
     try:
         if is_task(settings):
             records(Path(settings.source))
@@ -184,13 +184,12 @@ def _rendered(tokenizer: Any, messages: list[Json], answer: bool = False) -> str
         text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
     except Exception as error:  # templates raise errors of their own
         raise ValueError(f"messages: the model's chat template does not take them: {error}") from None
-    return (
-        text if added_bos_token(tokenizer) is None else text.removeprefix(tokenizer.bos_token)
-    )  # windows begin with it
+    begun = added_bos_token(tokenizer) is not None  # then windows begin with it
+    return text.removeprefix(tokenizer.bos_token) if begun else text
 
 
 def _spans(tokenizer: Any, messages: list[Json], text: str) -> Iterator[tuple[int, int]]:
-    """Yield the part of ``text`` that the model itself writes in each of its turns."""
+    """Yield the part of ``text`` that the model writes, turn by turn."""
     for at, message in enumerate(messages):
         if at and message["role"] == "assistant":
             before = _rendered(tokenizer, messages[:at], answer=True)
@@ -204,9 +203,9 @@ Tokens = NDArray[numpy.int64]
 
 
 def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
-    """Return a row of ``length`` tokens for each of ``lines``: its own ones, and then those of the lines after it.
+    """Return a row of ``length`` tokens for each of ``lines``: the line, and then the lines after it.
 
-    Only its answers count (see :mod:`evoprune.problems.language_model.models.marks`). Raises
+    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.marks`). Raises
     :class:`evoprune.InputError` for a longer line.
     """
     own = [line_tokens(line, tokenizer) for line in lines]
@@ -230,7 +229,7 @@ def most_tokens(line: Line, tokenizer: Any) -> int:
 
 
 def line_tokens(line: Line, tokenizer: Any) -> Tokens:
-    """Return the tokens of ``line``; those that do not count are marked.
+    """Return the tokens of ``line``; tokens that do not count are marked.
 
     The first token of an answer is that after as many as its prompt alone has, as in lm-evaluation-harness.
     """

@@ -1,11 +1,10 @@
-"""The texts of a run by their roles, and passages that two of them have in common, at any offset."""
+"""The texts of a run by their roles, and passages that two texts have in common, at any offset."""
 
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy
-import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -28,57 +27,44 @@ def share_in_common(text: Windows, other: Windows) -> float:
 
 
 def in_common(text: Windows, other: Windows, passage: int = PASSAGE) -> NDArray[numpy.bool_]:
-    """Tell which tokens of ``text`` ``(windows, tokens)``, of those that count, are in passages that ``other`` has.
+    """Tell which tokens of ``text`` ``(windows, tokens)`` count and are in passages that ``other`` has.
 
-    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token. Of two task files
-    it is a whole line, as prompts may begin alike.
+    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token; between two task
+    files a whole line, as prompts may begin alike.
     """
     if text.lines and other.lines:
         lines = frozenset(other.lines)
         shared = numpy.array([line in lines for line in text.lines])
-        covered: NDArray[numpy.bool_] = text.counted & shared[:, None]
-        return covered
+        return text.counted & shared[:, None]  # type: ignore[no-any-return]
     ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
-    found = numpy.zeros(len(ours), dtype=bool)
+    covered = numpy.zeros(len(ours), dtype=bool)
     if min(len(ours), len(theirs)) >= passage:
-        hashes, known = _hashes(ours, passage), _hashes(theirs, passage)
-        order = known.argsort(kind="stable")
-        places = numpy.searchsorted(known, hashes, sorter=order).clip(max=len(known) - 1)
-        alike = numpy.flatnonzero(known[order[places]] == hashes)
+        hashes, others = _hashes(ours, passage), _hashes(theirs, passage)
+        order = others.argsort(kind="stable")
+        places = numpy.searchsorted(others, hashes, sorter=order).clip(max=len(others) - 1)
+        alike = numpy.flatnonzero(others[order[places]] == hashes)
         same = sliding_window_view(ours, passage)[alike] == sliding_window_view(theirs, passage)[order[places[alike]]]
         for start in alike[same.all(1)]:
-            found[start : start + passage] = True
-    return found.reshape(text.text.shape) & text.counted
+            covered[start : start + passage] = True
+    return covered.reshape(text.text.shape) & text.counted
 
 
 def holds_much_of(report: Windows, other: Windows) -> bool:
-    """Tell whether ``report`` holds too many passages of ``other``, or a whole window of it."""
-    return share_in_common(report, other) > _MOST_IN_COMMON or share_a_window(report, other)
-
-
-def share_a_window(one: Windows, other: Windows) -> bool:
-    """Tell whether a whole window of one occurs in the tokens of the other, at any position."""
-    return _holds(one, other) or _holds(other, one)
-
-
-def _holds(text: Windows, windows: Windows) -> bool:
-    if windows.text.shape[1] < _TELLING:
-        return False
-    joined = _spelt(text.text.flatten())
-    return any(_spelt(row) in joined for row in windows.text)
-
-
-def _spelt(tokens: torch.Tensor) -> str:
-    return f" {' '.join(map(str, tokens.tolist()))} "
+    """Tell whether ``report`` has too many passages of ``other``, or one as long as a window."""
+    if share_in_common(report, other) > _MOST_IN_COMMON:
+        return True
+    length = min(report.text.shape[1], other.text.shape[1])
+    both_tasks = report.lines and other.lines
+    return length >= _TELLING and not both_tasks and bool(in_common(report, other, length).any())
 
 
 def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
-    """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
+    """Hash each passage: the sum of tokens times powers of the base, modulo 2^64."""
     powers = numpy.cumprod(numpy.full(len(tokens), _BASE), dtype=numpy.uint64)
     sums = numpy.concatenate([numpy.zeros(1, numpy.uint64), numpy.cumsum((tokens.astype(numpy.uint64) + 1) * powers)])
     inverse = numpy.uint64(pow(int(_BASE), -1, 2**64))
-    found: NDArray[numpy.uint64] = sums[passage:] - sums[:-passage]
-    return found * numpy.cumprod(numpy.full(len(found), inverse), dtype=numpy.uint64)
+    hashes: NDArray[numpy.uint64] = sums[passage:] - sums[:-passage]
+    return hashes * numpy.cumprod(numpy.full(len(hashes), inverse), dtype=numpy.uint64)
 
 
 def refuse_lines(windows: Windows) -> None:
@@ -100,7 +86,7 @@ class Texts:
     def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
         self._settings, self._resident, self.tokenizer = settings, resident, resident.tokenizer
         self.calibrates = calibrates
-        self._read: WeakKeyDictionary[Any, dict[Any, tuple[Windows, float]]] = WeakKeyDictionary()
+        self._read: WeakKeyDictionary[Any, dict[Any, Windows]] = WeakKeyDictionary()
 
     @cached_property
     def search(self) -> Windows:
@@ -113,7 +99,7 @@ class Texts:
 
     @cached_property
     def held_out(self) -> Windows | None:
-        """Windows of the search text's source that neither search nor calibration sees; None if there are none."""
+        """Windows of the search text's source that neither search nor calibration sees; None without any."""
         count = self._settings.held_out_windows
         if not count:
             return None
@@ -127,9 +113,9 @@ class Texts:
 
     @cached_property
     def report(self) -> Windows:
-        """The windows that score the result, none of which the search may see.
+        """The windows that score the result, unseen by the search.
 
-        Only the main process reads them, and a training, to leave their passages out.
+        Read by the main process, and by a training, to leave their passages out.
         """
         report = self.windows(self._settings.report_text, "report_text")
         seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
@@ -153,21 +139,17 @@ class Texts:
                     f"{text.source} is {role}, which measures the model; give another, or a part: of it", key
                 )
 
-    def read(self, windows: Windows) -> tuple[Windows, float]:
-        """Return ``windows`` as the model's tokenizer, which may have lost tokens, reads them now; and a factor.
-
-        Losses times the factor are those of one of the dense model's tokens: the ratio of the bytes of a token.
-        """
+    def read(self, windows: Windows) -> Windows:
+        """Return ``windows`` as the model's tokenizer, which may have lost tokens, reads them now."""
         tokenizer = self._resident.tokenizer
         if tokenizer is self.tokenizer:
-            return windows, 1.0
+            return windows
         refuse_lines(windows)
-        known = self._read.setdefault(tokenizer, {})
-        if windows.identity not in known:
-            found = read_anew(windows, self.tokenizer, tokenizer, max_positions(self._resident.model))
-            of_dense = windows.predicted_bytes(self.tokenizer) / windows.predictions
-            known[windows.identity] = found, of_dense / (found.predicted_bytes(tokenizer) / found.predictions)
-        return known[windows.identity]
+        cache = self._read.setdefault(tokenizer, {})
+        if windows.identity not in cache:
+            longest = max_positions(self._resident.model)
+            cache[windows.identity] = read_anew(windows, self.tokenizer, tokenizer, longest)
+        return cache[windows.identity]
 
     def fingerprint(self) -> dict[str, str]:
         """Return the hash of each text's tokens, and the token that windows begin with if there is one.

@@ -1,9 +1,8 @@
-"""Windows of tokens: a text is tokenised and cut, and some of its windows are chosen."""
+"""Windows of tokens: a text is tokenised and cut, and some windows are chosen."""
 
 import hashlib
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,15 +17,13 @@ from evoprune.errors import blamed_on
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.models.marks import ids, predictions
-from evoprune.problems.language_model.texts.settings import Begin, Sampling, TextSettings
+from evoprune.problems.language_model.texts.settings import Begin, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.tasks import Line, is_task, lines_of, rows_of
 
 _AT_ONCE = 2 * 2**20  # characters: a tokenizer takes some 200 bytes of memory for each
 _LONGEST_WORD = 2**16  # characters after which a text without words is cut anywhere
 _WORDS_END = re.compile(r"(?<=\w)(?=\s)")
-_BUCKETS = 256  # of hashed tokens: histograms of a whole vocabulary would be nearly empty
-_ROUNDS = 30  # of k-means, which has converged by then
 
 Tokens = NDArray[numpy.int64]
 
@@ -35,7 +32,7 @@ Tokens = NDArray[numpy.int64]
 class Windows:
     """Windows of tokens ``(windows, window)``, int64 on the CPU, and where they come from.
 
-    Those of a task file begin with one of its ``lines`` each, whose answer alone counts (see
+    Each window of a task file begins with one of ``lines``, whose answer alone counts (see
     :mod:`evoprune.problems.language_model.models.marks`): the lines after it fill the window, and cannot change its
     score.
     """
@@ -46,6 +43,7 @@ class Windows:
     begin: str | None = None  # the token that begins every window and is not part of the text
     lines: tuple[Line, ...] = ()
     first: str = ""  # the text of the first window, where each is read by itself
+    factor: float = 1.0  # by which a loss per token becomes that of a token of the dense model
 
     @property
     def text(self) -> torch.Tensor:
@@ -54,7 +52,7 @@ class Windows:
 
     @property
     def beginning(self) -> str:
-        """A text with the first tokens, all of those of the first window or line where :attr:`apart`."""
+        """A text that begins with the first tokens: the first window or line where :attr:`apart`, else the whole."""
         return self.first or (self.lines[0].text if self.lines else load_text(self.settings, "report_text"))
 
     @property
@@ -64,17 +62,18 @@ class Windows:
 
     @property
     def counted(self) -> NDArray[numpy.bool_]:
-        """Say of each token of :attr:`text` if it counts."""
+        """Tell which tokens of :attr:`text` count."""
         return (self._of_text >= 0).numpy()
 
     @property
     def _of_text(self) -> torch.Tensor:
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
-    def chosen(self, kept: list[int]) -> "Windows":
-        """The windows that have the numbers ``kept`` among these."""
-        lines = tuple(self.lines[number] for number in kept) if self.lines else ()
-        return replace(self, tokens=self.tokens[kept], places=tuple(self.places[at] for at in kept), lines=lines)
+    def chosen(self, numbers: Sequence[int]) -> "Windows":
+        """The windows with the ``numbers``, from 0 on."""
+        lines = tuple(self.lines[number] for number in numbers) if self.lines else ()
+        places = tuple(self.places[number] for number in numbers)
+        return replace(self, tokens=self.tokens[list(numbers)], places=places, lines=lines)
 
     @cached_property
     def sha256(self) -> str:
@@ -117,38 +116,36 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
 
     ``role`` names the settings in errors. ``at_most``: a text that is too short gives fewer windows, at least one.
     """
-    whole = _tokenised(settings, tokenizer, role)
+    whole = _all_windows(settings, tokenizer, role)
     available = len(whole.tokens)
     wanted = settings.windows or max(1, available)
     if at_most:
         wanted = max(1, min(available, wanted))
     if available < wanted:
-        has = f"{whole.count} tokens, {available} windows of {settings.window}; expected {wanted} windows"
-        if whole.lines:
-            has = f"{available} different lines{' in this part' if settings.part else ''}; expected {wanted}"
+        unit = "different lines" if whole.lines else f"windows of {settings.window}"
         raise InputError(
-            f"{settings.source} has {has}; ask for fewer or shorter ones, or give a longer text", f"problem.{role}"
+            f"{settings.source} has {available} {unit}{' in this part' if settings.part else ''}; expected {wanted}: "
+            "ask for fewer or shorter ones, or give a longer text",
+            f"problem.{role}",
         )
-    return whole.chosen(order(whole.tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted])
+    return whole.chosen(sorted(_order(settings, available)[:wanted]))
 
 
 def held_out_windows(searched: Windows, seen: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
     """Return at most ``count`` windows that share no token with ``searched`` and ``seen``, of the same text.
 
-    They are the next ones of its sampling. None if no window is left.
+    They are the next ones of its sampling. None if no window remains.
     """
-    settings = searched.settings
-    whole = _tokenised(settings, tokenizer, "search_text")
-    free = whole.free([searched, *seen])
-    sampled = order(whole.tokens, len(searched.places), settings.sampling, settings.sampling_seed)
-    rest = [window for window in sampled if free[window]]
-    return whole.chosen(rest[:count]) if rest[:count] else None
+    whole = _all_windows(searched.settings, tokenizer, "search_text")
+    free = set(_free(whole, [searched, *seen]))
+    rest = [number for number in _order(searched.settings, len(whole.tokens)) if number in free][:count]
+    return whole.chosen(sorted(rest)) if rest else None
 
 
 def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
     """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
-    whole = _tokenised(settings, tokenizer, role)
-    return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
+    whole = _all_windows(settings, tokenizer, role)
+    return whole.chosen(_free(whole, used))
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:
@@ -158,49 +155,40 @@ def check_length(settings: TextSettings, model: Any, role: str) -> None:
         raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 
 
-@dataclass(frozen=True)
-class _Whole:
-    """A text of ``count`` tokens cut up: ``tokens`` ``(available, tokens of the text in a window)``.
-
-    Of a task file, each window is that of one of ``lines``.
-    """
-
-    settings: TextSettings
-    tokens: Tokens
-    count: int
-    bos_token: tuple[int, str] | None  # its id, and how it is written
-    lines: tuple[Line, ...] = ()
-
-    def free(self, used: Iterable[Windows]) -> list[bool]:
-        seen = numpy.zeros(self.count, dtype=bool)
-        for windows in used:
-            length = windows.text.shape[1]
-            for place in windows.places:
-                seen[place * length : (place + 1) * length] = True
-        return [not window.any() for window in seen[: self.tokens.size].reshape(self.tokens.shape)]
-
-    def chosen(self, places: list[int]) -> Windows:
-        places = sorted(places)
-        tokens, name = torch.from_numpy(self.tokens[places]), None
-        if self.bos_token is not None:
-            number, name = self.bos_token
-            tokens = torch.cat([torch.full((len(places), 1), number, dtype=torch.int64), tokens], dim=1)
-        lines = tuple(self.lines[place] for place in places) if self.lines else ()
-        return Windows(tokens, self.settings, tuple(places), name, lines)
+def _order(settings: TextSettings, count: int) -> list[int]:
+    """Return the numbers of ``count`` windows in the order of the sampling."""
+    if settings.sampling == "first":
+        return list(range(count))
+    shuffled: list[int] = numpy.random.default_rng(settings.sampling_seed).permutation(count).tolist()
+    return shuffled
 
 
-def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
-    """Return all windows of a text."""
-    first = bos_token(tokenizer, settings.begin, role)
-    named = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
+def _free(whole: Windows, used: Iterable[Windows]) -> list[int]:
+    """Return the numbers of the windows of ``whole`` that share no token with ``used``, of the same text."""
+    length = whole.text.shape[1]
+    seen: set[int] = set()
+    for windows in used:
+        size = windows.text.shape[1]
+        for start in (place * size for place in windows.places):
+            seen.update(range(start // length, (start + size - 1) // length + 1))
+    return [number for number in range(len(whole.tokens)) if number not in seen]
+
+
+def _all_windows(settings: TextSettings, tokenizer: Any, role: str) -> Windows:
+    first, name, lines = bos_token(tokenizer, settings.begin, role), None, []
     length = settings.window - (first is not None)
     if is_task(settings):
         with blamed_on(f"problem.{role}"):
             lines = lines_of(settings, tokenizer)
-            tokens = rows_of(lines, settings, tokenizer, length)
-        return _Whole(settings, tokens, tokens.size, named, tuple(lines))
-    tokens = tokens_of(load_text(settings, role), tokenizer)
-    return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)
+            rows = rows_of(lines, settings, tokenizer, length)
+    else:
+        rows = tokens_of(load_text(settings, role), tokenizer)
+        rows = rows[: len(rows) // length * length].reshape(-1, length)
+    tokens = torch.from_numpy(rows)
+    if first is not None:
+        name = str(tokenizer.convert_ids_to_tokens(first))
+        tokens = torch.cat([torch.full((len(rows), 1), first, dtype=torch.int64), tokens], dim=1)
+    return Windows(tokens, settings, tuple(range(len(rows))), name, tuple(lines))
 
 
 def tokens_of(text: str, tokenizer: Any) -> Tokens:
@@ -218,7 +206,7 @@ _tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Split ``text`` into parts of about :data:`_AT_ONCE` characters, each of which ends with a word, as tokens do."""
+    """Split ``text`` into parts of about :data:`_AT_ONCE` characters that end with a word, as tokens do."""
     start = 0
     while start < len(text):
         limit = start + _AT_ONCE + _LONGEST_WORD
@@ -238,50 +226,3 @@ def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
     if getattr(tokenizer, "bos_token_id", None) is None:
         raise InputError("the tokenizer has no token that begins a text", f"problem.{role}.begin")
     return int(tokenizer.bos_token_id)
-
-
-def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[int]:
-    """Return the numbers of all windows ``tokens`` ``(available, window)``, the ``wanted`` ones first.
-
-    ``first``: in the text's order. ``random``: shuffled by ``seed``. ``clusters``: from each of ``wanted`` clusters
-    the window nearest its centre, and then the others, shuffled.
-    """
-    if sampling == "first":
-        return list(range(len(tokens)))
-    shuffled: list[int] = numpy.random.default_rng(seed).permutation(len(tokens)).tolist()
-    if sampling == "random":
-        return shuffled
-    chosen = _central(_features(ids(tokens)), shuffled[:wanted])
-    taken = set(chosen)
-    return chosen + [window for window in shuffled if window not in taken]
-
-
-def _features(tokens: Tokens) -> NDArray[numpy.float64]:
-    """Return the square roots of the frequencies of hashed tokens in each window ``(available, buckets)``.
-
-    They have unit length: distances are Hellinger distances, in which common words do not dominate.
-    """
-    # Knuth's multiplicative hash: neighbours in a vocabulary are often similar, and should not share a bucket.
-    buckets = (tokens.astype(numpy.uint64) * 2654435761 % 2**32) // (2**32 // _BUCKETS)
-    counts = numpy.stack([numpy.bincount(row, minlength=_BUCKETS) for row in buckets.astype(numpy.int64)])
-    frequencies: NDArray[numpy.float64] = numpy.sqrt(counts / tokens.shape[1])
-    return frequencies
-
-
-def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
-    """Return the window nearest the centre of each k-means cluster, each once; k-means starts at windows ``starts``.
-
-    As EvoP chooses calibration data (Wu et al., 2025).
-    """
-    from scipy.cluster.vq import kmeans2  # few runs need it, and it takes half a second to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty cluster, as when windows are equal, keeps its centre
-        centres, _ = kmeans2(features, features[starts], iter=_ROUNDS, minit="matrix")
-    left = numpy.ones(len(features), dtype=bool)
-    chosen = []
-    for centre in centres:
-        distances = numpy.where(left, ((features - centre) ** 2).sum(1), numpy.inf)
-        chosen.append(int(distances.argmin()))
-        left[chosen[-1]] = False
-    return chosen

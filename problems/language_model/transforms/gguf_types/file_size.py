@@ -9,6 +9,7 @@ from typing import Any
 from evoprune import InputError, Term
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.layout import Layout, arranged
+from evoprune.problems.language_model.gguf.metadata import cut_fields
 from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
 from evoprune.problems.language_model.gguf.size import (
     HEAD_BYTES,
@@ -18,7 +19,6 @@ from evoprune.problems.language_model.gguf.size import (
     string_bytes,
     tensor_bytes,
 )
-from evoprune.problems.language_model.gguf.vocabulary import cut_fields
 from evoprune.problems.language_model.gguf.write import plain_kind
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
 

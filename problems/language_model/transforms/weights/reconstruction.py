@@ -9,11 +9,11 @@ import torch
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.language_model.calibration.update import Inputs, update
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.walk import Walk
-from evoprune.problems.language_model.reconstruction.update import Inputs, update
 from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
 from evoprune.problems.language_model.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings

@@ -9,7 +9,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.calibration.statistics import statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
-from evoprune.problems.language_model.scores.base import find_score, needs, scope_of, source
+from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
 from evoprune.problems.language_model.transforms.weights.genes import Group, split
 from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, SPLIT
 from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows

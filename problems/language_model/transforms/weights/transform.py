@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from evoprune import Genes
-from evoprune.problems.language_model import reconstruction as updating
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration import gradients
@@ -16,7 +15,7 @@ from evoprune.problems.language_model.calibration.statistics import Statistics, 
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code, shared
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.scores.base import find_score, needs
+from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.options import Needs
@@ -181,4 +180,4 @@ class Weights(Transform):
     @property
     def _updated_by(self) -> list[object]:
         how = self.settings.reconstruct, self.settings.reconstruct_mask
-        return [code(updating), *self._scored_by, *how, self.texts.calibration.identity]
+        return [*self._scored_by, *how, self.texts.calibration.identity]

@@ -19,8 +19,7 @@ from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, 
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import registered
 from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, set_dropped
-from evoprune.problems.language_model.scores import SCORES
-from evoprune.problems.language_model.scores.base import find_score, needs
+from evoprune.problems.language_model.scores import SCORES, find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.options import Needs

@@ -1,4 +1,4 @@
-from evoprune.problems.language_model.scores.base import by_row
+from evoprune.problems.language_model.scores import by_row
 
 
 @by_row

@@ -53,7 +53,7 @@ def learnt(session):
     """A teacher of a model with fewer tokens, two windows that this reads, and its tokenizer."""
     dense, _ = taught(session, GENOME, RecoveryText.of(session.texts.report, 2))
     session.transform.apply(GENOME)
-    read, _ = session.texts.read(session.texts.report)
+    read = session.texts.read(session.texts.report)
     tokenizer = session.resident.tokenizer
     session.transform.apply(session.transform.dense)
     return dense, read.tokens[:2], tokenizer

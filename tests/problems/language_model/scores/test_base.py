@@ -4,7 +4,7 @@ import pytest
 
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
-from evoprune.problems.language_model.scores.base import by_row, find_score, scope_of, source
+from evoprune.problems.language_model.scores import by_row, find_score, scope_of, source
 
 
 def plain(weight):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from evoprune.experiment.registry import names
-from evoprune.problems.language_model.scores import SCORES
-from evoprune.problems.language_model.scores.base import find_score, needs
+from evoprune.problems.language_model.scores import SCORES, find_score, needs
 
 REGISTERED = sorted(names(SCORES))
 

@@ -59,7 +59,7 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
     windows, resident = session.texts.report, session.resident
     per_token = windows.predicted_bytes(resident.tokenizer) / windows.predictions
     session.transform.apply([2.0])
-    read, _ = session.texts.read(windows)
+    read = session.texts.read(windows)
     nats = total = 0.0
     for row in read.tokens:
         logits = resident.model(input_ids=ids(row)[None]).logits[0, :-1].double().log_softmax(-1)
@@ -77,7 +77,7 @@ def test_a_window_stays_the_same_text(session, begin):
     windows = cut_windows(TextSettings(**PROBLEM["search_text"], begin=begin), texts.tokenizer, "search_text")
     for level in (1.0, 2.0):
         transform.apply([level])
-        read, _ = texts.read(windows)
+        read = texts.read(windows)
         for row, own in zip(read.tokens, windows.tokens, strict=True):
             counted = row[1:][row[1:] >= 0]
             assert session.resident.tokenizer.decode(counted) == texts.tokenizer.decode(own[1:])

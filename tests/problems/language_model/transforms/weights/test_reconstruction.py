@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.calibration.statistics import statistics
+from evoprune.problems.language_model.calibration.update import inverse_factor, least_squares, sparsegpt
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.reconstruction.update import inverse_factor, least_squares, sparsegpt
 from evoprune.problems.language_model.transforms.weights import ranks
 from evoprune.problems.language_model.transforms.weights.genes import group
 from evoprune.problems.language_model.transforms.weights.masks import Masks

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from evoprune.problems.language_model.reconstruction import update as updates
-from evoprune.problems.language_model.reconstruction.update import Inputs, inverse_factor, sparsegpt, update
+from evoprune.problems.language_model.calibration import update as updates
+from evoprune.problems.language_model.calibration.update import Inputs, inverse_factor, sparsegpt, update
 from evoprune.problems.language_model.scores.builtin import obs
 
 

@@ -1,4 +1,4 @@
-"""Train the bundled 12-block GPT-2 and its tokenizer: ``python -m evoprune.problems.language_model.bundled.train OUT``.
+"""Train the bundled 12-block GPT-2 and its tokenizer: ``python -m tests.benchmarks.train_bundled OUT``.
 
 Its result is part of the project. It takes 40 minutes on two CPU cores with bfloat16 units; the wall-clock budgets
 (``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so that a slower machine trains less, not longer.

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
+from evoprune.problems.language_model.calibration.update import compensated
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.reconstruction.update import compensated
 
 KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K")
 
