@@ -114,7 +114,7 @@ class SparsityBaselines(Baselines):
         settings = self._settings
         low, up = settings.min_sparsity, settings.max_sparsity
         centre = random.uniform(low, up) if settings.trade_offs else settings.sparsity
-        return self._cut.random_near(centre, settings.initial_spread)
+        return self._cut.sparsities.random_near(centre, settings.initial_spread)
 
     @property
     def prior(self) -> list[float] | None:  # type: ignore[override]

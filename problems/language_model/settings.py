@@ -161,7 +161,7 @@ class PruningSettings(_Traded, WeightsSettings):
             reach = f"min_sparsity {self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
             raise ValueError(f"sparsity {self.sparsity:g} cannot be reached with {reach}")
         if self.genes == "block_and_kind" and self.found:
-            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
+            raise ValueError("allocations need genes that are sparsities of their own: block or matrix")
         return self
 
     @property

@@ -57,8 +57,8 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
         child[place] = transform.genes[place].nearest(_drawn(session, rng)[place])
         seen = [_applied(session, genome) for genome in (parent, child, parent)]
         assert _equal(seen[0][0], seen[2][0]), "the same genome gives another model after a different one was applied"
-        assert seen[0][1] == seen[2][1], "the same genome gives other marks after a different one was applied"
-        _check_marks(session, seen[0], seen[1])
+        assert seen[0][1] == seen[2][1], "the same genome gives other fingerprints after a different one was applied"
+        _check_fingerprints(session, seen[0], seen[1])
         _check_counted(session, budget, parent)
         for genome in (parent, child):
             _check_reuse(session, genome)
@@ -77,17 +77,17 @@ def _weights(session: Session) -> Weights:
 
 def _applied(session: Session, genome: Sequence[float]) -> tuple[Weights, list[str]]:
     session.transform.apply(genome)
-    return _weights(session), [repr(mark) for mark in session.transform.marks()]
+    return _weights(session), [*map(repr, session.transform.block_fingerprints())]
 
 
 def _equal(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[Weights, list[str]]) -> None:
+def _check_fingerprints(session: Session, one: tuple[Weights, list[str]], other: tuple[Weights, list[str]]) -> None:
     model = session.resident.model
     prefix = find_blocks(model)[0]
-    assert len(one[1]) == session.resident.forward.depth, "expected a mark for each block"
+    assert len(one[1]) == session.resident.forward.depth, "expected a fingerprint for each block"
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     embedding, head = (next((f"{name}." for name, each in model.named_modules() if each is end), "?") for end in ends)
     places: list[tuple[str, ...]] = [(f"{prefix}.{block}.",) for block in range(len(one[1]))]
@@ -95,9 +95,9 @@ def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[
     known = (f"{prefix}.", embedding, head)
     outside = [{n: t for n, t in weights.items() if not n.startswith(known)} for weights in (one[0], other[0])]
     assert _equal(*outside), "weights outside the blocks changed, other than those of embedding and head"
-    for block, (starts, *marks) in enumerate(zip(places, one[1], other[1], strict=True)):
+    for block, (starts, first, second) in enumerate(zip(places, one[1], other[1], strict=True)):
         inside = [{n: t for n, t in weights.items() if n.startswith(starts)} for weights in (one[0], other[0])]
-        assert _equal(*inside) or marks[0] != marks[1], f"block {block} changed, but its mark did not"
+        assert _equal(*inside) or first != second, f"block {block} changed, but its fingerprint did not"
 
 
 def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) -> None:
@@ -121,7 +121,7 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
     if session.settings.objective == "perplexity":
         plain = Measure(session.resident.forward, session.fitness.measure.batch_tokens)
         whole = Perplexity().value(search.factor * plain.total(search.tokens, Perplexity().add), search.predictions)
-        assert value == whole, f"with reused states the value is {value}, without {whole}: are the marks right?"
+        assert value == whole, f"with reused states the value is {value}, without {whole}: are the fingerprints right?"
 
 
 def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:

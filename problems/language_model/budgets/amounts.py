@@ -7,13 +7,7 @@ from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.transforms.costs import (
-    ACTIVE,
-    ATTENTION,
-    BYTES,
-    PARAMETERS,
-    WEIGHTS,
-)
+from evoprune.problems.language_model.transforms.costs import ATTENTION, BYTES, PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 
@@ -41,15 +35,6 @@ def parameters(
     """Remove a share of the parameters in the blocks, without those of embeddings and head."""
     whole, blocks = transform.resident.parameters, transform.resident.block_parameters
     return transform.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
-
-
-def active_parameters(
-    transform: Stack,
-    *,
-    removed: Annotated[Fraction | None, Field(description="share of them to remove, at least")] = None,
-) -> Budget:
-    """Remove a share of the parameters that a token needs: all but those of experts that it does not choose."""
-    return _with_share(transform, ACTIVE, removed)
 
 
 def _with_share(transform: Stack, unit: str, removed: float | None) -> Budget:

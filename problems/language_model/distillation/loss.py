@@ -14,7 +14,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.distillation.targets import DenseModel, Targets
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.language_model.models.forward import Forward, pieces
-from evoprune.problems.language_model.models.marks import predictions, scored
+from evoprune.problems.language_model.models.token_mask import predictions, scored
 
 PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
 

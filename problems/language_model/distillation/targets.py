@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.marks import ids, predictions, scored
+from evoprune.problems.language_model.models.token_mask import ids, predictions, scored
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 
 Targets = Callable[[slice], torch.Tensor]

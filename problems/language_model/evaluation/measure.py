@@ -15,9 +15,9 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.device import out_of_memory, sum_dtype
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run
 from evoprune.problems.language_model.models.late import made
-from evoprune.problems.language_model.models.marks import predictions, scored
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import map_in_threads
+from evoprune.problems.language_model.models.token_mask import predictions, scored
 
 
 class Objective(ABC):

@@ -15,13 +15,13 @@ Key = tuple[bytes, int, int]
 """The hash of a prefix; the first window of the batch, and its number of windows."""
 
 
-def prefixes(marks: Sequence[Hashable]) -> list[bytes]:
-    """Hash the blocks before each block, and all of them; ``marks`` are told apart by their ``repr``."""
-    found, running = [], blake2b(digest_size=16)
-    for mark in marks:
-        found.append(running.digest())
-        running.update(f"{mark!r};".encode())  # else 1, 1 would be taken for 11
-    return [*found, running.digest()]
+def prefixes(fingerprints: Sequence[Hashable]) -> list[bytes]:
+    """Hash the blocks before each block, and all blocks, by the ``repr`` of their ``fingerprints``."""
+    hashes, running = [], blake2b(digest_size=16)
+    for fingerprint in fingerprints:
+        hashes.append(running.digest())
+        running.update(f"{fingerprint!r};".encode())  # else 1, 1 would be taken for 11
+    return [*hashes, running.digest()]
 
 
 @dataclass
@@ -49,9 +49,9 @@ class PrefixCache:
         self._clock = 0
         self._prefixes: list[bytes] = []
 
-    def begin(self, marks: Sequence[Hashable]) -> None:
-        """Score another candidate from now on; ``marks``: of its blocks."""
-        self._prefixes = prefixes(marks)
+    def begin(self, fingerprints: Sequence[Hashable]) -> None:
+        """Score another candidate, whose blocks have ``fingerprints``, from now on."""
+        self._prefixes = prefixes(fingerprints)
 
     def longest(self, first: int, windows: int) -> tuple[int, torch.Tensor | None]:
         """Return the last block before which states are stored, and the states; (0, None) if there is none."""

@@ -62,7 +62,7 @@ class Fitness:
         self._transform.apply(genome)
         if isinstance(objective, Divergence) and self._is_dense(genome):
             return objective.behind, 0
-        self._states.begin(self._transform.marks())
+        self._states.begin(self._transform.block_fingerprints())
         return self._noted(genome, self._value(search, objective, fidelity, self._states))
 
     @property
@@ -83,14 +83,14 @@ class Fitness:
             else:
                 self._transform.apply(genome)
                 lates = lates_of(self._resident.model)
-                candidates[own] = Candidate(self._transform.marks(), lates, objective.add)
+                candidates[own] = Candidate(self._transform.block_fingerprints(), lates, objective.add)
         try:
             totals = totals_together(self.measure, part.tokens, [*candidates.values()], self._states)
         except OSError as error:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
         for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
-            self._states.begin(candidate.marks)
+            self._states.begin(candidate.fingerprints)
             found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, part))
         return [found[own] for own in range(len(genomes))]
 

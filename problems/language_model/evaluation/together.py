@@ -23,9 +23,9 @@ from evoprune.problems.language_model.models.late import (
     put_lates,
     weights_of,
 )
-from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import map_in_threads
+from evoprune.problems.language_model.models.token_mask import predictions
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
 
@@ -34,9 +34,9 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Candidate:
-    """The ``marks`` of its blocks, its own weights, and the function that adds up its loss."""
+    """A candidate: ``fingerprints`` of its blocks, its weights, and the function that adds up its loss."""
 
-    marks: Sequence[Hashable]
+    fingerprints: Sequence[Hashable]
     lates: Mapping[nn.Module, Late]
     add: Add
 
@@ -61,7 +61,7 @@ def _totals(
     forward = measure.forward
     batches = [slice(first, min(first + windows, len(tokens))) for first in range(0, len(tokens), windows)]
     states = _room((len(candidates), *tokens.shape, forward.width), forward)
-    hashes = [prefixes(candidate.marks) for candidate in candidates]
+    hashes = [prefixes(candidate.fingerprints) for candidate in candidates]
     place = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
     starts = [_start(each, states[own], batches, known) for own, each in enumerate(candidates)]
     steps = [*_steps(starts, hashes, forward.depth)]
@@ -76,7 +76,7 @@ def _totals(
         for own in group:
             place[own] = first
         if block + 1 in known.wanted(0):
-            known.begin(candidates[first].marks)
+            known.begin(candidates[first].fingerprints)
             for batch in batches:
                 known.store(batch.start, {block + 1: states[first, batch].clone()})
     found = []
@@ -99,7 +99,7 @@ def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int)
 
 def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known: PrefixCache) -> int:
     """Return the first block that ``candidate`` has to run; write the ``known`` states before it into ``states``."""
-    known.begin(candidate.marks)
+    known.begin(candidate.fingerprints)
     found = [known.longest(batch.start, batch.stop - batch.start) for batch in batches]
     if len({start for start, _ in found}) > 1:
         return 0

@@ -41,7 +41,7 @@ class RoutedExperts:
 
     def __init__(self, mixture: Mixture, states: torch.Tensor, late: bool = False) -> None:
         self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
-        self._home, self._experts, self._router = mixture.home, mixture.experts, mixture.router
+        self._home, self._experts = mixture.home, mixture.experts
         self.stacks = mixture.stacks
         routing = dict.fromkeys(mixture.router.modules())
         modules: list[Any] = [mixture.experts, *routing, mixture.home]
@@ -55,11 +55,8 @@ class RoutedExperts:
         self._counts = [(each, name) for each in modules for name in COUNTS if vars(each).get(name) == self.count]
         self.weights = mixture.size // self.count
         """Of one expert."""
-        sizes = [(each, whole[0].numel()) for each, _, whole in self._whole if isinstance(whole, nn.Parameter)]
-        self.parameters = sum(size for _, size in sizes)
+        self.parameters = sum(whole[0].numel() for _, _, whole in self._whole if isinstance(whole, nn.Parameter))
         """Of one expert, with its row of the router."""
-        self.touched = sum(size for each, size in sizes if each is self._experts)
-        """The parameters of one expert alone, which tokens that do not choose it need not read."""
         if any((vars(module).get(name) or 1) > 1 for module in modules for name in _GROUPS):
             raise self._refusal("its router chooses among groups, whose sizes would become uneven")
         try:
@@ -67,8 +64,6 @@ class RoutedExperts:
         except (TypeError, ValueError, RuntimeError) as error:
             raise self._refusal(f"its router cannot be run alone ({error})") from None
         """The number of experts that a token chooses."""
-        self.is_told = mixture.active == self.active
-        """Whether the router names that number, so that :meth:`choose` works."""
 
     def _refusal(self, reason: str) -> InputError:
         return InputError(
@@ -91,10 +86,6 @@ class RoutedExperts:
         for module, name in self._counts:
             if module is not passed_over:
                 setattr(module, name, len(kept))
-
-    def choose(self, count: int) -> None:
-        """Let each token choose ``count`` experts."""
-        self._router.top_k = count
 
     @contextmanager
     def only(self, kept: torch.Tensor) -> Iterator[None]:
@@ -120,11 +111,6 @@ class RoutedExperts:
             stack.callback(self._experts.register_forward_pre_hook(note, with_kwargs=True).remove)
             self.output(states)
         return noted[0]
-
-    def alone(self, expert: int, states: torch.Tensor) -> torch.Tensor:
-        """The output of ``expert`` for ``states`` ``(tokens, width)``, not weighted."""
-        chosen = torch.full((len(states), 1), expert, device=states.device)
-        return self._experts(states, chosen, torch.ones_like(chosen, dtype=states.dtype))  # type: ignore[no-any-return]
 
     def check(self, states: torch.Tensor) -> None:
         """Raise :class:`evoprune.InputError` unless a token chooses the same experts where others are left out."""
@@ -159,12 +145,6 @@ def find_experts(model: Any, check: bool = True, late: bool = False) -> list[Rou
     for each in found if check else ():
         each.check(states[each.block])
     return found
-
-
-def idle_parameters(model: Any) -> int:
-    """The number of parameters of ``model`` that a token does not need: those of experts that it does not choose."""
-    found = find_experts(model, check=False) if find_mixtures(model) else []
-    return sum((each.count - each.active) * each.touched for each in found)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import nn
 
 from evoprune.problems.language_model.models.blocks import find_blocks, find_matrices, probe_tokens
 from evoprune.problems.language_model.models.late import Weights, is_elsewhere, made, runs_on
-from evoprune.problems.language_model.models.marks import ids
+from evoprune.problems.language_model.models.token_mask import ids
 
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 

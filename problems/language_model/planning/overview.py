@@ -19,8 +19,8 @@ from evoprune.problems.language_model.evaluation.measure import Divergence, Meas
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.marks import predictions
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.token_mask import predictions
 from evoprune.problems.language_model.planning.division import Division
 from evoprune.problems.language_model.planning.plan import share_out
 from evoprune.problems.language_model.planning.recipe import Subject

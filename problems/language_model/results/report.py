@@ -18,7 +18,7 @@ from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.blocks import attentions_numbered, max_positions
 from evoprune.problems.language_model.models.late import runs_on
-from evoprune.problems.language_model.models.marks import ids
+from evoprune.problems.language_model.models.token_mask import ids
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, UNIFORM, Text, gap_closed

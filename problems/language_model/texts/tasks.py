@@ -12,7 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.marks import ids
+from evoprune.problems.language_model.models.token_mask import ids
 from evoprune.problems.language_model.texts.settings import TextSettings
 
 KINDS = {"messages": "messages", "choices": "prompt, choices and answer", "answer": "prompt and answer"}
@@ -205,7 +205,7 @@ Tokens = NDArray[numpy.int64]
 def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
     """Return a row of ``length`` tokens for each of ``lines``: the line, and then the lines after it.
 
-    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.marks`). Raises
+    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.token_mask`). Raises
     :class:`evoprune.InputError` for a longer line.
     """
     own = [line_tokens(line, tokenizer) for line in lines]

@@ -6,14 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evoprune import InputError, Price
-from evoprune.problems.language_model.models.experts import idle_parameters
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.models.resident import Resident
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
-ACTIVE = "active parameters"  # without those of experts that a token does not choose
 ATTENTION = "attention width"  # heads times head size, summed over the blocks
 BYTES = "bytes"  # of the file that holds the model
 
@@ -34,12 +32,15 @@ def costs_of(transform: _Priced, unit: str, name: str) -> Prices:
     """The prices of ``transform``, called ``name``; bytes are those of all parameters unless it knows better."""
     if unit in transform.units:
         return transform.prices(unit)
-    if unit == ACTIVE:
-        prices, total = costs_of(transform, PARAMETERS, name)
-        return prices, total - idle_parameters(transform.resident.model)
     if unit == BYTES:
         return scaled(costs_of(transform, PARAMETERS, name), transform.resident.model.dtype.itemsize)
     raise InputError(f"{name} counts in {', '.join(transform.units)}, not in '{unit}'", "problem.budget")
+
+
+def dense_amount(resident: Resident, unit: str) -> float:
+    """Return the ``unit`` of the dense model: its weights, parameters or attention width."""
+    totals = {WEIGHTS: resident.prunable_weights, PARAMETERS: resident.parameters, ATTENTION: resident.attention_width}
+    return float(totals[unit])
 
 
 def scaled(prices: Prices, factor: float) -> Prices:

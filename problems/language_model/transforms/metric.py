@@ -17,6 +17,7 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
+from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from evoprune.problems.language_model.transforms.weights.transform import LEVEL_BYTES, Weights
 
@@ -127,7 +128,11 @@ class MetricSettings(WeightsSettings):
 
 
 class SearchedScore(Weights):
-    """Set weights to zero, by a score that is searched: four genes choose its parts, the others are sparsities."""
+    """Set weights to zero, by a score that is searched: four genes choose its parts, the others are sparsities::
+
+    transforms: {use: metric}
+    budget: {use: weights, removed: 0.45}
+    """
 
     Settings = MetricSettings
     settings: MetricSettings
@@ -135,7 +140,7 @@ class SearchedScore(Weights):
     def __init__(self, resident: Resident, settings: MetricSettings, texts: Texts | None) -> None:
         self._metric = Metric()
         super().__init__(resident, settings, texts)
-        self._genes = Genes([*Metric.genes(), *self.meaning.genes])
+        self._genes = Genes([*Metric.genes(), *self.sparsities.genes])
         size = LEVEL_BYTES * resident.prunable_weights
         self._recent: LRUCache[Metric, Masks] = LRUCache(_KEPT, lambda _: min(_KEPT, size))
 
@@ -164,8 +169,8 @@ class SearchedScore(Weights):
             self.masks.forget()
         super().apply(genome[len(PARTS) :])
 
-    def marks(self) -> Sequence[Hashable]:
-        return [(self._metric, cuts) for cuts in super().marks()]
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return [(self._metric, cuts) for cuts in super().block_fingerprints()]
 
     def prices(self, unit: str) -> Prices:
         prices, fixed = super().prices(unit)
@@ -185,21 +190,17 @@ class SearchedScore(Weights):
         return self._levels(self._metric)
 
     def _gathered(self) -> Tensors:
-        found = statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, {INPUT_NORMS})
-        return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
+        gathered = statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, {INPUT_NORMS})
+        return {matrix.name: known[INPUT_NORMS] for matrix, known in gathered}
 
     def _levels(self, metric: Metric) -> Tensors:
-        return self._known | self.scoring.levels_of(self._scored(metric), self.groups)
+        return self._known | self.scoring.levels_of(self._scores(metric), self.groups)
 
-    def _scored(self, metric: Metric) -> Iterator[tuple[Matrix, torch.Tensor]]:
+    def _scores(self, metric: Metric) -> Iterator[tuple[Matrix, torch.Tensor]]:
         for matrix in self.matrices:
             weight = matrix.rows(self._known[BASE + matrix.name]).float()
             yield matrix, matrix.rows(metric.score(weight, self._norms[matrix.name])).contiguous()
 
     @property
-    def _scores(self) -> str:
-        return str(self._metric)
-
-    @property
-    def _scored_by(self) -> list[object]:
-        return [*super()._scored_by, self._metric]
+    def _scored_by(self) -> ScoredBy:
+        return ScoredBy(str(self._metric), [*super()._scored_by.key, self._metric])

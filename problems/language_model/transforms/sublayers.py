@@ -84,7 +84,7 @@ class Sublayers(Transform):
             if (key in before) != (key in self._dropped):
                 set_dropped(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
 
-    def marks(self) -> Sequence[tuple[str, ...]]:
+    def block_fingerprints(self) -> Sequence[tuple[str, ...]]:
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> Prices:
@@ -97,10 +97,10 @@ class Sublayers(Transform):
 
     @property
     def plain(self) -> bool:
-        return {len(kinds) for kinds in self.marks()} in ({0}, {0, len(KINDS)})
+        return {len(kinds) for kinds in self.block_fingerprints()} in ({0}, {0, len(KINDS)})
 
     def write(self, model: Any) -> None:
-        keep_blocks(model, [block for block, kinds in enumerate(self.marks()) if not kinds])
+        keep_blocks(model, [block for block, kinds in enumerate(self.block_fingerprints()) if not kinds])
 
     def describe(self) -> dict[str, Any]:
         return {"dropped": self.settings.genes, "kept_blocks": list(self.settings.keep)}

@@ -61,8 +61,8 @@ class Transform(FinalForm, Options, ABC):
         """Make the resident model that of ``genome``. Write only what differs from the genome applied before."""
 
     @abstractmethod
-    def marks(self) -> Sequence[Hashable]:
-        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks."""
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
 
     @abstractmethod
     def prices(self, unit: str) -> Prices:

@@ -8,7 +8,7 @@ import torch
 from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import count_zeros
-from evoprune.problems.language_model.models.marks import predictions
+from evoprune.problems.language_model.models.token_mask import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 
@@ -72,7 +72,7 @@ def test_running_out_of_memory_halves_the_batch():
         return perplexity.add(logits, targets, first)
 
     tokens = whole.session.texts.search.tokens
-    fitness._states.begin(whole.session.transform.marks())
+    fitness._states.begin(whole.session.transform.block_fingerprints())
     total = fitness.measure.total(tokens, hungry, fitness._states)
     assert fitness.measure.batch_tokens == 4 * 256
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)

@@ -18,9 +18,9 @@ def test_our_transforms_keep_the_contract(language_model, given):
 
 
 class Blind(Weights):
-    """Its marks say nothing, so that any candidate starts from any other's states."""
+    """Its fingerprints say nothing, so that any candidate starts from any other's states."""
 
-    def marks(self):
+    def block_fingerprints(self):
         return [0] * 3
 
 
@@ -44,7 +44,7 @@ class Cheating(Weights):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Blind, "changed, but its mark did not"),
+        (Blind, "changed, but its fingerprint did not"),
         (Drifting, "the same genome gives another model"),
         (Cheating, "the budget counts"),
     ],

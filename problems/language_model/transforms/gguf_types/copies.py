@@ -114,7 +114,7 @@ class Copies:
             kind = kind if typed.matrix.module in there else DENSE
             typed.lay(kind, partial(self._in_type, typed, kind, left, blank))
 
-    def marks(self, blocks: int) -> Sequence[Hashable]:
+    def fingerprints(self, blocks: int) -> Sequence[Hashable]:
         """Equal for two states if the matrices of that block, of so many ``blocks``, are in the same types."""
         kinds: list[list[str]] = [[] for _ in range(blocks)]
         for typed in self.typed:

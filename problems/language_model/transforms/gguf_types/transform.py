@@ -22,7 +22,7 @@ from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
 from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes
@@ -174,14 +174,13 @@ class Types(Overlay):
     def lay(self, genome: Sequence[float], left: Left) -> None:
         self._copies.lay(self.genes.chosen(genome), left, blank=self._levels.all_types)
 
-    def marks(self) -> Sequence[Hashable]:
-        return self._copies.marks(1 + self.resident.matrices[-1].block)
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
 
     def prices(self, unit: str) -> Prices:
         """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
-            total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
-            return [[0.0] * len(gene.levels) for gene in self.genes], float(total)
+            return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
         from evoprune.problems.language_model.gguf.names import slots_by_parameter
         from evoprune.problems.language_model.gguf.size import tensor_bytes
 

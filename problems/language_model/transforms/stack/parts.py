@@ -52,9 +52,9 @@ class Parts:
         self._cut(genome)
         self._lay(genome)
 
-    def marks(self) -> Sequence[Hashable]:
-        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks."""
-        return list(zip(*(transform.marks() for transform in self.transforms), strict=True))
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
+        return list(zip(*(transform.block_fingerprints() for transform in self.transforms), strict=True))
 
     def part(self, kind: type[Kind]) -> Kind | None:
         """The transform of the class ``kind``, if there is one."""

@@ -16,13 +16,13 @@ from torch import nn
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
-from evoprune.problems.language_model.models.marks import predictions, scored
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.token_mask import predictions, scored
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import tokens_of
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
@@ -177,14 +177,13 @@ class Vocabulary(Transform):
     def teacher(self, genome: Sequence[float]) -> list[float]:
         return list(genome)
 
-    def marks(self) -> Sequence[Hashable]:
+    def block_fingerprints(self) -> Sequence[Hashable]:
         """All blocks read other tokens."""
         return [self._level] * self.resident.forward.depth
 
     def prices(self, unit: str) -> Prices:
         if unit != PARAMETERS:
-            total = {WEIGHTS: self.resident.prunable_weights, ATTENTION: self.resident.attention_width}[unit]
-            return [[0.0] * len(self._counts)], float(total)
+            return [[0.0] * len(self._counts)], dense_amount(self.resident, unit)
         tensors = {id(own): own for known in self._dense.values() for own in known.values()}
         row = sum(own[0].numel() for own in tensors.values())
         return [[-float(row * (self._rows - count)) for count in self._counts]], float(self.resident.parameters)

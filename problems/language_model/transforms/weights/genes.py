@@ -1,8 +1,8 @@
 """The genes of sparsities: groups of matrices, the sparsity of each in a genome, and the cut of each matrix."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 
 import torch
@@ -49,44 +49,44 @@ class Group:
 
 
 def group(matrices: Sequence[Matrix], genes: str) -> list[Group]:
-    """The groups for the setting ``genes``: a block's matrices, those of a kind in all blocks, or each matrix alone."""
+    """Return the groups for the setting ``genes``: the matrices of a block, or each matrix alone."""
     if genes in {"matrix", "block_and_kind"}:
         return [Group(matrix.name, (matrix,)) for matrix in matrices]
-    if genes == "kind":
-        kinds = dict.fromkeys(matrix.kind for matrix in matrices)
-        return [Group(kind, tuple(m for m in matrices if m.kind == kind)) for kind in kinds]
     return [Group(f"block {block}", tuple(members)) for block, members in groupby(matrices, key=lambda m: m.block)]
 
 
-class Meaning:
-    """One gene for each group: its sparsity.
-
-    ``weights``: the number of weights that a gene removes for each 1 of its value.
-    """
+class Sparsities:
+    """One gene for each group: its sparsity."""
 
     def __init__(self, matrices: Sequence[Matrix], settings: WeightsSettings) -> None:
-        self._settings = settings
+        self._low, self._up = settings.min_sparsity, settings.max_sparsity
         self.groups = group(matrices, settings.genes)
-        self.names = [group.name for group in self.groups]
+        self.genes = Genes.real([group.name for group in self.groups], self._low, self._up)
         self.weights = [float(group.size) for group in self.groups]
-
-    @cached_property
-    def genes(self) -> Genes:
-        return Genes.real(self.names, self._settings.min_sparsity, self._settings.max_sparsity)
+        """The number of weights that a gene removes for each 1 of its value."""
 
     @property
     def spreads(self) -> list[float]:
         """The largest distance from uniform of a gene in a random genome, relative to the others."""
-        return [1.0] * len(self.names)
+        return [1.0] * len(self.genes)
 
     def uniform(self, sparsity: float) -> list[float]:
-        return [sparsity] * len(self.names)
+        return [sparsity] * len(self.genes)
 
-    def sparsities(self, genome: Sequence[float]) -> Sequence[float]:
+    def random_near(self, sparsity: float, spread: float) -> list[float]:
+        """Draw genes uniformly, from the global :mod:`random`, within ``spread`` of uniform at ``sparsity``."""
+        reaches = [spread * share for share in self.spreads]
+        return [
+            random.uniform(max(gene.low, value - reach), min(gene.up, value + reach))
+            for gene, value, reach in zip(self.genes, self.uniform(sparsity), reaches, strict=True)
+        ]
+
+    def of(self, genome: Sequence[float]) -> Sequence[float]:
+        """Return the sparsity of each group."""
         return genome
 
 
-class BlockAndKind(Meaning):
+class BlockAndKind(Sparsities):
     """A gene for each block, and one for each kind of matrix that is added to its sparsity in every block.
 
     Sums are clipped to ``min_sparsity`` and ``max_sparsity``, and all other matrices compensate equally. If all kinds
@@ -100,44 +100,39 @@ class BlockAndKind(Meaning):
         kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
         self._blocks = len(blocks)
         self._places = [(blocks.index(m.block), len(blocks) + kinds.index(m.kind)) for m in matrices]
-        self.names = [f"block {block}" for block in blocks] + kinds
-        self.weights = [0.0] * len(self.names)
+        of_blocks = [Gene(f"block {block}", self._low, self._up) for block in blocks]
+        self.genes = Genes([*of_blocks, *(Gene(kind, -_REACH, _REACH) for kind in kinds)])
+        self.weights = [0.0] * len(self.genes)
         for genes, size in zip(self._places, self._sizes, strict=True):
             for gene in genes:
                 self.weights[gene] += size
 
-    @cached_property
-    def genes(self) -> Genes:
-        low, up = self._settings.min_sparsity, self._settings.max_sparsity
-        blocks = [Gene(name, low, up) for name in self.names[: self._blocks]]
-        return Genes([*blocks, *(Gene(name, -_REACH, _REACH) for name in self.names[self._blocks :])])
-
     @property
     def spreads(self) -> list[float]:
-        return [1.0] * self._blocks + [0.5] * (len(self.names) - self._blocks)
+        return [1.0] * self._blocks + [0.5] * (len(self.genes) - self._blocks)
 
     def uniform(self, sparsity: float) -> list[float]:
-        return [sparsity] * self._blocks + [0.0] * (len(self.names) - self._blocks)
+        return [sparsity] * self._blocks + [0.0] * (len(self.genes) - self._blocks)
 
-    def sparsities(self, genome: Sequence[float]) -> Sequence[float]:
-        low, up = self._settings.min_sparsity, self._settings.max_sparsity
+    def of(self, genome: Sequence[float]) -> Sequence[float]:
+        low, up = self._low, self._up
         sums = [genome[block] + genome[kind] for block, kind in self._places]
         if all(low <= value <= up for value in sums) or not any(genome[self._blocks :]):
             return sums
         budget = sum(gene * weight for gene, weight in zip(genome, self.weights, strict=True))
 
-        def held_at(shift: float) -> list[float]:
+        def clipped(shift: float) -> list[float]:
             return [min(max(value + shift, low), up) for value in sums]
 
         def removed_at(shift: float) -> float:
-            return sum(value * size for value, size in zip(held_at(shift), self._sizes, strict=True))
+            return sum(value * size for value, size in zip(clipped(shift), self._sizes, strict=True))
 
-        return held_at(solve(removed_at, budget, -1.0 - _REACH, 1.0 + _REACH))
+        return clipped(solve(removed_at, budget, -1.0 - _REACH, 1.0 + _REACH))
 
 
-def make_genes(matrices: Sequence[Matrix], settings: WeightsSettings) -> Meaning:
-    """The genes that ``settings.genes`` names."""
-    return (BlockAndKind if settings.genes == "block_and_kind" else Meaning)(matrices, settings)
+def sparsities_of(matrices: Sequence[Matrix], settings: WeightsSettings) -> Sparsities:
+    """Return the genes that ``settings.genes`` names."""
+    return (BlockAndKind if settings.genes == "block_and_kind" else Sparsities)(matrices, settings)
 
 
 def split(scores: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,24 +1,72 @@
 """Updates the remaining weights: of the result, block by block, or of each layer at some sparsities beforehand."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors, cached, shared
 from evoprune.problems.language_model.calibration.update import Inputs, update
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.walk import Walk
+from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
 from evoprune.problems.language_model.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 _COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
+
+
+class ScoredBy(NamedTuple):
+    """The scores that masks are made from: a label, and the key of results in the cache."""
+
+    label: str
+    key: list[object]
+
+
+def stored_stages(
+    resident: Resident, settings: WeightsSettings, matrices: Sequence[Matrix], scored: ScoredBy, calibration: Windows,
+    stored: Mapping[str, torch.Tensor],
+) -> Tensors:  # fmt: skip
+    """Return the tensors of :func:`reconstruct_at_stages`, from the cache if they are there."""
+    stages = settings.reconstruct_stages
+    label = f"updated weights: {settings.reconstruct} at {', '.join(map(str, stages))}, {scored.label}"
+    made = partial(reconstruct_at_stages, settings, resident.model, matrices, calibration.tokens, stored)
+    return shared(resident, label, [*_updated_by(settings, scored, calibration), stages], made)
+
+
+@torch.no_grad()
+def put_updated(
+    resident: Resident, settings: WeightsSettings, matrices: Sequence[Matrix], scored: ScoredBy, calibration: Windows,
+    masks: Masks,
+) -> None:  # fmt: skip
+    """Put the weights of :func:`reconstruct`, from the cache if they are there, into ``matrices``."""
+
+    def made() -> Tensors:
+        reconstruct(resident, settings, masks, calibration.tokens)
+        return {matrix.name: matrix.weight.detach() for matrix in matrices}
+
+    label = f"updated weights: {settings.reconstruct} at {masks.sparsity:.1%}, {scored.label}"
+    sparsities = sorted(masks.sparsities().items())
+    what = [*_updated_by(settings, scored, calibration), sparsities, resident.forward.compiled]
+    updated = cached(resident, label, what, made)
+    masks.forget()
+    for matrix in matrices:
+        matrix.weight.copy_(updated[matrix.name])
+
+
+def _updated_by(settings: WeightsSettings, scored: ScoredBy, calibration: Windows) -> list[object]:
+    return [
+        *scored.key, settings.reconstruct, settings.reconstruct_mask, calibration.identity
+    ]  # fmt: skip
 
 
 @torch.no_grad()
@@ -83,7 +131,7 @@ def reconstruct_at_stages(
     those of all remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
     Levels are those of the score if it chooses the mask, else those of w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
-    found: Tensors = {}
+    at_stages: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
         inputs = Inputs(of_inputs[GRAM])
         base, level = (stored[key + matrix.name].to(inputs.gram.device) for key in (BASE, LEVEL))
@@ -95,9 +143,11 @@ def reconstruct_at_stages(
                 kept = updated != 0
                 variances = inputs.factor.square().sum(0, keepdim=True)  # the inverse's diagonal
                 score = torch.where(kept, updated, base) ** 2 / matrix.rows(variances)
-                found[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
-            found[at_stage(stage, BASE + matrix.name)] = torch.where(kept, updated.to(base.dtype), base).contiguous()
-    return found
+                at_stages[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
+            at_stages[at_stage(stage, BASE + matrix.name)] = torch.where(
+                kept, updated.to(base.dtype), base
+            ).contiguous()
+    return at_stages
 
 
 def _levels(score: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

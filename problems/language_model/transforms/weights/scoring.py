@@ -11,7 +11,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
 from evoprune.problems.language_model.transforms.weights.genes import Group, split
-from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, SPLIT
+from evoprune.problems.language_model.transforms.weights.masks import LEVEL, SPLIT
 from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
 
 
@@ -42,6 +42,10 @@ class Scoring:
         return {kind: f"{name} by {self.scope(kind)}" for kind, name in self._names.items()}
 
     @property
+    def label(self) -> str:
+        return ", ".join(dict.fromkeys(self.describe().values()))
+
+    @property
     def code(self) -> list[str]:
         """The source of each score, because another version of a score has the same name."""
         return [source(score) for _, score in sorted(self._scores.items())]
@@ -60,14 +64,11 @@ class Scoring:
                     "is not gathered: expected a score without it, such as wanda",
                     "problem.score",
                 )
-            found = _score(score, weight, matrix, {name: known[name] for name in needs(score)})
-            if found.shape != weight.shape or not torch.isfinite(found).all():
+            scores = _score(score, weight, matrix, {name: known[name] for name in needs(score)})
+            if scores.shape != weight.shape or not torch.isfinite(scores).all():
                 name = self._names[matrix.kind]
                 raise InputError(f"problem.score: '{name}' gives {matrix.name} not one finite score for each weight")
-            yield matrix, matrix.laid_out(found).contiguous()
-
-    def originals(self) -> Tensors:
-        return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
+            yield matrix, matrix.laid_out(scores).contiguous()
 
     def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
         """The levels of the weights, and the split of each group's loss, as masks need them."""

@@ -17,9 +17,9 @@ class WeightsSettings(Settings):
 
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
-    genes: Literal["block", "matrix", "kind", "block_and_kind"] = Field(
+    genes: Literal["block", "matrix", "block_and_kind"] = Field(
         "block",
-        description="what a gene governs: a block, a matrix, a kind of matrix in all blocks, or blocks and kinds, "
+        description="the matrices of a gene: a block, a single matrix, or a block and a kind of matrix in all blocks, "
         "whose values are added",
     )
     score: ScoreName = Field(

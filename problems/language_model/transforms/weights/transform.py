@@ -1,6 +1,5 @@
 """The transform ``weights``: each group of matrices loses a share of its weights, the lowest scores first."""
 
-import random
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.calibration.statistics import Statistics, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
@@ -20,9 +19,9 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
-from evoprune.problems.language_model.transforms.weights.genes import make_genes
-from evoprune.problems.language_model.transforms.weights.masks import Masks
-from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
+from evoprune.problems.language_model.transforms.weights.genes import sparsities_of
+from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
+from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy, put_updated, stored_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
@@ -30,7 +29,10 @@ LEVEL_BYTES, _FLOAT_BYTES = 2, 4  # of one weight
 
 
 class Weights(Transform):
-    """Set weights to zero, chosen by a score; a gene is the sparsity of a block, a matrix or a kind of matrix."""
+    """Set weights to zero, chosen by a score; a gene is the sparsity of a block, of a matrix or of a kind of matrix::
+
+    transforms: {use: weights, score: gblm, genes: block_and_kind, reconstruct: least_squares}
+    """
 
     sparse = True
     units = (WEIGHTS,)
@@ -40,8 +42,8 @@ class Weights(Transform):
     def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = resident.with_stacks if settings.experts else resident.matrices
-        self.meaning = make_genes(self.matrices, settings)
-        self.groups = self.meaning.groups
+        self.sparsities = sparsities_of(self.matrices, settings)
+        self.groups = self.sparsities.groups
         self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
         self.masks = self._masks(self._stored())
 
@@ -62,7 +64,7 @@ class Weights(Transform):
 
     @property
     def genes(self) -> Genes:
-        return self.meaning.genes
+        return self.sparsities.genes
 
     @property
     def parts(self) -> frozenset[str]:
@@ -70,27 +72,19 @@ class Weights(Transform):
 
     @property
     def dense(self) -> list[float]:
-        return self.meaning.uniform(0.0)
+        return self.sparsities.uniform(0.0)
 
     def uniform(self, share: float) -> list[float]:
-        return self.meaning.uniform(share)
-
-    def random_near(self, sparsity: float, spread: float) -> list[float]:
-        """Draw genes uniformly, from the global :mod:`random`, within ``spread`` of uniform at ``sparsity``."""
-        reaches = [spread * share for share in self.meaning.spreads]
-        return [
-            random.uniform(max(gene.low, value - reach), min(gene.up, value + reach))
-            for gene, value, reach in zip(self.genes, self.uniform(sparsity), reaches, strict=True)
-        ]
+        return self.sparsities.uniform(share)
 
     def apply(self, genome: Sequence[float]) -> None:
-        self.masks.apply(self.meaning.sparsities(genome))
+        self.masks.apply(self.sparsities.of(genome))
 
-    def marks(self) -> Sequence[Hashable]:
+    def block_fingerprints(self) -> Sequence[Hashable]:
         return self.masks.block_cuts()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
-        return [-weight for weight in self.meaning.weights], float(self.resident.prunable_weights)
+        return [-weight for weight in self.sparsities.weights], float(self.resident.prunable_weights)
 
     def measures(self) -> dict[str, float]:
         return {"sparsity": self.masks.sparsity}
@@ -106,17 +100,12 @@ class Weights(Transform):
     def finalise(self, genome: Sequence[float]) -> None:
         self.apply(genome)
         if self.updates and self.masks.sparsity:
-            self._reconstruct()
+            calibration = self.texts.calibration
+            put_updated(self.resident, self.settings, self.matrices, self._scored_by, calibration, self.masks)
 
     def describe(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "scores": self.scoring.describe(),
-            "reconstruct": settings.reconstruct,
-            "reconstruct_mask": settings.reconstruct_mask,
-            "reconstruct_stages": list(settings.reconstruct_stages),
-            "genes": settings.genes,
-        }
+        names = ("reconstruct", "reconstruct_mask", "reconstruct_stages", "genes")
+        return {"scores": self.scoring.describe()} | self.settings.model_dump(mode="json", include={*names})
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         self.apply(self.dense)
@@ -135,49 +124,32 @@ class Weights(Transform):
         return Masks(self.groups, stored, self.settings.reconstruct_stages, self.late)
 
     def _stored(self) -> Tensors:
-        resident, stages = self.resident, self.settings.reconstruct_stages
-        stored = self._originals()
-        label = f"levels: {self._scores}"
-        scored = partial(self.scoring.levels, resident.model, self.groups, self._calibrating)
-        stored |= shared(resident, label, self._scored_by, scored)
-        if not stages:
+        label, key = self._scored_by
+        scored = partial(self.scoring.levels, self.resident.model, self.groups, self._calibrating)
+        stored = self._originals() | shared(self.resident, f"levels: {label}", key, scored)
+        if not self.settings.reconstruct_stages:
             return stored
-        label = f"updated weights: {self.settings.reconstruct} at {', '.join(map(str, stages))}, {self._scores}"
-        updated = partial(
-            reconstruct_at_stages, self.settings, resident.model, self.matrices, self.texts.calibration.tokens, stored
-        )
-        return stored | shared(resident, label, [*self._updated_by, stages], updated)
+        calibration = self.texts.calibration
+        return stored | stored_stages(self.resident, self.settings, self.matrices, self._scored_by, calibration, stored)
 
     def _originals(self) -> Tensors:
         """On the CPU, shared by all processes; a device copies its own faster than it would read them."""
-        originals = self.scoring.originals
+
+        def made() -> Tensors:
+            return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self.matrices}
+
         on_cpu = self.resident.device.type == "cpu"
-        return shared(self.resident, "original weights", [], originals) if on_cpu else originals()
-
-    @torch.no_grad()
-    def _reconstruct(self) -> None:
-        label = f"updated weights: {self.settings.reconstruct} at {self.masks.sparsity:.1%}, {self._scores}"
-        what = [*self._updated_by, sorted(self.masks.sparsities().items()), self.resident.forward.compiled]
-        updated = cached(self.resident, label, what, self._reconstructed)
-        self.masks.forget()
-        for matrix in self.matrices:
-            matrix.weight.copy_(updated[matrix.name])
-
-    def _reconstructed(self) -> Tensors:
-        reconstruct(self.resident, self.settings, self.masks, self.texts.calibration.tokens)
-        return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
+        return shared(self.resident, "original weights", [], made) if on_cpu else made()
 
     @property
-    def _scores(self) -> str:
-        return ", ".join(dict.fromkeys(self.scoring.describe().values()))
-
-    @property
-    def _scored_by(self) -> list[object]:
+    def _scored_by(self) -> ScoredBy:
         groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
         known = self.texts.calibration.identity if self.scoring.needs else None
-        return [code(cuts, scores), sorted(self.scoring.describe().items()), self.scoring.code, groups, known]
-
-    @property
-    def _updated_by(self) -> list[object]:
-        how = self.settings.reconstruct, self.settings.reconstruct_mask
-        return [*self._scored_by, *how, self.texts.calibration.identity]
+        key: list[object] = [
+            code(cuts, scores),
+            sorted(self.scoring.describe().items()),
+            self.scoring.code,
+            groups,
+            known,
+        ]
+        return ScoredBy(self.scoring.label, key)

@@ -13,7 +13,9 @@ from evoprune.problems.language_model.transforms.widths.units import Units, spli
 
 
 class Heads(UnitCut):
-    """Leave heads of attentions out; the last level drops the attention.
+    """Leave heads of attentions out; the last level drops the attention::
+
+        transforms: {use: heads, score: structured_obs, compensate: true, keep: [0, -1]}
 
     A head's rows in the matrices of queries, keys and values go, and the columns of the output matrix that read it.
     Where query heads share keys and values (grouped-query attention, Ainslie et al., EMNLP 2023), they go together.
@@ -23,7 +25,7 @@ class Heads(UnitCut):
     noun = "heads"
 
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
-        heads, groups = self._counts
+        heads, groups = self._heads_and_groups
         output = matrices[sublayer.layers[-1]]
         width = output.rows(output.weight).shape[1]
         if heads % groups or width % heads:
@@ -39,17 +41,20 @@ class Heads(UnitCut):
         return range(units.count, -1, -1)
 
     def size(self, units: Units) -> int:
-        return self._counts[0] // units.count
+        return self._heads_and_groups[0] // units.count
 
-    def form(self, left: int) -> Mapping[str, int]:
-        heads, groups = self._counts
+    def form(self, count: int) -> Mapping[str, int]:
+        heads, groups = self._heads_and_groups
         size = self._units[0].output.places.shape[1] * groups // heads
-        entries = {"num_attention_heads": left * heads // groups, "head_dim": size}  # some read head_dim if it is there
+        entries = {
+            "num_attention_heads": count * heads // groups,
+            "head_dim": size,
+        }  # some read head_dim
         grouped = hasattr(self.resident.model.config.get_text_config(), "num_key_value_heads")
-        return entries | ({"num_key_value_heads": left} if grouped else {})
+        return entries | ({"num_key_value_heads": count} if grouped else {})
 
     @property
-    def _counts(self) -> tuple[int, int]:
+    def _heads_and_groups(self) -> tuple[int, int]:
         config = self.resident.model.config.get_text_config()
         heads: int = config.num_attention_heads
         return heads, getattr(config, "num_key_value_heads", None) or heads
@@ -67,9 +72,11 @@ class ChannelsSettings(UnitsSettings):
 
 
 class Channels(UnitCut):
-    """Leave channels of MLPs out, in steps; the last level drops the MLP.
+    """Leave channels of MLPs out, in steps; the last level drops the MLP::
 
-    A channel is what one column of the output matrix reads. Its rows in the other matrices, and their biases, go too.
+        transforms: {use: channels, step: 64, score: wanda}
+
+    One column of the output matrix reads a channel. Its rows in the other matrices, and their biases, go too.
     """
 
     kind = "mlp"
@@ -91,6 +98,6 @@ class Channels(UnitCut):
     def size(self, units: Units) -> int:  # noqa: ARG002 - a unit is a channel
         return 1
 
-    def form(self, left: int) -> Mapping[str, int]:
+    def form(self, count: int) -> Mapping[str, int]:
         config = self.resident.model.config.get_text_config()
-        return {name: left for name in WIDTHS if hasattr(config, name)}
+        return {name: count for name in WIDTHS if hasattr(config, name)}

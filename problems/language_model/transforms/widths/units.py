@@ -3,7 +3,6 @@
 Two short runs find out whether the rows of a fused matrix are interleaved.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, probe_tokens
+from evoprune.problems.language_model.models.blocks import Matrix, probe_tokens
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.sublayers import Sublayer
 
@@ -200,27 +199,3 @@ def _first_output(model: Any, units: Units) -> torch.Tensor:
     finally:
         handle.remove()
     return (noted[0] if layer.bias is None else noted[0] - layer.bias).float()
-
-
-def has_form(model: Any, entries: Mapping[str, int], block: int = 0) -> bool:
-    """Return whether transformers, told ``entries`` in the config, builds ``block`` in the shapes of ``model``."""
-    config = copy.deepcopy(model.config)
-    try:
-        set_form(config, entries)
-        fresh = type(config).from_dict(config.to_dict())  # its own checks
-        with torch.device("meta"):
-            plain = type(model)(fresh)
-        theirs, ours = (_shapes_of(find_blocks(each)[1][block]) for each in (plain, model))
-        return theirs == ours
-    except Exception:  # model classes and checks of configs raise many kinds of errors
-        return False
-
-
-def set_form(config: Any, entries: Mapping[str, int]) -> None:
-    """Put ``entries`` into ``config``."""
-    for name, value in entries.items():
-        setattr(config.get_text_config(), name, value)
-
-
-def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

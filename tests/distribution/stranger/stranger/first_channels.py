@@ -32,7 +32,7 @@ class FirstChannels(Transform):
                 down.weight.copy_(dense_down * kept[:, None])
         self._applied = list(genome)
 
-    def marks(self):
+    def block_fingerprints(self):
         return self._applied
 
     def prices(self, unit):

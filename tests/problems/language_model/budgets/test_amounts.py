@@ -14,12 +14,12 @@ from evoprune.testing import check_budget
 from tests.problems.language_model.small import ARCHITECTURES, outcome_of, problem_in
 
 
-@pytest.mark.parametrize("genes", ["block", "matrix", "kind", "block_and_kind"])
+@pytest.mark.parametrize("genes", ["block", "matrix", "block_and_kind"])
 def test_the_spent_weights_are_those_that_are_left(pruning, genes):
     transform = pruning(genes=genes).session.transform
     budget = weights(transform, removed=0.4)
     matrices = transform.resident.matrices
-    genome = transform.transforms[0].meaning.uniform(0.4)
+    genome = transform.transforms[0].sparsities.uniform(0.4)
     transform.apply(genome)
     total = sum(matrix.size for matrix in matrices)
     assert budget.spent(genome) == pytest.approx(total - count_zeros(matrices), abs=1e-4 * total)

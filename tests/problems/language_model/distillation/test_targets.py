@@ -10,7 +10,7 @@ from evoprune.problems.language_model.distillation.targets import DenseModel, Re
 from evoprune.problems.language_model.distillation.teacher import taught
 from evoprune.problems.language_model.distillation.text import RecoveryText, recovery_text
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.marks import ids, predictions
+from evoprune.problems.language_model.models.token_mask import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK
 from tests.problems.language_model.recoveries import recover_with, stop_at_step_5

@@ -48,7 +48,7 @@ class LowRank(Transform):
                     setattr(self._homes[matrix.name], matrix.name.rpartition(".")[2], made)
         self._levels = list(genome)
 
-    def marks(self) -> list[float]:
+    def block_fingerprints(self) -> list[float]:
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:

@@ -128,10 +128,10 @@ def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
     genomes += [[float(level), 0.0, 1.0, 2.0, 0.3, 0.4, 0.5] for level in range(7)]
     genomes += [[float(level), 5.0, 1.0, 2.0, 0.3, 0.4, 0.5] for level in range(7)]
     made.apply(genomes[0])
-    before, marks = weights_of(made.resident.model), made.marks()
+    before, fingerprints = weights_of(made.resident.model), made.block_fingerprints()
     for genome in genomes[1:]:
         made.apply(genome)
-        assert made.marks() != marks
+        assert made.block_fingerprints() != fingerprints
         assert len(made._recent) * levels <= max(50_000, levels) < len(genomes) * levels
     assert not all(map(torch.equal, weights_of(made.resident.model), before))
     made.apply(genomes[0])

@@ -79,45 +79,6 @@ def test_weights_of_experts_go_by_one_transform_and_a_score_that_is_known(homes)
             made(homes["qwen3_moe"], *transforms)
 
 
-def _active(model: Any, chosen: int) -> int:
-    """The parameters of ``model`` but for those of experts beyond ``chosen``."""
-    every = sum(parameter.numel() for parameter in model.parameters())
-    found = find_mixtures(model)
-    idle = [own.numel() * (each.count - chosen) // each.count for each in found for own in each.experts.parameters()]
-    return every - sum(idle)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_gene_may_say_how_many_experts_a_token_chooses(homes, layout, tokens):
-    session = made(homes[layout], {"use": "experts", "top_k": True}).session
-    transform, model = session.transform, session.resident.model
-    check_transform(session, pairs=2)
-    *_, gene = transform.genes
-    assert gene.levels == (2, 1)
-    budget = transform.budget("active parameters", None)
-    genome = [*(float(place % 2) for place in range(len(transform.genes) - 1)), 1.0]
-    assert budget.spent(transform.dense) == _active(model, ACTIVE)
-    transform.apply([*transform.dense[:-1], 1.0])
-    plain = random_mixture(layout, num_experts_per_tok=1)
-    torch.testing.assert_close(model(tokens).logits, plain(tokens).logits, atol=1e-5, rtol=1e-5)
-    transform.apply(genome)
-    assert budget.spent(genome) == _active(model, 1)
-
-
-def test_an_export_says_how_many_experts_a_token_chooses(homes, tmp_path, tokens):
-    told = {"transforms": {"use": "experts", "genes": "model", "top_k": True}}
-    told["budget"] = {"use": "active_parameters", "removed": 0.2}
-    run = run_in(tmp_path, homes["qwen3_moe"] | {"use": "language_model"} | told)
-    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
-    assert loaded.config.num_experts_per_tok == 1
-    problem: Any = Run.open(run).problem
-    problem.session.transform.apply(Run.open(run).best.genome)
-    torch.testing.assert_close(
-        loaded(tokens).logits, problem.session.resident.model(tokens).logits, atol=1e-5, rtol=1e-5
-    )
-
-
 def test_one_gene_may_be_for_all_blocks(homes):
     session = made(homes["mixtral"], {"use": "experts", "genes": "model", "keep": [0]}).session
     (gene,) = session.transform.genes
@@ -128,27 +89,17 @@ def test_one_gene_may_be_for_all_blocks(homes):
     check_transform(session, pairs=2)
 
 
-@pytest.mark.parametrize("score", ["frequency", "output", "reap"])
-def test_experts_go_in_order_of_a_slow_score(homes, score):
-    session = made(homes["olmoe"], {"use": "experts", "score": score}).session
+def test_experts_go_in_order_of_a_slow_score(homes):
+    session = made(homes["olmoe"], "experts").session
     model, tokens, transform = session.resident.model, session.texts.calibration.tokens, session.transform.transforms[0]
-    for block, (states, chosen, weights, home) in enumerate(routed(model, tokens)):
-        expected = []
-        for expert in range(EXPERTS):
-            found = []
-            for state, own, weight in zip(states, chosen.tolist(), weights, strict=True):
-                if expert not in own:
-                    continue
-                if score == "output":
-                    kept = [[number for number in range(EXPERTS) if number != expert]] * 3
-                    with masked(model, dict(enumerate(kept))):
-                        other = home(state[None, None])
-                    found.append(float((other - home(state[None, None])).square().sum()))
-                else:
-                    gate, up = (home.experts.gate_up_proj[expert] @ state).chunk(2)
-                    output = home.experts.down_proj[expert] @ (torch.nn.functional.silu(gate) * up)
-                    found.append(float(weight[own.index(expert)] * output.norm()) if score == "reap" else 1.0)
-            expected.append(sum(found) / (len(found) if score == "reap" else 1))
+    for block, (states, chosen, _, home) in enumerate(routed(model, tokens)):
+        expected = [0.0] * EXPERTS
+        for state, experts in zip(states, chosen.tolist(), strict=True):
+            for expert in experts:
+                kept = [[number for number in range(EXPERTS) if number != expert]] * 3
+                with masked(model, dict(enumerate(kept))):
+                    other = home(state[None, None])
+                expected[expert] += float((other - home(state[None, None])).square().sum())
         order = sorted(range(EXPERTS), key=lambda expert: -expected[expert])
         assert transform.kept(block, 3).tolist() == sorted(order[:3])
 
@@ -207,12 +158,11 @@ def test_bad_input_is_refused_in_one_line(homes, transform, budget, named):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("score", ["frequency", "output", "reap"])
-def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path, score):
+def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path):
     given, model = mixture_in(tmp_path, "gpt_oss"), random_mixture("gpt_oss")
     model.model.layers[1].mlp.router.bias[2] = -100
     model.save_pretrained(given["model"])
-    transform = made(given, {"use": "experts", "score": score}).session.transform.transforms[0]
+    transform = made(given).session.transform.transforms[0]
     (remark,) = transform.remarks()
     assert "1 of block 1" in remark
     assert transform.kept(1, EXPERTS - 1).tolist() == [0, 1, 3, 4, 5]

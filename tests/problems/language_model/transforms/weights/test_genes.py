@@ -8,53 +8,53 @@ import torch
 from evoprune import Additive
 from evoprune.problems.language_model.allocations.builtin import shift
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.transforms.weights.genes import group, make_genes, split
+from evoprune.problems.language_model.transforms.weights.genes import group, sparsities_of, split
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model
 
-SHAPES = ("block", "matrix", "kind", "block_and_kind")
+SHAPES = ("block", "matrix", "block_and_kind")
 
 
 @pytest.fixture(params=SHAPES)
-def meaning(request):
-    return make_genes(find_matrices(random_model("llama")), WeightsSettings(genes=request.param))
+def sparsities(request):
+    return sparsities_of(find_matrices(random_model("llama")), WeightsSettings(genes=request.param))
 
 
-def drawn(meaning, target, rng):
+def drawn(sparsities, target, rng):
     """A genome within the bounds, on the budget."""
-    genes = meaning.genes
+    genes = sparsities.genes
     genome = [rng.uniform(gene.low, gene.up) for gene in genes]
-    prices = [-weight for weight in meaning.weights]
-    total = sum(group.size for group in meaning.groups)
+    prices = [-weight for weight in sparsities.weights]
+    total = sum(group.size for group in sparsities.groups)
     budget = Additive(genes, prices, (1 - target) * total, "weights", float(total))
     found = shift(budget, genome)
     assert budget.kept(found)
     return found
 
 
-def test_a_genome_on_the_budget_removes_it_whatever_its_genes_mean(meaning):
-    rng, sizes = random.Random(0), [group.size for group in meaning.groups]
+def test_a_genome_on_the_budget_removes_it_whatever_its_genes_mean(sparsities):
+    rng, sizes = random.Random(0), [group.size for group in sparsities.groups]
     for _ in range(20):
-        sparsities = meaning.sparsities(drawn(meaning, 0.45, rng))
-        removed = sum(s * size for s, size in zip(sparsities, sizes, strict=True))
+        found = sparsities.of(drawn(sparsities, 0.45, rng))
+        removed = sum(s * size for s, size in zip(found, sizes, strict=True))
         assert removed / sum(sizes) == pytest.approx(0.45, abs=1e-9)
-        assert all(-1e-12 <= s <= 0.9 + 1e-12 for s in sparsities)
+        assert all(-1e-12 <= s <= 0.9 + 1e-12 for s in found)
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.45, 0.9, 0.95])
-def test_uniform_is_the_same_for_every_matrix(meaning, sparsity):
-    assert list(meaning.sparsities(meaning.uniform(sparsity))) == pytest.approx([sparsity] * len(meaning.groups))
+def test_uniform_is_the_same_for_every_matrix(sparsities, sparsity):
+    assert list(sparsities.of(sparsities.uniform(sparsity))) == pytest.approx([sparsity] * len(sparsities.groups))
 
 
 def test_block_and_kind_add_up():
-    meaning = make_genes(find_matrices(random_model("llama")), WeightsSettings(genes="block_and_kind"))
-    kinds = len(meaning.names) - 3
+    sparsities = sparsities_of(find_matrices(random_model("llama")), WeightsSettings(genes="block_and_kind"))
+    kinds = len(sparsities.genes) - 3
     genome = [0.3, 0.4, 0.5] + [0.01 * kind for kind in range(kinds)]
     expected = [block + kind for block in genome[:3] for kind in genome[3:]]
-    assert list(meaning.sparsities(genome)) == pytest.approx(expected)
+    assert list(sparsities.of(genome)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("genes", "count"), [("block", 3), ("kind", 4), ("matrix", 12), ("block_and_kind", 12)])
+@pytest.mark.parametrize(("genes", "count"), [("block", 3), ("matrix", 12), ("block_and_kind", 12)])
 def test_groups_part_the_matrices(genes, count):
     matrices = find_matrices(random_model("gpt2"))
     groups = group(matrices, genes)

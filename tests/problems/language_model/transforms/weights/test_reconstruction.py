@@ -10,7 +10,7 @@ from evoprune.problems.language_model.calibration.update import inverse_factor, 
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.transforms.weights import ranks
 from evoprune.problems.language_model.transforms.weights.genes import group
-from evoprune.problems.language_model.transforms.weights.masks import Masks
+from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
@@ -68,7 +68,7 @@ def masks(model, tokens, **others):
     matrices = find_matrices(model)
     groups = group(matrices, settings.genes)
     scoring = Scoring(matrices, settings.score, settings.scores, settings.scope)
-    stored = scoring.originals() | scoring.levels(model, groups, tokens)
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model, groups, tokens)
     updated = reconstruct_at_stages(settings, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
 

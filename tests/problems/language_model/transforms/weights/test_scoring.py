@@ -8,7 +8,7 @@ from evoprune.experiment.registry import names, plugin
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.scores import SCORES
 from evoprune.problems.language_model.transforms.weights.genes import group
-from evoprune.problems.language_model.transforms.weights.masks import Masks
+from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model
@@ -22,7 +22,9 @@ def masks(model, tokens, **settings):
     chosen = WeightsSettings(**settings)
     scoring = Scoring(matrices, chosen.score, chosen.scores, chosen.scope)
     groups = group(matrices, chosen.genes)
-    return Masks(groups, scoring.originals() | scoring.levels(model, groups, tokens)), scoring
+    return Masks(
+        groups, {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model, groups, tokens)
+    ), scoring
 
 
 @pytest.mark.parametrize("name", REGISTERED)

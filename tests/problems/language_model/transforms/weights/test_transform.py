@@ -50,9 +50,7 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
-        made = pruning(
-            score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings
-        ).session.transform.transforms[0]
+        made = pruning(score="gblm", scope="group", reconstruct="sparsegpt", **settings).session.transform.transforms[0]
         genome = [genome] * len(made.genes)
         made.apply(genome)
         applied = weights_of(made.resident.model)

@@ -49,7 +49,7 @@ def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monke
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("evoprune.problems.language_model.transforms.widths.unit_cut.refitted", fails)
+        patch.setattr("evoprune.problems.language_model.transforms.widths.unit_order.refitted", fails)
         transform.apply([1.0, 1.0, 0.0])
     transform.apply(dropped)
     assert torch.equal(model(tokens).logits, expected)
@@ -66,7 +66,7 @@ def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, scor
         raise AssertionError("computed again")
 
     computed = narrowed()
-    for name in ("widths.unit_cut.statistics", "weights.scoring.statistics"):
+    for name in ("widths.unit_order.statistics", "weights.scoring.statistics"):
         monkeypatch.setattr(f"evoprune.problems.language_model.transforms.{name}", again)
     kept = narrowed()
     assert kept.keys() == computed.keys()
@@ -127,7 +127,7 @@ def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
         found, expected = (transform.resident.model.state_dict() for transform in (one, each))
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in found)
-        assert one.marks() == each.marks()
+        assert one.block_fingerprints() == each.block_fingerprints()
         assert one.remaining_inputs([float(level)]).keys() == each.remaining_inputs(same).keys()
         for unit in ("weights", "parameters"):
             assert budget_of(one, unit).spent([float(level)]) == budget_of(each, unit).spent(same)
@@ -152,7 +152,7 @@ def test_units_are_ranked_by_the_sum_of_wanda_over_their_weights(language_model,
             sums.append(total)
         expected = sorted(range(units.count), key=lambda unit: -sums[unit])
         half = units.count // 2
-        assert transform.kept(block, half).tolist() == sorted(expected[:half])
+        assert transform.order.kept(block, half).tolist() == sorted(expected[:half])
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -169,7 +169,7 @@ def test_genes_know_in_proportion_what_outputs_lose_where_the_rest_makes_up_for_
         wanted = known @ output.rows(output.weight).T.double()
         assert gene.harms[-1] is None
         for level, count in enumerate(gene.levels[:-1]):
-            left = known[:, places[transform.kept(block, count // transform.size(units))].flatten()]
+            left = known[:, places[transform.order.kept(block, count // transform.size(units))].flatten()]
             error = (wanted - left @ torch.linalg.lstsq(left, wanted).solution).square().sum() / len(
                 inputs[output.name]
             )

@@ -1,0 +1,144 @@
+"""The base of ``heads``, ``channels`` and ``experts``: a gene is the number of parts of a block that stay."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from evoprune import Gene, Genes, InputError, Settings
+from evoprune.problems.language_model.models.blocks import find_blocks
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.transform import Transform
+
+
+class PartCutSettings(Settings):
+    """The genes, and the blocks that lose nothing."""
+
+    genes: Literal["block", "model"] = Field(
+        "block",
+        description="whether each block has a gene, or one gene says how many stay in all of them, as .gguf files and "
+        "plain transformers folders need",
+    )
+    keep: tuple[int, ...] = Field(
+        (), description="blocks that lose nothing, counted from 0; -1 is the last: [0, -1] is the first and the last"
+    )
+
+
+class PartCut(Transform):
+    """Leave parts out of blocks, the ones with the lowest scores first; their tensors get smaller."""
+
+    noun: ClassVar[str]
+    """The plural that levels count and genes are named after."""
+
+    settings: Any
+    units = (WEIGHTS, PARAMETERS, ATTENTION)
+
+    def _govern(self, counts: Mapping[int, Sequence[int]], blocks: Sequence[int], kept: Collection[int]) -> None:
+        """Set the ``counts`` of parts by block and level, and the ``blocks`` with a gene; ``kept`` have one level."""
+        self._part_counts, self._levels = counts, [0] * self.resident.forward.depth
+        if all(len(counts[block]) == 1 for block in blocks):
+            raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
+        self._governed = {f"{self.noun} {block}": [block] for block in blocks}
+        if self.settings.genes == "model":
+            free = [block for block in blocks if block not in kept]
+            if len({tuple(counts[block]) for block in free}) > 1:
+                raise InputError(
+                    f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model"
+                )
+            self._governed = {self.noun: free}
+
+    @abstractmethod
+    def _set(self, block: int, count: int) -> None:
+        """Leave ``count`` parts in ``block``."""
+
+    @abstractmethod
+    def _removed(self, block: int, count: int, unit: str) -> int:
+        """Return the amount in ``unit`` that ``block`` loses where ``count`` parts stay."""
+
+    @abstractmethod
+    def form(self, count: int) -> Mapping[str, int]:
+        """Return the entries of a config for a model with ``count`` parts in each block."""
+
+    @cached_property
+    def genes(self) -> Genes:
+        return Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
+
+    def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
+        group = f"block {blocks[0]}" if self.settings.genes == "block" else ""
+        return Gene.of_levels(name, self._part_counts[blocks[0]], group)
+
+    @torch.no_grad()
+    def apply(self, genome: Sequence[float]) -> None:
+        for block, level in self._levels_of(genome).items():
+            if level != self._levels[block]:
+                self._set(block, self._part_counts[block][level])
+                self._levels[block] = level
+
+    def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
+        pairs = zip(self._governed.values(), map(int, genome), strict=True)
+        return {block: level for blocks, level in pairs for block in blocks}
+
+    def counts_of(self, genome: Sequence[float]) -> dict[int, int]:
+        """Return the number of remaining parts of each block that a gene governs."""
+        return {block: self._part_counts[block][level] for block, level in self._levels_of(genome).items()}
+
+    @property
+    def remaining(self) -> dict[int, int]:
+        """The number of remaining parts, by block, of the model as it is now."""
+        return {block: counts[self._levels[block]] for block, counts in self._part_counts.items()}
+
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return list(self._levels)
+
+    def prices(self, unit: str) -> Prices:
+        prices = [
+            [
+                0.0 - sum(self._removed(block, self._part_counts[block][level], unit) for block in blocks)
+                for level in range(len(gene.levels))
+            ]
+            for blocks, gene in zip(self._governed.values(), self.genes, strict=True)
+        ]
+        return [*prices], dense_amount(self.resident, unit)
+
+    @property
+    def plain(self) -> bool:
+        (block, count), *_ = self.remaining.items()
+        if not count or {*self.remaining.values()} != {count}:
+            return False
+        return count == self._part_counts[block][0] or has_form(self.resident.model, self.form(count), block)
+
+    def write(self, model: Any) -> None:
+        (block, count), *_ = self.remaining.items()
+        if count != self._part_counts[block][0]:
+            set_form(model.config, self.form(count))
+
+    def describe(self) -> dict[str, Any]:
+        return {self.noun: self.settings.model_dump(mode="json")}
+
+
+def has_form(model: Any, entries: Mapping[str, int], block: int = 0) -> bool:
+    """Return whether transformers builds ``block`` in the shapes of ``model`` from a config with ``entries``."""
+    config = copy.deepcopy(model.config)
+    try:
+        set_form(config, entries)
+        fresh = type(config).from_dict(config.to_dict())  # its own checks
+        with torch.device("meta"):
+            plain = type(model)(fresh)
+        theirs, ours = (_shapes_of(find_blocks(each)[1][block]) for each in (plain, model))
+        return theirs == ours
+    except Exception:  # model classes and checks of configs raise many kinds of errors
+        return False
+
+
+def set_form(config: Any, entries: Mapping[str, int]) -> None:
+    """Put ``entries`` into ``config``."""
+    for name, value in entries.items():
+        setattr(config.get_text_config(), name, value)
+
+
+def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}
