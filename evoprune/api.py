@@ -29,7 +29,7 @@ from evoprune.exports.draft import is_draft
 from evoprune.exports.exporting import export, finished, is_one_file, recover_into
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
-from evoprune.interfaces.parts import reporting
+from evoprune.interfaces.parts import Part, needed, part, reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
@@ -118,10 +118,10 @@ class Run:
 
         Raises :class:`evoprune.errors.Stopped` where the check of the export fails.
         """
-        checked = self._checked(Exporting, "export", "ExportOptions", options)
+        checked = check_parameters(self._class(Exporting, "export").ExportOptions, options, "options")
 
-        def write(place: Path) -> Any:
-            return self._problem.export(self.best.genome, self.result, place, checked)
+        def write(place: Path) -> Exported:
+            return self._part(Exporting).export(self.best.genome, self.result, place, checked)
 
         out, promise = Path(out), Promise.read(self.folder)
         made_by, experiment, is_file = self._description(out)
@@ -135,34 +135,31 @@ class Run:
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate towards the dense one and export it; continue an interrupted recovery."""
-        checked = self._checked(Recovering, "recover", "RecoverOptions", options)
+        checked = check_parameters(self._class(Recovering, "recover").RecoverOptions, options, "options")
 
-        def write(workplace: Path, place: Path) -> Any:
-            return self._problem.recover(self.best.genome, self.result, workplace, place, checked)
+        def write(workplace: Path, place: Path) -> Exported:
+            return self._part(Recovering).recover(self.best.genome, self.result, workplace, place, checked)
 
         return recover_into(Path(out), write, *self._description(Path(out)))
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
-        checked = self._checked(Measuring, "measure beyond its fitness", "EvalOptions", options)
-        problem = self._problem
+        checked = check_parameters(self._class(Measuring, "measure beyond its fitness").EvalOptions, options, "options")
+        measuring = self._part(Measuring)
         with Phase("measuring"):
-            return problem.compare(self.best.genome, self.result, checked)  # type: ignore[no-any-return]
+            return measuring.compare(self.best.genome, self.result, checked)
 
-    def _checked(self, part: Any, does: str, kind: str, options: Mapping[str, Any]) -> Any:
-        problem = self.resolved.problem
-        if not issubclass(problem, part):
-            raise InputError(f"the problem {problem.__name__} has nothing to {does}", str(self.folder))
-        return check_parameters(getattr(problem, kind), options, "options")
+    def _class(self, kind: type[Part], does: str) -> type[Part]:
+        return needed(self.resolved.problem, kind, does, str(self.folder))
 
-    @property
-    def _problem(self) -> Any:
-        return self.problem  # with the parts that were checked
+    def _part(self, kind: type[Part]) -> Part:
+        found = part(self.problem, kind)
+        assert found is not None  # as its class was found
+        return found
 
     def _description(self, out: Path) -> tuple[dict[str, Any], config.Config, bool]:
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-        problem: Any = self.resolved.problem
-        return made_by, self.resolved.config(), is_one_file(problem, out)
+        return made_by, self.resolved.config(), is_one_file(self._class(Exporting, "export"), out)
 
     @property
     def _threads(self) -> int | None:

@@ -20,6 +20,7 @@ from evoprune.exports.exporting import EXPERIMENT, FACTS
 from evoprune.figures import draw_front
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.parts import needed
 from evoprune.search.run import refuse_other, run_to_its_end
 
 
@@ -46,13 +47,12 @@ def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution,
     An export that cannot be made, or fails its check, is told; the others are made.
     """
     for name, resolved in experiments.items():
-        if not issubclass(resolved.problem, Exporting):
-            raise InputError(f"the problem {resolved.experiment.problem.use} exports nothing", "front")
-        check_parameters(resolved.problem.ExportOptions, options, "options")  # before hours of searching
+        exporting = needed(resolved.problem, Exporting, "export", "front")
+        check_parameters(exporting.ExportOptions, options, "options")  # before hours of searching
         refuse_other(resolved, family / "runs" / name, "give another --family, or another --out")
     for name, resolved in experiments.items():
-        problem: Any = resolved.problem
-        out, place = family / f"{name}{next(iter(problem.file_suffixes()), '')}", family / "runs" / name
+        suffix = next(iter(needed(resolved.problem, Exporting, "export", "front").file_suffixes()), "")
+        out, place = family / f"{name}{suffix}", family / "runs" / name
         run_to_its_end(resolved, place, how)
         if out.exists():
             continue
@@ -72,13 +72,12 @@ def read(folder: Path) -> tuple[list[Point], list[str]]:
     for path in sorted([*folder.glob(f"*/*.{FACTS}"), *folder.glob(f"*/*/{FACTS}")]):
         facts, name = read_json(path), path.relative_to(folder).as_posix().removesuffix(FACTS).rstrip("./")
         problem = resolve_at(path.with_name(path.name.replace(FACTS, EXPERIMENT)), []).problem
-        if not issubclass(problem, Exporting):
-            raise InputError(f"the problem {problem.__name__} exports nothing", str(path))
+        exporting = needed(problem, Exporting, "export", str(path))
         if not facts.get("fit"):
             unfit.append(f"{name}: {'; '.join(map(str, facts.get('faults', [])))}")
             continue
         try:
-            values, measured_on = problem.compared(facts)
+            values, measured_on = exporting.compared(facts)
         except InputError as error:
             raise InputError(error.problems, str(path)) from None
         before = before or (name, measured_on)

@@ -70,7 +70,7 @@ def finished(plan: Planned) -> Finished:
     """Read the finished run of ``plan``. Raises InputError where its budget bought no score on all the data."""
     result, experiment = recorded.read_result(plan.place, Result), plan.resolved.experiment
     sign = plan.resolved.problem.weights_of(plan.resolved.settings)[0]
-    found = list(improvements(recorded.lines(plan.place / HISTORY), sign, result.setup_cost))
+    found = list(improvements(recorded.lines(plan.place / HISTORY), sign))
     work, best = [work for work, _ in found], [line["fitness"][0] for _, line in found]
     if not work or work[0] > (experiment.budget or work[0]):
         first = f"the first came after {work[0]:,.0f}" if work else "there is none"
@@ -81,12 +81,12 @@ def finished(plan: Planned) -> Finished:
     return Finished(plan.variant, work, best, result.work or work[-1], result.unseen)
 
 
-def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iterator[tuple[float, Line]]:
-    """Each candidate that may win and is better than all before it, and the work, from ``spent`` on, done by then.
+def improvements(lines: Iterable[Line], sign: float) -> Iterator[tuple[float, Line]]:
+    """Each candidate that may win and is better than all before it, and the work done by then.
 
     ``sign``: negative if the first objective is minimised.
     """
-    best = None
+    spent, best = 0.0, None
     for line in lines:
         if "candidate" not in line:
             continue

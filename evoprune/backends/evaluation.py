@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from evoprune.backends.base import Scorer, Scores
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
-from evoprune.interfaces.parts import Finals, Measured, Together
+from evoprune.interfaces.parts import Finals, Measured, Together, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
@@ -65,8 +65,8 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
 
 
 def _informed(problem: Problem, measured: str) -> Problem:
-    if measured and isinstance(problem, Measured):
-        problem.use_measurements(json.loads(measured))
+    if measured and (machine := part(problem, Measured)):
+        machine.use_measurements(json.loads(measured))
     return problem
 
 
@@ -146,14 +146,24 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
 
 def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
     """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Together`."""
-    return this_worker.scores(
-        ref, lambda problem: cast(Together, problem).evaluate_together(genomes, fidelity), len(genomes)
-    )
+
+    def score(problem: Problem) -> Sequence[Evaluation]:
+        several = part(problem, Together)
+        assert several
+        return several.evaluate_together(genomes, fidelity)
+
+    return this_worker.scores(ref, score, len(genomes))
 
 
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
     """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
-    return this_worker.scores(ref, lambda problem: [cast(Finals, problem).judge(genome)], 1)[0]
+
+    def score(problem: Problem) -> Sequence[Evaluation]:
+        finals = part(problem, Finals)
+        assert finals
+        return [finals.judge(genome)]
+
+    return this_worker.scores(ref, score, 1)[0]
 
 
 def evaluate_on_own_device(

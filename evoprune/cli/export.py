@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.cli.options import add_command, add_declared, add_set, problem_of, read_declared
+from evoprune.cli.options import add_command, add_declared, add_set, measuring, read_declared
 from evoprune.console.formatting import aligned, plain
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import push, recover_export, refuse_unready
-from evoprune.interfaces.export import Exported, Measuring, Recovering, Table
+from evoprune.exports.exporting import push, refuse_unready
+from evoprune.interfaces.export import Exported, Table
 from evoprune.records.run_folder import has_experiment
 
 
@@ -45,28 +45,17 @@ def export(options: argparse.Namespace) -> None:
 
 def add_recover(commands: Any) -> None:
     example = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
-    told = "train a run's result, or an exported model, back towards its dense model"
-    parser = add_command(commands, recover, told, example)
-    parser.add_argument("source", metavar="SOURCE", help="the folder of a finished run, or of an exported model")
-    told = "the folder to make, or of a run a file such as OUT.gguf; one that holds anything is refused"
+    parser = add_command(commands, recover, "train a run's result back towards its dense model", example)
+    parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
+    told = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
     parser.add_argument("--out", type=Path, required=True, help=told)
-    parser.add_argument("--problem", help="what recovers a SOURCE that is no run (default: the one problem that can)")
     add_set(parser, "override a key of the run's experiment")
     add_declared(parser, "RecoverOptions")
 
 
 def recover(options: argparse.Namespace) -> None:
     """Train a smaller model to predict what its dense model predicts; continue an interrupted training."""
-    given = read_declared(options)
-    if has_experiment(options.source):
-        recovered = Run.open(options.source, options.set).recover(options.out, **given)
-    elif options.set:
-        raise InputError("changes a run's experiment, and SOURCE is no run; leave it out", "--set")
-    else:
-        problem = problem_of(options, Recovering)  # type: ignore[type-abstract]
-        checked = check_parameters(problem.RecoverOptions, given, OPTION)
-        recovered = recover_export(problem, Path(options.source), options.out, checked)
-    _tell(recovered, options.out)
+    _tell(Run.open(options.run, options.set).recover(options.out, **read_declared(options)), options.out)
 
 
 def _tell(exported: Exported, out: Path) -> None:
@@ -94,10 +83,10 @@ def evaluate(options: argparse.Namespace) -> None:
             raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
         if options.set:
             raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
-        problem = problem_of(options, Measuring)  # type: ignore[type-abstract]
-        checked = check_parameters(problem.EvalOptions, given, OPTION)
+        part = measuring(options)
+        checked = check_parameters(part.EvalOptions, given, OPTION)
         with Phase(f"measuring {options.source}"):
-            table = problem.measure(options.source, checked)
+            table = part.measure(options.source, checked)
     if options.json:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
     else:

@@ -21,7 +21,6 @@ from evoprune.cli.planned import add_plugins, find_command, plugin_commands
 from evoprune.cli.report import add_report
 from evoprune.cli.run import add_resume, add_run, add_validate
 from evoprune.cli.status import add_status
-from evoprune.console.phase import is_launched
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
 _ADDED = (
@@ -31,7 +30,6 @@ _ADDED = (
 
 COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 
-_LAUNCHED = {"recover"}  # by accelerate's launcher
 _INTERRUPTED = 130
 
 # Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from
@@ -51,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(_WAITING | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
-        if is_launched() and not (options.command in _LAUNCHED or getattr(options, "launched", False)):
-            raise InputError("starts several processes, which share a training alone (recover)", "accelerate launch")
         with _silence() if options.quiet else nullcontext():
             return options.call(options) or 0
     except (InputError, Stopped) as error:

@@ -1,9 +1,9 @@
 """Options that several commands share: of the experiment, of where it runs, and those that problems declare."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
@@ -13,12 +13,11 @@ from evoprune.errors import InputError
 from evoprune.experiment import catalogue, registry
 from evoprune.experiment.resolve import Resolved, resolve_file
 from evoprune.interfaces.export import Exporting, Measuring, Recovering
+from evoprune.interfaces.parts import Part, needed, part_class
 
 Kind = Literal["EvalOptions", "ExportOptions", "RecoverOptions"]
 
-_PARTS = {"EvalOptions": Measuring, "ExportOptions": Exporting, "RecoverOptions": Recovering}
-
-Part = TypeVar("Part", bound=Measuring)
+_PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting, "RecoverOptions": Recovering}
 
 _GIVEN = "given_to_problem"
 
@@ -120,36 +119,31 @@ def read_declared(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 
-def problem_of(options: argparse.Namespace, part: type[Part]) -> type[Part]:
-    """Return the problem that ``options`` name, or the one with ``part`` that can measure their ``source``, no run."""
-    does = "recover" if issubclass(part, Recovering) else "measure"
+def measuring(options: argparse.Namespace) -> type[Measuring]:
+    """Return the class that measures ``options.source``, no run: of ``options.problem``, or of the one that can."""
     if options.problem:
-        problem = registry.problem(options.problem)
-        if not issubclass(problem, part):
-            raise InputError(f"the problem {options.problem} has nothing to {does}", "--problem")
-        return problem
-    found = {name: problem for name, problem in _having(part) if problem.measures(options.source)}
+        return needed(registry.problem(options.problem), Measuring, "measure", "--problem")
+    every = {name: _part_of(name, Measuring) for name in sorted(registry.names(registry.PROBLEMS))}
+    able: dict[type[Measuring], str] = {part: name for name, part in every.items() if part}  # presets share one
+    found = {part: name for part, name in able.items() if part.measures(options.source)}
     if not found:
-        raise InputError(f"is no run's folder, and no installed problem can {does} it", options.source)
+        raise InputError("is no run's folder, and no installed problem can measure it", options.source)
     if len(found) > 1:
-        raise InputError(f"several problems can {does} it: {', '.join(found)}; choose with --problem", options.source)
-    return next(iter(found.values()))
+        names = ", ".join(found.values())
+        raise InputError(f"several problems can measure it: {names}; choose with --problem", options.source)
+    return next(iter(found))
 
 
-def _having(part: type[Part]) -> Iterator[tuple[str, type[Part]]]:
-    for name in sorted(registry.names(registry.PROBLEMS)):
-        with suppress(InputError):  # it cannot be imported, which is reported when it is used
-            problem = registry.problem(name)
-            if issubclass(problem, part):
-                yield name, problem
+def _part_of(problem: str, kind: type[Part]) -> type[Part] | None:
+    try:
+        return part_class(registry.problem(problem), kind)
+    except InputError:  # it cannot be imported, which is reported when it is used
+        return None
 
 
 def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
-    try:
-        found = registry.problem(problem)
-    except InputError:  # it cannot be imported, which is reported when it is used
-        return {}
-    fields: Mapping[str, FieldInfo] = getattr(found, kind).model_fields if issubclass(found, _PARTS[kind]) else {}
+    found: Any = _part_of(problem, _PARTS[kind])
+    fields: Mapping[str, FieldInfo] = getattr(found, kind).model_fields if found else {}
     return fields
 
 

@@ -18,6 +18,7 @@ from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import resolve
 from evoprune.exports.exporting import is_one_file, refuse_unless_free, refuse_without_room
 from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.parts import needed
 from evoprune.interfaces.planning import Command, Planner
 from evoprune.records import run_folder
 from evoprune.records.promise import Promise
@@ -51,7 +52,6 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
             continue
         call = partial(_call, command) if issubclass(command, Planner) else command.call
         parser = add_command(commands, call, command.help, command.example, name, command.__doc__)
-        parser.set_defaults(launched=getattr(command, "launched", False))
         command.add_arguments(parser)
         if not planning:
             continue
@@ -107,10 +107,8 @@ def _place(planner: Planner, options: argparse.Namespace) -> Path | None:
     if planner.name is None:
         return None
     if planner.out:
-        problem = planner.problem
-        if not issubclass(problem, Exporting):
-            raise InputError(f"the problem {problem.__name__} exports nothing", "--out")
-        refuse_unless_free(planner.out, is_one_file(problem, planner.out))
+        exporting = needed(planner.problem, Exporting, "export", "--out")
+        refuse_unless_free(planner.out, is_one_file(exporting, planner.out))
     return run_folder.choose(options.runs_dir, options.name, planner.name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.backends.evaluation import this_worker
 from evoprune.backends.execution import Execution
 from evoprune.cli.options import (
     add_command,
@@ -27,7 +27,7 @@ from evoprune.experiment.resolve import refuse_missing
 from evoprune.exports.draft import is_draft
 from evoprune.files.locks import claimed
 from evoprune.interfaces.export import Exporting
-from evoprune.interfaces.parts import Foreseeing, reporting
+from evoprune.interfaces.parts import part_class, reporting
 from evoprune.records import run_folder
 from evoprune.records.promise import Promise
 from evoprune.records.run_folder import has_experiment
@@ -131,28 +131,15 @@ def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) 
 
 
 def add_validate(commands: Any) -> None:
-    example = "python -m evoprune validate problems/gpt2_mini.yaml --measure"
-    parser = add_command(commands, validate, "check an experiment, and say what it will need", example)
+    example = "python -m evoprune validate problems/gpt2_mini.yaml"
+    parser = add_command(commands, validate, "check an experiment without running anything", example)
     add_experiment(parser)
-    told = "say what the run will need: minutes, memory, disk; loads the model"
-    parser.add_argument("--measure", action="store_true", help=told)
-    add_execution(parser)
 
 
 def validate(options: argparse.Namespace) -> None:
-    """Check an experiment without running anything, and say what it will need."""
-    resolved = read_experiment(options)
-    refuse_missing(resolved, options.file)
-    if not options.measure:
-        print(f"{options.file}: valid (data are not read; --measure says what it will need)")
-        return
-    asked, kind = resolved.experiment, resolved.problem
-    if not issubclass(kind, Foreseeing):
-        raise InputError(f"the problem {asked.problem.use} has nothing to measure beforehand", "--measure")
-    limit_threads(read_execution(options).with_threads().threads)
-    with Phase("loading and measuring"):
-        needs = kind.foresee(resolved.settings, asked.budget, asked.population * (asked.generations + 1))
-    print(f"{options.file}: valid", *(f"{name}: {words}" for name, words in needs.items()), sep="\n")
+    """Check an experiment without running anything."""
+    refuse_missing(read_experiment(options), options.file)
+    print(f"{options.file}: valid (data are not read)")
 
 
 def carry_out(call: Callable[[], bool], folder: Path) -> None:
@@ -178,7 +165,7 @@ def _outcome(run: Run) -> Iterator[str]:
     yield f"result, figures and history: {run.folder}"
     if promise is None:
         yield f"a page: python -m evoprune report {folder}"
-    if issubclass(problem, Exporting) and not (promise and promise.out):
+    if part_class(problem, Exporting) and not (promise and promise.out):
         yield f"to export it: python -m evoprune export {folder} OUT"
 
 

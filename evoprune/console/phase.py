@@ -41,16 +41,6 @@ def is_live() -> bool:
         return False
 
 
-def is_first_process() -> bool:
-    """Return whether this process is the only one, or the first that accelerate's launcher started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def is_launched() -> bool:
-    """Return whether a launcher such as accelerate's started several processes for one command."""
-    return os.environ.get("WORLD_SIZE", "1") not in {"", "1"}
-
-
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Tell ``listener`` the state of the innermost phase, some times a second."""
@@ -70,7 +60,7 @@ class Phase(AbstractContextManager["Phase"]):
         self._state: str | Callable[[], str] = state
         self._over, self._said = threading.Event(), time.perf_counter()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
-        self._quiet, self._live, self._end = quiet or not is_first_process(), is_live(), math.inf
+        self._quiet, self._live, self._end = quiet, is_live(), math.inf
         form = "{desc} {elapsed}"
         self._line = tqdm(desc=state, bar_format=form, leave=False, disable=self._quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)
@@ -109,9 +99,9 @@ class Phase(AbstractContextManager["Phase"]):
 
 
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """Yield ``items`` and show how many ``unit`` of ``total`` are done; workers and launched processes are silent."""
+    """Yield ``items`` and show how many ``unit`` of ``total`` are done; workers are silent."""
     total = len(items) if isinstance(items, Sized) else total
-    worker, live = multiprocessing.parent_process() is not None or not is_first_process(), is_live()
+    worker, live = multiprocessing.parent_process() is not None, is_live()
     bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_EVERY, disable=worker or not live)
     with Phase(label, quiet=worker or live) as phase, bar:
         start = time.perf_counter()

@@ -17,7 +17,7 @@ from evoprune.interfaces.problem import Problem, Settings
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
 """Keys of the experiment that an operator may ask for."""
 
-ALWAYS_SUPPLIED = frozenset({"genes", "budget", "low", "up", "initial_genomes", "prior"}) | FROM_EXPERIMENT
+ALWAYS_SUPPLIED = frozenset({"genes", "budget", "low", "up", "initial_genomes"}) | FROM_EXPERIMENT
 """Parameters of operators that the engine supplies, by name. A user may override those that YAML can hold."""
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evoprune.console.phase import Phase, is_first_process
+from evoprune.console.phase import Phase
 from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
-from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json, write_text
 from evoprune.files.names import without_folders
 from evoprune.files.places import part_of
-from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting, Recovering
+from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting
+from evoprune.interfaces.parts import needed
 from evoprune.records import run_folder
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
@@ -103,15 +103,13 @@ def load(folder: str | Path) -> Any:
     facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(folder))
-    asked = resolve_at(folder / EXPERIMENT, [])
-    if not issubclass(asked.problem, Exporting):
-        raise InputError(f"the problem {asked.experiment.problem.use} exports nothing", str(folder))
-    return asked.problem.load(folder, facts)
+    problem = resolve_at(folder / EXPERIMENT, []).problem
+    return needed(problem, Exporting, "export", str(folder)).load(folder, facts)
 
 
-def is_one_file(problem: type[Exporting], out: Path) -> bool:
-    """Return whether ``problem`` exports to ``out`` as one file; refuse a suffix of letters that it does not know."""
-    known = problem.file_suffixes()
+def is_one_file(exporting: type[Exporting], out: Path) -> bool:
+    """Return whether ``exporting`` writes to ``out`` as one file; refuse a suffix of letters that it does not know."""
+    known = exporting.file_suffixes()
     if known and out.suffix not in known and out.suffix[1:2].isalpha():  # model-0.5 is a folder
         raise InputError(f"no export ends in {out.suffix}{did_you_mean(out.suffix, known)}", str(out))
     return out.suffix in known
@@ -217,32 +215,9 @@ def recover_into(
     return exported
 
 
-def recover_export(problem: type[Recovering], source: Path, out: Path, options: Any) -> Exported:
-    """Recover the model in the folder ``source``. Raises ``Stopped`` if it did not help."""
-    if not source.is_dir():
-        raise InputError("no such folder; expected a run's, or an exported model's", str(source))
-    if is_one_file(problem, out):
-        raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
-    ours = (source / FACTS).exists()
-    facts = read_json(source / FACTS) if ours else None
-    if facts and not facts.get("fit"):
-        raise InputError(f"must not be used: see {UNFIT} there", str(source))
-    made_by: dict[str, Any] = {key: facts[key] for key in ("seed", "best") if key in facts} if facts else {}
-    described = source / EXPERIMENT
-    experiment = config.read(described) if ours and described.exists() else None
-
-    def write(workplace: Path, folder: Path) -> Exported:
-        return problem.recover_export(source, facts, workplace, folder, options)
-
-    return recover_into(out, write, made_by, experiment)
-
-
 @contextmanager
 def _held(workplace: Path) -> Iterator[None]:
-    """Make and lock ``workplace``, unless a launcher's first process did; delete it if no checkpoint was made."""
-    if not is_first_process():
-        yield
-        return
+    """Make and lock ``workplace``; delete it if no checkpoint was made."""
     new = not workplace.exists()
     try:
         workplace.mkdir(parents=True, exist_ok=True)

@@ -112,11 +112,11 @@ CHECKPOINT = "step-"
 """Prefix of checkpoints in the folder of a recovery."""
 
 
-class Recovering(Measuring, Exporting):
+class Recovering(ABC):
     """Results that can be trained back: the command ``recover``."""
 
     RecoverOptions: ClassVar[type[Checked]] = Checked
-    """What :meth:`recover` and :meth:`recover_export` may be told; each field is an option of the command."""
+    """What :meth:`recover` may be told; each field is an option of the command."""
 
     @abstractmethod
     def recover(self, genome: Sequence[float], result: Any, workplace: Path, place: Path, options: Any) -> Exported:
@@ -126,10 +126,3 @@ class Recovering(Measuring, Exporting):
         kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.Stopped` if the training did not
         help.
         """
-
-    @classmethod
-    @abstractmethod
-    def recover_export(
-        cls, source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: Any
-    ) -> Exported:
-        """As :meth:`recover`, for the model in ``source``. ``facts``: its ``evoprune.json``, if any."""

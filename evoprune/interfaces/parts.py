@@ -1,12 +1,38 @@
-"""Optional parts of a problem: each a class to inherit beside :class:`evoprune.Problem`, where a problem has it."""
+"""Optional parts of a problem, each a class to inherit beside :class:`evoprune.Problem`.
+
+A problem may also list classes of its own in ``parts``: each inherits some parts, and is made from the problem.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from evoprune.interfaces.problem import Evaluation
+from evoprune.errors import InputError
+from evoprune.interfaces.problem import Evaluation, Problem
+
+Part = TypeVar("Part")
+
+
+def part_class(problem: type[Problem], kind: type[Part]) -> type[Part] | None:
+    """Return the class that is the part ``kind`` of ``problem``: itself, or one of its ``parts``; None for neither."""
+    return next((each for each in (problem, *problem.parts) if issubclass(each, kind)), None)
+
+
+def needed(problem: type[Problem], kind: type[Part], does: str, at: str) -> type[Part]:
+    """As :func:`part_class`. Raises :class:`evoprune.InputError` of ``at`` for a problem that has nothing to do."""
+    if found := part_class(problem, kind):
+        return found
+    raise InputError(f"the problem {problem.__name__} has nothing to {does}", at)
+
+
+def part(problem: Problem, kind: type[Part]) -> Part | None:
+    """Return the part ``kind`` of ``problem``: itself, or a part made from it; None if it has none."""
+    if isinstance(problem, kind):
+        return problem
+    found: Any = part_class(type(problem), kind)
+    return found(problem) if found else None
 
 
 class HeldOut(ABC):
@@ -53,18 +79,6 @@ class Measured(ABC):
     @abstractmethod
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         """Take the result of :meth:`take_measurements`, in each process, before genes and budget are asked for."""
-
-
-class Foreseeing(ABC):
-    """Forecast of a run's needs on this machine, for ``validate --measure``."""
-
-    @classmethod
-    @abstractmethod
-    def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
-        """Memory, disk, minutes and the like, by name, in words; may load and measure.
-
-        ``work``: the run's budget, None if it has none; ``evaluations``: the most that its generations make.
-        """
 
 
 class Together(ABC):
@@ -149,12 +163,12 @@ class Reporting(ABC):
         return []
 
 
-def reporting(problem: type) -> type[Reporting]:
-    """Return ``problem``, or :class:`Reporting` with its defaults if it reports nothing."""
-    return problem if issubclass(problem, Reporting) else Reporting
+def reporting(problem: type[Problem]) -> type[Reporting]:
+    """Return the class that reports of ``problem``, or :class:`Reporting` with its defaults if it reports nothing."""
+    return part_class(problem, Reporting) or Reporting
 
 
-def titles(problem: type, settings: Any, seed: int) -> tuple[str, Collection[str]]:
+def titles(problem: type[Problem], settings: Any, seed: int) -> tuple[str, Collection[str]]:
     """Return the subject of a run of ``problem``, and the references that figures of its search show."""
     told = reporting(problem)
     return ", ".join(filter(None, [told.about(settings), f"seed {seed}"])), told.drawn_references(settings)

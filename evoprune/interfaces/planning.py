@@ -27,9 +27,6 @@ class _Named(ABC):
 class Command(_Named):
     """A command that the plugin carries out."""
 
-    launched: ClassVar[bool] = False
-    """Whether several processes may share it, as accelerate's launcher starts them."""
-
     @classmethod
     @abstractmethod
     def call(cls, options: argparse.Namespace) -> int | None:

@@ -66,6 +66,9 @@ class Problem(ABC):
     has_fidelities: ClassVar[bool] = False
     """Whether a fidelity below 1 makes :meth:`evaluate` cheaper; other fidelities are asked for only then."""
 
+    parts: ClassVar[Sequence[type]] = ()
+    """Classes of optional parts, each made from the problem, where it does not inherit them itself."""
+
     plugin_groups: ClassVar[Mapping[str, str]] = {}
     """Groups of entry points that this problem's settings name plugins of: what a setting calls them, to the group."""
 
@@ -98,15 +101,6 @@ class Problem(ABC):
     def references(self) -> dict[str, list[float]]:
         """Named known solutions, scored beside the search."""
         return {}
-
-    def prior(self) -> list[float] | None:
-        """A genome that something else recommends, for operators that lean towards one."""
-        return None
-
-    @property
-    def setup_cost(self) -> float:
-        """Work of :meth:`initial_genomes` and :meth:`prior`, in ``work_unit``; a run's budget pays it first."""
-        return 0.0
 
     def describe(self) -> str:
         """Describe the search space and data: a part of the line that a run begins with."""

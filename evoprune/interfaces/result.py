@@ -46,7 +46,6 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     best: Best
     work: float = 0.0
     work_unit: str = ""
-    setup_cost: float = 0.0  #: the part of work done before the search
     evaluations: int = 0
     seconds: float = 0.0
     seconds_evaluating: float = 0.0  #: summed over workers

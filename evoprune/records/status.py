@@ -206,14 +206,13 @@ def _with_history(status: Status) -> Status:
         return replace(status, evaluations=len(scores), work=searched)
     last = generations[-1]
     whole = [score for score in scores if score["generation"] <= last["generation"]]
-    setup_cost = (recorded.number(last.get("work")) or 0.0) - _work(whole)
     judged = _work([line for line in lines if "finalist" in line])
     traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
     status = replace(
         status,
         generation=last["generation"],
         evaluations=len(scores),
-        work=setup_cost + searched + judged,
+        work=searched + judged,
         best=None if traded else recorded.number(last.get("best")),
     )
     seconds = len(scores) * (last["seconds"] / max(1, len(whole)))
@@ -221,8 +220,7 @@ def _with_history(status: Status) -> Status:
         return status
     size = sum(score["generation"] == last["generation"] for score in scores)
     to_come = max(0, size * (status.generations - last["generation"]) - (len(scores) - len(whole)))
-    budget = status.budget and status.budget - setup_cost
-    left = time_left(seconds, len(scores), searched, to_come, budget)
+    left = time_left(seconds, len(scores), searched, to_come, status.budget)
     return replace(status, rate=searched / seconds, seconds_left=left)
 
 

@@ -15,7 +15,7 @@ from evoprune.exports.exporting import FACTS, described_in
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
-from evoprune.interfaces.parts import reporting, titles
+from evoprune.interfaces.parts import part_class, reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.experiment import read_experiment
@@ -57,7 +57,6 @@ class Reported:
         """The best's fitness and the result's single values, by their names with units."""
         words = {
             "work": f"work, in {self.problem.work_unit}",
-            "setup_cost": f"of it before the search, in {self.problem.work_unit}",
             "evaluations": "candidates evaluated",
             "failures": "candidates that failed",
             "chosen": "who won the finals",
@@ -66,7 +65,7 @@ class Reported:
         }
         found = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
         for key, value in self.run.result.as_json().items():
-            if _is_single(value) and key not in _ELSEWHERE and (value or key != "setup_cost"):
+            if _is_single(value) and key not in _ELSEWHERE:
                 found[words.get(key, key)] = _shown(value, key in self.told.shares)
         return found
 
@@ -85,15 +84,16 @@ class Reported:
     def exported(self) -> Shown | None:
         """The last export of the run's result; None if there is none, or if it has no verdict."""
         path = self.run.folder / EXPORTED
-        if not path.exists() or not issubclass(self.problem, Exporting):
+        exporting = part_class(self.problem, Exporting)
+        if not path.exists() or exporting is None:
             return None
         out = Path(str(read_json(path).get("out")))
-        described = described_in(out, FACTS, self.problem.writes_file(out))
+        described = described_in(out, FACTS, exporting.writes_file(out))
         facts = read_json(described) if described.exists() else {}
         if not facts.get("verdict") or facts.get("best") != self.run.best.model_dump(mode="json"):
             return None
         usage = str(facts.get("usage", "")).replace("{out}", shlex.quote(str(out))) or str(out)
-        return Shown(str(facts["verdict"]), usage, self.problem.drawn(facts))
+        return Shown(str(facts["verdict"]), usage, exporting.drawn(facts))
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from deap import base
 from evoprune.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.parts import HeldOut
+from evoprune.interfaces.parts import HeldOut, part
 from evoprune.interfaces.problem import Problem
 from evoprune.records.history import Line
 from evoprune.search.draws import draws_apart
@@ -22,7 +22,8 @@ def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
     if len(problem.weights) > 1:
         raise InputError(f"patience: of {len(problem.weights)} objectives no candidate is the best; leave it out")
     (individual,) = toolbox.repair(toolbox.individual())
-    if not isinstance(problem, HeldOut) or problem.held_out_value(individual) is None:
+    held_out = part(problem, HeldOut)
+    if held_out is None or held_out.held_out_value(individual) is None:
         raise InputError(
             f"patience: the problem {type(problem).__name__}, as it is set up, has no data held out from the search; "
             "leave patience out, or give the problem such data"
@@ -57,10 +58,11 @@ class EarlyStopping:
         return self._patience is not None and self._since >= self._patience
 
     def _held_out_value(self, individual: Individual) -> float:
-        assert isinstance(self._problem, HeldOut)  # as check_patience found
+        held_out = part(self._problem, HeldOut)
+        assert held_out  # as check_patience found
         try:
             with draws_apart():
-                value = self._problem.held_out_value(individual)
+                value = held_out.held_out_value(individual)
         except Exception:  # the search could score it: a fault of this data, or too little memory for a moment
             value = None
         return math.inf if value is None or not math.isfinite(value) else float(value)

@@ -14,7 +14,7 @@ from deap.tools import HallOfFame, ParetoFront
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.interfaces.algorithm import Evaluate, Individual
-from evoprune.interfaces.parts import Together
+from evoprune.interfaces.parts import Together, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
@@ -40,7 +40,7 @@ class _Asked:
 class Evaluator:
     """Scores individuals: each genome once on a share of the data, and none whose score is ``recorded``.
 
-    ``evaluations``: scores but for memo hits and references; ``work``: their cost and ``setup_cost``; ``busy``: seconds
+    ``evaluations``: scores but for memo hits and references; ``work``: their cost; ``busy``: seconds
     in ``evaluate``. ``best``: the best that may become the result, by its first objective; ``leading``: as many
     distinct ones as there are ``finalists``; ``front``: the non-dominated ones.
     """
@@ -71,7 +71,7 @@ class Evaluator:
         self.front = ParetoFront()
         self.leading = HallOfFame(max(1, finalists))
         self.candidates = self.evaluations = self.failures = 0
-        self.work, self.busy = problem.setup_cost, 0.0
+        self.work = self.busy = 0.0
 
     @property
     def best(self) -> Individual | None:
@@ -233,7 +233,7 @@ class Evaluator:
 
     def _scoring(self, fidelity: float) -> dict[str, Any]:
         """The function that scores, and how the backend maps it."""
-        if isinstance(self._problem, Together) and self._problem.together:
+        if (several := part(self._problem, Together)) and several.together:
             return {"score": partial(self._toolbox.evaluate_together, fidelity=fidelity), "together": True}
         return {"score": partial(self._toolbox.evaluate, fidelity=fidelity)}
 

@@ -8,7 +8,7 @@ from typing import Any
 from evoprune.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.parts import Finals
+from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.search.evaluator import Evaluator
 
@@ -36,10 +36,11 @@ class Held:
 
 def finals_of(problem: Problem) -> Held:
     """The finals of ``problem``, as it is set up."""
-    if not isinstance(problem, Finals) or not problem.finalists:
+    finals = part(problem, Finals)
+    if finals is None or not finals.finalists:
         return Held(0, 0.0, {})
-    known = {tuple(genome): name for name, genome in problem.contenders.items()}
-    return Held(problem.finalists, problem.judging_cost, known)
+    known = {tuple(genome): name for name, genome in finals.contenders.items()}
+    return Held(finals.finalists, finals.judging_cost, known)
 
 
 def check_finals(problem: Problem, budget: float | None) -> None:
@@ -47,7 +48,7 @@ def check_finals(problem: Problem, budget: float | None) -> None:
     held = finals_of(problem)
     if held.number and len(problem.weights) > 1:
         raise InputError(f"finals: with {len(problem.weights)} objectives there is no single best to choose")
-    if budget is not None and held.reserve and held.reserve + problem.setup_cost >= budget:
+    if budget is not None and held.reserve and held.reserve >= budget:
         raise InputError(
             f"budget: judging {held.most} finalists costs {held.reserve:,.0f} {problem.work_unit}, so that "
             f"{budget:,.0f} leave nothing for the search; give a larger budget, or fewer or cheaper finalists"

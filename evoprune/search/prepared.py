@@ -15,7 +15,7 @@ from evoprune.backends.evaluation import AUTO, Place, limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase
 from evoprune.experiment.resolve import Resolved
-from evoprune.interfaces.parts import Measured
+from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
@@ -46,7 +46,8 @@ class Prepared:
             building = time.perf_counter() - start
             fingerprint = dict(problem.fingerprint())
             if measured is None:
-                measured = problem.take_measurements() if isinstance(problem, Measured) else {}
+                machine = part(problem, Measured)
+                measured = machine.take_measurements() if machine else {}
             ref = toolbox.problem_ref(resolved, measured)
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one

@@ -12,19 +12,11 @@ from evoprune.records.status import time_left
 
 
 class Progress(Phase):
-    """The phase of a run that searches, after ``seconds`` of a resumed one and ``setup_cost`` of work."""
+    """The phase of a run that searches, after ``seconds`` of a resumed one."""
 
-    def __init__(
-        self,
-        generations: int,
-        budget: float | None,
-        work_unit: str,
-        seconds: float = 0.0,
-        setup_cost: float = 0.0,
-    ) -> None:
+    def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
         super().__init__("scoring the known solutions")
-        self._budget, self._setup_cost = budget, setup_cost
-        self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
+        self._generations, self._budget, self._work_unit, self._seconds = generations, budget, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work = 0, 0.0
         self._number, self._size, self._before = 0, 0, 0
@@ -56,8 +48,7 @@ class Progress(Phase):
     def generation(self, number: int, median: float | None) -> None:
         elapsed = time.perf_counter() - self._start
         to_come = self._size * (self._generations - number)
-        to_spend = self._budget - self._setup_cost if self._budget else None
-        left = time_left(elapsed, self._evaluations, self._work - self._setup_cost, to_come, to_spend)
+        left = time_left(elapsed, self._evaluations, self._work, to_come, self._budget)
         of = self._spent() or f"/{self._generations}"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
@@ -71,5 +62,5 @@ class Progress(Phase):
         return digits(self._best.fitness.values[0]) if self._best else "-"
 
     def _rate(self) -> str:
-        rate = (self._work - self._setup_cost) / max(1e-9, time.perf_counter() - self._start)
+        rate = self._work / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"

@@ -22,7 +22,7 @@ from evoprune.exports.draft import Draft
 from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual, advance
-from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
+from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
@@ -77,8 +77,8 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
     status.end("done")
-    if isinstance(run.problem, Reporting):
-        run.problem.delete_checkpoints(folder)
+    if reporting := part(run.problem, Reporting):
+        reporting.delete_checkpoints(folder)
     return True
 
 
@@ -87,7 +87,7 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
     experiment, problem = run.resolved.experiment, run.problem
     finals = finals_of(problem)
     budget = experiment.budget and experiment.budget - finals.reserve  # of the search itself
-    with Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost) as progress:
+    with Progress(experiment.generations, budget, problem.work_unit, past.seconds) as progress:
         run.toolbox.register("map", backend.map)
         random.seed(experiment.seed)
         numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
@@ -173,8 +173,8 @@ def _find(
 
 def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
     """The index in ``front`` of the result: the problem's choice, else the best by the first objective."""
-    if isinstance(problem, TradeOffs):
-        return problem.choose(front)
+    if traded := part(problem, TradeOffs):
+        return traded.choose(front)
     return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
 
 
@@ -185,7 +185,6 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
         "best": _individual(found.best),
         "work": evaluator.work,
         "work_unit": problem.work_unit,
-        "setup_cost": problem.setup_cost,
         "evaluations": evaluator.evaluations,
         "seconds": found.seconds,
         "seconds_evaluating": evaluator.busy,
@@ -203,11 +202,11 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
         families = {"found": [individual.fitness.values for individual in found.front], "known solutions": known}
         title = f"Trade-offs that no other candidate dominates\n{title}"
         draw_front(families, problem.labels_of(problem.settings), problem.weights, folder, title)
-    if isinstance(problem, Reporting):
+    if reporting := part(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
         outcome = Outcome(list(found.best), evaluation, found.references, front, title, status.seconds_left())
-        result = {**problem.report(outcome, folder), **result}
+        result = {**reporting.report(outcome, folder), **result}
     return validated(problem.Result, result, f"{type(problem).__name__}.report")
 
 

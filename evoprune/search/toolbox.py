@@ -33,7 +33,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
 
     A run registers its backend's map as ``toolbox.map``, which yields (index, evaluation) as they are ready. Without a
     repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
-    the problem lacks an operator's budget or prior, or where no genome meets the limit.
+    the problem lacks an operator's budget, or where no genome meets the limit.
     """
     supplied = _supplied(resolved, problem)
     budget = supplied["budget"]
@@ -69,7 +69,6 @@ def _supplied(resolved: Resolved, problem: Problem) -> dict[str, Any]:
         "budget": problem.budget,
         "low": genes.low,
         "up": genes.up,
-        "prior": problem.prior(),
         "initial_genomes": problem.initial_genomes(),
         **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
     }

@@ -81,7 +81,7 @@ def _bound(function: Callable[..., Any], data: int, budget: Budget | None, given
     if budget is not None:
         genes = budget.genes
         supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up}
-        supplied |= {"initial_genomes": [], "prior": genes.nearest(genes.low)}
+        supplied |= {"initial_genomes": []}
     asked = list(inspect.signature(function).parameters)[data:]
     return partial(function, **{name: supplied[name] for name in asked if name in supplied} | given)
 

@@ -4,9 +4,8 @@ import math
 import pickle
 import random
 from collections.abc import Callable
-from typing import Any
 
-from evoprune.interfaces.parts import Finals
+from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.testing.spaces import check_budget, check_genes, require
 
@@ -26,8 +25,6 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         require(all(steps), f"reference '{name}' is not at levels: {reference}")
     for genome in problem.initial_genomes():
         require(genes.allow(genome), f"an initial genome is not allowed: {genome}")
-    prior = problem.prior()
-    require(prior is None or len(prior) == len(genes), "the prior needs a value for each gene")
     state = random.getstate()
     for seed in range(trials):
         random.seed(seed)
@@ -36,16 +33,16 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         random.seed(seed)
         require(problem.random_genome() == genome, "random_genome draws from something other than the global random")
         _check_score("evaluate", problem.evaluate, problem, genome)
-        if isinstance(problem, Finals) and problem.finalists:
-            _check_contenders(problem)
-            most = _check_score("judge", problem.judge, problem, genome).work
-            require(most <= problem.judging_cost, f"judge says its work is {most}, above judging_cost")
+        if (finals := part(problem, Finals)) and finals.finalists:
+            _check_contenders(problem, finals)
+            most = _check_score("judge", finals.judge, problem, genome).work
+            require(most <= finals.judging_cost, f"judge says its work is {most}, above judging_cost")
     random.setstate(state)
 
 
-def _check_contenders(problem: Any) -> None:
+def _check_contenders(problem: Problem, finals: Finals) -> None:
     references = list(problem.references().values())
-    for name, genome in problem.contenders.items():
+    for name, genome in finals.contenders.items():
         require(list(genome) in references, f"the contender '{name}' is not among the references")
         require(problem.genes.allow(genome), f"the contender '{name}' is not allowed as a result: {genome}")
 

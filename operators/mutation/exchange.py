@@ -1,6 +1,5 @@
 """Level switch: one gene spends as much as another saves."""
 
-import math
 import random
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,28 +16,15 @@ def exchange(
     *,
     genes: Genes,
     budget: Budget,
-    prior: Sequence[float] | None = None,
     step: Annotated[Positive, Field(description="largest move, as the change of a gene of average weight")] = 0.1,
     moves: Annotated[int, Field(ge=1, description="most moves in one mutation; few are likelier than many")] = 3,
-    strength: Annotated[
-        float,
-        Field(ge=0, le=1e6, description="e-folds of a gene's probability for each step of distance from the prior"),
-    ] = 0.0,
 ) -> tuple[Individual]:
     """Let one gene save and another spend as much, once or a few times.
 
     The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any weight and moves up to
     ``step``: a kept budget stays kept. Genes with levels move by at least one level; the genome then stays within the
     limit or, if it was above, spends no more than before. The number of moves is the lesser of two draws, as there.
-
-    With ``strength``, genes are drawn by the softmax of their distance from ``prior``: the one that saves is likelier
-    one that saves more in the prior, the other likelier one that spends more. Raises ValueError without a fitting
-    prior.
     """
-    if strength and prior is None:
-        raise ValueError("strength needs a prior, and the problem, as it is set up, gives none; set strength to 0")
-    if strength and prior is not None and len(prior) != len(individual):
-        raise ValueError(f"prior: expected a value for each of {len(individual)} genes, got {len(prior)}")
     free, weights = budget.free, budget.weights
     if len(free) < 2:
         return (individual,)
@@ -46,10 +32,7 @@ def exchange(
         individual[gene] = genes[gene].nearest(individual[gene])
     average = sum(weights[gene] for gene in free) / len(free)
     for _ in range(min(random.randint(1, moves), random.randint(1, moves))):
-        if strength and prior is not None:
-            saver, spender = _drawn(individual, free, prior, strength / step, budget.directions)
-        else:
-            saver, spender = random.sample(free, 2)
+        saver, spender = random.sample(free, 2)
         quantum = random.uniform(0, step) * average
         if isinstance(budget, Additive) and not (genes[saver].levels or genes[spender].levels):
             quantum = min(quantum, _room(individual, saver, budget, 1.0), _room(individual, spender, budget, -1.0))
@@ -59,19 +42,6 @@ def exchange(
         else:
             switch(clip_genes(individual, genes.low, genes.up), saver, spender, quantum, budget)
     return (clip_genes(individual, genes.low, genes.up),)
-
-
-def _drawn(
-    genome: Sequence[float], free: Sequence[int], prior: Sequence[float], pull: float, directions: Sequence[float]
-) -> tuple[int, int]:
-    """Two of ``free``, drawn by distance from ``prior``; ``pull``: e-folds of probability for a direction's length."""
-    ahead = {gene: pull * ((genome[gene] - prior[gene]) / directions[gene]) for gene in free}
-    least = min(ahead.values())
-    (saver,) = random.choices(free, [math.exp(least - ahead[gene]) for gene in free])
-    del ahead[saver]
-    most = max(ahead.values())
-    (spender,) = random.choices([*ahead], [math.exp(distance - most) for distance in ahead.values()])
-    return saver, spender
 
 
 def _room(genome: Sequence[float], gene: int, budget: Budget, way: float) -> float:

@@ -61,16 +61,6 @@ class Knapsack(Problem):
         optimum = cheapest(losses, [weight * counts for weight in self.item_weights], self.capacity)
         return {"optimum": [float(count) for count in optimum]}
 
-    def prior(self) -> list[float]:
-        """The greedy solution: items in the order of value per weight, as long as they fit."""
-        genome, left = [0.0] * self.settings.items, self.capacity
-        worth = [value / weight for value, weight in zip(self.item_values, self.item_weights, strict=True)]
-        for item in sorted(range(self.settings.items), key=lambda item: -worth[item]):
-            count = min(self.settings.copies, left // self.item_weights[item])
-            genome[item] = float(count)
-            left -= count * self.item_weights[item]
-        return genome
-
     def describe(self) -> str:
         settings = self.settings
         return f"{settings.items} items, {settings.copies} of each at most, capacity {self.capacity}"

@@ -18,6 +18,7 @@ from evoprune.exports.exporting import recover_into
 from evoprune.interfaces.parts import Outcome
 from evoprune.interfaces.result import Best
 from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.parts import Export, Report
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.baselines import Baseline
@@ -47,7 +48,7 @@ class ExportBaselines(Command):
         check_parameters(ExportOptions, given, "options")
         for folder in options.runs:
             run = Run.open(folder)
-            config, suffix = run.resolved.config(), next(iter(run.resolved.problem.file_suffixes()), "")  # type: ignore[attr-defined]
+            config, suffix = run.resolved.config(), Export.file_suffixes()[0]
             found = baselines_of(run.problem)
             del run  # the model lives as long as its baselines need it: there may be no room for two
             evaluation.this_worker.forget()
@@ -68,14 +69,14 @@ def _export(baseline: Baseline, config: Config, out: Path, given: Mapping[str, A
     config = config | {"problem": {"use": config["problem"]["use"], **problem.settings.model_dump(mode="json")}}
     known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
     outcome = Outcome(list(genome), problem.evaluate(genome), known)
-    checked = check_parameters(problem.ExportOptions, given, "options")
+    checked, export = check_parameters(ExportOptions, given, "options"), Export(problem)
 
     def write(workplace: Path, place: Path) -> Exported:
-        own = problem.report(outcome, workplace)  # an interrupted recovery goes on from there
+        own = Report(problem).report(outcome, workplace)  # an interrupted recovery goes on from there
         best = Best.model_construct(genome=list(genome), fitness=list(outcome.best_evaluation.values))  # maybe infinite
         named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
-        exported: Exported = problem.export(genome, problem.Result.model_validate({**own, **named}), place, checked)
+        exported: Exported = export.export(genome, problem.Result.model_validate({**own, **named}), place, checked)
         return exported
 
     made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
-    return recover_into(out, write, made_by, config, problem.writes_file(out))
+    return recover_into(out, write, made_by, config, export.writes_file(out))

@@ -1,9 +1,8 @@
-"""Settings of the problem on a language model and of its presets, and options of ``eval``. Imports no torch."""
+"""Settings of the problem on a language model and of its presets, and options of commands. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from importlib.util import find_spec
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,20 +10,15 @@ from evoprune import Budget, Fraction, InputError
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
-from evoprune.problems.language_model.allocations import ALLOCATIONS
 from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
-from evoprune.problems.language_model.distillation.settings import RunSettings
-from evoprune.problems.language_model.evaluation.harness import MISSING, TaskSettings
-from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault, registered
+from evoprune.problems.language_model.distillation.settings import RecoverSettings, RunSettings
+from evoprune.problems.language_model.evaluation.harness import TaskSettings
+from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import task_fault
-from evoprune.problems.language_model.transforms import TRANSFORMS
+from evoprune.problems.language_model.transforms import TRANSFORMS, UNIFORM, uniform_name
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
-
-UNIFORM = "uniform"  # the baseline that takes the same share everywhere
-
-AllocationName = Annotated[str, registered(ALLOCATIONS)]
-InitialName = Annotated[str, registered(ALLOCATIONS, UNIFORM)]
 
 
 def budget_of(chosen: Choice, key: str) -> MeasuredBudget | partial[Budget]:
@@ -46,14 +40,24 @@ def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
         raise ValueError("; ".join(faults))
 
 
-class _Traded(RunSettings):
-    """Objectives beside the loss."""
+class ProblemSettings(RunSettings):
+    """Parameters of every problem on a language model: transforms, and a limit or objectives beside the loss."""
 
     trade_offs: tuple[Choice, ...] = Field(
         (),
         description="budgets, such as bytes and milliseconds, whose amounts are objectives beside the loss, with nsga2 "
         "and no repair; the result is the best within the limits that they may name",
     )
+
+    if TYPE_CHECKING:  # a problem's own keys, or found from these
+
+        @property
+        def transforms(self) -> Sequence[Choice]:
+            """The transforms by name, with their parameters."""
+
+        @property
+        def budget(self) -> Choice | None:
+            """The limit, by the name of a budget."""
 
     @model_validator(mode="after")
     def _known_trade_offs(self) -> Self:
@@ -72,8 +76,49 @@ class _Traded(RunSettings):
     def traded_labels(self) -> list[str]:
         return [each.use.rpartition(":")[2].replace("_", " ") for each in self.trade_offs]
 
+    @property
+    def chosen_transforms(self) -> list[tuple[Any, Any]]:
+        """The class of each transform, and its own settings. Imports torch."""
+        kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in self.transforms]
+        return [
+            (kind, kind.Settings.model_validate(chosen.parameters))
+            for kind, chosen in zip(kinds, self.transforms, strict=True)
+        ]
 
-class LanguageModelSettings(_Traded):
+    @property
+    def drawn_references(self) -> Sequence[str]:
+        """The names that the dense model and the uniform one may have among the references."""
+        removed = self.budget and self.budget.parameters.get("removed")
+        return ("dense", UNIFORM, uniform_name(float(removed or 0.0)))
+
+    @property
+    def about(self) -> list[str]:
+        """How the model is made smaller, in a few words."""
+        return [chosen.use for chosen in self.transforms]
+
+    @property
+    def missing(self) -> Iterator[str]:
+        """A line for each file, folder or package that is not there, with its key where it has one."""
+        yield from self.missing_here
+        for kind, own in self.chosen_transforms:
+            yield from kind.missing(own)
+
+    @property
+    def missing_here(self) -> Iterator[str]:
+        """:attr:`missing`, without the needs of transforms."""
+        if fault := model_fault(self.model):
+            yield f"problem.model: {fault}"
+        roles = {"search_text": self.search_text, "report_text": self.report_text}
+        roles |= {f"second_text.{at}": text for at, text in enumerate(self.second_text)}
+        roles |= {"calibration_text": self.calibration_text} if self.calibration_text else {}
+        for role, its_text in roles.items():
+            if fault := text_fault(its_text) or task_fault(its_text):
+                yield f"problem.{role}: {fault}"
+        if self.recover and self.recover.text and (fault := text_fault(TextSettings(source=self.recover.text))):
+            yield f"problem.recover.text: {fault}"
+
+
+class LanguageModelSettings(ProblemSettings):
     """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
     transforms: tuple[Choice, ...] = Field(
@@ -82,9 +127,6 @@ class LanguageModelSettings(_Traded):
     budget: Choice | None = Field(
         None, description="the limit, by a registered name, and its parameters; null is no budget"
     )
-
-    uniform: ClassVar[str] = UNIFORM
-    """Name of the uniform reference."""
 
     @field_validator("transforms", mode="before", json_schema_input_type=Choice | tuple[Choice, ...])
     @classmethod
@@ -101,30 +143,6 @@ class LanguageModelSettings(_Traded):
         _check([*named, ("budget", BUDGETS, self.budget)] if self.budget else named)
         return self
 
-    @property
-    def chosen_transforms(self) -> list[tuple[Any, Any]]:
-        """The class of each transform, and its own settings. Imports torch."""
-        kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in self.transforms]
-        return [
-            (kind, kind.Settings.model_validate(chosen.parameters))
-            for kind, chosen in zip(kinds, self.transforms, strict=True)
-        ]
-
-    @property
-    def calibrates(self) -> bool:
-        return any(kind.calibrates(own) for kind, own in self.chosen_transforms)
-
-    @property
-    def about(self) -> list[str]:
-        return [chosen.use for chosen in self.transforms]
-
-    @property
-    def missing(self) -> Iterator[str]:
-        """A line for each file, folder or package that is not there, with its key where it has one."""
-        yield from _missing(self)
-        for kind, own in self.chosen_transforms:
-            yield from kind.missing(own)
-
 
 class CompressionSettings(LanguageModelSettings):
     """Parameters of the problem ``compression``: those of ``language_model``, with a limit."""
@@ -135,102 +153,46 @@ class CompressionSettings(LanguageModelSettings):
     )
 
 
-class PruningSettings(_Traded, WeightsSettings):
-    """Parameters of the problem ``pruning``: the transform ``weights`` under the budget ``weights``."""
+class PruningSettings(ProblemSettings, WeightsSettings):
+    """Parameters of the problem ``pruning``: those of the transform ``weights``, and the share of the weights."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
-    allocations: tuple[AllocationName, ...] = Field(
-        (),
-        description="allocations without search, scored as references: owl, alpha, erdos_renyi, global, "
-        "global_normalised, layer_errors",
-    )
-    initial_spread: Fraction = Field(
-        0.15, description="largest distance of random first genomes from the target sparsity"
-    )
-    initial_genomes: tuple[InitialName, ...] = Field(
-        (UNIFORM,), description="in the first population: uniform, and allocations by name, see above"
-    )
-    prior: AllocationName | None = Field(
-        None, description="an allocation by name, see above, that guides exchange if its strength is above 0"
-    )
-    curve: tuple[Fraction, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities of the uniform curve")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.min_sparsity <= self.sparsity <= self.max_sparsity:
             reach = f"min_sparsity {self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
             raise ValueError(f"sparsity {self.sparsity:g} cannot be reached with {reach}")
-        if self.genes == "block_and_kind" and self.found:
-            raise ValueError("allocations need genes that are sparsities of their own: block or matrix")
         return self
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """The allocations without search that the settings name: as references, initial genomes or prior."""
-        prior = [self.prior] if self.prior else []
-        return tuple(dict.fromkeys([*self.allocations, *(n for n in self.initial_genomes if n != UNIFORM), *prior]))
-
-    # as LanguageModelSettings has them
+    def transforms(self) -> Sequence[Choice]:
+        return [Choice(use="weights", **self.model_dump(include={*WeightsSettings.model_fields}))]
 
     @property
     def budget(self) -> Choice | None:
-        """The share of the weights to remove; None if they are an objective."""
-        return None if self.trade_offs else self._target
+        return None if self.trade_offs else self._removed
 
     @property
     def traded(self) -> Sequence[Choice]:
         """``trade_offs``; of weights with ``sparsity`` as the limit."""
-        return [self._target if each == Choice(use="weights") else each for each in self.trade_offs]
+        return [self._removed if each == Choice(use="weights") else each for each in self.trade_offs]
 
     @property
-    def _target(self) -> Choice:
+    def _removed(self) -> Choice:
         return Choice(use="weights", removed=self.sparsity)
 
     @property
-    def uniform(self) -> str:
-        return uniform_name(self.sparsity) if self.sparsity else "dense"
-
-    @property
-    def chosen_transforms(self) -> list[tuple[Any, Any]]:
-        return [(find_plugin(TRANSFORMS, "weights"), self)]
-
-    @property
-    def calibrates(self) -> bool:
-        return bool(self.found) or any(kind.calibrates(own) for kind, own in self.chosen_transforms)
+    def missing(self) -> Iterator[str]:
+        return self.missing_here  # the transform needs nothing else, and asking it would import torch
 
     @property
     def about(self) -> list[str]:
         return [f"{100 * self.sparsity:.4g}% by {self.score}"]
 
-    @property
-    def missing(self) -> Iterator[str]:
-        return _missing(self)  # the transform needs nothing else, and asking it would import torch
 
-
-def uniform_name(sparsity: float) -> str:
-    """Return the name of uniform pruning at ``sparsity`` among the references."""
-    return f"uniform {100 * sparsity:g}%"
-
-
-def _missing(settings: RunSettings) -> Iterator[str]:
-    if fault := model_fault(settings.model):
-        yield f"problem.model: {fault}"
-    roles = {"search_text": settings.search_text, "report_text": settings.report_text}
-    roles |= {f"second_text.{at}": text for at, text in enumerate(settings.second_text)}
-    roles["calibration_text"] = settings.calibration
-    for role, its_text in roles.items():
-        if (fault := text_fault(its_text) or task_fault(its_text)) and (
-            role != "calibration_text" or settings.calibration_text
-        ):
-            yield f"problem.{role}: {fault}"
-    if settings.recover and find_spec("accelerate") is None:
-        yield "problem.recover: needs accelerate; pip install 'evoprune[recover]'"
-    select = settings.recover and settings.recover.select
-    if select and select.tasks and find_spec("lm_eval") is None:
-        yield f"problem.recover.select.tasks: {MISSING}"
-    text = settings.recover and settings.recover.text
-    if text and (fault := text_fault(TextSettings(source=text))):
-        yield f"problem.recover.text: {fault}"
+class RecoverOptions(RecoverSettings, ExportOptions):
+    """Options of the command ``recover``: of the training, and of the export after it."""
 
 
 class EvalOptions(TaskSettings):

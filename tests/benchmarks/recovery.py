@@ -43,7 +43,7 @@ def main() -> None:
         session, genomes = problem.session, json.loads(given.genomes.read_text())
         first, *others = genomes
         settings = RecoverSettings(**fields | {"alike": ",".join([*others, *given.alike.split(",")])})
-        known = {**problem.references(), **genomes}
+        known = {**problem.references(), **problem.baselines.contenders, **genomes}
         final, text = FinalModel(session, genomes[first]), recovery_text(settings, session)
         rows = recover(final, known, settings, text, given.folder).rows
     except (InputError, ValueError) as error:

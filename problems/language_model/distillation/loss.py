@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import layer_norm, mse_loss
 
-from evoprune import InputError
 from evoprune.problems.language_model.distillation.targets import DenseModel, Targets
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.language_model.models.forward import Forward, pieces
 from evoprune.problems.language_model.models.token_mask import predictions, scored
 
-PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
+PARTS = ("divergence", "cross_entropy")  # parts of the loss
 
 Head = nn.Module | None  # turns rows into logits; None if a model's rows are logits already
 
 
-class Student(nn.Module):
-    """A model in training whose output is its loss: one module, so that several processes can share a batch.
-
-    The loss is the divergence from the teacher, plus ``cross_entropy`` and ``hidden`` times the other two. Raises
-    :class:`evoprune.InputError` if hidden states cannot be matched.
-    """
-
-    def __init__(self, model: Any, forward: Forward, teacher: DenseModel, cross_entropy: float, hidden: float) -> None:
-        super().__init__()
-        if hidden and forward.depth != (depth := teacher.forward.depth):
-            raise InputError(
-                f"the model has {forward.depth} blocks and its dense model {depth}, and which of them are left "
-                "is not known; recover the run instead of its export, or leave hidden out",
-                "hidden",
-            )
-        self.model = model
-        self._forward, self._teacher, self._cross_entropy, self._hidden = forward, teacher, cross_entropy, hidden
-
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(3,)`` without weights."""
-        difference = torch.zeros((), device=tokens.device)
-        with ExitStack() as stack:
-            if self._hidden:
-                both = (self._forward, self._teacher.forward)
-                states, known = (stack.enter_context(each.noting_states()) for each in both)
-            taught = self._teacher.targets(tokens)
-            if self._hidden and (read := self._teacher.as_read(tokens)) is not tokens:
-                self._teacher.forward(read)  # notes states at the tokens of the student
-            rows, targets = scored(self._forward.rows(tokens), tokens)
-            if self._hidden:
-                difference = hidden_difference(states, known)
-        loss, parts = distillation(rows, self._forward.head, targets, taught, self._cross_entropy)
-        return loss + self._hidden * difference, torch.cat([parts, difference.detach()[None]])
+def loss_on(
+    tokens: torch.Tensor, student: Forward, teacher: DenseModel, cross_entropy: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of ``student`` on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(2,)`` without weights."""
+    taught = teacher.targets(tokens)
+    rows, targets = scored(student.rows(tokens), tokens)
+    return distillation(rows, student.head, targets, taught, cross_entropy)
 
 
 class _Chunked(torch.autograd.Function):
@@ -104,21 +74,6 @@ def distillation(
     """
     loss, parts = _Chunked.apply(rows, head, targets, taught, cross_entropy)
     return loss, parts
-
-
-def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, torch.Tensor]) -> torch.Tensor:
-    """Mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
-
-    Both are normalised to mean 0 and variance 1 at each token first, as Minitron (Muralidharan et al., 2024) compares
-    states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
-    after the same blocks.
-    """
-
-    def normalised(state: torch.Tensor) -> torch.Tensor:
-        return layer_norm(state.float(), state.shape[-1:])
-
-    errors = [mse_loss(normalised(state), normalised(taught[block])) for block, state in states.items()]
-    return torch.stack(errors).mean()
 
 
 class _Exact(Objective):

@@ -1,18 +1,23 @@
-"""The progress of a training, measured on held-out windows."""
+"""The progress of a training, measured on held-out windows, and its state on disk."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from evoprune.files.json_files import finite
+from evoprune.files.json_files import finite, read_json, write_json
+from evoprune.interfaces.export import CHECKPOINT
 from evoprune.problems.language_model.distillation.loss import PARTS, divergence
 from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file
 from evoprune.problems.language_model.results.learning_curve import DIVERGENCE, PERPLEXITY, criterion, criterion_values
 
 
@@ -42,7 +47,7 @@ class Progress:
     """Index in ``curve`` of the best point."""
 
     def add(self, tokens: int, losses: torch.Tensor | None, measured: Mapping[str, float]) -> bool:
-        """Add a point; return whether it is the best so far. ``losses``: as :class:`Student` returns them."""
+        """Add a point; return whether it is the best so far. ``losses``: means of the :data:`PARTS`."""
         parts = [None] * len(PARTS) if losses is None else map(finite, losses.tolist())
         point = {"tokens": tokens, **dict(zip(PARTS, parts, strict=True))}
         self.curve.append(point | {name: finite(value) for name, value in measured.items()})
@@ -70,3 +75,42 @@ class Progress:
         values = criterion_values(self.curve)[1:]
         gained = [later < earlier for earlier, later in pairwise(values)]
         return gained[::-1].index(True) if True in gained else len(gained)
+
+
+_LAST, _BEST, _PLAN = f"{CHECKPOINT}last.safetensors", "best.safetensors", "plan.json"
+
+
+class Checkpoints:
+    """The last checkpoint and the best weights, in files in ``folder`` that are complete or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, state: Mapping[str, Any], tensors: Tensors) -> None:
+        """Replace the checkpoint. ``state``: JSON-able. Raises OSError if the disk is full."""
+        replace_file(self._folder / _LAST, tensors, {"state": json.dumps(state, allow_nan=False)})
+
+    def read(self) -> tuple[dict[str, Any], Tensors] | None:
+        """Return the state and the tensors of the checkpoint, if there is one."""
+        if not (self._folder / _LAST).exists():
+            return None
+        tensors, about = read_checked(self._folder / _LAST)
+        return json.loads(about["state"]), tensors
+
+    def write_best(self, tensors: Tensors) -> None:
+        """Replace the best weights."""
+        replace_file(self._folder / _BEST, tensors)
+
+    def best(self) -> Tensors:
+        """Read the best weights."""
+        return read_checked(self._folder / _BEST)[0]
+
+    def plan(self, steps: int, train: str) -> None:
+        """Write the number of steps and the trained parameters, which stay the same if the recovery is resumed."""
+        write_json(self._folder / _PLAN, {"steps": steps, "train": train})
+
+    def planned(self) -> dict[str, Any]:
+        """Read the ``steps`` and ``train`` of :meth:`plan`; empty before that."""
+        path = self._folder / _PLAN
+        return read_json(path) if path.exists() else {}

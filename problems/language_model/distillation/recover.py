@@ -6,10 +6,9 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,18 +16,15 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.console.formatting import plain
-from evoprune.console.phase import Phase, is_first_process, note
+from evoprune.console.phase import Phase, note
 from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.language_model.distillation.block_scales import compensate
-from evoprune.problems.language_model.distillation.checkpoint import Checkpoints
 from evoprune.problems.language_model.distillation.progress import held_out_scores
-from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
-from evoprune.problems.language_model.distillation.targets import DenseModel
-from evoprune.problems.language_model.distillation.teacher import Teacher, taught
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
+from evoprune.problems.language_model.distillation.teacher import Teacher
 from evoprune.problems.language_model.distillation.text import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import Given
 from evoprune.problems.language_model.distillation.training import Training
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import at_home
@@ -79,68 +75,51 @@ def recover(
     final: FinalModel, known: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
     folder: Path, anew: bool = False,
 ) -> Recovered:  # fmt: skip
-    """Train ``final``, further if it was recovered before, and those of ``known`` that ``settings`` name, on ``text``.
+    """Train ``final``, further if it was recovered before; if that helped, those of ``known`` that ``settings`` name.
 
     Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. The session's model is the dense one
     afterwards.
     """
-    session = final.session
+    session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
     refuse_unknown(settings, known)
     models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
-    identity: dict[str, Any] = {"genomes": {name: list(model.genome) for name, model in models.items()}}
-    identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}
-    identity |= {"before": sha256_of(final.recovered)} if final.recovered else {}
-    transform, read = session.transform, session.transform.teacher(final.genome)
     if others := [name for name, each in models.items() if transform.teacher(each.genome) != read]:
         raise InputError(f"{', '.join(others)} has another vocabulary, and so another teacher; leave it out", "alike")
-    teacher = Teacher.of(session, final.genome, text)
     if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
-    begin(folder, settings, teacher, identity, anew)
-
-    def make(name: str) -> Given:
-        given = replace(_given(models[name], settings.train), before=teacher.known(session, models[name]))
-        alone = not final.recovered and [*transform.shaping(final.genome)] == [*transform.shaping(read)]
-        if settings.train != "scales" or settings.keep_codes or not alone:
-            return given
-        tokens = teacher.dense.as_read(teacher.text.train)
-        loss = partial(_criterion, dense=teacher.dense, text=teacher.text, settings=settings)
-        return replace(given, codes=partial(compensate, teacher.model, given.encoded, tokens, loss))
-
+    teacher = Teacher.of(session, final.genome, text)
+    _begin(folder, settings, teacher, models, anew)
+    rows: dict[str, RecoveredRow] = {}
+    weights: Tensors = {}
     with at_home(teacher.model):
-        recovered = recover_all(make, teacher, settings, folder)
+        for name, each in models.items():
+            own = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
+            with _enough_memory(teacher.model.device):
+                trained, training, rows[name] = _train(name, each, teacher, settings.model_copy(update=own), folder)
+            if name == EVOLVED:
+                kept = ((key, own) for key, own in trained.model.named_parameters() if key not in trained.encoded)
+                weights = {key: own.detach().to("cpu", copy=True) for key, own in kept}
+                weights |= {key: torch.from_numpy(own.data) for key, own in training.encoded.items()}
+                plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
+                settings = settings.model_copy(update=plan)  # auto and a time are decided once
+            del trained, training
+            release_memory(teacher.model.device)
+            if not rows[EVOLVED].helped:
+                break
+    if "dense" in rows and (dense := rows["dense"].perplexity_after):
+        for name, row in rows.items():
+            if name != "dense" and row.perplexity_after:
+                rows[name] = row.model_copy(update={"behind_dense": math.log(row.perplexity_after / dense)})
+    protocol = {
+        "text": teacher.text.protocol(),
+        "held_out_dense": finite(teacher.dense.perplexity(teacher.text.held_out)),
+        "loss": f"divergence from the dense model + {settings.cross_entropy_weight:g} x cross-entropy",
+        "batch": settings.step_windows,
+        **settings.model_dump(include={"rate", "seed", "evaluations", "patience"}),
+    }
     if final.has_types:
-        recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
-    return replace(recovered, weights={**final.recovered, **recovered.weights})
-
-
-def criterion_after(
-    final: FinalModel, settings: RecoverSettings, text: RecoveryText, tokens: int,
-    judge: Callable[[torch.nn.Module], float] | None = None,
-) -> tuple[float, float]:  # fmt: skip
-    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``.
-
-    The value after it is that of ``judge`` instead, where it is given.
-    """
-    resident, rounds = final.session.resident, final.rounds_after(settings.train)
-    with at_home(resident.model):
-        given = _given(final, settings.train if tokens else "norms")
-        dense, text = taught(final.session, final.genome, text)
-        convert(given.model, resident.device, resident.model.dtype)
-        if not tokens:
-            found = _criterion(given.model, dense, text, settings)
-            return found, judge(given.model) if judge else found
-        last = 0 if rounds or judge else 1
-        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": last})
-        training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
-        training.train_on()
-        values = criterion_values(training.progress.curve)
-        if last:
-            return values[0], values[-1]
-        model = training.merged()
-        if rounds:
-            final.round(model)
-        return values[0], judge(model) if judge else _criterion(model, dense, text, settings)
+        protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
+    return Recovered(rows, protocol, {**final.recovered, **weights})
 
 
 def decided(settings: S, transform: Stack) -> S:
@@ -150,30 +129,10 @@ def decided(settings: S, transform: Stack) -> S:
     return settings
 
 
-def refuse_scales(settings: RecoverSettings, transform: Stack | None = None) -> None:
+def refuse_scales(settings: RecoverSettings, transform: Stack) -> None:
     """Raise :class:`evoprune.InputError` if scales are to be trained and ``transform`` gives matrices no types."""
-    if settings.train == "scales" and not (transform and transform.has_types):
+    if settings.train == "scales" and not transform.has_types:
         raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
-
-
-def _given(final: FinalModel, train: str = "norms") -> Given:
-    """A copy of the model to train for ``final``; the session's model is the dense one afterwards."""
-    transform = final.session.transform
-    model, encoded = final.to_train(train).copy()
-    transform.apply(transform.dense)
-    rounded = partial(_rounded, final) if final.rounds_after(train) else None
-    return Given(model, encoded, transform.sparse, rounded)
-
-
-def _rounded(final: FinalModel, model: Any) -> Any:
-    copy = copy_of(model, model.dtype)
-    final.round(copy)
-    return copy.to(model.device)
-
-
-def _criterion(model: Any, dense: DenseModel, text: RecoveryText, settings: RecoverSettings) -> float:
-    scores = held_out_scores(Forward(model), dense, text.held_out, settings.cross_entropy_weight)
-    return criterion_values([scores])[0]
 
 
 def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
@@ -182,67 +141,30 @@ def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
         raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(known)}", "alike")
 
 
-def begin(
-    folder: Path, settings: RecoverSettings, teacher: Teacher, identity: Mapping[str, Any], anew: bool = False
+def _begin(
+    folder: Path, settings: RecoverSettings, teacher: Teacher, models: Mapping[str, FinalModel], anew: bool
 ) -> None:
     """Make ``folder``, or raise :class:`evoprune.InputError` if it holds the checkpoints of another recovery.
 
-    ``identity``: JSON-able facts that tell the models apart. ``anew``: such checkpoints are deleted.
+    ``anew``: such checkpoints are deleted.
     """
-    read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
-    written = {"base", "untimed"}  # how the result is written may change, and steps are kept
-    how = settings.model_dump(exclude={*written, "time"})
-    told = repr([sorted(how.items()), read, sorted(identity.items()), dtype_of(teacher.model)])
-    now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
-    path = folder / "recovery.json"
+    final, path = models[EVOLVED], folder / "recovery.json"
+    kept = {*RecoverPhaseSettings.model_fields} - {"time"}  # how the result is written may change, and steps are kept
+    told = [
+        sorted(settings.model_dump(include=kept).items()),
+        {name: list(model.genome) for name, model in models.items()},
+        (final.session.resident.weights_sha256, final.session.transform.describe(), dtype_of(teacher.model)),
+        (teacher.text.whole.sha256, teacher.report.sha256, sha256_of(final.recovered) if final.recovered else ""),
+    ]
+    now = {"recovery": hashlib.sha256(repr(told).encode()).hexdigest()}
     if path.exists() and read_json(path) != now:
         if not anew:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
         note(f"{folder}: the recovery begins anew, as these checkpoints are of another model or other settings")
         shutil.rmtree(folder)
-    if not path.exists() and is_first_process():
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, now)
-
-
-def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
-    """Train the evolved model and, if that helped, those that are to be trained alike.
-
-    ``make``: gives the model to train under a name, in the dtype it is measured in.
-    """
-    rows: dict[str, RecoveredRow] = {}
-    weights: Tensors = {}
-    for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
-        given = make(name)
-        release_memory(teacher.model.device)  # of the copies in types that the session's model had
-        own = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
-        with _enough_memory(teacher.model.device):
-            own_settings = settings.model_copy(update=own)
-            model, encoded, rows[name], plan = _recover_one(name, given, teacher, own_settings, folder / name)
-        if name == EVOLVED:
-            settings = settings.model_copy(update=plan)  # auto and a time are decided once
-            kept = ((key, each) for key, each in model.named_parameters() if key not in given.encoded)
-            weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
-            weights |= {key: torch.from_numpy(each.data) for key, each in encoded.items()}
-        del given, model
-        release_memory(teacher.model.device)
-        if not rows[EVOLVED].helped:
-            break
-    if not is_first_process():
-        raise SystemExit(0)  # the first process writes the result
-    if "dense" in rows and (dense := rows["dense"].perplexity_after):
-        for name, row in rows.items():
-            if name != "dense" and row.perplexity_after:
-                rows[name] = row.model_copy(update={"behind_dense": math.log(row.perplexity_after / dense)})
-    protocol = {
-        "text": teacher.text.protocol(),
-        "held_out_dense": finite(teacher.dense.perplexity(teacher.text.held_out)),
-        "loss": f"divergence from the dense model + {settings.cross_entropy_weight:g} x cross-entropy + "
-        f"{settings.hidden:g} x squared difference of normalised hidden states",
-        "batch": settings.step_windows,
-        **settings.model_dump(include={"rate", "seed", "evaluations", "patience"}),
-    }
-    return Recovered(rows, protocol, weights)
 
 
 @contextmanager
@@ -253,42 +175,64 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         raise Stopped(
-            f"{device} has no memory left for the recovery; checkpointing, a shorter window, a smaller batch or "
-            "train: norms needs less"
+            f"{device} has no memory left for the recovery; a shorter window, a smaller batch or train: norms "
+            "needs less"
         ) from None
 
 
-def _recover_one(
-    name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path
-) -> tuple[Any, Mapping[str, Encoded], RecoveredRow, dict[str, Any]]:
-    """Return the model, in the dtype it came in, matrices with trained scales, its row, and the settings decided."""
-    model, dtype, device = given.model, given.model.dtype, teacher.model.device
+def _train(
+    name: str, final: FinalModel, teacher: Teacher, settings: RecoverSettings, folder: Path
+) -> tuple[Given, Training, RecoveredRow]:
+    """Return the trained model of ``final``, in the dtype of the session's, its training, and its row."""
+    session, device, rounds = final.session, teacher.model.device, final.rounds_after(settings.train)
+    transform, text = session.transform, teacher.text
+
+    def judged(model: Any) -> float:
+        scores = held_out_scores(Forward(model), teacher.dense, text.held_out, settings.cross_entropy_weight)
+        return criterion_values([scores])[0]
+
+    def rounded(model: Any) -> Any:
+        if not rounds:
+            return model
+        copy = copy_of(model, model.dtype)
+        final.round(copy)
+        return copy.to(device)
+
+    before = teacher.known(session, final)
+    model, encoded = final.to_train(settings.train).copy()
+    transform.apply(transform.dense)
+    release_memory(device)  # of the copies in types that the session's model had
+    dtype, read = model.dtype, transform.teacher(final.genome)
+    alone = not final.recovered and [*transform.shaping(final.genome)] == [*transform.shaping(read)]
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         begun = time.perf_counter()
         convert(model, device, dtype)
-        first = given.rounded(model) if given.rounded else model
-        before = given.before or teacher.score(first)
-        apart = given.rounded or given.codes
-        decided = [_criterion(first, teacher.dense, teacher.text, settings)] if apart else []
+        first = rounded(model)
+        before = before or teacher.score(first)
+        new_codes = settings.train == "scales" and not settings.keep_codes and alone
+        decided = [judged(first)] if rounds or new_codes else []
         del first
         measuring = time.perf_counter() - begun  # as long again at the end
-        if given.codes:
-            given = replace(given, encoded=given.codes(model, decided[0]))
+        if new_codes:
+            tokens = teacher.dense.as_read(text.train)
+            encoded = compensate(teacher.model, encoded, tokens, judged, model, decided[0])
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
-        training = Training(given, teacher.dense, teacher.text, settings, Checkpoints(folder), phase)
+        training = Training(
+            Given(model, encoded, transform.sparse), teacher.dense, text, settings, folder / name, phase
+        )
         model = training.run()
         convert(model, device, dtype)
         model.requires_grad_(False)
         progress = training.progress
-        last = given.rounded(model) if given.rounded and progress.helped else model
-        if not given.rounded:
+        last = rounded(model) if progress.helped else model
+        if not rounds:
             decided += criterion_values(progress.curve)
         elif progress.helped:
-            decided.append(_criterion(last, teacher.dense, teacher.text, settings))
+            decided.append(judged(last))
         helped = min(decided) < decided[0]
         after = before  # with the weights that it had
         if helped:
@@ -303,5 +247,4 @@ def _recover_one(
         "trained": f"{training.train}, {training.trained_parameters:,} parameters",
         "curve": progress.curve,
     }
-    plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
-    return model, training.encoded, RecoveredRow.model_validate(row), plan
+    return Given(model, encoded), training, RecoveredRow.model_validate(row)

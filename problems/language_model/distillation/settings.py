@@ -6,13 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from evoprune import Fraction, InputError, Settings
+from evoprune import Fraction, Settings
 from evoprune.problems.language_model.evaluation import EvaluationSettings
-from evoprune.problems.language_model.evaluation.harness import TaskSettings
-from evoprune.problems.language_model.models.settings import Device, Source
+from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.texts.settings import TextSettings
-
-DEFAULT_WINDOW = 512  # tokens in a window of a text that no run has cut
 
 DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
 
@@ -57,11 +54,6 @@ class RecoverSettings(Settings):
         "scales are trained, else 0.3); with 0 divergence on the held-out windows chooses the best weights, not "
         "perplexity",
     )
-    hidden: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the difference from the dense model's hidden states after each block that is left",
-    )
     rate: float | None = Field(
         None,
         gt=0,
@@ -69,8 +61,6 @@ class RecoverSettings(Settings):
         "0.003 times the divergence on the held-out windows)",
     )
     batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
-    accumulate: int = Field(1, ge=1, description="passes that a step is divided into; more need less memory")
-    checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     held_out: int = Field(
         8, ge=1, description="windows of the text that are not trained on and choose the best weights"
     )
@@ -87,8 +77,6 @@ class RecoverSettings(Settings):
     def _consistent(self) -> RecoverSettings:
         if self.tokens and self.time:
             raise ValueError("tokens and time both say how long to train; give one of them")
-        if self.step_windows % self.accumulate:
-            raise ValueError(f"batch: expected a multiple of accumulate, which is {self.accumulate}")
         return self
 
     @property
@@ -112,29 +100,14 @@ class RecoverSettings(Settings):
         """These settings with ``seconds`` for their ``time``, if they have one; a second at least."""
         return self if self.time is None else self.model_copy(update={"time": f"{max(1.0, seconds):.1f}s"})
 
-    def text_settings(self, search: TextSettings | None) -> TextSettings:
+    def text_settings(self, search: TextSettings) -> TextSettings:
         """The text to train on: the one that is named here, else that of ``search``."""
-        window = self.window or (search.window if search else DEFAULT_WINDOW)
+        window = self.window or search.window
         if self.text is not None:
             return TextSettings(
-                source=self.text, split=self.split, column=self.column, window=window, windows=None,
-                begin=search.begin if search else "auto",
-            )  # fmt: skip
-        if search is None:
-            raise InputError("which text to train on is not known; give one", "--text")
+                source=self.text, split=self.split, column=self.column, window=window, windows=None, begin=search.begin
+            )
         return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})
-
-
-class SelectSettings(TaskSettings):
-    """The finals of a search whose result is recovered: its best candidates are judged once more, or by ``tasks``."""
-
-    finalists: int = Field(4, ge=1, description="how many of the best candidates")
-    tokens: int = Field(
-        4096,
-        ge=0,
-        description="tokens that each is trained on before it is measured on the held-out windows of the recovery; "
-        "0: it is only compensated or updated, as the transform says",
-    )
 
 
 class RecoverPhaseSettings(RecoverSettings):
@@ -143,11 +116,8 @@ class RecoverPhaseSettings(RecoverSettings):
     part: tuple[Fraction, Fraction] | None = Field(
         None, description="the part of text to train on, as two shares of its characters: see search_text"
     )
-    select: SelectSettings | None = Field(
-        None, description="judge the best candidates by a short recovery, and recover the best of them; null: do not"
-    )
 
-    def text_settings(self, search: TextSettings | None) -> TextSettings:
+    def text_settings(self, search: TextSettings) -> TextSettings:
         return super().text_settings(search).model_copy(update={"part": self.part} if self.part else {})
 
 
@@ -157,25 +127,3 @@ class RunSettings(EvaluationSettings):
     recover: RecoverPhaseSettings | None = Field(
         None, description="train the result to predict what the dense model predicts; null: the search is all"
     )
-
-
-class RecoverOptions(RecoverSettings):
-    """Options of the command ``recover``."""
-
-    teacher: Source | None = Field(
-        None, description="the dense model; needed for a folder that evoprune did not write (default: the run's)"
-    )
-    report_text: Source | None = Field(
-        None, description="text that scores the result; needed for such a folder (default: the run's)"
-    )
-    revision: str | None = Field(
-        None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
-    )
-    trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
-    device: Device = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
-    )
-    base: Source | None = Field(
-        None, description="for a run written to OUT.gguf: a .gguf file of the dense model, as in export --base"
-    )
-    untimed: bool = Field(False, description="for a run: no times, no memory and no preset, as in export --untimed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +13,6 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.texts.anew import packed
-from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
 
@@ -48,26 +46,18 @@ class RecoveryText:
 
 
 def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
-    """The text that ``settings`` name, or that of the search, whose windows are left out."""
-    searched = session.texts.search
-    text = settings.text_settings(searched.settings)
-    seen = [searched] if text.identity == searched.settings.identity else []
-    model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
-    return divided(text, seen, settings, model, tokenizer, session.texts.report)
+    """The windows of the text that ``settings`` name; of the search's own text those that the search does not see.
 
-
-def divided(
-    text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, model: Any, tokenizer: Any,
-    report: Windows,
-) -> RecoveryText:  # fmt: skip
-    """Divide the windows of ``text`` but those ``seen``, for ``model``, the one to train or its dense one.
-
-    Windows that hold passages of the ``report`` text are left out, so that neither training nor the choice of weights
-    sees any.
+    Windows that hold passages of the report text are left out, so that neither training nor the choice of weights sees
+    any.
     """
+    searched, report = session.texts.search, session.texts.report
+    model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
+    text = settings.text_settings(searched.settings)
     if text.identity == report.settings.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
     check_length(text, model, _ROLE)
+    seen = [searched] if text.identity == searched.settings.identity else []
     free = unused_windows(text, seen, tokenizer, _ROLE)
     shared = in_common(free, report, min(PASSAGE, report.text.shape[1]))
     whole = free.chosen([number for number, tokens in enumerate(shared) if not tokens.any()])

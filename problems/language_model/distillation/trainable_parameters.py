@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -22,7 +22,6 @@ Train = Literal["all", "lora", "norms", "scales"]
 RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales": 1e-3}  # highest learning rates
 
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
-_PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
 _BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
 
 
@@ -31,17 +30,12 @@ class Given:
     """A model to train.
 
     ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
-    that zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that
-    is quantised, if this comes after the training. ``codes``: gives the matrices of a model with some loss other codes
-    before the training, and returns them as ``encoded``. ``before``: its scores on the report text, if they are known.
+    that zeros stay zero; a source in a few bits has zeros besides.
     """
 
     model: Any
     encoded: Mapping[str, Encoded] = field(default_factory=dict)
     sparse: bool = False
-    rounded: Callable[[Any], Any] | None = None
-    codes: Callable[[Any, float], Mapping[str, Encoded]] | None = None
-    before: Mapping[str, float | None] | None = None
 
 
 class TrainableParameters:
@@ -131,11 +125,6 @@ def fitting(given: Given, device: torch.device) -> Train:
 def room_to_train(parameters: int, device: torch.device) -> bool:
     """Return whether ``device`` has memory to train so many ``parameters``."""
     return Room.of("training", device, _BYTES * parameters).resident
-
-
-def looks_pruned(model: Any) -> bool:
-    """Return True if a matrix has so many zeros that it was pruned."""
-    return any(1 - float(mask.float().mean()) > _PRUNED for mask in _nonzero(model).values())
 
 
 def _adapt(model: Any, seed: int) -> Any:

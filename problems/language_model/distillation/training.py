@@ -1,13 +1,13 @@
-"""Trains one model to predict what another predicts, with accelerate."""
+"""Trains one model to predict what another predicts."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -15,11 +15,9 @@ import torch
 from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
-from evoprune import InputError
 from evoprune.console.phase import Phase
-from evoprune.problems.language_model.distillation.checkpoint import Checkpoints
-from evoprune.problems.language_model.distillation.loss import PARTS, Student
-from evoprune.problems.language_model.distillation.progress import Progress, held_out_scores
+from evoprune.problems.language_model.distillation.loss import PARTS, loss_on
+from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress, held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.distillation.text import RecoveryText
@@ -47,7 +45,7 @@ _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
 class Training:
-    """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
+    """Trains the model that is ``given``, in float32, with its state in ``folder``. ``teacher`` stays as it is.
 
     A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
     With a time, the number of steps is planned anew at each measurement, from their speed since the last one.
@@ -55,38 +53,30 @@ class Training:
 
     def __init__(
         self, given: Given, teacher: DenseModel, text: RecoveryText, settings: RecoverSettings,
-        checkpoints: Checkpoints, phase: Phase,
+        folder: Path, phase: Phase,
     ) -> None:  # fmt: skip
-        self.accelerator = accelerator(teacher.model.device, settings.accumulate)
         self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
         self._text, self._settings, self._phase = text, settings, phase
-        self._device = self.accelerator.device
+        self._device = teacher.model.device
+        self._half = pick_dtype("auto", self._device) == torch.bfloat16  # products are in bfloat16 where that is fast
         self._per_step = settings.step_windows * text.train.shape[1]
-        refuse_uneven(settings, self.accelerator)
         model = self._model = given.model
-        forward = Forward(model)
-        self._plan = checkpoints.planned()
+        self._checkpoints = Checkpoints(folder)
+        self._plan = self._checkpoints.planned()
         train = self._plan.get("train", settings.train)
-        train = self._agreed(fitting(given, self._device) if train == "auto" else train)
-        taken = self._per_step // settings.accumulate * forward.activations
+        train = fitting(given, self._device) if train == "auto" else train
+        self._forward, self._teacher = Forward(model), teacher
+        taken = self._per_step * self._forward.activations
         self._parameters = parameters = TrainableParameters(given, train, settings.seed)
         convert(model, self._device, torch.float32)
         taken += parameters.bytes_made
-        least = parameters.bytes_trained + taken // forward.depth  # of one block
+        least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         self._room = Room.of("training", self._device, taken, least, "give train: norms, which takes less")
         fused = self._device.type in {"cpu", "cuda"}
-        self._adam = torch.optim.AdamW(self._parameters.groups(), fused=fused)
-        use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
-        if settings.checkpointing:
+        self._adam = torch.optim.AdamW(parameters.groups(), fused=fused)
+        use_fast_attention(model, torch.bfloat16 if self._half else model.dtype)
+        if not self._room.resident:
             _keep_no_activations(model)
-        elif not self._room.resident:
-            with suppress(InputError):  # of a model that does not allow it
-                _keep_no_activations(model)
-        teacher.model.to(self._device)
-        self._forward, self._teacher = forward, teacher
-        student = Student(model, forward, self._teacher, settings.cross_entropy_weight, settings.hidden)
-        self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
-        self._checkpoints = checkpoints
         self.progress = self._read()
         self._rate = settings.rate or self._default_rate()
 
@@ -102,7 +92,7 @@ class Training:
 
     @property
     def encoded(self) -> Mapping[str, Encoded]:
-        """Quantised matrices, by name, whose scales were trained; as of :meth:`merged`."""
+        """Quantised matrices, by name, whose scales were trained; as of :meth:`run`."""
         return self._parameters.encoded
 
     @property
@@ -116,18 +106,12 @@ class Training:
         return self.progress.steps * self._per_step
 
     def run(self) -> Any:
-        """Train to the end; return the model with its best weights, as it was given if nothing helped."""
-        self.train_on()
-        self.accelerator.wait_for_everyone()
+        """Train to the end; return the model as plain layers, with its best weights: the given ones if none helped."""
+        self._train()
         self._load(self._checkpoints.best())
-        return self.merged()
-
-    def merged(self) -> Any:
-        """Return the model as plain layers, with its weights of now; it cannot be trained afterwards."""
         return self._parameters.merged(self._model, self._room)
 
-    def train_on(self) -> None:
-        """Train to the end; the weights are the last ones afterwards."""
+    def _train(self) -> None:
         progress, settings = self.progress, self._settings
         begun, first, losses, since = time.perf_counter(), progress.step, self._no_losses(), 0
         measured = begun
@@ -155,18 +139,17 @@ class Training:
         if self._end < math.inf and progress.step < progress.steps:
             measuring = time.perf_counter() - before
             left = max(1, 1 + self._settings.evaluations - len(progress.curve))
-            progress.steps = self._agreed(progress.step + self._steps_within(step, left * measuring))
+            progress.steps = progress.step + self._steps_within(step, left * measuring)
         progress.seconds += time.perf_counter() - start
         self._phase.note(
             f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
             f"{'' if better else ', no better'}"
         )
-        if self.accelerator.is_main_process:
-            if better:
-                self._checkpoints.write_best(self._weights)
-            states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
-            moments = {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _MOMENTS}
-            self._checkpoints.write(vars(progress), self._weights | moments)
+        if better:
+            self._checkpoints.write_best(self._weights)
+        states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
+        moments = {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _MOMENTS}
+        self._checkpoints.write(vars(progress), self._weights | moments)
 
     @property
     def _weights(self) -> Tensors:
@@ -176,41 +159,33 @@ class Training:
         return torch.zeros(len(PARTS), device=self._device)
 
     def _total(self, losses: torch.Tensor) -> float:
-        settings = self._settings
-        return float(losses[0] + settings.cross_entropy_weight * losses[1] + settings.hidden * losses[2])
+        return float(losses[0] + self._settings.cross_entropy_weight * losses[1])
 
     def _step(self, step: int, rate: float) -> torch.Tensor:
-        """Train on the windows of ``step``; return the mean losses ``(3,)`` of this process's."""
+        """Train on the windows of ``step``; return their mean losses ``(2,)``."""
+        settings = self._settings
         for group in self._adam.param_groups:
             group["lr"] = rate * group["share"]
-        losses = self._no_losses()
-        for parts in self._passes(step):
-            if self.accelerator.sync_gradients:
-                self._parameters.keep_zeros()
-                self.accelerator.clip_grad_norm_(list(self._parameters.by_name.values()), _LONGEST_GRADIENT)
-            self._optimizer.step()
-            self._optimizer.zero_grad()
-            losses += parts / self._settings.accumulate
-        return losses
-
-    def _passes(self, step: int) -> Iterator[torch.Tensor]:
-        """Add the gradients of ``step``, and yield the losses of each pass."""
-        settings, number = self._settings, self.accelerator.num_processes
         windows = windows_of(step, settings.step_windows, len(self._text.train), settings.seed)
-        own = self._text.train[windows[self.accelerator.process_index :: number]]
-        for tokens in own.chunk(settings.accumulate):
-            with self.accelerator.accumulate(self._student):
-                loss, parts = self._student(tokens.to(self._device))
-                self.accelerator.backward(loss)
-                yield parts.detach()
+        tokens = self._text.train[windows].to(self._device)
+        with self._autocast():
+            loss, parts = loss_on(tokens, self._forward, self._teacher, settings.cross_entropy_weight)
+        loss.backward()
+        self._parameters.keep_zeros()
+        torch.nn.utils.clip_grad_norm_(list(self._parameters.by_name.values()), _LONGEST_GRADIENT)
+        self._adam.step()
+        self._adam.zero_grad()
+        return parts
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
     def _held_out(self) -> dict[str, float]:
         once = cached() if self._room.resident else nullcontext()  # computes weights from scales once
-        with self.accelerator.autocast(), once:
-            found = held_out_scores(
+        with self._autocast(), once:
+            return held_out_scores(
                 self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
             )
-        return self._agreed(found)  # type: ignore[no-any-return]
 
     def _default_rate(self) -> float:
         """The highest learning rate; of scales lower where little was lost, since noise then outweighs the gain."""
@@ -239,15 +214,14 @@ class Training:
         """Measure the model as it is, and decide the number of steps."""
         self._phase.now("measuring the held-out windows")
         if not self._settings.cross_entropy_weight:
-            with self.accelerator.autocast(), torch.inference_mode():
+            with self._autocast(), torch.inference_mode():
                 self._teacher.keep(self._text.held_out)  # so that its time does not count for the next measurements
         before = time.perf_counter()
         found = self._held_out()
         measuring = time.perf_counter() - before
-        steps = self._agreed(self._plan.get("steps") or self._planned(measuring))
-        if self.accelerator.is_main_process:
-            self._checkpoints.plan(steps, self.train)
-            self._checkpoints.write_best(self._weights)
+        steps = self._plan.get("steps") or self._planned(measuring)
+        self._checkpoints.plan(steps, self.train)
+        self._checkpoints.write_best(self._weights)
         progress = Progress(steps)
         progress.add(0, None, found)
         self._phase.note(
@@ -255,12 +229,6 @@ class Training:
             f"steps; {progress.last}"
         )
         return progress
-
-    def _agreed(self, found: Any) -> Any:
-        """Return what the first process found: each has a speed, free memory and last digits of its own."""
-        from accelerate.utils import broadcast_object_list
-
-        return broadcast_object_list([found])[0]
 
     def _planned(self, measuring: float) -> int:
         """Number of steps; ``measuring``: the seconds that one measurement takes."""
@@ -311,36 +279,15 @@ def is_due(step: int, steps: int, measured: int, evaluations: int) -> bool:
 
     ``measured``: how often they were before, also before the first step. The number of steps may have changed since.
     """
-    return bool(evaluations) and (step == steps or step * evaluations >= steps * measured)
-
-
-def accelerator(device: torch.device, accumulate: int = 1) -> Any:
-    """Make an ``Accelerator`` on ``device``, which computes in bfloat16 if that is fast there."""
-    try:
-        from accelerate import Accelerator
-    except ImportError as error:
-        raise InputError(f"recovering needs accelerate; pip install 'evoprune[recover]' ({error})") from None
-    if device.type == "cuda" and device.index is not None and "LOCAL_RANK" not in os.environ:
-        torch.cuda.set_device(device)
-    fast = pick_dtype("auto", device) == torch.bfloat16
-    precision = "bf16" if fast else "no"
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulate)
-
-
-def refuse_uneven(settings: RecoverSettings, accelerator: Any) -> None:
-    """Raise :class:`evoprune.InputError` unless passes and processes have equal parts of a step."""
-    if settings.step_windows % (settings.accumulate * accelerator.num_processes):
-        raise InputError("expected a multiple of accumulate times the number of processes", "batch")
+    return step == steps or step * evaluations >= steps * measured
 
 
 def _keep_no_activations(model: Any) -> None:
-    """Compute the activations of each block again in the backward pass; nothing is dropped out."""
-    try:
+    """Compute the activations of each block again in the backward pass, where the model allows it."""
+    with suppress(ValueError):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    except ValueError as error:
-        raise InputError(f"not possible with this model: {error}", "checkpointing") from None
-    blocks: Iterable[Any] = find_blocks(model)[1]
-    for block in blocks:
-        block.training = True  # of this module alone: only then does it forget them
-        if isinstance(getattr(block, "dropout", None), float):
-            block.dropout = 0.0
+        blocks: Iterable[Any] = find_blocks(model)[1]
+        for block in blocks:
+            block.training = True  # of this module alone: only then does it forget them
+            if isinstance(getattr(block, "dropout", None), float):
+                block.dropout = 0.0  # nothing is dropped out

@@ -74,34 +74,10 @@ def _unknown(settings: TaskSettings, manager: Any) -> list[str]:
 def run_tasks(
     model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
 ) -> dict[str, float]:
-    """Return the metrics of all tasks, from ``task metric`` to value.
+    """Return the metrics of all tasks, from ``task metric`` to value, in the harness's order.
 
     ``begin``: texts begin with the first token. ``source``: where the tasks are named, for errors.
     """
-    return {
-        f"{task} {metric}": value for task, metric, value, _ in _measured(model, tokenizer, settings, begin, source)
-    }
-
-
-def task_errors(model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str) -> float:
-    """Mean over the tasks of their first metric, or of 1 less it where more is better: less is better, always.
-
-    Raises :class:`evoprune.InputError` as :func:`run_tasks` does, and where less is better in some of the tasks alone.
-    """
-    first: dict[str, tuple[float, bool]] = {}
-    for task, _, value, more in _measured(model, tokenizer, settings, begin, source):
-        if task in settings.names:  # a group's own mean, not its parts
-            first.setdefault(task, (value, more))
-    if len(first) < len(settings.names) or len({more for _, more in first.values()}) > 1:
-        told = ", ".join(f"{task} ({'more' if more else 'less'} is better)" for task, (_, more) in first.items())
-        raise InputError(f"tasks need a metric each, all better in one direction; found: {told or 'none'}", source)
-    return sum(1 - value if more else value for value, more in first.values()) / len(first)
-
-
-def _measured(
-    model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
-) -> list[tuple[str, str, float, bool]]:
-    """Task, metric, value and whether more is better, in the harness's order."""
     from evoprune.problems.language_model.models.blocks import attentions_numbered
 
     manager = _task_manager(settings, source)
@@ -114,13 +90,12 @@ def _measured(
             harness, tasks=settings.names, task_manager=manager, limit=settings.limit,
             bootstrap_iters=0, log_samples=False,
         )  # fmt: skip
-    return [
-        (task, name, float(value), found["higher_is_better"].get(task, {}).get(name.split(",")[0], True))
+    return {
+        f"{task} {metric.removesuffix(',none')}": float(value)
         for task, metrics in found["results"].items()
         for metric, value in metrics.items()
         if isinstance(value, Real) and "stderr" not in metric and metric != "sample_len"
-        for name in [metric.removesuffix(",none")]
-    ]
+    }
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import torch
 from cachetools import LRUCache
 
 from evoprune.console.phase import note
-from evoprune.interfaces.problem import violation
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
@@ -48,9 +47,7 @@ class Fitness:
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
         self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
         """Objective and next-token loss, by text and genome: those of a long search would be many."""
-        self._dense: dict[Any, tuple[float, float]] = {}  # of second texts: its loss, and nats of a bit per byte
         self.objective_on(texts.search, transform.dense)
-        self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
         """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them.
@@ -100,36 +97,12 @@ class Fitness:
         if tokens == self._texts.read(search).tokens.numel():
             self._measured[search.identity, tuple(genome)] = value, loss
         self._states.judge(value)
-        self.tokens_scored += tokens
         return value, tokens
 
     def loss(self, genome: Sequence[float], fidelity: float = 1.0) -> float:
         """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
         value, _ = self.value(genome, fidelity)
         return math.log(value) if self._settings.objective == "perplexity" else value
-
-    def violation(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """Return the bits per byte of ``genome`` on second texts beyond their limits, added up; and the tokens scored.
-
-        ``fidelity``: as in :meth:`value`.
-        """
-        beyond, scored = [], 0
-        for at, text in enumerate(self._settings.second_text):
-            if text.at_most is None:
-                continue
-            windows = self._texts.second[at]
-            key = windows.identity, fidelity
-            if key not in self._dense:
-                self._transform.apply(self._transform.dense)
-                _, loss, _ = self._value(windows, Perplexity(), fidelity)
-                of_token = windows.predicted_bytes(self._texts.tokenizer) / windows.predictions
-                self._dense[key] = loss, math.log(2) * of_token
-            dense, nats = self._dense[key]
-            self._transform.apply(genome)
-            _, loss, tokens = self._value(windows, Perplexity(), fidelity)
-            beyond.append((loss - dense) / nats - text.at_most)
-            scored += tokens
-        return violation(beyond), scored
 
     def perplexity(self, windows: Windows) -> float:
         """The perplexity of the model as it is now."""
@@ -226,11 +199,11 @@ class Session:
     fitness: Fitness
 
     @classmethod
-    def start(cls, settings: EvaluationSettings, calibrates: bool, chosen: Sequence[tuple[Any, Any]]) -> Self:
+    def start(cls, settings: EvaluationSettings, chosen: Sequence[tuple[Any, Any]]) -> Self:
         """Load the model and make everything else from it; ``chosen``: transforms and their settings."""
         resident = Resident.load(settings)
         resident.remember_dense()
-        texts = Texts(settings, resident, calibrates)
+        texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in chosen))
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = Stack([kind(resident, own, texts) for kind, own in chosen])
         resident.settle_memory()

@@ -164,12 +164,6 @@ def _before_and_after(facts: ExportFacts) -> Iterator[str]:
     )
 
 
-def recovered_card(name: str, teacher: str, rows: Mapping[str, RecoveredRow]) -> str:
-    """Text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
-    lines = [f"# {inline(name)}, recovered\n", f"Its dense model is {inline(teacher)}."]
-    return "\n".join([*lines, *_recovered(rows, {}), _CURVE]) + "\n"
-
-
 def _recovered(rows: Mapping[str, RecoveredRow], text: Mapping[str, Any]) -> Iterator[str]:
     yield "\n## Recovered\n"
     behind = ""

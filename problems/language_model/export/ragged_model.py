@@ -58,12 +58,6 @@ def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], fold
         model.generation_config.save_pretrained(folder)
 
 
-def save_like(source: Path, model: Any, folder: Path) -> None:
-    """Write ``model``, which was loaded from ``source``, to ``folder``."""
-    structure = _structure(source / STRUCTURE)
-    save(model, structure.transforms, structure.genome, folder)
-
-
 def load(folder: Path) -> Any:
     """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU."""
     structure = _structure(folder / STRUCTURE)

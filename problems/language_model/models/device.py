@@ -21,11 +21,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from glibc's 
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` takes CUDA (the GPU of accelerate's rank), then MPS, then the CPU."""
+    """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        if name == "cuda" and (rank := os.environ.get("LOCAL_RANK")):
-            name = f"cuda:{rank}"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()

@@ -147,18 +147,6 @@ class Forward:
         body = self._model.base_model if self._plain_head else self._model
         return body(input_ids=ids(tokens), use_cache=False)[0]  # type: ignore[no-any-return]
 
-    @contextmanager
-    def noting_states(self) -> Iterator[dict[int, torch.Tensor]]:
-        """Note by number the output of each block in the last run, but for blocks without parameters."""
-        notes: dict[int, torch.Tensor] = {}
-        with ExitStack() as stack:
-            self._let_hooks_run(stack)
-            for number, block in enumerate(self._blocks):
-                if next(block.parameters(), None) is not None:
-                    hook = partial(_note_output, notes, number)
-                    stack.callback(block.register_forward_hook(hook).remove)
-            yield notes
-
     @property
     def head(self) -> nn.Module | None:
         """The layer that turns rows into logits; None where they are logits already."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -84,11 +83,9 @@ class Prune(Planner):
         )
         parser.add_argument(
             "--also",
-            metavar="FILE[:BITS]",
+            metavar="FILE",
             action="append",
-            type=_limited,
-            help="another text to measure the result on, such as one in another language; BITS: bits per byte that the "
-            "search may lose there, at most, as in other.txt:0.02; may be given more than once",
+            help="another text to measure the result on, such as one in another language; may be given more than once",
         )
         times = parser.add_mutually_exclusive_group()
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
@@ -212,9 +209,8 @@ def _measured(options: argparse.Namespace, request: Request) -> _Measured:
 
 
 def _problem(
-    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json,
-    others: Sequence[tuple[str, float | None]],
-) -> Json:  # fmt: skip
+    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json, others: Sequence[str]
+) -> Json:
     """Return ``made``, a problem without model and texts, with these. ``others``: those of ``--also``."""
     from evoprune.problems.language_model.texts.settings import TextSettings
 
@@ -230,9 +226,8 @@ def _problem(
     }
     if others:
         problem["second_text"] = [
-            {"source": TextSettings(source=other).source, "window": text.window}
-            | ({"windows": shares.report} if most is None else {"windows": shares.searched, "at_most": most})
-            for other, most in others
+            {"source": TextSettings(source=other).source, "window": text.window, "windows": shares.report}
+            for other in others
         ]
     if shares.training:
         problem["recover"] = {
@@ -294,9 +289,3 @@ def _remarks(found: _Measured, recipe: Recipe, text: Division, shares: Shares, m
 def _recovery_text(part: Json) -> Json:
     """Settings that let a recovery read ``part`` of a text."""
     return {"text": part["source"]} | {key: part[key] for key in ("split", "part") if key in part}
-
-
-def _limited(text: str) -> tuple[str, float | None]:
-    """The file that ``--also`` names, and its limit if there is one."""
-    found = re.fullmatch(r"(.+):(\d+\.?\d*|\.\d+)", text)
-    return (found[1], float(found[2])) if found else (text, None)

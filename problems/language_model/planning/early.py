@@ -23,13 +23,13 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import ONE_WIDTH_IN_ALL, architecture_of, cuts_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
+from evoprune.problems.language_model.parts import Export
 from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE, Fits
 from evoprune.problems.language_model.planning.recipe import Json, Recipe
 from evoprune.problems.language_model.planning.recipes import RECIPES, Sparsity
 from evoprune.problems.language_model.planning.sizes import Bits, Size
 from evoprune.problems.language_model.planning.smallest import refuse_size
 from evoprune.problems.language_model.planning.vocabulary import OPTION, Unneeded
-from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
 
@@ -68,7 +68,7 @@ def checked(options: argparse.Namespace) -> Request:
     if out is None and recipe is not None and settings.model.endswith(_SUFFIX):
         out = Path(f"{name}-{goal}{_SUFFIX}")
         remarks.append(f"the result goes to {out} (--out changes it)")
-    exports_file = out is not None and is_one_file(LanguageModel, out)
+    exports_file = out is not None and is_one_file(Export, out)
     _refuse_options(options, recipe, exports_file)
     _refuse_texts(options)
     _refuse_missing(settings, base, out if exports_file else None)
@@ -134,7 +134,7 @@ def _refuse_options(options: argparse.Namespace, recipe: Recipe | None, exports_
 def _refuse_texts(options: argparse.Namespace) -> None:
     _refuse_text(options.text, "--text", _LEAST_TEXT)
     _refuse_text(options.vocabulary, OPTION, 1)
-    for also, _ in options.also or ():
+    for also in options.also or ():
         _refuse_text(also, "--also", 1)
     _refuse_task(options)
 

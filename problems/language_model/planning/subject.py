@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +56,10 @@ def measure_subject(
         one_file=one_file,
         form=form,
         least=least,
-        trainable=find_spec("accelerate") is not None,
         roomy=room_to_train(resident.parameters, resident.device),
         threads=torch.get_num_threads(),
         base=base,
+        trainable=True,
     )
 
 

@@ -21,10 +21,10 @@ from evoprune.problems.language_model.models.late import runs_on
 from evoprune.problems.language_model.models.token_mask import ids
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.results.result import EVOLVED, UNIFORM, Text, gap_closed
-from evoprune.problems.language_model.results.sparsity_report import SparsityTarget, on_target, sparsity_report
+from evoprune.problems.language_model.results.result import EVOLVED, Text, gap_closed
+from evoprune.problems.language_model.results.sparsity_report import sparsity_report
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.costs import WEIGHTS
+from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
@@ -35,18 +35,17 @@ _GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if win
 
 
 def report(
-    session: Session, outcome: Outcome, folder: Path, budgets: Sequence[Budget] = (), uniform: str = UNIFORM,
-    target: SparsityTarget | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    session: Session, outcome: Outcome, folder: Path, budgets: Sequence[Budget], uniform: Sequence[float] | None
+) -> dict[str, Any]:
     """Score the references and the best genome on every text; return what ``result.json`` has beside the engine's keys.
 
-    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform. ``target``:
-    of a search of sparsities, whose figures are drawn into ``folder``; other searches state the ``cost``.
+    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform, if any.
     """
     genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
     session.fitness.measure.ask("the report", texts.report.tokens)
-    names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
-    names = {name: reference for name, reference in names.items() if reference in genomes}
+    same = next((name for name, genome in genomes.items() if genome == uniform), None)
+    known = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
+    names = {name: reference for name, reference in known.items() if reference in genomes and reference is not None}
     compared = {name: genomes[reference] for name, reference in names.items()}
     is_fitness = session.settings.objective == "perplexity"
     scores = perplexities(
@@ -72,37 +71,35 @@ def report(
         "report_text": texts.report.measured(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
-    found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names}
-    if target is None:
-        found["cost"] = cost(session, outcome.best)
-        for budget in budgets:
-            if isinstance(budget, ReportedBudget):
-                found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
-                stated[budget.unit] = budget.of
+    found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names, "cost": cost(session, outcome.best)}
+    for budget in budgets:
+        if isinstance(budget, ReportedBudget):
+            found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
+            stated[budget.unit] = budget.of
     transform.apply(outcome.best)
     found["sparsity"] = sparsity(session)
-    if goal := asked(session, outcome.best, budgets, target, found):
+    if goal := asked(session, outcome.best, budgets, found):
         found["asked"] = goal
-    masked = transform.part(Weights)
-    by_matrix = masked.masks.sparsities() if masked else {}
+    pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
+    by_matrix = pruned.masks.sparsities() if pruned else {}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
     against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
-    comparable = against_uniform and on_target(outcome, found["sparsity"]["prunable"], target)
     found |= {
         "perplexity": perplexity,
         "unseen": perplexity["report"][EVOLVED],
         "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in against_uniform},
-        "gap_closed": gap_closed(**perplexity["report"]) if comparable else None,
+        "gap_closed": gap_closed(**{"dense": None, UNIFORM: None} | perplexity["report"]),
     }
-    if target is not None:
-        found |= sparsity_report(session, outcome, folder, target, found, scores["search"], scores["report"], by_matrix)
-    for at, (windows, text) in enumerate(zip(texts.second, session.settings.second_text, strict=True)):
+    if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
+        found["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
+    if pruned:
+        found |= sparsity_report(pruned, outcome, folder, found, scores["search"], scores["report"], by_matrix)
+    for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
-        limit = {} if text.at_most is None else {"at_most": text.at_most}
-        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits} | limit)
+        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
     if texts.report.lines:
         found["accuracy"] = accuracies(session, compared)
     shown = {name: compared[name] for name in compared if name != UNIFORM}
@@ -142,16 +139,9 @@ def sparsity(session: Session) -> dict[str, float]:
 
 
 def asked(
-    session: Session,
-    best: list[float],
-    budgets: Sequence[Budget],
-    target: SparsityTarget | None,
-    found: Mapping[str, Any],
+    session: Session, best: list[float], budgets: Sequence[Budget], found: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Return the goal of the run and the result's value, in the unit of the goal; None for a run without a goal."""
-    if target is not None:
-        goal = {"unit": WEIGHTS, "wanted": target.sparsity, "got": found["sparsity"]["prunable"], "share": True}
-        return goal if target.sparsity else None
     chosen = getattr(session.settings, "budget", None)
     if chosen is None or not budgets:
         return None

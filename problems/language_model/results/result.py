@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from evoprune import Fraction, Result
 
-EVOLVED, UNIFORM = "evolved", "uniform"
+EVOLVED = "evolved"
 
 
 class Keys(BaseModel, extra="allow", allow_inf_nan=False, frozen=True, protected_namespaces=()):
@@ -113,11 +113,10 @@ class Text(Keys):
 
 
 class SecondText(Keys):
-    """Bits per byte of another text, of the models as the search leaves them; and the limit of what they lose there."""
+    """Bits per byte of another text, of the models as the search leaves them."""
 
     text: Text
     bits_per_byte: Mapping[str, float | None]
-    at_most: float | None = None
 
 
 class Asked(Keys):
@@ -140,7 +139,7 @@ class RecoveryProtocol(Keys):
 
 
 class Protocol(Keys):
-    """The protocol of the measurements. ``finals``: the quantity that finalists were judged by.
+    """The protocol of the measurements. ``objective``: the fitness, by which finalists are judged, too.
 
     ``source_bytes``: of the files with the dense model's weights; None if they are not on this machine.
     """
@@ -155,7 +154,7 @@ class Protocol(Keys):
     report_text: Text
     reconstruct: str | None = None
     milliseconds: str | None = None
-    finals: str = "perplexity on held-out windows"
+    objective: str = "perplexity"
     recovery: RecoveryProtocol | None = None
 
 

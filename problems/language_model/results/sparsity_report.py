@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from matplotlib.ticker import PercentFormatter
 from evoprune.console.formatting import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.results.result import gap_closed
+from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 _MOST_LABELS = 40  # more blocks are not numbered one by one
@@ -31,7 +29,7 @@ Point = tuple[float, float]
 
 def draw_cliff(
     uniform: Sequence[Point],
-    at_target: Point,
+    at_target: Point | None,
     evolved: Point,
     folder: Path,
     *,
@@ -44,30 +42,31 @@ def draw_cliff(
     Beside them ``allocations`` at the target, and uniform and evolved ``reconstructed``. Infinite values are in the
     caption alone.
     """
-    target, uniform_there = at_target
+    places = {"evolved": evolved} | ({"uniform": at_target} if at_target else {})
+    target = (at_target or evolved)[0]
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     markers = zip(cycle(COLOURS[2:]), cycle("s^vDPX<>"))
     marks: list[tuple[str, Point, dict[str, Any]]] = [
         (f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
         for (name, value), (colour, marker) in zip(allocations.items(), markers, strict=False)
     ]
-    places = {"uniform": target, "evolved": evolved[0]}
     marks += [
-        (f"{name}, reconstructed: {digits(value)}", (places[name], value), _STYLES[name] | {"fillstyle": "none"})
+        (f"{name}, reconstructed: {digits(value)}", (places[name][0], value), _STYLES[name] | {"fillstyle": "none"})
         for name, value in reconstructed.items()
     ]
     words = [f"dense: {digits(p)}" for s, p in points if s == 0]
-    words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(label for label, _, _ in marks)]
+    words += [f"{name} at {100 * at:.4g}%: {digits(value)}" for name, (at, value) in reversed(places.items())]
+    words += [label for label, _, _ in marks]
     figure, axes = new()
     line = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
     axes.plot(*zip(*points, strict=True), color=BLUE, linestyle=line, marker="o", markersize=4, label="uniform")
     marks.append(("evolved", evolved, _STYLES["evolved"]))
     for label, point, style in marks:
         axes.plot(*point, linestyle="none", label=label, **style)
-    for point, colour, offset, side in ((evolved, ORANGE, (9, -4), "left"), (at_target, BLUE, (-8, 6), "right")):
-        if math.isfinite(point[1]):
-            axes.annotate(digits(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
+    for name, offset, side in (("evolved", (9, -4), "left"), ("uniform", (-8, 6), "right")):
+        if name in places and math.isfinite(places[name][1]):
+            colour, told = _STYLES[name]["color"], digits(places[name][1])
+            axes.annotate(told, places[name], offset, textcoords="offset points", color=colour, ha=side)
     axes.margins(x=0.12, y=0.1)  # for the labels beside the points
     every = [p for _, p in points] + [point[1] for _, point, _ in marks]
     log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
@@ -125,76 +124,45 @@ def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], fo
     )
 
 
-TOLERANCE = 1e-4  # largest distance at which a sparsity counts as the target
-
 Perplexities = Mapping[str, float | None]
 
 
-@dataclass(frozen=True)
-class SparsityTarget:
-    """The share of the prunable weights to remove, and the names of the references that are no uniform ones."""
-
-    sparsity: float
-    allocations: Sequence[str]
-
-
 def sparsity_report(
-    session: Session, outcome: Outcome, folder: Path, target: SparsityTarget, found: Mapping[str, Any],
-    searched: Perplexities, reported: Perplexities, by_matrix: Mapping[str, float],
+    cut: Weights, outcome: Outcome, folder: Path, found: Mapping[str, Any], searched: Perplexities,
+    reported: Perplexities, by_matrix: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return ``curve``, ``allocations``, ``by_matrix``, ``figures`` and, after updates, ``gap_closed_reconstructed``.
+    """Return ``curve``, ``allocations``, ``by_matrix`` and ``figures`` of a search of sparsities.
 
     ``found``: the report so far. ``searched``, ``reported``: perplexities of all references and of ``evolved``.
     """
-    genomes = {name: genome for name, (genome, _) in outcome.references.items()}
-    uniform = [name for name in genomes if name not in target.allocations]
-    perplexity, evolved = found["perplexity"], found["sparsity"]["prunable"]
-    rebuilt = perplexity.get("report_reconstructed", {})
-    captions = _draw_sparsities(session, outcome, folder, target.sparsity, by_matrix)
-    drawn = _drawable(reported)
+    perplexity, evolved, drawn = found["perplexity"], found["sparsity"]["prunable"], _drawable(reported)
+    measured = {name: of.measures["sparsity"] for name, (_, of) in outcome.references.items() if of.measures}
+    allocations = [name for name in cut.settings.allocations if name in reported]
+    curve = {name: at for name, at in measured.items() if name not in allocations}
+    goal = found.get("asked", {}).get("wanted", evolved)
+    uniform = _drawable(perplexity["report"]).get(UNIFORM)
+    captions = {"sparsity_by_layer": draw_allocation(_by_block(cut.matrices, by_matrix), goal, folder, outcome.title)}
+    if cut.settings.genes != "block":
+        captions["sparsity_by_matrix"] = draw_matrices(cut.matrices, by_matrix, folder, outcome.title)
     captions["cliff"] = draw_cliff(
-        [(genomes[name][0], drawn[name]) for name in uniform],
-        (target.sparsity, _drawable(perplexity["report"])["uniform"]),
+        [(at, drawn[name]) for name, at in curve.items()],
+        None if uniform is None else (goal, uniform),
         (evolved, drawn["evolved"]),
         folder,
-        allocations={name: drawn[name] for name in target.allocations},
-        reconstructed=_drawable(rebuilt),
+        allocations={name: drawn[name] for name in allocations},
+        reconstructed=_drawable(perplexity.get("report_reconstructed", {})),
         about=outcome.title,
     )
     scores = {"search": searched, "report": reported}
-    added = {
-        "curve": {"sparsity": [genomes[name][0] for name in uniform]}
-        | {text: [of[name] for name in uniform] for text, of in scores.items()},
+    return {
+        "curve": {"sparsity": [*curve.values()]} | {text: [of[name] for name in curve] for text, of in scores.items()},
         "allocations": {
-            name: {"genome": genomes[name]} | {text: of[name] for text, of in scores.items()}
-            for name in target.allocations
+            name: {"genome": outcome.references[name][0]} | {text: of[name] for text, of in scores.items()}
+            for name in allocations
         },
         "by_matrix": dict(by_matrix),
         "figures": captions,
     }
-    if rebuilt:
-        comparable = on_target(outcome, evolved, target)
-        three = {"dense": perplexity["report"]["dense"]} | rebuilt
-        added["gap_closed_reconstructed"] = gap_closed(**three) if comparable else None
-    return added
-
-
-def on_target(outcome: Outcome, sparsity: float, target: SparsityTarget | None) -> bool:
-    """True if the evolved model, of ``sparsity``, and the uniform one have one size; so it is without a ``target``."""
-    return target is None or (not outcome.front and abs(sparsity - target.sparsity) <= TOLERANCE)
-
-
-def _draw_sparsities(
-    session: Session, outcome: Outcome, folder: Path, target: float, by_matrix: Mapping[str, float]
-) -> dict[str, str]:
-    """Draw the sparsities found; return the captions."""
-    cut, title = session.transform.part(Weights), outcome.title
-    assert cut
-    by_block = _by_block(cut.matrices, by_matrix)
-    captions = {"sparsity_by_layer": draw_allocation(by_block, target, folder, title)}
-    if cut.settings.genes != "block":
-        captions["sparsity_by_matrix"] = draw_matrices(cut.matrices, by_matrix, folder, title)
-    return captions
 
 
 def _by_block(matrices: Sequence[Matrix], by_matrix: Mapping[str, float]) -> list[float]:

@@ -7,13 +7,13 @@ from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import (
     EVOLVED,
-    UNIFORM,
     Asked,
     LanguageModelResult,
     RecoveredRow,
     Reported,
     Scores,
 )
+from evoprune.problems.language_model.transforms import UNIFORM
 
 WORDS = {
     "asked": "asked for, and reached",
@@ -85,8 +85,7 @@ def also(result: Reported) -> Iterator[str]:
     for second in result.second or ():
         before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
         if before is not None and after is not None:
-            limit = "" if second.at_most is None else f" (at most {second.at_most:g} asked for)"
-            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}{limit}"
+            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}"
 
 
 def reached(result: Reported, size: int | None) -> str:
@@ -193,7 +192,8 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
     if result.finalists:
         judged = _listed({name: row.judged for name, row in result.finalists.items()})
         name = f"candidate {result.best.candidate}" if result.winner == EVOLVED else result.winner
-        yield f"finals, {protocol.finals}: {judged}; {name} won"
+        how = "divergence" if protocol.objective == "kl" else protocol.objective
+        yield f"finals, {how} on held-out windows: {judged}; {name} won"
     yield from recovered_lines(result.recovered or {})
     yield from result.told or ()
     for second in result.second or ():

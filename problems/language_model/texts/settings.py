@@ -71,14 +71,6 @@ class TextSettings(Settings):
 BUNDLED_REPORT_TEXT = TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
 
 
-class SecondText(TextSettings):
-    """Another text, on which a model may become no worse than a limit."""
-
-    at_most: float | None = Field(
-        None, ge=0, description="bits per byte that a candidate may be behind the dense model; null: any number"
-    )
-
-
 class TextsSettings(Settings):
     """The texts of a run by their roles."""
 
@@ -94,11 +86,13 @@ class TextsSettings(Settings):
         None, description="the text for scores' statistics and reconstruction; null: 16,384 tokens of the search text"
     )
 
-    second_text: tuple[SecondText, ...] = Field(
+    second_text: tuple[TextSettings, ...] = Field(
         (), description="another text, or a list of texts, that the result is measured on, as in another language"
     )
 
-    @field_validator("second_text", mode="before", json_schema_input_type=SecondText | tuple[SecondText, ...] | None)
+    @field_validator(
+        "second_text", mode="before", json_schema_input_type=TextSettings | tuple[TextSettings, ...] | None
+    )
     @classmethod
     def _any_number(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -154,11 +154,11 @@ class Texts:
     def fingerprint(self) -> dict[str, str]:
         """Return the hash of each text's tokens, and the token that windows begin with if there is one.
 
-        Second texts that limit no candidate are left out. Raises :class:`evoprune.InputError` for any faulty text.
+        Second texts, which decide nothing, are read, and left out. Raises :class:`evoprune.InputError` for any faulty
+        text.
         """
         more = {"calibration_text": self.calibration if self.calibrates else None, "held_out_text": self.held_out}
-        for at, (text, windows) in enumerate(zip(self._settings.second_text, self.second, strict=True)):
-            more[f"second_text.{at}"] = windows if text.at_most is not None else None
+        _ = self.second
         hashes = {"search_text": self.search.sha256, "report_text": self.report.sha256}
         begins = {"begin": self.search.begin} if self.search.begin is not None else {}
         return begins | hashes | {name: windows.sha256 for name, windows in more.items() if windows}

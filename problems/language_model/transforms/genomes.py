@@ -7,7 +7,7 @@ from typing import Protocol
 from evoprune import Budget, Gene, InputError
 
 _MOST_INITIAL = 3  # each is scored on all data
-_STEPS = 2**20  # of the shares that the uniform genome is chosen from
+_STEPS = 10**6  # of the shares that the uniform genome is chosen from, so that 45% is one
 
 
 class _Start(Protocol):
@@ -30,15 +30,14 @@ def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     return genome
 
 
-def uniform_within(transform: _Start, budget: Budget) -> list[float]:
-    """The uniform genome of ``transform`` that takes the least from each gene and keeps the ``budget``."""
+def uniform_share(transform: _Start, budget: Budget) -> float:
+    """The least share by which the uniform genome of ``transform`` keeps the ``budget``, rounded to a millionth."""
     try:
         budget.check_reachable()
     except ValueError as error:
         raise InputError(str(error), "problem.budget") from None
     steps = range(_STEPS + 1)
-    step = bisect_left(steps, True, key=lambda step: budget.within(transform.uniform(step / _STEPS)))
-    return transform.uniform(step / _STEPS)
+    return bisect_left(steps, True, key=lambda step: budget.within(transform.uniform(step / _STEPS))) / _STEPS
 
 
 def initial_within(transform: _Start, budget: Budget) -> list[list[float]]:

@@ -1,7 +1,6 @@
 """The transform ``metric``: single weights are removed by a score whose parts are genes."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -15,11 +14,10 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import Prices
-from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
-from evoprune.problems.language_model.transforms.weights.transform import LEVEL_BYTES, Weights
+from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 _KEPT = 2**31  # bytes of the levels of metrics that are kept; those of others are computed again
 
@@ -121,7 +119,7 @@ class MetricSettings(WeightsSettings):
 
     @model_validator(mode="after")
     def _searched(self) -> Self:
-        given = sorted({"experts", "score", "scores", "reconstruct_stages"} & self.model_fields_set)
+        given = sorted({"experts", "score", "scores", "reconstruct_stages", "allocations"} & self.model_fields_set)
         if given:
             raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")
         return self
@@ -141,13 +139,8 @@ class SearchedScore(Weights):
         self._metric = Metric()
         super().__init__(resident, settings, texts)
         self._genes = Genes([*Metric.genes(), *self.sparsities.genes])
-        size = LEVEL_BYTES * resident.prunable_weights
+        size = 2 * resident.prunable_weights  # bytes of the levels
         self._recent: LRUCache[Metric, Masks] = LRUCache(_KEPT, lambda _: min(_KEPT, size))
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
-        needs, levels = super().needs_of(resident, settings), LEVEL_BYTES * resident.prunable_weights
-        return replace(needs, memory=needs.memory + max(levels, _KEPT))
 
     @property
     def genes(self) -> Genes:
@@ -159,6 +152,9 @@ class SearchedScore(Weights):
 
     def uniform(self, share: float) -> list[float]:
         return [*Metric().genome, *super().uniform(share)]
+
+    def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - any sparsity
+        return self.genes.random()
 
     def apply(self, genome: Sequence[float]) -> None:
         metric = Metric.of(genome[: len(PARTS)])

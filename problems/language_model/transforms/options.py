@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Genes
+from evoprune import Budget, Genes
+from evoprune.problems.language_model.transforms import UNIFORM
 
-if TYPE_CHECKING:
-    from evoprune.problems.language_model.models.resident import Resident
+Loss = Callable[[Sequence[float], float], float]
+"""The loss of a genome on a share of the search text, in nats per token."""
 
 ModelMaker = Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]
 """Returns the problem that reports and exports a model, its genome, and genomes to compare it with, by name.
 
 Raises :class:`evoprune.InputError` if there is no such model.
 """
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Requirements of a transform, as far as they are known before it is made.
-
-    ``statistics`` of the calibration text; ``updates``: of weights, after the search; ``memory``: bytes beside the
-    model; ``disk``: bytes of the tensors that are kept for later runs; ``quantising``: seconds of all threads.
-    """
-
-    statistics: frozenset[str] = frozenset()
-    updates: bool = False
-    memory: int = 0
-    disk: int = 0
-    quantising: float = 0.0
 
 
 class Options:
@@ -44,6 +29,8 @@ class Options:
         @property
         def dense(self) -> list[float]: ...
 
+        def uniform(self, share: float) -> list[float]: ...
+
     sparse: bool = False
     """True if it sets weights to zero in place, where they take as much room as before."""
 
@@ -51,6 +38,18 @@ class Options:
     def late(self) -> bool:
         """True if ``apply`` only changes how layers make weights, by ``models/late.py``."""
         return False
+
+    def references(self, share: float | None) -> dict[str, list[float]]:
+        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        return {} if share is None else {UNIFORM: self.uniform(share)}
+
+    def allocations(self, budget: Budget | None, loss: Loss) -> dict[str, list[float]]:  # noqa: ARG002 - a default
+        """Return genomes on the ``budget`` by name that the settings ask for, found without a search."""
+        return {}
+
+    def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - a default
+        """Draw a first genome from the global :mod:`random`. ``share``: of the uniform genome within the budget."""
+        return self.genes.random()
 
     def initial_genomes(self) -> Sequence[list[float]]:
         """Return genomes that are known to be good, for a search to start with."""
@@ -95,11 +94,6 @@ class Options:
     def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
         """List packages and files that it needs and that are not there, a line each; must be quick."""
         return []
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: Any) -> Needs:  # noqa: ARG003 - a default
-        """Estimate its requirements."""
-        return Needs()
 
     @classmethod
     def presets_alone(cls, settings: Any, alone: Callable[[Any], Any]) -> Mapping[str, ModelMaker]:  # noqa: ARG003

@@ -79,7 +79,7 @@ def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin):
 
 def test_a_problem_without_the_part_says_so(evoprune, run, sphere, tmp_path):
     folder = run(sphere).folder
-    for arguments in (["eval", folder], ["export", folder, tmp_path / "out"], ["validate", sphere, "--measure"]):
+    for arguments in (["eval", folder], ["export", folder, tmp_path / "out"]):
         answer = evoprune(*arguments)
         assert answer.code == 2
         assert "benchmark has nothing to" in answer.err.lower()

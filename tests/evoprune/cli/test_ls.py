@@ -60,5 +60,5 @@ def test_one_kind_alone_without_what_the_engine_supplies(evoprune):
     assert keys_in(evoprune("ls", "experiment").out) == set(Experiment.model_fields) - {"problem", "operators"}
     problems = evoprune("ls", "problems").out
     assert "dimensions" in keys_in(problems)
-    _, texts, *_ = problems.split("    in search_text, report_text, calibration_text:\n")
+    _, texts, *_ = problems.split("    in search_text, report_text, calibration_text, second_text:\n")
     assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0])

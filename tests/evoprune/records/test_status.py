@@ -32,24 +32,6 @@ def test_a_finished_run(run, sphere, evoprune):
     assert status["seconds_left"] is None
 
 
-def test_what_was_spent_before_the_search_is_work_but_no_part_of_the_pace(halfway, evoprune):
-    def status():
-        with run_folder.locked(halfway):
-            return json.loads(evoprune("status", halfway, "--json").out)[0]
-
-    before = status()
-    path = halfway / "history.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    told = [json.loads(line) for line in lines[:-1]]
-    for line in told:
-        if "median" in line:
-            line["work"] += 900.0
-    path.write_text("".join(json.dumps(line) + "\n" for line in told) + lines[-1])
-    after = status()
-    assert after["work"] == before["work"] + 900
-    assert after["rate"] == before["rate"]
-
-
 def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evoprune):
     with run_folder.locked(halfway):
         (status,) = json.loads(evoprune("status", halfway, "--json").out)

@@ -57,9 +57,3 @@ def test_the_reference_is_the_best_of_all_that_fits(draw):
     optimum = problem.references()["optimum"]
     assert problem.budget.excess(optimum) <= 0
     assert problem.evaluate(optimum).values == best == max(problem.evaluate(genome).values for genome in every)
-
-
-def test_the_greedy_prior_fits_and_cannot_beat_the_optimum():
-    problem = Knapsack(Knapsack.Settings())
-    assert problem.budget.excess(problem.prior()) <= 0
-    assert problem.evaluate(problem.prior()).values <= problem.evaluate(problem.references()["optimum"]).values

@@ -61,7 +61,8 @@ def pruning(small: dict[str, Any]) -> Callable[..., Pruning]:
 @pytest.fixture
 def language_model(small: dict[str, Any]) -> Callable[..., LanguageModel]:
     """Makes the problem of any transform on that model: weights are cut by magnitude, and nothing limits how many."""
-    return lambda **settings: LanguageModel(LanguageModelSettings(**small | {"transforms": "weights"} | settings))
+    weights = {"transforms": {"use": "weights", "curve": []}}
+    return lambda **settings: LanguageModel(LanguageModelSettings(**small | weights | settings))
 
 
 @pytest.fixture

@@ -28,49 +28,45 @@ def test_without_a_budget_the_reference_is_the_dense_model(language_model):
 )
 def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget(language_model, transforms, removed):
     problem = language_model(transforms=transforms, budget={"use": "weights", "removed": removed})
-    uniform, budget = problem.references()["uniform"], problem.budget
+    uniform, budget = problem.baselines.uniform["uniform"], problem.budget
+    assert uniform in problem.references().values()
     assert budget.excess(uniform) <= 1e-12
     less = [budget.excess(problem.session.transform.uniform(share / 1000)) > 0 for share in range(1001)]
     assert budget.excess(uniform) >= budget.excess(problem.session.transform.uniform(less.index(False) / 1000)) - 1e-6
 
 
-def test_initial_genomes_are_those_named_and_on_the_budget(pruning):
-    problem = pruning(initial_genomes=["global", "uniform"], allocations=["global"])
-    found, uniform = problem.initial_genomes()
-    assert found == problem.references()["global"]
-    assert uniform == [0.45] * 3
-    for genome in (found, uniform):
-        assert problem.evaluate(genome).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
+def test_allocations_are_scored_beside_the_search_and_may_win_but_do_not_start_it(pruning):
+    problem = pruning(allocations=["global"])
+    found = problem.references()["global"]
+    assert problem.baselines.contenders == {"uniform": [0.45] * 3, "global": found}
+    assert problem.initial_genomes() == [[0.45] * 3]
+    assert problem.evaluate(found).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
+    with pytest.raises(InputError, match="allocations"):
+        pruning(allocations=["global"], trade_offs=["weights"]).references()
 
 
 def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
     problem = pruning(trade_offs=["weights"], curve=(0.1, 0.3, 0.95))
-    assert problem.initial_genomes() == [[0.1] * 3, [0.3] * 3, [0.45] * 3]  # 0.95 is above the genes' bounds
-    assert problem.contenders == {}
-
-
-def test_only_allocations_that_the_search_uses_are_paid_for(pruning):
-    """Each of 3 blocks at 6 sparsities and the dense model, on one search window."""
-    assert pruning(allocations=["layer_errors"]).setup_cost == 0
-    assert pruning(allocations=["layer_errors"], prior="layer_errors").setup_cost == 19 * 32
+    assert problem.initial_genomes() == [[0.0] * 3, [0.1] * 3, [0.3] * 3]  # 0.95 is above the genes' bounds
+    assert problem.baselines.contenders == {}
 
 
 def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
     random.seed(0)
-    problem = pruning(genes="block_and_kind", initial_spread=0.1, max_sparsity=0.5)
+    problem = pruning(genes="block_and_kind", max_sparsity=0.5)
     drawn = [problem.random_genome() for _ in range(50)]
     assert all(problem.genes.allow(genome) for genome in drawn)
     for gene, centre, reach in zip(
-        zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.1] * 3 + [0.05] * 4, strict=True
+        zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.15] * 3 + [0.075] * 4, strict=True
     ):
         assert max(abs(value - centre) for value in gene) <= reach + 1e-12
 
 
 def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
     problem = pruning(trade_offs=["weights"], sparsity=0.45)
-    left = [problem.traded[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
-    assert problem.choose([(20.0, left[0]), (50.0, left[4]), (40.0, left[3]), (90.0, left[5])]) == 2
-    assert problem.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
+    left = [problem.limits.traded[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
+    assert problem.limits.choose([(20.0, left[0]), (50.0, left[4]), (40.0, left[3]), (90.0, left[5])]) == 2
+    assert problem.limits.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
 
 
 def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):

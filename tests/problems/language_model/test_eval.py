@@ -31,7 +31,7 @@ def test_a_run_reads_as_its_result_says(run_on, evaluated):
     assert table["rows"][2]["sparsity"] == result["sparsity"]["prunable"]
     measured = result["protocol"].pop("report_text")
     del measured["bytes"]
-    for role in ("search_text", "held_out_text", "objective", "finals", "source_bytes"):  # of the run alone
+    for role in ("search_text", "held_out_text", "objective", "source_bytes"):  # of the run alone
         del result["protocol"][role]
     here = {"threads": table["protocol"]["threads"]}  # the run may have been in another process
     assert table["protocol"] == result["protocol"] | measured | here

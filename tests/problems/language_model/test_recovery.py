@@ -1,4 +1,4 @@
-"""Recoveries of a run, in a run, and of a folder: better, exported, told, and resumed after an interruption."""
+"""Recoveries of a run, and in a run: better, exported, told, and resumed after an interruption."""
 
 import json
 import math
@@ -10,19 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import evoprune
-from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation import trainable_parameters
-from evoprune.problems.language_model.distillation.recover import Recovered
-from evoprune.problems.language_model.distillation.settings import RecoverOptions
-from evoprune.problems.language_model.distillation.training import Training
-from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.results.result import RecoveredRow
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
-from tests.problems.language_model.small import random_model, save
 from tests.runs import result
 
 
@@ -94,11 +85,8 @@ def test_a_full_disk_ends_with_code_3_and_loses_nothing(smaller_run, tmp_path, c
     ("source", "options", "code", "reason"),
     [
         ("run", ["--rate", "1000", "--patience", "1", "--alike", "dense"], 3, "did not help"),
-        ("run", ["--teacher", "bundled:gpt2-mini"], 2, "--teacher"),
         ("run", ["--base", "base.gguf"], 2, "--base"),
-        ("out", ["--base", "base.gguf"], 2, "--base"),
-        ("out", ["--set", "problem.seed=1"], 2, "--set"),
-        ("out", ["--alike", "dense"], 2, "--alike"),
+        ("out", [], 2, "config.yaml"),
     ],
 )
 def test_a_recovery_that_is_refused_or_useless_leaves_nothing(out, tmp_path, capsys, source, options, code, reason):
@@ -130,15 +118,6 @@ def test_a_recovery_in_a_run_is_measured_exported_and_shown(phased, tmp_path):
     assert (tmp_path / "out" / "recovery.png").exists()
     assert main(["report", str(phased)]) == 0
     assert "tokens trained on (evolved: " in (phased / "report.html").read_text()
-
-
-def test_steps_that_cannot_be_divided_are_refused_before_the_search(language_model):
-    """A step of scales has one window, which two passes cannot share."""
-    pytest.importorskip("llama_cpp_py_sync")
-    recover = RECOVER | {"batch": None, "accumulate": 2}
-    problem = language_model(transforms={"use": "types", "types": ["Q4_0"], "importance": False}, recover=recover)
-    with pytest.raises(InputError, match="batch"):
-        problem.fingerprint()
 
 
 def test_a_flipped_byte_of_recovered_weights_is_noticed(phased, tmp_path, capsys):
@@ -211,86 +190,3 @@ def test_a_recovery_that_cannot_be_is_refused_before_the_search(smaller_run, tmp
     assert main(command) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_is_recovered_further_and_needs_the_runs_files(smaller_run, out, tmp_path, capsys, monkeypatch):
-    """It names them without their folder."""
-    search, moved, again = smaller_run.parent / "search.txt", smaller_run.parent / "moved.txt", tmp_path / "again"
-    command = ["recover", str(out), "--out", str(again), *OPTIONS, "--train", "norms"]
-    given = []
-    for option, name in (("--teacher", "model"), ("--report-text", "report.txt"), ("--text", "search.txt")):
-        assert main([*command, *given]) == 2
-        told = capsys.readouterr().err
-        assert option in told
-        assert name in told
-        given += [option, str(smaller_run.parent / name)]
-    monkeypatch.chdir(smaller_run.parent)
-    search.rename(moved)
-    try:
-        assert main(command) == 2
-        assert "search.txt" in capsys.readouterr().err
-        command += ["--text", str(moved)]
-        assert main([*command, "--report-text", str(moved)]) == 2
-        assert "--report-text" in capsys.readouterr().err
-        assert main(command) == 0
-    finally:
-        moved.rename(search)
-    before, after = (facts(folder)["recovered"]["evolved"] for folder in (out, again))
-    assert after["perplexity_before"] == pytest.approx(before["perplexity_after"], rel=1e-3)
-    assert min(point["held_out"] for point in after["curve"][1:]) < after["curve"][0]["held_out"]
-    assert evoprune.load(again)[0].config.vocab_size == 128
-    assert facts(again)["dtype"] == facts(out)["dtype"]
-
-
-@pytest.mark.parametrize(("trained", "left"), [("all", {}), ("norms", {"types": {"Q4_0": 4}})])
-def test_matrices_that_were_trained_have_no_values_of_types(trained, left):
-    rows = {"evolved": RecoveredRow.model_construct(trained=f"{trained}, 64 parameters")}
-    assert recovery._still_true({"fit": True, "types": {"Q4_0": 4}}, Recovered(rows, {}, {})) == left
-
-
-def test_a_folder_in_float16_stays_so_and_its_zeros_are_counted_as_they_are_written(smaller_run, tmp_path, monkeypatch):
-    train = Training.run
-
-    def smaller(training):
-        model = train(training)
-        find_matrices(model)[0].weight.data[0] *= 1e-9  # zero in float16
-        return model
-
-    half, again = tmp_path / "half", tmp_path / "again"
-    assert main(["export", str(smaller_run), str(half), "--untimed", "--dtype", "float16"]) == 0
-    monkeypatch.setattr(Training, "run", smaller)
-    monkeypatch.chdir(smaller_run.parent)
-    assert main(["recover", str(half), "--out", str(again), *OPTIONS]) == 0
-    assert {weight.dtype for weight in weights(again).values()} == {torch.float16}
-    before, after = (facts(folder)["check"]["perplexity"] for folder in (half, again))
-    assert facts(again)["recovered"]["evolved"]["perplexity_before"] == pytest.approx(before, rel=1e-3)
-    assert after < before
-
-
-def test_a_folder_of_others_needs_its_dense_model(smaller_run, tmp_path, capsys):
-    theirs, home = save(random_model("gpt2", seed=5), tmp_path / "theirs"), smaller_run.parent
-    command = ["recover", theirs, "--out", str(tmp_path / "out"), *OPTIONS, "--window", "32"]
-    report, text = ["--report-text", str(home / "report.txt")], ["--text", str(home / "search.txt")]
-    for more, reason in (
-        ([], "--teacher"),
-        (["--teacher", str(home / "model"), *report], "--text"),
-        (["--teacher", "bundled:gpt2-mini", *report, *text], "vocab_size"),
-    ):
-        assert main([*command, *more]) == 2
-        assert reason in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    assert main([*command, "--teacher", str(home / "model"), *report, *text]) == 0
-    assert "Its dense model is" in (tmp_path / "out" / "README.md").read_text()
-
-
-@pytest.mark.parametrize("trust", [True, False])
-def test_the_code_of_a_dense_model_runs_only_if_it_is_trusted(tmp_path, monkeypatch, trust):
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(tmp_path / "modules")
-    theirs = save(random_model("gpt2"), tmp_path / "theirs")
-    code = "from transformers import GPT2LMHeadModel\nclass Mine(GPT2LMHeadModel): pass\n"
-    (tmp_path / "theirs" / "mine.py").write_text(code)
-    path = tmp_path / "theirs" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModelForCausalLM": "mine.Mine"}}))
-    options = RecoverOptions(teacher=theirs, report_text="report.txt", trust_remote_code=trust)
-    assert (type(recovery._teacher(None, options, "float32").model).__name__ == "Mine") == trust

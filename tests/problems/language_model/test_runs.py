@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evoprune.ablation.runs import improvements
 from evoprune.cli import main
 from evoprune.records import recorded
 from tests.problems.language_model.small import plain_perplexity, run_in
@@ -74,12 +73,10 @@ def test_patience_ends_a_search_by_the_held_out_windows(run):
     assert result(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
 
 
-def test_a_second_text_may_change_in_a_run_unless_it_limits_candidates(run, small):
-    second = {"source": small["report_text"]["source"], "window": 32}
-    for name, limit, code in (("limited", {"at_most": 9.0}, 2), ("measured", {}, 0)):
-        folder = run(f"problem.second_text={second | limit}", name=name)
-        assert "second" in result(folder)
-        assert main(["resume", str(folder), "--set", "problem.second_text=[]", "--set", "generations=2"]) == code
+def test_a_second_text_may_change_in_a_run(run, small):
+    folder = run(f"problem.second_text={ {'source': small['report_text']['source'], 'window': 32} }")
+    assert "second" in result(folder)
+    assert main(["resume", str(folder), "--set", "problem.second_text=[]", "--set", "generations=2"]) == 0
     assert "second" not in result(folder)
     assert recorded.read(folder, (-1.0,)).generation == 2
 
@@ -104,31 +101,3 @@ def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_a
     assert found["best"] == min(reached, key=lambda point: point["fitness"][0])
     assert found["perplexity"]["search"]["evolved"] == found["best"]["fitness"][0]
     assert found["gap_closed"] is None  # there is no budget that uniform pruning would share
-
-
-def test_mutations_are_drawn_to_the_prior(run):
-    """All children of uniform raise the gene that is furthest below its prior, and lower the one furthest above."""
-    folder = run(
-        "problem.prior=layer_errors", "problem.allocations=[layer_errors]",
-        "operators.algorithm={use: level_switching, offspring: 3, screening: 1}",
-        "operators.mutate={use: exchange, step: 0.01, moves: 1, strength: 100}",
-    )  # fmt: skip
-    prior = result(folder)["allocations"]["layer_errors"]["genome"]
-    uniform, *children = [line["genome"] for line in candidates(folder)]
-    assert children
-    for child in children:
-        changes = [new - old for new, old in zip(child, uniform, strict=True)]
-        assert max(changes) > 1e-6
-        assert prior[changes.index(max(changes))] == pytest.approx(max(prior))
-        assert prior[changes.index(min(changes))] == pytest.approx(min(prior))
-
-
-def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
-    """Each of 3 blocks at 6 sparsities and the dense model, on one search window."""
-    folder = run("problem.initial_genomes=[layer_errors]", "generations=9", "budget=1400")
-    found, bred = result(folder), candidates(folder)
-    assert found["setup_cost"] == 19 * 32
-    assert found["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
-    assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
-    (work, _), *_ = improvements(recorded.lines(folder / "history.jsonl"), -1.0, found["setup_cost"])
-    assert work == 19 * 32 + 64

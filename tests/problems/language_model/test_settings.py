@@ -16,8 +16,7 @@ REPORT = RunSettings().report_text
     [
         ("score=wandda", ("problem.score: ", "'wanda'")),
         ("scores={mlp.c_fc: rai}", ("'rai'", "'ria'")),
-        ("prior=owls", ("problem.prior: ", "'owl'")),
-        ("initial_genomes=[uniform, owls]", ("'owls'", "'owl'")),
+        ("allocations=[owls]", ("problem.allocations.0: ", "'owl'")),
         ("score=os:system", ("'os'", "plugins")),
     ],
 )
@@ -58,8 +57,6 @@ def test_a_function_of_a_listed_module_may_be_a_score(tmp_path, monkeypatch):
     ("given", "message"),
     [
         ({"genes": "block_and_kind", "allocations": ("owl",)}, "need genes"),
-        ({"genes": "block_and_kind", "initial_genomes": ("owl",)}, "need genes"),
-        ({"genes": "block_and_kind", "prior": "owl"}, "need genes"),
         ({"min_sparsity": 0.5}, r"sparsity 0\.45 cannot be reached"),
     ],
 )
@@ -68,9 +65,14 @@ def test_settings_of_pruning_that_do_not_fit_together_are_refused(given, message
         PruningSettings(**given)
 
 
-def test_each_allocation_that_is_named_is_found_once():
-    settings = PruningSettings(allocations=("owl",), initial_genomes=("uniform", "alpha"), prior="owl")
-    assert settings.found == ("owl", "alpha")
+def test_pruning_is_the_transform_weights_under_the_share_of_the_weights():
+    settings = PruningSettings(sparsity=0.6, score="wanda", genes="matrix", allocations=("owl",))
+    (kind, own), *_ = settings.chosen_transforms
+    assert (kind.__name__, own.score, own.genes, own.allocations) == ("Weights", "wanda", "matrix", ("owl",))
+    assert (settings.budget.use, settings.budget.parameters) == ("weights", {"removed": 0.6})
+    traded = PruningSettings(trade_offs=("weights",))
+    assert traded.budget is None
+    assert [each.parameters for each in traded.traded] == [{"removed": 0.45}]
 
 
 @pytest.mark.parametrize("role", ["search_text", "calibration_text"])

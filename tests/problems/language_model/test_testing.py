@@ -51,7 +51,7 @@ class Cheating(Weights):
 )
 def test_what_breaks_the_contract_is_found(pruning, kind, message):
     settings = pruning().settings
-    session = Session.start(settings, False, [(kind, settings)])
+    session = Session.start(settings, [(kind, settings)])
     with pytest.raises(AssertionError, match=message):
         check_transform(session, pairs=2)
 

@@ -13,7 +13,6 @@ import torch
 
 from evoprune import Genes, InputError, Price, Term
 from evoprune.console.phase import note
-from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
@@ -36,15 +35,13 @@ from evoprune.problems.language_model.transforms.gguf_types.presets import Bits,
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
 from evoprune.problems.language_model.transforms.latency import Timed, Timer
-from evoprune.problems.language_model.transforms.options import ModelMaker, Needs
+from evoprune.problems.language_model.transforms.options import ModelMaker
 from evoprune.problems.language_model.transforms.overlay import Beside, Left, Overlay
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
-
-QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
 
 
 class Types(Overlay):
@@ -85,19 +82,6 @@ class Types(Overlay):
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
         return settings.importance
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
-        """A copy of all matrices in memory, unless they stream, and all types of each on the disk."""
-        copies = stored = quantised = 0
-        for matrix in typed_matrices(resident):
-            rows, width = matrix.rows(matrix.weight).shape
-            kinds = [kind for kind in settings.chosen if ggml.fits(kind, width)]
-            copies += matrix.weight.nbytes
-            quantised += rows * width * len(kinds)
-            stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
-        statistics = frozenset({INPUT_NORMS} if settings.importance else ())
-        return Needs(statistics, False, 0 if resident.streams else copies, stored, QUANTISING * quantised)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:

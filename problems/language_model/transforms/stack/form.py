@@ -40,6 +40,12 @@ class StackForm(Parts):
         return next((tokens for tokens in known if tokens is not None), None)
 
     @property
+    def loses_tokens(self) -> bool:
+        """True if a genome may leave fewer tokens."""
+        ends = ([gene.low for gene in self.genes], [gene.up for gene in self.genes])
+        return any(self.remaining_tokens(genome) is not None for genome in ends)
+
+    @property
     def cuts_blocks(self) -> bool:
         """True if blocks change by more than types."""
         return any(each is not self._overlay and not each.vocabularies for each in self.transforms)

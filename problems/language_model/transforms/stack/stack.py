@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evoprune import Budget
+from evoprune.problems.language_model.transforms import UNIFORM
+from evoprune.problems.language_model.transforms.options import Loss
 from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 from evoprune.problems.language_model.transforms.stack.form import StackForm
+from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class Stack(StackForm, StackCosts):
@@ -16,6 +20,24 @@ class Stack(StackForm, StackCosts):
     def late(self) -> bool:
         """True if ``apply`` only changes how layers make weights: not where cuts and types are combined."""
         return len(self.transforms) == 1 and self.transforms[0].late
+
+    @property
+    def _alone(self) -> Transform | None:
+        return self.transforms[0] if len(self.transforms) == 1 else None
+
+    def references(self, share: float | None) -> dict[str, list[float]]:
+        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        if self._alone:
+            return self._alone.references(share)
+        return {} if share is None else {UNIFORM: self.uniform(share)}
+
+    def allocations(self, budget: Budget | None, loss: Loss) -> dict[str, list[float]]:
+        """Return genomes on the ``budget`` by name that the settings ask for, found without a search."""
+        return self._alone.allocations(budget, loss) if self._alone else {}
+
+    def random_genome(self, share: float | None) -> list[float]:
+        """Draw a first genome. ``share``: of the uniform genome within the budget, if there is one."""
+        return self._alone.random_genome(share) if self._alone else self.genes.random()
 
     def initial_genomes(self) -> Sequence[list[float]]:
         """Return genomes that are known to be good: those of each transform, with no other change."""

@@ -23,7 +23,6 @@ from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import tokens_of
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
-from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
@@ -123,11 +122,6 @@ class Vocabulary(Transform):
     @classmethod
     def calibrates(cls, settings: VocabularySettings) -> bool:
         return not settings.texts
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: VocabularySettings) -> Needs:  # noqa: ARG003
-        """A copy of the rows that stay."""
-        return Needs(memory=int(resident.model.get_input_embeddings().weight.nbytes))
 
     @property
     def genes(self) -> Genes:

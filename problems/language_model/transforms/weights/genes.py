@@ -13,6 +13,7 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.weights.ranks import cut, ranks_in_matrix
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
+_SPREAD = 0.15  # of sparsities in random genomes, to each side of the uniform one
 _REACH = 0.3  # the largest difference in sparsity between a kind of matrix and its block
 
 _PLACES = 2**12
@@ -66,19 +67,18 @@ class Sparsities:
         """The number of weights that a gene removes for each 1 of its value."""
 
     @property
-    def spreads(self) -> list[float]:
-        """The largest distance from uniform of a gene in a random genome, relative to the others."""
-        return [1.0] * len(self.genes)
+    def _spreads(self) -> list[float]:
+        """The largest distance from uniform of each gene in a random genome."""
+        return [_SPREAD] * len(self.genes)
 
     def uniform(self, sparsity: float) -> list[float]:
         return [sparsity] * len(self.genes)
 
-    def random_near(self, sparsity: float, spread: float) -> list[float]:
-        """Draw genes uniformly, from the global :mod:`random`, within ``spread`` of uniform at ``sparsity``."""
-        reaches = [spread * share for share in self.spreads]
+    def random_near(self, sparsity: float) -> list[float]:
+        """Draw genes uniformly, from the global :mod:`random`, around those of the uniform ``sparsity``."""
         return [
-            random.uniform(max(gene.low, value - reach), min(gene.up, value + reach))
-            for gene, value, reach in zip(self.genes, self.uniform(sparsity), reaches, strict=True)
+            random.uniform(max(gene.low, value - spread), min(gene.up, value + spread))
+            for gene, value, spread in zip(self.genes, self.uniform(sparsity), self._spreads, strict=True)
         ]
 
     def of(self, genome: Sequence[float]) -> Sequence[float]:
@@ -108,8 +108,8 @@ class BlockAndKind(Sparsities):
                 self.weights[gene] += size
 
     @property
-    def spreads(self) -> list[float]:
-        return [1.0] * self._blocks + [0.5] * (len(self.genes) - self._blocks)
+    def _spreads(self) -> list[float]:
+        return [_SPREAD] * self._blocks + [_SPREAD / 2] * (len(self.genes) - self._blocks)
 
     def uniform(self, sparsity: float) -> list[float]:
         return [sparsity] * self._blocks + [0.0] * (len(self.genes) - self._blocks)

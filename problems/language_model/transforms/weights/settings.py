@@ -9,7 +9,10 @@ from evoprune import Fraction, Settings
 from evoprune.problems.language_model.models.settings import registered
 from evoprune.problems.language_model.scores import SCORES
 
+ALLOCATIONS = "evoprune.allocations"  # the group of entry points
+
 ScoreName = Annotated[str, registered(SCORES)]
+AllocationName = Annotated[str, registered(ALLOCATIONS)]
 
 
 class WeightsSettings(Settings):
@@ -50,6 +53,21 @@ class WeightsSettings(Settings):
         description="sparsities at which each layer is reconstructed before the search, so that candidates are scored "
         "with updated weights; each needs memory for a copy of the model and its levels",
     )
+
+    curve: tuple[Fraction, ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities at which uniform pruning is scored beside the search"
+    )
+    allocations: tuple[AllocationName, ...] = Field(
+        (),
+        description="allocations without search, scored as references: owl, alpha, erdos_renyi, global, "
+        "global_normalised, layer_errors",
+    )
+
+    @model_validator(mode="after")
+    def _own_genes(self) -> Self:
+        if self.genes == "block_and_kind" and self.allocations:
+            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
+        return self
 
     @model_validator(mode="after")
     def _consistent_updates(self) -> Self:

@@ -6,26 +6,25 @@ from typing import Any
 
 import torch
 
-from evoprune import Genes
+from evoprune import Budget, Genes, InputError
+from evoprune.experiment.registry import find_plugin
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
-from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.calibration.statistics import Statistics, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms import uniform_name
 from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
-from evoprune.problems.language_model.transforms.options import Needs
+from evoprune.problems.language_model.transforms.options import Loss
 from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
 from evoprune.problems.language_model.transforms.weights.genes import sparsities_of
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy, put_updated, stored_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
-from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
-
-LEVEL_BYTES, _FLOAT_BYTES = 2, 4  # of one weight
+from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS, WeightsSettings
 
 
 class Weights(Transform):
@@ -50,17 +49,8 @@ class Weights(Transform):
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
         names = {settings.score, *settings.scores.values()}
-        return settings.reconstruct != "none" or any(needs(find_score(name)) for name in names)
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
-        """The original weights and their levels; gradients while they are summed; updated weights of two genomes."""
-        names = frozenset().union(*(needs(find_score(name)) for name in {settings.score, *settings.scores.values()}))
-        weights, size = resident.prunable_weights, resident.model.dtype.itemsize
-        stored = weights * (size + LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
-        summed = weights * _FLOAT_BYTES * len(names & gradients.NAMES)
-        updates = settings.reconstruct != "none"
-        return Needs(names, updates, stored + summed, stored + 2 * updates * weights * size)
+        learns = settings.reconstruct != "none" or bool(settings.allocations)
+        return learns or any(needs(find_score(name)) for name in names)
 
     @property
     def genes(self) -> Genes:
@@ -76,6 +66,21 @@ class Weights(Transform):
 
     def uniform(self, share: float) -> list[float]:
         return self.sparsities.uniform(share)
+
+    def references(self, share: float | None) -> dict[str, list[float]]:
+        """The curve of uniform sparsities."""
+        own = [] if share is None else [share]
+        shares = [*sorted({*self.settings.curve, *own}), *own]  # last again: others may round to its name
+        return {uniform_name(each): self.uniform(each) for each in shares if each}
+
+    def allocations(self, budget: Budget | None, loss: Loss) -> dict[str, list[float]]:
+        if budget is None and self.settings.allocations:
+            raise InputError("need a limit, and the search has none; leave them out", "allocations")
+        return {name: find_plugin(ALLOCATIONS, name)(self, budget, loss) for name in self.settings.allocations}
+
+    def random_genome(self, share: float | None) -> list[float]:
+        """Draw genes near the uniform sparsity ``share``."""
+        return self.genes.random() if share is None else self.sparsities.random_near(share)
 
     def apply(self, genome: Sequence[float]) -> None:
         self.masks.apply(self.sparsities.of(genome))

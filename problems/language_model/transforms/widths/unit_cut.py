@@ -2,25 +2,22 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, InputError
-from evoprune.problems.language_model.calibration.statistics import GRAM
-from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, in_features
+from evoprune.problems.language_model.models.blocks import Matrix, find_blocks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import registered
 from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, set_dropped
 from evoprune.problems.language_model.scores import SCORES, find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.options import Needs
 from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings
 from evoprune.problems.language_model.transforms.sublayers import protected
-from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
 from evoprune.problems.language_model.transforms.widths.unit_order import STRUCTURED, UnitOrder
 from evoprune.problems.language_model.transforms.widths.units import Units, tell_apart
 
@@ -85,14 +82,6 @@ class UnitCut(PartCut):
     def parts(self) -> frozenset[str]:
         """The units, and whether their sublayer is there, if the last level drops it."""
         return frozenset({f"{self.kind} {self.noun}"} | ({self.kind} if self.settings.drop else set()))
-
-    @classmethod
-    def needs_of(cls, resident: Resident, settings: UnitsSettings) -> Needs:
-        """Gram matrices of the inputs of the output matrices, or the statistics of the score; and refitted matrices."""
-        outputs: list[Any] = [sublayer.layers[-1] for sublayer in resident.sublayers if sublayer.kind == cls.kind]
-        grams = 4 * sum(in_features(output) ** 2 for output in outputs) if settings.compensate else 0
-        known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
-        return Needs(known, False, grams + RECENT_BYTES * settings.compensate, grams)
 
     def remaining_inputs(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {

@@ -9,6 +9,7 @@ from evoprune import InputError
 from evoprune.experiment.registry import plugin
 from evoprune.problems.language_model.budgets.amounts import file_bytes, of_model, operations, parameters, weights
 from evoprune.problems.language_model.models.blocks import count_zeros
+from evoprune.problems.language_model.parts import Machine, Report
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.testing import check_budget
 from tests.problems.language_model.small import ARCHITECTURES, outcome_of, problem_in
@@ -139,6 +140,7 @@ BUDGET = """
 from evoprune import Additive
 from evoprune.problems.language_model.budgets import MeasuredBudget
 from evoprune.problems.language_model.budgets import ReportedBudget
+from evoprune.problems.language_model.parts import Machine, Report
 
 
 class Blocks(Additive, ReportedBudget):
@@ -167,15 +169,15 @@ def test_it_needs_no_change_here(language_model, tmp_path, monkeypatch):
     budget = {"use": "few_blocks:Few", "share": 0.7}
     sublayers = {"use": "sublayers", "genes": "block"}
     problem = language_model(transforms=sublayers, budget=budget)
-    facts = problem.take_measurements()
+    facts = Machine(problem).take_measurements()
     assert facts == {"most": 3}
-    problem.use_measurements(facts)
+    problem.settle(facts)
     assert problem.budget.limit == 0.7 * 3
-    found = problem.report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
+    found = Report(problem).report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
     assert found["cost"]["blocks"] == {"dense": 3, "evolved": 2}
     assert found["protocol"]["blocks"] == "blocks with both parts"
     problem = language_model(transforms=sublayers, trade_offs=[budget])
-    problem.use_measurements(facts)
+    problem.settle(facts)
     assert problem.labels_of(problem.settings)[1] == "Few"
     assert problem.evaluate([0.0, 1.0, 0.0]).values[1] == 2
-    assert problem.choose([(1.0, 3.0), (3.0, 2.1), (2.0, 2.1)]) == 2
+    assert problem.limits.choose([(1.0, 3.0), (3.0, 2.1), (2.0, 2.1)]) == 2

@@ -8,6 +8,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.language_model.budgets.amounts import of_model
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
+from evoprune.problems.language_model.parts import Machine
 from evoprune.testing import check_budget
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import result
@@ -25,7 +26,7 @@ def transform(language_model):
 @pytest.mark.parametrize("zeros", [{"use": "weights", "score": "wanda"}, "metric"])
 def test_zeros_that_save_no_time_are_refused(language_model, zeros):
     with pytest.raises(InputError, match=r"problem\.budget: zeros save no time"):
-        language_model(transforms=zeros, budget=BUDGET).take_measurements()
+        Machine(language_model(transforms=zeros, budget=BUDGET)).take_measurements()
 
 
 @pytest.fixture

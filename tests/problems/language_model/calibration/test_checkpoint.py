@@ -10,6 +10,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.parts import Judge
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,7 @@ def test_without_room_it_is_computed_from_the_start(gathering, monkeypatch):
 def test_a_reconstruction_that_was_interrupted_goes_on_and_is_the_same(pruning):
     problem = pruning(reconstruct="least_squares")
     genome, transform = [0.3, 0.5, 0.4], problem.session.transform.transforms[0]
-    expected = problem.judge(genome).values
+    expected = Judge(problem).judge(genome).values
     for entry in entries():
         if entry.about()["what"].startswith("updated weights"):
             entry.path.unlink()
@@ -155,5 +156,5 @@ def test_a_reconstruction_that_was_interrupted_goes_on_and_is_the_same(pruning):
         transform.finalise(genome)
     handle.remove()
     assert "unfinished: reconstructing, 2 of 3" in names()
-    assert pruning(reconstruct="least_squares").judge(genome).values == expected
+    assert Judge(pruning(reconstruct="least_squares")).judge(genome).values == expected
     assert not [name for name in names() if name.startswith("unfinished")]

@@ -1,18 +1,13 @@
 """The chunked loss and its gradient are those of the whole, in whatever chunks."""
 
-import copy
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div
 
-from evoprune import InputError
 from evoprune.problems.language_model.distillation import loss
-from evoprune.problems.language_model.distillation.loss import Student
 from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.models import forward
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.small import VOCABULARY, plain_perplexity, random_model
 
 ROWS, WIDTH = 21, 16
@@ -62,43 +57,3 @@ def test_divergence_is_that_of_all_logits_and_the_teacher_runs_once(tokens, monk
         assert found == (pytest.approx(float(slow), rel=1e-4), pytest.approx(lost, rel=1e-5))
     assert torch.equal(torch.cat(read), tokens)
     assert loss.divergence(Forward(teacher), dense, tokens)[0] == pytest.approx(0, abs=1e-6)
-
-
-def normalised(states):
-    centred = states - states.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
-
-
-def states_after_blocks(model, tokens):
-    """As transformers returns them, but the last before the final norm."""
-    noted = []
-    handle = model.transformer.ln_f.register_forward_pre_hook(lambda _, inputs: noted.append(inputs[0]))
-    states = model(tokens, output_hidden_states=True).hidden_states
-    handle.remove()
-    return [*states[1:-1], noted[0]]
-
-
-def test_the_difference_of_hidden_states_is_that_after_each_block_that_is_left(language_model, tokens):
-    session = language_model(transforms={"use": "sublayers", "genes": "block"}).session
-    teacher = random_model("gpt2")
-    student = FinalModel(session, [0, 1, 0]).copy().model.requires_grad_(True)
-    expected, found = copy.deepcopy(student), Student(student, Forward(student), DenseModel(teacher), 0.3, 0.5)
-    total, parts = found(tokens)
-    total.backward()
-    ours, theirs = (states_after_blocks(model, tokens) for model in (expected, teacher))
-    differences = [(normalised(ours[block]) - normalised(theirs[block])).square().mean() for block in (0, 2)]
-    logits, taught = (model(tokens).logits[:, :-1].flatten(0, 1) for model in (expected, teacher))
-    wanted = plain(logits, taught, tokens[:, 1:].flatten(), 0.3) + 0.5 * sum(differences) / 2
-    wanted.backward()
-    torch.testing.assert_close(total, wanted)
-    torch.testing.assert_close(parts[2], sum(differences) / 2)
-    gradients = {name: each.grad for name, each in expected.named_parameters() if "h." in name}
-    assert gradients
-    for name, each in student.named_parameters():
-        if name in gradients:
-            torch.testing.assert_close(each.grad, gradients[name], rtol=1e-3, atol=1e-5)
-
-
-def test_blocks_that_cannot_be_matched_are_refused():
-    with pytest.raises(InputError, match="the model has 2 blocks and its dense model 3"):
-        Student(None, Forward(random_model("gpt2", blocks=2)), DenseModel(random_model("gpt2")), 0.3, 0.5)

@@ -1,11 +1,14 @@
-"""The best weights of a training are known, and when it no longer gains."""
+"""The best weights of a training are known, and when it no longer gains; checkpoints are whole or not there."""
 
+import errno
 import json
+import resource
 
 import pytest
 import torch
 
-from evoprune.problems.language_model.distillation.progress import Progress
+from evoprune import InputError
+from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress
 from evoprune.problems.language_model.results.learning_curve import PERPLEXITY
 
 
@@ -32,6 +35,37 @@ def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_befor
 
 def test_a_loss_that_is_no_number_can_be_kept():
     progress = Progress(steps=100)
-    progress.add(512, torch.tensor([float("nan"), float("inf"), 1.0]), {PERPLEXITY: float("nan")})
+    progress.add(512, torch.tensor([float("nan"), 1.0]), {PERPLEXITY: float("nan")})
     assert json.loads(json.dumps(progress.curve, allow_nan=False)) == progress.curve
-    assert progress.curve[0]["hidden"] == 1.0
+    assert progress.curve[0]["cross_entropy"] == 1.0
+
+
+def test_the_last_is_read_back_and_the_only_one(tmp_path):
+    kept = Checkpoints(tmp_path / "here")
+    assert kept.read() is None
+    for step in (2, 10):
+        kept.write({"step": step}, {"weight": torch.full((2, 3), step / 3, dtype=torch.bfloat16)})
+    state, tensors = Checkpoints(tmp_path / "here").read()
+    assert state == {"step": 10}
+    assert tensors["weight"].equal(torch.full((2, 3), 10 / 3, dtype=torch.bfloat16))
+    (path,) = (tmp_path / "here").iterdir()
+    spoilt = bytearray(path.read_bytes())
+    spoilt[-1] ^= 1
+    path.write_bytes(spoilt)
+    with pytest.raises(InputError, match=path.name):
+        kept.read()
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_what_was_there(tmp_path):
+    kept = Checkpoints(tmp_path)
+    kept.write_best({"a": torch.ones(2)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            kept.write_best({"a": torch.zeros(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert kept.best()["a"].equal(torch.ones(2))
+    assert len(list(tmp_path.iterdir())) == 1

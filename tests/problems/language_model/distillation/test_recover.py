@@ -134,13 +134,13 @@ def test_a_training_has_the_time_that_is_left(given, left, found):
     assert RecoverSettings(time=given).lasting(left).time == found
 
 
-def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed):
+def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed, session):
     settings = RecoverSettings()
     found = decided(settings, quantised.session.transform)
     assert (found.train, found.cross_entropy_weight) == ("scales", 0)
     assert decided(settings, typed.session.transform) == settings
     with pytest.raises(InputError, match="train"):
-        refuse_scales(RecoverSettings(train="scales"))
+        refuse_scales(RecoverSettings(train="scales"), session.transform)
 
 
 def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, tmp_path, monkeypatch):

@@ -3,13 +3,10 @@
 import pytest
 import torch
 
-from evoprune import InputError
-from evoprune.problems.language_model.distillation.loss import Student
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.distillation.teacher import taught
 from evoprune.problems.language_model.distillation.text import RecoveryText, recovery_text
-from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.token_mask import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK
@@ -20,7 +17,7 @@ GENOME = [3.0]
 
 
 @pytest.fixture(scope="module")
-def problem():
+def session():
     from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 
     settings = LanguageModelSettings(
@@ -33,19 +30,8 @@ def problem():
         search_text=TEXT | {"split": "validation", "windows": 4},
         report_text=TEXT | {"split": "test", "windows": 4},
         calibration_text=TEXT | {"split": "train", "windows": 64},
-        recover={"select": {"tasks": "any"}},
     )
-    return LanguageModel(settings)
-
-
-@pytest.fixture
-def session(problem):
-    return problem.session
-
-
-def test_tasks_cannot_judge_fewer_tokens(problem):
-    with pytest.raises(InputError, match="vocabulary"):
-        problem.check_tasks()
+    return LanguageModel(settings).session
 
 
 @pytest.fixture
@@ -113,14 +99,6 @@ def test_the_part_of_a_batch_does_not_matter(learnt):
     targets, count = dense.targets(tokens), predictions(tokens)
     parts = [targets(slice(begin, min(count, begin + 17))) for begin in range(0, count, 17)]
     torch.testing.assert_close(torch.cat(parts), every(targets, tokens))
-
-
-def test_states_are_compared_where_the_model_reads_its_tokens(session, learnt):
-    dense, tokens, _ = learnt
-    student = FinalModel(session, GENOME).copy().model
-    session.transform.apply(session.transform.dense)
-    _, parts = Student(student, Forward(student), dense, 0.0, 1.0)(tokens)
-    assert float(parts[2]) == pytest.approx(0, abs=1e-6)  # its blocks are those of the dense model
 
 
 def test_the_text_does_not_depend_on_the_model_that_is_there(session):

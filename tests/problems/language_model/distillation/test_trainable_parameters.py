@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.distillation.trainable_parameters import Given, TrainableParameters, looks_pruned
+from evoprune.problems.language_model.distillation.trainable_parameters import Given, TrainableParameters
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
@@ -69,12 +69,9 @@ def test_low_rank_updates_are_merged_into_plain_layers(tokens):
         assert torch.linalg.matrix_rank(after.state_dict()[name] - before[name], rtol=1e-3) <= 16
 
 
-def test_a_large_share_of_zeros_tells_a_pruned_model_and_else_they_are_trained(tokens):
+def test_zeros_of_a_model_that_was_not_pruned_are_trained(tokens):
     model = random_model("gpt2")
-    find_matrices(model)[0].weight.data[0, :3] = 0
-    assert not looks_pruned(model)
     find_matrices(model)[1].weight.data[0] = 0
-    assert looks_pruned(model)
     after, _ = changed_by_training(model, tokens, "all", sparse=False)
     assert all(matrix.weight.all() for matrix in find_matrices(after))
 

@@ -9,6 +9,7 @@ import torch
 from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.late import run_on
+from evoprune.problems.language_model.parts import Generation
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import lines
@@ -55,13 +56,13 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
     genomes = relatives(resident, 2)
     for fidelity in (1.0, 0.5, 1.0):  # the third time with states that others left
         expected = [resident.evaluate(genome, fidelity) for genome in genomes]
-        assert streamed.evaluate_together(genomes, fidelity) == expected
-        assert copied.evaluate_together(genomes, fidelity) == expected
+        assert Generation(streamed).evaluate_together(genomes, fidelity) == expected
+        assert Generation(copied).evaluate_together(genomes, fidelity) == expected
         assert [alone.evaluate(genome, fidelity) for genome in genomes] == expected
         assert [copied.evaluate(genome, fidelity) for genome in genomes] == expected
-    assert streamed.together
-    assert not resident.together
-    assert resident.evaluate_together(genomes) == streamed.evaluate_together(genomes)
+    assert Generation(streamed).together
+    assert not Generation(resident).together
+    assert Generation(resident).evaluate_together(genomes) == Generation(streamed).evaluate_together(genomes)
     last = streamed.session.transform
     last.apply(genomes[-1])
     assert streamed.session.resident.removed_weights == resident.session.resident.removed_weights
@@ -83,7 +84,7 @@ def test_equal_first_blocks_run_once_and_a_weight_is_made_once_for_all_batches(h
     blocks = problem.session.resident.forward._blocks
     for number, block in enumerate(blocks):
         block.ln_1.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
-    problem.evaluate_together(genomes)
+    Generation(problem).evaluate_together(genomes)
     assert [ran.count(number) / 3 for number in range(3)] == [2, 2, 4]  # in three batches, of the dense one too
     heads, each = 3, len(problem.session.resident.matrices) // 3
     assert len(made) == each + each + (3 * each - 2) + heads
@@ -94,7 +95,7 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
     genomes = relatives(problem, 2)
     expected = [problem.evaluate(genome) for genome in genomes]
     monkeypatch.setattr(memory, "free_memory", lambda _: 0)
-    assert problem.evaluate_together(genomes) == expected
+    assert Generation(problem).evaluate_together(genomes) == expected
     assert list(cache_folder().glob("tmp*")) == []
 
     def full(*_):
@@ -102,7 +103,7 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     capsys.readouterr()
-    assert problem.evaluate_together(genomes) == expected
+    assert Generation(problem).evaluate_together(genomes) == expected
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert os.strerror(errno.ENOSPC) in said[0]
@@ -113,14 +114,14 @@ def test_a_score_that_is_not_finite_spoils_no_other(home, language_model, monkey
     genomes, last = relatives(problem, 2), problem.genes[-1]
     for genome in genomes:
         genome[-1] = min(genome[-1], last.up - 1)
-    expected, values_of = problem.evaluate_together(genomes), levels.values_of
+    expected, values_of = Generation(problem).evaluate_together(genomes), levels.values_of
 
     def broken(matrix, weight, kind, *data):
         values = values_of(matrix, weight, kind, *data)
         return values * math.nan if (matrix.name, kind) == (last.name, last.levels[-1]) else values
 
     monkeypatch.setattr(levels, "values_of", broken)
-    found = problem.evaluate_together([genomes[0], [gene.up for gene in problem.genes], *genomes[1:]])
+    found = Generation(problem).evaluate_together([genomes[0], [gene.up for gene in problem.genes], *genomes[1:]])
     assert math.isnan(found.pop(1).values[0])
     assert found == expected
 

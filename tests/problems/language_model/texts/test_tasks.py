@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from evoprune import InputError
 from evoprune.problems.language_model.calibration import gradients
-from evoprune.problems.language_model.distillation.loss import Student, divergence
+from evoprune.problems.language_model.distillation.loss import divergence, loss_on
 from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity
@@ -140,7 +140,7 @@ def test_the_divergence_of_search_and_of_training_are_those_of_the_answers(model
     assert Measure(Forward(other), 48).value(tokens, objective) == pytest.approx(slow, rel=1e-4)
     dense = DenseModel(model)
     assert divergence(Forward(other), dense, tokens)[0] == pytest.approx(slow, rel=1e-4)
-    loss, _ = Student(other, Forward(other), dense, 0.0, 0.0)(tokens)
+    loss, _ = loss_on(tokens, Forward(other), dense, 0.0)
     assert float(loss) == pytest.approx(slow, rel=1e-4)
 
 

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.models.blocks import ExpertStack, find_mixtures
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.genomes import uniform_within
+from evoprune.problems.language_model.transforms.genomes import uniform_share
 from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
 from tests.problems.language_model.small import run_in
 
@@ -154,7 +154,7 @@ def _check_masked(session: Any, kept: dict[int, list[int]], loaded: Any, tokens:
 def test_bad_input_is_refused_in_one_line(homes, transform, budget, named):
     with pytest.raises(InputError, match=named) as error:
         problem = made(homes["qwen3_moe"], transform, budget=budget)
-        uniform_within(problem.session.transform, problem.budget)
+        uniform_share(problem.session.transform, problem.budget)
     assert "\n" not in str(error.value)
 
 

@@ -169,14 +169,13 @@ def test_types_that_cannot_be_are_refused(language_model, tmp_path, given, messa
         language_model(**problem_in(tmp_path, "llama"), transforms={"use": "types", "types": given})
 
 
-@pytest.mark.parametrize(("package", "key"), [("gguf", "problem.transforms"), ("accelerate", "problem.recover")])
 @pytest.mark.parametrize("command", ["validate", "run"])
-def test_a_missing_package_is_told_before_anything_is_loaded(command, package, key, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, package, None)
+def test_a_missing_package_is_told_before_anything_is_loaded(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gguf", None)
     monkeypatch.setattr(Resident, "load", None)
     places = ["--runs-dir", str(tmp_path / "runs")] if command == "run" else []
     assert main([command, "problems/gpt2_mini_joint.yaml", *places]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith(f"{key}: ") or f" {key}: " in told
+    assert "problem.transforms: " in told
     assert "pip install 'evoprune[" in told
     assert not (tmp_path / "runs").exists()

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from evoprune import Additive
-from evoprune.problems.language_model.allocations.builtin import shift
 from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.transforms.weights.allocations import shift
 from evoprune.problems.language_model.transforms.weights.genes import group, sparsities_of, split
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model

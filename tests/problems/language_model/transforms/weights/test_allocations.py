@@ -4,12 +4,35 @@ import pytest
 import torch
 
 from evoprune import Additive, Genes
-from evoprune.experiment.registry import names
-from evoprune.problems.language_model.allocations import ALLOCATIONS
-from evoprune.problems.language_model.allocations.builtin import fit, shift, tail_exponent
+from evoprune.experiment.registry import find_plugin, names
 from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.transforms.weights.allocations import fit, shift, tail_exponent
 from evoprune.problems.language_model.transforms.weights.genes import group
+from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS
 from tests.problems.language_model.small import random_model, save
+
+BOUNDS = {"sparsity": 0.5, "min_sparsity": 0.35, "max_sparsity": 0.6}
+LOOSE = {"sparsity": 0.5, "min_sparsity": 0.0, "max_sparsity": 1.0}
+
+
+@pytest.fixture(params=["block", "matrix"])
+def bound(request, pruning):
+    """With genes of either kind, within bounds that bind."""
+    return pruning(genes=request.param, **BOUNDS)
+
+
+@pytest.fixture(params=["block", "matrix"])
+def loose(request, pruning):
+    """Makes problems with genes of either kind, whose bounds bind nowhere."""
+    return lambda **settings: pruning(**{"genes": request.param} | LOOSE | settings)
+
+
+@pytest.fixture
+def find():
+    """The allocation of a name for a problem."""
+    return lambda name, problem: find_plugin(ALLOCATIONS, name)(
+        problem.session.transform.transforms[0], problem.budget, problem.session.fitness.loss
+    )
 
 
 @pytest.mark.parametrize("name", sorted(names(ALLOCATIONS)))

@@ -1,8 +1,16 @@
-"""The allocations that come with evoprune."""
+"""Allocations: baselines without search.
+
+An allocation is a function ``allocation(cut, budget, loss)`` that returns a sparsity for each group of ``cut``, the
+transform ``weights``, within the bounds of its genes and on the ``budget``. ``loss(genome, share)`` measures a genome
+on a share of the search text, in nats per token.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy
 import torch
@@ -12,11 +20,11 @@ from evoprune.interfaces.budget import solve
 from evoprune.operators.knapsack import cheapest
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
 from evoprune.problems.language_model.scores.builtin import wanda
+from evoprune.problems.language_model.transforms.options import Loss
 from evoprune.problems.language_model.transforms.weights.genes import Group
-from evoprune.problems.language_model.transforms.weights.transform import Weights
 
-Loss = Callable[[Sequence[float], float], float]
-"""Measures a genome on a share of the search text, in nats per token."""
+if TYPE_CHECKING:  # it finds allocations
+    from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 
 def fit(budget: Budget, genome_at: Callable[[float], Sequence[float]], least: float, most: float) -> list[float]:

@@ -1,0 +1,226 @@
+"""The optional parts of a problem on a language model, each made from the problem. Imports no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evoprune import Evaluation, Exported, Finals, HeldOut, Measured, Reporting, Together, TradeOffs
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.registry import names as plugin_names
+from evoprune.interfaces.export import Exporting, Measuring, Recovering, Table
+from evoprune.interfaces.parts import Outcome
+from evoprune.problems.language_model.export import FORMATS, ExportOptions
+from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.results.result import LanguageModelResult, Reported
+from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
+from evoprune.problems.language_model.settings import EvalOptions, RecoverOptions
+from evoprune.problems.language_model.transforms import UNIFORM
+
+if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
+    from evoprune.problems.language_model.export.format import ExportFormat
+    from evoprune.problems.language_model.problem import LanguageModel
+
+
+class _Part:
+    """Base of parts."""
+
+    def __init__(self, problem: LanguageModel) -> None:
+        self._problem, self._session = problem, problem.session
+
+
+class Judge(_Part, HeldOut, Finals):
+    """Decides when the search stops, and which model is its result.
+
+    The result is the best of the search's own, the uniform model and other known solutions, in the form that is
+    exported, on windows of the search text that the search does not see.
+    """
+
+    def held_out_value(self, genome: Sequence[float]) -> float | None:
+        """The objective on the held-out windows, if there are any."""
+        if (held_out := self._session.texts.held_out) is None:
+            return None
+        return self._session.fitness.judge(genome, held_out, partial(self._session.transform.apply, genome))
+
+    @property
+    def finalists(self) -> int:
+        """One, where there are held-out windows and a known solution to compare it with."""
+        return int(bool(self.contenders) and self._session.texts.held_out is not None)
+
+    @property
+    def contenders(self) -> Mapping[str, Sequence[float]]:
+        return self._problem.baselines.contenders
+
+    @property
+    def judging_cost(self) -> float:
+        """0: a budget does not count measurements on held-out windows, as for early stopping."""
+        return 0.0
+
+    def judge(self, genome: Sequence[float]) -> Evaluation:
+        """Return the objective for the final model of ``genome`` on the held-out windows; leave the session's dense."""
+        from evoprune.problems.language_model.results.final_model import FinalModel
+
+        session = self._session
+        assert session.texts.held_out is not None
+        value = session.fitness.judge(genome, session.texts.held_out, FinalModel(session, genome).reside)
+        session.transform.apply(session.transform.dense)
+        return Evaluation((value,), work=0.0)
+
+
+class Generation(_Part, Together):
+    """Scores the genomes of a generation together, where all of them pass through a block before the next one."""
+
+    @property
+    def together(self) -> bool:
+        return self._session.fitness.together
+
+    def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
+        if not self.together:  # this process has more memory than the one that asks
+            return [self._problem.evaluate(genome, fidelity) for genome in genomes]
+        found = []
+        for genome, score in zip(genomes, self._session.fitness.values(genomes, fidelity), strict=True):
+            self._session.transform.apply(genome)
+            found.append(self._problem.evaluation(genome, *score))
+        return found
+
+
+class Machine(_Part, Measured):
+    """Measures the times of a budget on this machine."""
+
+    def take_measurements(self) -> Mapping[str, Any]:
+        measuring = self._problem.limits.measuring
+        return measuring.measure(self._session.transform) if measuring else {}
+
+    def use_measurements(self, facts: Mapping[str, Any]) -> None:
+        self._problem.settle(facts)
+
+
+class Compromise(_Part, TradeOffs):
+    """Chooses the result among the best compromises."""
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        return self._problem.limits.choose(front)
+
+
+class Report(_Part, Reporting):
+    """Reports the result, trained if the run trains it."""
+
+    packages = ("torch", "transformers")
+    words: ClassVar[Mapping[str, str]] = WORDS
+    shares = SHARES
+    first = ("written",)
+    explained: ClassVar[Mapping[str, str]] = EXPLAINED
+
+    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
+        from evoprune.problems.language_model.results.report import report
+
+        problem, begun = self._problem, time.perf_counter()
+        uniform = problem.baselines.uniform.get(UNIFORM)
+        result = report(self._session, outcome, folder, problem.limits.all, uniform)
+        if problem.recovery:
+            result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun)
+        return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
+
+    def delete_checkpoints(self, folder: Path) -> None:
+        if self._problem.recovery:
+            self._problem.recovery.delete_checkpoints(folder)
+
+    @classmethod
+    def about(cls, settings: Any) -> str:
+        return about(settings, settings.about)
+
+    @classmethod
+    def drawn_references(cls, settings: Any) -> Sequence[str]:
+        return settings.drawn_references  # type: ignore[no-any-return]
+
+    @classmethod
+    def summary(cls, result: LanguageModelResult) -> list[str]:
+        return summary(result)
+
+
+class Export(_Part, Exporting):
+    """Writes the result as a folder, or as a file of a registered format."""
+
+    ExportOptions = ExportOptions
+
+    @classmethod
+    def file_suffixes(cls) -> list[str]:
+        return [f".{name}" for name in plugin_names(FORMATS)]
+
+    @classmethod
+    def format(cls, place: Path) -> type[ExportFormat]:
+        """Return the format of what is written to ``place``."""
+        from evoprune.problems.language_model.export.folder import Folder
+
+        return find_plugin(FORMATS, place.suffix[1:]) if cls.writes_file(place) else Folder
+
+    def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
+        from evoprune.problems.language_model.export.format import run_of
+        from evoprune.problems.language_model.results.final_model import final_model
+
+        final = final_model(self._session, genome, result)
+        return self.format(place)(final, options).write(run_of(final, result), place)
+
+    def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:
+        from evoprune.problems.language_model.results.final_model import FinalModel
+
+        return self.format(place)(FinalModel(self._session, genome), options).draft(place)
+
+    @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+        from evoprune.problems.language_model.export.ragged_model import load_any
+
+        return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
+
+    @classmethod
+    def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
+        from evoprune.problems.language_model.export.figures import drawn
+
+        return drawn(ExportFacts.read(facts))
+
+    @classmethod
+    def compared(cls, facts: Mapping[str, Any]) -> tuple[Mapping[str, float], str]:
+        return ExportFacts.read(facts).compared()
+
+
+class Measurement(_Part, Measuring):
+    """Measures runs, and any model."""
+
+    EvalOptions = EvalOptions
+
+    def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
+        from evoprune.problems.language_model.eval import compare
+        from evoprune.problems.language_model.results.final_model import final_model
+
+        return compare(final_model(self._session, genome, result), self._problem.baselines.compared, options)
+
+    @classmethod
+    def measure(cls, source: str, options: Any) -> Table:
+        from evoprune.problems.language_model.eval import measure
+
+        return measure(source, options)
+
+    @classmethod
+    def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
+        """Any source may name a model: a path, or a name on the hub."""
+        return True
+
+
+class Training(_Part, Recovering):
+    """Trains the result of a finished run towards the dense model."""
+
+    RecoverOptions = RecoverOptions
+
+    def recover(
+        self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
+    ) -> Exported:
+        from evoprune.problems.language_model.recovery import Recovery
+        from evoprune.problems.language_model.results.final_model import final_model
+
+        final, kind = final_model(self._session, genome, result), Export.format(place)
+        recovery = Recovery(self._session, options, self._problem.baselines.compared)
+        return recovery.export(final, result, workplace, place, kind)
