@@ -35,11 +35,11 @@ _OTHER_TOKENS = 0.01  # the share of a vocabulary that may be spelt differently:
 
 @dataclass(frozen=True)
 class Base:
-    """The metadata of a model, but for what follows from its tensors.
+    """The metadata of a model, without entries that follow from its tensors.
 
     ``architecture``: llama.cpp's name. ``half``: ``F16`` or ``BF16``, the kind of matrices that are not quantised.
-    ``file``: the one that it was read from. ``forms``: those of its tensors, as of :func:`find_slots`. ``kept``: its
-    tensors that are no parameters, and are copied. ``mixed``: whether the attentions of blocks are of several kinds.
+    ``file``: the source, if there is one. ``forms``: of tensors, as for :func:`find_slots`. ``kept``: tensors that are
+    no parameters, and are copied. ``mixed``: whether the attentions of blocks are of several kinds.
     """
 
     architecture: str
@@ -74,7 +74,7 @@ def find_base(resident: Resident, given: str | None = None) -> Base:
 
 
 def read_base(path: Path) -> Base:
-    """The base in the .gguf file ``path``, without what is learned by comparing it with the model."""
+    """The base in the .gguf file ``path``, before it is compared with the model."""
     file = read_gguf(path)
     if TOKENS not in file.fields or ARCHITECTURE not in file.fields:
         raise InputError("holds no tokenizer: give a .gguf file of a whole model", str(path))
@@ -86,7 +86,7 @@ def read_base(path: Path) -> Base:
 
 
 def own_base(model: Any, tokenizer: Any, name: str) -> Base | None:
-    """The base of a model called ``name``, made of its config; None where this cannot be made."""
+    """The base of a model called ``name``, made of the config; None for other types of models."""
     fields = own_fields(model, tokenizer, name)
     return Base(OWN[model.config.model_type], fields, kept=_rope_factors(model.config)) if fields else None
 
@@ -103,7 +103,7 @@ def _rope_factors(config: Any) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``file`` beside the dense model, which is resident. ``architecture``: llama.cpp's name."""
+    """Compares ``file`` with the dense model, which is resident. ``architecture``: llama.cpp's name."""
 
     file: GgufFile
     resident: Resident
@@ -124,7 +124,7 @@ class Comparison:
         }
 
     def refuse_another(self) -> None:
-        """Raise :class:`evoprune.InputError` unless tokens and shapes are those of the model."""
+        """Raise :class:`evoprune.InputError` unless tokens and shapes are the model's."""
         tokens: Sequence[str] = self.file.fields[TOKENS].value
         vocabulary = self.resident.tokenizer.get_vocab()
         other = sum(number >= len(tokens) or tokens[number] != token for token, number in vocabulary.items())
@@ -135,40 +135,39 @@ class Comparison:
         if _HEAD not in ours and _HEAD in theirs and self._form(replace(self.slots[_EMBEDDING], name=_HEAD), SAME):
             del theirs[_HEAD]  # the embedding once more
         for name in sorted(ours.keys() | theirs):
-            own, there = (" x ".join(map(str, known.get(name, ()))) for known in (ours, theirs))
-            if own != there:
-                raise self._another(f"{name} is {there or 'missing'} there, and {own or 'missing'} in the model")
+            here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
+            if here != there:
+                raise self._another(f"{name} is {there or 'missing'} there, and {here or 'missing'} in the model")
 
     def forms(self) -> dict[str, Form]:
         """The form of each tensor, by its name :func:`within_block`, from the first block that has it.
 
         Raises :class:`evoprune.InputError` for one that is not known.
         """
-        found: dict[str, Form] = {}
+        forms: dict[str, Form] = {}
         for name, slot in self.slots.items():
             within = within_block(name)
-            if within in found:
+            if within in forms:
                 continue
-            beside = found.get(f"{within.rpartition('.')[0]}.weight", SAME)
-            form = self._form(slot, beside)
+            form = self._form(slot, forms.get(f"{within.rpartition('.')[0]}.weight", SAME))
             if form is None:
                 raise InputError(
                     f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers: "
                     "export the model to a folder, and convert that with llama.cpp",
                     str(self.file.path),
                 )
-            found[within] = form
-        return found
+            forms[within] = form
+        return forms
 
-    def _form(self, slot: Slot, beside: Form) -> Form | None:
-        """``beside``: the form of the matrix that ``slot`` may be the bias of. Stacked experts have but one."""
+    def _form(self, slot: Slot, matrix: Form) -> Form | None:
+        """``matrix``: the form of the matrix whose bias ``slot`` may be. Stacked experts have but one."""
         if len(slot.shape) > 2:
             return SAME
         model = self.resident.model
         weight = model.get_parameter(slot.parameter)
         size, heads = head_size(model), model.config.get_text_config().num_attention_heads
         vector = len(slot.shape) == 1
-        forms = forms_of_vector(beside) if vector else forms_of_matrix(slot.shape[0], size, heads)
+        forms = forms_of_vector(matrix) if vector else forms_of_matrix(slot.shape[0], size, heads)
         return learn(partial(slot.some_rows, weight), self.file.tensors[slot.name], forms)
 
     def _another(self, reason: str) -> InputError:

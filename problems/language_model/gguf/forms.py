@@ -1,7 +1,7 @@
 """The forms that a .gguf file may have weights in, learned by comparing a file with the loaded model.
 
-Converters add 1 to the norms of some architectures, and order the rows of some matrices otherwise. Which they do is no
-matter of names here: block 0 of the file tells.
+Converters add 1 to the norms of some architectures, and order the rows of some matrices otherwise. Block 0 of the file
+tells, in place of a table of architectures.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def turned(count: int, size: int) -> NDArray[np.intp]:
 def gathered(count: int, size: int, queries: int) -> NDArray[np.intp]:
     """All queries, all keys, then all values: transformers has ``queries``, a key and a value in turn."""
     groups = np.arange(count).reshape(-1, queries + 2, size)
-    return np.concatenate([groups[:, of].ravel() for of in (slice(queries), slice(queries, -1), slice(-1, None))])
+    return np.concatenate([part.ravel() for part in np.split(groups, [queries, queries + 1], axis=1)])
 
 
 def learn(ours: Callable[[NDArray[np.intp]], Floats], theirs: Tensor, forms: Iterable[Form]) -> Form | None:
@@ -79,7 +79,7 @@ def learn(ours: Callable[[NDArray[np.intp]], Floats], theirs: Tensor, forms: Ite
 
 
 def forms_of_matrix(rows: int, size: int, heads: int) -> Iterator[Form]:
-    """The forms that a matrix may be in. ``size``: of a head; ``heads``: the number of those with queries."""
+    """The forms that a matrix may be in. ``size``: of a head; ``heads``: the number of heads with queries."""
     yield SAME
     if rows % size == 0:
         yield Form(partial(turned, size=size))
@@ -89,7 +89,7 @@ def forms_of_matrix(rows: int, size: int, heads: int) -> Iterator[Form]:
 
 
 def forms_of_vector(matrix: Form) -> Iterator[Form]:
-    """The same for a vector. ``matrix``: the form of the matrix beside it: a bias has its order."""
+    """The same for a vector. ``matrix``: the form of its matrix: a bias has the same order."""
     yield matrix
     yield Form(matrix.order, added=1.0)
 

@@ -28,7 +28,6 @@ COMMON = (
 )  # fmt: skip
 """The types to choose from by default; ggml takes long for the others, which are for large models."""
 
-_PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}  # packages that hold the library, and the folder within them
 _PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised, as far as ggml makes them
 
 FLOATS = frozenset({"F64", *_PLAIN})
@@ -50,7 +49,7 @@ class Encoded:
 
 def missing() -> str | None:
     """The command that installs the packages without which nothing can be quantised; None if they are there."""
-    return None if find_spec("gguf") and any(_candidates()) else _MISSING
+    return None if find_spec("gguf") and _libraries() else _MISSING
 
 
 def version() -> str:
@@ -60,14 +59,14 @@ def version() -> str:
 
 def fits(kind: str, width: int) -> bool:
     """Return whether ggml can quantise rows of ``width`` weights to ``kind``."""
-    return _known(kind) and width % block_size(kind) == 0
+    return _is_known(kind) and width % block_size(kind) == 0
 
 
 def block_size(kind: str) -> int:
     """The weights that ``kind`` stores together."""
-    if not _known(kind):
+    if not _is_known(kind):
         raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
-    return int(_library().ggml_blck_size(_numbers()[kind]))
+    return _types()[kind][1]
 
 
 def bits(kind: str) -> float:
@@ -80,7 +79,7 @@ def row_bytes(kind: str, width: int) -> int:
     """The bytes of a row of ``width`` weights."""
     if width % (block := block_size(kind)):
         raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
-    return int(_library().ggml_row_size(_numbers()[kind], width))
+    return width // block * _types()[kind][2]
 
 
 def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
@@ -91,13 +90,13 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
     """
     if importance is not None and importance.ndim > 1:
         parts = zip(np.split(weights, len(importance)), importance, strict=True)
-        return np.concatenate([quantize(part, kind, own) for part, own in parts])
+        return np.concatenate([quantize(part, kind, of_part) for part, of_part in parts])
     if not np.isfinite(weights).all():
         raise ValueError("weights to quantise must be finite")
     weights = np.ascontiguousarray(weights, dtype=np.float32)
     rows, width = weights.shape
     data = np.empty((rows, row_bytes(kind, width)), dtype=np.uint8)
-    library, number = _library(), _numbers()[kind]
+    library, number = _library(), _types()[kind][0]
     if importance is None and library.ggml_quantize_requires_imatrix(number):
         importance = np.ones(width, dtype=np.float32)
     if importance is not None:
@@ -121,9 +120,9 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
     return weights
 
 
-def _known(kind: str) -> bool:
+def _is_known(kind: str) -> bool:
     """Return whether ggml can quantise to ``kind``: it ends the process if asked for another."""
-    return kind in _PLAIN or (kind in _numbers() and hasattr(_library(), "quantize" + _suffix(kind)))
+    return kind in _PLAIN or (kind in _types() and hasattr(_library(), "quantize" + _suffix(kind)))
 
 
 def _suffix(kind: str) -> str:
@@ -131,25 +130,22 @@ def _suffix(kind: str) -> str:
 
 
 @cache
-def _numbers() -> dict[str, int]:
+def _types() -> dict[str, tuple[int, int, int]]:
+    """For each kind its number, and the weights and bytes of a block."""
     try:
-        from gguf import GGMLQuantizationType
+        from gguf import GGML_QUANT_SIZES
     except ImportError:
         raise InputError(_MISSING) from None
-    return {kind.name: kind.value for kind in GGMLQuantizationType}
+    return {kind.name: (kind.value, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
 
 
 @cache
 def _library() -> Any:
-    """The loaded library, made ready."""
     try:
-        library = ctypes.CDLL(str(next(_candidates())))
-    except (StopIteration, OSError) as error:
-        raise InputError(f"{_MISSING} ({error})" if str(error) else _MISSING) from None
+        library = ctypes.CDLL(str(_libraries()[0]))
+    except (IndexError, OSError) as error:
+        raise InputError(f"{_MISSING} ({error})") from None
     library.ggml_version.restype = library.ggml_commit.restype = ctypes.c_char_p
-    library.ggml_blck_size.restype = ctypes.c_int64
-    library.ggml_row_size.argtypes = [ctypes.c_int, ctypes.c_int64]
-    library.ggml_row_size.restype = ctypes.c_size_t
     library.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
     sizes = [ctypes.c_int64] * 3
     library.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *sizes, ctypes.c_void_p]
@@ -157,12 +153,11 @@ def _library() -> Any:
     return library
 
 
-def _candidates() -> Any:
+def _libraries() -> list[Path]:
     pattern = "libggml-base*.dylib" if sys.platform == "darwin" else "libggml-base.so*"
-    for package, folder in _PACKAGES.items():
-        spec = find_spec(package)
-        for place in (spec.submodule_search_locations if spec else None) or []:
-            yield from sorted((Path(place) / folder).glob(pattern))
+    spec = find_spec("llama_cpp_py_sync")
+    places = (spec.submodule_search_locations if spec else None) or []
+    return [path for place in places for path in sorted(Path(place).glob(pattern))]
 
 
 def _at(array: NDArray[Any] | None) -> ctypes.c_void_p | None:

@@ -2,12 +2,13 @@
 
 Llama models whose blocks differ in width have the architecture ``deci``. It was made for the models of NVIDIA that a
 search made smaller (Puzzle, Bercovich et al., 2024): widths for each block, and blocks without attention. llama.cpp
-does not run the attention of a block that has no MLP, and does not load a first block without attention, so that these
+does not run the attention of a block that has no MLP, and does not load a first block without attention: such blocks
 get a few channels, or one head, of zeros.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,18 +43,18 @@ class Layout:
     slots: Sequence[Slot]
 
     def with_kinds(self, kinds: Sequence[str]) -> Layout:
-        """The same, its metadata naming the kind that most matrices have. ``kinds``: those of the matrices."""
+        """The same, its metadata naming the kind that most matrices have. ``kinds``: of the matrices."""
         most = Counter(kinds).most_common(1)[0][0]
-        known = LlamaFileType.__members__
+        types = LlamaFileType.__members__
         names = (f"ALL_{most}", f"MOSTLY_{most}", f"MOSTLY_{most}_M", "GUESSED")
-        number = next(known[name] for name in names if name in known)
+        number = next(types[name] for name in names if name in types)
         given = {"general.file_type": whole_number(number), "general.quantization_version": whole_number(2)}
         return replace(self, fields={**self.fields, **given})
 
 
 @dataclass(frozen=True)
 class Widths:
-    """The widths of a block: its heads, its heads of keys and values, and the channels of its MLP; 0 if it has none."""
+    """The widths of a block: heads, heads of keys and values, channels of the MLP; 0 without any."""
 
     heads: int
     groups: int
@@ -61,7 +62,7 @@ class Widths:
 
     @classmethod
     def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
-        """Read from the shapes of the tensors of ``block``, with heads of ``size``."""
+        """Read the shapes of the tensors of ``block``, with heads of ``size``."""
         heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
         return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
 
@@ -79,10 +80,9 @@ def lay_out(model: Any, base: Base) -> Layout:
 def arranged(
     blocks: Sequence[Mapping[str, Slot]], base: Base, hidden: int, size: int
 ) -> tuple[str, Fields, Sequence[Slot]]:
-    """The architecture of a file with these ``blocks``, its metadata, and the slots to add.
+    """The architecture of a file with ``blocks``, its metadata, and the slots to add.
 
-    ``blocks``: the slots of each, by their names within it. ``hidden``: the width of hidden states; ``size``: of a
-    head.
+    ``blocks``: slots by their names within a block. ``hidden``: the width of hidden states; ``size``: of a head.
     """
     if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
         raise InputError(
@@ -137,28 +137,26 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
 
 
 def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
-    """The metadata of a Llama model whose blocks have these ``widths``, and heads of ``size``."""
-    old = f"{LLAMA}."
-    own = {(f"{DECI}.{key.removeprefix(old)}" if key.startswith(old) else key): at for key, at in fields.items()}
+    renamed = {re.sub(f"^{LLAMA}(?=[.])", DECI, key): value for key, value in fields.items()}
     plain = {"block_count": len(widths), "attention.key_length": size, "attention.value_length": size}
     arrays = {
-        "attention.head_count": [found.heads for found in widths],
-        "attention.head_count_kv": [found.groups for found in widths],
-        "feed_forward_length": [found.channels for found in widths],
+        "attention.head_count": [block.heads for block in widths],
+        "attention.head_count_kv": [block.groups for block in widths],
+        "feed_forward_length": [block.channels for block in widths],
     }
     given: dict[str, Any] = {key: whole_number(value) for key, value in plain.items()}
     given |= {key: GGUFValue(value, GGUFValueType.ARRAY, GGUFValueType.INT32) for key, value in arrays.items()}
     given["rope.dimension_count"] = whole_number(size)
-    return {**own, **{f"{DECI}.{key}": value for key, value in given.items()}}
+    return {**renamed, **{f"{DECI}.{key}": value for key, value in given.items()}}
 
 
 def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
-    """The tensors of zeros without which llama.cpp does not run the blocks ``widths``, and the widths with them."""
+    """The tensors of zeros that llama.cpp needs to run blocks of ``widths``, and the widths with the zeros."""
     slots, now = [], list(widths)
-    for number, found in enumerate(widths):
-        if not found.channels:
+    for number, block in enumerate(widths):
+        if not block.channels:
             slots += _zeros(number, "ffn_norm", ("ffn_gate", "ffn_up"), "ffn_down", hidden, _CHANNELS)
-            now[number] = replace(found, channels=_CHANNELS)
+            now[number] = replace(block, channels=_CHANNELS)
     if not widths[0].heads:
         slots += _zeros(0, "attn_norm", ("attn_q", "attn_k", "attn_v"), "attn_output", hidden, size)
         now[0] = replace(now[0], heads=1, groups=1)

@@ -1,16 +1,19 @@
 """A script that runs .gguf files in llama.cpp, and prints its findings as JSON: ``python llama.py JOB``.
 
-JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and ``seconds`` (how
-long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
-model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)``, where a token that does not count is its
-complement, and the dense model's probabilities ``log_p``, ``top``, ``rest`` of those that do (see
-:class:`evoprune.problems.language_model.evaluation.measure.Divergence`), and maybe those and the ``loss`` of the same
-model in PyTorch, with the prefix ``run_``; ``text``, the file whose first tokens these are; and ``begin``: whether each
-window begins with a token that is not part of the text. To list the types of presets:
-``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there will be an importance matrix,
-as some presets then choose other types. To count the memory of a ``file``: ``context``, the tokens that it has room
-for, and ``kv``, the type of their cache. It imports nothing of evoprune, so that memory is that of llama.cpp, of Python
-and of numpy.
+JOB is JSON:
+
+- to measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most), ``phases`` (prefill, decode; or
+  none) and ``seconds`` (how long speeds are measured, in turn, for one round at least);
+- to score the one model too: ``known``, an .npz file with ``tokens`` ``(windows, window)``, the complement where a
+  token does not count, and of the tokens that count the dense model's probabilities ``log_p``, ``top``, ``rest`` (see
+  :class:`evoprune.problems.language_model.evaluation.measure.Divergence`), and maybe, with the prefix ``run_``, the
+  same and the ``loss`` of the model in PyTorch; ``text``, a file that begins with the tokens; ``begin``: whether each
+  window begins with a token outside the text;
+- to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: whether there will be
+  an importance matrix, as some presets then choose other types;
+- to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
+
+It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
 """
 
 import json
@@ -49,7 +52,7 @@ _BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
 """Lines of llama.cpp's log on the memory of a context."""
 
 _KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
-_told: list[str] = []  # llama.cpp's log
+_log_lines: list[str] = []  # of llama.cpp
 
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
@@ -60,7 +63,7 @@ def _errors(level: int, text: Any, _: Any) -> None:
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
 def _log(_level: int, text: Any, _: Any) -> None:
-    _told.append(get_ffi().string(text).decode(errors="replace"))
+    _log_lines.append(get_ffi().string(text).decode(errors="replace"))
 
 
 class Llama:
@@ -108,9 +111,9 @@ class Llama:
         self._lib.llama_memory_seq_rm(self._lib.llama_get_memory(self._context), -1, length, -1)
 
     def read(self, tokens: NDArray[np.int32], first: int, every: bool = False) -> NDArray[np.float32]:
-        """Read ``tokens``, of which ``first`` others came before: the logits ``(1, vocabulary)`` of the last one.
+        """Read ``tokens`` after ``first`` others: the logits ``(1, vocabulary)`` of the last one.
 
-        ``every``: those of each, ``(tokens, vocabulary)``; they hold until the next call. Raises RuntimeError.
+        ``every``: of all, ``(tokens, vocabulary)``. They are valid until the next call. Raises RuntimeError.
         """
         batch = self._lib.llama_batch_init(len(tokens), 0, 1)
         try:
@@ -124,23 +127,23 @@ class Llama:
         finally:
             self._lib.llama_batch_free(batch)
         rows = len(tokens) if every else 1
-        held = self._ffi.buffer(self._lib.llama_get_logits(self._context), rows * self.width * 4)
-        return np.frombuffer(held, dtype=np.float32).reshape(rows, self.width)
+        logits = self._ffi.buffer(self._lib.llama_get_logits(self._context), rows * self.width * 4)
+        return np.frombuffer(logits, dtype=np.float32).reshape(rows, self.width)
 
     def tokenise(self, text: str, begin: bool = False) -> NDArray[np.int32]:
-        """The tokens of ``text``; ``begin``: after those that the model's tokenizer adds by default."""
+        """The tokens of ``text``; ``begin``: after the tokens that the model's tokenizer adds by default."""
         encoded = text.encode()
-        found = np.empty(len(encoded) + 3, dtype=np.int32)
-        room = self._ffi.from_buffer("llama_token[]", found)
-        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(found), begin, True)
-        return found[: max(0, count)]
+        tokens = np.empty(len(encoded) + 3, dtype=np.int32)
+        room = self._ffi.from_buffer("llama_token[]", tokens)
+        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(tokens), begin, True)
+        return tokens[: max(0, count)]
 
 
 def score(model: Llama, known: Any) -> Json:
     """Perplexity, and divergence from the dense model, both as in evoprune's protocol.
 
-    Beside the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
-    ``runtime_divergence`` from its predictions with the standard error ``runtime_error``.
+    Against the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
+    ``runtime_divergence`` of predictions with the standard error ``runtime_error``.
     """
     tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
     window = tokens.shape[1]
@@ -152,20 +155,19 @@ def score(model: Llama, known: Any) -> Json:
         for first in range(0, window, _ROWS):
             logits = model.read(row[first : first + _ROWS], first, every=True)
             following = slice(first + 1, first + 1 + len(logits))
-            own = counts[following]
-            log_q, targets = _log_softmax(logits[: len(own)][own]), row[following][own]
+            scored = counts[following]
+            log_q, targets = _log_softmax(logits[: len(scored)][scored]), row[following][scored]
             rows = slice(begin, begin + len(log_q))
             losses[rows] = -log_q[np.arange(len(log_q)), targets]
             for of, divergence in divergences.items():
                 divergence[rows] = _divergence(log_q, known, of, rows)
             begin = rows.stop
     mean = losses.mean()
-    found = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
-    if "run_" in divergences:
-        between = divergences["run_"]
-        found |= {"loss_error": _error(losses - known["run_loss"])}
-        found |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
-    return found
+    scores = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
+    if (between := divergences.get("run_")) is not None:
+        scores["loss_error"] = _error(losses - known["run_loss"])
+        scores |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
+    return scores
 
 
 def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -199,13 +201,13 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     """
     read = _ids(tokens)
     expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
-    found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
-    same = found == expected[: len(found)]
-    return None if len(found) and same.all() else int(np.append(same, False).argmin())
+    ours = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
+    same = ours == expected[: len(ours)]
+    return None if len(ours) and same.all() else int(np.append(same, False).argmin())
 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
-    """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn.
+    """Tokens a second of a prompt of ``length`` tokens, and of tokens after it; medians, timed in turn.
 
     Without ``phases`` the prompt is read once, for the memory that it takes.
     """
@@ -221,8 +223,8 @@ def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) 
         rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
     found: Json = {"length": length, "peak_bytes": peak_bytes()}
     if phases:
-        each = np.median(rounds, axis=0).T  # (phases, models)
-        found |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}
+        medians = np.median(rounds, axis=0).T  # (phases, models)
+        found |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, medians, strict=True)}
     return found
 
 
@@ -258,22 +260,22 @@ def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
     params = ffi.new("llama_model_quantize_params *")
     params[0] = library.llama_model_quantize_default_params()
     params.ftype, params.dry_run = PRESETS[preset], True
-    held = ffi.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
+    entries = ffi.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
     name, values = ffi.new("char[]", b"any tensor"), ffi.new("float[]", [1.0])
-    held[0].name, held[0].data, held[0].size = name, values, 1
+    entries[0].name, entries[0].data, entries[0].size = name, values, 1
     if importance:
-        params.imatrix = held
-    _told.clear()
+        params.imatrix = entries
+    _log_lines.clear()
     library.llama_log_set(_log, ffi.NULL)
     if library.llama_model_quantize(file.encode(), b"unused.gguf", params):
-        raise RuntimeError("".join(_told))
-    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_told)) if kind}
+        raise RuntimeError("".join(_log_lines))
+    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_log_lines)) if kind}
 
 
 def memory(file: str, context: int, kv: str) -> Json:
-    """Bytes that a file takes with a ``context`` of so many tokens, none of which are taken: a dry load.
+    """Bytes that a file takes with a ``context`` of so many tokens, by a dry load, which takes none.
 
-    ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, for what is computed; and ``process``,
+    ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, of computations; and ``process``,
     vocabulary and the like. Raises RuntimeError.
     """
     ffi, library = get_ffi(), get_lib()
@@ -285,9 +287,9 @@ def memory(file: str, context: int, kv: str) -> Json:
     settings.n_ctx, settings.type_k, settings.type_v = context, _KV[kv], _KV[kv]
     model = library.llama_model_load_from_file(file.encode(), params)
     if not model or not library.llama_init_from_model(model, settings):
-        raise RuntimeError("".join(_told))
-    told = "".join(_told)
-    cache, buffers = (sum(map(float, pattern.findall(told))) for pattern in (_CACHE, _BUFFER))
+        raise RuntimeError("".join(_log_lines))
+    log = "".join(_log_lines)
+    cache, buffers = (sum(map(float, pattern.findall(log))) for pattern in (_CACHE, _BUFFER))
     return {
         "weights": library.llama_model_size(model),
         "cache": round(cache * 2**20),
@@ -297,7 +299,7 @@ def memory(file: str, context: int, kv: str) -> Json:
 
 
 def main(job: Json) -> Json:
-    """Do the job."""
+    """Do ``job``, and return the findings."""
     if "context" in job:
         return memory(job["file"], job["context"], job["kv"])
     if "file" in job:

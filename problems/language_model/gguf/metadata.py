@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,11 +47,11 @@ def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
         raise InputError(f"llama.cpp's {architecture} renormalises the weights of experts, and this model does not")
     fields = {"general.name": text(name)}
     fields |= {
-        f"{architecture}.attention.{key}": _real(getattr(config, own))
-        for own, key in _EPSILONS.items()
-        if getattr(config, own, None) is not None
+        f"{architecture}.attention.{key}": _real(getattr(config, name))
+        for name, key in _EPSILONS.items()
+        if getattr(config, name, None) is not None
     }
-    numbers = {key: getattr(config, own, None) for key, own in _NUMBERS.items()}
+    numbers = {key: getattr(config, name, None) for key, name in _NUMBERS.items()}
     fields |= {f"{architecture}.{key}": whole_number(value) for key, value in numbers.items() if value is not None}
     fields |= {f"{architecture}.{key}": value for key, value in _rotary(config).items()}
     if hasattr(config, "use_parallel_residual"):
@@ -79,13 +80,13 @@ def _rotary(config: Any) -> dict[str, Any]:
         return {}
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     turned = int(size * rope.get("partial_rotary_factor", 1.0))
-    found = {"rope.freq_base": _real(rope["rope_theta"]), "rope.dimension_count": whole_number(turned)}
+    fields = {"rope.freq_base": _real(rope["rope_theta"]), "rope.dimension_count": whole_number(turned)}
     kind = rope.get("rope_type", "default")
     if kind == "linear":
-        found |= {"rope.scaling.type": text(kind), "rope.scaling.factor": _real(rope["factor"])}
+        fields |= {"rope.scaling.type": text(kind), "rope.scaling.factor": _real(rope["factor"])}
     elif kind not in {"default", "llama3"}:
         raise InputError(f"its positions are scaled by '{kind}': give a .gguf file of the model with --base", "--base")
-    return found
+    return fields
 
 
 def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: int) -> dict[str, Any]:
@@ -95,15 +96,16 @@ def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: i
     for token, number in tokenizer.get_vocab().items():
         if number < size:  # one beyond it has no row of the embedding, and is never in a text
             tokens[number], kinds[number] = token, int(TokenType.NORMAL)
-    for added in (each for each in described["added_tokens"] if each["id"] < size):
-        kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
-    merges = [each if isinstance(each, str) else " ".join(each) for each in described["model"]["merges"]]
+    for added in described["added_tokens"]:
+        if added["id"] < size:
+            kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in described["model"]["merges"]]
     ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
-    known = {
+    special = {
         f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None and at < size
     }
     if isinstance(getattr(tokenizer, "chat_template", None), str):
-        known["tokenizer.chat_template"] = text(tokenizer.chat_template)
+        special["tokenizer.chat_template"] = text(tokenizer.chat_template)
     begins = added_bos_token(tokenizer) is not None
     return {
         "tokenizer.ggml.model": text("gpt2"),
@@ -111,7 +113,7 @@ def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: i
         TOKENS: GGUFValue(tokens, GGUFValueType.ARRAY, GGUFValueType.STRING),
         "tokenizer.ggml.token_type": GGUFValue(kinds, GGUFValueType.ARRAY, GGUFValueType.INT32),
         "tokenizer.ggml.merges": GGUFValue(merges, GGUFValueType.ARRAY, GGUFValueType.STRING),
-        **known,
+        **special,
         "tokenizer.ggml.add_bos_token": GGUFValue(begins, GGUFValueType.BOOL),
     }
 
@@ -124,9 +126,9 @@ def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
     """
     new = {old: number for number, old in enumerate(kept)}
     tokens = [fields[TOKENS].value[old] for old in kept]
-    known = set(tokens)
-    if len(known) < len(tokens):
-        twice = next(token for place, token in enumerate(tokens) if token in tokens[:place])
+    unique = set(tokens)
+    if len(unique) < len(tokens):
+        twice, _ = Counter(tokens).most_common(1)[0]
         raise InputError(f"the tokenizer of the .gguf file has the token '{twice}' twice", TOKENS)
     cut = {}
     for key, field in fields.items():
@@ -134,7 +136,7 @@ def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
         if key in _OF_TOKENS:
             value = [value[old] for old in kept]
         elif key == _MERGES:
-            value = [merge for merge in value if _stays(merge, known)]
+            value = [merge for merge in value if _stays(merge, unique)]
         elif key.endswith("_token_id"):
             value = new.get(value)
         elif key.endswith(".vocab_size"):

@@ -60,16 +60,16 @@ class Slot:
         return rows[places].to("cpu", torch.float32).numpy()
 
     def encoded_rows(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The rows of this tensor among those of the parameter, ``(rows, bytes of a row)``."""
+        """The rows of this tensor among the parameter's, ``(rows, bytes of a row)``."""
         if self.half is None:
             return data
         halves = data.reshape(self.shape[0], 2, self.shape[1], data.shape[1])
         return np.ascontiguousarray(halves[:, self.half]).reshape(-1, data.shape[1])
 
     def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
-        """Tell whether ``weight`` is what transformers makes of ``rows`` of the file."""
-        found = torch.from_numpy(self.form.loaded(rows)).to(weight.dtype)
-        return torch.equal(found.T if self.transposed else found, weight.detach().cpu())
+        """Tell whether transformers reads ``rows`` of the file as ``weight``."""
+        loaded = torch.from_numpy(self.form.loaded(rows)).to(weight.dtype)
+        return torch.equal(loaded.T if self.transposed else loaded, weight.detach().cpu())
 
 
 def head_size(model: Any) -> int:
@@ -84,7 +84,7 @@ def hidden_size(model: Any) -> int:
 
 
 def within_block(name: str) -> str:
-    """The name of a tensor, without that of its block."""
+    """The name of a tensor within its block."""
     return name.split(".", 2)[2] if name.startswith(BLOCK) else name
 
 
@@ -97,19 +97,19 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")
     prefix, blocks = find_blocks(model)
-    left = [number for number, block in enumerate(blocks) if has_matrices(block)]
-    known = get_tensor_name_map(architectures[architecture], len(left))
+    old = [str(number) for number, block in enumerate(blocks) if has_matrices(block)]
+    names = get_tensor_name_map(architectures[architecture], len(old))
     forms = _usual_forms(model, architecture) if forms is None else forms
-    numbers = {str(old): new for new, old in enumerate(left)}
-    return list(_slots(model, architecture, f"{prefix}.", numbers, known, forms))
+    numbers = {number: new for new, number in enumerate(old)}
+    return list(_slots(model, architecture, f"{prefix}.", numbers, names, forms))
 
 
 def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] | None) -> dict[str, list[Slot]]:
     """As :func:`find_slots`, by the name of the parameter."""
-    found: dict[str, list[Slot]] = {}
+    slots: dict[str, list[Slot]] = {}
     for slot in find_slots(model, architecture, forms):
-        found.setdefault(str(slot.parameter), []).append(slot)
-    return found
+        slots.setdefault(str(slot.parameter), []).append(slot)
+    return slots
 
 
 def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
@@ -123,24 +123,26 @@ def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
 
 
 def _slots(
-    model: Any, architecture: str, prefix: str, left: dict[str, int], known: Any, forms: Mapping[str, Form]
+    model: Any, architecture: str, prefix: str, numbers: dict[str, int], names: Any, forms: Mapping[str, Form]
 ) -> Iterator[Slot]:
     tokens = model.get_input_embeddings()
     for parameter, weight in model.named_parameters():
         module, _, kind = parameter.rpartition(".")
-        own = module
+        renumbered = module
         if module.startswith(prefix):
             number, _, rest = module.removeprefix(prefix).partition(".")
-            if number not in left:
+            if number not in numbers:
                 continue  # a norm that the sublayers of a dropped block shared
-            own = f"{prefix}{left[number]}.{rest}"
+            renumbered = f"{prefix}{numbers[number]}.{rest}"
         layer: Any = model.get_submodule(module)
         transposed = isinstance(layer, Conv1D) and weight.dim() == 2
         typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
         plain = Slot(parameter, (), parameter, transposed, typed).of_shape(tuple(weight.shape))
-        for slot in _halves(plain, layer, own) if weight.dim() > 2 else [replace(plain, name=f"{own}.{kind}")]:
+        for slot in (
+            _halves(plain, layer, renumbered) if weight.dim() > 2 else [replace(plain, name=f"{renumbered}.{kind}")]
+        ):
             place, _, kind = slot.name.rpartition(".")
-            if (name := known.get_name(place)) is None:
+            if (name := names.get_name(place)) is None:
                 raise InputError(
                     f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot "
                     "be written as one yet; export it to a folder",
@@ -151,13 +153,13 @@ def _slots(
             yield replace(slot, name=name, typed=typed and within != ROUTER, form=forms.get(within, SAME))
 
 
-def _halves(slot: Slot, experts: Any, own: str) -> Iterator[Slot]:
-    """``slot``, of stacked ``experts``, as one or two tensors, with names as of parameters for each of them."""
+def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
+    """``slot``, of stacked ``experts``, as one or two tensors, named as parameters in ``module``."""
     kind = slot.name.rpartition(".")[2]
     if experts.is_transposed or experts.has_bias or not experts.is_concatenated:
         yield slot  # which has no place
     elif kind in _HALVES:
         for half, name in enumerate(_HALVES[kind]):
-            yield replace(slot, name=f"{own}.{name}.weight", half=half).of_shape(slot.shape)
+            yield replace(slot, name=f"{module}.{name}.weight", half=half).of_shape(slot.shape)
     else:
-        yield replace(slot, name=f"{own}.{kind}.weight")
+        yield replace(slot, name=f"{module}.{kind}.weight")

@@ -47,13 +47,11 @@ def checked(
 ) -> Json:
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
-    ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
-    the dense model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`;
-    ``run``: those of the file's own model in PyTorch, for the differences of
-    :func:`evoprune.problems.language_model.gguf.llama.score`. Returned besides: ``load_seconds``, ``peak_bytes``, and
-    ``first_other_token``, the first token of the text that llama.cpp's tokenizer has otherwise than transformers'; None
-    if there is none. If it cannot be run, ``failure`` says why. ``memory``: whether a whole prompt is read, for the
-    peak; else a token.
+    ``text``: of the tokens; ``begin``: whether each window begins with a token outside the text. ``dense``: the dense
+    model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`; ``run``: of the
+    file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`. Also
+    returns ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
+    transformers', or None. ``failure``: why it cannot be run. ``memory``: read a whole prompt, for the peak.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -71,10 +69,9 @@ def checked(
 
 
 def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
-    """The speeds of two files, timed in turn, and the memory and seconds that loading takes.
+    """The speeds of two files, timed in turn, and memory and seconds of loading; None where they cannot be measured.
 
-    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked` of
-    both. None where they cannot be measured.
+    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`.
     """
     _tell([dense, evolved])
     times = [_in_fresh_process([dense, evolved], _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
@@ -108,9 +105,7 @@ def decoding_speed(path: Path, seconds: float) -> float | None:
 
 
 def memory(path: Path, context: int, kv: str) -> Json:
-    """Count the bytes that llama.cpp takes for the file ``path``.
-
-    See :func:`evoprune.problems.language_model.gguf.llama.memory`.
+    """The bytes that llama.cpp takes for the file ``path``: :func:`evoprune.problems.language_model.gguf.llama.memory`.
 
     Raises :class:`evoprune.InputError` where it does not load.
     """
@@ -123,8 +118,7 @@ def memory(path: Path, context: int, kv: str) -> Json:
 def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
     """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
 
-    ``model``: a dense one. ``importance``: whether there is an importance matrix, as some presets then choose other
-    types.
+    ``model``: a dense one. ``importance``: whether there is an importance matrix, which changes some presets.
     """
     whole = contents(model, base, {})
     parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}

@@ -1,12 +1,10 @@
 """The scales and minima that blocks of quantised weights have in 16 bits each.
 
-A block stands for ``scale x code``, or ``scale x code + minimum x code``: so the codes of a field are what ggml makes
-of the block if that field is 1 and the others are 0.
+A block stands for ``scale x code``, or ``scale x code + minimum x code``: so a field's codes are the values that ggml
+reads with that field at 1 and the other at 0.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,17 +42,10 @@ def with_scales(encoded: Encoded, scales: Floats) -> Encoded:
 
 
 def codes_of(encoded: Encoded, width: int) -> list[tuple[NDArray[np.signedinteger], int]]:
-    """For each field its codes ``(rows, width)``, as whole numbers, and the number that these are to be divided by."""
+    """For each field its codes ``(rows, width)``, as whole numbers, and the divisor of the codes."""
     scales = scales_of(encoded)
-    return [_codes(with_scales(encoded, alone), width) for alone in _each_alone(scales)]
-
-
-def _each_alone(scales: Floats) -> Iterator[Floats]:
-    """For each field: 1 in all blocks, and 0 for the others."""
-    for number in range(len(scales)):
-        alone = np.zeros_like(scales)
-        alone[number] = 1
-        yield alone
+    units = np.eye(len(scales), dtype=np.float32)[:, :, None, None]  # one field at 1, the other at 0
+    return [_codes(with_scales(encoded, np.broadcast_to(unit, scales.shape)), width) for unit in units]
 
 
 def _codes(of_one: Encoded, width: int) -> tuple[NDArray[np.signedinteger], int]:

@@ -26,16 +26,16 @@ _BYTES = {
 
 
 def file_bytes(architecture: str, fields: Fields, tensors: Iterable[tuple[str, str, Shape]]) -> int:
-    """The bytes of a file with ``fields``, besides its architecture, and ``tensors``: name, kind and shape of each."""
+    """The bytes of a file with ``fields``, its architecture, and ``tensors``, each a name, a kind and a shape."""
     listed = list(tensors)
-    head = HEAD_BYTES + string_bytes(architecture) + sum(field_bytes(key, found) for key, found in fields.items())
+    head = HEAD_BYTES + string_bytes(architecture) + sum(field_bytes(key, field) for key, field in fields.items())
     head += sum(info_bytes(name, shape) for name, _, shape in listed)
     return padded(head) + sum(tensor_bytes(kind, shape) for _, kind, shape in listed)
 
 
-def field_bytes(key: str, found: Any) -> int:
+def field_bytes(key: str, field: Any) -> int:
     """The bytes of one entry of the metadata."""
-    return string_bytes(key) + 4 + _value(found.value, found.type, found.sub_type)
+    return string_bytes(key) + 4 + _value(field.value, field.type, field.sub_type)
 
 
 def info_bytes(name: str, shape: Shape) -> int:
@@ -58,7 +58,7 @@ def _value(value: Any, kind: Any, of: Any) -> int:
 
 
 def string_bytes(text: str) -> int:
-    """The bytes of ``text`` and of its length."""
+    """The bytes of ``text`` and of the length before it."""
     return 8 + len(text.encode())
 
 

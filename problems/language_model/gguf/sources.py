@@ -1,4 +1,4 @@
-"""Models whose .gguf files can be written, told by the headers of their files alone. Imports no torch."""
+"""Models whose .gguf files can be written, known by the headers of their files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ def pre_tokenizer(described: Mapping[str, Any]) -> str | None:
         digits = [step.get("type") == "Digits" and step.get("individual_digits") for step in before]
         return "gpt-2" if not before else "smollm" if digits == [True] else None
     pattern = before[0].get("pattern", {}).get("Regex") if len(before) == 1 else None
-    found = _SPLITS.get(str(pattern))
-    return _UNTIL_MERGED if found == "dbrx" and described["model"].get("ignore_merges") else found
+    name = _SPLITS.get(str(pattern))
+    return _UNTIL_MERGED if name == "dbrx" and described["model"].get("ignore_merges") else name

@@ -62,8 +62,8 @@ class Contents:
     @contextmanager
     def _begun(self, path: Path) -> Iterator[Any]:
         writer = GGUFWriter(path, self.layout.architecture)
-        for key, found in self.layout.fields.items():
-            writer.add_key_value(key, found.value, found.type, found.sub_type)
+        for key, field in self.layout.fields.items():
+            writer.add_key_value(key, field.value, field.type, field.sub_type)
         for slot in self.layout.slots:
             _add(writer, slot.name, slot.shape, self.kinds[slot.name])
         for name, tensor in self.base.kept.items():
@@ -82,9 +82,9 @@ class Contents:
         elif slot.parameter in self.encoded:
             return slot.form.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
         else:
-            weight, held = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
-            if held and held.shape == slot.shape and slot.holds(values(held).reshape(slot.shape), weight):
-                return held.data
+            weight, source = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
+            if source and source.shape == slot.shape and slot.holds(values(source).reshape(slot.shape), weight):
+                return source.data
             rows = slot.rows(weight)
         return ggml.quantize(rows.reshape(-1, rows.shape[-1]), self.kinds[slot.name])
 
@@ -98,14 +98,14 @@ class _Written(np.ndarray):
 
 def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
     number = GGMLQuantizationType[kind]
-    size = ggml.row_bytes(kind, shape[-1]) * int(np.prod(shape[:-1]))
+    size = ggml.row_bytes(kind, shape[-1]) * prod(shape[:-1])
     writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
 
 
 def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
     """The kind of a tensor that no transform has encoded. ``half``: that of matrices; None is that of ``base``."""
-    if not slot.typed and (held := base.tensor(slot.name)):
-        return held.kind
+    if not slot.typed and (source := base.tensor(slot.name)):
+        return source.kind
     if len(slot.shape) == 1 or within_block(slot.name) == ROUTER:
         return VECTORS
     return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half or base.half
@@ -119,11 +119,11 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
     layout = lay_out(model, base)
     kinds = {}
     for slot in layout.slots:
-        held = encoded.get(slot.parameter or "")
-        kinds[slot.name] = held.kind if held else plain_kind(slot, base, half)
+        matrix = encoded.get(slot.parameter or "")
+        kinds[slot.name] = matrix.kind if matrix else plain_kind(slot, base, half)
         halves = 1 if slot.half is None else 2
         rows, width = halves * prod(slot.shape[:-1]), slot.shape[-1]
-        if held and held.data.shape != (rows, ggml.row_bytes(held.kind, width)):
+        if matrix and matrix.data.shape != (rows, ggml.row_bytes(matrix.kind, width)):
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
     return Contents(layout.with_kinds(matrices), base, kinds, encoded, dict(model.named_parameters()))

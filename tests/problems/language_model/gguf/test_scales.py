@@ -9,7 +9,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.scales import codes_of, has_scales, scales_of, with_scales
 
-KINDS = [kind for kind in ggml._numbers() if ggml.fits(kind, 512) and has_scales(kind)]
+KINDS = [kind for kind in ggml._types() if ggml.fits(kind, 512) and has_scales(kind)]
 
 
 @pytest.fixture(params=KINDS, scope="module")
@@ -21,7 +21,7 @@ def encoded(request):
 
 
 def test_all_types_with_such_fields_are_known():
-    assert set(ggml._numbers()) - set(KINDS) >= {"F16", "MXFP4"}
+    assert set(ggml._types()) - set(KINDS) >= {"F16", "MXFP4"}
     assert {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"} <= set(KINDS)
 
 
