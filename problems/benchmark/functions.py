@@ -39,12 +39,13 @@ class Benchmark(Problem):
 
     @cached_property
     def genes(self) -> Genes:
-        settings = self.settings
-        return Genes.real([f"x{place}" for place in range(settings.dimensions)], settings.low, settings.up)
+        return Genes.real(
+            [f"x{place}" for place in range(self.settings.dimensions)], self.settings.low, self.settings.up
+        )
 
     @cached_property
     def budget(self) -> Budget:
-        """Keeps the genes' mean at ``mean``, by default the optimum's within the bounds. A gene saves as it rises."""
+        """Keeps the mean of the genes at ``mean``, by default the optimum's within the bounds."""
         settings = self.settings
         nearest = min(max(OPTIMA[settings.function], settings.low), settings.up)
         mean = nearest if settings.mean is None else settings.mean

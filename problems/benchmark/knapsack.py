@@ -55,7 +55,7 @@ class Knapsack(Problem):
         return Evaluation((float(value - 11 * max(0, weight - self.capacity)),), measures={"weight": weight})
 
     def references(self) -> dict[str, list[float]]:
-        """The optimum."""
+        """The optimum, by dynamic programming."""
         counts = numpy.arange(self.settings.copies + 1)
         losses = [numpy.array(-value * counts, float) for value in self.item_values]
         optimum = cheapest(losses, [weight * counts for weight in self.item_weights], self.capacity)

@@ -22,7 +22,7 @@ class GeneSettings(Checked):
     low: float = Field(0.0, description="its lower bound")
     up: float = Field(1.0, description="its upper bound")
     levels: tuple[str | bool | int | float | None, ...] = Field((), description="its levels, in place of bounds")
-    exponent: bool = Field(False, description="whether the bounds are logarithms, to base 10, of those of its value")
+    exponent: bool = Field(False, description="whether the bounds are logarithms of the value, to base 10")
     ordered: bool = Field(True, description="whether its levels have an order")
 
     def gene(self) -> Gene:
@@ -42,7 +42,7 @@ class FunctionSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        Genes(each.gene() for each in self.genes)
+        Genes(gene.gene() for gene in self.genes)
         return self
 
 
@@ -56,19 +56,18 @@ class Function(Problem):
 
     @cached_property
     def genes(self) -> Genes:
-        return Genes(each.gene() for each in self.settings.genes)
+        return Genes(gene.gene() for gene in self.settings.genes)
 
     @cached_property
     def _functions(self) -> list[Called]:
-        """The function, then the constraints."""
         calls = self.settings.call, *self.settings.constraints
         return [self.lent.get(call) or find_plugin("", call) for call in calls]
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
-        found, *others = (function(self.genes.chosen(genome)) for function in self._functions)
+        result, *others = (function(self.genes.chosen(genome)) for function in self._functions)
         constraints = [float(value) for value in others]
         measures = {"constraints": constraints} if constraints else {}
-        values = found if isinstance(found, tuple) else tuple(numpy.ravel(found))
+        values = result if isinstance(result, tuple) else tuple(numpy.ravel(result))
         return Evaluation(values, measures=measures, violation=violation(constraints))
 
     @classmethod

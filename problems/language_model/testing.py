@@ -89,12 +89,13 @@ def _check_fingerprints(session: Session, one: tuple[Weights, list[str]], other:
     prefix = find_blocks(model)[0]
     assert len(one[1]) == session.resident.forward.depth, "expected a fingerprint for each block"
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    embedding, head = (next((f"{name}." for name, each in model.named_modules() if each is end), "?") for end in ends)
+    names = {module: f"{name}." for name, module in model.named_modules()}
+    embedding, head = (names.get(end, "?") for end in ends)
     places: list[tuple[str, ...]] = [(f"{prefix}.{block}.",) for block in range(len(one[1]))]
     places[0] += (embedding,)  # which the first block reads; the head changes no block's states
-    known = (f"{prefix}.", embedding, head)
-    outside = [{n: t for n, t in weights.items() if not n.startswith(known)} for weights in (one[0], other[0])]
-    assert _equal(*outside), "weights outside the blocks changed, other than those of embedding and head"
+    expected = (f"{prefix}.", embedding, head)
+    outside = [{n: t for n, t in weights.items() if not n.startswith(expected)} for weights in (one[0], other[0])]
+    assert _equal(*outside), "weights outside the blocks, of neither embedding nor head, changed"
     for block, (starts, first, second) in enumerate(zip(places, one[1], other[1], strict=True)):
         inside = [{n: t for n, t in weights.items() if n.startswith(starts)} for weights in (one[0], other[0])]
         assert _equal(*inside) or first != second, f"block {block} changed, but its fingerprint did not"
@@ -107,10 +108,10 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
     if session.transform.encoded():
         return  # weights that are rounded to zero are not removed
     total = session.resident.prunable_weights
-    left = total - session.resident.removed_weights
-    off = abs(budget.spent(genome) - left)
+    remaining = total - session.resident.removed_weights
+    off = abs(budget.spent(genome) - remaining)
     assert off <= already + _TOLERANCE * total, (
-        f"the budget counts {budget.spent(genome):,.0f} weights that are left, the model has {left:,}"
+        f"the budget counts {budget.spent(genome):,.0f} remaining weights, the model has {remaining:,}"
     )
 
 
@@ -127,7 +128,7 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
 def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:
     """Raise AssertionError unless the format ``kind`` keeps the contract of export formats.
 
-    Writes the result of ``run`` beside ``place``: twice as it is, and with other weights, as a recovery gives.
+    Writes the result of ``run`` to folders near ``place``: twice as it is, and with other weights, as a recovery gives.
     """
     problem: Any = run.problem
     session: Session = problem.session

@@ -1,8 +1,8 @@
 """Train the bundled 12-block GPT-2 and its tokenizer: ``python -m tests.benchmarks.train_bundled OUT``.
 
-Its result is part of the project. It takes 40 minutes on two CPU cores with bfloat16 units; the wall-clock budgets
-(``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so that a slower machine trains less, not longer.
-With ``--mixture`` it trains the bundled mixture of experts instead, which has the same tokenizer.
+It takes 40 minutes on two CPU cores with bfloat16 units; the wall-clock budgets (``--minutes``, ``--clip-minutes``) set
+the learning-rate schedule, so that a slower machine trains less, not longer. With ``--mixture`` it trains the bundled
+mixture of experts instead, which has the same tokenizer.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import importlib.util
 import math
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,20 @@ from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss
 from evoprune.problems.language_model.models.weight_files import BUNDLED_WEIGHTS
 from evoprune.problems.language_model.texts.source import KEY_WORDS, paragraphs, python_docs, split_of, words
 
-OVERLAP_WORDS = KEY_WORDS
-PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")  # those that are installed
-REFERENCE_COPIES = 4  # it is short beside the docstrings, and the model is made for text like it
+PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")  # if installed
+REFERENCE_COPIES = 4  # it is short next to the docstrings, and the model is made for text like it
+WINDOW, VOCABULARY, END = 256, 4096, "<|endoftext|>"
+BATCH, MIXTURE_BATCH = 16, 8
+PEAK_LEARNING_RATE, WARM_UP = 2e-3, 0.02  # the latter of the budget
+CLIP_DEVIATIONS = 0.5  # of the blocks' weights in the second phase, else the model is very redundant: uniform pruning
+# at 45% raised its test perplexity from 42.9 to 45.7 only. Few weights are nearly 0 then, as after long training.
+BALANCE = 0.01  # times the load-balancing loss of a mixture, as for OLMoE
 
 
-def word_runs(text: str, length: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
-    """Return all runs of ``length`` successive words of ``text``."""
+def word_runs(text: str) -> set[tuple[str, ...]]:
+    """Return all runs of :data:`KEY_WORDS` successive words of ``text``."""
     sequence = words(text)
-    return {tuple(sequence[i : i + length]) for i in range(len(sequence) - length + 1)}
+    return {tuple(sequence[i : i + KEY_WORDS]) for i in range(len(sequence) - KEY_WORDS + 1)}
 
 
 def docstrings(folder: Path) -> Iterator[str]:
@@ -59,16 +64,6 @@ def docstrings(folder: Path) -> Iterator[str]:
                     yield text
 
 
-def source_folders(packages: Iterable[str] = PACKAGES) -> list[Path]:
-    """Return the standard library's folder, then those of the ``packages`` that are installed."""
-    folders = [Path(sysconfig.get_paths()["stdlib"])]
-    for name in packages:
-        found = importlib.util.find_spec(name)
-        if found and found.submodule_search_locations:
-            folders.append(Path(found.submodule_search_locations[0]))
-    return folders
-
-
 def training_documents() -> list[str]:
     """Return the documents to train on: copies of the reference's train split, then docstrings."""
     held_out = word_runs(python_docs("validation")) | word_runs(python_docs("test"))
@@ -83,20 +78,12 @@ def training_documents() -> list[str]:
     def kept(document: str) -> str:
         return "\n\n".join(p for p in paragraphs(document) if fresh(p))
 
+    specs = map(importlib.util.find_spec, PACKAGES)
+    places = [spec.submodule_search_locations[0] for spec in specs if spec and spec.submodule_search_locations]
+    folders = [Path(place) for place in (sysconfig.get_paths()["stdlib"], *places)]
     reference = kept(python_docs("train"))
-    bodies = (kept(text) for folder in source_folders() for text in docstrings(folder))
+    bodies = (kept(text) for folder in folders for text in docstrings(folder))
     return [reference] * REFERENCE_COPIES + [body for body in bodies if len(body) > 80]
-
-
-WINDOW = 256
-BATCH, MIXTURE_BATCH = 16, 8
-VOCABULARY = 4096
-END = "<|endoftext|>"
-PEAK_LEARNING_RATE = 2e-3
-WARM_UP = 0.02  # of the budget
-CLIP_DEVIATIONS = 0.5  # of the blocks' weights in the second phase, else the model is very redundant: uniform pruning
-# at 45% raised its test perplexity from 42.9 to 45.7 only. Few weights are nearly 0 then, as after long training.
-BALANCE = 0.01  # times the load-balancing loss of a mixture, as for OLMoE
 
 
 def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
@@ -114,13 +101,6 @@ def token_stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> to
     return torch.tensor([token for ids in encoded for token in (*ids, tokenizer.eos_token_id)])
 
 
-def batches(stream: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Yield batches ``(size, WINDOW)`` of windows at random places, without end."""
-    while True:
-        starts = torch.randint(len(stream) - WINDOW, (size,), generator=generator)
-        yield torch.stack([stream[start : start + WINDOW] for start in starts])
-
-
 def loss_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Return the mean next-token cross-entropy in nats over ``tokens`` ``(batch, window)``.
 
@@ -132,8 +112,8 @@ def loss_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     loss = cross_entropy(output.logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten())
     if balanced:
         experts, active = model.config.num_experts, model.config.num_experts_per_tok
-        each = [load_balancing_loss_func((routed,), experts, active) for routed in output.router_logits]
-        loss = loss + BALANCE * torch.stack(each).mean()
+        routing = [load_balancing_loss_func((routed,), experts, active) for routed in output.router_logits]
+        loss = loss + BALANCE * torch.stack(routing).mean()
     return loss
 
 
@@ -147,22 +127,20 @@ def learning_rate(progress: float) -> float:
 def train(model: Any, stream: torch.Tensor, minutes: float, seed: int, batch: int, clipped: bool = False) -> int:
     """Train ``model`` in place for ``minutes``, with weights ``clipped`` or not; return the number of steps."""
     generator = torch.Generator().manual_seed(seed)
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.95)
-    )
+    groups = [
+        {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": 0.1},
+        {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
     matrices = [p for p in model.transformer.h.parameters() if p.dim() == 2] if clipped else []
     limits = {matrix: CLIP_DEVIATIONS * float(matrix.detach().std()) for matrix in matrices}  # of magnitudes
-    start = time.monotonic()
+    start, steps = time.monotonic(), 0
     model.train()
-    for step, tokens in enumerate(batches(stream, batch, generator), start=1):
-        progress = (time.monotonic() - start) / (60 * minutes)
-        if progress >= 1:
-            return step - 1
+    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
+        starts = torch.randint(len(stream) - WINDOW, (batch,), generator=generator)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress) * (0.5 if clipped else 1.0)
-        loss = loss_of(model, tokens)
+        loss = loss_of(model, torch.stack([stream[at : at + WINDOW] for at in starts]))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -170,9 +148,10 @@ def train(model: Any, stream: torch.Tensor, minutes: float, seed: int, batch: in
             for weight, limit in limits.items():
                 weight.clamp_(-limit, limit)
         optimizer.zero_grad(set_to_none=True)
-        if step % 50 == 0:
-            print(f"step {step}  {progress:.0%} of the time  loss {loss.item():.3f}", flush=True)
-    raise AssertionError("batches never end")
+        steps += 1
+        if steps % 50 == 0:
+            print(f"step {steps}  {progress:.0%} of the time  loss {loss.item():.3f}", flush=True)
+    return steps
 
 
 @torch.no_grad()
@@ -183,30 +162,27 @@ def perplexity(model: Any, stream: torch.Tensor) -> float:
     return math.exp(sum(loss_of(model, row[None]).item() for row in windows) / len(windows))
 
 
-def new_gpt2(tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """Return the bundled GPT-2 before its training."""
-    config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=WINDOW, n_embd=160, n_layer=12, n_head=5,
-        activation_function="gelu_pytorch_tanh",  # GPT-2's "gelu_new", in one fused pass
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config)
-
-
 @torch.no_grad()
-def new_mixture(tokenizer: PreTrainedTokenizerFast) -> Qwen3MoeForCausalLM:
-    """Return the bundled mixture before its training: random, but for the embedding of the bundled GPT-2."""
+def new_model(mixture: bool, end: int) -> Any:
+    """Return the model before its training: random; a mixture has the embedding of the bundled GPT-2."""
+    ends = {"bos_token_id": end, "eos_token_id": end}
+    if not mixture:
+        config = GPT2Config(
+            vocab_size=VOCABULARY, n_positions=WINDOW, n_embd=160, n_layer=12, n_head=5,
+            activation_function="gelu_pytorch_tanh",  # GPT-2's "gelu_new", in one fused pass
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **ends,
+        )  # fmt: skip
+        return GPT2LMHeadModel(config)
     config = Qwen3MoeConfig(
         vocab_size=VOCABULARY, max_position_embeddings=WINDOW, hidden_size=160, num_hidden_layers=6,
         num_attention_heads=5, num_key_value_heads=5, head_dim=32, tie_word_embeddings=True,
         num_experts=8, num_experts_per_tok=2, norm_topk_prob=True, moe_intermediate_size=192, intermediate_size=192,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        **ends,
     )  # fmt: skip
     model = Qwen3MoeForCausalLM(config)
-    known = AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS, dtype=torch.float32).transformer
-    model.model.embed_tokens.weight.copy_(known.wte.weight)
-    model.model.norm.weight.copy_(known.ln_f.weight)
+    source = AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS, dtype=torch.float32).transformer
+    model.model.embed_tokens.weight.copy_(source.wte.weight)
+    model.model.norm.weight.copy_(source.ln_f.weight)
     return model
 
 
@@ -224,8 +200,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED_WEIGHTS) if options.mixture else train_tokenizer(documents)
     stream = token_stream(tokenizer, documents)
     print(f"{len(documents)} documents, {len(stream)} tokens", flush=True)
-    model: Any = new_mixture(tokenizer) if options.mixture else new_gpt2(tokenizer)
-    batch = MIXTURE_BATCH if options.mixture else BATCH
+    model, batch = new_model(options.mixture, tokenizer.eos_token_id), MIXTURE_BATCH if options.mixture else BATCH
     steps = train(model, stream, options.minutes, 0, batch)
     if not options.mixture:
         steps += train(model, stream, options.clip_minutes, 1, batch, clipped=True)

@@ -65,15 +65,15 @@ class _Turns:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._own = threading.local()
+        self._thread = threading.local()  # the number of its window
         self._added: list[dict[str, threading.Event]] = []
 
     def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
-        """Call ``compute`` for each of ``windows``, of which there are ``most`` at most, all at once."""
+        """Call ``compute`` for each of ``windows``, at most ``most``, all at once."""
         self._added = [{name: threading.Event() for name in self._names} for _ in windows]
 
         def turn(number: int) -> None:
-            self._own.number = number
+            self._thread.number = number
             try:
                 compute(windows[number])
             finally:  # also after an error: others wait for them
@@ -86,7 +86,7 @@ class _Turns:
         """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn."""
 
         def take_turn(gradient: torch.Tensor) -> torch.Tensor:
-            number = getattr(self._own, "number", 0)  # on a GPU, with one window, another thread runs this
+            number = getattr(self._thread, "number", 0)  # on a GPU, with one window, another thread runs this
             if number:
                 self._added[number - 1][name].wait()
             add(gradient)
@@ -116,10 +116,10 @@ def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch
     """Return the gradient of the mean loss in ``rows``, the head's input, without all logits of a window at once."""
     slope = torch.empty_like(rows)
     for part in forward.parts(len(targets)):
-        own = rows[part].requires_grad_()
-        logits = own if forward.head is None else forward.head(own)
+        inputs = rows[part].requires_grad_()
+        logits = inputs if forward.head is None else forward.head(inputs)
         loss = cross_entropy(logits.float(), targets[part], reduction="sum") / len(targets)
-        (slope[part],) = torch.autograd.grad(loss, own)
+        (slope[part],) = torch.autograd.grad(loss, inputs)
     return slope
 
 

@@ -1,4 +1,4 @@
-"""The sensitivity of a model's predictions to small changes of its matrices: their Fisher information, in factors."""
+"""The sensitivity of a model's predictions to small changes of matrices: their Fisher information, in factors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Factors = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, Factors]:
-    """For each of ``matrices``, by name, the factors of its sensitivity on ``tokens`` ``(windows, window)``.
+    """The factors of the sensitivity of each of ``matrices``, by name, on ``tokens`` ``(windows, window)``.
 
     A change ``d`` of a matrix, of independent entries, moves the predictions by a divergence of about ``sum_ij
     outputs_i inputs_j d_ij^2 / 2`` nats a token, added up over the pairs. This is the diagonal of the Fisher
@@ -63,8 +63,8 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
         stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
         stack.enter_context(products_noted(stacks, sums.of_expert))
-        left = steps(read[so_far.done :], "measuring the sensitivity", "window")
-        for number, window in enumerate(left, so_far.done):
+        rest = steps(read[so_far.done :], "measuring the sensitivity", "window")
+        for number, window in enumerate(rest, so_far.done):
             with torch.enable_grad():
                 window = window.to(forward.device)[None]
                 rows = forward.rows(window)
@@ -94,7 +94,7 @@ def _transposed(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let linear layers among dense ``modules`` run as :class:`_Linear`."""
     changed: list[Any] = [module for module in modules if type(module) is nn.Linear and "forward" not in vars(module)]
     for module in changed:
-        module.forward = lambda given, own=module: _Linear.apply(given, own.weight, own.bias)
+        module.forward = lambda given, layer=module: _Linear.apply(given, layer.weight, layer.bias)
     try:
         yield
     finally:
@@ -122,7 +122,7 @@ class _Sums:
 
         def add(slope: torch.Tensor) -> None:
             squares = (slope.T @ inputs).float().square()
-            sides = [squares.new_zeros(count, len(each)) for each in (squares, squares.T)]
+            sides = [squares.new_zeros(count, size) for size in squares.shape]
             sides[0][expert], sides[1][expert] = squares.sum(1), squares.sum(0)
             self._add("layer", stack.name, sides[0].flatten(), sides[1])
 
@@ -133,7 +133,7 @@ class _Sums:
         output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
 
     def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        """Here rows that are read are outputs; some models multiply them."""
+        """Outputs are the rows that are read, which some models multiply."""
         tokens = given[0].flatten()
         factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
         read = torch.bincount(tokens, minlength=len(module.weight))
@@ -144,19 +144,19 @@ class _Sums:
 
         ``read``: the number of tokens that an embedding looks up.
         """
-        found = []
+        pairs = []
         for kind in ("head", "embedding", "layer"):
             if (key := f"{kind} outputs {name}") in self.tensors:
                 outputs, inputs = self.tensors[key], self.tensors[f"{kind} inputs {name}"]
                 least = torch.finfo(inputs.dtype).tiny
                 whole = inputs.sum(-1, keepdim=True).clamp(min=least) if kind == "layer" else count
-                found.append((outputs / (read if kind == "embedding" else count), inputs / whole))
-        return [(outputs.float(), inputs.float()) for outputs, inputs in found]
+                pairs.append((outputs / (read if kind == "embedding" else count), inputs / whole))
+        return [(outputs.float(), inputs.float()) for outputs, inputs in pairs]
 
     def _add(self, kind: str, name: str, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
         for side, part in (("outputs", outputs), ("inputs", inputs)):
-            key, found = f"{kind} {side} {name}", part.double().cpu()
-            self.tensors[key] = self.tensors[key] + found if key in self.tensors else found
+            key, added = f"{kind} {side} {name}", part.double().cpu()
+            self.tensors[key] = self.tensors[key] + added if key in self.tensors else added
 
 
 def _squares(values: torch.Tensor) -> torch.Tensor:
@@ -171,10 +171,10 @@ def _slope(forward: Forward, rows: torch.Tensor, draws: torch.Tensor) -> torch.T
     """The gradient of the loss in ``rows``, the head's input, for targets that ``draws``, in [0, 1), choose."""
     slope = torch.empty_like(rows)
     for part in pieces(len(rows), _COPIES * forward.vocabulary):
-        own = rows[part].requires_grad_()
-        logits = (own if forward.head is None else forward.head(own)).float()
+        inputs = rows[part].requires_grad_()
+        logits = (inputs if forward.head is None else forward.head(inputs)).float()
         shares = logits.detach().softmax(-1)
         below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
         targets = below.sum(-1).clamp(max=shares.shape[-1] - 1)
-        (slope[part],) = torch.autograd.grad(cross_entropy(logits, targets, reduction="sum"), own)
+        (slope[part],) = torch.autograd.grad(cross_entropy(logits, targets, reduction="sum"), inputs)
     return slope

@@ -24,7 +24,7 @@ _DEAD = 1e-16  # of the mean diagonal: the diagonal for inputs that were always 
 
 
 def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """Return the lower Cholesky factor of ``gram`` ``(in, in)``, damped by ``damping`` of its mean diagonal.
+    """Return the lower Cholesky factor of ``gram`` ``(in, in)``, damped by ``damping`` of the mean diagonal.
 
     float64 if the device has it. Damping grows tenfold until the factor exists, else RuntimeError is raised. Inputs
     that were always zero get a tiny diagonal, so that their weights go first, as in SparseGPT's code.
@@ -54,8 +54,8 @@ _UNUSED = 1e-6  # the share of the mean importance that an input has at least
 def as_importance(squares: torch.Tensor) -> torch.Tensor:
     """Return the mean ``squares`` of inputs ``(..., in)`` as their importance in float32, on the CPU.
 
-    ggml fails where a whole block of inputs has none. It is 1 for all inputs that were always zero, such as those of an
-    expert that no token chose.
+    ggml fails where a whole block of inputs has none. It is 1 if all inputs were always zero, as of an expert that no
+    token chose.
     """
     squares = squares.float().cpu()
     least = _UNUSED * squares.mean(-1, keepdim=True)
@@ -87,8 +87,8 @@ def gather(
         stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
         stack.enter_context(products_noted(stacks, partial(_add_expert, sums)))
         (walk.advance if advance else walk.run)(block)
-    for name, found in sums.items():
-        if not all(bool(torch.isfinite(value).all()) for value in found.values()):
+    for name, of_matrix in sums.items():
+        if not all(bool(torch.isfinite(value).all()) for value in of_matrix.values()):
             raise InputError(f"problem.dtype: the inputs of {name} are not finite; use bfloat16 or float32")
     tokens = walk.tokens.numel()
     return {matrix.name: _finished(sums[matrix.name], tokens, matrix.weight.device) for matrix in matrices}
@@ -114,8 +114,8 @@ def _add(sums: Sums, names: Collection[str], products: _Products, _: Any, inputs
         squares = squares.to(sum_dtype(squares.device))
         sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
     if GRAM in names:
-        found = products.of(inputs[0])
-        sums[GRAM] = sums[GRAM].add_(found) if GRAM in sums else found.clone()
+        product = products.of(inputs[0])
+        sums[GRAM] = sums[GRAM].add_(product) if GRAM in sums else product.clone()
 
 
 def _add_expert(
@@ -123,14 +123,15 @@ def _add_expert(
 ) -> None:
     squares = inputs.float().square().sum(0)
     squares = squares.to(sum_dtype(squares.device))
-    if INPUT_NORMS not in (own := sums[stack.name]):
-        own[INPUT_NORMS] = squares.new_zeros(len(stack.weight), len(squares))
-    own[INPUT_NORMS][expert] += squares
+    of_stack = sums[stack.name]
+    if INPUT_NORMS not in of_stack:
+        of_stack[INPUT_NORMS] = squares.new_zeros(len(stack.weight), len(squares))
+    of_stack[INPUT_NORMS][expert] += squares
 
 
 def _finished(sums: Sums, tokens: int, home: torch.device) -> Sums:
-    done = {INPUT_NORMS: lambda squares: squares.sqrt().float(), GRAM: lambda products: products / tokens}
-    return {name: done[name](value).to(home) for name, value in sums.items()}
+    means = {name: (value / tokens if name == GRAM else value.sqrt().float()) for name, value in sums.items()}
+    return {name: value.to(home) for name, value in means.items()}
 
 
 BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only

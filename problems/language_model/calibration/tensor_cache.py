@@ -1,4 +1,4 @@
-"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations of these."""
+"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations."""
 
 import functools
 import hashlib
@@ -50,10 +50,10 @@ def making_entry(name: str, model: str) -> Iterator[None]:
 
 
 class Checkpoint(AbstractContextManager["Checkpoint"]):
-    """The number of steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
+    """The number of steps of a computation that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
-    Begins with those of an interrupted process, and is deleted at its end. ``apart`` tells checkpoints of one name and
-    entry apart. Nothing is written outside an entry.
+    Begins with the steps of an interrupted process, and is deleted at the end. ``what``: the computation's label;
+    ``apart`` tells checkpoints of one label and entry apart. Nothing is written outside an entry.
     """
 
     def __init__(self, what: str, total: int, apart: str = "") -> None:
@@ -63,9 +63,9 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         self._file = None
         if name:
             with suppress(OSError):
-                self._file, found = open_cached(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32])
-                if found:
-                    self.tensors, self.done = found[0], int(found[1]["done"])
+                self._file, begun = open_cached(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32])
+                if begun:
+                    self.tensors, self.done = begun[0], int(begun[1]["done"])
         self._at, self._pause = time.monotonic(), _EVERY
 
     def step(self, tensors: Tensors, count: int = 1) -> None:
@@ -102,8 +102,8 @@ Build = Callable[[], Tensors]
 def cached(resident: Resident, label: str, what: Sequence[object], build: Build) -> Tensors:
     """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
 
-    ``what``: all that they depend on besides the loaded model, the processor, versions of libraries, and the code of
-    models and calibration; of other code, its :func:`code`.
+    ``what``: all other inputs than the loaded model, the processor, versions of libraries, and the code of models and
+    calibration; for other code, :func:`code`.
     """
     return _cached(resident, label, what, build, resident.device, in_use=False)
 
@@ -133,14 +133,14 @@ def _cached(
 ) -> Tensors:
     name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
     try:
-        file, found = open_cached(name)
+        file, content = open_cached(name)
     except OSError as error:
         _tell(str(error))
         return build()
     about = {"what": label, "model": resident.source}
     try:
         with making_entry(name, resident.source):
-            tensors = _on(device, found[0]) if found else _make(file, about, build, device, in_use)
+            tensors = _on(device, content[0]) if content else _make(file, about, build, device, in_use)
     except BaseException:
         file.release()
         raise
@@ -162,7 +162,7 @@ def _always(resident: Resident) -> list[object]:
 
 
 def _make(file: CachedFile, about: dict[str, str], build: Build, device: torch.device, in_use: bool) -> Tensors:
-    """Build the tensors and write them to ``file`` if possible; those not in use must be within the cache's limit."""
+    """Build the tensors and write them to ``file`` if possible, within the cache's limit unless ``in_use``."""
     tensors = build()
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
@@ -178,6 +178,6 @@ def _on(device: torch.device, tensors: Tensors) -> Tensors:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-@functools.cache  # so that it is said once
+@functools.cache  # one message
 def _tell(reason: str) -> None:
     note(f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written")

@@ -1,4 +1,4 @@
-"""Updates of one layer's weights that make up for what others lost: SparseGPT, least squares, GPTQ."""
+"""Updates of a layer's remaining weights that compensate for the others: SparseGPT, least squares, GPTQ."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +47,7 @@ def least_squares(
     steps: int = _STEPS,
     gain: float = _GAIN,
 ) -> torch.Tensor:
-    """Return the weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
+    """Return the weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to the outputs of ``weight``.
 
     ``damping`` of the mean diagonal of ``gram`` ``(in, in)`` is added to its diagonal. Rows step in parallel from
     ``start``, 0 outside ``kept``, up to ``steps`` times, or until a step removes less than the share ``gain`` of the
@@ -57,8 +57,8 @@ def least_squares(
     gram = gram.to(start.dtype, copy=True)
     gram.diagonal().add_(damping * gram.diagonal().mean())
     diagonal = gram.diagonal().clamp_min(torch.finfo(gram.dtype).tiny)
-    found = start.clone()
-    lacking = weight.to(start.dtype) - found
+    updated = start.clone()
+    lacking = weight.to(start.dtype) - updated
     rest = lacking @ gram
     error = float((lacking * rest).sum())
     rest *= kept
@@ -68,7 +68,7 @@ def least_squares(
     for _ in range(steps):
         along = (direction @ gram) * kept
         step = _ratio(power, (direction * along).sum(1, keepdim=True))
-        found += step * direction
+        updated += step * direction
         fall = float((step * power).sum())
         error -= fall
         if fall < gain * error:
@@ -77,7 +77,7 @@ def least_squares(
         scaled = rest / diagonal
         before, power = power, (rest * scaled).sum(1, keepdim=True)
         direction = scaled + _ratio(power, before) * direction
-    return found
+    return updated
 
 
 def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
@@ -132,7 +132,6 @@ def _clear(weight: torch.Tensor, factor: torch.Tensor, stays: torch.Tensor) -> t
 
 
 def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
-    """Return bool of ``score``'s shape, false for exactly the ``count`` lowest."""
     lowest = score.flatten().argsort(stable=True)[:count]
     stays = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
     stays[lowest] = False
@@ -149,10 +148,10 @@ def compensated(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Byt
     importance: ggml.Floats = as_importance(gram.diagonal()).numpy()
     blocks = []
     for first in range(0, updated.shape[1], size):
-        own = slice(first, first + size)
-        now = updated[:, own]
-        blocks.append(ggml.quantize(now.numpy(), kind, importance[own]))
+        block = slice(first, first + size)
+        now = updated[:, block]
+        blocks.append(ggml.quantize(now.numpy(), kind, importance[block]))
         lost = now - torch.from_numpy(ggml.dequantize(blocks[-1], kind, size))
-        errors = torch.linalg.solve_triangular(factor[own, own], lost, upper=True, left=False)
-        updated[:, own.stop :] -= errors @ factor[own, own.stop :]
+        errors = torch.linalg.solve_triangular(factor[block, block], lost, upper=True, left=False)
+        updated[:, block.stop :] -= errors @ factor[block, block.stop :]
     return np.concatenate(blocks, axis=1)

@@ -89,7 +89,7 @@ def forms_of_matrix(rows: int, size: int, heads: int) -> Iterator[Form]:
 
 
 def forms_of_vector(matrix: Form) -> Iterator[Form]:
-    """The same for a vector. ``matrix``: the form of its matrix: a bias has the same order."""
+    """The same for a vector. ``matrix``: the form of the same layer's matrix: a bias has that order."""
     yield matrix
     yield Form(matrix.order, added=1.0)
 

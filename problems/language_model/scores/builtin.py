@@ -13,7 +13,7 @@ def magnitude(weight: torch.Tensor) -> torch.Tensor:
 
 @by_row
 def wanda(weight: torch.Tensor, *, input_norms: torch.Tensor) -> torch.Tensor:
-    """The absolute weight times the norm of its input, within output rows (Sun et al., ICLR 2024, equation 1)."""
+    """The absolute weight times the norm of the input, within output rows (Sun et al., ICLR 2024, equation 1)."""
     return weight.abs() * input_norms
 
 
@@ -22,7 +22,7 @@ _POWER = 0.5  # of the activations: the paper's a
 
 @by_row
 def ria(weight: torch.Tensor, *, input_norms: torch.Tensor) -> torch.Tensor:
-    """The absolute weight's share of its row and of its column, times the root of its input's norm.
+    """The absolute weight's share of the row and of the column, times the root of the input's norm.
 
     (|W_ij| / sum_i |W_ij| + |W_ij| / sum_j |W_ij|) ||x_j||^a: Zhang et al., "Plug-and-Play", ICLR 2024.
     """
@@ -33,7 +33,7 @@ def ria(weight: torch.Tensor, *, input_norms: torch.Tensor) -> torch.Tensor:
 
 
 def obs(weight: torch.Tensor, *, gram: torch.Tensor) -> torch.Tensor:
-    """The output error of removing one weight if the others of its row compensate: w^2 / [H^-1]_jj.
+    """The output error of removing one weight if the others of the row compensate: w^2 / [H^-1]_jj.
 
     H is the damped Gram matrix of the inputs: Hassibi & Stork, "Optimal Brain Surgeon", NIPS 1992, for a linear layer
     as in Frantar & Alistarh, "SparseGPT", ICML 2023.
@@ -56,7 +56,7 @@ def fisher(weight: torch.Tensor, *, gradient_squares: torch.Tensor) -> torch.Ten
 
 
 def gblm(weight: torch.Tensor, *, input_norms: torch.Tensor, gradient_squares: torch.Tensor) -> torch.Tensor:
-    """The absolute weight times the norm of its input plus that of its gradient, each divided by the matrix's mean.
+    """The absolute weight times the norms of input and gradient, each divided by the matrix's mean.
 
     Das et al., "Beyond Size", 2023, equation (2), where a constant of 100 balances the terms. Scores are compared in
     the whole matrix, which gives better results than by row.

@@ -45,7 +45,7 @@ def _whole(settings: TextSettings) -> str:
 
 
 def _between_words(text: str, share: float) -> int:
-    """Return the first place after ``share`` of ``text`` where a line ends, or else a word, or else just there."""
+    """Return the first place after ``share`` of ``text`` where a line ends, or else a word; far from both, any."""
     place = round(share * len(text))
     if place in {0, len(text)}:
         return place
@@ -54,15 +54,12 @@ def _between_words(text: str, share: float) -> int:
 
 
 def _local(path: Path, column: str) -> str:
-    readers = {".txt": _plain, ".jsonl": _json_lines, ".parquet": _parquet}
     try:
-        return BETWEEN_ROWS.join(readers[path.suffix](path, column))
+        if path.suffix == ".txt":
+            return path.read_text(UTF_8)
+        return BETWEEN_ROWS.join(_json_lines(path, column) if path.suffix == ".jsonl" else _parquet(path, column))
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from None
-
-
-def _plain(path: Path, column: str) -> Iterator[str]:  # noqa: ARG001 - all readers have the same signature
-    yield path.read_text(UTF_8)
 
 
 def _json_lines(path: Path, column: str) -> Iterator[str]:

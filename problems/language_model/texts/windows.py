@@ -133,7 +133,7 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
 def held_out_windows(searched: Windows, seen: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
     """Return at most ``count`` windows that share no token with ``searched`` and ``seen``, of the same text.
 
-    They are the next ones of its sampling. None if no window remains.
+    They are the next ones of the sampling. None if no window remains.
     """
     whole = _all_windows(searched.settings, tokenizer, "search_text")
     free = set(_free(whole, [searched, *seen]))

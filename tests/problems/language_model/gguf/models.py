@@ -52,7 +52,7 @@ def random_gpt2(blocks: int = 3) -> Any:
     """Of width 64, with 48 positions."""
     ends = {"bos_token_id": 0, "eos_token_id": 0}
     config = GPT2Config(vocab_size=VOCABULARY, n_positions=48, n_embd=64, n_layer=blocks, n_head=4, **ends)
-    return _random(GPT2LMHeadModel, config)
+    return random_model(GPT2LMHeadModel, config)
 
 
 def random_llama(blocks: int = 3, groups: int = 2, tied: bool = True, head: int = 16) -> Any:
@@ -62,7 +62,7 @@ def random_llama(blocks: int = 3, groups: int = 2, tied: bool = True, head: int 
         num_key_value_heads=groups, head_dim=head, max_position_embeddings=64, tie_word_embeddings=tied,
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    return _random(LlamaForCausalLM, config)
+    return random_model(LlamaForCausalLM, config)
 
 
 def random_qwen2(blocks: int = 3) -> Any:
@@ -71,7 +71,7 @@ def random_qwen2(blocks: int = 3) -> Any:
         vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    return _random(Qwen2ForCausalLM, config)
+    return random_model(Qwen2ForCausalLM, config)
 
 
 def random_qwen3_moe(blocks: int = 3) -> Any:
@@ -81,10 +81,10 @@ def random_qwen3_moe(blocks: int = 3) -> Any:
         num_experts_per_tok=2, norm_topk_prob=True, num_hidden_layers=blocks, num_attention_heads=4, head_dim=16,
         num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    return _random(Qwen3MoeForCausalLM, config)
+    return random_model(Qwen3MoeForCausalLM, config)
 
 
-def _random(kind: Any, config: Any) -> Any:
+def random_model(kind: Any, config: Any) -> Any:
     """With weights that 16 bits hold exactly, large enough that all of them matter."""
     torch.manual_seed(0)
     model = kind(config).eval().requires_grad_(False)

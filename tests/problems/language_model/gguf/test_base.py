@@ -88,6 +88,9 @@ def test_a_model_is_its_own_base_where_its_tokenizer_can_be_written(path):
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
     assert find_base(resident(random_llama())).architecture == "llama"
     assert own_base(random_gpt2(), object(), "a tokenizer written in Python") is None
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = _split_by(r"\p{L}+")
+    assert own_base(random_gpt2(), tokenizer, "tiny") is None
     with pytest.raises(InputError, match=r"owner/name: .*--base"):
         find_base(resident(ARCHITECTURES["phi3"].model()))
 
@@ -147,9 +150,3 @@ def test_llama_cpp_splits_a_text_as_the_tokenizer_of_the_folder(split, whole, tm
     contents(random_gpt2(), own_base(random_gpt2(), tokenizer, "tiny"), {}).write(tmp_path / "tiny.gguf")
     text = "It's 1234 or 12345, don't\n\n  CAN'T 123456! x1234"
     assert Llama(str(tmp_path / "tiny.gguf"), 1).tokenise(text).tolist() == tokenizer(text)["input_ids"]
-
-
-def test_a_tokenizer_that_splits_texts_in_another_way_is_not_written():
-    tokenizer = byte_tokenizer()
-    tokenizer.backend_tokenizer.pre_tokenizer = _split_by(r"\p{L}+")
-    assert own_base(random_gpt2(), tokenizer, "tiny") is None

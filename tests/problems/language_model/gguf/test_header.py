@@ -11,11 +11,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune.problems.language_model.gguf.llama import Llama
+from evoprune.problems.language_model.gguf.metadata import text
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.load import load_model
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.windows import bos_token
-from tests.problems.language_model.gguf.models import base_of, random_llama, tensor_of
+from tests.problems.language_model.gguf.models import base_of, random_llama, random_model, tensor_of
 
 LLAMA3 = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 SCALED = {"llama3": LLAMA3, "linear": {"factor": 4.0}}
@@ -28,15 +29,7 @@ def scaled_llama(kind):
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
         rope_parameters={"rope_type": kind, "rope_theta": 10000.0} | SCALED[kind],
     )  # fmt: skip
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.data = (parameter + 0.1 * torch.randn_like(parameter)).half().float()
-    return model
-
-
-def text(value):
-    return GGUFValue(value, GGUFValueType.STRING)
+    return random_model(LlamaForCausalLM, config)
 
 
 @pytest.fixture

@@ -51,18 +51,10 @@ def same_logits(one, other):
         return torch.allclose(*(each(tokens, use_cache=False).logits for each in (one, other)), atol=1e-3)
 
 
-def test_dropped_blocks_leave_a_smaller_model(model, tmp_path):
-    base = base_of(model)
+@pytest.mark.parametrize(("kind", "half"), [("Q8_0", "F16"), ("Q4_0", "F32")])
+def test_a_smaller_quantised_model_is_read_back_and_its_bytes_are_known_before(model, kind, half, tmp_path):
+    base, encoded, path = base_of(model), {}, tmp_path / "smaller.gguf"
     keep_blocks(model, [0, 2])
-    contents(model, base, {}).write(tmp_path / "smaller.gguf")
-    back = read_back(tmp_path / "smaller.gguf").model
-    assert back.config.num_hidden_layers == 2
-    assert same_logits(model, back)
-
-
-@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
-def test_encoded_matrices_are_written_as_they_are(model, kind, tmp_path):
-    encoded = {}
     for name, weight in model.named_parameters():
         if weight.dim() == 2 and "wpe" not in name:
             transposed = "c_" in name
@@ -70,22 +62,15 @@ def test_encoded_matrices_are_written_as_they_are(model, kind, tmp_path):
             encoded[name] = Encoded(kind, data)
             rows = torch.from_numpy(ggml.dequantize(data, kind, weight.shape[0 if transposed else 1]))
             weight.data.copy_(rows.T if transposed else rows)
-    made = contents(model, base_of(model), encoded)
-    made.write(tmp_path / "encoded.gguf")
-    assert made.bytes == (tmp_path / "encoded.gguf").stat().st_size
-    assert same_logits(model, read_back(tmp_path / "encoded.gguf").model)
-    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "encoded.gguf").tensors}
+    made = contents(model, base, encoded, half)
+    made.write(path)
+    assert made.bytes == path.stat().st_size
+    back = read_back(path).model
+    assert back.config.num_hidden_layers == 2
+    assert same_logits(model, back)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
     assert kinds["token_embd.weight"] == kind
     assert kinds["output_norm.weight"] == "F32"
-
-
-@pytest.mark.parametrize("half", ["F16", "BF16", "F32"])
-def test_the_bytes_are_known_before(half, tmp_path):
-    for number, make in enumerate(MODELS.values()):
-        model, path = make(), tmp_path / f"{number}.gguf"
-        made = contents(model, base_of(model), {}, half=half)
-        made.write(path)
-        assert made.bytes == path.stat().st_size
 
 
 def test_a_written_file_is_a_base(tmp_path):

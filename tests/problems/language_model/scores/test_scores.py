@@ -1,12 +1,13 @@
-"""Every registered score, against its definition weight by weight, and as the problem uses it."""
+"""Every registered score, against its definition weight by weight; the properties of a score."""
 
 import math
 
 import pytest
 import torch
 
-from evoprune.experiment.registry import names
-from evoprune.problems.language_model.scores import SCORES, find_score, needs
+from evoprune import InputError
+from evoprune.experiment.registry import names, plugin
+from evoprune.problems.language_model.scores import SCORES, by_row, find_score, needs, scope_of, source
 
 REGISTERED = sorted(names(SCORES))
 
@@ -72,3 +73,21 @@ def test_dead_inputs_and_weights_of_zero_are_scored(name, layer):
     weight, inputs, gradients = (tensor.float() for tensor in layer)
     weight[1] = inputs[:, 2] = 0
     assert torch.isfinite(scored(name, weight, inputs, gradients)).all()
+
+
+def plain(weight):
+    return weight
+
+
+def test_scope_and_source_are_known_of_a_function():
+    assert (scope_of(plain), scope_of(by_row(lambda weight: weight))) == ("matrix", "row")
+    assert "def test_scope_and_source" in source(plain)
+    assert source(abs) == ""
+
+
+def test_a_score_that_asks_for_what_there_is_not_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "greedy_scores.py").write_text("def greedy(weight, *, hessian):\n    return weight\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin("greedy_scores")
+    with pytest.raises(InputError, match="asks for hessian; the statistics there are: gradient_sizes"):
+        find_score("greedy_scores:greedy")
