@@ -13,7 +13,7 @@ from evoprune.interfaces.coupled import Coupled, Term
 from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.parts import Finals, HeldOut, Measured, Reporting, Together, TradeOffs
-from evoprune.interfaces.planning import Command, Plan, Planner
+from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Problem, Settings
 from evoprune.interfaces.result import Result
 from evoprune.interfaces.schema import Fraction
@@ -28,7 +28,6 @@ __all__ = (
     "Additive",
     "Algorithm",
     "Budget",
-    "Command",
     "Coupled",
     "Evaluate",
     "Evaluation",

@@ -35,7 +35,9 @@ def find_command(name: str) -> type[Command | Planner]:
     """The command called ``name``."""
     command = registry.find_plugin(COMMANDS, name)
     if not (isinstance(command, type) and issubclass(command, (Command, Planner))):
-        raise InputError(f"'{name}' is no subclass of evoprune.Command or evoprune.Planner", COMMANDS)
+        raise InputError(
+            f"'{name}' is no subclass of evoprune.interfaces.planning.Command or evoprune.Planner", COMMANDS
+        )
     return command
 
 

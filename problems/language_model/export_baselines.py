@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Command, Exported, InputError, Stopped
+from evoprune import Exported, InputError, Stopped
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.cli.options import add_options, read_declared
@@ -16,6 +16,7 @@ from evoprune.experiment.config import Config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import recover_into
 from evoprune.interfaces.parts import Outcome
+from evoprune.interfaces.planning import Command
 from evoprune.interfaces.result import Best
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.parts import Export, Report

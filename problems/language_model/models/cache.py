@@ -14,10 +14,11 @@ from typing import ClassVar
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from evoprune import Command, InputError
+from evoprune import InputError
 from evoprune.console.formatting import aligned
 from evoprune.files.json_files import atomically
 from evoprune.files.locks import lock, private_folder
+from evoprune.interfaces.planning import Command
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
 """The variables of the environment that name the folder, and the most that all files together may take."""

@@ -25,8 +25,9 @@ import dataclasses
 import json
 import os
 from matplotlib.figure import Figure
-from evoprune import Command, Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
+from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
 from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.planning import Command
 from evoprune.interfaces.schema import Checked
 from evoprune.problems.benchmark.functions import Benchmark
 
