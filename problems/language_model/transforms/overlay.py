@@ -17,7 +17,7 @@ from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class Remaining(NamedTuple):
-    """Indices of the inputs and rows that remain in pruned matrices, see :class:`.final_form.FinalForm`."""
+    """Indices of the inputs and rows that remain in pruned matrices, see :class:`.transform.FinalForm`."""
 
     inputs: Mapping[str, torch.Tensor]
     rows: Mapping[str, torch.Tensor]
@@ -45,15 +45,11 @@ class Overlay(Transform):
     def parts(self) -> frozenset[str]:
         return frozenset({"form"})
 
-    @property
-    @abstractmethod
-    def base(self) -> str | None:
-        """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
+    base: str | None
+    """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
 
-    @property
-    @abstractmethod
-    def stored(self) -> Mapping[str, torch.Tensor]:
-        """The bytes of matrices that were quantised already."""
+    stored: Mapping[str, torch.Tensor]
+    """The bytes of matrices that were quantised already."""
 
     @abstractmethod
     def fit(self, shapes: Shapes) -> None:

@@ -7,15 +7,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Genes
 from evoprune.interfaces.schema import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
-from evoprune.problems.language_model.transforms.final_form import FinalForm
 from evoprune.problems.language_model.transforms.genomes import at_share
 from evoprune.problems.language_model.transforms.options import Options
 
@@ -23,10 +22,53 @@ PARTS = ("attention", "attention heads", "mlp", "mlp channels")
 """The parts of a block: its attention and its MLP, and their units."""
 EXPERTS = "mlp experts"
 
+if TYPE_CHECKING:
+    import torch
+
 RECENT_BYTES = 2**29  # bytes of recent results that take about as long to make as a candidate takes to be scored
 
 
-class Transform(FinalForm, Options, ABC):
+class FinalForm(ABC):
+    """Makes the final model of a genome and writes it. All has a default: cuts that need no more than ``apply``."""
+
+    vocabularies: Sequence[Sequence[int] | None] = ()
+    """Of a transform that removes tokens: the remaining ones at each level of its only gene, None for all."""
+
+    @property
+    def updates(self) -> bool:
+        """True if :meth:`finalise` does more than ``apply``."""
+        return False
+
+    @abstractmethod
+    def apply(self, genome: Sequence[float]) -> None:
+        """Make the resident model that of ``genome``. Write only the differences from the genome before."""
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
+        self.apply(genome)
+
+    @property
+    def plain(self) -> bool:
+        """True if the model as it is now can be saved in a form that transformers loads, after :meth:`write`."""
+        return True
+
+    def write(self, model: Any) -> None:  # noqa: B027 - most change nothing
+        """Change ``model``, a copy of the final resident model, into the model that is saved, if :attr:`plain`."""
+
+    def remaining_inputs(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - a default
+        """Return the indices of the inputs that remain, int64 and rising, by the names of narrowed matrices."""
+        return {}
+
+    def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - a default
+        """Return the indices of the rows that remain, int64 and rising, of embedding, head and stacked experts."""
+        return {}
+
+    def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
+        """Return the remaining tokens, rising; None if all remain."""
+        return self.vocabularies[int(genome[0])] if self.vocabularies else None
+
+
+class Transform(FinalForm, Options):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
@@ -55,10 +97,6 @@ class Transform(FinalForm, Options, ABC):
     @abstractmethod
     def genes(self) -> Genes:
         """The genes of the search. Transforms that are combined must have genes of different names."""
-
-    @abstractmethod
-    def apply(self, genome: Sequence[float]) -> None:
-        """Make the resident model that of ``genome``. Write only what differs from the genome applied before."""
 
     @abstractmethod
     def block_fingerprints(self) -> Sequence[Hashable]:

@@ -11,6 +11,7 @@ import torch
 
 from evoprune import Gene, Genes
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, group_of
@@ -59,13 +60,13 @@ class TypeGenes:
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
         """Leave the types that no other one matches in time and in error, slowest first."""
-        found = []
-        for matrix, there in zip(self._matrices, self._sizes, strict=True):
-            own = times.get(matrix.name, {})
-            if there.keys() - own.keys():
+        costs = []
+        for matrix, sizes in zip(self._matrices, self._sizes, strict=True):
+            of_matrix = times.get(matrix.name, {})
+            if sizes.keys() - of_matrix.keys():
                 raise ValueError("other types")
-            found.append({kind: own[kind] for kind in there})
-        self.genes = self._worth(found)
+            costs.append({kind: of_matrix[kind] for kind in sizes})
+        self.genes = self._worth(costs)
 
     @property
     def reproduced(self) -> Counter[str]:
@@ -95,3 +96,10 @@ class TypeGenes:
             gene = Gene.of_levels(matrix.name, kinds, group_of(matrix, self._blocks), harms if any(harms) else [])
             genes.append(replace(gene, absolute=bool(known and gene.harms)))
         return Genes(genes)
+
+
+def may_be(matrix: Matrix, kind: str, source: Mapping[str, Encoded]) -> bool:
+    """Return whether ``kind`` fits ``matrix``, and is smaller than its type in the ``source``."""
+    rows, width = matrix.rows(matrix.weight).shape
+    own = source.get(matrix.name)
+    return ggml.fits(kind, width) and (own is None or rows * ggml.row_bytes(kind, width) < own.data.nbytes)

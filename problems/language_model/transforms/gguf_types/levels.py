@@ -207,15 +207,21 @@ def values_of(
     return matrix.laid_out(values).to(weight.device).contiguous()
 
 
-def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
-    """The bytes of ``matrix`` in each of ``kinds`` that are stored, from more to fewer, after those of dense.
+def sizes(
+    matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool,
+    source: Mapping[str, ggml.Encoded],
+) -> dict[str, float]:  # fmt: skip
+    """Return the bytes of ``matrix`` in each type that it may have, from more to fewer.
 
-    ``exact``: whether those stay that reproduce the matrix.
+    First as it was loaded: in 16 bits, or in its type of ``source``; then in each of ``kinds`` that is stored, without
+    those that reproduce the matrix unless they are allowed as ``exact``.
     """
     there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
     there = [kind for kind in there if exact or not is_exact(matrix, stored, kind)]
-    found = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
-    return {DENSE: 2.0 * matrix.weight.numel()} | dict(sorted(found.items(), key=lambda each: -each[1]))
+    bytes_in = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
+    own = source.get(matrix.name)
+    first = {own.kind: float(own.data.nbytes)} if own else {DENSE: 2.0 * matrix.weight.numel()}
+    return first | dict(sorted(bytes_in.items(), key=lambda each: -each[1]))
 
 
 def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from evoprune import InputError
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Phase
@@ -42,6 +44,13 @@ def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
     return f"block {matrix.block}" if matrix in blocks else matrix.name
 
 
-def widths_of(matrices: Sequence[Matrix]) -> list[int]:
-    """The lengths that rows of ``matrices`` have, the shortest first."""
-    return sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})
+def check_types(kinds: Iterable[str], matrices: Sequence[Matrix]) -> None:
+    """Raise :class:`evoprune.InputError` for one of ``kinds`` that fits none of ``matrices``."""
+    widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})
+    for kind in kinds:
+        if not any(ggml.fits(kind, width) for width in widths):
+            raise InputError(
+                f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are "
+                f"{', '.join(map(str, widths))}",
+                "problem.transforms.types",
+            )

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
-    """Return those of ``matrices`` that the source of the dense ``model`` holds in a quantised type, by their names.
-
-    ``base``: of the source.
-    """
+    """Return the ``matrices`` of the dense ``model`` that its source, ``base``, holds in a quantised type, by name."""
     from evoprune.problems.language_model.gguf.names import slots_by_parameter  # imports gguf, which not everyone has
 
     slots = slots_by_parameter(model, base.architecture, base.forms)

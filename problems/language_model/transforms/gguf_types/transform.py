@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from evoprune import Genes, InputError, Price, Term
+from evoprune import InputError, Price, Term
 from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
+from evoprune.problems.language_model.models.blocks import ExpertStack
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
@@ -23,29 +18,31 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.gguf_types import levels
-from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
-from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes
+from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
+    check_types,
     is_read_whole,
     typed_matrices,
-    widths_of,
 )
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
+from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timed, Timer
 from evoprune.problems.language_model.transforms.options import ModelMaker
-from evoprune.problems.language_model.transforms.overlay import Beside, Left, Overlay
-from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.overlay import Beside
+from evoprune.problems.language_model.transforms.shapes import Shapes
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
 
 
-class Types(Overlay):
-    """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes.
+class Types(TypedCopies):
+    """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes::
+
+        transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
+        budget: {use: bytes, at_most: 70000000}
 
     Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
     another one matches in bytes and in error is no level; once times are known, in time and in error. ggml quantises,
@@ -60,24 +57,27 @@ class Types(Overlay):
 
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        self.matrices = typed_matrices(resident)
-        self._kinds = settings.chosen
-        self._source = self._types_of_source() if settings.from_source else {}
-        self._check_types()
+        self.base = settings.base
+        matrices, source, kinds = typed_matrices(resident), {}, settings.chosen
+        if settings.from_source:
+            if not resident.source.endswith(".gguf"):
+                raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
+            from evoprune.problems.language_model.gguf.base import find_base
+
+            source = source_types(resident.model, find_base(resident) if self.base else self._base, matrices)
+        check_types(settings.types or (), matrices)
         calibration = self.texts.calibration if settings.importance else None
-        chosen = {kind: [matrix for matrix in self.matrices if self._may_be(matrix, kind)] for kind in self._kinds}
-        self._stored = levels.stored_types(resident, self.matrices, chosen, calibration)
+        chosen = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
+        stored = levels.stored_types(resident, matrices, chosen, calibration)
         weighed = levels.importance_on(resident, calibration)
-        own = [matrix for matrix in self.matrices if matrix.name in weighed]
-        self._stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
-        sizes = [self._sizes_of(matrix) for matrix in self.matrices]
-        self._levels = TypeGenes(self.matrices, resident.with_stacks, self._stored, sizes)
-        if not self.genes.free and not self._source:
+        own = [matrix for matrix in matrices if matrix.name in weighed]
+        stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
+        sizes = [levels.sizes(matrix, stored, kinds, settings.source_types, source) for matrix in matrices]
+        if not self._set_copies(matrices, stored, source, sizes) and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
-            copies = sum(matrix.weight.nbytes for matrix in self.matrices)
+            copies = sum(matrix.weight.nbytes for matrix in matrices)
             Room.of("the search", resident.device, 0, copies, "set problem.memory to stream")
-        self._copies = Copies(resident, self.matrices, self._stored, self._source)
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -94,15 +94,6 @@ class Types(Overlay):
     def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
         return presets_alone(settings, alone)
 
-    @property
-    def stored(self) -> Mapping[str, torch.Tensor]:
-        """The loaded matrices in types, as :func:`.levels.quantised` returns them."""
-        return self._stored
-
-    @property
-    def genes(self) -> Genes:
-        return self._levels.genes
-
     def uniform(self, share: float) -> list[float]:
         return self._bits.uniform(share)
 
@@ -112,11 +103,11 @@ class Types(Overlay):
         So a preset gets better where another type matches one of its own in bytes, with less error.
         """
         try:
-            found = self.presets()
+            presets = self.presets()
         except InputError as error:
             note(f"the search starts without llama.cpp's presets: {error}")
             return []
-        return [self._bits.nearest(kinds) for kinds in found.values()]
+        return [self._bits.nearest(kinds) for kinds in presets.values()]
 
     def genome_of(self, kinds: Sequence[str]) -> list[float]:
         """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits."""
@@ -133,33 +124,6 @@ class Types(Overlay):
         names = [matrix.parameter for matrix in self.matrices]
         found = presets(self.resident.model, self._base, self.settings.importance)
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
-
-    @property
-    def base(self) -> str | None:
-        return self.settings.base
-
-    def fit(self, shapes: Shapes) -> None:
-        """See :meth:`Overlay.fit`: types stay whose blocks of weights divide all widths that may be left."""
-        self._levels.fit(shapes)
-        if not self.genes.free and not self._source:
-            raise InputError(
-                "no type fits what cuts may leave of the matrices: types need rows of a multiple of 32 weights, "
-                "K-types of 256; give steps of as many channels",
-                "problem.transforms",
-            )
-
-    @property
-    def late(self) -> bool:
-        return self.resident.streams
-
-    def lift(self) -> None:
-        self._copies.lift()
-
-    def lay(self, genome: Sequence[float], left: Left) -> None:
-        self._copies.lay(self.genes.chosen(genome), left, blank=self._levels.all_types)
-
-    def block_fingerprints(self) -> Sequence[Hashable]:
-        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
 
     def prices(self, unit: str) -> Prices:
         """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer."""
@@ -192,14 +156,6 @@ class Types(Overlay):
 
         return find_base(self.resident, self.base)
 
-    def _types_of_source(self) -> dict[str, Encoded]:
-        from evoprune.problems.language_model.gguf.base import find_base
-
-        if not self.resident.source.endswith(".gguf"):
-            raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
-        base = find_base(self.resident) if self.base else self._base
-        return source_types(self.resident.model, base, self.matrices)
-
     def byte_terms(
         self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
     ) -> tuple[list[Term], Beside]:
@@ -213,19 +169,6 @@ class Types(Overlay):
         counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
         return counted.terms, counted.beside
 
-    def kinds(self, shapes: Shapes) -> Kinds:
-        own = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
-        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in own}
-
-    def bare(self) -> Transform:
-        """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
-        bare = copy(self)
-        bare._levels = self._levels.of_all_types()
-        return bare
-
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        self._levels.use_times(times)
-
     def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
@@ -236,58 +179,24 @@ class Types(Overlay):
         dense = "types of the source" if self._source else "16 bits"
         return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
 
-    def encoded(self) -> Mapping[str, Encoded]:
-        return self._copies.encoded()
-
-    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
-        return self._copies.encode(model, self.genes.chosen(genome), left)
-
     def describe(self) -> dict[str, Any]:
         settings = self.settings
         return {
-            "types": list(self._kinds),
+            "types": list(self.settings.chosen),
             "importance": settings.importance,
             "source_types": dict(self.reproduced) if settings.source_types else False,
             **({"from_source": True} if settings.from_source else {}),
         }
 
     def remarks(self) -> list[str]:
-        unread = {each.block: levels.unread_experts(each.stacks[0], self._stored) for each in self.resident.mixtures}
-        found = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
-        told = (
-            f"its source is quantised, and types reproduce matrices of it ({found}), so that they look better "
+        unread = {each.block: levels.unread_experts(each.stacks[0], self.stored) for each in self.resident.mixtures}
+        exact = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
+        remark = (
+            f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "
             "than they are: for claims set source_types: false, or take a source in 16 bits"
         )
-        return [*unchosen_remarks(unread), *([told] if found else [])]
-
-    @property
-    def reproduced(self) -> Counter[str]:
-        """The number of matrices that each type reproduces, since the source was stored in such a type."""
-        return self._levels.reproduced
+        return [*unchosen_remarks(unread), *([remark] if exact else [])]
 
     @property
     def _bits(self) -> Bits:
         return Bits(self.genes, [typed.shape[1] for typed in self._copies.typed])
-
-    def _may_be(self, matrix: Matrix, kind: str) -> bool:
-        """Return whether ``kind`` fits ``matrix``, and is smaller than its type in the source."""
-        rows, width = matrix.rows(matrix.weight).shape
-        own = self._source.get(matrix.name)
-        return ggml.fits(kind, width) and (own is None or rows * ggml.row_bytes(kind, width) < own.data.nbytes)
-
-    def _sizes_of(self, matrix: Matrix) -> dict[str, float]:
-        """The bytes of ``matrix`` in each type that it may have, from more to fewer."""
-        found = levels.sizes(matrix, self._stored, self._kinds, self.settings.source_types)
-        if (own := self._source.get(matrix.name)) is None:
-            return found
-        return {own.kind: float(own.data.nbytes)} | {kind: size for kind, size in found.items() if kind != DENSE}
-
-    def _check_types(self) -> None:
-        for kind in self.settings.types or ():
-            widths = widths_of(self.matrices)
-            if not any(ggml.fits(kind, width) for width in widths):
-                there = ", ".join(map(str, widths))
-                raise InputError(
-                    f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are {there}",
-                    "problem.transforms.types",
-                )

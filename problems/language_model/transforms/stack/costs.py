@@ -34,12 +34,10 @@ class StackCosts(Parts):
 
     @property
     def sparse(self) -> bool:
-        """True if weights are set to zero in place, where they take as much room as before."""
         return any(each.sparse for each in self.transforms)
 
     @property
     def units(self) -> Collection[str]:
-        """The units that :meth:`prices` knows."""
         if len(self.transforms) == 1:
             return self.transforms[0].units
         return [unit for unit in _UNITS if all(unit in (*each.units, BYTES) for each in self.transforms)]
@@ -49,7 +47,6 @@ class StackCosts(Parts):
         return costs_of(self, unit, self._name)
 
     def prices(self, unit: str) -> Prices:
-        """The costs of genomes in ``unit``, one of :attr:`units`."""
         if len(self.transforms) == 1:
             return self.transforms[0].prices(unit)
         if self.shapes:

@@ -10,15 +10,13 @@ from evoprune.problems.language_model.transforms.stack.parts import Parts
 
 
 class StackForm(Parts):
-    """The final form of the model; see :class:`evoprune.problems.language_model.transforms.final_form.FinalForm`."""
+    """The final form of the model; see :class:`evoprune.problems.language_model.transforms.transform.FinalForm`."""
 
     @property
     def updates(self) -> bool:
-        """True if :meth:`finalise` does more than ``apply``."""
         return any(transform.updates for transform in self.transforms)
 
     def finalise(self, genome: Sequence[float]) -> None:
-        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
         self._cut(genome)
         for transform, own in self._cuts(genome):
             transform.finalise(own)
@@ -26,16 +24,13 @@ class StackForm(Parts):
 
     @property
     def plain(self) -> bool:
-        """True if the model as it is now can be saved in a form that transformers loads, after :meth:`write`."""
         return all(transform.plain for transform in self.transforms)
 
     def write(self, model: Any) -> None:
-        """Change ``model``, a copy of the final resident model, into the model that is saved, if :attr:`plain`."""
         for transform in self.transforms:
             transform.write(model)
 
     def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
-        """Return the remaining tokens, rising; None if all remain."""
         known = (each.remaining_tokens(own) for each, own in self._split(genome))
         return next((tokens for tokens in known if tokens is not None), None)
 
@@ -60,7 +55,6 @@ class StackForm(Parts):
         return self._overlay is not None
 
     def encoded(self) -> Mapping[str, Encoded]:
-        """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
         return self._overlay.encoded() if self._overlay else {}
 
     def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
@@ -81,5 +75,4 @@ class StackForm(Parts):
 
     @property
     def base(self) -> str | None:
-        """The .gguf file of the dense model that the settings name, if they do: exports copy its tokenizer."""
         return self._overlay.base if self._overlay else None

@@ -40,20 +40,16 @@ class Parts:
 
     @property
     def dense(self) -> list[float]:
-        """The genome that changes nothing."""
         return [value for transform in self.transforms for value in transform.dense]
 
     def uniform(self, share: float) -> list[float]:
-        """The genome that takes the ``share``, in [0, 1], of the range of each gene: the baseline of searches."""
         return [value for transform in self.transforms for value in transform.uniform(share)]
 
     def apply(self, genome: Sequence[float]) -> None:
-        """Make the resident model that of ``genome``."""
         self._cut(genome)
         self._lay(genome)
 
     def block_fingerprints(self) -> Sequence[Hashable]:
-        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
         return list(zip(*(transform.block_fingerprints() for transform in self.transforms), strict=True))
 
     def part(self, kind: type[Kind]) -> Kind | None:

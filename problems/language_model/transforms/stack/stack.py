@@ -18,7 +18,6 @@ class Stack(StackForm, StackCosts):
 
     @property
     def late(self) -> bool:
-        """True if ``apply`` only changes how layers make weights: not where cuts and types are combined."""
         return len(self.transforms) == 1 and self.transforms[0].late
 
     @property
@@ -50,25 +49,20 @@ class Stack(StackForm, StackCosts):
             ]
 
     def measures(self) -> dict[str, Any]:
-        """Return JSON-able facts about the model as it is now, for the history."""
         return {name: value for transform in self.transforms for name, value in transform.measures().items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON-able facts that a score depends on; of several transforms, by the names of their classes."""
         if len(self.transforms) == 1:
             return self.transforms[0].describe()
         return {type(transform).__name__: transform.describe() for transform in self.transforms}
 
     def remarks(self) -> list[str]:
-        """Return warnings about this model, shown before the search: phrases for a line of progress."""
         return [*dict.fromkeys(remark for transform in self.transforms for remark in transform.remarks())]
 
     def notes(self, genome: Sequence[float]) -> list[str]:
-        """Return lines for people about the model of ``genome``."""
         return [line for each, own in self._split(genome) for line in each.notes(own)]
 
     def teacher(self, genome: Sequence[float]) -> list[float]:
-        """Return the genome of the dense model that reads texts in the same tokens as that of ``genome``."""
         return [value for each, own in self._split(genome) for value in each.teacher(own)]
 
     def bare(self) -> Stack:
@@ -76,7 +70,6 @@ class Stack(StackForm, StackCosts):
         return Stack([each.bare() for each in self.transforms])
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        """Keep only the levels that are worth their time, slowest first; see ``Options.use_times``."""
         if times.keys() != set(self.genes.names):
             raise ValueError("other genes")
         for transform in self.transforms:

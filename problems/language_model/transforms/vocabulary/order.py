@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,21 +61,18 @@ class Order:
 
 def uses_in(tokens: Tokens) -> Mapping[int, float]:
     """The uses of each token for a token of a text; those soon after another one do not count."""
-    found = Counter[int]()
+    counts = Counter[int]()
     for start in range(0, len(tokens), _REPEATED):
-        found.update({*tokens[start : start + _REPEATED].tolist()})
-    return {token: count / len(tokens) for token, count in found.items()}
+        counts.update({*tokens[start : start + _REPEATED].tolist()})
+    return {token: count / len(tokens) for token, count in counts.items()}
 
 
-def order_of(
-    tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None = None, keep: Sequence[str] = ()
-) -> Order:
+def order_of(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> Order:
     """Order by uses in ``texts``, as tokens and inside of other tokens; then by id, the scripts of the texts first.
 
     First of all are the tokens that always stay: special, added and byte tokens, those of the chat template, single
     characters of the texts' scripts, or of all scripts where there are no bytes to write others in, spaces, which
-    indent code, and ``keep`` (tokens, or texts that are one token). ``weights``: the share of each text; by default its
-    number of tokens.
+    indent code, and ``keep`` (tokens, or texts that are one token).
 
     Raises :class:`evoprune.InputError` for an unsuitable tokenizer, unknown tokens in ``keep``, and texts in a script
     that the tokenizer cannot write.
@@ -83,19 +80,19 @@ def order_of(
     described = describe(tokenizer)
     model, vocabulary = described["model"], tokenizer.get_vocab()
     parents = merge_parents(model) if model["type"] == "BPE" else {}
-    found = _bytes(described) & vocabulary.keys()
+    of_bytes = _bytes(described) & vocabulary.keys()
     script_of, single = _scripts(vocabulary, described)
-    theirs = _scripts_of(texts, weights)
+    scripts = _scripts_of(texts)
     written = {script_of[token] for token in single} - {SYMBOLS}
-    if not found and (unwritten := theirs - written):
+    if not of_bytes and (unwritten := scripts - written):
         raise InputError(
             f"the tokenizer has no characters of the script {min(unwritten)} in the texts: give texts in "
             f"{', '.join(sorted(written))}",
             KEY,
         )
-    always = {vocabulary[token] for token in found} | set(tokenizer.all_special_ids)
+    always = {vocabulary[token] for token in of_bytes} | set(tokenizer.all_special_ids)
     always |= {added["id"] for added in described["added_tokens"]} | _in_template(tokenizer)
-    always |= {token for token, text in single.items() if not found or script_of[token] in theirs or text.isascii()}
+    always |= {t for t, text in single.items() if not of_bytes or script_of[t] in scripts or text.isascii()}
     always |= {_token(tokenizer, vocabulary, text) for text in keep}
     if isinstance(model.get("unk_token"), str):
         always.add(vocabulary[model["unk_token"]])
@@ -105,7 +102,9 @@ def order_of(
     reached = set(vocabulary.values())
     if model["type"] == "BPE" and not model.get("ignore_merges"):
         reached = always | parents.keys() | {number for token, number in vocabulary.items() if len(token) == 1}
-    uses = _uses(tokenizer, texts, weights)
+    uses = Counter[int]()
+    for text in texts:
+        uses.update(tokens_of(text, tokenizer).tolist())
     lengths = {number: len(token) for token, number in vocabulary.items()}
     for token in sorted(parents, key=lengths.__getitem__, reverse=True):  # parents are shorter
         for parent in parents[token]:
@@ -114,7 +113,7 @@ def order_of(
     _append(tokens, sorted(always), parents)
     fewest = len(tokens)
     _append(tokens, sorted((t for t in reached if uses[t]), key=lambda token: (-uses[token], token)), parents)
-    near = {SYMBOLS, *theirs}
+    near = {SYMBOLS, *scripts}
     _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in near, token)), parents)
     merged = (place for place, token in enumerate(tokens) if token in parents)
     fewest = max(fewest, next(merged, 0) + 1)  # .gguf files have one merge at least
@@ -162,17 +161,6 @@ def _append(tokens: dict[int, None], more: Iterable[int], parents: Parents) -> N
                 tokens[waiting.pop()] = None
 
 
-def _uses(tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None) -> dict[int, float]:
-    """Count the uses of each token in ``texts``, by its share of their weights."""
-    uses: dict[int, float] = defaultdict(float)
-    for number, text in enumerate(texts):
-        counts = Counter(tokens_of(text, tokenizer).tolist())
-        share = weights[number] / max(1, counts.total()) if weights else 1.0
-        for token, count in counts.items():
-            uses[token] += share * count
-    return uses
-
-
 def _bytes(described: Mapping[str, Any]) -> set[str]:
     """The tokens that stand for single bytes, where the tokenizer has such tokens."""
     if _is_byte_level(described):
@@ -207,16 +195,13 @@ def _script(character: str) -> str | None:
     return {"Cjk": "Han", "Combining": None, "": None}.get(script, script)
 
 
-def _scripts_of(texts: Sequence[str], weights: Sequence[float] | None) -> set[str]:
-    """The scripts of the texts."""
-    found: dict[str, float] = defaultdict(float)
-    for number, text in enumerate(texts):
-        share = weights[number] / max(1, len(text)) if weights else 1.0
-        for character, count in Counter(text).items():
-            if script := _script(character):
-                found[script] += share * count
-    least = _SHARE * sum(found.values())
-    return {script for script, count in found.items() if count >= least}
+def _scripts_of(texts: Sequence[str]) -> set[str]:
+    letters = Counter[str]()
+    for character, count in sum(map(Counter, texts), Counter[str]()).items():
+        if script := _script(character):
+            letters[script] += count
+    least = _SHARE * letters.total()
+    return {script for script, count in letters.items() if count >= least}
 
 
 def _in_template(tokenizer: Any) -> set[int]:

@@ -14,26 +14,19 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
-from evoprune.console.phase import steps
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.token_mask import predictions, scored
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.texts.windows import tokens_of
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.transform import Transform
-from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
+from evoprune.problems.language_model.transforms.vocabulary.expected_loss import expected_losses
+from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
 
-_LEAST = 1e-9  # as one level of a gene must harm
-_SCRIPTS = 6  # that are told of
-
-_READ = 2048  # tokens, at most, for what the kept ones gain
-
+_SCRIPTS = 6  # scripts in a note
 _LEVELS = 32  # at most: neighbours have a constant ratio
 _TOKENIZERS = 8  # that stay in memory
 
@@ -46,13 +39,14 @@ class VocabularySettings(Settings):
         description="texts like those that the model is for, whose tokens stay: all of each, whatever its windows; "
         "none: the calibration text, which must be another one than the search text",
     )
-    weights: tuple[float, ...] | None = Field(None, description="a weight above 0 for each text; null: all the same")
     keep: tuple[str, ...] = Field((), description="tokens that always stay, as the tokenizer writes them")
     step: int = Field(256, ge=1, description="numbers of tokens are multiples of it")
 
 
 class Vocabulary(Transform):
-    """Leave tokens out: one gene is the number that stay, the ones needed most first.
+    """Leave tokens out: one gene is the number that stay, the ones needed most first::
+
+        transforms: {use: vocabulary, texts: [{source: all.txt, part: [0.3, 0.75]}], step: 256}
 
     The rest stays closed under the merges of the tokenizer, so that it can write any text; see
     :mod:`evoprune.problems.language_model.transforms.vocabulary.order`. The tokenizer of the resident model changes
@@ -73,51 +67,28 @@ class Vocabulary(Transform):
         if any(len(end.weight) != self._rows for end in self._ends):
             raise InputError("the embedding and the head have other numbers of tokens", "problem.transforms")
         self._tokenizer = resident.tokenizer
-        self.order = self._found_order()
+        self.order = self._find_order()
         self._counts = _steps(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
             raise InputError(
                 f"all {self._rows:,} tokens stay: {self.order.fewest:,} of them always do", "problem.transforms"
             )
-        gene = Gene.of_levels("tokens", self._counts, NAME, self._harms())
+        harms = expected_losses(resident, self.texts.search, self.order, self._counts)
+        gene = Gene.of_levels("tokens", self._counts, NAME, harms)
         self._genes = Genes([replace(gene, absolute=True)])
         self._level = 0
         self._shapes_alone = False
         self._tokenizers: LRUCache[int, Any] = LRUCache(_TOKENIZERS)
 
-    def _found_order(self) -> Order:
+    def _find_order(self) -> Order:
         settings = self.settings
         for text in settings.texts or [self.texts.calibration.settings]:
             self.texts.refuse_seen(text, "problem.transforms.texts")
-        named = [load_text(text, "transforms.texts") for text in settings.texts]
-        if not named:
+        texts = [load_text(text, "transforms.texts") for text in settings.texts]
+        if not texts:
             calibration = self.texts.calibration.text.flatten()
-            named = [self._tokenizer.decode(calibration, clean_up_tokenization_spaces=False)]
-        return order_of(self._tokenizer, named, settings.weights, settings.keep)
-
-    def _harms(self) -> list[float]:
-        """The expected loss at each level, on the search text: of missing tokens, without what the kept ones gain."""
-        searched = load_text(self.texts.search.settings, "search_text")
-        uses = uses_in(tokens_of(searched, self._tokenizer))
-        what = [self.texts.search.identity, self._counts, list(self.order.tokens)]
-        gains = shared(self.resident, "shares of kept tokens", what, self._gains, torch.device("cpu"))["gains"]
-        both = zip(self._counts[1:], gains.tolist(), strict=True)
-        found = [max(0.0, self.order.lost(uses, count) - gain) for count, gain in both]
-        return [0.0, *found[:-1], max(found[-1], _LEAST)]
-
-    @torch.inference_mode()
-    def _gains(self) -> Tensors:
-        """The gain of the search text's kept tokens at each level, as no others can follow: nats a token."""
-        forward, tokens, order = self.resident.forward, self.texts.search.tokens, torch.tensor(self.order.tokens)
-        places, counts = torch.full((self._rows,), len(order)), torch.tensor(self._counts[1:])
-        places[order] = torch.arange(len(order))
-        read, total = tokens[: max(1, _READ // tokens.shape[1])], torch.zeros(len(counts), dtype=torch.float64)
-        for window in steps(read, "measuring what tokens gain", "window"):
-            rows, targets = scored(forward(window[None].to(forward.device))[0], window[None])
-            for part in forward.parts(len(targets)):
-                shares = forward.logits(rows[part]).softmax(-1).cpu()[:, order].double().cumsum(1)[:, counts - 1]
-                total -= (shares.log() * (places[targets[part], None] < counts)).sum(0)
-        return {"gains": total / predictions(read)}
+            texts = [self._tokenizer.decode(calibration, clean_up_tokenization_spaces=False)]
+        return order_of(self._tokenizer, texts, settings.keep)
 
     @classmethod
     def calibrates(cls, settings: VocabularySettings) -> bool:
@@ -164,9 +135,7 @@ class Vocabulary(Transform):
 
     def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         kept = self.remaining_tokens(genome)
-        if kept is None:
-            return {}
-        return dict.fromkeys(self._names, torch.tensor(kept))
+        return {} if kept is None else dict.fromkeys(self._names, torch.tensor(kept))
 
     def teacher(self, genome: Sequence[float]) -> list[float]:
         return list(genome)

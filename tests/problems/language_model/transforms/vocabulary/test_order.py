@@ -86,15 +86,6 @@ def test_used_tokens_come_before_others_and_scripts_of_the_texts_before_other_sc
     assert {SYMBOLS, PARTS} < set(order.script_of)
 
 
-def test_weights_are_shares_of_texts() -> None:
-    tokenizer = byte_level()
-    first = {}
-    for share in (0.1, 0.9):
-        order = order_of(tokenizer, [ENGLISH * 50, GREEK], [share, 1 - share])
-        first[share] = next(script for script in order.script_of[order.fewest :] if script != PARTS)
-    assert first == {0.1: "Greek", 0.9: "Latin"}
-
-
 @pytest.mark.parametrize("keep", [" argument", "Ġargument"])
 def test_kept_tokens_stay_with_all_that_they_are_merged_from(keep: str) -> None:
     tokenizer = byte_level()
