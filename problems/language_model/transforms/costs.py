@@ -29,7 +29,7 @@ class _Priced(Protocol):
 
 
 def costs_of(transform: _Priced, unit: str, name: str) -> Prices:
-    """The prices of ``transform``, called ``name``; bytes are those of all parameters unless it knows better."""
+    """Return the prices of ``transform``, called ``name``; by default a parameter takes the bytes of its dtype."""
     if unit in transform.units:
         return transform.prices(unit)
     if unit == BYTES:
@@ -44,7 +44,7 @@ def dense_amount(resident: Resident, unit: str) -> float:
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
-    """``prices`` in a unit of which there are ``factor`` times as many."""
+    """Return ``prices`` and the fixed cost times ``factor``."""
     own, fixed = prices
 
     def each(price: Any) -> Any:

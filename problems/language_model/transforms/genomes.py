@@ -17,7 +17,7 @@ class _Start(Protocol):
 
 
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
-    """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.
+    """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from dense.
 
     Levels are whole: the rounding error of a gene is carried to the next, so that higher ones are at even distances.
     """

@@ -43,7 +43,7 @@ class Timer(ABC):
     """Times of levels between others are interpolated by their costs in this unit."""
 
     def __init__(self, transform: Timed, load: Load, kinds: Sequence[Any]) -> None:
-        """``kinds``: of each gene, what it changes: within equal ones the same level changes the time alike."""
+        """``kinds``: the kind of each gene; the same level of genes of one kind changes the time alike."""
         self.transform, self.load, self.kinds = transform, load, kinds
 
     @abstractmethod

@@ -41,7 +41,7 @@ TRANSFORMS: dict[str, Function] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
-"""From those that stress large values to those that even them out."""
+"""From stressing large values to evening them out."""
 
 WEIGHT_COEFFICIENTS: dict[str, Function] = {
     "sum": lambda size: _inverse(size.sum()),
@@ -103,7 +103,7 @@ class Metric(NamedTuple):
         return f"{weight}(|W| {coefficient}) {inputs}(|x| {other})"
 
     def score(self, weight: torch.Tensor, input_norms: torch.Tensor) -> torch.Tensor:
-        """The scores of ``weight`` ``(out, in)``, for ``input_norms`` ``(in,)``; float32, and finite if these are."""
+        """The scores of ``weight`` ``(out, in)``, for ``input_norms`` ``(in,)``; float32, and finite if both are."""
         size = weight.abs()
         of_weights = TRANSFORMS[self.weight_transform](size * WEIGHT_COEFFICIENTS[self.weight_coefficient](size))
         of_inputs = TRANSFORMS[self.input_transform](
@@ -113,7 +113,7 @@ class Metric(NamedTuple):
 
 
 class MetricSettings(WeightsSettings):
-    """As those of ``weights``, but without a score, which is searched, and without stages, which need one."""
+    """The settings of ``weights`` without a score, which is searched, and without stages, which need one."""
 
     score: str = Field("wanda", description="not to be given: it is searched, from that of Wanda on")
 

@@ -1,4 +1,4 @@
-"""The interface of transforms that store the weights in other types, whatever cuts leave of them."""
+"""The interface of transforms that store the weights that cuts leave in other types."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Remaining(NamedTuple):
 Left = Callable[[], Remaining]
 
 Beside = Callable[[tuple[int, ...]], float]
-"""The bytes of a file beside the terms, by the levels of the genes that cut; see :class:`evoprune.Coupled`."""
+"""The bytes of a file in addition to the terms, by the levels of the genes that cut; see :class:`evoprune.Coupled`."""
 
 
 def put_encoded(matrix: Matrix, encoded: Encoded) -> None:
@@ -76,7 +76,7 @@ class Overlay(Transform):
 
     @abstractmethod
     def kinds(self, shapes: Shapes) -> Kinds:
-        """The types of each parameter, where its genes come after those that cut to ``shapes``; the first is dense."""
+        """The types of each parameter, the first dense; its genes come after the genes that cut to ``shapes``."""
 
     @abstractmethod
     def byte_terms(
@@ -89,7 +89,7 @@ class Overlay(Transform):
 
     @abstractmethod
     def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
-        """Times ``whole``, itself or the stack that it is in. ``cuts``: of each gene that cuts, what it changes."""
+        """Times ``whole``, itself or the stack that it is in. ``cuts``: the kind of each gene that cuts."""
 
     def bare(self) -> Transform:
         return self

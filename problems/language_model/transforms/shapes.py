@@ -21,7 +21,7 @@ class Shapes:
     """The ``dense`` shape of each parameter, by name; and by a gene's place, the shapes at its levels in ``cuts``.
 
     A parameter that is not there, dropped or yet to be added, has a shape of zeros. Where several genes change one,
-    each size is the least of theirs. ``counts``: the number of levels of each gene.
+    each size is the least. ``counts``: the number of levels of each gene.
     """
 
     dense: Mapping[str, Shape]
@@ -68,7 +68,7 @@ class Shapes:
         return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 
     def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
-        """The dense shape of each parameter that the gene at ``place`` cuts, and those at its levels; sorted."""
+        """The dense shape of each parameter that the gene at ``place`` cuts, and the shapes at its levels; sorted."""
         return sorted((self.dense[name], tuple(cut[place])) for name, cut in self.cuts.items() if place in cut)
 
     def possible(self, name: str) -> set[Shape]:

@@ -1,4 +1,4 @@
-"""The copies of a model's matrices in types: those that are stored, rows of the source, and those that a cut needs."""
+"""Copies of a model's matrices in types: stored ones, rows of the source, and matrices quantised after a cut."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from evoprune.problems.language_model.transforms.overlay import Left
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
 
 Made = tuple[Make | None, Callable[[], Bytes]]
-"""Makes the values of a matrix, None for those that it has already; and gives the bytes in a file."""
+"""Makes the values of a matrix, None if it has them already; and returns the bytes in a file."""
 
 
 class TypedMatrix:
     """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file.
 
-    ``late``: its values are made whenever its layer runs. So may be those beneath, which a cut leaves.
+    ``late``: its values are made whenever its layer runs, as the values beneath, of a cut, may be.
     """
 
     def __init__(self, model: Any, matrix: Matrix, late: bool) -> None:

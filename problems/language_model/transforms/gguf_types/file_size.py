@@ -29,8 +29,8 @@ class CutBytes:
     """Counts the bytes of the file of ``model``, which is dense now, once genes have cut it to some of ``shapes``.
 
     ``kinds``: of matrices that are quantised; any other is in the half precision of ``base``. ``terms`` count each
-    tensor that is there, with its entry in the header; ``beside``, by the levels of the genes that cut, counts
-    the rest: metadata, padding, and tensors of zeros that llama.cpp asks for.
+    tensor that is there, with its entry in the header; ``rest``, by the levels of the genes that cut, counts
+    the remainder: metadata, padding, and tensors of zeros that llama.cpp asks for.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CutBytes:
         self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
         self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
         self._block = lru_cache(_CACHED)(self._block_now)
-        self.beside = lru_cache(_CACHED)(self._beside)
+        self.rest = lru_cache(_CACHED)(self._rest)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
         self._check()
 
@@ -74,7 +74,7 @@ class CutBytes:
         data = tensor_bytes(kind or plain_kind(slot, self._base), slot.shape)
         return float(data + info_bytes(slot.name, slot.shape))
 
-    def _beside(self, levels: tuple[int, ...]) -> float:
+    def _rest(self, levels: tuple[int, ...]) -> float:
         blocks: list[dict[str, Slot]] = []
         renamed, unwritten = 0, 0.0
         for number, genes in self._genes.items():
@@ -123,4 +123,4 @@ class CutBytes:
             for level in range(count):
                 levels = [0] * len(self._shapes.counts)
                 levels[place] = level
-                self.beside(tuple(levels))
+                self.rest(tuple(levels))

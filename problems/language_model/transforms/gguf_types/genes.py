@@ -20,9 +20,9 @@ from evoprune.problems.language_model.transforms.shapes import Shapes
 
 
 class TypeGenes:
-    """A gene for each of ``matrices``, of which its levels are types.
+    """A gene for each of ``matrices``; its levels are types.
 
-    ``blocks``: those of the matrices that are in blocks; ``stored``: as of
+    ``blocks``: the matrices in blocks; ``stored``: as of
     :func:`evoprune.problems.language_model.transforms.gguf_types.levels.quantised`; ``sizes``: the bytes of each matrix
     in each type that it may have, from more to fewer.
     """
@@ -84,7 +84,7 @@ class TypeGenes:
         return self._worth(self._sizes)
 
     def _worth(self, costs: Sequence[Mapping[str, float]]) -> Genes:
-        """The types of each matrix that no other one matches in these ``costs`` and in error."""
+        """The types of each matrix that no other one matches in ``costs`` and in error."""
         both = zip(self._matrices, costs, strict=True)
         return self._of_levels([levels.worth(matrix, self._stored, own) for matrix, own in both])
 

@@ -27,8 +27,8 @@ _PROCESSES = 2
 TYPES, IDLE = "types", "idle"
 """Kinds of genes that choose the type of a matrix.
 
-Instead of another first type a type saves the same of each weight, whatever the shape, and less of those of stacked
-experts; of an idle matrix a pass reads no more than some rows, so that no type of it saves time.
+A type saves the same time for each weight of any shape, and less in stacked experts. A pass reads no more than some
+rows of an idle matrix, so that its type saves no time.
 """
 
 
@@ -46,8 +46,8 @@ class FileTimer(Timer):
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files;
-        ``dense``: the types of the dense one.
+        The first ``cuts`` genes of ``transform`` cut, the others belong to ``overlay``. ``base``: of its files;
+        ``dense``: the types of the dense model.
         """
         super().__init__(transform, load, kinds)
         if load.batch > 1:

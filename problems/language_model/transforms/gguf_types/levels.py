@@ -45,7 +45,7 @@ _CPU = torch.device("cpu")  # all types of a model take some times its memory
 _PART = 2**29  # weights in a file of the cache, about
 
 _SLICE = 2**22
-"""Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
+"""Weights that a thread quantises at once, in some float32 copies: an embedding may have a billion."""
 
 
 def key(what: str, kind: str, matrix: Matrix) -> str:
@@ -56,7 +56,7 @@ def key(what: str, kind: str, matrix: Matrix) -> str:
 def stored_types(
     resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], calibration: Windows | None
 ) -> Tensors:
-    """The tensors of :func:`quantised` for those of ``matrices`` that are ``chosen`` for a type; on the CPU.
+    """Return the tensors of :func:`quantised` for the matrices ``chosen`` for each type; on the CPU.
 
     ``calibration``: the text that gives inputs their importance; None for none.
     """
@@ -75,7 +75,7 @@ def stored_types(
 
 
 def _parts(matrices: Sequence[Matrix]) -> list[list[Matrix]]:
-    """Split ``matrices`` into parts of which one in a type is in memory at a time, before it is written."""
+    """Split ``matrices`` into parts: one part in a type is in memory at a time, before it is written."""
     parts: dict[int, list[Matrix]] = {}
     weights = 0
     for matrix in matrices:
@@ -138,7 +138,7 @@ def in_slices(
 def encoded_rows(
     matrix: Matrix, kind: str, rows: slice, importance: Mapping[str, torch.Tensor]
 ) -> tuple[ggml.Floats, ggml.Bytes]:
-    """Return ``rows`` of the weight of ``matrix``, and these in ``kind``; ``importance`` as of :func:`quantised`."""
+    """Return ``rows`` of the weight of ``matrix``, as floats and in ``kind``; ``importance``: see :func:`quantised`."""
     weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
     own = None if weighed is None else of_rows(weighed, rows, len(matrix.rows(matrix.weight)))
     return weights, ggml.quantize(weights, kind, None if own is None else own.numpy())
@@ -197,7 +197,7 @@ def encoded_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: to
 def values_of(
     matrix: Matrix, weight: torch.Tensor, kind: str, data: ggml.Bytes, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The values of ``data`` in ``kind``, or those of ``rows``, laid out and stored like ``weight`` of ``matrix``."""
+    """The values of ``data`` in ``kind``, or of its ``rows``, laid out and stored like ``weight`` of ``matrix``."""
     width = matrix.rows(weight).shape[1]
     data = data if rows is None else data[rows.cpu().numpy()]
     values = torch.empty(len(data), width, dtype=weight.dtype)
@@ -213,8 +213,8 @@ def sizes(
 ) -> dict[str, float]:  # fmt: skip
     """Return the bytes of ``matrix`` in each type that it may have, from more to fewer.
 
-    First as it was loaded: in 16 bits, or in its type of ``source``; then in each of ``kinds`` that is stored, without
-    those that reproduce the matrix unless they are allowed as ``exact``.
+    First as it was loaded: in 16 bits, or in its type of ``source``; then in each stored one of ``kinds``; a type that
+    reproduces the matrix only if ``exact`` allows it.
     """
     there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
     there = [kind for kind in there if exact or not is_exact(matrix, stored, kind)]
@@ -274,7 +274,7 @@ def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
 
 
 def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> float:
-    """The sum of the squares of ``values``, those of ``rows``, weighed by ``factors``; the same with any threads."""
+    """The sum of the squares of ``values`` of ``rows``, weighed by ``factors``; the same with any threads."""
     squares, found = np.square(values), 0.0
     for outputs, inputs in factors:
         weighed = squares * outputs[rows].numpy()[:, None]

@@ -30,8 +30,8 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
 def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
     """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
 
-    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all for the one
-    token whose logits are wanted, which is little beside a prompt.
+    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all rows, once a
+    pass: a small part of a prompt's time.
     """
     embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
     if matrix.module is embedding:
@@ -40,7 +40,7 @@ def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
 
 
 def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
-    """The name of the block of ``matrix`` if it is among those of the ``blocks``, else its own."""
+    """The name of the block of ``matrix`` if it is one of the matrices in ``blocks``, else its own name."""
     return f"block {matrix.block}" if matrix in blocks else matrix.name
 
 

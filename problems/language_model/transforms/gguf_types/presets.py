@@ -52,7 +52,7 @@ class Bits:
 def presets_alone(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
     """llama.cpp's presets of the whole model, once where several come to the same types.
 
-    ``alone`` makes the problem that has types alone, by these settings.
+    ``alone`` makes the problem of types alone, by settings.
     """
     try:
         presets = alone(settings).session.transform.transforms[0].presets()
@@ -68,7 +68,7 @@ def _preset(
 ) -> tuple[Any, list[float], dict[str, list[float]]]:
     """A problem that has the types of a preset, the genome with that of ``kinds`` for each matrix, and the dense one.
 
-    Where another one of them has no more bytes and no larger error, that is taken.
+    Another type with no more bytes and no larger error takes the place of a preset's.
     """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
     transform = problem.session.transform.transforms[0]

@@ -41,7 +41,7 @@ def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str
 
 
 def nearest_type(kind: str, widths: Collection[int]) -> str | None:
-    """Return the type for rows of all ``widths`` with the most bits up to those of ``kind``, else that with the fewest.
+    """Return the type for rows of all ``widths`` with the most bits up to ``kind``'s, else the type with the fewest.
 
     ``kind`` itself if it fits; None if no type does.
     """
@@ -56,7 +56,7 @@ def nearest_type(kind: str, widths: Collection[int]) -> str | None:
 
 
 def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
-    """Return the bytes of ``weight`` if each of its rows is one of ``whole``, the loaded weight, held as ``own``.
+    """Return the bytes of ``weight`` if each row is one of ``whole``, the loaded weight, stored as ``own``.
 
     Both ``(out, in)``; None if a row is another, as where inputs were cut or values changed.
     """

@@ -1,4 +1,4 @@
-"""The transform ``types``: a type of GGUF for each matrix, which was quantised once to each of them."""
+"""The transform ``types``: a type of GGUF for each matrix, quantised once to each type."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Types(TypedCopies):
         return self._bits.uniform(share)
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """llama.cpp's presets; where a type of theirs is no level, the first that has no more bits.
+        """llama.cpp's presets; where a preset's type is no level, the first level that has no more bits.
 
         So a preset gets better where another type matches one of its own in bytes, with less error.
         """
@@ -126,7 +126,7 @@ class Types(TypedCopies):
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
 
     def prices(self, unit: str) -> Prices:
-        """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer."""
+        """No weight and no parameter is saved. Bytes are counted of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
         from evoprune.problems.language_model.gguf.names import slots_by_parameter
@@ -167,7 +167,7 @@ class Types(TypedCopies):
             for name, (place, own) in self.kinds(shapes).items()
         }
         counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
-        return counted.terms, counted.beside
+        return counted.terms, counted.rest
 
     def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer

@@ -69,7 +69,7 @@ class StackCosts(Parts):
         return Coupled(self.genes, terms, limit, name or unit, lambda levels: scale * beside(levels), count)
 
     def timer(self, load: Load) -> Timer:
-        """The timer of the models under ``load``: that of the types if there are any, as they decide what runs them."""
+        """The timer of the models under ``load``; types, if there are any, decide the runtime."""
         shapes = self.shapes
         cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
         if self._overlay:

@@ -46,7 +46,7 @@ class StackForm(Parts):
         return any(each is not self._overlay and not each.vocabularies for each in self.transforms)
 
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
-        """The genes of ``genome`` that decide shapes: all but those of types, which are the last."""
+        """The genes of ``genome`` that decide shapes: all but the last, which choose types."""
         return genome[: self._slices[-1].start] if self._overlay else genome
 
     @property
@@ -64,7 +64,7 @@ class StackForm(Parts):
         return self._overlay.encode(model, genome[self._slices[-1]], lambda: self._remaining(genome))
 
     def unround(self) -> None:
-        """Put back the weights that cuts leave, in place of those in types."""
+        """Put back the weights that cuts leave, in place of weights in types."""
         if self._overlay:
             self._overlay.lift()
 

@@ -39,7 +39,7 @@ class Stack(StackForm, StackCosts):
         return self._alone.random_genome(share) if self._alone else self.genes.random()
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """Return genomes that are known to be good: those of each transform, with no other change."""
+        """Return the initial genomes of each transform, with no other change."""
         dense = self.dense
         with self._made_dense():
             return [

@@ -60,7 +60,7 @@ class Order:
 
 
 def uses_in(tokens: Tokens) -> Mapping[int, float]:
-    """The uses of each token for a token of a text; those soon after another one do not count."""
+    """Return the uses of each token for a token of a text; a use soon after another one does not count."""
     counts = Counter[int]()
     for start in range(0, len(tokens), _REPEATED):
         counts.update({*tokens[start : start + _REPEATED].tolist()})
@@ -70,7 +70,7 @@ def uses_in(tokens: Tokens) -> Mapping[int, float]:
 def order_of(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> Order:
     """Order by uses in ``texts``, as tokens and inside of other tokens; then by id, the scripts of the texts first.
 
-    First of all are the tokens that always stay: special, added and byte tokens, those of the chat template, single
+    First of all are the tokens that always stay: special, added and byte tokens, tokens of the chat template, single
     characters of the texts' scripts, or of all scripts where there are no bytes to write others in, spaces, which
     indent code, and ``keep`` (tokens, or texts that are one token).
 
@@ -124,7 +124,7 @@ def merge_parents(model: Mapping[str, Any]) -> Parents:
     """The parents of all tokens that the BPE ``model`` reaches: greedy merging of a token's characters gives it.
 
     They do not depend on the text around a token. Pairs that are merged inside of a token of a text are the first by
-    rank there, too, where it is the only text; so the same tokens are passed through.
+    rank also where the token is the only text; so merging passes through the same tokens.
     """
     vocabulary = model["vocab"]
     ranks = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}

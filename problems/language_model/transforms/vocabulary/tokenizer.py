@@ -88,7 +88,7 @@ def _cut_processor(processor: dict[str, Any], new: Mapping[int, int]) -> None:
 
 
 def cut_ids(config: Any, kept: Sequence[int]) -> None:
-    """Renumber the tokens that a ``config`` of a model or of generation names, and drop those that are not ``kept``.
+    """Renumber the tokens that a ``config`` of a model or of generation names, and drop tokens that are not ``kept``.
 
     The size of the vocabulary stays as it is.
     """

@@ -32,7 +32,7 @@ _TOKENIZERS = 8  # that stay in memory
 
 
 class VocabularySettings(Settings):
-    """The texts that tell which tokens are needed, and tokens that stay whatever these hold."""
+    """The texts whose tokens are needed, and tokens that stay in any case."""
 
     texts: tuple[TextSettings, ...] = Field(
         (),
@@ -155,7 +155,7 @@ class Vocabulary(Transform):
         return {"tokens": self._counts[self._level]}
 
     def notes(self, genome: Sequence[float]) -> list[str]:
-        """The scripts that lose tokens, those that lose most first."""
+        """The scripts that lose tokens, the largest losses first."""
         count = self._counts[int(genome[0])]
         left = self.order.scripts(count)
         losing = sorted((kept - there, script) for script, (kept, there) in left.items() if kept < there)[:_SCRIPTS]

@@ -138,8 +138,8 @@ def sparsities_of(matrices: Sequence[Matrix], settings: WeightsSettings) -> Spar
 def split(scores: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The weights that each matrix of a group loses if the lowest ``scores`` of the whole group are removed.
 
-    For each matrix a table, int64 ``(places,)``: how many weights of it and of those before it are among the lowest, at
-    evenly spaced sparsities from 0 to 1.
+    For each matrix a table, int64 ``(places,)``: the number of its weights, and of the matrices before it, among the
+    lowest, at evenly spaced sparsities from 0 to 1.
     """
     ranks = ranks_in_matrix(torch.cat([score.flatten() for score in scores]))
     lowest = torch.linspace(0, ranks.numel(), _PLACES + 1, dtype=torch.float64).round().long().to(ranks.device)

@@ -41,14 +41,13 @@ class _Version:
 
 
 class Masks:
-    """Sets the model's weights to those of any sparsities, without loading or allocating anything.
+    """Masks the model's weights at any sparsities, without loading or allocating anything.
 
     ``stored``, only read: each matrix's original weights, their levels
     (:mod:`evoprune.problems.language_model.transforms.weights.ranks`), and the split of a group's loss
     (:func:`evoprune.problems.language_model.transforms.weights.genes.split`). ``stages``: rising sparsities with
-    updated weights in ``stored``; a matrix is cut from those of the stage that is nearest to its cut, or from the
-    original ones, whose stage is 0. ``late``: the weights are made whenever their layer runs, and the model's own stay
-    as they were loaded.
+    updated weights in ``stored``; a matrix is cut from the stage nearest to its cut, or from the original weights,
+    whose stage is 0. ``late``: the weights are made whenever their layer runs; the model's stay as they were loaded.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Masks:
         return versions[bisect(versions, cut, key=lambda version: version.since) - 1]
 
     def forget(self) -> None:
-        """Call it after other code changed the model's weights: the next mask writes all of them."""
+        """Write all weights at the next mask, as other code has changed them."""
         self._cuts = dict.fromkeys(self._cuts, _UNKNOWN)
 
     def block_cuts(self) -> list[tuple[int, ...]]:

@@ -74,7 +74,7 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
     """Update the remaining weights of the whole model as ``masks`` cuts it now, block after block.
 
     The Gram matrices of a block's inputs are taken on ``tokens`` ``(windows, window)``, the calibration text, with the
-    block still dense and those before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
+    block still dense and the blocks before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
     """
     walk = Walk(resident.forward, tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
@@ -128,8 +128,8 @@ def reconstruct_at_stages(
 
     ``model`` is dense: stages are updated for its layers' inputs on ``tokens`` ``(windows, window)``. ``stored``: the
     original weights and levels. A weight that a stage removes is stored with its original value, and its level is below
-    those of all remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
-    Levels are those of the score if it chooses the mask, else those of w^2 / [H^-1]_jj, by which SparseGPT chooses.
+    all levels of remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
+    Levels follow the score if it chooses the mask, else w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
     at_stages: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):

@@ -8,7 +8,7 @@ _ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by
 
 
 def refitted(weight: torch.Tensor, factor: torch.Tensor, kept: int) -> torch.Tensor:
-    """The weights ``(out, kept)`` for the first ``kept`` inputs whose outputs are nearest to those of ``weight``.
+    """The weights ``(out, kept)`` for the first ``kept`` inputs whose outputs are nearest to the outputs of ``weight``.
 
     ``weight`` ``(out, in)``; ``factor`` ``(in, in)``, lower triangular: of the damped mean over tokens of x x^T. The
     change D of the kept weights minimises the mean of |W_cut x_cut - D x_kept|^2 with this damping (Kurtic et al.,

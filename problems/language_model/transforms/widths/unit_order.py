@@ -1,4 +1,4 @@
-"""The order in which units of a sublayer stay, and the output matrices refitted to the first of them."""
+"""The order in which units of a sublayer stay, and output matrices refitted to the remaining ones."""
 
 from collections.abc import Sequence
 from functools import partial

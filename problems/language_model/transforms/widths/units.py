@@ -80,8 +80,8 @@ class Units:
     def narrow(self, kept: torch.Tensor, output: torch.Tensor | None = None) -> None:
         """Leave only the units ``kept`` (int64, in order) in the layers, with ``output`` as the output matrix's weight.
 
-        ``output`` is in the layer's layout; None takes the columns that were loaded. All units put back what was
-        loaded.
+        ``output`` is in the layer's layout; None takes the columns that were loaded. All units put back the
+        loaded parameters.
         """
         left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
         for part, (weight, bias) in zip(self.parts, left, strict=True):
@@ -184,7 +184,7 @@ def _agree(model: Any, units: Sequence[Units]) -> bool:
 
 
 def _keep(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """Set the inputs of the output matrix to zero but for those of the units ``kept``."""
+    """Set the inputs of the output matrix to zero, but for the units ``kept``."""
     columns = units.output.places[kept].flatten()
     return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
 

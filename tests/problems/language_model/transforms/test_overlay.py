@@ -64,7 +64,7 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     transform.apply(typed)
     held = transform.encoded()
     importance = {
-        matrix.name: problem.session.transform._overlay._stored[f"importance 16 bits: {matrix.name}"]
+        matrix.name: problem.session.transform._overlay.stored[f"importance 16 bits: {matrix.name}"]
         for matrix in problem.session.resident.matrices
     }
     assert left.keys() == {"transformer.h.1.mlp.c_proj", "transformer.h.0.attn.c_proj"}

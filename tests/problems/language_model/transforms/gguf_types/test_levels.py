@@ -85,8 +85,8 @@ def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
     for statistic in ("importance_of", "sensitivity"):
         monkeypatch.setattr(levels, statistic, again)
     second = types(types=["Q8_0", "Q4_0"])
-    name = next(name for name in first._stored if name.startswith(IMPORTANCE))
-    assert first._stored[name].equal(second._stored[name])
+    name = next(name for name in first.stored if name.startswith(IMPORTANCE))
+    assert first.stored[name].equal(second.stored[name])
 
 
 def test_genomes_by_bits(types):
