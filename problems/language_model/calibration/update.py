@@ -25,16 +25,12 @@ class Inputs:
         return inverse_factor(self.gram)
 
 
-def update(weight: torch.Tensor, inputs: Inputs, kept: torch.Tensor, method: str, mask: str) -> torch.Tensor:
-    """Return the updated ``weight`` ``(out, in)``, float32, with as many zeros as ``kept``, bool ``(out, in)``, has.
+def update(weight: torch.Tensor, inputs: Inputs, removed: int, method: str) -> torch.Tensor:
+    """Return the updated ``weight`` ``(out, in)``, float32, with ``removed`` zeros that SparseGPT chooses.
 
-    ``method``: ``sparsegpt``, or ``least_squares``, the best weights for the mask. ``mask``: with ``score``, ``kept``
-    remain; with ``adaptive``, SparseGPT chooses the remaining weights itself.
+    ``method``: ``sparsegpt``, or ``least_squares``, the best weights for the mask.
     """
-    adaptive = mask == "adaptive"
-    if method == "least_squares" and not adaptive:
-        return least_squares(weight, inputs.gram, kept, weight.float() * kept)
-    updated = sparsegpt(weight, inputs.factor, None if adaptive else kept, int(kept.numel() - kept.sum()))
+    updated = sparsegpt(weight, inputs.factor, removed)
     return least_squares(weight, inputs.gram, updated != 0, updated) if method == "least_squares" else updated
 
 
@@ -91,18 +87,12 @@ def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
     return factor.to(torch.float32)
 
 
-def sparsegpt(
-    weight: torch.Tensor,
-    factor: torch.Tensor,
-    kept: torch.Tensor | None = None,
-    removed: int = 0,
-    columns: int = _COLUMNS,
-) -> torch.Tensor:
+def sparsegpt(weight: torch.Tensor, factor: torch.Tensor, removed: int, columns: int = _COLUMNS) -> torch.Tensor:
     """Return the remaining weights of ``weight`` ``(out, in)``, updated column by column; the removed ones are 0.
 
-    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix. ``kept``: the remaining weights,
-    bool ``(out, in)``; without it, ``removed`` weights, an equal share of each block of ``columns``, are chosen by w^2
-    / [H^-1]_jj as updated so far. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix. ``removed`` weights, an equal share
+    of each block of ``columns``, are chosen by w^2 / [H^-1]_jj as updated so far. Frantar & Alistarh, "SparseGPT", ICML
+    2023, algorithm 1.
     """
     updated = weight.to(torch.float32, copy=True)
     gone, width = 0, updated.shape[1]
@@ -110,12 +100,9 @@ def sparsegpt(
         end = min(width, first + columns)
         inside = factor[first:end, first:end]
         now = updated[:, first:end]
-        if kept is None:
-            target = round(removed * end / width) - gone
-            stays = _all_but_lowest(now.square() / inside.diagonal().square(), target)
-            gone += target
-        else:
-            stays = kept[:, first:end]
+        target = round(removed * end / width) - gone
+        stays = _all_but_lowest(now.square() / inside.diagonal().square(), target)
+        gone += target
         updated[:, end:] -= _clear(now, inside, stays) @ factor[first:end, end:]
     return updated
 

@@ -119,7 +119,7 @@ def _versions(matrix: Matrix, stored: Mapping[str, torch.Tensor], stages: Sequen
     versions = [_Version(before, stored[base], stored[level])]
     for stage in stages:
         cut = cut_at(stage, matrix.size)[0]
-        own = stored.get(at_stage(stage, level), stored[level])
-        versions.append(_Version((before + cut + 1) // 2, stored[at_stage(stage, base)], own))
+        tensors = (stored[at_stage(stage, name)] for name in (base, level))
+        versions.append(_Version((before + cut + 1) // 2, *tensors))
         before = cut
     return versions

@@ -64,9 +64,7 @@ def put_updated(
 
 
 def _updated_by(settings: WeightsSettings, scored: ScoredBy, calibration: Windows) -> list[object]:
-    return [
-        *scored.key, settings.reconstruct, settings.reconstruct_mask, calibration.identity
-    ]  # fmt: skip
+    return [*scored.key, settings.reconstruct, calibration.identity]
 
 
 @torch.no_grad()
@@ -108,45 +106,36 @@ def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: in
 
 @torch.no_grad()  # each thread has its own
 def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
-    kept = masks.kept(matrix).to(gram.device)
-    if kept.all():
-        return
-    weight = matrix.rows(matrix.weight)
-    updated = update(weight, Inputs(gram), matrix.rows(kept), settings.reconstruct, settings.reconstruct_mask)
-    matrix.weight.copy_(matrix.rows(updated))
+    if removed := int((~masks.kept(matrix)).sum()):
+        updated = update(matrix.rows(matrix.weight), Inputs(gram), removed, settings.reconstruct)
+        matrix.weight.copy_(matrix.rows(updated))
 
 
 @torch.no_grad()
 def reconstruct_at_stages(
-    settings: WeightsSettings,
-    model: Any,
-    matrices: Sequence[Matrix],
-    tokens: torch.Tensor,
+    settings: WeightsSettings, model: Any, matrices: Sequence[Matrix], tokens: torch.Tensor,
     stored: Mapping[str, torch.Tensor],
-) -> Tensors:
-    """The weights and levels of each of ``matrices`` at each of the ``reconstruct_stages``, as EvoPress searches them.
+) -> Tensors:  # fmt: skip
+    """Return the weights and levels of ``matrices`` at each of the ``reconstruct_stages``, as EvoPress searches them.
 
     ``model`` is dense: stages are updated for its layers' inputs on ``tokens`` ``(windows, window)``. ``stored``: the
-    original weights and levels. A weight that a stage removes is stored with its original value, and its level is below
-    all levels of remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
-    Levels follow the score if it chooses the mask, else w^2 / [H^-1]_jj, by which SparseGPT chooses.
+    original weights. A weight that a stage removes is stored with its original value, and its level is below all levels
+    of remaining weights: other cuts than the stage's remove or restore, and the number removed is exact. Levels follow
+    w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
     at_stages: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
         inputs = Inputs(of_inputs[GRAM])
-        base, level = (stored[key + matrix.name].to(inputs.gram.device) for key in (BASE, LEVEL))
+        base = stored[BASE + matrix.name].to(inputs.gram.device)
+        variances = matrix.rows(inputs.factor.square().sum(0, keepdim=True))  # the inverse's diagonal
         for stage in settings.reconstruct_stages:
-            kept = level >= cut_at(stage, matrix.size)[0]
-            how = settings.reconstruct, settings.reconstruct_mask
-            updated = matrix.rows(update(matrix.rows(base), inputs, matrix.rows(kept), *how))
-            if settings.reconstruct_mask == "adaptive":
-                kept = updated != 0
-                variances = inputs.factor.square().sum(0, keepdim=True)  # the inverse's diagonal
-                score = torch.where(kept, updated, base) ** 2 / matrix.rows(variances)
-                at_stages[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
-            at_stages[at_stage(stage, BASE + matrix.name)] = torch.where(
-                kept, updated.to(base.dtype), base
-            ).contiguous()
+            removed = cut_at(stage, matrix.size)[1]
+            updated = matrix.rows(update(matrix.rows(base), inputs, removed, settings.reconstruct))
+            kept = updated != 0
+            score = torch.where(kept, updated, base) ** 2 / variances
+            at_stages[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
+            weight = torch.where(kept, updated.to(base.dtype), base)
+            at_stages[at_stage(stage, BASE + matrix.name)] = weight.contiguous()
     return at_stages
 
 

@@ -43,10 +43,7 @@ class WeightsSettings(Settings):
     reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
         "none",
         description="the result is also scored with its remaining weights updated to compensate for the removed "
-        "ones: by SparseGPT, or by least squares, the best for the mask",
-    )
-    reconstruct_mask: Literal["score", "adaptive"] = Field(
-        "adaptive", description="the mask of the reconstruction: that of the score, or SparseGPT's own (adaptive)"
+        "ones: by SparseGPT, or by least squares, the best for SparseGPT's mask",
     )
     reconstruct_stages: tuple[Fraction, ...] = Field(
         (),

@@ -109,7 +109,7 @@ class Weights(Transform):
             put_updated(self.resident, self.settings, self.matrices, self._scored_by, calibration, self.masks)
 
     def describe(self) -> dict[str, Any]:
-        names = ("reconstruct", "reconstruct_mask", "reconstruct_stages", "genes")
+        names = ("reconstruct", "reconstruct_stages", "genes")
         return {"scores": self.scoring.describe()} | self.settings.model_dump(mode="json", include={*names})
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:

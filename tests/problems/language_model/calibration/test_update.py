@@ -37,60 +37,47 @@ def least_squares(weight, inputs, kept):
     return best
 
 
-@pytest.mark.parametrize("mask", ["score", "adaptive"])
-def test_as_many_weights_go_as_are_not_kept_and_least_squares_err_less_than_sparsegpt(layer, mask):
+def test_least_squares_err_less_than_sparsegpt_with_the_same_mask(layer):
     weight, inputs, kept = layer
-    known = Inputs(gram(inputs).float())
-    first, second = (update(weight, known, kept, method, mask) for method in ("sparsegpt", "least_squares"))
-    assert int((first == 0).sum()) == int((~kept).sum())
+    known, removed = Inputs(gram(inputs).float()), int((~kept).sum())
+    first, second = (update(weight, known, removed, method) for method in ("sparsegpt", "least_squares"))
+    assert int((first == 0).sum()) == removed
     assert torch.equal(first != 0, second != 0)
-    assert torch.equal(first != 0, kept) == (mask == "score")
-    found = [errors(weight, updated, inputs).sum() for updated in (second, first, weight * kept)]
+    found = [errors(weight, updated, inputs).sum() for updated in (second, first, weight * (first != 0))]
     assert found == sorted(found)
 
 
 @pytest.mark.parametrize("columns", [1, 16, 128])
 def test_the_error_of_sparsegpt_lies_between_the_optimum_and_plain_masking(layer, columns):
-    weight, inputs, kept = layer
-    updated = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept, columns=columns)
-    assert torch.equal(updated == 0, ~kept)
+    weight, inputs, _ = layer
+    updated = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), 240, columns)
+    kept = updated != 0
     ours = errors(weight, updated, inputs)
     exact = errors(weight, least_squares(weight, inputs, kept), inputs)
     assert (ours >= exact * (1 - 1e-6)).all()
-    assert exact.sum() < ours.sum() < 0.8 * errors(weight, weight * kept, inputs).sum()
-    whole = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept, columns=40)
-    assert torch.allclose(updated, whole, atol=1e-4)
-
-
-def test_sparsegpt_is_exact_where_the_first_columns_go_and_cannot_make_up_for_the_last(layer):
-    weight, inputs, _ = layer
-    kept = (torch.arange(40) >= 15).expand(12, 40)
-    updated = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept)
-    assert torch.allclose(updated.double(), least_squares(weight, inputs, kept), atol=1e-3)
-    kept = (torch.arange(40) < 25).expand(12, 40)
-    assert torch.allclose(sparsegpt(weight, inverse_factor(gram(inputs)), kept), weight * kept)
+    assert exact.sum() < ours.sum() < errors(weight, weight * kept, inputs).sum()
 
 
 @pytest.mark.parametrize("removed", [0, 1, 123, 240, 479, 480])
 def test_its_own_mask_removes_exactly_as_many_as_asked_and_loses_less_than_a_random_one(layer, removed):
     weight, inputs, kept = layer
     factor = inverse_factor(gram(inputs))
-    updated = sparsegpt(weight, factor, removed=removed, columns=16)
+    updated = sparsegpt(weight, factor, removed, columns=16)
     assert int((updated == 0).sum()) == removed
     if removed <= (~kept).sum():
-        assert errors(weight, updated, inputs).sum() < errors(weight, sparsegpt(weight, factor, kept), inputs).sum()
+        assert errors(weight, updated, inputs).sum() < errors(weight, least_squares(weight, inputs, kept), inputs).sum()
 
 
 def test_inputs_that_depend_on_each_other_are_no_error_and_weights_of_dead_ones_go_first(layer):
-    weight, inputs, kept = layer
+    weight, inputs, _ = layer
     inputs[:, 1] = inputs[:, 0]
     inputs[:, 7] = 0
     weight[:, 7] = 10
     factor = inverse_factor(gram(inputs))
-    updated = sparsegpt(weight, factor, kept)
+    updated = sparsegpt(weight, factor, 240)
     assert torch.isfinite(updated).all()
-    assert errors(weight, updated, inputs).sum() < errors(weight, weight * kept, inputs).sum()
-    gone = sparsegpt(weight, factor, removed=len(weight)) == 0
+    assert errors(weight, updated, inputs).sum() < errors(weight, weight * (updated != 0), inputs).sum()
+    gone = sparsegpt(weight, factor, len(weight)) == 0
     assert torch.equal(gone, (torch.arange(40) == 7).expand(12, 40))
     score = obs(weight, gram=gram(inputs))
     assert score[:, 7].max() < score[:, torch.arange(40) != 7].min()
@@ -112,7 +99,8 @@ def test_conjugate_gradients_find_the_optimum_and_end_early_near_it(layer):
 
 def test_no_step_raises_the_error_whatever_the_start(layer):
     weight, inputs, kept = layer
-    for start in (weight * kept, sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept)):
+    for start in (weight * kept, sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), 240)):
+        kept = start != 0
         before = errors(weight, start, inputs)
         for steps in (1, 2, 5, 20):
             found = conjugate(weight, inputs, kept, start.double(), steps=steps)

@@ -175,7 +175,7 @@ def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
     """A gene for a kind is added to its blocks' sparsity: uniform is not the same number everywhere."""
     found = []
     for genes in ("block", "block_and_kind"):
-        session = pruning(genes=genes, reconstruct="sparsegpt", reconstruct_mask="score").session
+        session = pruning(genes=genes, reconstruct="sparsegpt").session
         uniform = {"uniform": session.transform.uniform(0.3)}
         found.append(reconstructed(session, uniform)["report_reconstructed"]["uniform"])
     assert math.isfinite(found[0])

@@ -47,7 +47,7 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
         assert all(map(torch.equal, weights_of(copied), weights_of(at_once.resident.model)))
 
 
-@pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
+@pytest.mark.parametrize("settings", [{}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
         made = pruning(score="gblm", scope="group", reconstruct="sparsegpt", **settings).session.transform.transforms[0]
