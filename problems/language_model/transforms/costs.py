@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evoprune import InputError, Price
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.models.resident import Resident
+    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.transform import Transform
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
@@ -19,16 +21,7 @@ Prices = tuple[list[Price], float]
 """The cost of each gene, and the cost that does not depend on the genes; see :class:`evoprune.Additive`."""
 
 
-class _Priced(Protocol):
-    resident: Resident
-
-    @property
-    def units(self) -> Collection[str]: ...
-
-    def prices(self, unit: str) -> Prices: ...
-
-
-def costs_of(transform: _Priced, unit: str, name: str) -> Prices:
+def costs_of(transform: Transform | StackCosts, unit: str, name: str) -> Prices:
     """Return the prices of ``transform``, called ``name``; by default a parameter takes the bytes of its dtype."""
     if unit in transform.units:
         return transform.prices(unit)
@@ -45,9 +38,8 @@ def dense_amount(resident: Resident, unit: str) -> float:
 
 def scaled(prices: Prices, factor: float) -> Prices:
     """Return ``prices`` and the fixed cost times ``factor``."""
-    own, fixed = prices
-
-    def each(price: Any) -> Any:
-        return [factor * level for level in price] if isinstance(price, Sequence) else factor * price
-
-    return [each(price) for price in own], factor * fixed
+    changes, fixed = prices
+    scaled: list[Price] = [
+        [factor * each for each in one] if isinstance(one, Sequence) else factor * one for one in changes
+    ]
+    return scaled, factor * fixed

@@ -1,19 +1,18 @@
 """Genomes of transforms that need no search."""
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from evoprune import Budget, Gene, InputError
 
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.transforms.stack.stack import Stack
+
 _MOST_INITIAL = 3  # each is scored on all data
 _STEPS = 10**6  # of the shares that the uniform genome is chosen from, so that 45% is one
-
-
-class _Start(Protocol):
-    def uniform(self, share: float) -> list[float]: ...
-
-    def initial_genomes(self) -> Sequence[list[float]]: ...
 
 
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
@@ -30,7 +29,7 @@ def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     return genome
 
 
-def uniform_share(transform: _Start, budget: Budget) -> float:
+def uniform_share(transform: Stack, budget: Budget) -> float:
     """The least share by which the uniform genome of ``transform`` keeps the ``budget``, rounded to a millionth."""
     try:
         budget.check_reachable()
@@ -40,7 +39,7 @@ def uniform_share(transform: _Start, budget: Budget) -> float:
     return bisect_left(steps, True, key=lambda step: budget.within(transform.uniform(step / _STEPS))) / _STEPS
 
 
-def initial_within(transform: _Start, budget: Budget) -> list[list[float]]:
+def initial_within(transform: Stack, budget: Budget) -> list[list[float]]:
     """The initial genomes of ``transform`` within the ``budget``: the few that spend the most."""
     within = dict.fromkeys(tuple(genome) for genome in transform.initial_genomes() if budget.within(genome))
     return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_MOST_INITIAL]))

@@ -1,19 +1,23 @@
 """Times the models of genomes, in turn with the dense one."""
 
+from __future__ import annotations
+
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from statistics import median
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from evoprune import Budget, Genes, InputError
+from evoprune import InputError
 from evoprune.problems.language_model.models.device import processor_name
-from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load, timer
 from evoprune.problems.language_model.transforms.costs import WEIGHTS
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 
@@ -22,27 +26,13 @@ Run = Callable[[], float]  # runs a pass, and returns its milliseconds
 Genome = list[float]
 
 
-class Timed(Protocol):
-    """The models that are timed: a stack of transforms."""
-
-    resident: Resident
-    genes: Genes
-
-    @property
-    def dense(self) -> list[float]: ...
-
-    def apply(self, genome: Sequence[float]) -> None: ...
-
-    def budget(self, unit: str, limit: float | None) -> Budget: ...
-
-
 class Timer(ABC):
     """Times the models of ``transform`` under one ``load``."""
 
     unit: ClassVar[str] = WEIGHTS
     """Times of levels between others are interpolated by their costs in this unit."""
 
-    def __init__(self, transform: Timed, load: Load, kinds: Sequence[Any]) -> None:
+    def __init__(self, transform: StackCosts, load: Load, kinds: Sequence[Any]) -> None:
         """``kinds``: the kind of each gene; the same level of genes of one kind changes the time alike."""
         self.transform, self.load, self.kinds = transform, load, kinds
 
@@ -112,7 +102,7 @@ class PassTimer(Timer):
 
 
 def in_turn(
-    transform: Timed, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
+    transform: StackCosts, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
 ) -> Iterator[tuple[float, float]]:
     """For each round, at least one, the milliseconds of both genomes' passes, median of a turn after warming up."""
     end = time.perf_counter() + seconds
@@ -121,7 +111,7 @@ def in_turn(
         yield _turn(transform, dense), _turn(transform, other)
 
 
-def _turn(transform: Timed, model: tuple[Genome, Run]) -> float:
+def _turn(transform: StackCosts, model: tuple[Genome, Run]) -> float:
     genome, run = model
     transform.apply(genome)
     end, passes = time.perf_counter() + _TURN, [run()]

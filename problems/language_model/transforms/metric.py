@@ -119,9 +119,9 @@ class MetricSettings(WeightsSettings):
 
     @model_validator(mode="after")
     def _searched(self) -> Self:
-        given = sorted({"experts", "score", "scores", "reconstruct_stages", "allocations"} & self.model_fields_set)
-        if given:
-            raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")
+        refused = sorted({"experts", "score", "scores", "reconstruct_stages", "allocations"} & self.model_fields_set)
+        if refused:
+            raise ValueError(f"metric searches the score itself: leave out {', '.join(refused)}")
         return self
 
 

@@ -1,8 +1,10 @@
 """The interface of transforms that store the weights that cuts leave in other types."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -11,9 +13,12 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.latency import Timed, Timer
+from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 
 
 class Remaining(NamedTuple):
@@ -88,7 +93,7 @@ class Overlay(Transform):
         """
 
     @abstractmethod
-    def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
+    def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
         """Times ``whole``, itself or the stack that it is in. ``cuts``: the kind of each gene that cuts."""
 
     def bare(self) -> Transform:

@@ -51,8 +51,8 @@ class Shapes:
         added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
         every = dense | {name: zeros for name, zeros in added.items() if name not in dense}
         for name, shape in every.items():
-            found = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
-            cuts[name] = {place: own for place, own in enumerate(found) if any(each != shape for each in own)}
+            at_levels = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
+            cuts[name] = {place: own for place, own in enumerate(at_levels) if any(each != shape for each in own)}
         for name in every.keys() - dense.keys():  # what a gene adds goes with the module that it is in
             most = _each(max, [shape for own in cuts[name].values() for shape in own])
             home = max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
@@ -73,8 +73,8 @@ class Shapes:
 
     def possible(self, name: str) -> set[Shape]:
         """All shapes that the parameter ``name`` may have while it is there."""
-        found = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
-        return {shape for shape in found if all(shape)}
+        shapes_there = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
+        return {shape for shape in shapes_there if all(shape)}
 
     def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
         """The sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""

@@ -36,7 +36,9 @@ class SublayersSettings(Settings):
 
 
 class Sublayers(Transform):
-    """Drop the attention or the MLP of a block, or whole blocks; dropped sublayers do not run at all.
+    """Drop the attention or the MLP of a block, or whole blocks; dropped sublayers do not run at all::
+
+        transforms: {use: sublayers, genes: block, keep: [0, -1]}
 
     As in EvoPress (Sieberling et al., ICML 2025, section 4.1) and EvoP (Wu et al., 2025).
     """

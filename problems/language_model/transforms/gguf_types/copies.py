@@ -129,25 +129,25 @@ class Copies:
     @torch.no_grad()
     def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
         """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
-        there, found = dict(model.named_parameters(remove_duplicate=False)), {}
+        parameters, encoded = dict(model.named_parameters(remove_duplicate=False)), {}
         for typed, kind in zip(self.typed, kinds, strict=True):
             matrix = typed.matrix
-            if kind == DENSE or matrix.parameter not in there:
+            if kind == DENSE or matrix.parameter not in parameters:
                 continue
-            weight = there[matrix.parameter]
+            weight = parameters[matrix.parameter]
             data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
             if data is None:
                 data = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
                 weight.copy_(levels.values_of(matrix, weight, kind, data))
-            found[matrix.parameter] = Encoded(kind, data)
-        return found
+            encoded[matrix.parameter] = Encoded(kind, data)
+        return encoded
 
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
         rows = None if weight is typed.whole else left().rows.get(matrix.name)
         untouched = weight is typed.whole or rows is not None
         if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
-            data = partial(levels.held, matrix, self._stored, kind, rows)
+            data = partial(levels.stored_bytes, matrix, self._stored, kind, rows)
         elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
             return None, lambda: taken
         elif blank:

@@ -111,12 +111,12 @@ class CutBytes:
         every = [0] * len(self._shapes.counts)
         for place, level in zip(self._genes[number], levels, strict=True):
             every[place] = level
-        found = {}
+        slots = {}
         for parameter in self._inside[number]:
             shape = self._shapes.shape(parameter, every)
             for slot in self._slots[parameter] if all(shape) else ():
-                found[slot.name.split(".", 2)[2]] = slot.of_shape(shape)
-        return found
+                slots[slot.name.split(".", 2)[2]] = slot.of_shape(shape)
+        return slots
 
     def _check(self) -> None:
         for place, count in enumerate(self._shapes.counts):

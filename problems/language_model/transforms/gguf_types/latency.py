@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,8 +18,11 @@ from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import processor_name
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.latency import Timed, Timer
+from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.overlay import Overlay
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 
 _PROCESSES = 2
 """Processes that time a model: the same file may be a third slower in one than in another, from start to end."""
@@ -41,7 +44,7 @@ class FileTimer(Timer):
     unit = BYTES
 
     def __init__(
-        self, transform: Timed, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
+        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
         base: Callable[[], Base], dense: str,
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.

@@ -166,12 +166,12 @@ def quantised(
         factors = sensitive.get(matrix.name) or even
         return data, np.array([_weighed_squares(each, factors, rows) for each in (change, weights)])
 
-    found: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
+    made_parts: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
     for matrix, part in in_slices([(matrix, kind) for matrix in fitting], made, f"quantising to {kind}"):
-        found.setdefault(matrix.name, []).append(part)
+        made_parts.setdefault(matrix.name, []).append(part)
     stored: Tensors = {}
     for matrix in fitting:
-        parts, squares = zip(*found.pop(matrix.name), strict=True)
+        parts, squares = zip(*made_parts.pop(matrix.name), strict=True)
         error, whole = np.sum(squares, axis=0)
         stored[key(DATA, kind, matrix)] = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
         stored[key(ERROR, kind, matrix)] = torch.tensor(error / max(whole, 1e-300), dtype=torch.float64)
@@ -182,7 +182,9 @@ def quantised(
     return stored
 
 
-def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None) -> ggml.Bytes:
+def stored_bytes(
+    matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None
+) -> ggml.Bytes:
     """The bytes of ``matrix`` in ``kind``, or of its ``rows``."""
     data = stored[key(DATA, kind, matrix)]
     return (data if rows is None else data[rows]).numpy()
@@ -231,18 +233,18 @@ def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str
     """
     first, *others = costs
     kinds = [kind for kind in others if costs[kind] < costs[first]]
-    found = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
+    error_of = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
     kept: list[str] = []
-    for kind in sorted(kinds, key=lambda kind: (costs[kind], found[kind])):
-        if not kept or found[kind] < found[kept[-1]]:
+    for kind in sorted(kinds, key=lambda kind: (costs[kind], error_of[kind])):
+        if not kept or error_of[kind] < error_of[kept[-1]]:
             kept.append(kind)
     return [first, *reversed(kept)]
 
 
 def harms(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
     """The divergence that each of ``kinds`` makes, in nats a token. Empty if it is not known."""
-    found = [stored.get(key(HARM, kind, matrix)) for kind in kinds]
-    return [float(each) for each in found if each is not None] if None not in found else []
+    stored_harms = [stored.get(key(HARM, kind, matrix)) for kind in kinds]
+    return [float(each) for each in stored_harms if each is not None] if None not in stored_harms else []
 
 
 def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
@@ -275,8 +277,8 @@ def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
 
 def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> float:
     """The sum of the squares of ``values`` of ``rows``, weighed by ``factors``; the same with any threads."""
-    squares, found = np.square(values), 0.0
+    squares, total = np.square(values), 0.0
     for outputs, inputs in factors:
         weighed = squares * outputs[rows].numpy()[:, None]
-        found += float((weighed.sum(0, dtype=np.float64) * of_rows(inputs, rows, len(outputs)).numpy()).sum())
-    return found
+        total += float((weighed.sum(0, dtype=np.float64) * of_rows(inputs, rows, len(outputs)).numpy()).sum())
+    return total

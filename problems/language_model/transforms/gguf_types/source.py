@@ -22,22 +22,24 @@ def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str
     from evoprune.problems.language_model.gguf.names import slots_by_parameter  # imports gguf, which not everyone has
 
     slots = slots_by_parameter(model, base.architecture, base.forms)
-    found = {}
+    encoded = {}
     for matrix in matrices:
-        own = slots[matrix.parameter]
-        held = [tensor for slot in own if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
-        if not held:
+        its_slots = slots[matrix.parameter]
+        tensors = [
+            tensor for slot in its_slots if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS
+        ]
+        if not tensors:
             continue
-        if len({tensor.kind for tensor in held}) > 1 or len(held) < len(own):
-            raise InputError(f"{' and '.join(slot.name for slot in own)} are in different types: give its folder")
-        if len(held) > 1:
-            parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in held]
-            data = np.concatenate(parts, axis=1).reshape(-1, held[0].data.shape[1])
+        if len({tensor.kind for tensor in tensors}) > 1 or len(tensors) < len(its_slots):
+            raise InputError(f"{' and '.join(slot.name for slot in its_slots)} are in different types: give its folder")
+        if len(tensors) > 1:
+            parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in tensors]
+            data = np.concatenate(parts, axis=1).reshape(-1, tensors[0].data.shape[1])
         else:
-            order = own[0].form.order
-            data = held[0].data[np.argsort(order(len(held[0].data)))] if order else held[0].data
-        found[matrix.name] = Encoded(held[0].kind, data)
-    return found
+            order = its_slots[0].form.order
+            data = tensors[0].data[np.argsort(order(len(tensors[0].data)))] if order else tensors[0].data
+        encoded[matrix.name] = Encoded(tensors[0].kind, data)
+    return encoded
 
 
 def nearest_type(kind: str, widths: Collection[int]) -> str | None:
@@ -66,8 +68,8 @@ def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes
     if whole.shape == weight.shape:
         return own.data if torch.equal(whole, weight) else None
     places = {row.tobytes(): place for place, row in enumerate(_as_bytes(whole))}
-    found = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
-    return None if -1 in found else own.data[found]
+    taken = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
+    return None if -1 in taken else own.data[taken]
 
 
 def _as_bytes(rows: torch.Tensor) -> Bytes:

@@ -29,13 +29,14 @@ from evoprune.problems.language_model.transforms.gguf_types.presets import Bits,
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
 from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
-from evoprune.problems.language_model.transforms.latency import Timed, Timer
+from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.options import ModelMaker
 from evoprune.problems.language_model.transforms.overlay import Beside
 from evoprune.problems.language_model.transforms.shapes import Shapes
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
+    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 
 
 class Types(TypedCopies):
@@ -122,8 +123,8 @@ class Types(TypedCopies):
         from evoprune.problems.language_model.gguf.runtime import presets
 
         names = [matrix.parameter for matrix in self.matrices]
-        found = presets(self.resident.model, self._base, self.settings.importance)
-        return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
+        by_preset = presets(self.resident.model, self._base, self.settings.importance)
+        return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in by_preset.items()}
 
     def prices(self, unit: str) -> Prices:
         """No weight and no parameter is saved. Bytes are counted of the .gguf file, with its header and tokenizer."""
@@ -169,7 +170,7 @@ class Types(TypedCopies):
         counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
         return counted.terms, counted.rest
 
-    def timer(self, whole: Timed, load: Load, cuts: Sequence[Any]) -> Timer:
+    def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]

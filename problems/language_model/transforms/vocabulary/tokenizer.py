@@ -124,8 +124,8 @@ def first_pieces(tokenizer: Any, cut: Any, kept: Sequence[int]) -> list[int]:
     model = cut.backend_tokenizer.model
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     prefix = describe(tokenizer)["model"].get("continuing_subword_prefix")
-    found = []
+    pieces = []
     for old, token in enumerate(tokens):
         spelt = [] if old in new or token is None or (prefix and token.startswith(prefix)) else model.tokenize(token)
-        found.append(new[old] if old in new else spelt[0].id if spelt else len(kept))
-    return found
+        pieces.append(new[old] if old in new else spelt[0].id if spelt else len(kept))
+    return pieces

@@ -174,13 +174,13 @@ def _agree(model: Any, units: Sequence[Units]) -> bool:
     try:
         for one, half in zip(units, halves, strict=True):
             one.narrow(half)
-        found = _first_output(model, units[0])
+        narrowed = _first_output(model, units[0])
     except (RuntimeError, ValueError, IndexError, TypeError):  # a forward pass that relies on other shapes
         return False
     finally:
         for one in units:
             one.restore()
-    return bool((found - expected).norm() <= _TOLERANCE * expected.norm())
+    return bool((narrowed - expected).norm() <= _TOLERANCE * expected.norm())
 
 
 def _keep(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

@@ -67,7 +67,7 @@ class LowRank(Transform):
         return {"shares": list(self._shares)}
 
     def _factors(self, matrix: Any, share: float) -> nn.Module:
-        """Two layers, of which the second has the bias."""
+        """Return two layers; the second has the bias."""
         rows, rank = matrix.rows(matrix.weight), _rank(matrix, share)
         first, second = nn.Linear(rows.shape[1], rank, bias=False), nn.Linear(rank, rows.shape[0])
         second.bias = matrix.module.bias

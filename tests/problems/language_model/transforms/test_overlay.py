@@ -1,4 +1,4 @@
-"""Types that lie on what cuts leave: the same contract, every byte of the file, and the very weights that it holds."""
+"""Types of pruned matrices: the contract, every byte of the file, and its weights."""
 
 from __future__ import annotations
 

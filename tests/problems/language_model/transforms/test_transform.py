@@ -1,4 +1,4 @@
-"""What transforms share: the uniform genome."""
+"""The uniform genome, which transforms share."""
 
 from itertools import pairwise
 

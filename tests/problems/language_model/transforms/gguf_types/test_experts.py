@@ -1,4 +1,4 @@
-"""Types of stacked experts: importance and sensitivity of each expert, the bytes of a file, and what streams."""
+"""Types of stacked experts: importance and sensitivity of each expert, the bytes of a file, and streaming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The counted bytes of a model that is quantised, and may be cut, are those of its file."""
+"""The counted bytes of a model that is quantised, and may be cut, equal the bytes of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices in the types of a quantised source: bytes that stay, and cuts of them."""
+"""Matrices in the types of a quantised source: bytes that stay, and cuts."""
 
 from __future__ import annotations
 

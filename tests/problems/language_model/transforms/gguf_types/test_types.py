@@ -1,4 +1,4 @@
-"""A type for each matrix: its levels, and the values in the model, which are those of a file."""
+"""A type for each matrix: its levels, and the same values in model and file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows_of(weight, module):
 
 
 def read(held, width):
-    """What the reference in Python makes of what a file would hold."""
+    """The values of an encoded matrix by the reference in Python."""
     weights = gguf.quants.dequantize(held.data, gguf.GGMLQuantizationType[held.kind])
     assert weights.shape[1] == width
     return weights
@@ -123,7 +123,9 @@ def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
 
 def test_bytes_are_made_when_asked_for_and_are_those_of_the_moment_of_the_call(types, monkeypatch):
     transform, asked = types(), []
-    monkeypatch.setattr(levels, "held", lambda *given, plain=levels.held: asked.append(0) or plain(*given))
+    monkeypatch.setattr(
+        levels, "stored_bytes", lambda *given, plain=levels.stored_bytes: asked.append(0) or plain(*given)
+    )
     transform.apply([1.0] * len(transform.genes))
     asked.clear()
     first = transform.encoded()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy
@@ -13,11 +15,23 @@ from evoprune import InputError
 from evoprune.problems.language_model.transforms.vocabulary.order import PARTS, SYMBOLS, Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_tokenizer, describe
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK, byte_fallback, byte_level, unigram
-from tests.problems.language_model.transforms.vocabulary.slow import merge
 
 
 def test_an_order_has_each_token_once(tokenizer: Any, order: Order) -> None:
     assert sorted(order.tokens) == sorted(tokenizer.get_vocab().values())
+
+
+def merge(text: str, model: Mapping[str, Any]) -> list[str]:
+    """Encode one word ``text`` by definition: join the pair of the first merge until there is none."""
+    symbols = list(text)
+    while True:
+        for left, right in model["merges"]:
+            if (left, right) in pairwise(symbols):
+                break
+        else:
+            return symbols
+        place = list(pairwise(symbols)).index((left, right))
+        symbols[place : place + 2] = [left + right]
 
 
 @pytest.mark.parametrize("kind", ["byte_level", "byte_fallback"])

@@ -1,4 +1,4 @@
-"""Fewer tokens: the contract, losses that are comparable, every byte of the file, and what is exported."""
+"""Fewer tokens: the contract, losses that are comparable, every byte of the file, and exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transform's contract: in place, exact, cheap where little changes, and what it tells of itself."""
+"""The transform's contract: in place, exact, cheap where little changes, and its descriptions."""
 
 import importlib
 

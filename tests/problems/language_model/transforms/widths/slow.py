@@ -1,4 +1,4 @@
-"""Units told apart by hand, architecture by architecture, and models without some of them: zeros in full matrices."""
+"""Units told apart by hand, architecture by architecture, and models with zeros in their place."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def cut_of(architecture: str, cut: str, **settings: Any) -> Any:
 
 
 def budget_of(transform: Any, unit: str) -> Additive:
-    """What genomes of ``transform`` spend in ``unit``, without a limit."""
+    """The cost of genomes of ``transform`` in ``unit``, without a limit."""
     prices, fixed = transform.prices(unit)
     return Additive(transform.genes, prices, None, unit, fixed)
 
 
 def middle(transform: Any) -> list[float]:
-    """A genome with another level in each block; none of them is the last."""
+    """A genome with another level in each block, and never the last."""
     return [float(1 + block % (len(gene.levels) - 2)) for block, gene in enumerate(transform.genes)]
 
 

@@ -1,4 +1,4 @@
-"""Narrower sublayers give what the dense ones give with zeros, cost what is counted, and lose the worst units."""
+"""Narrower sublayers equal dense ones with zeros, their costs are exact, and they lose the worst units."""
 
 import pytest
 import torch
@@ -90,18 +90,6 @@ def test_costs_are_the_parameters_that_the_model_has_and_the_weights_that_it_mul
         assert sum(products) == tokens.numel() * budget_of(transform, "weights").spent(genome)
         left = sum(parameter.numel() for parameter in transform.resident.model.parameters())
         assert budget_of(transform, "parameters").spent(genome) == left
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_the_dense_genome_puts_the_loaded_parameters_back(cut):
-    transform = cut_of("gpt_neox", cut)
-    model = transform.resident.model
-    before = {name: (id(p), p.data_ptr()) for name, p in model.named_parameters()}
-    numbers = [{k: v for k, v in vars(m).items() if isinstance(v, int)} for m in model.modules()]
-    for genome in (middle(transform), [gene.up for gene in transform.genes], transform.dense):
-        transform.apply(genome)
-    assert {name: (id(p), p.data_ptr()) for name, p in model.named_parameters()} == before
-    assert [{k: v for k, v in vars(m).items() if isinstance(v, int)} for m in model.modules()] == numbers
 
 
 @pytest.mark.parametrize("cut", CUTS)
