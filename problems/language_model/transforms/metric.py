@@ -16,6 +16,7 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy
+from evoprune.problems.language_model.transforms.weights.scoring import originals
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
@@ -180,7 +181,7 @@ class SearchedScore(Weights):
         return super().describe() | {"scores": scopes, "metrics": {part: list(names) for part, names in PARTS.items()}}
 
     def _stored(self) -> Tensors:
-        self._known = self._originals()
+        self._known = originals(self.resident, self.matrices)
         what = [self.texts.calibration.identity]
         self._norms = shared(self.resident, "norms of inputs", what, self._gathered)
         return self._levels(self._metric)

@@ -7,11 +7,13 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.calibration.statistics import statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
+from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
+from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.weights.genes import Group, split
-from evoprune.problems.language_model.transforms.weights.masks import LEVEL, SPLIT
+from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, SPLIT
 from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
 
 
@@ -33,6 +35,10 @@ class Scoring:
     @property
     def needs(self) -> frozenset[str]:
         return frozenset().union(*map(needs, self._scores.values()))
+
+    def tokens_of(self, texts: Texts) -> torch.Tensor:
+        """Return the calibration text if the scores need it; else it is not read."""
+        return texts.calibration.tokens if self.needs else torch.empty(0, 1, dtype=torch.int64)
 
     def scope(self, kind: str) -> str:
         """The set within which weights of ``kind`` are compared: ``matrix``, ``row`` or ``group``."""
@@ -93,6 +99,15 @@ class Scoring:
             if all(name in waiting for name in names):
                 tables = split([waiting.pop(name) for name in names])
                 stored.update({SPLIT + name: table for name, table in zip(names, tables, strict=True)})
+
+
+def originals(resident: Resident, matrices: Sequence[Matrix]) -> Tensors:
+    """Return the weights as loaded: shared by all processes on a CPU; another device copies them faster than files."""
+
+    def made() -> Tensors:
+        return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in matrices}
+
+    return shared(resident, "original weights", [], made) if resident.device.type == "cpu" else made()
 
 
 def _score(

@@ -21,9 +21,9 @@ from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.options import Loss
 from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
 from evoprune.problems.language_model.transforms.weights.genes import sparsities_of
-from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
+from evoprune.problems.language_model.transforms.weights.masks import Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy, put_updated, stored_stages
-from evoprune.problems.language_model.transforms.weights.scoring import Scoring
+from evoprune.problems.language_model.transforms.weights.scoring import Scoring, originals
 from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS, WeightsSettings
 
 
@@ -118,43 +118,24 @@ class Weights(Transform):
 
     def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
         self.apply(self.dense)
-        return self.scoring.scored(self.resident.model, self._calibrating)
-
-    @property
-    def _calibrating(self) -> torch.Tensor:
-        """The calibration text if the scores need it; else it is not read."""
-        return self.texts.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
+        return self.scoring.scored(self.resident.model, self.scoring.tokens_of(self.texts))
 
     def _masks(self, stored: Tensors) -> Masks:
         return Masks(self.groups, stored, self.settings.reconstruct_stages, self.late)
 
     def _stored(self) -> Tensors:
         label, key = self._scored_by
-        scored = partial(self.scoring.levels, self.resident.model, self.groups, self._calibrating)
-        stored = self._originals() | shared(self.resident, f"levels: {label}", key, scored)
+        scored = partial(self.scoring.levels, self.resident.model, self.groups, self.scoring.tokens_of(self.texts))
+        stored = originals(self.resident, self.matrices) | shared(self.resident, f"levels: {label}", key, scored)
         if not self.settings.reconstruct_stages:
             return stored
         calibration = self.texts.calibration
         return stored | stored_stages(self.resident, self.settings, self.matrices, self._scored_by, calibration, stored)
 
-    def _originals(self) -> Tensors:
-        """On the CPU, shared by all processes; a device copies its own faster than it would read them."""
-
-        def made() -> Tensors:
-            return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self.matrices}
-
-        on_cpu = self.resident.device.type == "cpu"
-        return shared(self.resident, "original weights", [], made) if on_cpu else made()
-
     @property
     def _scored_by(self) -> ScoredBy:
         groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
         known = self.texts.calibration.identity if self.scoring.needs else None
-        key: list[object] = [
-            code(cuts, scores),
-            sorted(self.scoring.describe().items()),
-            self.scoring.code,
-            groups,
-            known,
-        ]
+        described = sorted(self.scoring.describe().items())
+        key: list[object] = [code(cuts, scores), described, self.scoring.code, groups, known]
         return ScoredBy(self.scoring.label, key)
