@@ -56,14 +56,10 @@ _log_lines: list[str] = []  # of llama.cpp
 
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
-def _errors(level: int, text: Any, _: Any) -> None:
-    if level == _ERROR:
-        sys.stderr.write(get_ffi().string(text).decode(errors="replace"))
-
-
-@get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
-def _log(_level: int, text: Any, _: Any) -> None:
+def _log(level: int, text: Any, _: Any) -> None:
     _log_lines.append(get_ffi().string(text).decode(errors="replace"))
+    if level == _ERROR:
+        sys.stderr.write(_log_lines[-1])
 
 
 class Llama:
@@ -73,7 +69,7 @@ class Llama:
         """Raises RuntimeError if llama.cpp does not load it."""
         self._ffi, self._lib = get_ffi(), get_lib()
         self._context: Any = None
-        self._lib.llama_log_set(_errors, self._ffi.NULL)
+        self._lib.llama_log_set(_log, self._ffi.NULL)
         self._lib.llama_backend_init()
         start = time.perf_counter()
         self._model = self._lib.llama_model_load_from_file(path.encode(), self._lib.llama_model_default_params())

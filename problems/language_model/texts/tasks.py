@@ -71,7 +71,7 @@ def task_fault(settings: TextSettings) -> str | None:
 
 def records(path: Path) -> list[tuple[int, Json]]:
     """Return the number of each line of a task file, and the line. Raises :class:`evoprune.InputError`."""
-    found: list[tuple[int, Json]] = []
+    numbered: list[tuple[int, Json]] = []
     try:
         text = path.read_text(UTF_8)
     except (OSError, ValueError) as error:
@@ -79,27 +79,25 @@ def records(path: Path) -> list[tuple[int, Json]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                found.append((number, _checked(line)))
+                numbered.append((number, _checked(line)))
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}: line {number}: {error}") from None
-            kinds = [KINDS[_kind(record)] for record in (found[0][1], found[-1][1])]
-            if kinds[0] != kinds[1]:
-                raise InputError(
-                    f"{path}: line {number} has {kinds[1]}, line {found[0][0]} has {kinds[0]}: expected the same keys"
-                )
-    if not found:
+            (first, kind), (_, last) = ((at, KINDS[_kind(record)]) for at, record in (numbered[0], numbered[-1]))
+            if kind != last:
+                raise InputError(f"{path}: line {number} has {last}, line {first} has {kind}: expected the same keys")
+    if not numbered:
         raise InputError(f"{path}: expected lines with {', or '.join(KINDS.values())}, got none")
-    return found
+    return numbered
 
 
 def parsed(line: str) -> Any:
     """Parse a line of JSON. Raises ValueError, also for text that no file in UTF-8 can hold."""
-    found = json.loads(line)
+    value = json.loads(line)
     try:
-        json.dumps(found, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{error.object[error.start]!r} is half of a character: expected both or none") from None
-    return found
+    return value
 
 
 def _kind(record: Json) -> str:
@@ -114,10 +112,10 @@ def _checked(line: str) -> Json:
     if kind == "messages":
         _check_messages(record["messages"])
         return record
-    _check_text(record, "prompt")
     if kind == "answer":
-        _check_text(record, "answer")
+        _check_texts(record, "prompt", "answer")
         return record
+    _check_texts(record, "prompt")
     choices, answer = record["choices"], record.get("answer")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(one, str) and one for one in choices):
         raise ValueError("choices: expected at least two texts")
@@ -131,18 +129,18 @@ def _checked(line: str) -> Json:
     return record | {"answer": choices.index(answer) if isinstance(answer, str) else answer}
 
 
-def _check_text(record: Json, key: str) -> None:
-    if not isinstance(record.get(key), str) or not record[key].strip():
-        raise ValueError(f"{key}: expected a text, got {json.dumps(record.get(key))}")
+def _check_texts(record: Json, *keys: str) -> None:
+    for key in keys:
+        if not isinstance(record.get(key), str) or not record[key].strip():
+            raise ValueError(f"{key}: expected a text, got {json.dumps(record.get(key))}")
 
 
 def _check_messages(messages: Any) -> None:
-    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise ValueError("messages: expected a list of objects with role and content")
-    for each in messages:
-        _check_text(each, "role")
-        _check_text(each, "content")
-    if "assistant" not in [each["role"] for each in messages[1:]]:
+    for message in messages:
+        _check_texts(message, "role", "content")
+    if "assistant" not in [message["role"] for message in messages[1:]]:
         raise ValueError("messages: expected one of the role assistant after another one")
 
 
@@ -152,13 +150,13 @@ def lines_of(settings: TextSettings, tokenizer: Any) -> list[Line]:
     Raises :class:`evoprune.InputError`.
     """
     path = Path(settings.source)
-    found: dict[Line, None] = {}
+    unique: dict[Line, None] = {}
     for number, record in records(path):
         try:
-            found.setdefault(_line(record, tokenizer, number))
+            unique.setdefault(_line(record, tokenizer, number))
         except ValueError as error:
             raise InputError(f"{path}: line {number}: {error}") from None
-    lines = list(found)
+    lines = list(unique)
     shuffled = [lines[at] for at in numpy.random.default_rng(0).permutation(len(lines))]
     begin, end = (round(share * len(lines)) for share in settings.part or (0.0, 1.0))
     return shuffled[begin:end]
@@ -208,18 +206,18 @@ def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, lengt
     Only the line's answers count (see :mod:`evoprune.problems.language_model.models.token_mask`). Raises
     :class:`evoprune.InputError` for a longer line.
     """
-    own = [line_tokens(line, tokenizer) for line in lines]
+    tokens = [line_tokens(line, tokenizer) for line in lines]
     for line in lines:
         if (size := most_tokens(line, tokenizer)) > length:
             raise InputError(
                 f"{settings.source}: line {line.number} has {size} tokens: expected at most {length}; give a larger "
                 "window, or leave the line out"
             )
-    starts = numpy.cumsum([0, *map(len, own)])[:-1]
-    read = ~ids(numpy.concatenate([*own, numpy.empty(0, numpy.int64)]))
+    starts = numpy.cumsum([0, *map(len, tokens)])[:-1]
+    read = ~ids(numpy.concatenate([*tokens, numpy.empty(0, numpy.int64)]))
     rows = read[(starts[:, None] + numpy.arange(length)) % max(1, len(read))]
-    for row, tokens in zip(rows, own, strict=True):
-        row[: len(tokens)] = tokens
+    for row, line_read in zip(rows, tokens, strict=True):
+        row[: len(line_read)] = line_read
     return rows
 
 

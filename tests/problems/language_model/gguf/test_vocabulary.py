@@ -56,7 +56,7 @@ def tokenise_in_llama(fields: Fields, path: Path) -> Callable[[str], list[int]]:
     for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
         step()
     library = get_lib()
-    library.llama_log_set(llama._errors, get_ffi().NULL)
+    library.llama_log_set(llama._log, get_ffi().NULL)
     params = library.llama_model_default_params()
     params.vocab_only = True
     model = library.llama_model_load_from_file(str(path).encode(), params)
