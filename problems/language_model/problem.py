@@ -131,7 +131,7 @@ class LanguageModel(Problem):
 
     @classmethod
     def unscored(cls, settings: Any) -> list[str]:  # noqa: ARG003
-        return ["second_text", "recover"]
+        return ["memory", "second_text", "recover"]
 
     @classmethod
     def missing(cls, settings: Any) -> list[str]:

@@ -15,7 +15,6 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.device import out_of_memory, sum_dtype
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run
 from evoprune.problems.language_model.models.late import made
-from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import map_in_threads
 from evoprune.problems.language_model.models.token_mask import predictions, scored
 
@@ -114,13 +113,6 @@ class Measure:
     def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
         self.forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
-
-    def ask(self, phase: str, tokens: Tensor) -> None:
-        """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``tokens``, takes more memory than is free."""
-        if self.forward.device.type == "cpu":  # a GPU halves the batch
-            threads = torch.get_num_threads() if self.forward.threaded else 1
-            taken = self.forward.working_bytes(min(self.batch_tokens, tokens.numel()), threads)
-            Room.of(phase, self.forward.device, 0, taken, "set problem.memory to stream")
 
     def perplexity(self, tokens: Tensor) -> float:
         """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""

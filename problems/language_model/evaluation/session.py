@@ -15,6 +15,7 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
 from evoprune.problems.language_model.models.device import free_memory
 from evoprune.problems.language_model.models.late import lates_of
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
@@ -24,6 +25,8 @@ PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
     "one that a text's begin names"
 )
+
+_STREAM = "set problem.memory to stream"
 
 _RECENT = 1000  # candidates whose values are remembered
 _REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
@@ -40,7 +43,7 @@ class Fitness:
         if settings.compile:
             resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
-        self.measure.ask("the search", texts.search.tokens)
+        self.ask("the search", texts.search)
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
@@ -48,6 +51,15 @@ class Fitness:
         self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
         """Objective and next-token loss, by text and genome: those of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
+
+    def ask(self, phase: str, windows: Windows) -> None:
+        """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``windows``, takes more memory than is free."""
+        forward, threads = self.measure.forward, torch.get_num_threads()
+        if forward.device.type != "cpu":  # a GPU halves the batch
+            return
+        tokens = min(self.measure.batch_tokens, windows.tokens.numel())
+        taken = forward.working_bytes(tokens, threads if forward.threaded else 1)
+        Room.of(phase, forward.device, 0, taken, "" if self._resident.streams else _STREAM)
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
         """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them.

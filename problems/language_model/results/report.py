@@ -42,7 +42,7 @@ def report(
     ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform, if any.
     """
     genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
-    session.fitness.measure.ask("the report", texts.report.tokens)
+    session.fitness.ask("the report", texts.report)
     same = next((name for name, genome in genomes.items() if genome == uniform), None)
     known = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
     names = {name: reference for name, reference in known.items() if reference in genomes and reference is not None}

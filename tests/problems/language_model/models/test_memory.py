@@ -139,7 +139,7 @@ def test_a_phase_without_room_ends_the_run_with_code_3_which_goes_on_later(typed
     free(math.inf)
     asked(lambda _: None)
     if run.exists():
-        assert main(["resume", str(run)]) == 0
+        assert main(["resume", str(run), "--set", "problem.memory=stream"]) == 0
     else:  # nothing was recorded yet
         typed("refused")
     assert outcome(run)[:2] == expected[:2]
