@@ -161,7 +161,7 @@ def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
     def score(problem: Problem) -> Sequence[Evaluation]:
         finals = part(problem, Finals)
         assert finals
-        return [finals.judge(genome)]
+        return [Evaluation((finals.judge(genome),), work=0.0)]
 
     return this_worker.scores(ref, score, 1)[0]
 

@@ -44,29 +44,19 @@ class HeldOut(ABC):
 
 
 class Finals(ABC):
-    """A dearer judgement of the best few that a search scored, for one objective; the best becomes the result.
+    """A last judgement, for one objective, of the best that a search found and of known solutions: which is the result.
 
-    Known solutions may take part. A single finalist is not judged.
+    It counts for no budget, as held-out data does not.
     """
 
     @property
     @abstractmethod
-    def finalists(self) -> int:
-        """Number of the search's finalists, at least 1; 0: the problem, as it is set up, holds no finals."""
-
-    @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """Known solutions that take part, by name: references that are allowed as results."""
-        return {}
-
-    @property
-    @abstractmethod
-    def judging_cost(self) -> float:
-        """The most that judging one of them costs, in the problem's ``work_unit``: a run's budget keeps it back."""
+        """Known solutions by name, references that are allowed as results; without any there is no judgement."""
 
     @abstractmethod
-    def judge(self, genome: Sequence[float]) -> Evaluation:
-        """Judge ``genome`` by one value, better in the direction of fitness; called where candidates are scored."""
+    def judge(self, genome: Sequence[float]) -> float:
+        """Judge ``genome``, better in the direction of fitness; called where candidates are scored."""
 
 
 class Measured(ABC):

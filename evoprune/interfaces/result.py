@@ -53,7 +53,6 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     seed: int = Field(ge=0)
     chosen: str | None = None  #: name of the winner of the finals, where known solutions took part
     finalists: dict[str, FinalistRow] | None = None
-    finals_changed_the_result: bool | None = None
     front: list[Best] | None = None  #: candidates that no other dominates, where there are several objectives
 
     unseen: float | None = None  #: the score on data that the search never saw, for ablations

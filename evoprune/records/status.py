@@ -206,13 +206,12 @@ def _with_history(status: Status) -> Status:
         return replace(status, evaluations=len(scores), work=searched)
     last = generations[-1]
     whole = [score for score in scores if score["generation"] <= last["generation"]]
-    judged = _work([line for line in lines if "finalist" in line])
     traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
     status = replace(
         status,
         generation=last["generation"],
         evaluations=len(scores),
-        work=searched + judged,
+        work=searched,
         best=None if traded else recorded.number(last.get("best")),
     )
     seconds = len(scores) * (last["seconds"] / max(1, len(whole)))

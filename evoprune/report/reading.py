@@ -60,7 +60,6 @@ class Reported:
             "evaluations": "candidates evaluated",
             "failures": "candidates that failed",
             "chosen": "who won the finals",
-            "finals_changed_the_result": "another finalist than the search's best was chosen",
             **self.told.words,
         }
         found = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}

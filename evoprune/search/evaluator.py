@@ -24,7 +24,7 @@ from evoprune.search.progress import Progress
 _FEW = 10  # candidates before the share of failures is judged
 
 _DEARER = 30.0
-"""How many evaluations judging a finalist may take the time of, at least: it may do what costs no work by its unit."""
+"""How many evaluations judging a finalist may take the time of: its final form may take long to make."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Evaluator:
     """Scores individuals: each genome once on a share of the data, and none whose score is ``recorded``.
 
     ``evaluations``: scores but for memo hits and references; ``work``: their cost; ``busy``: seconds
-    in ``evaluate``. ``best``: the best that may become the result, by its first objective; ``leading``: as many
-    distinct ones as there are ``finalists``; ``front``: the non-dominated ones.
+    in ``evaluate``. ``front``: the non-dominated ones.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Evaluator:
         progress: Progress,
         max_failures: float,
         recorded: RecordedRun,
-        finalists: int = 0,
     ) -> None:
         self._toolbox, self._problem, self._backend = toolbox, problem, backend
         self._history, self._progress = history, progress
@@ -69,13 +67,14 @@ class Evaluator:
         self._arriving: Iterator[tuple[int, Evaluation]] = self._toolbox.map(self._toolbox.evaluate, self._genomes)
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.front = ParetoFront()
-        self.leading = HallOfFame(max(1, finalists))
+        self._leading = HallOfFame(1)
         self.candidates = self.evaluations = self.failures = 0
         self.work = self.busy = 0.0
 
     @property
     def best(self) -> Individual | None:
-        return self.leading[0] if self.leading else None
+        """The best that may become the result, by its first objective."""
+        return self._leading[0] if self._leading else None
 
     def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""
@@ -159,22 +158,18 @@ class Evaluator:
         self._wall += time.perf_counter() - start
         return self._given[index].genome, evaluation
 
-    def judge(self, genomes: Mapping[int | str, Genome], cost: float) -> list[Evaluation]:
-        """Judge finalists, by number or name, see :class:`evoprune.Finals`. ``cost``: of judging one."""
-        slower = max(_DEARER, cost * self.evaluations / max(1.0, self.work))
+    def judge(self, genomes: Mapping[int | str, Genome]) -> dict[int | str, Evaluation]:
+        """Judge finalists, by number or name, see :class:`evoprune.Finals`."""
         asked = [_Asked(f"finalist {n}", {"finalist": n, "genome": list(g)}, g) for n, g in genomes.items()]
         self._history.expect(one.line for one in asked)
-        found = []
+        found = {}
         with draws_apart(), self._backend.at_work():
-            judged = self._in_order(asked, self._recorded.finalists, self._toolbox.judge, slower=slower)
-            for one, evaluation in zip(asked, judged, strict=True):
-                if evaluation.failure and not evaluation.work:
-                    evaluation = replace(evaluation, work=cost)
-                self.work += evaluation.work
+            judged = self._in_order(asked, self._recorded.finalists, self._toolbox.judge, slower=_DEARER)
+            for name, one, evaluation in zip(genomes, asked, judged, strict=True):
                 self.busy += evaluation.seconds
                 self._history.write(one.line | scored(evaluation), sync=True)
                 self._progress.finalist(one.label, evaluation)
-                found.append(evaluation)
+                found[name] = evaluation
         self._history.caught_up()
         return found
 
@@ -273,7 +268,7 @@ class Evaluator:
         individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):
             self._numbers.setdefault(candidate.genome, candidate.line["candidate"])
-            self.leading.update([individual])
+            self._leading.update([individual])
             if evaluation.failure is None and len(evaluation.values) > 1:
                 self.front.update([individual])
         self._history.write(candidate.line | scored(evaluation))

@@ -19,7 +19,6 @@ from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
-from evoprune.search.finals import check_finals
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class Prepared:
             phase.now("trying the operators")
             tools = toolbox.build(resolved, problem, ref)
             toolbox.try_operators(tools, resolved)
-        check_finals(problem, resolved.experiment.budget)
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)

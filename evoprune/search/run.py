@@ -22,7 +22,6 @@ from evoprune.records.history import is_generation
 from evoprune.records.promise import Promise
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import keeping_status
-from evoprune.search.finals import finals_of
 from evoprune.search.prepared import Prepared, decide
 from evoprune.search.search import carry_out
 
@@ -117,12 +116,11 @@ def _refuse_shorter(run: Prepared, past: RecordedRun) -> None:
         )
     if experiment.budget is None:
         return
-    budget = experiment.budget - finals_of(run.problem).reserve
     for line in past.lines:
-        if spent >= budget and "finalist" not in line:
+        if spent >= experiment.budget and "finalist" not in line:
             raise InputError(
                 f"budget: the run had spent {spent:,.0f} {run.problem.work_unit} before its last generation, more than "
-                f"{budget:,.0f}; give a larger budget",
+                f"{experiment.budget:,.0f}; give a larger budget",
                 str(run.folder),
             )
         if is_generation(line):

@@ -32,7 +32,7 @@ from evoprune.records.status import StatusFile
 from evoprune.search.draws import draws_apart
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
-from evoprune.search.finals import finals_of, hold
+from evoprune.search.finals import hold
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
 
@@ -85,22 +85,15 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
 def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun, status: StatusFile) -> Result | None:
     """Search and report; None as :func:`carry_out` returns False."""
     experiment, problem = run.resolved.experiment, run.problem
-    finals = finals_of(problem)
-    budget = experiment.budget and experiment.budget - finals.reserve  # of the search itself
-    with Progress(experiment.generations, budget, problem.work_unit, past.seconds) as progress:
+    with Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds) as progress:
         run.toolbox.register("map", backend.map)
         random.seed(experiment.seed)
         numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
         progress.note(f"{run.folder}: {problem.describe()}")
-        if budget and finals.reserve:
-            whole = f"a budget of {experiment.budget:,.0f} {problem.work_unit}"
-            progress.note(f"{finals.reserve:,.0f} of {whole} are kept for the finals")
         if not past.lines:
             history.go_live()
-        evaluator = Evaluator(
-            run.toolbox, problem, backend, history, progress, experiment.max_failures, past, finals.number
-        )
-        found = _find(run, evaluator, history, past, progress, status, budget)
+        evaluator = Evaluator(run.toolbox, problem, backend, history, progress, experiment.max_failures, past)
+        found = _find(run, evaluator, history, past, progress, status)
         if history.at_end and (run.folder / run_folder.RESULT).exists():
             return None
         history.go_live()
@@ -127,9 +120,8 @@ def _find(
     past: RecordedRun,
     progress: Progress,
     status: StatusFile,
-    budget: float | None,
 ) -> _Found:
-    """Score the known solutions, search and hold the finals. ``budget``: of the search itself."""
+    """Score the known solutions, search and hold the finals."""
     experiment, problem = run.resolved.experiment, run.problem
     stopping = EarlyStopping(problem, experiment.patience, past.watched)
     references = evaluator.references(problem.references())
@@ -155,7 +147,7 @@ def _find(
 
     try:
         best, last, timed_out = _evolve(
-            run.toolbox, experiment, evaluator, stopping, budget, after_generation, draft_best, is_late
+            run.toolbox, experiment, evaluator, stopping, after_generation, draft_best, is_late
         )
     except KeyboardInterrupt:
         draft_best(now=True)
@@ -221,12 +213,11 @@ def _evolve(
     experiment: Experiment,
     evaluator: Evaluator,
     stopping: EarlyStopping,
-    budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
     after_evaluation: Callable[[], None],
     is_late: Callable[[], bool],
 ) -> tuple[Individual, int, bool]:
-    """Run the algorithm to its last generation, or until ``budget`` (of work), patience or the time is spent.
+    """Run the algorithm to its last generation, or until its budget, patience or time is spent.
 
     Return the best individual (on held-out data, where the experiment has ``patience``), the last generation, and
     whether the time ended it.
@@ -245,8 +236,8 @@ def _evolve(
         last += 1
         after_generation(last, step.population)
         idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
-        spent = evaluator.work >= (budget or math.inf) or stopping.should_stop
-        if spent or last == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
+        spent = evaluator.work >= (experiment.budget or math.inf) or stopping.should_stop
+        if spent or last == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
             break
         if late := is_late():
             break

@@ -3,10 +3,9 @@
 import math
 import pickle
 import random
-from collections.abc import Callable
 
 from evoprune.interfaces.parts import Finals, part
-from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.problem import Problem
 from evoprune.testing.spaces import check_budget, check_genes, require
 
 
@@ -32,33 +31,30 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         require(genes.allow(genome), f"random_genome gave a genome that is not allowed: {genome}")
         random.seed(seed)
         require(problem.random_genome() == genome, "random_genome draws from something other than the global random")
-        _check_score("evaluate", problem.evaluate, problem, genome)
-        if (finals := part(problem, Finals)) and finals.finalists:
-            _check_contenders(problem, finals)
-            most = _check_score("judge", finals.judge, problem, genome).work
-            require(most <= finals.judging_cost, f"judge says its work is {most}, above judging_cost")
+        _check_score(problem, genome)
+        if (finals := part(problem, Finals)) and finals.contenders:
+            _check_finals(problem, finals, genome)
     random.setstate(state)
 
 
-def _check_contenders(problem: Problem, finals: Finals) -> None:
+def _check_finals(problem: Problem, finals: Finals, drawn: list[float]) -> None:
+    require(len(problem.weights) == 1, f"finals choose by one objective, and there are {len(problem.weights)}")
+    require(finals.judge(drawn) == finals.judge(drawn), "judge is not deterministic")
     references = list(problem.references().values())
     for name, genome in finals.contenders.items():
         require(list(genome) in references, f"the contender '{name}' is not among the references")
         require(problem.genes.allow(genome), f"the contender '{name}' is not allowed as a result: {genome}")
 
 
-def _check_score(
-    name: str, score: Callable[[list[float]], Evaluation], problem: Problem, genome: list[float]
-) -> Evaluation:
+def _check_score(problem: Problem, genome: list[float]) -> None:
     before = list(genome)
-    first, second = score(genome), score(genome)
-    require(genome == before, f"{name} changes the genome")
+    first, second = problem.evaluate(genome), problem.evaluate(genome)
+    require(genome == before, "evaluate changes the genome")
     same = (first.values, first.work) == (second.values, second.work)
-    require(same, f"{name} is not deterministic: {first.values}, then {second.values}")
+    require(same, f"evaluate is not deterministic: {first.values}, then {second.values}")
     count, expected = len(first.values), len(problem.weights)
-    require(count == expected, f"{name} gave {count} values for {expected} objectives")
+    require(count == expected, f"evaluate gave {count} values for {expected} objectives")
     if first.failure is None:
-        require(all(map(math.isfinite, first.values)), f"{name} gave {first.values} without a failure")
-    require(first.work >= 0, f"{name} says its work is {first.work}")
+        require(all(map(math.isfinite, first.values)), f"evaluate gave {first.values} without a failure")
+    require(first.work >= 0, f"evaluate says its work is {first.work}")
     require(pickle.loads(pickle.dumps(first)) == first, "an evaluation does not survive pickling")
-    return first

@@ -47,20 +47,11 @@ class Judge(_Part, HeldOut, Finals):
         return self._session.fitness.judge(genome, held_out, partial(self._session.transform.apply, genome))
 
     @property
-    def finalists(self) -> int:
-        """One, where there are held-out windows and a known solution to compare it with."""
-        return int(bool(self.contenders) and self._session.texts.held_out is not None)
-
-    @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        return self._problem.baselines.contenders
+        """The known solutions that may win, where there are held-out windows."""
+        return self._problem.baselines.contenders if self._session.texts.held_out else {}
 
-    @property
-    def judging_cost(self) -> float:
-        """0: a budget does not count measurements on held-out windows, as for early stopping."""
-        return 0.0
-
-    def judge(self, genome: Sequence[float]) -> Evaluation:
+    def judge(self, genome: Sequence[float]) -> float:
         """Return the objective for the final model of ``genome`` on the held-out windows; leave the session's dense."""
         from evoprune.problems.language_model.results.final_model import FinalModel
 
@@ -68,7 +59,7 @@ class Judge(_Part, HeldOut, Finals):
         assert session.texts.held_out is not None
         value = session.fitness.judge(genome, session.texts.held_out, FinalModel(session, genome).reside)
         session.transform.apply(session.transform.dense)
-        return Evaluation((value,), work=0.0)
+        return value
 
 
 class Generation(_Part, Together):

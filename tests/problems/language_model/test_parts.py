@@ -8,7 +8,7 @@ import torch
 from evoprune.cli import main
 from evoprune.problems.language_model.baselines import Baselines
 from evoprune.problems.language_model.parts import Judge
-from evoprune.problems.language_model.transforms.weights import transform
+from evoprune.problems.language_model.transforms.weights import genes
 from evoprune.testing import check_problem
 from tests.problems.language_model.small import plain_perplexity, weights_of
 from tests.runs import lines, result
@@ -17,22 +17,20 @@ HALF = {"use": "weights", "removed": 0.5}
 
 
 def judge(problem, genome):
-    """The judgement of ``genome``; the model is dense before and after, and nothing is counted."""
+    """The judgement of ``genome``; the model is dense before and after."""
     check_problem(problem, trials=1)
     before = weights_of(problem.session.resident.model)
     judged = Judge(problem).judge(genome)
     assert all(map(torch.equal, before, weights_of(problem.session.resident.model)))
-    assert judged.work == 0
     return judged
 
 
 def test_who_takes_part(language_model, pruning):
-    assert (Judge(language_model()).finalists, Judge(language_model()).contenders) == (0, {})
-    within = language_model(budget=HALF)
-    assert (Judge(within).finalists, Judge(within).contenders) == (1, {"uniform": [0.5] * 3})
-    assert Judge(language_model(budget=HALF, held_out_windows=0)).finalists == 0
+    assert Judge(language_model()).contenders == {}
+    assert Judge(language_model(budget=HALF)).contenders == {"uniform": [0.5] * 3}
+    assert Judge(language_model(budget=HALF, held_out_windows=0)).contenders == {}
     assert set(Judge(pruning(allocations=["global"])).contenders) == {"uniform", "global"}
-    assert Judge(pruning(trade_offs=["weights"])).finalists == 0
+    assert Judge(pruning(trade_offs=["weights"])).contenders == {}
 
 
 @pytest.mark.parametrize("reconstruct", ["none", "least_squares"])
@@ -42,7 +40,7 @@ def test_it_is_the_perplexity_of_the_final_model(pruning, reconstruct):
     judged = judge(problem, genome)
     session.transform.finalise(genome)
     expected = plain_perplexity(session.resident.model, session.texts.held_out.tokens)
-    assert judged.values[0] == pytest.approx(expected, rel=1e-4)
+    assert judged == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ PRUNING = {"use": "pruning", "sparsity": 0.3, "curve": []}
 @pytest.mark.parametrize(("spread", "candidates", "chosen"), [(0.3, 2, "uniform"), (0.1, 30, "evolved")])
 def test_the_best_on_held_out_windows_is_the_result(run, spread, candidates, chosen, monkeypatch):
     monkeypatch.setattr(Baselines, "initial_genomes", lambda _: [])
-    monkeypatch.setattr(transform, "_SPREAD", spread)
+    monkeypatch.setattr(genes, "_SPREAD", spread)
     folder = run("run", PRUNING, candidates)
     found = result(folder)
     judged = {name: row["judged"] for name, row in found["finalists"].items()}
