@@ -26,9 +26,9 @@ from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_file
 from evoprune.exports.draft import is_draft
-from evoprune.exports.exporting import export, finished, is_one_file, recover_into
+from evoprune.exports.exporting import export, finished, is_one_file
 from evoprune.files.json_files import read_json, write_json
-from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
+from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
 from evoprune.interfaces.parts import Part, needed, part, reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
@@ -132,15 +132,6 @@ class Run:
         with suppress(OSError):  # of somebody else's folder
             write_json(self.folder / run_folder.EXPORTED, {"out": str(out.absolute())})
         return exported
-
-    def recover(self, out: str | Path, **options: Any) -> Exported:
-        """Train the best candidate towards the dense one and export it; continue an interrupted recovery."""
-        checked = check_parameters(self._class(Recovering, "recover").RecoverOptions, options, "options")
-
-        def write(workplace: Path, place: Path) -> Exported:
-            return self._part(Recovering).recover(self.best.genome, self.result, workplace, place, checked)
-
-        return recover_into(Path(out), write, *self._description(Path(out)))
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""

@@ -1,4 +1,4 @@
-"""The commands ``export``, ``recover`` and ``eval``, which use the result of a run."""
+"""The commands ``export`` and ``eval``, which use the result of a run."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import push, refuse_unready
-from evoprune.interfaces.export import Exported, Table
+from evoprune.interfaces.export import Table
 from evoprune.records.run_folder import has_experiment
 
 
@@ -38,28 +38,10 @@ def export(options: argparse.Namespace) -> None:
     """Write a run's best candidate in a form that other tools use, and check it."""
     if options.push:
         refuse_unready(options.push)
-    _tell(Run.open(options.run, options.set).export(options.out, **read_declared(options)), options.out)
+    exported = Run.open(options.run, options.set).export(options.out, **read_declared(options))
+    print(*exported.told(options.out), sep="\n")
     if options.push:
         print(f"uploaded: {push(options.out, options.push)}")
-
-
-def add_recover(commands: Any) -> None:
-    example = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
-    parser = add_command(commands, recover, "train a run's result back towards its dense model", example)
-    parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
-    told = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
-    parser.add_argument("--out", type=Path, required=True, help=told)
-    add_set(parser, "override a key of the run's experiment")
-    add_declared(parser, "RecoverOptions")
-
-
-def recover(options: argparse.Namespace) -> None:
-    """Train a smaller model to predict what its dense model predicts; continue an interrupted training."""
-    _tell(Run.open(options.run, options.set).recover(options.out, **read_declared(options)), options.out)
-
-
-def _tell(exported: Exported, out: Path) -> None:
-    print(*exported.told(out), sep="\n")
 
 
 def add_eval(commands: Any) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 
 from evoprune import __version__
 from evoprune.cli.ablate import add_ablate, add_front
-from evoprune.cli.export import add_eval, add_export, add_recover
+from evoprune.cli.export import add_eval, add_export
 from evoprune.cli.ls import add_ls, add_schema
 from evoprune.cli.planned import add_plugins, find_command, plugin_commands
 from evoprune.cli.report import add_report
@@ -24,7 +24,7 @@ from evoprune.cli.status import add_status
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
 _ADDED = (
-    add_run, add_status, add_resume, add_ablate, add_front, add_export, add_recover, add_eval, add_report, add_validate,
+    add_run, add_status, add_resume, add_ablate, add_front, add_export, add_eval, add_report, add_validate,
     add_ls, add_schema,
 )  # fmt: skip
 

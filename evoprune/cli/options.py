@@ -12,12 +12,12 @@ from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import InputError
 from evoprune.experiment import catalogue, registry
 from evoprune.experiment.resolve import Resolved, resolve_file
-from evoprune.interfaces.export import Exporting, Measuring, Recovering
+from evoprune.interfaces.export import Exporting, Measuring
 from evoprune.interfaces.parts import Part, needed, part_class
 
-Kind = Literal["EvalOptions", "ExportOptions", "RecoverOptions"]
+Kind = Literal["EvalOptions", "ExportOptions"]
 
-_PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting, "RecoverOptions": Recovering}
+_PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
 
 _GIVEN = "given_to_problem"
 

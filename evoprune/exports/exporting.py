@@ -3,8 +3,8 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json, write_text
 from evoprune.files.names import without_folders
 from evoprune.files.places import part_of
-from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting
+from evoprune.interfaces.export import Exported, Exporting
 from evoprune.interfaces.parts import needed
 from evoprune.records import run_folder
 
@@ -197,36 +197,3 @@ def _files(out: Path) -> dict[str, Path]:
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
     beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
     return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
-
-
-def recover_into(
-    out: Path,
-    write: Callable[[Path, Path], Exported],
-    made_by: Mapping[str, Any],
-    experiment: Config | None,
-    is_file: bool = False,
-) -> Exported:
-    """As :func:`export`, for training that can be continued: ``write`` gets a folder for checkpoints, too, first."""
-    refuse_unless_free(out, is_file, made_by=made_by)
-    workplace = out.with_name(f"{out.name}.unfinished")
-    with _held(workplace):
-        exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
-        shutil.rmtree(workplace)
-    return exported
-
-
-@contextmanager
-def _held(workplace: Path) -> Iterator[None]:
-    """Make and lock ``workplace``; delete it if no checkpoint was made."""
-    new = not workplace.exists()
-    try:
-        workplace.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
-    try:
-        with run_folder.locked(workplace, "unfinished.lock"):  # another name than that of a run's lock
-            yield
-    except BaseException:
-        if new and workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
-            shutil.rmtree(workplace)
-        raise

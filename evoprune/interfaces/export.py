@@ -1,4 +1,4 @@
-"""Optional parts of a problem whose results are exported, measured again or recovered."""
+"""Optional parts of a problem whose results are exported, or measured again."""
 
 import shlex
 from abc import ABC, abstractmethod
@@ -106,23 +106,3 @@ class Measuring(ABC):
     @abstractmethod
     def measure(cls, source: str, options: Any) -> Table:
         """As :meth:`compare`, for the one solution that ``source`` names. Raises :class:`evoprune.InputError`."""
-
-
-CHECKPOINT = "step-"
-"""Prefix of checkpoints in the folder of a recovery."""
-
-
-class Recovering(ABC):
-    """Results that can be trained back: the command ``recover``."""
-
-    RecoverOptions: ClassVar[type[Checked]] = Checked
-    """What :meth:`recover` may be told; each field is an option of the command."""
-
-    @abstractmethod
-    def recover(self, genome: Sequence[float], result: Any, workplace: Path, place: Path, options: Any) -> Exported:
-        """Train ``genome`` and write it to ``place`` as :meth:`export` does.
-
-        ``workplace``: a folder, which may not exist yet, from which the same call continues an interrupted one; it is
-        kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.Stopped` if the training did not
-        help.
-        """

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import Evaluation, Exported, Finals, HeldOut, Measured, Reporting, Together, TradeOffs
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
-from evoprune.interfaces.export import Exporting, Measuring, Recovering, Table
+from evoprune.interfaces.export import Exporting, Measuring, Table
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.result import LanguageModelResult, Reported
 from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
-from evoprune.problems.language_model.settings import EvalOptions, RecoverOptions
+from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.transforms import UNIFORM
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
@@ -199,19 +199,3 @@ class Measurement(_Part, Measuring):
     def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
         """Any source may name a model: a path, or a name on the hub."""
         return True
-
-
-class Training(_Part, Recovering):
-    """Trains the result of a finished run towards the dense model."""
-
-    RecoverOptions = RecoverOptions
-
-    def recover(
-        self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
-    ) -> Exported:
-        from evoprune.problems.language_model.recovery import Recovery
-        from evoprune.problems.language_model.results.final_model import final_model
-
-        final, kind = final_model(self._session, genome, result), Export.format(place)
-        recovery = Recovery(self._session, options, self._problem.baselines.compared)
-        return recovery.export(final, result, workplace, place, kind)

@@ -38,7 +38,6 @@ class LanguageModel(Problem):
     Result = LanguageModelResult
     parts = (
         parts.Judge, parts.Generation, parts.Machine, parts.Compromise, parts.Report, parts.Export, parts.Measurement,
-        parts.Training,
     )  # fmt: skip
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True

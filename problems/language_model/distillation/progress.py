@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from evoprune.files.json_files import finite, read_json, write_json
-from evoprune.interfaces.export import CHECKPOINT
 from evoprune.problems.language_model.distillation.loss import PARTS, divergence
 from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.evaluation.measure import Measure
@@ -77,6 +76,7 @@ class Progress:
         return gained[::-1].index(True) if True in gained else len(gained)
 
 
+CHECKPOINT = "step-"  # prefix of the files that a training is continued from
 _LAST, _BEST, _PLAN = f"{CHECKPOINT}last.safetensors", "best.safetensors", "plan.json"
 
 

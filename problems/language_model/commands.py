@@ -1,0 +1,160 @@
+"""The commands ``recover`` and ``baselines``, which train and compare the results of runs. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evoprune import Exported, InputError, Stopped
+from evoprune.api import Run
+from evoprune.backends import evaluation
+from evoprune.cli.options import add_options, add_set, read_declared
+from evoprune.console.phase import note
+from evoprune.experiment.config import Config
+from evoprune.experiment.explain import OPTION
+from evoprune.experiment.parameters import check_parameters
+from evoprune.exports.exporting import export, is_one_file, refuse_unless_free
+from evoprune.interfaces.parts import Outcome
+from evoprune.interfaces.planning import Command
+from evoprune.interfaces.result import Best
+from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.parts import Export, Report
+from evoprune.problems.language_model.problem import LanguageModel
+from evoprune.problems.language_model.settings import RecoverOptions
+from evoprune.records.run_folder import locked
+
+if TYPE_CHECKING:  # it imports torch
+    from evoprune.problems.language_model.baselines import Baseline
+
+
+def _opened(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    run = Run.open(folder, overrides)
+    if not issubclass(run.resolved.problem, LanguageModel):
+        raise InputError("is no run on a language model", str(folder))
+    return run
+
+
+class Recover(Command):
+    """Train a smaller model to predict what its dense model predicts; continue an interrupted training."""
+
+    help: ClassVar[str] = "train a run's result back towards its dense model"
+    example: ClassVar[str] = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("run", metavar="RUN_DIR", type=Path, help="the folder of a finished run")
+        told = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
+        parser.add_argument("--out", type=Path, required=True, help=told)
+        add_set(parser, "override a key of the run's experiment")
+        add_options(parser, RecoverOptions.model_fields)
+
+    @classmethod
+    def call(cls, options: argparse.Namespace) -> None:
+        checked: Any = check_parameters(RecoverOptions, read_declared(options), OPTION)
+        run = _opened(options.run, options.set)
+
+        def write(workplace: Path, place: Path) -> Exported:
+            from evoprune.problems.language_model.recovery import Recovery
+            from evoprune.problems.language_model.results.final_model import final_model
+
+            problem: Any = run.problem
+            result: Any = run.result
+            recovery = Recovery(problem.session, checked, problem.baselines.compared)
+            final = final_model(problem.session, run.best.genome, result)
+            return recovery.export(final, result, workplace, place, Export.format(place))
+
+        made_by = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
+        recovered = _exported(options.out, write, made_by, run.resolved.config(), is_one_file(Export, options.out))
+        print(*recovered.told(options.out), sep="\n")
+
+
+class ExportBaselines(Command):
+    """Export models to compare a run's result with, each into a folder of FRONT: the picture of ``front`` shows them.
+
+    The dense model, the uniform one of the run's limit, recovered as its result is, and llama.cpp's presets. A file
+    that is there is not made again.
+    """
+
+    help: ClassVar[str] = "export the dense model, uniform ones and llama.cpp's presets, to compare results with"
+    example: ClassVar[str] = "python -m evoprune baselines runs/front/joint/runs/1600000 --out runs/front"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help="folders of finished runs")
+        parser.add_argument("--out", metavar="FRONT", type=Path, required=True, help="the folder of a front")
+        add_options(parser, ExportOptions.model_fields)
+
+    @classmethod
+    def call(cls, options: argparse.Namespace) -> None:
+        from evoprune.problems.language_model.baselines import baselines_of
+
+        given = read_declared(options)
+        check_parameters(ExportOptions, given, "options")
+        for folder in options.runs:
+            run = _opened(folder)
+            config, suffix = run.resolved.config(), Export.file_suffixes()[0]
+            found = baselines_of(run.problem)
+            del run  # the model lives as long as its baselines need it: there may be no room for two
+            evaluation.this_worker.forget()
+            for baseline in found:
+                out = options.out / baseline.family / f"{baseline.name or folder.resolve().name}{suffix}"
+                if out.exists():
+                    continue
+                try:
+                    note("\n".join([f"{out}:", *_export_baseline(baseline, config, out, given).summary]))
+                except (InputError, Stopped) as error:  # the others are made
+                    note(f"{out}: {error}")
+                del baseline
+
+
+def _export_baseline(baseline: Baseline, config: Config, out: Path, given: Mapping[str, Any]) -> Exported:
+    """Export ``baseline`` as if the run with this ``config`` had found it."""
+    problem, genome, others = baseline.make()
+    config = config | {"problem": {"use": config["problem"]["use"], **problem.settings.model_dump(mode="json")}}
+    known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
+    outcome = Outcome(list(genome), problem.evaluate(genome), known)
+    checked = check_parameters(ExportOptions, given, "options")
+
+    def write(workplace: Path, place: Path) -> Exported:
+        own = Report(problem).report(outcome, workplace)  # an interrupted recovery goes on from there
+        best = Best.model_construct(genome=list(genome), fitness=list(outcome.best_evaluation.values))  # maybe infinite
+        named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
+        return Export(problem).export(genome, problem.Result.model_validate({**own, **named}), place, checked)
+
+    made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
+    return _exported(out, write, made_by, config, Export.writes_file(out))
+
+
+def _exported(
+    out: Path, write: Callable[[Path, Path], Exported], made_by: Mapping[str, Any], experiment: Config, is_file: bool
+) -> Exported:
+    """As :func:`export`, of a training that can be continued: ``write`` gets a folder for checkpoints first."""
+    refuse_unless_free(out, is_file, made_by=made_by)
+    workplace = out.with_name(f"{out.name}.unfinished")
+    with _held(workplace):
+        exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
+        shutil.rmtree(workplace)
+    return exported
+
+
+@contextmanager
+def _held(workplace: Path) -> Iterator[None]:
+    """Make and lock ``workplace``; delete it if no checkpoint was made."""
+    from evoprune.problems.language_model.distillation.progress import CHECKPOINT
+
+    new = not workplace.exists()
+    try:
+        workplace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
+    try:
+        with locked(workplace, "unfinished.lock"):  # another name than that of a run's lock
+            yield
+    except BaseException:
+        if new and workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
+            shutil.rmtree(workplace)
+        raise
