@@ -431,12 +431,10 @@ def test_a_plan_is_printed_as_a_file_that_runs(evoprune, write, tmp_path):
     assert evoprune("validate", write(answer.out)).code == 0
 
 
-def test_a_command_that_plans_nothing_is_the_plugins_alone(command, evoprune, monkeypatch):
+def test_a_command_that_plans_nothing_is_the_plugins_alone(command, evoprune):
     command("Printed")
     answer = evoprune("tiny", "hello")
     assert (answer.code, answer.out) == (7, "hello\n")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert evoprune("tiny", "hello").code == 2
 
 
 def test_what_is_no_planner_is_refused_by_name_and_hinders_no_other_command(command, evoprune):
