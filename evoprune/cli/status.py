@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from evoprune.cli.options import add_command
 from evoprune.console.formatting import aligned, interval, plain
 from evoprune.errors import InputError
@@ -54,7 +52,6 @@ def _cells(status: Status) -> dict[str, str]:
         "phase": plain(status.phase),
         "evaluations": str(status.evaluations),
         "best": plain(status.best),
-        "work per second": "-" if status.rate is None else tqdm.format_sizeof(status.rate),
         "time left": interval(status.seconds_left),
     }
 

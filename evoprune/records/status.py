@@ -123,8 +123,8 @@ class Status:
 
     ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, ``starting``
     where one does and it says something else, and ``empty`` where there is no experiment. ``best``: after the last
-    whole generation, None for several objectives. ``rate``: work a second. ``seconds_left``: an estimate.
-    ``promised``: an export of its result is left to do.
+    whole generation, None for several objectives. ``seconds_left``: an estimate. ``promised``: an export of its result
+    is left to do.
     """
 
     folder: Path
@@ -137,7 +137,6 @@ class Status:
     budget: float | None = None
     best: float | None = None
     phase: str | None = None
-    rate: float | None = None
     seconds_left: float | None = None
     promised: bool = False
 
@@ -181,8 +180,7 @@ def look(folder: Path) -> Status:
     status = _with_history(begun)
     if state != RUNNING:
         return status
-    left = stated.seconds_left if status.seconds_left is None else status.seconds_left
-    return replace(status, phase=stated.phase, seconds_left=left)
+    return replace(status, phase=stated.phase, seconds_left=stated.seconds_left)
 
 
 def without_result(folder: Path) -> str:
@@ -200,35 +198,10 @@ def _with_history(status: Status) -> Status:
     """``status`` with what the history says."""
     lines = list(recorded.lines(status.folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    searched = _work(scores)
+    status = replace(status, evaluations=len(scores), work=sum(line["work"] for line in scores))
     generations = [line for line in lines if is_generation(line)]
     if not generations:
-        return replace(status, evaluations=len(scores), work=searched)
-    last = generations[-1]
-    whole = [score for score in scores if score["generation"] <= last["generation"]]
-    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
-    status = replace(
-        status,
-        generation=last["generation"],
-        evaluations=len(scores),
-        work=searched,
-        best=None if traded else recorded.number(last.get("best")),
-    )
-    seconds = len(scores) * (last["seconds"] / max(1, len(whole)))
-    if not status.is_running or not seconds:
         return status
-    size = sum(score["generation"] == last["generation"] for score in scores)
-    to_come = max(0, size * (status.generations - last["generation"]) - (len(scores) - len(whole)))
-    left = time_left(seconds, len(scores), searched, to_come, status.budget)
-    return replace(status, rate=searched / seconds, seconds_left=left)
-
-
-def _work(lines: Sequence[Line]) -> float:
-    total: float = sum(line["work"] for line in lines)
-    return total
-
-
-def time_left(seconds: float, evaluations: int, work: float, to_come: int, budget: float | None) -> float:
-    """Seconds until ``to_come`` more evaluations are done or ``budget`` of work is spent, at the pace so far."""
-    left = seconds / max(1, evaluations) * to_come
-    return min(left, seconds * max(0.0, budget / max(1.0, work) - 1)) if budget else left
+    last = generations[-1]
+    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
+    return replace(status, generation=last["generation"], best=None if traded else recorded.number(last.get("best")))

@@ -1,5 +1,6 @@
 """Shows how far a search is: the newest state, and a line for each generation."""
 
+import math
 import time
 
 from tqdm import tqdm
@@ -8,7 +9,6 @@ from evoprune.console.formatting import digits
 from evoprune.console.phase import Phase
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.problem import Evaluation
-from evoprune.records.status import time_left
 
 
 class Progress(Phase):
@@ -21,6 +21,7 @@ class Progress(Phase):
         self._evaluations, self._work = 0, 0.0
         self._number, self._size, self._before = 0, 0, 0
         self._best: Individual | None = None
+        self._left = math.inf  # seconds, after the last generation
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
@@ -32,7 +33,7 @@ class Progress(Phase):
 
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         self._best, self._evaluations, self._work = best, evaluations, work
-        self.now(self._scoring)
+        self.now(self._scoring, self._left)
 
     def _scoring(self) -> str:
         done = f"{self._evaluations - self._before} of {self._size} candidates"
@@ -43,16 +44,17 @@ class Progress(Phase):
         if number != self._number:
             self._before = self._evaluations
         self._number = number
-        self.now(f"generation {number}: scoring {self._size} candidates")
+        self.now(f"generation {number}: scoring {self._size} candidates", self._left)
 
     def generation(self, number: int, median: float | None) -> None:
         elapsed = time.perf_counter() - self._start
-        to_come = self._size * (self._generations - number)
-        left = time_left(elapsed, self._evaluations, self._work, to_come, self._budget)
+        self._left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
+        if self._budget:
+            self._left = min(self._left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
         of = self._spent() or f"/{self._generations}"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
-            f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(left)} left"
+            f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(self._left)} left"
         )
 
     def _spent(self) -> str:

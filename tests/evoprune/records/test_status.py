@@ -7,7 +7,6 @@ import pytest
 
 from evoprune.records import run_folder
 from evoprune.records.status import StatusFile
-from evoprune.search.progress import time_left
 
 
 @pytest.fixture
@@ -32,20 +31,12 @@ def test_a_finished_run(run, sphere, evoprune):
     assert status["seconds_left"] is None
 
 
-def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evoprune):
-    with run_folder.locked(halfway):
-        (status,) = json.loads(evoprune("status", halfway, "--json").out)
-    assert status["state"] == "running"
-    assert status["generation"] == 1
-    assert status["seconds_left"] > 0
-    assert status["rate"] > 0
-
-
-def test_a_running_phase_is_told_with_its_own_time_where_the_search_has_none(halfway, evoprune):
-    (halfway / "history.jsonl").unlink()
+def test_a_run_that_a_process_holds_is_running_and_tells_its_phase(halfway, evoprune):
     StatusFile(halfway).write("running", None, "calibrating: 2/30 blocks", 70.0)
     with run_folder.locked(halfway):
+        (status,) = json.loads(evoprune("status", halfway, "--json").out)
         out = evoprune("status", halfway).out
+    assert (status["state"], status["generation"], status["seconds_left"]) == ("running", 1, 70.0)
     assert "phase: calibrating: 2/30 blocks" in out
     assert "time left: 01:10" in out
     assert "phase: " not in evoprune("status", halfway).out  # it was killed
@@ -96,9 +87,3 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
     answer = evoprune("status", halfway)
     assert answer.code == 2
     assert name in answer.err
-
-
-def test_the_time_left_is_what_ends_first():
-    assert time_left(10.0, 5, 100.0, 20, None) == 40.0
-    assert time_left(10.0, 5, 100.0, 20, 150.0) == 5.0
-    assert time_left(10.0, 5, 100.0, 20, 50.0) == 0.0
