@@ -4,7 +4,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
 from evoprune.records import recorded
-from evoprune.records.history import Line, is_generation
+from evoprune.records.history import is_generation
 from evoprune.records.promise import Promise
 from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, has_experiment
 
