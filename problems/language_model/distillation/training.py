@@ -59,6 +59,7 @@ class Training:
         self._text, self._settings, self._phase = text, settings, phase
         self._device = teacher.model.device
         self._half = pick_dtype("auto", self._device) == torch.bfloat16  # products are in bfloat16 where that is fast
+        self._none = torch.zeros(len(PARTS), device=self._device)  # of losses
         self._per_step = settings.step_windows * text.train.shape[1]
         model = self._model = given.model
         self._checkpoints = Checkpoints(folder)
@@ -107,13 +108,8 @@ class Training:
 
     def run(self) -> Any:
         """Train to the end; return the model as plain layers, with its best weights: the given ones if none helped."""
-        self._train()
-        self._load(self._checkpoints.best())
-        return self._parameters.merged(self._model, self._room)
-
-    def _train(self) -> None:
         progress, settings = self.progress, self._settings
-        begun, first, losses, since = time.perf_counter(), progress.step, self._no_losses(), 0
+        begun, first, losses, since = time.perf_counter(), progress.step, self._none, 0
         measured = begun
         while progress.step < progress.steps and progress.stale < settings.patience:
             start = time.perf_counter()
@@ -128,9 +124,11 @@ class Training:
             )
             if is_due(progress.step, progress.steps, len(progress.curve), settings.evaluations):
                 self._evaluate(losses / since, start, (time.perf_counter() - measured) / since)
-                losses, since, measured = self._no_losses(), 0, time.perf_counter()
+                losses, since, measured = self._none, 0, time.perf_counter()
             else:
                 progress.seconds += time.perf_counter() - start
+        self._load(self._checkpoints.best())
+        return self._parameters.merged(self._model, self._room)
 
     def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
         """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
@@ -154,9 +152,6 @@ class Training:
     @property
     def _weights(self) -> Tensors:
         return {f"weight.{name}": parameter for name, parameter in self._parameters.by_name.items()}
-
-    def _no_losses(self) -> torch.Tensor:
-        return torch.zeros(len(PARTS), device=self._device)
 
     def _total(self, losses: torch.Tensor) -> float:
         return float(losses[0] + self._settings.cross_entropy_weight * losses[1])
