@@ -29,7 +29,7 @@ def run(run_on):
     return run_on("llama", begin=True)
 
 
-def test_report_export_and_eval_agree_with_a_slow_computation(run, tmp_path, capsys):
+def test_report_export_and_eval_agree_with_a_slow_computation(run, tmp_path, capsys, monkeypatch):
     result = json.loads((run / "result.json").read_text())
     report = run.parent / "report.txt"
     assert result["protocol"]["report_text"]["begin"] == "w127"
@@ -41,6 +41,7 @@ def test_report_export_and_eval_agree_with_a_slow_computation(run, tmp_path, cap
     assert exported["check"]["perplexity"] == pytest.approx(evolved, rel=1e-4)
     assert exported["check"]["tokens_sha256"] == result["protocol"]["report_text"]["sha256"]
     capsys.readouterr()
+    monkeypatch.chdir(run.parent)  # where the export's facts find the report text
     assert main(["eval", str(tmp_path / "out"), "--json"]) == 0
     table = json.loads(capsys.readouterr().out)
     assert table["rows"][0]["perplexity"] == pytest.approx(evolved, rel=1e-4)
