@@ -12,7 +12,7 @@ from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
 from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.parts import Finals, HeldOut, Measured, Reporting, Together, TradeOffs
+from evoprune.interfaces.parts import Finals, Measured, Reporting, Together, TradeOffs
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Problem, Settings
 from evoprune.interfaces.result import Result
@@ -37,7 +37,6 @@ __all__ = (
     "Gene",
     "Generation",
     "Genes",
-    "HeldOut",
     "Individual",
     "InputError",
     "Measured",

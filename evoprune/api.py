@@ -87,8 +87,8 @@ class Run:
             yield f"best {label}", plain(value)
         yield "candidates evaluated", f"{self.result.evaluations:,}"
         for line in reporting(problem).summary(self.result):
-            name, colon, told = line.partition(": ")
-            yield (name, told) if colon else ("", line)
+            name, colon, rest = line.partition(": ")
+            yield (name, rest) if colon else ("", line)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ class Run:
         return exported
 
     def compare(self, **options: Any) -> Table:
-        """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
+        """Measure the best candidate and the known solutions; ``options`` are the problem's."""
         checked = check_parameters(self._class(Measuring, "measure beyond its fitness").EvalOptions, options, "options")
         measuring = self._part(Measuring)
         with Phase("measuring"):

@@ -10,7 +10,12 @@ DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class InputError(Exception):
-    """Input that cannot be used: exit code 2. ``problems``: a line a fault; ``source``: their file or option."""
+    """Input that cannot be used: exit code 2. ``problems``: a line a fault; ``source``: their file or option.
+
+    >>> from evoprune import InputError
+    >>> str(InputError("seed: expected a whole number, got 'x'", "a.yaml"))
+    "a.yaml: seed: expected a whole number, got 'x'"
+    """
 
     exit_code = 2
 
@@ -28,7 +33,7 @@ class InputError(Exception):
 
 @contextmanager
 def blamed_on(source: str) -> Iterator[None]:
-    """Give each :class:`InputError` that is raised inside ``source`` as its source."""
+    """Set ``source`` in each :class:`InputError` that is raised inside."""
     try:
         yield
     except InputError as error:
@@ -36,7 +41,12 @@ def blamed_on(source: str) -> Iterator[None]:
 
 
 class Stopped(Exception):
-    """The command ended early for a reason outside the input, as a full disk: exit code 3."""
+    """The command ended early for a reason outside the input, as a full disk: exit code 3.
+
+    >>> from evoprune import Stopped
+    >>> Stopped("no result for 60 s").exit_code
+    3
+    """
 
     exit_code = 3
 
@@ -53,7 +63,7 @@ def stopping_at_full_disks(place: Path) -> Iterator[None]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest of ``known``, then all of them."""
+    """The tail of an "unknown name" message: the nearest of ``known``, then all names."""
     known = sorted(known)
     near = nearest(str(name), known)
     guess = f"; did you mean '{near}'?" if near else ""

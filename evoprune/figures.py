@@ -75,7 +75,7 @@ def _write(figure: Figure, place: Path | BytesIO, **options: Any) -> None:
 
 
 def entitle(axes: Axes, title: str, about: str) -> None:
-    """Give the figure of ``axes`` its ``title``, and under it, smaller, what it is ``about`` if that is not empty."""
+    """Give the figure of ``axes`` its ``title`` and, smaller, the subtitle ``about``."""
     axes.set_title(title, pad=20 if about else None)
     offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(about, (0.5, 1), (0, 6), ha="center", fontsize=9, color=GREY, **offset)
@@ -181,20 +181,20 @@ _MARKERS = "osD^vPX*"  # a shape for each family, beside its colour
 
 
 def draw_front(
-    families: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], weights: Sequence[float],
+    families: Mapping[str, Sequence[Sequence[float]]], labels: Sequence[str], signs: Sequence[float],
     folder: Path, title: str,
 ) -> None:  # fmt: skip
-    """Draw the first value of points against each other one, in a panel of its own; lines join the best of a family.
+    """Draw the first value of points against each other value, a panel each; lines join the best of a family.
 
-    ``families``: points by name, a value for each of ``labels``, which is left out if it is not finite. ``weights``:
-    negative for values of which less is better.
+    ``families``: points by name, a value for each of ``labels``, which is left out if it is not finite. ``signs``:
+    negative for values to minimise.
     """
     figure, every = panels(len(labels) - 1, width=max(7.0, 4.5 * (len(labels) - 1)))
     for at, axes in enumerate(every, 1):
         shown: list[float] = []
         for number, (name, points) in enumerate(families.items()):
             both = sorted((point[at], point[0]) for point in points if math.isfinite(point[at] + point[0]))
-            worth = {place: (weights[at] * place[0], weights[0] * place[1]) for place in both}
+            worth = {place: (signs[at] * place[0], signs[0] * place[1]) for place in both}
             best = [own for own in both if not any(_beats(worth[other], worth[own]) for other in both)]
             style: dict[str, Any] = {
                 "color": COLOURS[number % len(COLOURS)],

@@ -42,7 +42,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
 
 
 def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
-    """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none of them twice.
+    """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none twice.
 
     An export that cannot be made, or fails its check, is told; the others are made.
     """

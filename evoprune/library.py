@@ -41,10 +41,10 @@ _FUNCTION, _GENE = "function", ("name", "low", "up", "levels", "exponent", "orde
 
 @dataclass(frozen=True)
 class Minimum:
-    """The best ``genome`` that was found, and its ``values``, one an objective.
+    """The best ``genome``, and its ``values``, one an objective.
 
-    ``front``: of several objectives, the genomes that no other dominates, and their values. ``folder``: of the run.
-    ``violation``: the sum by which the best is above 0 in the constraints, where no genome satisfied all of them.
+    ``front``: of several objectives, the non-dominated genomes, and their values. ``folder``: of the run.
+    ``violation``: the sum of the constraints above 0 of the best, where no genome satisfied all.
     """
 
     genome: list[Any]
@@ -71,14 +71,19 @@ def minimize(
 ) -> Minimum:
     """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
 
-    ``evaluations``: of different genomes, after which no generation begins (of a problem, units of its work).
-    ``objectives``: how many numbers ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``.
+    >>> from evoprune import Gene, minimize
+    >>> genes = [Gene("x", -1.0, 1.0), Gene.choice("y", ["odd", "even"])]
+    >>> minimize(lambda genome: genome[0] ** 2 + (genome[1] == "odd"), genes, evaluations=200).genome[1]
+    'even'
+
+    ``evaluations``: number of different genomes after which no generation begins (for a problem, units of work).
+    ``objectives``: the count of numbers that ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``.
     ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that violate them
     less are better, whatever their values. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
     same call continues after an interruption; None keeps none.
 
-    Raises :class:`evoprune.InputError` for settings that cannot be, :class:`evoprune.errors.Stopped` where over half of
+    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
@@ -93,12 +98,13 @@ def minimize(
 class Search:
     """A search whose genomes the caller scores: the same one that :func:`minimize` makes with the same arguments.
 
-    ::
-
-        search = Search(genes, algorithm="generational", seed=0)
-        while search.evaluations < 1000:
-            for genome in search.ask():
-                search.tell(genome, f(genome))
+    >>> from evoprune import Gene, Search
+    >>> search = Search([Gene("x", -1.0, 1.0)], seed=0)
+    >>> while search.evaluations < 100:
+    ...     for genome in search.ask():
+    ...         search.tell(genome, genome[0] ** 2)
+    >>> search.best[1][0] < 0.01
+    True
     """
 
     def __init__(
@@ -116,9 +122,9 @@ class Search:
         resolved = _resolved(described, algorithm, operators, population, seed, {})
         problem = resolved.problem(resolved.settings)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
-        self._weights, self._steps = problem.weights, tools.algorithm(tools)
+        self._signs, self._steps = problem.signs, tools.algorithm(tools)
         self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()
-        self._known: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
+        self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
         self._arrived: list[Individual] | None = None  # to tell an algorithm that does not wait
@@ -128,8 +134,8 @@ class Search:
 
     @property
     def evaluations(self) -> int:
-        """The number of genomes that were told."""
-        return len(self._known)
+        """Number of scored genomes."""
+        return len(self._scores)
 
     @property
     def best(self) -> tuple[list[Any], tuple[float, ...]] | None:
@@ -138,16 +144,16 @@ class Search:
 
     @property
     def front(self) -> list[tuple[list[Any], tuple[float, ...]]]:
-        """Of several objectives, the genomes that no other dominates, and their values."""
+        """The non-dominated genomes of several objectives, and their values."""
         return [(self.genes.chosen(each), each.fitness.values) for each in self._front]
 
     def ask(self, at_once: int = 1) -> list[list[Any]]:
-        """The genomes of this generation whose values are not known yet; of the next one where all are.
+        """Return the genomes of this generation without values; of the next generation where all have some.
 
-        ``at_once``: how many, of an algorithm that does not wait. Empty when the algorithm has ended.
+        ``at_once``: their number, for an algorithm that does not wait. Empty when the algorithm has ended.
         """
         while not self._open or (self._arrived is not None and len(self._open) < at_once):
-            with self._own_draws():
+            with self._drawing():
                 arrived, self._arrived = self._arrived, None
                 step = advance(self._steps, arrived)
             if step is None:
@@ -160,40 +166,40 @@ class Search:
         return [list(genome) for genome in self._open]
 
     def tell(self, genome: Sequence[Any], values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
-        """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``.
+        """Give the values of a genome from :meth:`ask`, one an objective; the worst for one that failed: ``inf``.
 
-        ``constraints``: the values of its constraints, as :func:`minimize` has them.
+        ``constraints``: the values of the constraints, see :func:`minimize`.
         """
         given = tuple(map(float, numpy.ravel(values)))
-        if len(given) != len(self._weights):
-            raise InputError(f"expected {len(self._weights)} values, got {len(given)}", "tell")
+        if len(given) != len(self._signs):
+            raise InputError(f"expected {len(self._signs)} values, got {len(given)}", "tell")
         if tuple(genome) not in self._open:
             raise InputError(f"{list(genome)} was not asked for, or is known already", "tell")
         individuals = self._open.pop(tuple(genome))
         sound = all(map(math.isfinite, given))
-        self._known[individuals[0].genome] = (given if sound else worst(self._weights)), violation(constraints)
+        self._scores[individuals[0].genome] = (given if sound else worst(self._signs)), violation(constraints)
         for individual in individuals:
             self._score(individual)
 
     def _take(self, individuals: Sequence[Individual]) -> None:
         for individual in individuals:
             individual.ident, self._numbered = self._numbered, self._numbered + 1
-            if individual.genome in self._known:
+            if individual.genome in self._scores:
                 self._score(individual)
             else:
                 self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
 
     def _score(self, individual: Individual) -> None:
-        individual.fitness.assign(*self._known[individual.genome])
+        individual.fitness.assign(*self._scores[individual.genome])
         if self._arrived is not None:
             self._arrived.append(individual)
         if self._best is None or individual.fitness > self._best.fitness:
             self._best = deepcopy(individual)
-        if len(self._weights) > 1:
+        if len(self._signs) > 1:
             self._front.update([individual])
 
     @contextmanager
-    def _own_draws(self) -> Iterator[None]:
+    def _drawing(self) -> Iterator[None]:
         """Draw from this search's own random numbers."""
         with draws_apart():
             random.setstate(self._draws[0])

@@ -28,10 +28,10 @@ _STEPS = 10  # of a real gene's range, from which, and its start, its value is c
 
 
 class Choices:
-    """The values that each gene of ``budget`` can be chosen from: its levels, or even steps of its range.
+    """Possible values of each gene of ``budget``: all levels, or even steps of a range.
 
-    All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. The
-    budget must be an :class:`evoprune.Additive` or a :class:`evoprune.Coupled` with a limit.
+    All ``count`` values are numbered, gene by gene; ``own``: the numbers of each gene's values. The budget must be an
+    :class:`evoprune.Additive` or a :class:`evoprune.Coupled` with a limit.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -107,7 +107,7 @@ class Choices:
 
 
 def cheapest(costs: Sequence[Floats], spent: Sequence[Units], most: int) -> list[int]:
-    """The value of each gene for the least sum of ``costs`` of at most ``most`` units; ``spent``: of its values.
+    """The value of each gene for the least sum of ``costs`` of at most ``most`` units; ``spent``: of each value.
 
     There must be values that spend no more. For genes that spend for themselves, in whole numbers: exact.
     """
@@ -136,7 +136,7 @@ def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Call
 
 
 def _with(branch: Branch, totals: Floats, costs: Sequence[Floats], above: Mapping[int, int]) -> tuple[Floats, Trace]:
-    """The least costs by the units spent, with those of ``branch``, given the values chosen ``above`` it."""
+    """The least costs by the units spent, ``branch`` included, given the values chosen ``above`` it."""
     own, size = costs[branch.place], len(totals)
     spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
     alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks
@@ -170,7 +170,7 @@ def _without(genes: Sequence[int], table: Units, several: Collection[int]) -> Ta
 
 @dataclass(frozen=True)
 class Branch:
-    """A gene and the branches below it. ``tables``: those of this gene and of genes above it alone."""
+    """A gene and the branches below it. ``tables``: of this gene and genes above it alone."""
 
     place: int
     tables: Sequence[Table]

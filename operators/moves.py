@@ -14,7 +14,7 @@ def clip(value: float, low: float, up: float) -> float:
 
 
 def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]) -> Individual:
-    """Clip every gene to its bounds, in place; a gene with levels may stay between two of them."""
+    """Clip every gene to its bounds, in place; a gene with levels may stay between two levels."""
     individual[:] = clipped(individual, low, up)
     return individual
 

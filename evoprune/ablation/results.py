@@ -77,10 +77,10 @@ def compared(runs: Sequence[Finished], budget: float, unit: str, label: str | No
 
 
 def _by_variant(runs: Sequence[Finished], scores: Sequence[float]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+    grouped: dict[str, list[float]] = {}
     for run, score in zip(runs, scores, strict=True):
-        found.setdefault(run.variant, []).append(score)
-    return found
+        grouped.setdefault(run.variant, []).append(score)
+    return grouped
 
 
 def compare(scores: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -105,14 +105,14 @@ def _difference(first: Sequence[float], other: Sequence[float]) -> float:
 
 
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:
-    """The median best so far (``label``) of each variant against work, and the band of its range over seeds."""
+    """Draw the median best so far (``label``) of each variant against work, with a band for the range over seeds."""
     names = list(dict.fromkeys(run.variant for run in runs))
     figure, axes = new(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
     for number, variant in enumerate(names):
-        own = [run for run in runs if run.variant == variant]
-        at = numpy.linspace(max(run.work[0] for run in own), budget, _POINTS)  # from where every seed has a score
-        low, middle, high = numpy.quantile([[run.at(work) for work in at] for run in own], (0.0, 0.5, 1.0), axis=0)
+        seeds = [run for run in runs if run.variant == variant]
+        at = numpy.linspace(max(run.work[0] for run in seeds), budget, _POINTS)  # from where every seed has a score
+        low, middle, high = numpy.quantile([[run.at(work) for work in at] for run in seeds], (0.0, 0.5, 1.0), axis=0)
         colour, style = COLOURS[number % len(COLOURS)], _LINES[number // len(COLOURS) % len(_LINES)]
         axes.plot(at, middle, color=colour, linestyle=style, label=variant)
         axes.fill_between(at, low, high, color=colour, alpha=0.1, linewidth=0)

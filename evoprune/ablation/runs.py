@@ -1,4 +1,4 @@
-"""The runs of an ablation: every variant on every seed to the same budget, none of them twice."""
+"""The runs of an ablation: every variant on every seed to the same budget, none twice."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run: ``best[i]`` was its best fitness after ``work[i]``, which rises; ``spent`` is all of its work.
+    """A run: ``best[i]`` was its best fitness after ``work[i]``, which rises; ``spent``: its whole work.
 
     ``unseen``: the score of the result on data that the search never saw, if the problem gives one.
     """
@@ -51,7 +51,7 @@ NAN = float("nan")
 
 
 def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
-    """Make each run of ``plans``, except those that are there; runs on the same problem share their scores."""
+    """Make the missing runs of ``plans``; runs on the same problem share their scores."""
     for plan in plans:
         refuse_other(plan.resolved, plan.place, "give the ablation another --name")
     memos: dict[ProblemRef, dict[Key, Evaluation]] = {}
@@ -60,7 +60,7 @@ def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
         memo = memos.setdefault(problem_ref(plan.resolved), {})
         run_to_its_end(plan.resolved, plan.place, how, memo)
         if not (plan.place / MEASURED).exists():  # a run that measured has levels of its own
-            scores = recorded.read(plan.place, plan.resolved.problem.weights_of(plan.resolved.settings)).candidates
+            scores = recorded.read(plan.place, plan.resolved.problem.signs_of(plan.resolved.settings)).candidates
             # others spend no time on it; what failed, for want of memory say, is tried again
             memo |= {key: replace(score, seconds=0.0) for key, score in scores.items() if score.failure is None}
         yield finished(plan)
@@ -69,9 +69,9 @@ def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
 def finished(plan: Planned) -> Finished:
     """Read the finished run of ``plan``. Raises InputError where its budget bought no score on all the data."""
     result, experiment = recorded.read_result(plan.place, Result), plan.resolved.experiment
-    sign = plan.resolved.problem.weights_of(plan.resolved.settings)[0]
-    found = list(improvements(recorded.lines(plan.place / HISTORY), sign))
-    work, best = [work for work, _ in found], [line["fitness"][0] for _, line in found]
+    sign = plan.resolved.problem.signs_of(plan.resolved.settings)[0]
+    rises = list(improvements(recorded.lines(plan.place / HISTORY), sign))
+    work, best = [work for work, _ in rises], [line["fitness"][0] for _, line in rises]
     if not work or work[0] > (experiment.budget or work[0]):
         first = f"the first came after {work[0]:,.0f}" if work else "there is none"
         raise InputError(
@@ -81,12 +81,12 @@ def finished(plan: Planned) -> Finished:
     return Finished(plan.variant, work, best, result.work or work[-1], result.unseen)
 
 
-def improvements(lines: Iterable[Line], sign: float) -> Iterator[tuple[float, Line]]:
-    """Each candidate that may win and is better than all before it, and the work done by then.
+def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iterator[tuple[float, Line]]:
+    """Each candidate that may win and is better than all before it, and the work, from ``spent`` on, done by then.
 
     ``sign``: negative if the first objective is minimised.
     """
-    spent, best = 0.0, None
+    best = None
     for line in lines:
         if "candidate" not in line:
             continue

@@ -29,7 +29,7 @@ _AHEAD = 2  # calls that Dask has for each worker: one runs, one waits; more wou
 
 
 class Dask(Backend):
-    """Sends calls to the scheduler that ``execution`` names, or to one of its own on this host."""
+    """Sends calls to the scheduler that ``execution`` names, or to a new one on this host."""
 
     def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
         super().__init__(execution.stall_after, slowest)
@@ -135,7 +135,7 @@ class Dask(Backend):
 
 
 def _silence() -> None:
-    """Keep Dask from printing tracebacks when it loses workers: the run reports what matters itself."""
+    """Keep Dask from printing tracebacks when it loses workers."""
     for name in list(logging.root.manager.loggerDict):
         if name.split(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)

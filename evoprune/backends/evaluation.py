@@ -128,10 +128,10 @@ class Worker:
             if len(found) != count:
                 raise ValueError(f"{len(found)} evaluations of {count} genomes")
             seconds = (time.perf_counter() - start) / count
-            return [_checked(evaluation, problem.weights, seconds, self.name) for evaluation in found]
+            return [_checked(evaluation, problem.signs, seconds, self.name) for evaluation in found]
         except (Exception, SystemExit) as error:
             seconds, why = (time.perf_counter() - start) / count, f"{type(error).__name__}: {error}"
-            return count * [replace(failed(why, self.name), values=worst(problem.weights), seconds=seconds)]
+            return count * [replace(failed(why, self.name), values=worst(problem.signs), seconds=seconds)]
 
 
 this_worker = Worker()
@@ -186,11 +186,11 @@ def _claim(devices: Sequence[str]) -> str | None:
     return None
 
 
-def _checked(evaluation: Evaluation, weights: Sequence[float], seconds: float, worker: str) -> Evaluation:
+def _checked(evaluation: Evaluation, signs: Sequence[float], seconds: float, worker: str) -> Evaluation:
     """``evaluation``, signed, as the history can hold it. Raises ValueError or TypeError where it cannot."""
     values = tuple(map(float, evaluation.values))
-    if len(values) != len(weights):
-        raise ValueError(f"{len(values)} fitness values for {len(weights)} objectives")
+    if len(values) != len(signs):
+        raise ValueError(f"{len(values)} fitness values for {len(signs)} objectives")
     if not 0 <= evaluation.work < math.inf:
         raise ValueError(f"work is {evaluation.work}: expected at least 0, and finite")
     if not 0 <= evaluation.violation < math.inf:
@@ -200,5 +200,5 @@ def _checked(evaluation: Evaluation, weights: Sequence[float], seconds: float, w
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):
         failure = "fitness is not a finite number"
-    values = worst(weights) if failure else values
+    values = worst(signs) if failure else values
     return Evaluation(values, evaluation.work, evaluation.measures, failure, seconds, worker, evaluation.violation)

@@ -17,7 +17,7 @@ _CLUSTER = 100_000  # of several hosts
 
 @dataclass(frozen=True)
 class Execution:
-    """Options of a run that are not part of its experiment; None is decided later.
+    """Options of a run outside its experiment; None is decided later.
 
     ``workers``: evaluations at once. ``devices``: of the workers, empty for all that the problem finds. ``threads``: of
     the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops. ``figures``: of
@@ -70,7 +70,7 @@ class Execution:
         return replace(self, threads=max(1, _cores() // self.workers))
 
     def decided(self, problem: type[Problem], device: str = AUTO) -> Execution:
-        """The same, with every option decided for ``problem`` on this host. ``device``: that of its settings.
+        """The same, with every option decided for ``problem`` on this host. ``device``: of the settings.
 
         Raises :class:`InputError` for a device that this host lacks, unless others may have it.
         """
@@ -88,7 +88,6 @@ class Execution:
 
     @property
     def _is_here(self) -> bool:
-        """Whether all workers are on this host."""
         return self.map not in {"scoop", "dask"}
 
     @property

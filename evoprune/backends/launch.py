@@ -1,7 +1,7 @@
 """Starts a command under SCOOP, and returns the command's own exit code, which SCOOP hides.
 
 SCOOP's origin, the process with the command, writes the code into a file. On this host alone, SCOOP must listen on
-the loopback interface only, as it unpickles what it receives: this module runs in place of its launcher and workers.
+the loopback interface only, as it unpickles all messages: this module replaces its launcher and workers.
 """
 
 import os

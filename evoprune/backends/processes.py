@@ -46,7 +46,7 @@ class Processes(Backend):
 
 
 class _Worker:
-    """One process, seen from the main one. ``call`` is what it is evaluating."""
+    """One process, seen from the main one. ``call``: its evaluation, if any."""
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -1,8 +1,8 @@
-"""SCOOP: workers on this host or on many, started by ``python -m scoop``; this process is one of them.
+"""SCOOP: workers on this host or on many, started by ``python -m scoop``; this process is one.
 
 SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker is lost. So this waits in
 the process's own loop, and asks the broker for work when there is nothing else to do. It does not ask for the status of
-tasks: SCOOP would take those longer than some seconds for lost and run them twice.
+tasks: SCOOP would take any longer than some seconds for lost and run it twice.
 """
 
 import signal
@@ -80,7 +80,7 @@ class Scoop(Backend):
 
 @contextmanager
 def _losses() -> Iterator[None]:
-    """Turns what SCOOP raises when a part of it is gone into :class:`Lost`."""
+    """Turn SCOOP's exceptions for lost parts into :class:`Lost`."""
     try:
         yield
     except zmq.error.Again:
@@ -95,7 +95,7 @@ class _Overdue(BaseException):
 
 @contextmanager
 def _not_longer_than(seconds: float) -> Iterator[None]:
-    """Raises :class:`Lost` from what takes longer, in the process that would have to notice it."""
+    """Raise :class:`Lost` after ``seconds``, in the process that would have to notice it."""
 
     def ring(*_: Any) -> None:
         raise _Overdue

@@ -104,7 +104,7 @@ def add_front(commands: Any) -> None:
 def front(options: argparse.Namespace) -> None:
     """Search at several limits, and export each result.
 
-    The table and the picture show all exports in the folders of FRONT; a folder is a family of them. The command may be
+    The table and the picture show all exports in the folders of FRONT, a family a folder. The command may be
     interrupted and given again.
     """
     # these bring in NumPy, which --help should not wait for

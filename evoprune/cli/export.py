@@ -39,7 +39,7 @@ def export(options: argparse.Namespace) -> None:
     if options.push:
         refuse_unready(options.push)
     exported = Run.open(options.run, options.set).export(options.out, **read_declared(options))
-    print(*exported.told(options.out), sep="\n")
+    print(*exported.lines(options.out), sep="\n")
     if options.push:
         print(f"uploaded: {push(options.out, options.push)}")
 
@@ -55,7 +55,7 @@ def add_eval(commands: Any) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a run's result beside the known solutions, or what else a problem measures."""
+    """Measure a run's result and the known solutions, or another source that a problem can measure."""
     given = read_declared(options)
     if has_experiment(options.source):
         table = Run.open(options.source, options.set).compare(**given)

@@ -89,7 +89,7 @@ def _problems() -> Iterator[str]:
 
 
 def _group(group: str) -> Iterator[str]:
-    """The plugins of ``group``, ours and those of other packages, with the keys of problems that name them."""
+    """The plugins of ``group``, of any package, with the keys of problems that name them."""
     used = [
         f"{problem.name}: {key}"
         for problem in catalogue.problems()

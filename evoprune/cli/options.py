@@ -1,4 +1,4 @@
-"""Options that several commands share: of the experiment, of where it runs, and those that problems declare."""
+"""Options that several commands share: of the experiment, the execution and problems."""
 
 import argparse
 from collections.abc import Callable, Mapping

@@ -180,7 +180,7 @@ def keep_promise(folder: Path) -> None:
         try:
             if promise.out:
                 with run_folder.locked(folder):
-                    told = Run.open(folder).export(promise.out, **promise.options).told(Path(promise.out))
+                    told = Run.open(folder).export(promise.out, **promise.options).lines(Path(promise.out))
         finally:
             with Phase("writing the page"):
                 page, _ = write([folder], folder / "report.html")

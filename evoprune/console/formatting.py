@@ -52,7 +52,7 @@ def plain(value: Any) -> str:
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``value`` without inner mappings: their keys follow those of the outer one, after a dot."""
+    """``value`` without inner mappings: an inner key follows the outer one, after a dot."""
     found: dict[str, Any] = {}
     for key, item in value.items():
         found |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}

@@ -20,13 +20,13 @@ _EVERY, _LIVE = 3.0, 0.5  # seconds between two lines, and between two states of
 Item = TypeVar("Item")
 
 Listener = Callable[[str, float | None], None]
-"""Takes what is being done, and the seconds that it has left, if that is known. Called from other threads."""
+"""Takes the current activity and its remaining seconds, if known. Called from other threads."""
 
 _listeners: list[Listener] = []
 
 
 def note(text: str, stream: TextIO | None = None) -> None:
-    """Write one line to standard error, or to ``stream``, at once, above what is live there."""
+    """Write one line to standard error, or to ``stream``, at once, above a live line."""
     stream = stream or sys.stderr
     with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
         tqdm.write(text, file=stream)

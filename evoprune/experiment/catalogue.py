@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def groups(self) -> dict[str, str]:
-        """Of a problem: its keys that name plugins with parameters of their own, and the groups of these plugins."""
+        """Keys of a problem that name plugins with parameters, to the groups of entry points."""
         groups = getattr(self.plugin, "plugin_groups", {})
         return {key: group for key, group in groups.items() if model_of(self.keys[key]) is Choice}
 
@@ -73,7 +73,7 @@ def problems() -> Iterator[Entry]:
 
 
 def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
-    """The models of the keys of ``model`` that hold mappings of their own, at any depth, and those keys."""
+    """The models of nested mappings in ``model``, at any depth, each with its keys."""
     found: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if kind := model_of(field):
@@ -84,7 +84,7 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
 
 
 def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Of the registered ``problem``: what each of its own groups is called, and the plugins there with a summary."""
+    """The groups of plugins of the registered ``problem``, by title, with the summaries of their plugins."""
     for title, group in registry.problem(problem).plugin_groups.items():
         yield title, summaries(group)
 
@@ -110,7 +110,7 @@ def _first_line(text: str | None) -> str:
 
 
 def plain_default(field: FieldInfo) -> Any:
-    """The default of ``field`` as YAML would hold it; only what differs from a nested model's own defaults."""
+    """The default of ``field`` as in YAML; of a nested model only its differences from the model's defaults."""
     default = field.default
     return default.model_dump(mode="json", exclude_defaults=True) if isinstance(default, BaseModel) else default
 

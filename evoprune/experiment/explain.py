@@ -23,13 +23,13 @@ _KINDS = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
 }
-"""What pydantic's types of errors expected."""
+"""Expected values, by pydantic's types of errors."""
 
 _ALTERNATIVES = {*_KINDS, "literal_error"}
 _ANY_OF = "any_of"  # our own type of error, of all alternatives of several
 
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
-"""What pydantic adds to the place of a fault to tell alternatives apart."""
+"""Names that pydantic adds to the place of a fault, one for each alternative."""
 
 _REPR = reprlib.Repr()  # which does not write out all of what is huge
 _REPR.maxstring = _REPR.maxother = 90
@@ -135,7 +135,7 @@ def _as_share(fault: Any) -> str:
 
 
 def _example(model: type[BaseModel] | None, given: Any) -> str:
-    """A mapping that ``model`` may take, with ``given`` in it if that is what its one required key takes."""
+    """A mapping that ``model`` may take, with ``given`` at its only required key."""
     if model is None:
         return ""
     required = [key for key, field in model.model_fields.items() if field.is_required()]

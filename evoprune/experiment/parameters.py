@@ -36,7 +36,7 @@ class Parameters(Checked, arbitrary_types_allowed=True):
 
 
 def schema(function: Callable[..., Any], data: int, supplied: frozenset[str] = frozenset()) -> type[BaseModel]:
-    """A pydantic model of what a user gives: parameters after ``data`` arguments, those in ``supplied`` optional."""
+    """A pydantic model of a user's parameters: all after ``data`` arguments; names in ``supplied`` are optional."""
     return (_schema if isinstance(function, FunctionType) else _schema.__wrapped__)(function, data, supplied)
 
 
@@ -74,6 +74,6 @@ def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
 
 
 def arguments(model: BaseModel, supplied: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that an operator is registered with: the user's values, and those that the engine supplies."""
+    """Arguments to register an operator with: the user's values, else the engine's."""
     given = {name: getattr(model, name) for name in type(model).model_fields}
     return given | {name: supplied[name] for name in given if name in supplied and name not in model.model_fields_set}

@@ -46,7 +46,7 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
 
 @cache
 def installed() -> dict[str, dict[str, EntryPoint]]:
-    """All plugins by group and name; those of a bare checkout come from its setup.cfg."""
+    """All plugins by group and name; a bare checkout's come from its setup.cfg."""
     there = entry_points()  # once, as it reads a file of each installed package
     found = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
     for group, lines in _of_checkout().items():

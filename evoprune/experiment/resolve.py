@@ -52,13 +52,13 @@ class Resolved:
 
 
 def resolve_file(file: str, overrides: Sequence[str]) -> Resolved:
-    """The checked experiment in ``file`` after ``overrides``; modules in its ``plugins`` may lie beside it."""
+    """The checked experiment in ``file`` after ``overrides``; modules in its ``plugins`` may be in its folder."""
     path = find(file)
     return resolve(override(read(path), overrides), str(path), [path.parent])
 
 
 def resolve_at(path: Path, overrides: Sequence[str]) -> Resolved:
-    """As :func:`resolve_file`, for a run's folder: it may be somebody else's, so modules beside it are not imported."""
+    """As :func:`resolve_file`, for a run's folder: it may be somebody else's, so its modules are not imported."""
     return resolve(override(read(path), overrides), str(path))
 
 
@@ -92,7 +92,7 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
 
 
 def refuse_missing(resolved: Resolved, source: str | None = None) -> None:
-    """Raise :class:`InputError` for what the problem's settings name and is not on this machine."""
+    """Raise :class:`InputError` for files that the problem's settings name and this machine lacks."""
     if faults := list(resolved.problem.missing(resolved.settings)):
         raise InputError(faults, source)
 

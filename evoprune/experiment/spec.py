@@ -72,12 +72,6 @@ class Experiment(Checked):
     budget: float | None = Field(
         None, gt=0, description="work, in the problem's unit, after which no generation begins; null is no limit"
     )
-    patience: int | None = Field(
-        None,
-        ge=1,
-        description="generations without a better value on data held out from the search, after which it ends with "
-        "the best there; null is no such limit",
-    )
     mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
     mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")

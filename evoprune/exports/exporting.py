@@ -98,7 +98,14 @@ def _facts(out: Path, made_by: Mapping[str, Any], is_file: bool) -> dict[str, An
 
 
 def load(folder: str | Path) -> Any:
-    """Return an export ready to use from Python: a model and its tokenizer, say. Refuses one that failed its check."""
+    """Return an export ready to use from Python: a model and its tokenizer, say. Refuses one that failed its check.
+
+    >>> import evoprune
+    >>> evoprune.load("pruned")  # the folder of an export
+    Traceback (most recent call last):
+        ...
+    evoprune.errors.InputError: pruned: there is no evoprune.json; expected the folder of an export
+    """
     folder = Path(folder)
     facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):

@@ -18,7 +18,7 @@ PART = ".tmp"  # the suffix of files that are being written; a killed process le
 def atomically(path: Path, sync: bool = True, alone: bool = False) -> Iterator[Path]:
     """Yield the path of a new file that replaces ``path`` at the end, on the disk (``sync``), or is deleted.
 
-    ``alone``: no other process writes ``path`` now, so that unfinished files are those of killed ones, and are deleted.
+    ``alone``: no other process writes ``path`` now, so unfinished files of killed processes are deleted.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}{PART}")  # two processes may write one file at once
     if alone:
@@ -55,7 +55,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, expected: str = "") -> dict[str, Any]:
-    """The object in ``path``. Raises :class:`InputError` for anything else. ``expected``: of its folder, in words."""
+    """The object in ``path``. Raises :class:`InputError` for anything else. ``expected``: kind of folder, in words."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Algorithms: generators that ask for scores and say when a generation is complete; and their individuals."""
+"""Algorithms, generators of requests for scores and of complete generations; and their individuals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deap import base
 
 
 class Fitness(base.Fitness):
-    """A DEAP fitness with weights of its own (negative to minimise, positive to maximise) and a constraint violation.
+    """A DEAP fitness with weights (negative to minimise, positive to maximise) and a constraint violation.
 
     The smaller violation is better, whatever the values (Deb, "An efficient constraint handling method for genetic
     algorithms", Computer Methods in Applied Mechanics and Engineering 186, 2000).
@@ -61,7 +61,15 @@ class Fitness(base.Fitness):
 
 
 class Individual(list[float]):
-    """A genome with its fitness, its number in the history (``ident``, None until scored) and its parents'."""
+    """A genome with its fitness, its number in the history (``ident``, None until scored) and its parents'.
+
+    >>> from evoprune import Individual
+    >>> parent = Individual([0.25, 0.5])
+    >>> child = parent.child()
+    >>> child[0] = 0.75
+    >>> parent.genome, child.fitness.valid
+    ((0.25, 0.5), False)
+    """
 
     def __init__(
         self, genes: Iterable[float] = (), weights: Sequence[float] = (-1.0,), parents: Sequence[int] = ()
@@ -72,7 +80,7 @@ class Individual(list[float]):
         self.parents = tuple(parents)
 
     def child(self) -> Individual:
-        """A copy that is yet to be scored, with this as its parent; operators may change it in place."""
+        """Return a copy without a score, with this as its parent; operators may change it in place."""
         return Individual(self, self.fitness.weights, () if self.ident is None else (self.ident,))
 
     @property
@@ -87,7 +95,16 @@ class Evaluate:
 
     Only candidates scored on all data can become the result, and no ``probe``, which may be off the budget. Without
     ``wait``, on all the data, the algorithm goes on as soon as a worker is free, and ``yield`` returns the individuals
-    whose scores came since the last time; None from a driver that has scored all of them.
+    whose scores came since the last time; None from a driver that has scored them all.
+
+    >>> from evoprune import Evaluate, Generation, Individual
+    >>> def two_guesses(toolbox):
+    ...     people = [Individual([0.0]), Individual([1.0])]
+    ...     yield Evaluate(people, fidelity=0.5)
+    ...     yield Evaluate(people[:1])
+    ...     yield Generation(people[:1])
+    >>> next(two_guesses(None)).fidelity
+    0.5
     """
 
     individuals: Sequence[Individual]
@@ -98,7 +115,12 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Generation:
-    """Say that a generation is complete, with the scored ``population`` that it ends with."""
+    """End a generation, with its scored ``population``.
+
+    >>> from evoprune import Generation, Individual
+    >>> len(Generation([Individual([0.5])]).population)
+    1
+    """
 
     population: Sequence[Individual]
 
@@ -109,7 +131,7 @@ Algorithm = Iterator[Evaluate | Generation] | _NotWaiting
 
 
 def advance(algorithm: Algorithm, arrived: Sequence[Individual] | None) -> Evaluate | Generation | None:
-    """The next step of ``algorithm``, told which individuals ``arrived``, None if it waited; None at its end."""
+    """Return the next step of ``algorithm``, None at its end. ``arrived``: scored individuals, None if it waited."""
     try:
         return next(algorithm) if arrived is None else cast(_NotWaiting, algorithm).send(arrived)
     except StopIteration:

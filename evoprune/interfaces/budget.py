@@ -11,7 +11,7 @@ from evoprune.console.formatting import digits
 from evoprune.interfaces.genes import Gene, Genes
 
 Price = float | Sequence[float]
-"""What a gene spends: for each 1 of a real gene; for a gene with levels, a table with an entry for each level."""
+"""Cost of a gene: of each 1 of a real gene; of a gene with levels a table, an entry a level."""
 
 ROUNDING = 1e-13
 """An excess below this is none: far less than a weight of the largest models, more than sums of doubles are off."""
@@ -20,7 +20,15 @@ _EDGE = 1e-12  # a limit as little as this beyond the least or the most counts a
 
 
 class Budget(ABC):
-    """Cost of genomes of ``genes``, in ``unit``, a plural such as ``bytes``. ``limit``: the most; None for no limit."""
+    """Cost of genomes of ``genes``, in ``unit``, a plural such as ``bytes``. ``limit``: the most; None for no limit.
+
+    >>> from evoprune import Budget, Genes
+    >>> class Area(Budget):
+    ...     def spent(self, genome):
+    ...         return genome[0] * genome[1]
+    >>> Area(Genes.real(["width", "height"], 1.0, 4.0), 8.0, "metres").within([2.0, 4.0])
+    True
+    """
 
     def __init__(self, genes: Genes, limit: float | None, unit: str) -> None:
         self.genes, self.limit, self.unit = genes, limit, unit
@@ -58,7 +66,7 @@ class Budget(ABC):
     def weights(self) -> list[float]:
         """Weight of each gene, at least 0: the change by 1 of a real gene, or by the whole range of levels.
 
-        Where it depends on other genes: while those are in the middle of their ranges.
+        The other genes are in the middle of their ranges.
         """
         return [
             abs(self._across(place)) / (1.0 if gene.levels else gene.up - gene.low) if gene.free else 0.0
@@ -75,7 +83,7 @@ class Budget(ABC):
 
     @cached_property
     def free(self) -> list[int]:
-        """The places of the free genes that change what is spent."""
+        """Places of the free genes that change the cost."""
         return [gene for gene in self.genes.free if self.weights[gene] > 0]
 
     def extreme(self, most: bool) -> list[float]:
@@ -117,10 +125,16 @@ class Budget(ABC):
 
 
 class Additive(Budget):
-    """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``, linear between levels.
+    """Sum of the costs of single genes, and of ``fixed``: linear between levels.
 
-    ``share``: the limit as :meth:`at_share` takes it. Raises ValueError unless there is a price for each gene and
-    level; with a limit, prices of levels must rise or fall throughout.
+    ``prices``: see :data:`Price`. ``share``: the limit as :meth:`at_share` takes it. Raises ValueError unless there is
+    a price for each gene and level; with a limit, prices of levels must rise or fall throughout.
+
+    >>> from evoprune import Additive, Gene, Genes
+    >>> genes = Genes([Gene("sparsity"), Gene.of_levels("type", ["Q4_0", "Q8_0"])])
+    >>> budget = Additive(genes, [-100.0, [45.0, 85.0]], limit=130.0, unit="bytes", fixed=100.0)
+    >>> budget.spent([0.5, 1.0])
+    135.0
     """
 
     def __init__(
@@ -180,19 +194,6 @@ class Additive(Budget):
             _reach(price) * (gene.up if gene.levels and not isinstance(price, Sequence) else 1.0)
             for gene, price in zip(self.genes, self._prices, strict=True)
         ]
-
-
-class Monotone(Budget):
-    """Any function of the genome that is monotone in each gene."""
-
-    def __init__(
-        self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None, unit: str = "units"
-    ) -> None:
-        self._spent = spent
-        super().__init__(genes, limit, unit)
-
-    def spent(self, genome: Sequence[float]) -> float:
-        return self._spent(genome)
 
 
 def _needed(limit: float | None) -> float:

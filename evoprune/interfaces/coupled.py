@@ -1,4 +1,4 @@
-"""Budgets in which what a gene spends depends on others: a type costs a matrix fewer bytes that a cut made smaller."""
+"""Budgets with joint costs of genes: the bytes of a type depend on the size of the matrix, which cuts reduce."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,16 +15,29 @@ from evoprune.interfaces.genes import Genes
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """Joint cost of some genes with levels. ``table``: float64, an axis for each of ``genes``, by its levels."""
+    """Joint cost of some genes with levels. ``table``: float64, an axis for each of ``genes``, by its levels.
+
+    >>> import numpy
+    >>> from evoprune import Term
+    >>> Term((0, 2), numpy.array([[8.0, 4.0], [6.0, 3.0]])).table.shape
+    (2, 2)
+    """
 
     genes: tuple[int, ...]
     table: NDArray[numpy.float64]
 
 
 class Coupled(Budget):
-    """The sum of ``terms``, plus ``beside(levels)`` of the first ``decide`` genes; linear between levels.
+    """The sum of ``terms``, plus ``rest(levels)`` of the first ``decide`` genes; linear between levels.
 
-    Both rise or fall throughout with each gene. ``beside`` varies little: planners may take it for constant.
+    Both rise or fall throughout with each gene. ``rest`` varies little: planners may take it for constant. Raises
+    ValueError unless each table has an entry for each level of the genes.
+
+    >>> import numpy
+    >>> from evoprune import Coupled, Gene, Genes, Term
+    >>> genes = Genes([Gene.of_levels("channels", [64, 32]), Gene.of_levels("bits", [8, 4])])
+    >>> Coupled(genes, [Term((0, 1), numpy.array([[64.0, 32.0], [32.0, 16.0]]))], 40.0).spent([1, 0])
+    32.0
     """
 
     def __init__(
@@ -33,37 +46,40 @@ class Coupled(Budget):
         terms: Sequence[Term],
         limit: float | None,
         unit: str = "units",
-        beside: Callable[[tuple[int, ...]], float] = lambda _: 0.0,
+        rest: Callable[[tuple[int, ...]], float] = lambda _: 0.0,
         decide: int = 0,
     ) -> None:
-        """Raise ValueError unless each table has an entry for each level of its genes."""
         for term in terms:
             if term.table.shape != tuple(len(genes[place].levels) for place in term.genes):
                 names = ", ".join(genes[place].name for place in term.genes)
                 raise ValueError(f"expected an entry for each level of {names}, got the shape {term.table.shape}")
         self.terms = list(terms)
         self._tables = [(term.genes, term.table.tolist()) for term in terms]
-        self.beside, self.decide = beside, decide
-        self._of = [[own for own in self._tables if place in own[0]] for place in range(len(genes))]
+        self.rest, self.decide = rest, decide
+        self._tables_of = [[entry for entry in self._tables if place in entry[0]] for place in range(len(genes))]
         super().__init__(genes, limit, unit)
 
     def spent(self, genome: Sequence[float]) -> float:
-        return math.fsum(_value(table, [genome[at] for at in own]) for own, table in self._tables) + self._rest(genome)
+        joint = math.fsum(_value(table, [genome[at] for at in places]) for places, table in self._tables)
+        return joint + self._rest(genome)
 
     def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
         raised = list(genome)
         raised[gene] += step
-        both = [[_value(table, [each[at] for at in own]) for own, table in self._of[gene]] for each in (raised, genome)]
-        changed = math.fsum([*both[0], *(-value for value in both[1])])
+        after, before = (
+            [_value(table, [genes[at] for at in places]) for places, table in self._tables_of[gene]]
+            for genes in (raised, genome)
+        )
+        changed = math.fsum([*after, *(-value for value in before)])
         return changed + (self._rest(raised) - self._rest(genome) if gene < self.decide else 0.0)
 
     def _rest(self, genome: Sequence[float]) -> float:
-        held = [min(max(genome[at], 0.0), self.genes[at].up) for at in range(self.decide)]
-        low = self.beside(tuple(map(math.floor, held)))
-        between = [value % 1 for value in held if value % 1]
+        values = [min(max(genome[at], 0.0), self.genes[at].up) for at in range(self.decide)]
+        low = self.rest(tuple(map(math.floor, values)))
+        between = [value % 1 for value in values if value % 1]
         if not between:
             return low
-        return low + fmean(between) * (self.beside(tuple(map(math.ceil, held))) - low)
+        return low + fmean(between) * (self.rest(tuple(map(math.ceil, values))) - low)
 
 
 def _value(table: Any, at: Sequence[float]) -> float:

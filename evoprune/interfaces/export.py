@@ -15,8 +15,13 @@ from evoprune.interfaces.schema import Checked
 class Exported:
     """Result of an export: facts for ``evoprune.json``, summary lines, and faults why it must not be used.
 
-    ``verdict``: a line that says how good it is, beside its source. ``usage``: the command that uses it, with ``{out}``
-    for its path.
+    ``verdict``: a line that compares it with its source. ``usage``: the command that uses it, with ``{out}`` for its
+    path.
+
+    >>> from pathlib import Path
+    >>> from evoprune import Exported
+    >>> Exported({"bytes": 7}, usage="llama-cli -m {out}").lines(Path("small.gguf"))
+    ['written and checked: small.gguf', 'to use it: llama-cli -m small.gguf']
     """
 
     facts: Mapping[str, Any]
@@ -25,7 +30,7 @@ class Exported:
     verdict: str = ""
     usage: str = ""
 
-    def told(self, out: Path) -> list[str]:
+    def lines(self, out: Path) -> list[str]:
         """Return lines about the export ``out`` for people, the verdict and the command last."""
         usage = f"to use it: {self.usage.replace('{out}', shlex.quote(str(out)))}" if self.usage else ""
         return list(filter(None, [*self.summary, self.verdict, f"written and checked: {out}", usage]))
@@ -35,7 +40,7 @@ class Exporting(ABC):
     """A result that can be written in a form that others use."""
 
     ExportOptions: ClassVar[type[Checked]] = Checked
-    """What :meth:`export` may be told; each field is an option of the commands ``export`` and ``front``."""
+    """Options of :meth:`export`; each field is an option of the commands ``export`` and ``front``."""
 
     @classmethod
     def file_suffixes(cls) -> Collection[str]:
@@ -50,7 +55,7 @@ class Exporting(ABC):
     def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:
         """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
-        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, beside which others may lie
+        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, with other files about it
         (:func:`evoprune.exports.exporting.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
         """
 
@@ -69,7 +74,7 @@ class Exporting(ABC):
 
     @classmethod
     def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
-        """Figures (matplotlib's) of an export with these ``facts``, and their captions, for the page of its run."""
+        """Figures (matplotlib's) of an export by title, and their captions, for the run's page."""
         return {}
 
     @classmethod
@@ -91,11 +96,11 @@ class Measuring(ABC):
     """Solutions that can be measured again, on other data or in other ways: the command ``eval``."""
 
     EvalOptions: ClassVar[type[Checked]] = Checked
-    """What :meth:`compare` and :meth:`measure` may be told; each field is an option of the command ``eval``."""
+    """Options of :meth:`compare` and :meth:`measure`; each field is an option of the command ``eval``."""
 
     @abstractmethod
     def compare(self, genome: Sequence[float], result: Any, options: Any) -> Table:
-        """Measure ``genome`` beside the known solutions. ``result``: of its run, with its ``folder``."""
+        """Measure ``genome`` and the known solutions. ``result``: of the run, with its ``folder``."""
 
     @classmethod
     @abstractmethod

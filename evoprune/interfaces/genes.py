@@ -17,10 +17,16 @@ class Gene:
 
     ``name`` is unique within a genome; ``group`` joins genes (of a block, say). ``harms``: the relative cost of each
     level, at least 0, None where unknown; empty where nothing is known. If they are ``absolute``, they are in the unit
-    of the loss, those of all levels are known, and none needs to be measured. ``kind`` is what the gene changes
-    (channels, types): genes of one kind add to each other's harm alike. ``exponent``: the number in the genome is the
-    logarithm, to base 10, of the gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any
-    other, crossover takes a parent's.
+    of the loss, known for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of
+    one kind add to each other's harm alike. ``exponent``: the number in the genome is the logarithm, to base 10, of the
+    gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any other, crossover takes a
+    parent's.
+
+    >>> from evoprune import Gene
+    >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)
+    0.9
+    >>> Gene.choice("activation", ["relu", "gelu"]).chosen(1.0)
+    'gelu'
     """
 
     name: str
@@ -36,7 +42,7 @@ class Gene:
 
     @classmethod
     def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = ()) -> Gene:
-        """A gene that is one of ``levels``, at least one. Raises ValueError where there are none."""
+        """One of ``levels``. Raises ValueError where there are none."""
         if not levels:
             raise ValueError(f"gene '{name}': expected at least one level")
         return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms))
@@ -81,8 +87,8 @@ class Gene:
 
     def nearest(self, value: float) -> float:
         """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
-        held = min(max(value, self.low), self.up)
-        return float(-((0.5 - held) // 1)) + 0.0 if self.levels else held  # + 0.0: never -0.0
+        inside = min(max(value, self.low), self.up)
+        return float(-((0.5 - inside) // 1)) + 0.0 if self.levels else inside  # + 0.0: never -0.0
 
 
 def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) -> list[float]:
@@ -94,15 +100,21 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
 
 
 class Genes(tuple[Gene, ...]):
-    """The genes of a genome, in order: one at least, each with a name of its own."""
+    """The genes of a genome, in order: at least one, with different names. Raises ValueError for others.
+
+    >>> from evoprune import Gene, Genes
+    >>> genes = Genes([Gene("rate"), Gene.of_levels("bits", [2, 4, 8])])
+    >>> genes.chosen([0.5, 2.0]), genes.allow([0.5, 1.5])
+    ([0.5, 8], False)
+    """
 
     def __new__(cls, genes: Iterable[Gene]) -> Self:
-        found = super().__new__(cls, genes)
-        if not found:
+        made = super().__new__(cls, genes)
+        if not made:
             raise ValueError("expected at least one gene")
-        if len({gene.name for gene in found}) < len(found):
+        if len({gene.name for gene in made}) < len(made):
             raise ValueError("expected another name for each gene")
-        return found
+        return made
 
     @classmethod
     def real(cls, names: Sequence[str], low: float, up: float) -> Genes:
@@ -122,7 +134,7 @@ class Genes(tuple[Gene, ...]):
 
     @cached_property
     def free(self) -> list[int]:
-        """The places of the genes that can have more than one value."""
+        """Places of the genes with more than one value."""
         return [place for place, gene in enumerate(self) if gene.free]
 
     @cached_property
@@ -131,7 +143,7 @@ class Genes(tuple[Gene, ...]):
 
     @cached_property
     def units(self) -> list[float]:
-        """The scale of each gene: the range of its levels, 1 of a real one."""
+        """Scale of each gene: the range of levels; 1 of a real gene."""
         return [gene.up if gene.levels else 1.0 for gene in self]
 
     @cached_property
@@ -140,10 +152,10 @@ class Genes(tuple[Gene, ...]):
 
     def nearest(self, genome: Sequence[float]) -> list[float]:
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
-        found = clipped(genome, self.low, self.up)
+        nearest = clipped(genome, self.low, self.up)
         for place in self.with_levels:
-            found[place] = self[place].nearest(found[place])
-        return found
+            nearest[place] = self[place].nearest(nearest[place])
+        return nearest
 
     def allow(self, genome: Sequence[float]) -> bool:
         """Return whether ``genome`` holds a possible value for each gene."""
@@ -158,10 +170,10 @@ class Genes(tuple[Gene, ...]):
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
         """Decode ``genome``: see :meth:`Gene.chosen`."""
-        found: list[Any] = list(genome)
+        values: list[Any] = list(genome)
         for place in self._decoded:
-            found[place] = self[place].chosen(found[place])
-        return found
+            values[place] = self[place].chosen(values[place])
+        return values
 
     @cached_property
     def _decoded(self) -> list[int]:

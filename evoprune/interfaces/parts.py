@@ -1,6 +1,6 @@
-"""Optional parts of a problem, each a class to inherit beside :class:`evoprune.Problem`.
+"""Optional parts of a problem: classes to inherit together with :class:`evoprune.Problem`.
 
-A problem may also list classes of its own in ``parts``: each inherits some parts, and is made from the problem.
+A problem may also list classes in ``parts``: each inherits some parts, and is made from the problem.
 """
 
 from abc import ABC, abstractmethod
@@ -22,8 +22,8 @@ def part_class(problem: type[Problem], kind: type[Part]) -> type[Part] | None:
 
 def needed(problem: type[Problem], kind: type[Part], does: str, at: str) -> type[Part]:
     """As :func:`part_class`. Raises :class:`evoprune.InputError` of ``at`` for a problem that has nothing to do."""
-    if found := part_class(problem, kind):
-        return found
+    if made := part_class(problem, kind):
+        return made
     raise InputError(f"the problem {problem.__name__} has nothing to {does}", at)
 
 
@@ -31,36 +31,46 @@ def part(problem: Problem, kind: type[Part]) -> Part | None:
     """Return the part ``kind`` of ``problem``: itself, or a part made from it; None if it has none."""
     if isinstance(problem, kind):
         return problem
-    found: Any = part_class(type(problem), kind)
-    return found(problem) if found else None
-
-
-class HeldOut(ABC):
-    """Data that no search sees: early stopping (``patience``) asks what the best so far is worth there."""
-
-    @abstractmethod
-    def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """First objective of ``genome`` on held-out data, in the process that breeds, to be minimised; None without."""
+    made: Any = part_class(type(problem), kind)
+    return made(problem) if made else None
 
 
 class Finals(ABC):
-    """A last judgement, for one objective, of the best that a search found and of known solutions: which is the result.
+    """Finals of a search with one objective: its best and known solutions are judged again; the winner is the result.
 
-    It counts for no budget, as held-out data does not.
+    No budget counts the cost.
+
+    >>> from evoprune import Finals
+    >>> class OnOtherData(Finals):
+    ...     contenders = {"uniform": [0.5, 0.5]}
+    ...     def judge(self, genome):
+    ...         return sum(genome)
+    >>> OnOtherData().judge([1.0, 2.0])
+    3.0
     """
 
     @property
     @abstractmethod
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """Known solutions by name, references that are allowed as results; without any there is no judgement."""
+        """Known solutions by name: references that are allowed as results; without any there are no finals."""
 
     @abstractmethod
     def judge(self, genome: Sequence[float]) -> float:
-        """Judge ``genome``, better in the direction of fitness; called where candidates are scored."""
+        """Judge ``genome``, better in the direction of fitness; called in the workers."""
 
 
 class Measured(ABC):
-    """Measurements of the machine that a run needs, such as times: made once, stored in its ``measured.json``."""
+    """Measurements of the machine that a run needs, such as times: made once, stored in its ``measured.json``.
+
+    >>> from evoprune import Measured
+    >>> class Timed(Measured):
+    ...     def take_measurements(self):
+    ...         return {"ms": 2.5}
+    ...     def use_measurements(self, facts):
+    ...         self.ms = facts["ms"]
+    >>> Timed().take_measurements()
+    {'ms': 2.5}
+    """
 
     @abstractmethod
     def take_measurements(self) -> Mapping[str, Any]:
@@ -72,20 +82,37 @@ class Measured(ABC):
 
 
 class Together(ABC):
-    """Scoring of several genomes at once, in less time or memory than one after the other."""
+    """Scoring of several genomes at once, in less time or memory than one after the other.
+
+    >>> from evoprune import Evaluation, Together
+    >>> class InOnePass(Together):
+    ...     together = True
+    ...     def evaluate_together(self, genomes, fidelity=1.0):
+    ...         return [Evaluation((sum(genome),)) for genome in genomes]
+    >>> len(InOnePass().evaluate_together([[0.0], [1.0]]))
+    2
+    """
 
     @property
     @abstractmethod
     def together(self) -> bool:
-        """True if the problem, as it is set up, is to be asked so: each worker for its share of a generation."""
+        """True if each worker is to score its share of a generation in one call."""
 
     @abstractmethod
     def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
-        """Score each genome exactly as :meth:`Problem.evaluate` does; after an exception each is asked for alone."""
+        """Score each genome exactly as :meth:`Problem.evaluate` does; after an exception each is scored alone."""
 
 
 class TradeOffs(ABC):
-    """Several objectives, and a say in which of the best compromises becomes the run's result."""
+    """Choice of a run's result among the best compromises of several objectives.
+
+    >>> from evoprune import TradeOffs
+    >>> class Cheapest(TradeOffs):
+    ...     def choose(self, front):
+    ...         return min(range(len(front)), key=lambda at: front[at][1])
+    >>> Cheapest().choose([(0.1, 9.0), (0.2, 3.0)])
+    1
+    """
 
     @abstractmethod
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
@@ -96,8 +123,8 @@ class TradeOffs(ABC):
 class Outcome:
     """A finished search. ``references``: genome and score of the known solutions, by name.
 
-    ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: of figures.
-    ``seconds_left``: for the report, if the run has a limit of time.
+    ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: subject of the
+    run, for figures. ``seconds_left``: for the report, if the run has a limit of time.
     """
 
     best: list[float]
@@ -105,27 +132,32 @@ class Outcome:
     references: Mapping[str, tuple[list[float], Evaluation]]
     front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
     title: str = ""
-    """What the run is on, for titles of figures."""
     seconds_left: float | None = None
 
 
 class Reporting(ABC):
-    """Facts and figures about the result, beyond its fitness."""
+    """Facts and figures about the result, beyond its fitness.
 
-    words: ClassVar[Mapping[str, str]] = {}
-    """What pages call what :meth:`report` adds to the result, by key, with the units."""
-
-    shares: ClassVar[frozenset[str]] = frozenset()
-    """Keys of the result, of its tables, rows or columns, whose numbers are shares: pages show percentages.
-
-    Include ``genes`` if the genes themselves are shares.
+    >>> from evoprune import Reporting
+    >>> class Weighed(Reporting):
+    ...     words = {"weight": "weight, in kg"}
+    ...     def report(self, outcome, folder):
+    ...         return {"weight": sum(outcome.best)}
+    >>> Weighed.summary({"weight": 3.0})
+    []
     """
 
+    words: ClassVar[Mapping[str, str]] = {}
+    """Display labels of result keys, with units."""
+
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the result, its tables, rows or columns whose numbers pages show in percent; ``genes`` for the genes."""
+
     explained: ClassVar[Mapping[str, str]] = {}
-    """What keys of the result mean, in a sentence each: pages show it where the number stands."""
+    """Sentences that explain keys of the result, shown next to the number."""
 
     first: ClassVar[tuple[str, ...]] = ()
-    """Keys of the result whose tables the page of an exported run shows first, before what it folds."""
+    """Keys of tables that the page of an exported run shows first, before its folded sections."""
 
     packages: ClassVar[tuple[str, ...]] = ()
     """Installed packages that scores depend on; pages show their versions."""
@@ -139,17 +171,17 @@ class Reporting(ABC):
 
     @classmethod
     def about(cls, settings: Any) -> str:
-        """Subject of a run, in a few words for titles of pages and figures, as a model and a text."""
+        """Return the subject of a run for titles, in a few words: a model and a text, say."""
         return ""
 
     @classmethod
     def drawn_references(cls, settings: Any) -> Collection[str]:
-        """The names of the references that figures of a search show as lines."""
+        """Return the names of references that figures of a search show as lines."""
         return ()
 
     @classmethod
     def summary(cls, result: Any) -> Sequence[str]:
-        """Lines that tell a person the ``result``: first the verdict, which the run's page begins with, too."""
+        """Return lines about ``result`` for a person, the verdict first."""
         return []
 
 
@@ -159,6 +191,6 @@ def reporting(problem: type[Problem]) -> type[Reporting]:
 
 
 def titles(problem: type[Problem], settings: Any, seed: int) -> tuple[str, Collection[str]]:
-    """Return the subject of a run of ``problem``, and the references that figures of its search show."""
-    told = reporting(problem)
-    return ", ".join(filter(None, [told.about(settings), f"seed {seed}"])), told.drawn_references(settings)
+    """Return the subject of a run of ``problem``, and the references to draw in figures of the search."""
+    reports = reporting(problem)
+    return ", ".join(filter(None, [reports.about(settings), f"seed {seed}"])), reports.drawn_references(settings)

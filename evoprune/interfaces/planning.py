@@ -25,7 +25,17 @@ class _Named(ABC):
 
 
 class Command(_Named):
-    """A command that the plugin carries out."""
+    """A command that the plugin carries out.
+
+    >>> from evoprune.interfaces.planning import Command
+    >>> class Count(Command):
+    ...     "Count the words of a file."
+    ...     help, example = "count words", "python -m evoprune count a.txt"
+    ...     def add_arguments(parser):
+    ...         parser.add_argument("file")
+    ...     def call(options):
+    ...         print(len(open(options.file).read().split()))
+    """
 
     @classmethod
     @abstractmethod
@@ -37,10 +47,13 @@ class Command(_Named):
 class Plan:
     """Decision of a command: the experiment, remarks, and options of the export.
 
-    ``seconds``: from now on until the export is to begin; None for no limit. A problem is told how many are left when
-    it reports (:class:`evoprune.interfaces.parts.Outcome`). ``searching``: as many of these for the search, which
-    ends with the first generation after them; None for all. ``room``: bytes that the export needs on its disk, at
-    least.
+    ``seconds``: from now on until the export is to begin; None for no limit. A report gets the remaining seconds
+    (:class:`evoprune.interfaces.parts.Outcome`). ``searching``: seconds of the search, which ends with the first
+    generation after it; None for ``seconds``. ``room``: least bytes that the export needs on disk.
+
+    >>> from evoprune import Plan
+    >>> Plan({"problem": {"use": "benchmark", "function": "sphere"}}, seconds=60.0).remarks
+    ()
     """
 
     experiment: Mapping[str, Any]
@@ -52,16 +65,25 @@ class Plan:
 
 
 class Planner(_Named):
-    """A command, and with its options a call of it. The engine runs the plan, reports on it and exports it."""
+    """A command that plans an experiment; an object is one call. The engine runs, reports and exports the plan.
+
+    >>> from evoprune import Plan, Planner
+    >>> class Sphere(Planner):
+    ...     "Minimise the sphere."
+    ...     name, problem = "sphere", None
+    ...     add_arguments = classmethod(lambda cls, parser: None)
+    ...     def plan(self):
+    ...         return Plan({"problem": {"use": "benchmark", "function": "sphere"}})
+    """
 
     name: str | None
-    """Stem of the run's name; None if all is said by :meth:`plan`, and nothing is run."""
+    """Stem of the run's name; None if :meth:`plan` says all and nothing is run."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Keep ``options``, those of the engine (``out``, ``devices``) among them.
+        """Keep ``options``, the engine's (``out``, ``devices``) included.
 
-        A subclass refuses all mistakes here that options, headers of files and the file system tell: within about two
-        seconds, and before anything is loaded. It may decide on another ``out``. Raises :class:`evoprune.InputError`.
+        A subclass refuses mistakes in options, headers of files and the file system here: within about two seconds,
+        and before anything is loaded. It may decide on another ``out``. Raises :class:`evoprune.InputError`.
         """
         self.options = options
         self.out: Path | None = options.out

@@ -1,4 +1,4 @@
-"""Interface of problems: plugins subclass :class:`Problem`, and optional parts of :mod:`evoprune.interfaces.parts`."""
+"""Interface of problems: plugins subclass :class:`Problem`."""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,22 +7,34 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evoprune.interfaces.budget import Budget
+from evoprune.interfaces.defaults import Devices, Objectives, SettingsChecks, Work
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
 from evoprune.interfaces.schema import Checked
 
 
 class Settings(Checked):
-    """Base of a problem's parameters."""
+    """Base of a problem's parameters: fields of pydantic, checked from YAML; unknown keys are refused.
+
+    >>> from evoprune import Settings
+    >>> class Coins(Settings):
+    ...     amount: int = 63
+    >>> Coins(amount=5).amount
+    5
+    """
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The score of one genome: a value an objective, and its cost in the problem's ``work_unit``.
 
-    ``measures``: JSON-able facts for the history. ``failure``: why it could not be scored; ``values`` are then the
-    worst. ``violation``: of constraints, 0 where all are satisfied; see :func:`violation`. ``seconds`` (wall time) and
+    ``measures``: JSON-able facts for the history. ``failure``: reason of a failure, with the worst ``values``.
+    ``violation``: of constraints, 0 where all are satisfied; see :func:`violation`. ``seconds`` (wall time) and
     ``worker`` (host and process) are filled in by the engine.
+
+    >>> from evoprune import Evaluation
+    >>> Evaluation((3.5,), work=128.0, measures={"weights": 12}).failure is None
+    True
     """
 
     values: tuple[float, ...]
@@ -39,42 +51,39 @@ def violation(constraints: Iterable[float]) -> float:
     return float(sum(value for value in constraints if not value <= 0))
 
 
-def worst(weights: Sequence[float]) -> tuple[float, ...]:
+def worst(signs: Sequence[float]) -> tuple[float, ...]:
     """The worst value of each objective."""
-    return tuple(math.inf if weight < 0 else -math.inf for weight in weights)
+    return tuple(math.inf if sign < 0 else -math.inf for sign in signs)
 
 
-class Problem(ABC):
-    """A search problem: its genes, and a score for a genome. All but two members have a default.
+class Problem(Objectives, Work, SettingsChecks, Devices, ABC):
+    """A search problem: its genes, and a score for a genome. All other members have a default.
 
     ``evaluate`` must depend on the settings, the genome and the fidelity alone: a candidate may be scored twice, in any
-    process and order, with the same answer.
+    process and order, with the same answer. :mod:`evoprune.interfaces.defaults` has the inherited members,
+    :mod:`evoprune.interfaces.parts` and :mod:`evoprune.interfaces.export` the parts to add.
+
+    >>> from evoprune import Evaluation, Genes, Problem
+    >>> class Sphere(Problem):
+    ...     genes = Genes.real(["x", "y"], -1.0, 1.0)
+    ...     def evaluate(self, genome, fidelity=1.0):
+    ...         return Evaluation((sum(x * x for x in genome),))
+    >>> Sphere(Sphere.Settings()).evaluate([0.5, 0.0]).values
+    (0.25,)
     """
 
     Settings: ClassVar[type[Settings]] = Settings
-    """The parameters that the YAML file's ``problem`` section may hold."""
+    """Parameters: keys of ``problem`` in the YAML file."""
 
     Result: ClassVar[type[Result]] = Result
-    """The class of results: a subclass where :meth:`Reporting.report` adds keys."""
-
-    weights: tuple[float, ...] = (-1.0,)
-    """One number an objective: negative to minimise, positive to maximise."""
-
-    work_unit: ClassVar[str] = "evaluations"
-    """What :attr:`Evaluation.work` counts."""
-
-    has_fidelities: ClassVar[bool] = False
-    """Whether a fidelity below 1 makes :meth:`evaluate` cheaper; other fidelities are asked for only then."""
+    """Class of results: a subclass where :meth:`Reporting.report` adds keys."""
 
     parts: ClassVar[Sequence[type]] = ()
-    """Classes of optional parts, each made from the problem, where it does not inherit them itself."""
-
-    plugin_groups: ClassVar[Mapping[str, str]] = {}
-    """Groups of entry points that this problem's settings name plugins of: what a setting calls them, to the group."""
+    """Classes of optional parts, each made from the problem, where it does not inherit them."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
-        self.weights = self.weights_of(settings)
+        self.signs = self.signs_of(settings)
 
     @property
     @abstractmethod
@@ -91,15 +100,15 @@ class Problem(ABC):
         return None
 
     def random_genome(self) -> list[float]:
-        """A genome for the first population, drawn from the global :mod:`random`."""
+        """Draw a genome for the first population from the global :mod:`random`."""
         return self.genes.random()
 
     def initial_genomes(self) -> list[list[float]]:
-        """Known genomes that take the first places of the first population."""
+        """Return genomes for the first places of the first population."""
         return []
 
     def references(self) -> dict[str, list[float]]:
-        """Named known solutions, scored beside the search."""
+        """Return known solutions by name, for comparison: they are scored, but not bred."""
         return {}
 
     def describe(self) -> str:
@@ -107,43 +116,5 @@ class Problem(ABC):
         return f"{len(self.genes)} genes"
 
     def fingerprint(self) -> dict[str, str]:
-        """Name to hash of the data that scores depend on beside the settings: a run is resumed only while all match."""
+        """Return hashes of the data behind the scores, by name: a run is resumed only while all match."""
         return {}
-
-    # Known before the problem is loaded, so that an experiment is checked in a moment.
-
-    @classmethod
-    def weights_of(cls, settings: Any) -> tuple[float, ...]:
-        """The ``weights``, where they depend on the settings."""
-        return cls.weights
-
-    @classmethod
-    def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        """A name for each objective, for figures and pages."""
-        others = range(2, 1 + len(cls.weights_of(settings)))
-        return ("fitness", *(f"objective {number}" for number in others))
-
-    @classmethod
-    def needs(cls, settings: Any) -> Mapping[str, str]:
-        """The slots of operators that must be filled, and why."""
-        return {}
-
-    @classmethod
-    def unscored(cls, settings: Any) -> Sequence[str]:
-        """The keys of ``settings`` that no score depends on: they may change when a run is continued."""
-        return []
-
-    @classmethod
-    def missing(cls, settings: Any) -> Sequence[str]:
-        """Files that the settings name and this machine lacks, a line each; must be quick and import nothing heavy."""
-        return []
-
-    @classmethod
-    def devices(cls) -> Sequence[str]:
-        """Accelerators of this host for ``--devices auto``: a worker's replaces the setting ``device: auto``."""
-        return []
-
-    @classmethod
-    def has_device(cls, name: str) -> bool:
-        """Return whether this host has the device ``name``, which a user gave."""
-        return True

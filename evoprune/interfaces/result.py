@@ -26,21 +26,16 @@ class FinalistRow(BaseModel):
 
 
 class Result(BaseModel, extra="allow", protected_namespaces=()):
-    """Base of results: the engine's keys, and those of a report that the engine reads.
-
-    A problem that reports more may declare its keys in a subclass and name that as its ``Result``::
-
-        class PackedResult(Result):
-            weight: float  # in kg
-
-        class Packing(Problem, Reporting):
-            Result = PackedResult
-
-            def report(self, outcome, folder):
-                return {"weight": self.weigh(outcome.best)}
+    """Base of results: the keys of the engine. A subclass, a problem's ``Result``, declares the report's keys.
 
     The engine checks the keys when it writes and when it reads ``result.json``; undeclared keys are kept. Only keys
     that were set are written.
+
+    >>> from evoprune import Result
+    >>> class PackedResult(Result):
+    ...     weight: float  # in kg
+    >>> PackedResult(best={"genome": [1.0], "fitness": [3.5]}, seed=0, weight=2.0).best.fitness
+    [3.5]
     """
 
     best: Best
@@ -61,7 +56,7 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     figures: dict[str, str] | None = None  #: a sentence for each figure, by its name
 
     folder: Path | None = Field(default=None, exclude=True)
-    """Folder with the files that the result speaks of, set when it is read; not in ``result.json``."""
+    """Folder with the files that the result names, set when it is read; not in ``result.json``."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys that were set, as ``result.json`` holds them."""

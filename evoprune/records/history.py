@@ -12,8 +12,7 @@ Lines of four kinds, distinguished by their first key:
     search in the order of the scores, with how many were being scored ``at_once``;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
-    workers' time in it that none of them spent evaluating; where there is ``patience``, also
-    ``watched``, what the best so far is worth on data that the search never sees;
+    workers' time in it that none of them spent evaluating;
 ``{"finalist": number or name, "genome", "fitness", ...}``
     after the search, a candidate that the finals judged once more, by its number, or a known solution, by its name;
     ``fitness`` is that judgement.

@@ -72,7 +72,6 @@ class _Generation(BaseModel):
 
     generation: _Count
     seconds: _NotNegative
-    watched: Annotated[float | None, Field(strict=True, allow_inf_nan=False)] = None
 
 
 _KINDS: dict[str, type[BaseModel]] = {"reference": _Reference, "candidate": _Candidate, "finalist": _Finalist}
@@ -86,27 +85,23 @@ class RecordedRun:
     candidates: dict[Key, Evaluation] = field(default_factory=dict)
     references: dict[Key, Evaluation] = field(default_factory=dict)
     finalists: dict[Key, Evaluation] = field(default_factory=dict)
-    watched: dict[int, float | None] = field(default_factory=dict)
-    """What generations saw on held-out data, null where that failed."""
     generation: int = -1
     seconds: float = 0.0
 
 
-def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
-    """Read the records of the run in ``folder``, but for a broken last line. ``weights``: the problem's."""
+def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
+    """Read the records of the run in ``folder``, but for a broken last line. ``signs``: of the problem's objectives."""
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
         if not is_generation(line):
-            _learn(recorded, line, weights)
+            _learn(recorded, line, signs)
             continue
         recorded.generation, recorded.seconds = line["generation"], line["seconds"]
-        if "watched" in line:
-            recorded.watched[line["generation"]] = line["watched"]
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
-        _learn(recorded, line, weights)
+        _learn(recorded, line, signs)
     return recorded
 
 
@@ -176,14 +171,14 @@ def _parse(raw: bytes) -> Line:
     return line
 
 
-def _learn(recorded: RecordedRun, line: Line, weights: tuple[float, ...]) -> None:
-    if len(line["fitness"]) != len(weights):
-        raise InputError(f"a line holds {len(line['fitness'])} fitness values for {len(weights)} objectives", HISTORY)
+def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
+    if len(line["fitness"]) != len(signs):
+        raise InputError(f"a line holds {len(line['fitness'])} fitness values for {len(signs)} objectives", HISTORY)
     failure = line.get("failure")
     if (failure is None) != (None not in line["fitness"]):
         raise InputError("a line holds a fitness of null without a failure, or the reverse", HISTORY)
     evaluation = Evaluation(
-        worst(weights) if failure else tuple(map(float, line["fitness"])),
+        worst(signs) if failure else tuple(map(float, line["fitness"])),
         line["work"],
         line.get("measures", {}),
         failure,

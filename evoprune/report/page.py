@@ -97,7 +97,7 @@ def code(content: str) -> str:
 
 
 def write_page(title: str, blocks: Iterable[Block], out: Path) -> tuple[Path, Path]:
-    """Write ``out`` (HTML), and Markdown beside it; return both paths."""
+    """Write ``out`` (HTML), and the same as Markdown next to it; return both paths."""
     blocks = [f"# {text(title)}", *blocks]
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     body = "".join(map(to_html, blocks))

@@ -125,12 +125,12 @@ def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
     if not (folder / HISTORY).exists() and look(folder).is_running:
         raise InputError("has only begun", str(folder))
     resolved = read_experiment(folder)
-    weights = resolved.problem.weights_of(resolved.settings)
+    signs = resolved.problem.signs_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
     whole = [line for line in lines if may_win(line) and not line.get("failure")]
     if not whole:
         raise InputError("no candidate has been scored on all the data yet", str(folder))
-    line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
+    line = max(whole, key=lambda line: [sign * value for sign, value in zip(signs, line["fitness"], strict=True)])
     best = Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     return api.Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines

@@ -123,7 +123,7 @@ def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str,
 
 
 def repeating(environment: Mapping[str, Any]) -> str:
-    """The shell command that repeats what ``environment`` records; empty where it was not one command."""
+    """The shell command that repeats the run of ``environment``; empty where it was not one command."""
     command = environment.get("command")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
         return ""

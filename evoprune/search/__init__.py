@@ -1,1 +1,1 @@
-"""Runs a search: the toolbox, scoring, early stopping, progress, and resuming."""
+"""Runs a search: the toolbox, scoring, progress, and resuming."""

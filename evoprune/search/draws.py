@@ -1,4 +1,4 @@
-"""Random numbers of a run, kept apart from all others of its process."""
+"""Random numbers of a run, kept apart from others in its process."""
 
 import random
 from collections.abc import Iterator

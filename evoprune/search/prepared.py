@@ -18,7 +18,6 @@ from evoprune.experiment.resolve import Resolved
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
 from evoprune.search import toolbox
-from evoprune.search.early_stopping import check_patience
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ class Prepared:
             phase.now("trying the operators")
             tools = toolbox.build(resolved, problem, ref)
             toolbox.try_operators(tools, resolved)
-        if resolved.experiment.patience is not None:
-            check_patience(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)
 
 

@@ -24,7 +24,7 @@ class Progress(Phase):
         self._left = math.inf  # seconds, after the last generation
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
-        """A known solution was scored; the search's clock starts after the last of them."""
+        """A known solution was scored; the search's clock starts after the last one."""
         self.note(f"reference {name}: {digits(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 

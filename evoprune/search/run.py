@@ -93,10 +93,10 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         execution = decide(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
         refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
-        past = recorded.read(folder, run.problem.weights)
+        past = recorded.read(folder, run.problem.signs)
         _refuse_shorter(run, past)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
-            return False  # at once; one that its budget or patience ended finds out where its past ends
+            return False  # at once; one that its budget ended finds out where its past ends
         resumed = environment.get("resumed")
         environment["resumed"] = [
             *(resumed if isinstance(resumed, list) else []),

@@ -30,11 +30,11 @@ from evoprune.records.history import History
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.draws import draws_apart
-from evoprune.search.early_stopping import EarlyStopping
-from evoprune.search.evaluator import Evaluator
+from evoprune.search.evaluator import Evaluator, score_references
 from evoprune.search.finals import hold
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
+from evoprune.search.scoring import Scoring
 
 Json = dict[str, Any]
 
@@ -92,7 +92,8 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
         progress.note(f"{run.folder}: {problem.describe()}")
         if not past.lines:
             history.go_live()
-        evaluator = Evaluator(run.toolbox, problem, backend, history, progress, experiment.max_failures, past)
+        scoring = Scoring(run.toolbox, problem, backend, history)
+        evaluator = Evaluator(scoring, progress, experiment.max_failures, past)
         found = _find(run, evaluator, history, past, progress, status)
         if history.at_end and (run.folder / run_folder.RESULT).exists():
             return None
@@ -123,8 +124,7 @@ def _find(
 ) -> _Found:
     """Score the known solutions, search and hold the finals."""
     experiment, problem = run.resolved.experiment, run.problem
-    stopping = EarlyStopping(problem, experiment.patience, past.watched)
-    references = evaluator.references(problem.references())
+    references = score_references(evaluator, problem.references())
     start = time.perf_counter() - past.seconds
     draft = Draft(run.folder, problem)
 
@@ -135,8 +135,7 @@ def _find(
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
         line = _generation_line(number, population, evaluator)
-        line |= stopping.update(number, evaluator.best)
-        times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
+        times = {"idle": round(evaluator.scoring.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
             progress.generation(number, line["median"])
@@ -146,9 +145,7 @@ def _find(
         return (history.live or history.at_end) and left is not None and left <= 0
 
     try:
-        best, last, timed_out = _evolve(
-            run.toolbox, experiment, evaluator, stopping, after_generation, draft_best, is_late
-        )
+        best, last, timed_out = _evolve(run.toolbox, experiment, evaluator, after_generation, draft_best, is_late)
     except KeyboardInterrupt:
         draft_best(now=True)
         raise
@@ -167,7 +164,7 @@ def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
     """The index in ``front`` of the result: the problem's choice, else the best by the first objective."""
     if traded := part(problem, TradeOffs):
         return traded.choose(front)
-    return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
+    return max(range(len(front)), key=lambda at: problem.signs[0] * front[at][0])
 
 
 def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found, status: StatusFile) -> Result:
@@ -180,7 +177,7 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
         "evaluations": evaluator.evaluations,
         "seconds": found.seconds,
         "seconds_evaluating": evaluator.busy,
-        "failures": evaluator.failures,
+        "failures": evaluator.failures.count,
         "seed": seed,
         **found.finals,
     }
@@ -193,7 +190,7 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
         known = [evaluation.values for _, evaluation in found.references.values()]
         families = {"found": [individual.fitness.values for individual in found.front], "known solutions": known}
         title = f"Trade-offs that no other candidate dominates\n{title}"
-        draw_front(families, problem.labels_of(problem.settings), problem.weights, folder, title)
+        draw_front(families, problem.labels_of(problem.settings), problem.signs, folder, title)
     if reporting := part(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
@@ -212,15 +209,13 @@ def _evolve(
     tools: base.Toolbox,
     experiment: Experiment,
     evaluator: Evaluator,
-    stopping: EarlyStopping,
     after_generation: Callable[[int, Sequence[Individual]], None],
     after_evaluation: Callable[[], None],
     is_late: Callable[[], bool],
 ) -> tuple[Individual, int, bool]:
-    """Run the algorithm to its last generation, or until its budget, patience or time is spent.
+    """Run the algorithm to its last generation, or until its budget or time is spent.
 
-    Return the best individual (on held-out data, where the experiment has ``patience``), the last generation, and
-    whether the time ended it.
+    Return the best individual, the last generation, and whether the time ended it.
     """
     last, idle, before, late = -1, 0, evaluator.work, False
     steps, arrived = tools.algorithm(tools), None
@@ -236,14 +231,14 @@ def _evolve(
         last += 1
         after_generation(last, step.population)
         idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
-        spent = evaluator.work >= (experiment.budget or math.inf) or stopping.should_stop
+        spent = evaluator.work >= (experiment.budget or math.inf)
         if spent or last == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
             break
         if late := is_late():
             break
     if evaluator.best is None:
         raise Stopped("the algorithm ended without a candidate that was scored on all the data")
-    return stopping.best or evaluator.best, last, late
+    return evaluator.best, last, late
 
 
 def _generation_line(number: int, population: Sequence[Individual], evaluator: Evaluator) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         except ValueError as error:
             raise InputError(f"problem: {error}") from None
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
+    toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.signs))
     for slot, operator in resolved.operators.items():
         for name in parameters.lacking(operator.parameters, supplied):
             raise InputError(

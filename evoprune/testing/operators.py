@@ -13,9 +13,9 @@ import numpy
 from deap import base, tools
 
 from evoprune.interfaces.algorithm import Generation, Individual
-from evoprune.interfaces.budget import Additive, Budget, Monotone, Price
+from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.testing.spaces import CLOSE, require
+from evoprune.testing.spaces import CLOSE, Monotone, require
 
 PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # the slots that change genomes, and how many they take
 

@@ -17,7 +17,7 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         require(list(problem.budget.genes) == list(genes), "problem.budget counts other genes than problem.genes")
         check_budget(problem.budget)
     labels = type(problem).labels_of(problem.settings)
-    require(len(labels) == len(problem.weights), f"{len(labels)} labels for {len(problem.weights)} objectives")
+    require(len(labels) == len(problem.signs), f"{len(labels)} labels for {len(problem.signs)} objectives")
     for name, reference in problem.references().items():
         require(len(reference) == len(genes), f"reference '{name}' has {len(reference)} values for {len(genes)} genes")
         steps = [reference[place] in range(len(genes[place].levels)) for place in genes.with_levels]
@@ -38,7 +38,7 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
 
 
 def _check_finals(problem: Problem, finals: Finals, drawn: list[float]) -> None:
-    require(len(problem.weights) == 1, f"finals choose by one objective, and there are {len(problem.weights)}")
+    require(len(problem.signs) == 1, f"finals choose by one objective, and there are {len(problem.signs)}")
     require(finals.judge(drawn) == finals.judge(drawn), "judge is not deterministic")
     references = list(problem.references().values())
     for name, genome in finals.contenders.items():
@@ -52,7 +52,7 @@ def _check_score(problem: Problem, genome: list[float]) -> None:
     require(genome == before, "evaluate changes the genome")
     same = (first.values, first.work) == (second.values, second.work)
     require(same, f"evaluate is not deterministic: {first.values}, then {second.values}")
-    count, expected = len(first.values), len(problem.weights)
+    count, expected = len(first.values), len(problem.signs)
     require(count == expected, f"evaluate gave {count} values for {expected} objectives")
     if first.failure is None:
         require(all(map(math.isfinite, first.values)), f"evaluate gave {first.values} without a failure")

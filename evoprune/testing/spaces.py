@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from evoprune.interfaces.budget import Budget
@@ -9,6 +10,19 @@ from evoprune.interfaces.genes import Genes
 
 TRIALS = 30
 CLOSE = 1e-9
+
+
+class Monotone(Budget):
+    """A budget by a function of the genome that is monotone in each gene."""
+
+    def __init__(
+        self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None, unit: str = "units"
+    ) -> None:
+        super().__init__(genes, limit, unit)
+        self._spent = spent
+
+    def spent(self, genome: Sequence[float]) -> float:
+        return self._spent(genome)
 
 
 def require(holds: bool, law: str) -> None:
@@ -40,7 +54,7 @@ def check_genes(genes: Genes) -> None:
 
 
 def check_budget(budget: Budget) -> None:
-    """Check that what is spent rises or falls with each gene, and that all members agree with it."""
+    """Check that the cost rises or falls with each gene, and that all members agree with it."""
     genes, scale = budget.genes, max(abs(budget.least), abs(budget.most))
     for _ in range(TRIALS):
         genome = genes.random()

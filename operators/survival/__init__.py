@@ -1,1 +1,1 @@
-"""Survival: ``survive(individuals)`` returns those that pass to the next generation unchanged."""
+"""Survival: ``survive(individuals)`` returns the individuals that pass on unchanged."""

@@ -27,7 +27,7 @@ class Knapsack(Problem):
     """
 
     Settings = KnapsackSettings
-    weights = (1.0,)
+    signs = (1.0,)
     settings: KnapsackSettings
 
     def __init__(self, settings: KnapsackSettings) -> None:

@@ -71,5 +71,5 @@ class Function(Problem):
         return Evaluation(values, measures=measures, violation=violation(constraints))
 
     @classmethod
-    def weights_of(cls, settings: FunctionSettings) -> tuple[float, ...]:
+    def signs_of(cls, settings: FunctionSettings) -> tuple[float, ...]:
         return (-1.0,) * settings.objectives

@@ -69,7 +69,7 @@ class Recover(Command):
 
         made_by = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
         recovered = _exported(options.out, write, made_by, run.resolved.config(), is_one_file(Export, options.out))
-        print(*recovered.told(options.out), sep="\n")
+        print(*recovered.lines(options.out), sep="\n")
 
 
 class ExportBaselines(Command):

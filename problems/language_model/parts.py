@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Evaluation, Exported, Finals, HeldOut, Measured, Reporting, Together, TradeOffs
+from evoprune import Evaluation, Exported, Finals, Measured, Reporting, Together, TradeOffs
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Exporting, Measuring, Table
@@ -33,18 +32,12 @@ class _Part:
         self._problem, self._session = problem, problem.session
 
 
-class Judge(_Part, HeldOut, Finals):
-    """Decides when the search stops, and which model is its result.
+class Judge(_Part, Finals):
+    """Decides which model is the result of a search.
 
     The result is the best of the search's own, the uniform model and other known solutions, in the form that is
     exported, on windows of the search text that the search does not see.
     """
-
-    def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """The objective on the held-out windows, if there are any."""
-        if (held_out := self._session.texts.held_out) is None:
-            return None
-        return self._session.fitness.judge(genome, held_out, partial(self._session.transform.apply, genome))
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:

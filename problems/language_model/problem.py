@@ -116,7 +116,7 @@ class LanguageModel(Problem):
         return known
 
     @classmethod
-    def weights_of(cls, settings: Any) -> tuple[float, ...]:
+    def signs_of(cls, settings: Any) -> tuple[float, ...]:
         return (-1.0,) * (1 + len(settings.trade_offs))
 
     @classmethod

@@ -111,8 +111,8 @@ def fronts(seeds: int, names: Sequence[str] = FRONTS) -> Iterator[str]:
 def front(problem: Any, seed: int) -> numpy.ndarray:
     """The values that satisfy all constraints and that no others dominate, with pymoo's operators and parameters."""
     genes = [Gene(f"x{at}", *map(float, bounds)) for at, bounds in enumerate(zip(problem.xl, problem.xu, strict=True))]
-    mutate = {"use": "polynomial", "eta": 20.0, "indpb": 1 / len(genes)}
-    operators = {"mate": {"use": "simulated_binary", "eta": 15.0}, "mutate": mutate}
+    mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20.0, "indpb": 1 / len(genes)}
+    operators = {"mate": {"use": "deap.tools:cxSimulatedBinaryBounded", "eta": 15.0}, "mutate": mutate}
     search = Search(genes, algorithm="nsga2", objectives=problem.n_obj, population=SIZE, operators=operators, seed=seed)
     while search.evaluations < EVALUATIONS:
         for genome in search.ask():

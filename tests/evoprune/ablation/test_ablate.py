@@ -110,7 +110,7 @@ def test_another_ablation_of_the_same_name_is_refused(ablation, ablate, capsys):
     for path in ablation.glob("*/seed-1/result.json"):  # also where its runs are unfinished
         path.unlink()
     before = content(ablation)
-    for vary in (("--vary", "operators.mate=simulated_binary,uniform"), (*VARY, "--set", "problem.dimensions=4")):
+    for vary in (("--vary", "operators.mate=deap.tools:cxTwoPoint,uniform"), (*VARY, "--set", "problem.dimensions=4")):
         assert ablate(*vary)[0] == 2
         assert "another experiment" in capsys.readouterr().err
     assert content(ablation) == before

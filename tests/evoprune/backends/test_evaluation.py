@@ -12,7 +12,7 @@ VALUES = {}
 class Given(Problem):
     """Answers what the test put into VALUES."""
 
-    weights = (-1.0, 1.0)
+    signs = (-1.0, 1.0)
 
     genes = Genes.real(["x"], 0.0, 1.0)
 

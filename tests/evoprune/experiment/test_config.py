@@ -36,7 +36,7 @@ def test_an_operator_without_annotations_gets_numbers_too():
     [
         (["operators.repair.use=shift"], "repair", {"use": "shift"}),
         (["operators.mate.alpha=1"], "mate", {"use": "blend", "alpha": 1}),
-        (["operators.mutate.use=polynomial"], "mutate", {"use": "polynomial"}),
+        (["operators.mutate.use=exchange"], "mutate", {"use": "exchange"}),
         (["operators.mutate.use=gaussian"], "mutate", {"use": "gaussian", "sigma": 0.1}),
         (["~operators.mutate.sigma", "~operators.mate"], "mutate", {"use": "gaussian"}),
     ],

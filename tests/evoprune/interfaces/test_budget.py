@@ -4,10 +4,11 @@ from fractions import Fraction
 
 import pytest
 
-from evoprune.interfaces.budget import Additive, Monotone, solve
+from evoprune.interfaces.budget import Additive, solve
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing import check_budget
 from evoprune.testing.operators import budgets
+from evoprune.testing.spaces import Monotone
 
 GENES = Genes([Gene("a"), Gene.of_levels("b", range(4)), Gene("c", -1.0, 3.0), Gene.of_levels("d", "xyz")])
 PRICES = [-5.0, [0.0, 1.5, 4.0, 4.0], 2.0, [9.0, 3.0, 1.0]]

@@ -58,7 +58,7 @@ def traded(run, plugin, write):
             Settings = Both
 
             @classmethod
-            def weights_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
+            def signs_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
             @classmethod
             def labels_of(cls, settings): return ("cost", "gain") if settings.both else ("cost",)
             genes = Genes.real(["x"], 0.0, 1.0)

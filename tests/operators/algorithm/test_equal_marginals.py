@@ -4,8 +4,8 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from evoprune.interfaces.budget import Monotone
 from evoprune.operators.algorithm.equal_marginals import equal_marginals, log_marginals
+from evoprune.testing.spaces import Monotone
 from tests.operators.algorithm.conftest import (
     COSTS,
     GENES,

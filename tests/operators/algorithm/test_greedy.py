@@ -4,10 +4,10 @@ from itertools import combinations
 from deap import base
 
 from evoprune import Additive, Genes, Individual
-from evoprune.interfaces.budget import Monotone
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.greedy import greedy
 from evoprune.operators.repair.shift import shift
+from evoprune.testing.spaces import Monotone
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])

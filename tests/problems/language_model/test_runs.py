@@ -65,14 +65,6 @@ def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
     assert of_run("without") == filling == filled
 
 
-def test_patience_ends_a_search_by_the_held_out_windows(run):
-    folder = run("patience=1", "problem.held_out_windows=1", "generations=4")
-    seen = min(line["watched"] for line in recorded.lines(folder / "history.jsonl") if "median" in line)
-    ours, uniform = (line["fitness"][0] for line in finalists(folder))
-    assert ours == seen
-    assert result(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
-
-
 def test_a_second_text_may_change_in_a_run(run, small):
     folder = run(f"problem.second_text={ {'source': small['report_text']['source'], 'window': 32} }")
     assert "second" in result(folder)

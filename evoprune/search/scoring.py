@@ -1,0 +1,102 @@
+"""Scores of genomes in the order of asking: from a resumed run's record, else from workers."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from deap import base
+
+from evoprune.backends import Backend, Stalled
+from evoprune.errors import Stopped
+from evoprune.interfaces.parts import Together, part
+from evoprune.interfaces.problem import Evaluation, Problem, worst
+from evoprune.records.history import History, Line, scored
+from evoprune.records.recorded import Genome, Key
+from evoprune.search.draws import draws_apart
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A genome to score, its name in messages, and the keys of the history line before the score."""
+
+    label: str
+    line: Line
+    genome: Genome
+    fidelity: float = 1.0
+
+
+class Scoring:
+    """The workers of a run, with the record of the part that is replayed; measures their idle time."""
+
+    def __init__(self, toolbox: base.Toolbox, problem: Problem, backend: Backend, history: History) -> None:
+        self.toolbox, self.problem, self.backend, self.history = toolbox, problem, backend, history
+        self._usual_work: dict[float, float] = {}
+        self._spent = self._wall = 0.0
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let workers score in the context, with random draws apart from the run's."""
+        start = time.perf_counter()
+        with draws_apart(), self.backend.at_work():
+            yield
+            self._wall += time.perf_counter() - start
+
+    @contextmanager
+    def scores(
+        self, asked: Sequence[Asked], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+    ) -> Iterator[Iterator[Evaluation]]:
+        """Yield the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
+        with self.at_work():
+            yield self._in_order(asked, recorded, score, **how)
+        self.history.caught_up()
+
+    def scorer(self, fidelity: float) -> dict[str, Any]:
+        """Return the function that scores on a share ``fidelity`` of the data, and the way to map it."""
+        if (several := part(self.problem, Together)) and several.together:
+            return {"score": partial(self.toolbox.evaluate_together, fidelity=fidelity), "together": True}
+        return {"score": partial(self.toolbox.evaluate, fidelity=fidelity)}
+
+    def next(self, arriving: Iterator[tuple[int, Evaluation]], asked: Sequence[Asked]) -> tuple[int, Evaluation]:
+        """Return the index in ``asked`` of the next score to arrive, and the score. Raises :class:`Stopped`."""
+        try:
+            index, evaluation = next(arriving)
+        except Stalled as stall:
+            names = [asked[index].label for index in stall.missing]
+            raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
+        self._spent += evaluation.seconds
+        if evaluation.failure:
+            evaluation = replace(evaluation, values=worst(self.problem.signs))
+        return index, evaluation
+
+    def with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
+        """Return ``evaluation``; a failure without work counts as the last evaluation with some."""
+        if evaluation.failure and not evaluation.work:
+            return replace(evaluation, work=self._usual_work.get(fidelity, 1.0))
+        self._usual_work[fidelity] = evaluation.work
+        return evaluation
+
+    def idle_share(self) -> float:
+        """Return the share of the workers' time without evaluations, since the last call."""
+        idle = 1 - self._spent / (self.backend.workers * self._wall) if self._wall else 0.0
+        self._spent = self._wall = 0.0
+        return max(0.0, idle)
+
+    def _in_order(
+        self, asked: Sequence[Asked], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+    ) -> Iterator[Evaluation]:
+        """Yield the score of each of ``asked``; scores before their turn are kept for resuming."""
+        keys = [(one.genome, one.fidelity) for one in asked]
+        ready = {at: recorded[key] for at, key in enumerate(keys) if key in recorded}
+        rest = [at for at in range(len(asked)) if at not in ready]
+        waiting = [asked[at] for at in rest]
+        arriving = self.toolbox.map(score, [one.genome for one in waiting], **how)
+        for turn in range(len(asked)):
+            while turn not in ready:
+                index, evaluation = self.next(arriving, waiting)
+                ready[rest[index]] = evaluation
+                if rest[index] != turn:
+                    self.history.ahead(waiting[index].line | scored(evaluation))
+            yield ready.pop(turn)
