@@ -25,8 +25,8 @@ def part_of(out: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):  # they were not made, or hold something by now
-            for path in new:
+        for path in new:
+            with suppress(OSError):  # it was not made, or holds something by now
                 path.rmdir()
 
 

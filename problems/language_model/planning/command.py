@@ -179,7 +179,7 @@ def _measured(options: argparse.Namespace, request: Request) -> _Measured:
     def divided(tokenizer: Any, config: Any) -> Division:
         with blamed_on(option):
             found = (divide_lines if options.task else divide)(given, parts, tokenizer, longest(config))
-        for other, _ in options.also or ():
+        for other in options.also or ():
             with blamed_on("--also"):
                 text = TextSettings(source=other, window=found.window)
                 cut_windows(text, tokenizer, "second_text", at_most=True)

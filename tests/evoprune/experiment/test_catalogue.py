@@ -73,7 +73,7 @@ def test_what_is_mistyped_is_marked(faults, key, value, fragment):
         ("transforms", [{"use": "heads"}, {"use": "channels", "step": "wide"}], "'wide' is not of type 'integer'"),
         ("budget", {"removed": 0.2}, "'use' is a required property"),
         ("budget", {"use": "parameters", "removed": 2}, "2 is greater than the maximum of 1"),
-        ("recover", {"select": {"finalist": 3}}, "'finalist' was unexpected"),
+        ("recover", {"tokenz": 3}, "'tokenz' was unexpected"),
     ],
 )
 def test_so_is_what_is_mistyped_in_a_transform_a_budget_or_a_mapping_inside(faults, key, value, fragment):
