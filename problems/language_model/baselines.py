@@ -33,7 +33,12 @@ class Baselines:
 
     @cached_property
     def _share(self) -> float | None:
-        return uniform_share(self._transform, self._limits.budget) if self._limits.budget else None
+        budget = self._limits.budget
+        if (
+            budget is None or (budget.limit or 0.0) > budget.most
+        ):  # the latter: of a preset, which no search has to keep
+            return None
+        return uniform_share(self._transform, budget)
 
     @cached_property
     def _allocations(self) -> Genomes:

@@ -25,7 +25,7 @@ SETTINGS = [
     "problem.report_text={source: 'bundled:python-docs', split: test, window: 32, windows: 8}",
     "problem.calibration_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 16}",
     "problem.recover={text: 'bundled:python-docs', split: train, tokens: 2048, window: 32, evaluations: 4, "
-    "rate: 0.0003, patience: 4, select: {finalists: 2, tokens: 256}}",
+    "rate: 0.0003, patience: 4}",
     "budget=6000",
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from evoprune.cli import main
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
-from evoprune.problems.language_model import problem
+from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.planning import division, plan, subject, vocabulary
@@ -99,7 +99,7 @@ def trained(monkeypatch):
         return recipe, text, replace(shares, training=0.3)
 
     monkeypatch.setattr(plan, "share_out", with_training)
-    monkeypatch.setattr(problem, "_MEASURED", -math.inf)
+    monkeypatch.setattr(recovery, "_MEASURED", -math.inf)
 
 
 @pytest.mark.slow
