@@ -93,7 +93,7 @@ class ProblemSettings(RunSettings):
 
     @property
     def about(self) -> list[str]:
-        """How the model is made smaller, in a few words."""
+        """A few words on the way the model is made smaller."""
         return [chosen.use for chosen in self.transforms]
 
     @property
