@@ -11,7 +11,7 @@ from evoprune.records.run_folder import PROMISED
 
 
 class Promise(BaseModel):
-    """The work that remains after a run, of the ``command`` that planned it: the page, and the export to ``out``, if any.
+    """The work that remains after a run, of its ``command``: the page, and the export to ``out``, if any.
 
     ``seconds``, ``searching``: of work on the run, and on the search in it, at most; None for no limit.
     ``draft``: size and time of change of the last two files that :mod:`evoprune.exports.draft` wrote.

@@ -68,8 +68,8 @@ class Training:
         train = fitting(given, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
         taken = self._per_step * self._forward.activations
+        convert(model, self._device, torch.float32)  # first: scales take the dtype of their matrix
         self._parameters = parameters = TrainableParameters(given, train, settings.seed)
-        convert(model, self._device, torch.float32)
         taken += parameters.bytes_made
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         self._room = Room.of("training", self._device, taken, least, "give train: norms, which takes less")

@@ -52,6 +52,16 @@ def typed(language_model):
     return FinalModel(problem.session, [gene.up * (place != 0) for place, gene in enumerate(problem.genes)])
 
 
+def test_scales_of_a_model_in_16_bits_are_trained(language_model, tmp_path):
+    pytest.importorskip("llama_cpp_py_sync")
+    types = {"use": "types", "types": ["Q4_0"], "importance": False}
+    problem = language_model(transforms=types, dtype="bfloat16")
+    final = FinalModel(problem.session, [gene.up for gene in problem.genes])
+    found = recover_with(final, tmp_path, train="scales")
+    assert {weight.dtype for weight in found.weights.values()} <= {torch.uint8, torch.bfloat16, torch.float32}
+    assert found.rows["evolved"].tokens > 0
+
+
 def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
     found, report = recover_with(typed, tmp_path), typed.session.texts.report.tokens
     model = FinalModel(typed.session, typed.genome, found.weights).copy().model
