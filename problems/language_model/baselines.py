@@ -34,9 +34,8 @@ class Baselines:
     @cached_property
     def _share(self) -> float | None:
         budget = self._limits.budget
-        if (
-            budget is None or (budget.limit or 0.0) > budget.most
-        ):  # the latter: of a preset, which no search has to keep
+        # the limit of a preset alone is more than any genome spends: see _alone
+        if budget is None or (budget.limit or 0.0) > budget.most:
             return None
         return uniform_share(self._transform, budget)
 

@@ -38,8 +38,8 @@ class StackCosts(Parts):
 
     @property
     def units(self) -> Collection[str]:
-        if len(self.transforms) == 1:
-            return self.transforms[0].units
+        if self._alone:
+            return self._alone.units
         return [unit for unit in _UNITS if all(unit in (*each.units, BYTES) for each in self.transforms)]
 
     def costs(self, unit: str) -> Prices:
@@ -47,8 +47,8 @@ class StackCosts(Parts):
         return costs_of(self, unit, self._name)
 
     def prices(self, unit: str) -> Prices:
-        if len(self.transforms) == 1:
-            return self.transforms[0].prices(unit)
+        if self._alone:
+            return self._alone.prices(unit)
         if self.shapes:
             raise InputError(f"operations that {self._name} spend together cannot be counted yet", "problem.budget")
         costs = [costs_of(transform, unit, type(transform).__name__) for transform in self.transforms]

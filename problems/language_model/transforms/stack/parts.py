@@ -56,9 +56,14 @@ class Parts:
         """The transform of the class ``kind``, if there is one."""
         return next((each for each in self.transforms if isinstance(each, kind)), None)
 
+    @property
+    def _alone(self) -> Transform | None:
+        """The transform, if there is only one."""
+        return self.transforms[0] if len(self.transforms) == 1 else None
+
     def _genes_of_all(self) -> Genes:
-        if len(self.transforms) == 1:
-            return self.transforms[0].genes
+        if self._alone:
+            return self._alone.genes
         return Genes([replace(gene, kind=type(each).__name__) for each in self.transforms for gene in each.genes])
 
     def _split(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
@@ -70,7 +75,7 @@ class Parts:
 
     def _cut(self, genome: Sequence[float]) -> None:
         self._applied = list(genome)
-        if self._overlay:
+        if self._overlay and not self._alone:  # alone, it replaces its own copies
             self._overlay.lift()
         for transform, own in self._cuts(genome):
             transform.apply(own)

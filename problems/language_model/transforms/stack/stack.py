@@ -10,7 +10,6 @@ from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.options import Loss
 from evoprune.problems.language_model.transforms.stack.costs import StackCosts
 from evoprune.problems.language_model.transforms.stack.form import StackForm
-from evoprune.problems.language_model.transforms.transform import Transform
 
 
 class Stack(StackForm, StackCosts):
@@ -18,11 +17,7 @@ class Stack(StackForm, StackCosts):
 
     @property
     def late(self) -> bool:
-        return len(self.transforms) == 1 and self.transforms[0].late
-
-    @property
-    def _alone(self) -> Transform | None:
-        return self.transforms[0] if len(self.transforms) == 1 else None
+        return self._alone is not None and self._alone.late
 
     def references(self, share: float | None) -> dict[str, list[float]]:
         """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
@@ -52,8 +47,8 @@ class Stack(StackForm, StackCosts):
         return {name: value for transform in self.transforms for name, value in transform.measures().items()}
 
     def describe(self) -> dict[str, Any]:
-        if len(self.transforms) == 1:
-            return self.transforms[0].describe()
+        if self._alone:
+            return self._alone.describe()
         return {type(transform).__name__: transform.describe() for transform in self.transforms}
 
     def remarks(self) -> list[str]:
