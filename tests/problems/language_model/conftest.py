@@ -14,7 +14,15 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
-from tests.problems.language_model.small import ARCHITECTURES, CHOICES, VOCABULARY, problem_in, random_model, run_in
+from tests.problems.language_model.small import (
+    ARCHITECTURES,
+    CHOICES,
+    VOCABULARY,
+    problem_in,
+    random_model,
+    run_in,
+    settings_in,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -171,16 +179,9 @@ def _text(model: Any, seed: int) -> str:
 def _told(home: Path, search: str, report: str) -> dict[str, Any]:
     (home / "search.txt").write_text(search)
     (home / "report.txt").write_text(report)
-    text = {"window": 32}
-    return {
-        "model": str(home / "model"),
-        "dtype": "float32",
-        "device": "cpu",
-        "search_text": text | {"source": str(home / "search.txt"), "windows": 2},
-        "held_out_windows": 2,
-        "report_text": text | {"source": str(home / "report.txt"), "windows": 3},
-        "calibration_text": text | {"source": str(home / "search.txt"), "windows": 8},
-    }
+    settings = settings_in(home, str(home / "model"))
+    settings["report_text"]["windows"] = 3
+    return settings
 
 
 @pytest.fixture
