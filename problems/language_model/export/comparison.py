@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
+from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.runtime import compared, presets
 from evoprune.problems.language_model.gguf.write import Contents, contents
-from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.result import Text
-from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
+from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 
 Json = dict[str, Any]
@@ -78,12 +74,12 @@ class Comparison:
 
     def _preset(self, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
-        calibration = texts.calibration if texts.calibrates else texts.search
         try:
-            importance = levels.importance_on(resident, calibration)
-            name, made = nearest_preset(
-                resident, self.base, self.place.stat().st_size, importance, self.session.transform.stored_types
-            )
+            encodings = self.session.transform.encodings
+            if encodings is None:
+                calibration = texts.calibration if texts.calibrates else texts.search
+                encodings = Encodings(importance_on(resident, calibration))
+            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, encodings)
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None
@@ -99,20 +95,15 @@ class Comparison:
         return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
 
 
-def nearest_preset(
-    resident: Resident, base: Base, size: int, importance: Tensors, stored: Mapping[str, torch.Tensor]
-) -> tuple[str, Contents]:
+def nearest_preset(resident: Resident, base: Base, size: int, encodings: Encodings) -> tuple[str, Contents]:
     """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
 
-    It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``importance``: see
-    :func:`evoprune.problems.language_model.transforms.gguf_types.levels.importance_of`; empty for none. Only types of
-    that preset are made, if they are not among the ``stored`` ones of
-    :func:`evoprune.problems.language_model.transforms.gguf_types.levels.quantised`.
+    It is the largest of at most ``size`` bytes, or the smallest if all are larger. Only types of that preset are made.
     """
     plain = contents(resident.model, base, {})
     matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
     slots = {slot.name: slot.parameter for slot in plain.layout.slots if slot.parameter in matrices}
-    kinds = presets(resident.model, base, bool(importance))
+    kinds = presets(resident.model, base, bool(encodings.importance))
     tensors = {
         name: {tensor: own[parameter] for tensor, parameter in slots.items() if parameter in own}
         for name, own in kinds.items()
@@ -121,14 +112,6 @@ def nearest_preset(
     below = [name for name, own in sizes.items() if own <= size]
     name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
     chosen = [(matrices[parameter], kind) for parameter, kind in kinds[name].items() if parameter in matrices]
-    known = {matrix.parameter: stored.get(levels.key(levels.DATA, kind, matrix)) for matrix, kind in chosen}
-    anew = [(matrix, kind) for matrix, kind in chosen if known[matrix.parameter] is None]
-
-    def quantised(matrix: Matrix, kind: str, rows: slice) -> Bytes:
-        return levels.encoded_rows(matrix, kind, rows, importance)[1]
-
-    data: dict[str, list[Bytes]] = {name: [own.numpy()] for name, own in known.items() if own is not None}
-    for matrix, part in levels.in_slices(anew, quantised, f"quantising to {name}"):
-        data.setdefault(matrix.parameter, []).append(part)
-    encoded = {matrix.parameter: Encoded(kind, np.concatenate(data[matrix.parameter])) for matrix, kind in chosen}
+    encodings.make((matrix, matrix.weight, kind) for matrix, kind in chosen)
+    encoded = {each.parameter: Encoded(kind, encodings(each, each.weight, kind)) for each, kind in chosen}
     return name, contents(resident.model, base, encoded)

@@ -44,6 +44,11 @@ class Room:
             )
         return cls(device, tensors <= share * (free - beside))
 
+    @classmethod
+    def mapped(cls) -> Self:
+        """Room in files alone, for tensors that may go while memory is short."""
+        return cls(torch.device("cpu"), resident=False)
+
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """Return a tensor without values; mapped, it is on the CPU. Raises OSError if the disk is full."""
         if self.resident:

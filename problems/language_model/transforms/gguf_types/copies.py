@@ -1,4 +1,4 @@
-"""Copies of a model's matrices in types: stored ones, rows of the source, and matrices quantised after a cut."""
+"""Copies of a model's matrices in types: as they were loaded, rows of the source, and quantised after a cut."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.late import Make, make_late, maker_of
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
-from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, encoded, values_of
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import rows_taken
 from evoprune.problems.language_model.transforms.overlay import Left
@@ -53,6 +54,11 @@ class TypedMatrix:
         """The weight that cuts leave, as it was loaded or made."""
         return self._make_beneath(None) if self._make_beneath else self._beneath
 
+    @property
+    def beneath(self) -> torch.Tensor:
+        """The weight that cuts leave; its values may be made late."""
+        return self._beneath if self.matrix.weight is self._above else self.matrix.weight
+
     def lift(self) -> None:
         if self.matrix.weight is self._above:
             self._put(self._beneath, self._make_beneath)
@@ -62,7 +68,7 @@ class TypedMatrix:
 
         It is made where the type, or the weight beneath, is another than before.
         """
-        beneath = self._beneath if self.matrix.weight is self._above else self.matrix.weight
+        beneath = self.beneath
         there = maker_of(self.matrix.module, self.matrix.attribute)
         if there is not self._make or there is None:
             self._make_beneath = there
@@ -87,15 +93,14 @@ class TypedMatrix:
 class Copies:
     """The copies of ``matrices`` in the model of ``resident``.
 
-    ``stored``: as of :func:`evoprune.problems.language_model.transforms.gguf_types.levels.quantised`; ``source``: the
-    matrices that the source holds in a quantised type, by name, whose rows keep their bytes.
+    ``encodings``: of matrices as they were loaded; ``source``: the matrices that the source holds in a quantised type,
+    by name, whose rows keep their bytes.
     """
 
     def __init__(
-        self, resident: Resident, matrices: Sequence[Matrix], stored: Mapping[str, torch.Tensor],
-        source: Mapping[str, Encoded],
-    ) -> None:  # fmt: skip
-        self._model, self._stored, self._source = resident.model, stored, source
+        self, resident: Resident, matrices: Sequence[Matrix], encodings: Encodings, source: Mapping[str, Encoded]
+    ) -> None:
+        self._model, self._encodings, self._source = resident.model, encodings, source
         self.typed = [TypedMatrix(self._model, matrix, resident.streams) for matrix in matrices]
         self._recent: LRUCache[Any, Bytes] = LRUCache(RECENT_BYTES, lambda data: min(RECENT_BYTES, data.nbytes))
 
@@ -107,12 +112,23 @@ class Copies:
     def lay(self, kinds: Sequence[str], left: Left, blank: bool) -> None:
         """Replace each matrix that is there by its copy in its one of ``kinds``.
 
-        ``blank``: bytes of 0 will do where none are stored, as for a file that is timed.
+        ``blank``: bytes of 0 will do, as for a file that is timed.
         """
         there = set(self._model.modules())
-        for typed, kind in zip(self.typed, kinds, strict=True):
-            kind = kind if typed.matrix.module in there else DENSE
+        chosen = [
+            (typed, kind if typed.matrix.module in there else DENSE)
+            for typed, kind in zip(self.typed, kinds, strict=True)
+        ]
+        if not blank:
+            whole = [(typed, kind) for typed, kind in chosen if typed.beneath is typed.whole]
+            self._encodings.make((typed.matrix, typed.whole, kind) for typed, kind in whole if self._anew(typed, kind))
+        for typed, kind in chosen:
             typed.lay(kind, partial(self._in_type, typed, kind, left, blank))
+
+    def _anew(self, typed: TypedMatrix, kind: str) -> bool:
+        """Return whether ``kind`` is a quantised type, and not that of the source."""
+        own = self._source.get(typed.matrix.name)
+        return kind not in {DENSE, own.kind if own else DENSE}
 
     def fingerprints(self, blocks: int) -> Sequence[Hashable]:
         """Equal for two states if the matrices of that block, of so many ``blocks``, are in the same types."""
@@ -129,7 +145,7 @@ class Copies:
     @torch.no_grad()
     def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
         """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
-        parameters, encoded = dict(model.named_parameters(remove_duplicate=False)), {}
+        parameters, made = dict(model.named_parameters(remove_duplicate=False)), {}
         for typed, kind in zip(self.typed, kinds, strict=True):
             matrix = typed.matrix
             if kind == DENSE or matrix.parameter not in parameters:
@@ -137,28 +153,36 @@ class Copies:
             weight = parameters[matrix.parameter]
             data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
             if data is None:
-                data = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
-                weight.copy_(levels.values_of(matrix, weight, kind, data))
-            encoded[matrix.parameter] = Encoded(kind, data)
-        return encoded
+                data = self._encoded(typed, weight, kind, left)
+                weight.copy_(values_of(matrix, weight, kind, data))
+            made[matrix.parameter] = Encoded(kind, data)
+        return made
 
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
         rows = None if weight is typed.whole else left().rows.get(matrix.name)
-        untouched = weight is typed.whole or rows is not None
-        if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
-            data = partial(levels.stored_bytes, matrix, self._stored, kind, rows)
-        elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
-            return None, lambda: taken
-        elif blank:
+        if blank:
             count, width = matrix.rows(weight).shape
             return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
+        if (weight is typed.whole or rows is not None) and self._anew(typed, kind):
+
+            def data() -> Bytes:
+                whole = self._encodings(matrix, typed.whole, kind)
+                return whole if rows is None else whole[rows.numpy()]
+
+        elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
+            return None, lambda: taken
         else:
             known = matrix.name, kind, sha256_of({"": values})
             if known not in self._recent:
-                self._recent[known] = levels.encoded_anew(matrix, values, kind, self._weighed(matrix, left))
+                self._recent[known] = self._encoded(typed, values, kind, left)
             data = partial(lambda made: made, self._recent[known])
-        return lambda chosen: levels.values_of(matrix, weight, kind, data(), chosen), data
+        return lambda chosen: values_of(matrix, weight, kind, data(), chosen), data
+
+    def _encoded(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, left: Left) -> Bytes:
+        weighed = self._weighed(typed.matrix, left)
+        importance = {} if weighed is None else {typed.matrix.name: weighed}
+        return encoded([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
 
     def _rows_of_source(
         self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
@@ -173,7 +197,7 @@ class Copies:
         return rows_taken(own, whole, matrix.rows(weight))
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
-        importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
+        importance = self._encodings.importance.get(matrix.name)
         if importance is None:
             return None
         kept, rows = left().inputs.get(matrix.name), left().rows.get(matrix.name)

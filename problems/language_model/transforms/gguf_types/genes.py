@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
-import torch
-
 from evoprune import Gene, Genes
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types.levels import Errors
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, group_of
 from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type
 from evoprune.problems.language_model.transforms.shapes import Shapes
@@ -22,8 +20,7 @@ from evoprune.problems.language_model.transforms.shapes import Shapes
 class TypeGenes:
     """A gene for each of ``matrices``; its levels are types.
 
-    ``blocks``: the matrices in blocks; ``stored``: as of
-    :func:`evoprune.problems.language_model.transforms.gguf_types.levels.quantised`; ``sizes``: the bytes of each matrix
+    ``blocks``: the matrices in blocks; ``errors``: of the types that they may have; ``sizes``: the bytes of each matrix
     in each type that it may have, from more to fewer.
     """
 
@@ -31,10 +28,10 @@ class TypeGenes:
         self,
         matrices: Sequence[Matrix],
         blocks: Sequence[Matrix],
-        stored: Mapping[str, torch.Tensor],
+        errors: Errors,
         sizes: Sequence[Mapping[str, float]],
     ) -> None:
-        self._matrices, self._blocks, self._stored, self._sizes = matrices, blocks, stored, sizes
+        self._matrices, self._blocks, self._errors, self._sizes = matrices, blocks, errors, sizes
         self.all_types = False
         """Whether types that another one matches are levels too."""
         self.genes = self._of_sizes()
@@ -75,7 +72,7 @@ class TypeGenes:
             kind
             for matrix, gene in zip(self._matrices, self.genes, strict=True)
             for kind in gene.levels[1:]
-            if levels.is_exact(matrix, self._stored, kind)
+            if self._errors.is_exact(matrix, kind)
         )
 
     def _of_sizes(self) -> Genes:
@@ -86,13 +83,13 @@ class TypeGenes:
     def _worth(self, costs: Sequence[Mapping[str, float]]) -> Genes:
         """The types of each matrix that no other one matches in ``costs`` and in error."""
         both = zip(self._matrices, costs, strict=True)
-        return self._of_levels([levels.worth(matrix, self._stored, own) for matrix, own in both])
+        return self._of_levels([self._errors.worth(matrix, own) for matrix, own in both])
 
     def _of_levels(self, found: Sequence[Sequence[str]]) -> Genes:
         genes = []
         for matrix, kinds in zip(self._matrices, found, strict=True):
-            known = levels.harms(matrix, self._stored, kinds[1:])
-            harms = [0.0, *(known or levels.errors(matrix, self._stored, kinds[1:]))]
+            known = self._errors.harms
+            harms = [0.0, *((known or self._errors.relative)[matrix.name, kind] for kind in kinds[1:])]
             gene = Gene.of_levels(matrix.name, kinds, group_of(matrix, self._blocks), harms if any(harms) else [])
             genes.append(replace(gene, absolute=bool(known and gene.harms)))
         return Genes(genes)

@@ -1,17 +1,15 @@
-"""Each matrix in each type: quantised once, kept for all processes and runs, and compared in bytes and in error."""
+"""The error of each matrix in each type, estimated on some of its rows, and the types that are worth their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from evoprune.console.phase import steps
 from evoprune.problems.language_model import gguf
 from evoprune.problems.language_model.calibration.sensitivity import Factors, sensitivity
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, as_importance, statistics
@@ -21,67 +19,189 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms import gguf_types
+from evoprune.problems.language_model.transforms.gguf_types.encodings import in_threads, quantised_rows, row_slices
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 
-DATA, ERROR, HARM = "data", "error", "harm"
-"""Stored of a matrix in a type: the bytes in a file, the relative squared error, and the divergence that it makes.
-
-Without a calibration text the latter is not known, and not stored.
-"""
+Pair = tuple[str, str]  # the name of a matrix, and a type
 
 Sensitivity = Mapping[str, Factors]
 
-Made = TypeVar("Made")
+SAMPLED = 64
+"""Rows of a matrix that its errors are estimated on, drawn in proportion to their part in the loss.
+
+tests/benchmarks/sampled_errors.py compares the estimates with the errors of all rows.
+"""
 
 _SIDES = ("outputs", "inputs")  # of a pair of factors, as they are named in the cache
-
-IMPORTANCE = "importance"  # stored of a matrix besides, under DENSE: see quantised
 
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
 
-_CPU = torch.device("cpu")  # all types of a model take some times its memory
-
-_PART = 2**29  # weights in a file of the cache, about
-
-_SLICE = 2**22
-"""Weights that a thread quantises at once, in some float32 copies: an embedding may have a billion."""
+_CPU = torch.device("cpu")
 
 
-def key(what: str, kind: str, matrix: Matrix) -> str:
-    """The name of a stored tensor."""
-    return f"{what} {kind}: {matrix.name}"
+@dataclass(frozen=True)
+class Errors:
+    """Estimates for pairs of a matrix and a type that fits it.
+
+    ``relative``: the squared error as a share of the squared weights, both weighed. ``harms``: the divergence that the
+    error makes, in nats a token; empty without a calibration text. ``importance``: of the inputs of matrices by their
+    names, as of :func:`importance_of`; empty for none.
+    """
+
+    relative: Mapping[Pair, float]
+    harms: Mapping[Pair, float] = field(default_factory=dict)
+    importance: Tensors = field(default_factory=dict)
+
+    def is_exact(self, matrix: Matrix, kind: str) -> bool:
+        """Return whether ``kind``, not dense, reproduces ``matrix``."""
+        return kind != DENSE and self.relative[matrix.name, kind] < _EXACT
+
+    def worth(self, matrix: Matrix, costs: Mapping[str, float]) -> list[str]:
+        """The levels of ``matrix``: the first of ``costs``, and the types that no other one matches in cost and error.
+
+        From more to less cost; of equals the first.
+        """
+        first, *others = costs
+        kinds = [kind for kind in others if costs[kind] < costs[first]]
+        kept: list[str] = []
+        for kind in sorted(kinds, key=lambda kind: (costs[kind], self.relative[matrix.name, kind])):
+            if not kept or self.relative[matrix.name, kind] < self.relative[matrix.name, kept[-1]]:
+                kept.append(kind)
+        return [first, *reversed(kept)]
+
+    def sizes(
+        self, matrix: Matrix, kinds: Iterable[str], exact: bool, source: Mapping[str, ggml.Encoded]
+    ) -> dict[str, float]:
+        """Return the bytes of ``matrix`` in each type that it may have, from more to fewer.
+
+        First as it was loaded: in 16 bits, or in its type of ``source``; then in each known one of ``kinds``; a type
+        that reproduces the matrix only if ``exact`` allows it.
+        """
+        rows, width = matrix.rows(matrix.weight).shape
+        there = [kind for kind in kinds if (matrix.name, kind) in self.relative]
+        there = [kind for kind in there if exact or not self.is_exact(matrix, kind)]
+        bytes_in = {kind: float(rows * ggml.row_bytes(kind, width)) for kind in there}
+        own = source.get(matrix.name)
+        first = {own.kind: float(own.data.nbytes)} if own else {DENSE: 2.0 * matrix.weight.numel()}
+        return first | dict(sorted(bytes_in.items(), key=lambda each: -each[1]))
+
+    def unread_experts(self, matrix: Matrix) -> int:
+        """The number of the experts stacked in ``matrix`` that the calibration text never reached."""
+        importance = self.importance.get(matrix.name)
+        return 0 if importance is None or importance.dim() == 1 else int((importance == 1).all(1).sum())
 
 
-def stored_types(
+def errors_on(
     resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], calibration: Windows | None
-) -> Tensors:
-    """Return the tensors of :func:`quantised` for the matrices ``chosen`` for each type; on the CPU.
+) -> Errors:
+    """Return the errors of the matrices ``chosen`` for each type, of all ``matrices``; those of a type are cached.
 
     ``calibration``: the text that gives inputs their importance; None for none.
     """
-    known = cache(lambda: (importance_on(resident, calibration), _sensitivity_on(resident, calibration, matrices)))
-    stored: Tensors = {}
-    for kind, matrices_of_kind in chosen.items():
-        for own in _parts(matrices_of_kind):
-            stored |= shared(
-                resident,
-                f"matrices in {kind}",
-                [*_what(calibration), *(matrix.name for matrix in own)],
-                lambda kind=kind, own=own: quantised(own, known()[0], kind, known()[1]),  # type: ignore[misc]
-                _CPU,
-            )
-    return stored
+    importance = importance_on(resident, calibration)
+    sensitive = cache(lambda: _sensitivity_on(resident, calibration, matrices))
+    samples: dict[str, Sample] = {}
+    relative: dict[Pair, float] = {}
+    harms: dict[Pair, float] = {}
+    for kind, own in chosen.items():
+
+        def made(kind: str = kind, own: Sequence[Matrix] = own) -> Tensors:
+            new = [matrix for matrix in own if matrix.name not in samples]
+            samples.update(zip((matrix.name for matrix in new), sampled(new, sensitive()), strict=True))
+            return estimated([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
+
+        what = [*_what(calibration), *(matrix.name for matrix in own)]
+        found = shared(resident, f"errors of matrices in {kind}", what, made, _CPU)
+        pairs = [(matrix.name, kind) for matrix in own]
+        relative |= zip(pairs, found["relative"].tolist(), strict=True)
+        if calibration is not None:
+            harms |= zip(pairs, found["harms"].tolist(), strict=True)
+    known = {matrix.name for matrix in matrices} & importance.keys()
+    return Errors(relative, harms, {name: importance[name] for name in known})
 
 
-def _parts(matrices: Sequence[Matrix]) -> list[list[Matrix]]:
-    """Split ``matrices`` into parts: one part in a type is in memory at a time, before it is written."""
-    parts: dict[int, list[Matrix]] = {}
-    weights = 0
-    for matrix in matrices:
-        weights += matrix.size
-        parts.setdefault(weights // _PART, []).append(matrix)
-    return [*parts.values()]
+@dataclass(frozen=True)
+class Sample:
+    """Some ``rows`` of a matrix, and the share that each has in the estimate of its relative error.
+
+    ``sizes``: of each row, the sum of its squared weights, weighed by ``factors``; ``total``: that of all rows.
+    """
+
+    rows: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    total: float
+    factors: Factors
+
+
+def sampled(matrices: Sequence[Matrix], sensitive: Sensitivity, count: int = SAMPLED) -> list[Sample]:
+    """Draw ``count`` rows of each of ``matrices``, or all of a smaller one, in proportion to their weighed squares.
+
+    Systematic sampling with these probabilities (Madow, "On the theory of systematic sampling, II", 1949): the error of
+    a row is nearly the same share of its squares in all rows, so that few give the sum (Hansen and Hurwitz, 1943).
+    """
+    sizes: dict[str, list[NDArray[np.float64]]] = {}
+    parts = [(matrix, part) for matrix in matrices for part in row_slices(matrix)]
+    weighing = [_factors(matrix, sensitive) for matrix in matrices]
+    factors = {matrix.name: own for matrix, own in zip(matrices, weighing, strict=True)}
+
+    def measured(part: tuple[Matrix, slice]) -> NDArray[np.float64]:
+        matrix, rows = part
+        weights = matrix.rows(matrix.weight.detach())[rows].float().cpu().numpy()
+        return _squares(weights, factors[matrix.name], np.arange(rows.start, rows.stop))
+
+    for (matrix, _), part in zip(parts, in_threads(measured, parts, "choosing rows to quantise"), strict=True):
+        sizes.setdefault(matrix.name, []).append(part)
+    return [_drawn(np.concatenate(sizes[name]), factors[name], count) for name in factors]
+
+
+def _drawn(sizes: NDArray[np.float64], factors: Factors, count: int) -> Sample:
+    total = float(sizes.sum())
+    if len(sizes) <= count or total == 0:
+        rows = np.arange(min(len(sizes), count))
+        shares = sizes[rows] / max(total, 1e-300)
+        return Sample(rows, shares, sizes[rows], total, factors)
+    steps_of_total = (np.arange(count) + 0.5) / count
+    drawn = np.searchsorted(np.cumsum(sizes) / total, steps_of_total).clip(max=len(sizes) - 1)
+    rows, times = np.unique(drawn, return_counts=True)
+    return Sample(rows, times / count, sizes[rows], total, factors)
+
+
+def estimated(samples: Sequence[tuple[Matrix, Sample]], importance: Tensors, kind: str) -> Tensors:
+    """Estimate the errors of matrices in ``kind``: ``relative`` and ``harms``, float64 ``(matrices,)``.
+
+    ``importance``: of the inputs of a matrix by its name.
+    """
+
+    def relative(each: tuple[Matrix, Sample]) -> float:
+        matrix, sample = each
+        weights = matrix.rows(matrix.weight.detach())[torch.from_numpy(sample.rows)].float().cpu().numpy()
+        count = len(matrix.rows(matrix.weight))
+        data = quantised_rows(weights, kind, importance.get(matrix.name), sample.rows, count)
+        change = ggml.dequantize(data, kind, weights.shape[1]) - weights
+        errors = _squares(change, sample.factors, sample.rows)
+        return float((sample.shares * errors / np.maximum(sample.sizes, 1e-300)).sum())
+
+    found = torch.tensor([*in_threads(relative, samples, f"quantising rows to {kind}")], dtype=torch.float64)
+    totals = torch.tensor([sample.total for _, sample in samples], dtype=torch.float64)
+    return {"relative": found, "harms": found * totals / 2}
+
+
+def _factors(matrix: Matrix, sensitive: Sensitivity) -> Factors:
+    rows, width = matrix.rows(matrix.weight).shape
+    return sensitive.get(matrix.name) or [(torch.ones(rows), torch.ones(width))]
+
+
+def _squares(values: ggml.Floats, factors: Factors, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sum of the squares of each of ``values`` of ``rows``, weighed by ``factors``; the same with any threads."""
+    squares, sums = np.square(values), np.zeros(len(rows))
+    for outputs, inputs in factors:
+        of_inputs = inputs.numpy()
+        if of_inputs.ndim > 1:  # of experts
+            of_inputs = of_inputs[rows * len(of_inputs) // len(outputs)]
+        sums += outputs.numpy()[rows] * (squares * of_inputs).sum(1, dtype=np.float64)
+    return sums
 
 
 def importance_on(resident: Resident, calibration: Windows | None) -> Tensors:
@@ -122,163 +242,3 @@ def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.T
     """
     known = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
     return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}
-
-
-def in_slices(
-    chosen: Sequence[tuple[Matrix, str]], work: Callable[[Matrix, str, slice], Made], label: str
-) -> Iterator[tuple[Matrix, Made]]:
-    """Yield the results of ``work`` on ``chosen``, matrices and types, some rows at a time, made in all threads."""
-    parts = [(matrix, kind, rows) for matrix, kind in chosen for rows in _slices(matrix)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        told = steps(pool.map(lambda part: work(*part), parts), label, "part", len(parts))
-        for (matrix, _, _), made in zip(parts, told, strict=True):
-            yield matrix, made
-
-
-def encoded_rows(
-    matrix: Matrix, kind: str, rows: slice, importance: Mapping[str, torch.Tensor]
-) -> tuple[ggml.Floats, ggml.Bytes]:
-    """Return ``rows`` of the weight of ``matrix``, as floats and in ``kind``; ``importance``: see :func:`quantised`."""
-    weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
-    own = None if weighed is None else of_rows(weighed, rows, len(matrix.rows(matrix.weight)))
-    return weights, ggml.quantize(weights, kind, None if own is None else own.numpy())
-
-
-def of_rows(weighed: torch.Tensor, rows: slice, count: int) -> torch.Tensor:
-    """The weights of inputs ``(in,)`` for ``rows``, of one expert, of ``count``; ``weighed``: for all, or by expert."""
-    return weighed if weighed.dim() == 1 else weighed[rows.start * len(weighed) // count]
-
-
-def quantised(
-    matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str, sensitive: Sensitivity
-) -> Tensors:
-    """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
-
-    ``importance``: of the inputs of a matrix by its name, as of :func:`importance_of`; ``sensitive``: as of
-    :func:`sensitivity`.
-    """
-    fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
-
-    def made(matrix: Matrix, kind: str, rows: slice) -> tuple[ggml.Bytes, ggml.Floats]:
-        weights, data = encoded_rows(matrix, kind, rows, importance)
-        change = ggml.dequantize(data, kind, weights.shape[1]) - weights
-        even = [(torch.ones(len(matrix.rows(matrix.weight))), torch.ones(weights.shape[1]))]
-        factors = sensitive.get(matrix.name) or even
-        return data, np.array([_weighed_squares(each, factors, rows) for each in (change, weights)])
-
-    made_parts: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
-    for matrix, part in in_slices([(matrix, kind) for matrix in fitting], made, f"quantising to {kind}"):
-        made_parts.setdefault(matrix.name, []).append(part)
-    stored: Tensors = {}
-    for matrix in fitting:
-        parts, squares = zip(*made_parts.pop(matrix.name), strict=True)
-        error, whole = np.sum(squares, axis=0)
-        stored[key(DATA, kind, matrix)] = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
-        stored[key(ERROR, kind, matrix)] = torch.tensor(error / max(whole, 1e-300), dtype=torch.float64)
-        if sensitive:
-            stored[key(HARM, kind, matrix)] = torch.tensor(error / 2, dtype=torch.float64)
-        if matrix.name in importance:
-            stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
-    return stored
-
-
-def stored_bytes(
-    matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None
-) -> ggml.Bytes:
-    """The bytes of ``matrix`` in ``kind``, or of its ``rows``."""
-    data = stored[key(DATA, kind, matrix)]
-    return (data if rows is None else data[rows]).numpy()
-
-
-def encoded_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None) -> ggml.Bytes:
-    """The bytes of another ``weight`` of ``matrix`` in ``kind``; ``importance``: of its inputs, or by expert."""
-    rows = _rows(matrix, weight, slice(None))
-    return ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
-
-
-def values_of(
-    matrix: Matrix, weight: torch.Tensor, kind: str, data: ggml.Bytes, rows: torch.Tensor | None = None
-) -> torch.Tensor:
-    """The values of ``data`` in ``kind``, or of its ``rows``, laid out and stored like ``weight`` of ``matrix``."""
-    width = matrix.rows(weight).shape[1]
-    data = data if rows is None else data[rows.cpu().numpy()]
-    values = torch.empty(len(data), width, dtype=weight.dtype)
-    step = max(1, _SLICE // width)
-    for first in range(0, len(data), step):  # a stack of experts in float32 may have no room
-        values[first : first + step] = torch.from_numpy(ggml.dequantize(data[first : first + step], kind, width))
-    return matrix.laid_out(values).to(weight.device).contiguous()
-
-
-def sizes(
-    matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool,
-    source: Mapping[str, ggml.Encoded],
-) -> dict[str, float]:  # fmt: skip
-    """Return the bytes of ``matrix`` in each type that it may have, from more to fewer.
-
-    First as it was loaded: in 16 bits, or in its type of ``source``; then in each stored one of ``kinds``; a type that
-    reproduces the matrix only if ``exact`` allows it.
-    """
-    there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
-    there = [kind for kind in there if exact or not is_exact(matrix, stored, kind)]
-    bytes_in = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
-    own = source.get(matrix.name)
-    first = {own.kind: float(own.data.nbytes)} if own else {DENSE: 2.0 * matrix.weight.numel()}
-    return first | dict(sorted(bytes_in.items(), key=lambda each: -each[1]))
-
-
-def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:
-    """The levels of ``matrix``: the first of ``costs``, and the types that no other one matches in cost and in error.
-
-    From more to less cost; of equals the first.
-    """
-    first, *others = costs
-    kinds = [kind for kind in others if costs[kind] < costs[first]]
-    error_of = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
-    kept: list[str] = []
-    for kind in sorted(kinds, key=lambda kind: (costs[kind], error_of[kind])):
-        if not kept or error_of[kind] < error_of[kept[-1]]:
-            kept.append(kind)
-    return [first, *reversed(kept)]
-
-
-def harms(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
-    """The divergence that each of ``kinds`` makes, in nats a token. Empty if it is not known."""
-    stored_harms = [stored.get(key(HARM, kind, matrix)) for kind in kinds]
-    return [float(each) for each in stored_harms if each is not None] if None not in stored_harms else []
-
-
-def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
-    """The relative error of ``matrix`` in each of ``kinds``."""
-    return [float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
-
-
-def unread_experts(matrix: Matrix, stored: Mapping[str, torch.Tensor]) -> int:
-    """The number of the experts stacked in ``matrix`` that the calibration text never reached."""
-    importance = stored.get(key(IMPORTANCE, DENSE, matrix))
-    return 0 if importance is None or importance.dim() == 1 else int((importance == 1).all(1).sum())
-
-
-def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
-    """Return whether ``kind``, not dense, reproduces ``matrix``."""
-    return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
-
-
-def _slices(matrix: Matrix) -> list[slice]:
-    """The rows of ``matrix``, as many of an expert at a time as have about :data:`_SLICE` weights."""
-    rows, width = matrix.rows(matrix.weight).shape
-    count, alike = max(1, _SLICE // width), matrix.outputs
-    starts = [start + first for start in range(0, rows, alike) for first in range(0, alike, count)]
-    return [slice(first, end) for first, end in pairwise([*starts, rows])]
-
-
-def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
-    return matrix.rows(weight.detach())[rows].float().cpu().numpy()
-
-
-def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> float:
-    """The sum of the squares of ``values`` of ``rows``, weighed by ``factors``; the same with any threads."""
-    squares, total = np.square(values), 0.0
-    for outputs, inputs in factors:
-        weighed = squares * outputs[rows].numpy()[:, None]
-        total += float((weighed.sum(0, dtype=np.float64) * of_rows(inputs, rows, len(outputs)).numpy()).sum())
-    return total

@@ -1,4 +1,4 @@
-"""The transform ``types``: a type of GGUF for each matrix, quantised once to each type."""
+"""The transform ``types``: a type of GGUF for each matrix."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
-from evoprune.problems.language_model.transforms.gguf_types import levels
 from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
+from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
     check_types,
@@ -46,10 +46,10 @@ class Types(TypedCopies):
         budget: {use: bytes, at_most: 70000000}
 
     Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
-    another one matches in bytes and in error is no level; once times are known, in time and in error. ggml quantises,
-    with an importance matrix if the settings say so: the mean squares of the inputs. Matrices that cuts made smaller
-    are quantised when a candidate has them. With ``from_source`` the first type is that of the source, not 16 bits, and
-    rows of the source keep their bytes.
+    another one matches in bytes and in error is no level; once times are known, in time and in error. Errors are
+    estimated on some rows, and a matrix is quantised when a candidate has it in a type. ggml quantises, with an
+    importance matrix if the settings say so: the mean squares of the inputs. With ``from_source`` the first type is
+    that of the source, not 16 bits, and rows of the source keep their bytes.
     """
 
     Settings = TypesSettings
@@ -69,12 +69,9 @@ class Types(TypedCopies):
         check_types(settings.types or (), matrices)
         calibration = self.texts.calibration if settings.importance else None
         chosen = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
-        stored = levels.stored_types(resident, matrices, chosen, calibration)
-        weighed = levels.importance_on(resident, calibration)
-        own = [matrix for matrix in matrices if matrix.name in weighed]
-        stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
-        sizes = [levels.sizes(matrix, stored, kinds, settings.source_types, source) for matrix in matrices]
-        if not self._set_copies(matrices, stored, source, sizes) and not source:
+        errors = errors_on(resident, matrices, chosen, calibration)
+        sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
+        if not self._set_copies(matrices, errors, source, sizes) and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
             copies = sum(matrix.weight.nbytes for matrix in matrices)
@@ -190,7 +187,7 @@ class Types(TypedCopies):
         }
 
     def remarks(self) -> list[str]:
-        unread = {each.block: levels.unread_experts(each.stacks[0], self.stored) for each in self.resident.mixtures}
+        unread = {each.block: self.errors.unread_experts(each.stacks[0]) for each in self.resident.mixtures}
         exact = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
         remark = (
             f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "

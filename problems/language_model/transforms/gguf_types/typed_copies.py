@@ -7,13 +7,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-import torch
-
 from evoprune import Genes, InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes
+from evoprune.problems.language_model.transforms.gguf_types.levels import Errors
 from evoprune.problems.language_model.transforms.overlay import Left, Overlay
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
@@ -23,16 +23,17 @@ class TypedCopies(Overlay):
     """Puts copies of matrices in the types that genes choose into the model."""
 
     def _set_copies(
-        self, matrices: Sequence[Matrix], stored: Mapping[str, torch.Tensor], source: Mapping[str, Encoded],
+        self, matrices: Sequence[Matrix], errors: Errors, source: Mapping[str, Encoded],
         sizes: Sequence[Mapping[str, float]],
     ) -> bool:  # fmt: skip
-        """Set ``matrices`` in the types of ``stored`` and of the ``source``; return whether a gene has a choice.
+        """Set ``matrices`` in types of known ``errors`` and of the ``source``; return whether a gene has a choice.
 
         ``sizes``: as of :class:`.genes.TypeGenes`.
         """
-        self.matrices, self.stored, self._source = matrices, stored, source
-        self._levels = TypeGenes(matrices, self.resident.with_stacks, stored, sizes)
-        self._copies = Copies(self.resident, matrices, stored, source)
+        self.matrices, self.errors, self._source = matrices, errors, source
+        self.encodings = Encodings(errors.importance)
+        self._levels = TypeGenes(matrices, self.resident.with_stacks, errors, sizes)
+        self._copies = Copies(self.resident, matrices, self.encodings, source)
         return bool(self.genes.free)
 
     @property

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.stack.parts import Parts
 
 
@@ -69,9 +68,9 @@ class StackForm(Parts):
             self._overlay.lift()
 
     @property
-    def stored_types(self) -> Mapping[str, torch.Tensor]:
-        """The bytes of matrices that were quantised already; see ``levels.quantised``."""
-        return self._overlay.stored if self._overlay else {}
+    def encodings(self) -> Encodings | None:
+        """The bytes of matrices of the dense model, where a transform gives them types."""
+        return self._overlay.encodings if self._overlay else None
 
     @property
     def base(self) -> str | None:

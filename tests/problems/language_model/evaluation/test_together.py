@@ -10,7 +10,7 @@ from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.late import run_on
 from evoprune.problems.language_model.parts import Generation
-from evoprune.problems.language_model.transforms.gguf_types import levels
+from evoprune.problems.language_model.transforms.gguf_types import copies
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import lines
 
@@ -70,13 +70,13 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
 
 def test_equal_first_blocks_run_once_and_a_weight_is_made_once_for_all_batches(home, language_model, monkeypatch):
     made, ran = [], []
-    values_of = levels.values_of
+    values_of = copies.values_of
 
     def counted(matrix, weight, kind, data, rows=None):
         made.extend([matrix.name] if rows is None else [])
         return values_of(matrix, weight, kind, data, rows)
 
-    monkeypatch.setattr(levels, "values_of", counted)
+    monkeypatch.setattr(copies, "values_of", counted)
     problem = language_model(**home(), memory="stream")
     lowest = [gene.up for gene in problem.genes]
     last = [place for place, name in enumerate(problem.genes.names) if ".2." in name]  # of the last block
@@ -114,13 +114,13 @@ def test_a_score_that_is_not_finite_spoils_no_other(home, language_model, monkey
     genomes, last = relatives(problem, 2), problem.genes[-1]
     for genome in genomes:
         genome[-1] = min(genome[-1], last.up - 1)
-    expected, values_of = Generation(problem).evaluate_together(genomes), levels.values_of
+    expected, values_of = Generation(problem).evaluate_together(genomes), copies.values_of
 
     def broken(matrix, weight, kind, *data):
         values = values_of(matrix, weight, kind, *data)
         return values * math.nan if (matrix.name, kind) == (last.name, last.levels[-1]) else values
 
-    monkeypatch.setattr(levels, "values_of", broken)
+    monkeypatch.setattr(copies, "values_of", broken)
     found = Generation(problem).evaluate_together([genomes[0], [gene.up for gene in problem.genes], *genomes[1:]])
     assert math.isnan(found.pop(1).values[0])
     assert found == expected

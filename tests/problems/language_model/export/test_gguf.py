@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -31,8 +30,7 @@ from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.parts import Export
-from evoprune.problems.language_model.transforms.gguf_types import levels
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_llama
 from tests.problems.language_model.small import run_in
 from tests.runs import no_file_above, result
@@ -155,18 +153,10 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
         chosen = {slot.name: kinds.get(slot.parameter, plain.kinds[slot.name]) for slot in plain.layout.slots}
         sizes[name] = replace(plain, kinds=chosen).bytes
     for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
-        name, made = nearest_preset(resident, base, limit, {}, {})
+        name, made = nearest_preset(resident, base, limit, Encodings({}))
         assert made.bytes == sizes[name]
         fitting = [size for size in sizes.values() if size <= limit]
         assert made.bytes == (max(fitting) if fitting else min(sizes.values()))
-    name, made = nearest_preset(resident, base, sizes["Q4_0"], {}, {})
-    matrix = typed_matrices(resident)[1]
-    kind, data = made.encoded[matrix.parameter].kind, made.encoded[matrix.parameter].data
-    stored = {levels.key(levels.DATA, kind, matrix): torch.zeros(data.shape, dtype=torch.uint8)}
-    _, again = nearest_preset(resident, base, sizes["Q4_0"], {}, stored)
-    assert not again.encoded[matrix.parameter].data.any()
-    for parameter in made.encoded.keys() - {matrix.parameter}:
-        assert np.array_equal(made.encoded[parameter].data, again.encoded[parameter].data)
 
 
 DAMAGE = {

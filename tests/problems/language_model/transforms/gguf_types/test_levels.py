@@ -5,19 +5,15 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+import numpy
 import pytest
+import torch
 
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
-from evoprune.problems.language_model.transforms.gguf_types import levels
-from evoprune.problems.language_model.transforms.gguf_types.levels import (
-    DATA,
-    ERROR,
-    HARM,
-    IMPORTANCE,
-    importance_of,
-    key,
-    quantised,
-)
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.transforms.gguf_types import encodings, levels
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
+from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, importance_of, sampled
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, typed_matrices
 
 
@@ -62,19 +58,37 @@ def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
 def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
     session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
     matrices = typed_matrices(session.resident)
-    calibration, model = session.texts.calibration.tokens, session.resident.model
-    importance = importance_of(session.resident, calibration) if weighed else {}
-    sensitive = sensitivity(model, calibration, matrices) if weighed else {}
-    whole = quantised(matrices, importance, "Q4_0", sensitive)
-    monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
-    divided = quantised(matrices, importance, "Q4_0", sensitive)
-    assert whole.keys() == divided.keys()
+    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
+    monkeypatch.setattr(encodings, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
+    made = Encodings(importance)
     for matrix in matrices:
-        data, error = key(DATA, "Q4_0", matrix), key(ERROR, "Q4_0", matrix)
-        assert whole[data].equal(divided[data])
-        assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
-        assert (key(HARM, "Q4_0", matrix) in divided) == weighed
-        assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
+        rows = matrix.rows(matrix.weight).float().numpy()
+        own = importance.get(matrix.name)
+        expected = ggml.quantize(rows, "Q4_0", None if own is None else own.numpy())
+        assert numpy.array_equal(made(matrix, matrix.weight, "Q4_0"), expected)
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+def test_errors_of_all_rows_are_exact_and_of_some_rows_near(language_model, weighed):
+    session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
+    matrices, tokens = typed_matrices(session.resident), session.texts.calibration.tokens
+    importance = importance_of(session.resident, tokens) if weighed else {}
+    sensitive = sensitivity(session.resident.model, tokens, matrices) if weighed else {}
+    rows = {matrix.name: matrix.rows(matrix.weight).float().numpy() for matrix in matrices}
+    harms = []
+    for matrix in matrices:
+        weights, own = rows[matrix.name], importance.get(matrix.name)
+        data = ggml.quantize(weights, "Q4_0", None if own is None else own.numpy())
+        change = (ggml.dequantize(data, "Q4_0", weights.shape[1]) - weights).astype(float) ** 2
+        factors = sensitive.get(matrix.name) or [(torch.ones(len(weights)), torch.ones(weights.shape[1]))]
+        harms.append(sum(out.double().numpy() @ change @ into.double().numpy() for out, into in factors) / 2)
+    for count, off in ((10**9, 1e-5), (16, 0.35)):
+        samples = list(zip(matrices, sampled(matrices, sensitive, count), strict=True))
+        found = estimated(samples, importance, "Q4_0")
+        assert found["harms"].tolist() == pytest.approx(harms, rel=off)
+        for (matrix, sample), relative in zip(samples, found["relative"].tolist(), strict=True):
+            assert len(sample.rows) <= min(count, len(rows[matrix.name]))
+            assert relative * sample.total / 2 == pytest.approx(found["harms"][matrices.index(matrix)])
 
 
 def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
@@ -85,8 +99,8 @@ def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
     for statistic in ("importance_of", "sensitivity"):
         monkeypatch.setattr(levels, statistic, again)
     second = types(types=["Q8_0", "Q4_0"])
-    name = next(name for name in first.stored if name.startswith(IMPORTANCE))
-    assert first.stored[name].equal(second.stored[name])
+    (name, *_) = first.errors.importance
+    assert first.errors.importance[name].equal(second.errors.importance[name])
 
 
 def test_genomes_by_bits(types):

@@ -10,15 +10,13 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
-from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.settings import LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.gguf_types import latency
-from evoprune.problems.language_model.transforms.gguf_types.levels import DATA, IMPORTANCE, key
-from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type, rows_taken
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
@@ -64,11 +62,11 @@ def test_a_matrix_is_quantised_only_to_types_that_are_smaller_than_its_own(probl
     transform = problem(SMALLER).session.transform.transforms[0]
     for matrix in transform.matrices:
         own = transform._source[matrix.name].data.nbytes
-        made = {kind: transform.stored.get(key(DATA, kind, matrix)) for kind in SMALLER["types"]}
-        made = {kind: data.nbytes for kind, data in made.items() if data is not None}
-        assert made.keys() == {"Q5_0", "Q4_0"}
-        assert max(made.values()) < own
-        assert key(IMPORTANCE, DENSE, matrix) in transform.stored or matrix not in transform.resident.matrices
+        rows, width = matrix.rows(matrix.weight).shape
+        known = [kind for kind in SMALLER["types"] if (matrix.name, kind) in transform.errors.relative]
+        assert {*known} == {"Q5_0", "Q4_0"}
+        assert max(rows * row_bytes(kind, width) for kind in known) < own
+        assert matrix.name in transform.errors.importance or matrix not in transform.resident.matrices
 
 
 @pytest.mark.parametrize("types", [OWN, SMALLER], ids=["own", "smaller"])
