@@ -53,9 +53,11 @@ def additive(
     """
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
-    yield Evaluate(people)
-    (best,) = fittest(people, 1)
-    choices, seen = Choices(budget), {best.genome}
+    best, choices, seen = people[0], Choices(budget), set[tuple[float, ...]]()
+    if initial_genomes or not choices.all_known(budget.extreme(most=True)):  # else the first child is as good a start
+        yield Evaluate(people)
+        (best,) = fittest(people, 1)
+        seen.add(best.genome)
     ends = [best.child(), best.child()]
     for end, most in zip(ends, (True, False), strict=True):
         end[:] = budget.extreme(most)
@@ -67,7 +69,7 @@ def additive(
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
     yield Evaluate(children[:1])  # whatever it is in the screening
-    (best,) = fittest([best, *children[:1]], 1)
+    (best,) = fittest([*([best] if best.fitness.valid else []), *children[:1]], 1)
     yield Generation([best])
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
