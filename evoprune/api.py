@@ -36,7 +36,7 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation
 from evoprune.records.promise import Promise
-from evoprune.records.status import without_result
+from evoprune.records.status import StatusFile, without_result
 from evoprune.search import toolbox
 
 
@@ -127,6 +127,9 @@ class Run:
         made_by, experiment, is_file = self._description(out)
         drafted = is_draft(promise, out)
         promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
+        left = StatusFile(self.folder).seconds_left() if promise else None
+        if left is not None and "seconds" in type(checked).model_fields:
+            checked = checked.model_copy(update={"seconds": left})
         exported = finished(out, made_by, is_file) if promised else None  # a kill may have come after it
         exported = exported or export(out, write, made_by, experiment, is_file, drafted)
         with suppress(OSError):  # of somebody else's folder

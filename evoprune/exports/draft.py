@@ -26,10 +26,14 @@ class Draft:
         promise = Promise.read(folder) if self._exporting else None
         self.out = Path(promise.out) if promise and promise.out else None
         self._written: Sequence[float] | None = None
-        self._next = 0.0
+        self._next = self.seconds = 0.0
+        """Seconds that the last draft took."""
 
-    def write(self, genome: Sequence[float], now: bool = False) -> None:
-        """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then."""
+    def write(self, genome: Sequence[float], now: bool = False, told: str = "") -> None:
+        """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then.
+
+        ``told``: about its quality, for people.
+        """
         out, start = self.out, time.monotonic()
         if out is None or self._exporting is None or genome == self._written or (start < self._next and not now):
             return
@@ -49,10 +53,9 @@ class Draft:
             note(f"{out} is not written before the end: {error}")
             self.out = None
             return
-        if self._written is None:
-            note(f"{out} holds the best candidate so far; better ones replace it")
-        self._written = genome
-        self._next = time.monotonic() + _PAUSE * (time.monotonic() - start)
+        note(f"{out} holds the best candidate so far: {told}")
+        self._written, self.seconds = genome, time.monotonic() - start
+        self._next = time.monotonic() + _PAUSE * self.seconds
 
 
 def is_draft(promise: Promise | None, out: Path) -> bool:

@@ -166,6 +166,10 @@ class Reporting(ABC):
     def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
         """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them."""
 
+    def settled(self, settings: Mapping[str, Any], result: Any) -> Mapping[str, Any]:  # noqa: ARG002 - a default
+        """Return the problem's ``settings`` with which a run without a limit of time makes the same ``result``."""
+        return settings
+
     def delete_checkpoints(self, folder: Path) -> None:  # noqa: B027 - most have none
         """Delete the files in ``folder`` that only an interrupted :meth:`report` needs; a kill may interrupt this."""
 

@@ -16,6 +16,7 @@ from evoprune.backends import Backend
 from evoprune.console.formatting import digits
 from evoprune.console.phase import note
 from evoprune.errors import Stopped
+from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.experiment.spec import Experiment
 from evoprune.exports.draft import Draft
@@ -45,7 +46,7 @@ _IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a searc
 class _Found:
     """Result of a search. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation.
 
-    ``timed_out``: whether the planned time ended it.
+    ``timed_out``: whether the planned time ended it. ``drafting``: seconds that the last draft of its result took.
     """
 
     best: Individual
@@ -55,6 +56,7 @@ class _Found:
     last: int
     seconds: float
     timed_out: bool
+    drafting: float
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Json, status: StatusFile) -> bool:
@@ -76,8 +78,12 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
-    status.end("done")
     if reporting := part(run.problem, Reporting):
+        stated = config.read(folder / run_folder.CONFIG)
+        if (settled := reporting.settled(stated["problem"], result)) != stated["problem"]:
+            run_folder.write_config(folder, stated | {"problem": dict(settled)})
+    status.end("done")
+    if reporting:
         reporting.delete_checkpoints(folder)
     return True
 
@@ -128,10 +134,15 @@ def _find(
     start = time.perf_counter() - past.seconds
     draft = Draft(run.folder, problem)
 
+    def loss(best: Individual) -> str:
+        left = status.seconds_left()
+        minutes = "" if left is None else f", {max(0.0, left) / 60:.1f} min left"
+        return f"{problem.labels_of(problem.settings)[0]} {digits(best.fitness.values[0])}{minutes}"
+
     def draft_best(now: bool = False) -> None:
         if draft.out and history.live and evaluator.best is not None:
             with draws_apart():
-                draft.write(evaluator.best.genome, now)
+                draft.write(evaluator.best.genome, now, loss(evaluator.best))
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
         line = _generation_line(number, population, evaluator)
@@ -156,8 +167,8 @@ def _find(
     if front:
         best = front[_choose(problem, [individual.fitness.values for individual in front])]
     if history.live:
-        draft.write(best.genome, now=True)
-    return _Found(best, front, finals, references, last, seconds, timed_out)
+        draft.write(best.genome, True, loss(best))
+    return _Found(best, front, finals, references, last, seconds, timed_out, draft.seconds)
 
 
 def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
@@ -194,7 +205,9 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
     if reporting := part(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
-        outcome = Outcome(list(found.best), evaluation, found.references, front, title, status.seconds_left())
+        left = status.seconds_left()
+        left = None if left is None else left - found.drafting  # the export writes it again
+        outcome = Outcome(list(found.best), evaluation, found.references, front, title, left)
         result = {**reporting.report(outcome, folder), **result}
     return validated(problem.Result, result, f"{type(problem).__name__}.report")
 

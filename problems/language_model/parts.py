@@ -15,7 +15,7 @@ from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.results.result import LanguageModelResult, Reported
+from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, Reported
 from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.transforms import UNIFORM
@@ -108,6 +108,13 @@ class Report(_Part, Reporting):
         if problem.recovery:
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun)
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
+
+    def settled(self, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
+        row = (result.recovered or {}).get(EVOLVED)
+        if row is None or not settings["recover"].get("time"):
+            return settings
+        recover = {key: value for key, value in settings["recover"].items() if key != "time"}
+        return {**settings, "recover": recover | {"schedule": list(row.schedule)}}
 
     def delete_checkpoints(self, folder: Path) -> None:
         if self._problem.recovery:

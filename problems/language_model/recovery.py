@@ -33,8 +33,8 @@ from evoprune.problems.language_model.results.summary import recovered_lines
 WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""
 
-_MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of the report
-_AFTER = 0.3  # of these the report text, of the trained model alone
+_EXPORTED, _AFTER = 2.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
+_LEAST = 5.0  # seconds of a training
 
 Json = dict[str, Any]
 
@@ -73,11 +73,11 @@ class Recovery:
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
-            left -= reporting
-            if left <= _MEASURED * reporting:
+            left -= (1 + _EXPORTED + _AFTER) * reporting
+            if left <= _LEAST:
                 note("no time is left to train the result: give a longer one, or the command recover")
                 return result
-            settings = settings.lasting(left - _AFTER * reporting)
+            settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.known, settings, self.text, folder / WORKPLACE, anew=True)
         if recovered.helped:

@@ -42,6 +42,8 @@ class Progress:
     seconds: float = 0.0
     curve: list[dict[str, float | None]] = field(default_factory=list)
     """The first point is of the model as it was given."""
+    schedule: list[int] = field(default_factory=list)
+    """``steps`` as decided before the first one, and after each measurement."""
     best: int = 0
     """Index in ``curve`` of the best point."""
 

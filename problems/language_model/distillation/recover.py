@@ -245,6 +245,7 @@ def _train(
         "tokens": training.tokens,
         "minutes": round(progress.seconds / 60, 2),
         "trained": f"{training.train}, {training.trained_parameters:,} parameters",
+        "schedule": progress.schedule,
         "curve": progress.curve,
     }
     return Given(model, encoded), training, RecoveredRow.model_validate(row)

@@ -65,6 +65,11 @@ class RecoverSettings(Settings):
         8, ge=1, description="windows of the text that are not trained on and choose the best weights"
     )
     evaluations: int = Field(8, ge=1, description="how often these are measured")
+    schedule: tuple[int, ...] = Field(
+        (),
+        description="steps of the whole training, as decided before it and after each measurement: a run with a time "
+        "writes it into its config.yaml, so that it can be repeated",
+    )
     patience: int = Field(
         3, ge=1, description="stop after this many measurements in a row without improvement over the one before"
     )
@@ -75,8 +80,8 @@ class RecoverSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> RecoverSettings:
-        if self.tokens and self.time:
-            raise ValueError("tokens and time both say how long to train; give one of them")
+        if bool(self.tokens) + bool(self.time) + bool(self.schedule) > 1:
+            raise ValueError("tokens, time and schedule each say how long to train; give one of them")
         return self
 
     @property

@@ -134,10 +134,14 @@ class Training:
         """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
         progress, before = self.progress, time.perf_counter()
         better = progress.add(progress.step * self._per_step, losses, self._held_out())
-        if self._end < math.inf and progress.step < progress.steps:
+        decided = self._settings.schedule[len(progress.schedule) :]
+        if decided:
+            progress.steps = decided[0]
+        elif self._end < math.inf and progress.step < progress.steps:
             measuring = time.perf_counter() - before
             left = max(1, 1 + self._settings.evaluations - len(progress.curve))
             progress.steps = progress.step + self._steps_within(step, left * measuring)
+        progress.schedule.append(progress.steps)
         progress.seconds += time.perf_counter() - start
         self._phase.note(
             f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
@@ -217,7 +221,7 @@ class Training:
         steps = self._plan.get("steps") or self._planned(measuring)
         self._checkpoints.plan(steps, self.train)
         self._checkpoints.write_best(self._weights)
-        progress = Progress(steps)
+        progress = Progress(steps, schedule=[steps])
         progress.add(0, None, found)
         self._phase.note(
             f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
@@ -228,6 +232,8 @@ class Training:
     def _planned(self, measuring: float) -> int:
         """Number of steps; ``measuring``: the seconds that one measurement takes."""
         settings = self._settings
+        if settings.schedule:
+            return settings.schedule[0]
         if self._end == math.inf:
             return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
         self._phase.now("measuring the speed")

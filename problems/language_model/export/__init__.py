@@ -26,6 +26,9 @@ class ExportOptions(Settings):
         description="do not time the model and its source, nor measure their memory, nor make llama.cpp's preset of "
         "the same size",
     )
+    seconds: float | None = Field(
+        None, description="leave times and preset out where they would take longer than so many seconds"
+    )
     context: int | None = Field(
         None, ge=1, description="for OUT.gguf: tell the memory that llama.cpp takes with a context of so many tokens"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -37,6 +38,9 @@ from evoprune.problems.language_model.results.summary import also, loss, megabyt
 _TOLERANCE, _OF_LOST = 0.02, 0.05
 """Nats a token by which llama.cpp may differ, as it rounds activations; and the share more of a model's divergence."""
 
+_COMPARING, _TIMING = 6.0, 20.0
+"""Times that a comparison takes as long as the report text in PyTorch, at most; and seconds for the speeds."""
+
 _BETWEEN = ("loss_error", "runtime_divergence", "runtime_error")  # keys of differences between runtimes
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -61,7 +65,7 @@ class GgufFile(ExportFormat):
         from evoprune.problems.language_model.gguf.runtime import checked, memory
         from evoprune.problems.language_model.gguf.write import contents
 
-        session, final, half, timed = self.session, self.final, self._half, not self.options.untimed
+        begun, session, final, half = time.monotonic(), self.session, self.final, self._half
         fitness, report = session.fitness, session.texts.report
         of_source = fitness.divergence_on(report, session.transform.dense)
         dense = fitness.divergence_on(report, final.genome)
@@ -69,9 +73,6 @@ class GgufFile(ExportFormat):
         made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
         text, begins = report.beginning, report.begin is not None
-
-        def score(path: Path) -> Json:
-            return checked(path, text, report.tokens, begins, of_source.known, timed)
 
         read = session.texts.read(report)
         own = Divergence(read.predictions, dense.top)
@@ -81,7 +82,15 @@ class GgufFile(ExportFormat):
             return dense.add(logits, targets, first)
 
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
+        measuring = time.monotonic()
         lost = dense.value(read.factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
+        now, left = time.monotonic(), self.options.seconds
+        enough = left is None or left - (now - begun) > _COMPARING * (now - measuring) + _TIMING
+        timed = enough and not self.options.untimed
+
+        def score(path: Path) -> Json:
+            return checked(path, text, report.tokens, begins, of_source.known, timed)
+
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,

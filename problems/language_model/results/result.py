@@ -176,6 +176,8 @@ class RecoveredRow(Keys):
     tokens: int
     minutes: float
     trained: str
+    schedule: tuple[int, ...] = ()
+    """The numbers of steps that were decided, see ``recover.schedule``."""
     curve: tuple[Mapping[str, Any], ...] = Field(min_length=1)
 
 

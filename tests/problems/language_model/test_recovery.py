@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.problems.language_model.distillation import trainable_parameters
+from evoprune.problems.language_model.distillation.training import Training
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.runs import result
 
@@ -175,6 +177,20 @@ def test_a_run_whose_time_is_over_ends_without_its_recovery(smaller_run, tmp_pat
     assert main(["resume", str(folder)]) == 0
     assert not result(folder).get("recovered")
     assert "no time is left" in capsys.readouterr().err
+
+
+def test_a_run_with_a_time_repeats_its_training_without_one(smaller_run, tmp_path, monkeypatch):
+    timed = json.dumps({key: value for key, value in RECOVER.items() if key != "tokens"} | {"time": "1m"})
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={timed}"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_steps_within", lambda *_: 3)
+        assert main([*command, "--runs-dir", str(tmp_path), "--name", "timed"]) == 0
+    config = tmp_path / "timed" / "config.yaml"
+    assert "time" not in yaml.safe_load(config.read_text())["problem"]["recover"]
+    assert main(["run", str(config), "--runs-dir", str(tmp_path), "--name", "again"]) == 0
+    curves = [result(tmp_path / name)["recovered"]["evolved"]["curve"] for name in ("timed", "again")]
+    assert curves[0] == curves[1]
+    assert main(["resume", str(tmp_path / "timed")]) == 0  # the run is still the same
 
 
 @pytest.mark.parametrize(
