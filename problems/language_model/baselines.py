@@ -28,14 +28,15 @@ _NO_LIMIT = 10**15
 class Baselines:
     """The dense model, uniform ones, and under a budget the allocations that the transform finds without a search."""
 
-    def __init__(self, session: Session, limits: Limits) -> None:
-        self._session, self._transform, self._limits = session, session.transform, limits
+    def __init__(self, session: Session, limits: Limits, uniform: bool = True) -> None:
+        """``uniform``: whether a uniform model is among them."""
+        self._session, self._transform, self._limits, self._uniform = session, session.transform, limits, uniform
 
     @cached_property
     def _share(self) -> float | None:
         budget = self._limits.budget
         # the limit of a preset alone is more than any genome spends: see _alone
-        if budget is None or (budget.limit or 0.0) > budget.most:
+        if budget is None or not self._uniform or (budget.limit or 0.0) > budget.most:
             return None
         return uniform_share(self._transform, budget)
 

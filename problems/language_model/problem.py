@@ -56,7 +56,7 @@ class LanguageModel(Problem):
         from evoprune.problems.language_model.baselines import Baselines
 
         self.limits = Limits(self.settings, self.session.transform, facts)
-        self.baselines = Baselines(self.session, self.limits)
+        self.baselines = Baselines(self.session, self.limits, self.settings.uniform)
 
     @property
     def genes(self) -> Genes:

@@ -49,6 +49,10 @@ class ProblemSettings(RunSettings):
         "and no repair; the result is the best within the limits that they may name",
     )
 
+    uniform: bool = Field(
+        True, description="score and report the model that loses the same everywhere, as a baseline of the search"
+    )
+
     if TYPE_CHECKING:  # a problem's own keys, or found from these
 
         @property

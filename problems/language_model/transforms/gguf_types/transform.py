@@ -98,8 +98,11 @@ class Types(TypedCopies):
     def initial_genomes(self) -> Sequence[list[float]]:
         """llama.cpp's presets; where a preset's type is no level, the first level that has no more bits.
 
-        So a preset gets better where another type matches one of its own in bytes, with less error.
+        So a preset gets better where another type matches one of its own in bytes, with less error. None where harms
+        are known, as the first child of a search by costs is much better then.
         """
+        if self.errors.harms:
+            return []
         try:
             presets = self.presets()
         except InputError as error:

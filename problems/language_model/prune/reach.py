@@ -10,7 +10,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from evoprune.problems.language_model.planning.sizes import Bits, Size
+from evoprune.problems.language_model.prune.goals import Bits, Size
 from evoprune.problems.language_model.results.summary import megabytes
 
 _TOKENS = 0.5  # share of the tokens that go before heads and channels do

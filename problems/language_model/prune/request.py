@@ -24,14 +24,16 @@ from evoprune.problems.language_model.gguf.sources import ONE_WIDTH_IN_ALL, arch
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
 from evoprune.problems.language_model.parts import Export
-from evoprune.problems.language_model.planning.fits import CONTEXT, KINDS_OF_CACHE, Fits
-from evoprune.problems.language_model.planning.recipe import Json, Recipe
-from evoprune.problems.language_model.planning.recipes import RECIPES, Sparsity
-from evoprune.problems.language_model.planning.sizes import Bits, Size
-from evoprune.problems.language_model.planning.smallest import refuse_size
-from evoprune.problems.language_model.planning.vocabulary import OPTION, Unneeded
+from evoprune.problems.language_model.prune.clock import Clock
+from evoprune.problems.language_model.prune.fits import CONTEXT, KINDS_OF_CACHE, Fits
+from evoprune.problems.language_model.prune.goals import Bits, Goal, Remove, Size, Sparsity, Speedup, Unneeded
+from evoprune.problems.language_model.prune.reach import refuse_size
+from evoprune.problems.language_model.prune.template import Json
+from evoprune.problems.language_model.prune.vocabulary import OPTION
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
+
+GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Sparsity, Speedup)
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
@@ -43,55 +45,55 @@ _SUFFIX = ".gguf"
 class Request:
     """A command line of ``prune`` in which no mistake was found.
 
-    ``name``: of the model, in short. ``recipe``: None for an overview. ``base``: another .gguf file of the model.
+    ``name``: of the model, in short. ``goal``: None for an overview. ``base``: another .gguf file of the model.
     ``out``: path of the export, if any. ``one_file``: whether the result is, or may be, a .gguf file. ``memory``:
-    options of the export, for the goal ``--fits``. ``remarks``: lines for the user.
+    options of the export, for the goal ``--fits``. ``remarks``: lines for the user. ``clock``: of the time it has.
     """
 
     name: str
-    recipe: Recipe | None
-    seconds: float
+    goal: Goal | None
     base: str | None
     out: Path | None
     one_file: bool
     memory: Json
     remarks: Sequence[str]
+    clock: Clock
 
 
 def checked(options: argparse.Namespace) -> Request:
     """Return the request in ``options``. Raises :class:`evoprune.InputError` for the first mistake."""
-    recipe, goal = _goal(options)
-    seconds = _QUICK if options.quick else _seconds(options.time)
+    goal, stem = _goal(options)
+    clock = Clock(_QUICK if options.quick else _seconds(options.time))
     settings, base = _model(options.model, "MODEL"), options.base and _model(options.base, "--base").model
     name, remarks = short_name(settings.model).removesuffix(_SUFFIX), []
     out = options.out
-    if out is None and recipe is not None and settings.model.endswith(_SUFFIX):
-        out = Path(f"{name}-{goal}{_SUFFIX}")
+    if out is None and goal is not None and settings.model.endswith(_SUFFIX):
+        out = Path(f"{name}-{stem}{_SUFFIX}")
         remarks.append(f"the result goes to {out} (--out changes it)")
     exports_file = out is not None and is_one_file(Export, out)
-    _refuse_options(options, recipe, exports_file)
+    _refuse_options(options, goal, exports_file)
     _refuse_texts(options)
     _refuse_missing(settings, base, out if exports_file else None)
-    one_file = recipe is None or (out is not None and out.suffix == _SUFFIX)
+    one_file = goal is None or (out is not None and out.suffix == _SUFFIX)
     if one_file:
         architecture_of(settings.model, base)  # raises an error for a model that cannot be written
     memory: Json = {}
-    if isinstance(recipe, Fits):
+    if isinstance(goal, Fits):
         context, kv = options.context or CONTEXT, options.kv or KINDS_OF_CACHE[0]
-        memory = {"context": context, "kv": kv, "fits": int(recipe.value)}
-        recipe, taken = recipe.beside_context(settings.model, base, context, kv)
+        memory = {"context": context, "kv": kv, "fits": int(goal.value)}
+        goal, taken = goal.beside_context(settings.model, base, context, kv)
         remarks.append(taken)
     for path in weight_files(settings):
         stored_tensors(path)  # raises an error for a file that is not whole
-    if isinstance(recipe, Size) and not options.vocabulary:
+    if isinstance(goal, Size) and not options.vocabulary:
         whole = exports_file and cuts_of(settings.model, base) == ONE_WIDTH_IN_ALL
-        refuse_size(recipe, settings, exports_file, whole)
-    return Request(name, recipe, seconds, base, out, one_file, memory, remarks)
+        refuse_size(goal, settings, exports_file, whole)
+    return Request(name, goal, base, out, one_file, memory, remarks, clock)
 
 
-def _goal(options: argparse.Namespace) -> tuple[Recipe | None, str]:
+def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
     """Return the goal in ``options``, and a part of a file's name for it, such as ``75MB`` or ``remove-25``."""
-    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
+    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in GOALS}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if not given:
         return (Unneeded() if options.vocabulary else None), "vocabulary"
@@ -117,13 +119,13 @@ def _model(given: str, option: str) -> ModelSettings:
     return validated(ModelSettings, {"model": given}, option)
 
 
-def _refuse_options(options: argparse.Namespace, recipe: Recipe | None, exports_file: bool) -> None:
+def _refuse_options(options: argparse.Namespace, goal: Goal | None, exports_file: bool) -> None:
     if options.base and not exports_file:
         raise InputError("is for --out FILE.gguf", "--base")
-    if isinstance(recipe, Bits | Fits) and not exports_file:
-        raise InputError("is for --out FILE.gguf", recipe.option)
+    if isinstance(goal, Bits | Fits) and not exports_file:
+        raise InputError("is for --out FILE.gguf", goal.option)
     for option, value in {"--context": options.context, "--kv": options.kv}.items():
-        if value is not None and not isinstance(recipe, Fits):
+        if value is not None and not isinstance(goal, Fits):
             raise InputError(f"is for {Fits.option} {Fits.metavar}", option)
     if options.context is not None and options.context < 1:
         raise InputError(f"expected 1 or more, got {options.context}", "--context")

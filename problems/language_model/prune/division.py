@@ -9,7 +9,7 @@ from typing import Any
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.load import added_bos_token
-from evoprune.problems.language_model.planning.recipe import Json
+from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.tasks import is_task, lines_of, most_tokens

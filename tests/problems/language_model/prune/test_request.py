@@ -10,8 +10,8 @@ import pytest
 
 from evoprune import InputError
 from evoprune.cli.main import parser
-from evoprune.problems.language_model.planning import early
-from evoprune.problems.language_model.planning.early import checked
+from evoprune.problems.language_model.prune import request
+from evoprune.problems.language_model.prune.request import checked
 
 pytest.importorskip("gguf")
 
@@ -135,7 +135,7 @@ def refused(model, *options):
 def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_is_said(monkeypatch):
     never = Event()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: never.wait(60))
-    monkeypatch.setattr(early, "_PATIENCE", 0.01)
+    monkeypatch.setattr(request, "_PATIENCE", 0.01)
     try:
         assert "nobody/nothing: " in refused("nobody/nothing", "--remove=50%")
     finally:
@@ -150,5 +150,5 @@ def test_without_the_hub_a_name_is_no_model_and_with_it_one_that_it_has(monkeypa
 
 
 def test_a_missing_package_is_named_with_a_command_that_installs_it(file, monkeypatch):
-    monkeypatch.setattr(early, "find_spec", lambda _: None)
+    monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert "pip install 'evoprune[gguf]'" in refused(file, "--remove=50%")

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +15,11 @@ from evoprune.cli import main
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import recovery
+from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.planning import division, plan, subject, vocabulary
-from evoprune.problems.language_model.planning.sizes import Size
+from evoprune.problems.language_model.prune import division, vocabulary
+from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from tests.problems.language_model.small import random_model, save
@@ -91,15 +91,10 @@ def quantised(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """A moment of training in each plan of a file, also on a busy machine."""
-    share_out = plan.share_out
-
-    def with_training(*given):
-        recipe, text, shares = share_out(*given)
-        return recipe, text, replace(shares, training=0.3)
-
-    monkeypatch.setattr(plan, "share_out", with_training)
-    monkeypatch.setattr(recovery, "_MEASURED", -math.inf)
+    """A moment of training in each run, also on a busy machine."""
+    lasting = RecoverSettings.lasting
+    monkeypatch.setattr(recovery, "_LEAST", -math.inf)
+    monkeypatch.setattr(RecoverSettings, "lasting", lambda own, _: lasting(own, 0.3))
 
 
 @pytest.mark.slow
@@ -156,7 +151,7 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
     assert row["trained"].startswith("scales")
     assert row["tokens"] or not row["helped"]
     report = found["protocol"]["report_text"]
-    assert found["accuracy"].keys() == {"dense", "uniform", "evolved"}
+    assert found["accuracy"].keys() == {"dense", "evolved"}
     assert report["predictions"] == report["windows"] == report["bytes"]  # an answer is a byte
     assert found["bits_per_byte"]["dense"] == pytest.approx(math.log2(found["perplexity"]["report"]["dense"]))
     assert found["protocol"]["recovery"]["text"]["source"] == str(task(120))
@@ -191,7 +186,6 @@ def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal,
     code, out, err = prune(*goal.split(), "--print-config")
     assert code == 0, err
     assert "no --text was given" in err
-    assert ("evoprune cache" in err) == (".gguf" in goal)
     assert problem.items() <= yaml.safe_load(out)["problem"].items()
     assert not (tmp_path / "runs").exists()
     (tmp_path / "printed.yaml").write_text(out)
@@ -238,21 +232,6 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
-
-
-def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
-    """The first one is killed while it plans, after it measured the model."""
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(plan, "share_out", killed)
-        assert prune("--sparsity=0.5", "--text", text)[0] == 130
-    monkeypatch.setattr(subject, "pace", killed)
-    code, out, err = prune("--sparsity=0.5", "--text", text, "--print-config")
-    assert code == 0, err
-    assert yaml.safe_load(out)["budget"] > 0
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])

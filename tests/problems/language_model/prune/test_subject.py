@@ -7,8 +7,8 @@ import pytest
 
 from evoprune import InputError
 from evoprune.problems.language_model.models import gguf_source, load
-from evoprune.problems.language_model.planning import at_all
-from evoprune.problems.language_model.planning.at_all import model_settings
+from evoprune.problems.language_model.prune import subject
+from evoprune.problems.language_model.prune.subject import model_settings
 from tests.problems.language_model.small import random_model, save
 
 pytest.importorskip("gguf")
@@ -24,8 +24,8 @@ def _nothing_is_loaded(monkeypatch):
 def test_a_time_far_below_that_of_the_products_is_refused_with_one_that_is_not(tmp_path, monkeypatch):
     model = save(random_model("llama"), tmp_path)
     weights = sum(each.numel() for each in random_model("llama").parameters() if each.dim() == 2)
-    monkeypatch.setattr(at_all, "_products", lambda *_: 2.0 * weights)  # a token takes a second
-    assert model_settings(model, at_all._LEAST_READ).model == model
+    monkeypatch.setattr(subject, "_products", lambda *_: 2.0 * weights)  # a token takes a second
+    assert model_settings(model, subject._LEAST_READ).model == model
     assert model_settings(model, math.inf).dtype == "auto"
     with pytest.raises(InputError, match="--time") as refused:
         model_settings(model, 60.0)
@@ -37,7 +37,7 @@ def test_a_model_without_room_keeps_the_dtype_in_which_it_is_mapped_or_is_refuse
     half = save(random_model("gpt2").bfloat16(), tmp_path / "half")
     file = str(write_model(random_gpt2(), tmp_path / "tiny.gguf"))
     assert model_settings(half, math.inf).dtype == "auto"
-    monkeypatch.setattr(at_all, "free_memory", lambda _: 0.0)
+    monkeypatch.setattr(subject, "free_memory", lambda _: 0.0)
     assert model_settings(half, math.inf).dtype == "bfloat16"
     assert model_settings(file, math.inf).dtype == "auto"  # the disk has room
     monkeypatch.setattr(gguf_source.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))

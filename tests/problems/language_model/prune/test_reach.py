@@ -6,8 +6,8 @@ import pytest
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.planning.sizes import Bits, Size
-from evoprune.problems.language_model.planning.smallest import refuse_size
+from evoprune.problems.language_model.prune.goals import Bits, Size
+from evoprune.problems.language_model.prune.reach import refuse_size
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")

@@ -1,0 +1,151 @@
+"""A model on this machine: whether there is room and time for it, and the facts that templates depend on."""
+
+import math
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import linear
+
+from evoprune import InputError
+from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
+from evoprune.problems.language_model.gguf.sources import cuts_of
+from evoprune.problems.language_model.models.blocks import in_features, positions_of
+from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
+from evoprune.problems.language_model.models.gguf_source import fits_disk
+from evoprune.problems.language_model.models.load import stored_dtype, stored_kinds
+from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
+from evoprune.problems.language_model.prune.goals import Subject
+from evoprune.problems.language_model.prune.reach import least_bytes
+from evoprune.problems.language_model.transforms.experts.transform import Experts
+from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.language_model.transforms.widths.cuts import Heads
+
+_LEAST_READ = 8_000  # tokens that the shortest run reads, about
+_FAR = 2.0  # times that the products of these may take the time that is given
+_TRIED, _SIDE = 64, 1024  # of the product that is timed
+
+
+def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSettings:
+    """Return settings for ``model`` on the device ``on``: in the dtype of its files if there is no room for another.
+
+    Raises :class:`evoprune.InputError` for a model that has no room at all, or takes far more than ``seconds``.
+    """
+    settings = ModelSettings(model=model, device=on)
+    stored = [each for path in weight_files(settings) for each in stored_tensors(path).values()]
+    weights = sum(each.size for each in stored if len(each.shape) > 1)
+    device = pick_device(settings.device)
+    dtype, own = pick_dtype(settings.dtype, device), stored_dtype(settings)
+    is_gguf, needed, room = model.endswith(".gguf"), weights * dtype.itemsize, free_memory(device)
+    if is_gguf and fits_disk(Path(model), dtype):
+        needed = 0  # its weights are mapped from the cache
+    if needed > room and device.type == "cpu" and own == "bfloat16" and not is_gguf:
+        settings = settings.model_copy(update={"dtype": own})
+        dtype, needed = torch.bfloat16, 0  # mapped from its files
+    if needed > room:
+        raise InputError(
+            f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {room / 1e9:,.1f} GB "
+            f"are free; expected a smaller model, or a folder in bfloat16",
+            model,
+        )
+    least = 2 * weights * _LEAST_READ / _products(device, dtype)
+    if least > _FAR * seconds:
+        raise InputError(
+            f"is too short for {weights / 1e9:.1f} billion weights in {dtype} on this machine; expected at "
+            f"least about {math.ceil(least / 60)}m",
+            "--time",
+        )
+    return settings
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure the floating-point operations of a second that products reach."""
+    inputs, weight = torch.ones(_TRIED, _SIDE), torch.ones(_SIDE, _SIDE)
+    inputs, weight = inputs.to(device, dtype), weight.to(device, dtype)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        float(linear(inputs, weight)[0, 0])  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    return 2 * _TRIED * _SIDE**2 / min(times)
+
+
+def subject_of(
+    resident: Resident, settings: ModelSettings, one_file: bool, base: str | None, fewer_tokens: bool
+) -> Subject:
+    """Return the facts about ``resident``, loaded by ``settings``. ``fewer_tokens``: whether some may be left out."""
+    matrices, device = resident.matrices, resident.device
+    widths: Counter[int] = Counter()
+    for matrix in typed_matrices(resident) if one_file else ():
+        widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
+    tokens = len(resident.model.get_input_embeddings().weight) if fewer_tokens else 0
+    gradients = Room.of("gradients", device, 8 * resident.prunable_weights, share=1)
+    subject = Subject(
+        blocks=1 + matrices[-1].block,
+        width=_width(resident),
+        heads=_has_heads(resident),
+        experts=_experts(resident),
+        weight_size=_weight_size(resident),
+        positions=longest(resident.model.config),
+        widths=widths,
+        kinds_of_source=sorted(stored_kinds(resident.source)),
+        one_file=one_file,
+        roomy=room_to_train(resident.parameters, device),
+        differentiable=device.type != "cpu" or gradients.resident,
+        base=base,
+    )
+    if not one_file:
+        return subject
+    of_file = {
+        "by_kind": _by_kind(resident.source),
+        "form": cuts_of(settings.model, base),
+        "least": least_bytes(settings, tokens),
+    }
+    return Subject(**{**vars(subject), **of_file})
+
+
+def longest(config: Any) -> int:
+    """Return the most tokens that a model of ``config`` reads at once, 2,048 if it has no limit."""
+    return positions_of(config) or 2048
+
+
+def _weight_size(resident: Resident) -> float:
+    """The root mean square of the weights in the matrices of the middle block."""
+    matrices = resident.with_stacks
+    own = [matrix for matrix in matrices if matrix.block == matrices[len(matrices) // 2].block]
+    squares = sum(float(matrix.weight.float().square().sum()) for matrix in own)
+    return math.sqrt(squares / sum(matrix.size for matrix in own))
+
+
+def _by_kind(source: str) -> dict[str, Counter[int]]:
+    """The numbers of weights in matrices of the .gguf file ``source``, by type and length of rows."""
+    found: dict[str, Counter[int]] = {}
+    for each in stored_tensors(Path(source)).values() if source.endswith(".gguf") else ():
+        if len(each.shape) > 1:
+            found.setdefault(each.kind, Counter())[each.shape[-1]] += each.size
+    return found
+
+
+def _has_heads(resident: Resident) -> bool:
+    with suppress(InputError):
+        Heads(resident, Heads.Settings(), None)
+        return True
+    return False
+
+
+def _experts(resident: Resident) -> int:
+    with suppress(InputError):
+        return max(int(gene.up) for gene in Experts(resident, Experts.Settings(), None).genes)
+    return 0
+
+
+def _width(resident: Resident) -> int | None:
+    with suppress(InputError, IndexError):  # experts are no layers
+        return next(in_features(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+    return None
