@@ -60,7 +60,10 @@ class Exporting(ABC):
         """
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:  # noqa: ARG002 - a default
-        """Write ``genome`` to the file ``place`` within seconds, unchecked, or return False: before a run's end."""
+        """Write ``genome`` to the file ``place`` and check it within seconds, or return False: before a run's end.
+
+        Raises InputError for a file that cannot be used.
+        """
         return False
 
     @classmethod

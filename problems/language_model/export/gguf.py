@@ -38,6 +38,8 @@ from evoprune.problems.language_model.results.summary import also, loss, megabyt
 _TOLERANCE, _OF_LOST = 0.02, 0.05
 """Nats a token by which llama.cpp may differ, as it rounds activations; and the share more of a model's divergence."""
 
+_BROKEN = 0.5  # nats a token between runtimes that a rounding never makes
+
 _COMPARING, _TIMING = 6.0, 20.0
 """Times that a comparison takes as long as the report text in PyTorch, at most; and seconds for the speeds."""
 
@@ -53,10 +55,19 @@ class GgufFile(ExportFormat):
 
     def draft(self, place: Path) -> bool:
         base = self._base()
+        from evoprune.problems.language_model.gguf.runtime import checked
         from evoprune.problems.language_model.gguf.write import contents
 
         model, encoded = self.final.reside()
         contents(model, self._with_tokens(base), encoded, self._half).write(place)
+        texts, fitness = self.session.texts, self.session.fitness
+        window = texts.search.chosen([0])
+        read = texts.read(window)
+        own = Divergence(read.predictions, min(self.session.settings.kl_top, fitness.measure.forward.vocabulary))
+        fitness.measure.total(read.tokens, own.learn)
+        found = checked(place, window.beginning, read.tokens, window.begin is not None, own.known, memory=False)
+        if not found["divergence"] < _BROKEN:
+            raise InputError(found.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
         return True
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
