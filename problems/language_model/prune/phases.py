@@ -17,13 +17,13 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.prune.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.prune.goals import Goal, Unneeded, types_near
 from evoprune.problems.language_model.prune.reach import larger_than_source
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json, filled
 from evoprune.problems.language_model.prune.vocabulary import OPTION, text_of, trained_on, unneeded
+from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
 

@@ -18,8 +18,9 @@ from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.prune import division, vocabulary
+from evoprune.problems.language_model.prune import vocabulary
 from evoprune.problems.language_model.prune.goals import Size
+from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from tests.problems.language_model.small import random_model, save

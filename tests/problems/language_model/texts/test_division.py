@@ -3,8 +3,8 @@
 import pytest
 
 from evoprune import InputError
-from evoprune.problems.language_model.prune.division import divide as divide_parts
-from evoprune.problems.language_model.prune.division import parts_of
+from evoprune.problems.language_model.texts.division import divide as divide_parts
+from evoprune.problems.language_model.texts.division import parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 

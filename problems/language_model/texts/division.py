@@ -9,11 +9,12 @@ from typing import Any
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.load import added_bos_token
-from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.tasks import is_task, lines_of, most_tokens
 from evoprune.problems.language_model.texts.windows import tokens_of
+
+Json = dict[str, Any]
 
 _SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
 _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
