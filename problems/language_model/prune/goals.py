@@ -334,18 +334,23 @@ def bits_of(kind: str) -> float:
     return ggml.bits(kind) if kind in ggml.COMMON else _MOST_BITS
 
 
-def types_near(bits: float, widths: Collection[int], own: Collection[str], count: int) -> list[str]:
-    """The ``count`` types nearest to ``bits`` a weight for rows of each of ``widths``, from more to fewer bits.
+def types_near(
+    bits: float, widths: Collection[int], own: Collection[str], count: int, among: Collection[str] = ggml.COMMON
+) -> list[str]:
+    """The ``count`` types ``among`` some that are nearest to ``bits`` a weight for rows of each of ``widths``.
 
-    ``own``: the types of the source, of which one that is no larger needs no other. For each width there is one that
-    has no more than ``bits``, or else the smallest.
+    From more to fewer bits. ``own``: the types of the source, of which one that is no larger needs no other. For each
+    width there is one that has no more than ``bits``, or else the smallest, whether among them or not.
     """
     chosen: set[str] = set()
     for width in widths:
         fitting = sorted((kind for kind in ggml.COMMON if ggml.fits(kind, width)), key=ggml.bits)
-        below = [kind for kind in fitting if ggml.bits(kind) <= bits]
+        quick = [kind for kind in fitting if kind in among]
+        below = [kind for kind in quick if ggml.bits(kind) <= bits] or [
+            kind for kind in fitting if ggml.bits(kind) <= bits
+        ]
         least = below[-1:] or fitting[:1]
-        chosen |= {*least, *sorted(fitting, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
+        chosen |= {*least, *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
     most = max((ggml.bits(kind) for kind in own if kind in ggml.COMMON), default=_MOST_BITS)
     if not {*own} & _HALVES:
         chosen = {kind for kind in chosen if ggml.bits(kind) < most}

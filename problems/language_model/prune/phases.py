@@ -9,11 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
+
 from evoprune.console.phase import Phase
 from evoprune.errors import blamed_on
 from evoprune.experiment.resolve import resolve
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
@@ -34,6 +38,8 @@ _PACE, _CALIBRATING, _CHOOSING = (
 )  # shares of the time: to score the report text, to calibrate, for types
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
 _TYPES = (4, 8, 20)  # nearest to the wanted bits
+_QUANTISING = 0.2  # share of the time to quantise all weights, at most
+_TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
@@ -83,7 +89,8 @@ class Phases:
         report = self._timed()
         near: list[Sequence[str]] = []
         if bits is not None:
-            near = [types_near(bits, subject.widths, subject.kinds_of_source, count) for count in _TYPES]
+            quick = self._quick_types()
+            near = [types_near(bits, subject.widths, subject.kinds_of_source, count, quick) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
         with Phase("calibrating"):
@@ -138,6 +145,20 @@ class Phases:
             self.text = replace(self.text, window=(fitting or self.text.sizes[-1:])[0])
             counts = [count for count in _WINDOWS if count <= self.text.windows("report")] or [_WINDOWS[0]]
             return self._clock.doubled(_PACE, counts, lambda count: scored(count, self.text.window))
+
+    def _quick_types(self) -> list[str]:
+        """The types in which all weights are quantised within a share of the time, by some rows of noise."""
+        per_weight = _QUANTISING * self._clock.seconds * torch.get_num_threads() / self.subject.weights
+        draws, found = np.random.default_rng(0), []
+        weights = draws.standard_normal((_TRIED, _WIDTH), np.float32)
+        importance = draws.random(_WIDTH, np.float32)
+        for kind in ggml.COMMON:
+            ggml.quantize(weights[:1], kind, importance)  # the first call makes tables
+            begun = time.monotonic()
+            ggml.quantize(weights, kind, importance)
+            if (time.monotonic() - begun) / weights.size <= per_weight:
+                found.append(kind)
+        return found
 
     def _texts(self, report: int, others: Sequence[str]) -> Json:
         text, window = self.text, self.text.window
