@@ -24,9 +24,9 @@ Bytes = NDArray[np.uint8]
 
 COMMON = (
     "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
-    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K",
+    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS",
 )  # fmt: skip
-"""The types to choose from by default; ggml takes long for the others, which are for large models."""
+"""The types to choose from by default; those of fewer bits lose far more."""
 
 _PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised, as far as ggml makes them
 

@@ -16,7 +16,7 @@ class TypesSettings(Settings):
 
     types: tuple[str, ...] | None = Field(
         None,
-        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K; []: with "
+        description="GGUF types to choose from, as far as widths allow; null: 18 usual ones, Q8_0 to IQ2_XXS; []: with "
         "from_source, none",
     )
     base: Source | None = Field(

@@ -92,7 +92,7 @@ def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
     factors = sensitivity(model, calibration, transform.matrices)
     dense = {name: parameter.clone() for name, parameter in model.named_parameters()}
     sizes, errors = {}, {}
-    for level in range(12):
+    for level in range(max(len(gene.levels) for gene in transform.genes)):
         transform.apply([float(min(level, gene.up)) for gene in transform.genes])
         for name, held in transform.encoded().items():
             own = name.removesuffix(".weight")
