@@ -1,6 +1,7 @@
 """Commands of plugins; of those that plan an experiment, the run, its report and its export are the same."""
 
 import argparse
+import time
 from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -74,11 +75,11 @@ def _call(kind: type[Planner], options: argparse.Namespace) -> None:
 
 def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) -> None:
     out = str(planner.out.absolute()) if planner.out else None
-    if out and not options.print_config and (begun := _begun(options, out)):
-        note(f"{begun}: continued, as this command began it")
-        complete(begun, how)
+    if out and not options.print_config and (there := _begun(options, out)):
+        note(f"{there}: continued, as this command began it")
+        complete(there, how)
         return
-    folder = None if options.print_config else _place(planner, options)
+    folder, begun = None if options.print_config else _place(planner, options), time.monotonic()
     with Phase("planning"):
         how = how.decided(planner.problem)
         if (plan := planner.plan()) is None:
@@ -96,6 +97,7 @@ def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) ->
         options=dict(plan.export),
         seconds=plan.seconds,
         searching=plan.searching,
+        planning=time.monotonic() - begun,
         command=options.arguments,
     )
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for

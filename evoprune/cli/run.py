@@ -3,10 +3,13 @@
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
@@ -31,7 +34,7 @@ from evoprune.interfaces.parts import part_class, reporting
 from evoprune.records import run_folder
 from evoprune.records.promise import Promise
 from evoprune.records.run_folder import has_experiment
-from evoprune.records.status import find, look
+from evoprune.records.status import StatusFile, find, look
 
 
 def add_run(commands: Any) -> None:
@@ -176,6 +179,7 @@ def keep_promise(folder: Path) -> None:
     from evoprune.report import write  # brings in matplotlib, which --help should not wait for
 
     told: list[str] = []
+    exporting = time.monotonic()
     try:
         try:
             if promise.out:
@@ -189,8 +193,22 @@ def keep_promise(folder: Path) -> None:
         if error.__cause__ or not isinstance(error, Stopped):  # an export that failed its check is made
             _say_how_to_continue(folder)
         raise
+    _tell_times(folder, promise, time.monotonic() - exporting)
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *told, sep="\n")
     (folder / run_folder.PROMISED).unlink()
+
+
+def _tell_times(folder: Path, promise: Promise, exporting: float) -> None:
+    """Say where the time of a planned run went: a line for each phase."""
+    run, result = StatusFile(folder).seconds, Run.open(folder).result
+    phases = {
+        "planning": promise.planning,
+        "search": result.seconds,
+        "report and training": max(0.0, run - result.seconds),
+        "page and export": exporting,
+    }
+    for name, seconds in phases.items():
+        print(f"{name}: {tqdm.format_interval(seconds)}")
 
 
 def _say_how_to_continue(folder: Path) -> None:

@@ -13,7 +13,8 @@ from evoprune.records.run_folder import PROMISED
 class Promise(BaseModel):
     """The work that remains after a run, of its ``command``: the page, and the export to ``out``, if any.
 
-    ``seconds``, ``searching``: of work on the run, and on the search in it, at most; None for no limit.
+    ``seconds``, ``searching``: of work on the run, and on the search in it, at most; None for no limit. ``planning``:
+    seconds that it took to plan.
     ``draft``: size and time of change of the last two files that :mod:`evoprune.exports.draft` wrote.
     """
 
@@ -23,6 +24,7 @@ class Promise(BaseModel):
     options: dict[str, Any] = {}
     seconds: float | None = None
     searching: float | None = None
+    planning: float = 0.0
     command: list[str] = []
     draft: list[list[int]] = []
 

@@ -73,10 +73,11 @@ class StatusFile:
     def seconds_left(self, searching: bool = False) -> float | None:
         """Seconds until the end of the planned time, or of the ``searching`` in it; None for no limit."""
         limit = self._promise.searching if searching else self._promise.seconds
-        return None if limit is None else limit - self._seconds
+        return None if limit is None else limit - self.seconds
 
     @property
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """Seconds of work on the run so far."""
         return time.monotonic() - self._start
 
     def tell(self, phase: str, seconds_left: float | None) -> None:
@@ -95,7 +96,7 @@ class StatusFile:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._lock:
-            known |= {"pid": os.getpid(), "phase": phase, "seconds": self._seconds, "seconds_left": seconds_left}
+            known |= {"pid": os.getpid(), "phase": phase, "seconds": self.seconds, "seconds_left": seconds_left}
             write_json(self._folder / STATUS, known)
 
 
