@@ -12,8 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
 from evoprune.problems.language_model.calibration.update import compensated
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.scales import codes_of, scales_of, with_scales
+from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of, with_scales
 from evoprune.problems.language_model.models.blocks import Matrix, find_matrices, in_features
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.transforms.overlay import put_encoded

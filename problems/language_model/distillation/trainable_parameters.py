@@ -12,8 +12,7 @@ from torch import nn
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.block_scales import fix_scales, is_change, train_scales
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.scales import has_scales
+from evoprune.problems.language_model.gguf.ggml import Encoded, has_scales
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
 from evoprune.problems.language_model.models.memory import Room
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ import torch
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.forms import SAME, Form, forms_of_matrix, forms_of_vector, learn
 from evoprune.problems.language_model.gguf.metadata import TOKENS, Fields, cut_fields, own_fields
-from evoprune.problems.language_model.gguf.names import BLOCK, Slot, find_slots, head_size, within_block
+from evoprune.problems.language_model.gguf.names import BLOCK, SAME, Form, Slot, find_slots, learn_form, within_block
 from evoprune.problems.language_model.gguf.sources import OWN, needs_base
 from evoprune.problems.language_model.models.gguf_file import GgufFile, Tensor, read_gguf
 from evoprune.problems.language_model.models.resident import Resident
@@ -64,10 +62,13 @@ def find_base(resident: Resident, given: str | None = None) -> Base:
     if given or resident.source.endswith(".gguf"):
         base = read_base(Path(given or resident.source))
         assert base.file is not None
-        compared = Comparison(base.file, resident, base.architecture)
-        compared.refuse_another()
+        slots = {slot.name: slot for slot in find_slots(resident.model, base.architecture, {})}
+        others = {name: tensor for name, tensor in base.file.tensors.items() if name not in slots}
+        kept = {name: tensor for name, tensor in others.items() if not name.startswith(_OF_THE_MODEL)}
+        _refuse_another(base.file, kept, resident, slots)
         kinds = getattr(resident.model.config.get_text_config(), "layer_types", None) or ()
-        return replace(base, forms=compared.forms(), kept=compared.others, mixed=len(set(kinds)) > 1)
+        forms = _forms(base.file, resident.model, slots)
+        return replace(base, forms=forms, kept=kept, mixed=len(set(kinds)) > 1)
     if own := own_base(resident.model, resident.tokenizer, short_name(resident.source)):
         return own
     raise needs_base(resident.source, "not for this model")
@@ -101,78 +102,47 @@ def _rope_factors(config: Any) -> dict[str, Tensor]:
     return {"rope_freqs.weight": Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Compares ``file`` with the dense model, which is resident. ``architecture``: llama.cpp's name."""
+def _refuse_another(file: GgufFile, kept: Mapping[str, Tensor], resident: Resident, slots: Mapping[str, Slot]) -> None:
+    """Raise :class:`evoprune.InputError` for the ``file`` of a model with other tokens or shapes.
 
-    file: GgufFile
-    resident: Resident
-    architecture: str
+    ``kept``: its tensors that are no parameters. ``slots``: the model's tensors by name, all in the same form.
+    """
 
-    @cached_property
-    def slots(self) -> Mapping[str, Slot]:
-        """The tensors that the model's parameters would be, by name, all in the same form."""
-        return {slot.name: slot for slot in find_slots(self.resident.model, self.architecture, {})}
+    def refuse(reason: str) -> InputError:
+        if str(file.path) == resident.source:
+            return InputError(f"cannot be written again: transformers reads it otherwise: {reason}", str(file.path))
+        return InputError(f"is the file of another model: {reason}; give one of the same model", str(file.path))
 
-    @property
-    def others(self) -> dict[str, Tensor]:
-        """The file's tensors that are no parameters."""
-        return {
-            name: tensor
-            for name, tensor in self.file.tensors.items()
-            if name not in self.slots and not name.startswith(_OF_THE_MODEL)
-        }
+    tokens: Sequence[str] = file.fields[TOKENS].value
+    vocabulary = resident.tokenizer.get_vocab()
+    other = sum(number >= len(tokens) or tokens[number] != token for token, number in vocabulary.items())
+    if other > _OTHER_TOKENS * len(vocabulary):
+        raise refuse(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
+    ours = {name: slot.shape for name, slot in slots.items()}
+    theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in kept}
+    if _HEAD in theirs.keys() - ours and learn_form(slots[_EMBEDDING], resident.model, file.tensors[_HEAD], SAME):
+        del theirs[_HEAD]  # the embedding once more
+    for name in sorted(ours.keys() | theirs):
+        here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
+        if here != there:
+            raise refuse(f"{name} is {there or 'missing'} there, and {here or 'missing'} in the model")
 
-    def refuse_another(self) -> None:
-        """Raise :class:`evoprune.InputError` unless tokens and shapes are the model's."""
-        tokens: Sequence[str] = self.file.fields[TOKENS].value
-        vocabulary = self.resident.tokenizer.get_vocab()
-        other = sum(number >= len(tokens) or tokens[number] != token for token, number in vocabulary.items())
-        if other > _OTHER_TOKENS * len(vocabulary):
-            raise self._another(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
-        ours = {name: slot.shape for name, slot in self.slots.items()}
-        theirs = {name: tensor.shape for name, tensor in self.file.tensors.items() if name not in self.others}
-        if _HEAD not in ours and _HEAD in theirs and self._form(replace(self.slots[_EMBEDDING], name=_HEAD), SAME):
-            del theirs[_HEAD]  # the embedding once more
-        for name in sorted(ours.keys() | theirs):
-            here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
-            if here != there:
-                raise self._another(f"{name} is {there or 'missing'} there, and {here or 'missing'} in the model")
 
-    def forms(self) -> dict[str, Form]:
-        """The form of each tensor, by its name :func:`within_block`, from the first block that has it.
+def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, Form]:
+    """The form of each tensor, by its name :func:`within_block`, from the first block that has it.
 
-        Raises :class:`evoprune.InputError` for one that is not known.
-        """
-        forms: dict[str, Form] = {}
-        for name, slot in self.slots.items():
-            within = within_block(name)
-            if within in forms:
-                continue
-            form = self._form(slot, forms.get(f"{within.rpartition('.')[0]}.weight", SAME))
-            if form is None:
-                raise InputError(
-                    f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers: "
-                    "export the model to a folder, and convert that with llama.cpp",
-                    str(self.file.path),
-                )
-            forms[within] = form
-        return forms
-
-    def _form(self, slot: Slot, matrix: Form) -> Form | None:
-        """``matrix``: the form of the matrix whose bias ``slot`` may be. Stacked experts have but one."""
-        if len(slot.shape) > 2:
-            return SAME
-        model = self.resident.model
-        weight = model.get_parameter(slot.parameter)
-        size, heads = head_size(model), model.config.get_text_config().num_attention_heads
-        vector = len(slot.shape) == 1
-        forms = forms_of_vector(matrix) if vector else forms_of_matrix(slot.shape[0], size, heads)
-        return learn(partial(slot.some_rows, weight), self.file.tensors[slot.name], forms)
-
-    def _another(self, reason: str) -> InputError:
-        if str(self.file.path) == self.resident.source:
-            return InputError(
-                f"cannot be written again: transformers reads it otherwise: {reason}", str(self.file.path)
+    Raises :class:`evoprune.InputError` for an unknown form.
+    """
+    forms: dict[str, Form] = {}
+    for name, slot in slots.items():
+        if (within := within_block(name)) in forms:
+            continue
+        matrix = forms.get(f"{within.rpartition('.')[0]}.weight", SAME)
+        if (form := learn_form(slot, model, file.tensors[name], matrix)) is None:
+            raise InputError(
+                f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers: "
+                "export the model to a folder, and convert that with llama.cpp",
+                str(file.path),
             )
-        return InputError(f"is the file of another model: {reason}; give one of the same model", str(self.file.path))
+        forms[within] = form
+    return forms

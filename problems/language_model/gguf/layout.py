@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gguf import GGUFValue, GGUFValueType, LlamaFileType
+from gguf import LlamaFileType
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.metadata import Fields, whole_number
+from evoprune.problems.language_model.gguf.metadata import Fields, as_field
 from evoprune.problems.language_model.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
 from evoprune.problems.language_model.models.blocks import find_mixtures
 
@@ -48,7 +48,7 @@ class Layout:
         types = LlamaFileType.__members__
         names = (f"ALL_{most}", f"MOSTLY_{most}", f"MOSTLY_{most}_M", "GUESSED")
         number = next(types[name] for name in names if name in types)
-        given = {"general.file_type": whole_number(number), "general.quantization_version": whole_number(2)}
+        given = {"general.file_type": as_field(int(number)), "general.quantization_version": as_field(2)}
         return replace(self, fields={**self.fields, **given})
 
 
@@ -73,7 +73,7 @@ def lay_out(model: Any, base: Base) -> Layout:
     architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
     for mixture in find_mixtures(model):
         if mixture.active:
-            fields = {**fields, f"{architecture}.expert_used_count": whole_number(mixture.active)}
+            fields = {**fields, f"{architecture}.expert_used_count": as_field(mixture.active)}
     return Layout(architecture, fields, [*slots, *added])
 
 
@@ -133,21 +133,21 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
             given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
     elif _OUTPUT not in block or block[_OUTPUT].shape[0] != block[_OUTPUT].shape[1]:
         raise fewer
-    return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}
+    return {**base.fields, **{key: as_field(value) for key, value in given.items()}}
 
 
 def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
     renamed = {re.sub(f"^{LLAMA}(?=[.])", DECI, key): value for key, value in fields.items()}
-    plain = {"block_count": len(widths), "attention.key_length": size, "attention.value_length": size}
-    arrays = {
+    given: dict[str, Any] = {
+        "block_count": len(widths),
+        "attention.key_length": size,
+        "attention.value_length": size,
         "attention.head_count": [block.heads for block in widths],
         "attention.head_count_kv": [block.groups for block in widths],
         "feed_forward_length": [block.channels for block in widths],
+        "rope.dimension_count": size,
     }
-    given: dict[str, Any] = {key: whole_number(value) for key, value in plain.items()}
-    given |= {key: GGUFValue(value, GGUFValueType.ARRAY, GGUFValueType.INT32) for key, value in arrays.items()}
-    given["rope.dimension_count"] = whole_number(size)
-    return {**renamed, **{f"{DECI}.{key}": value for key, value in given.items()}}
+    return {**renamed, **{f"{DECI}.{key}": as_field(value) for key, value in given.items()}}
 
 
 def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:

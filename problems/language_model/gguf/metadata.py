@@ -27,10 +27,21 @@ _NUMBERS = {
     "attention.key_length": "head_dim", "attention.value_length": "head_dim",
     "expert_used_count": "num_experts_per_tok",
 }  # fmt: skip
+_KINDS = {
+    str: GGUFValueType.STRING, bool: GGUFValueType.BOOL, int: GGUFValueType.UINT32, float: GGUFValueType.FLOAT32,
+}  # fmt: skip
 _EPSILONS = {
     "rms_norm_eps": "layer_norm_rms_epsilon", "layer_norm_eps": "layer_norm_epsilon",
     "layer_norm_epsilon": "layer_norm_epsilon",
 }  # fmt: skip
+
+
+def as_field(value: Any) -> Any:
+    """``value`` as metadata: a text, a flag, a whole number >= 0, a real one, or a list of texts or whole numbers."""
+    if not isinstance(value, list):
+        return GGUFValue(value, _KINDS[type(value)])
+    kind = GGUFValueType.STRING if isinstance(next(iter(value), ""), str) else GGUFValueType.INT32
+    return GGUFValue(value, GGUFValueType.ARRAY, kind)
 
 
 def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
@@ -45,33 +56,18 @@ def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
         return None
     if not getattr(config, "norm_topk_prob", True):
         raise InputError(f"llama.cpp's {architecture} renormalises the weights of experts, and this model does not")
-    fields = {"general.name": text(name)}
-    fields |= {
-        f"{architecture}.attention.{key}": _real(getattr(config, name))
+    fields: dict[str, Any] = {
+        f"attention.{key}": float(getattr(config, name))
         for name, key in _EPSILONS.items()
         if getattr(config, name, None) is not None
     }
     numbers = {key: getattr(config, name, None) for key, name in _NUMBERS.items()}
-    fields |= {f"{architecture}.{key}": whole_number(value) for key, value in numbers.items() if value is not None}
-    fields |= {f"{architecture}.{key}": value for key, value in _rotary(config).items()}
+    fields |= {key: int(value) for key, value in numbers.items() if value is not None} | _rotary(config)
     if hasattr(config, "use_parallel_residual"):
-        flag = GGUFValue(bool(config.use_parallel_residual), GGUFValueType.BOOL)
-        fields[f"{architecture}.use_parallel_residual"] = flag
-    return fields | _tokenizer(tokenizer, described, split, config.vocab_size)
-
-
-def whole_number(value: int) -> Any:
-    """A whole number, at least 0, as metadata."""
-    return GGUFValue(int(value), GGUFValueType.UINT32)
-
-
-def text(value: str) -> Any:
-    """A text as metadata."""
-    return GGUFValue(value, GGUFValueType.STRING)
-
-
-def _real(value: float) -> Any:
-    return GGUFValue(value, GGUFValueType.FLOAT32)
+        fields["use_parallel_residual"] = bool(config.use_parallel_residual)
+    fields = {f"{architecture}.{key}": value for key, value in fields.items()}
+    fields = {"general.name": name} | fields | _tokenizer(tokenizer, described, split, config.vocab_size)
+    return {key: as_field(value) for key, value in fields.items()}
 
 
 def _rotary(config: Any) -> dict[str, Any]:
@@ -80,10 +76,10 @@ def _rotary(config: Any) -> dict[str, Any]:
         return {}
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     turned = int(size * rope.get("partial_rotary_factor", 1.0))
-    fields = {"rope.freq_base": _real(rope["rope_theta"]), "rope.dimension_count": whole_number(turned)}
+    fields = {"rope.freq_base": float(rope["rope_theta"]), "rope.dimension_count": turned}
     kind = rope.get("rope_type", "default")
     if kind == "linear":
-        fields |= {"rope.scaling.type": text(kind), "rope.scaling.factor": _real(rope["factor"])}
+        fields |= {"rope.scaling.type": kind, "rope.scaling.factor": float(rope["factor"])}
     elif kind not in {"default", "llama3"}:
         raise InputError(f"its positions are scaled by '{kind}': give a .gguf file of the model with --base", "--base")
     return fields
@@ -101,20 +97,16 @@ def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: i
             kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in described["model"]["merges"]]
     ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
-    special = {
-        f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None and at < size
-    }
-    if isinstance(getattr(tokenizer, "chat_template", None), str):
-        special["tokenizer.chat_template"] = text(tokenizer.chat_template)
-    begins = added_bos_token(tokenizer) is not None
+    template = getattr(tokenizer, "chat_template", None)
     return {
-        "tokenizer.ggml.model": text("gpt2"),
-        "tokenizer.ggml.pre": text(split),
-        TOKENS: GGUFValue(tokens, GGUFValueType.ARRAY, GGUFValueType.STRING),
-        "tokenizer.ggml.token_type": GGUFValue(kinds, GGUFValueType.ARRAY, GGUFValueType.INT32),
-        "tokenizer.ggml.merges": GGUFValue(merges, GGUFValueType.ARRAY, GGUFValueType.STRING),
-        **special,
-        "tokenizer.ggml.add_bos_token": GGUFValue(begins, GGUFValueType.BOOL),
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": split,
+        TOKENS: tokens,
+        "tokenizer.ggml.token_type": kinds,
+        _MERGES: merges,
+        **{f"tokenizer.ggml.{end}_token_id": at for end, at in ends.items() if at is not None and at < size},
+        **({"tokenizer.chat_template": template} if isinstance(template, str) else {}),
+        "tokenizer.ggml.add_bos_token": added_bos_token(tokenizer) is not None,
     }
 
 
@@ -136,7 +128,7 @@ def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
         if key in _OF_TOKENS:
             value = [value[old] for old in kept]
         elif key == _MERGES:
-            value = [merge for merge in value if _stays(merge, unique)]
+            value = [pair for pair in value if {*pair.split(" ", 1), pair.replace(" ", "", 1)} <= unique]
         elif key.endswith("_token_id"):
             value = new.get(value)
         elif key.endswith(".vocab_size"):
@@ -144,8 +136,3 @@ def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
         if value is not None and key != _WHOLE:
             cut[key] = replace(field, value=value)
     return cut
-
-
-def _stays(merge: str, tokens: set[str]) -> bool:
-    left, _, right = merge.partition(" ")
-    return {left, right, left + right} <= tokens

@@ -1,8 +1,12 @@
-"""The names, shapes and order of rows that the parameters of a transformers model have in a .gguf file."""
+"""The names, shapes and forms that the parameters of a transformers model have in a .gguf file.
+
+Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. Forms are learned by
+comparing block 0 of a file with the loaded model, in place of a table of architectures.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,14 +19,38 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.forms import SAME, Floats, Form, Order, gathered, turned
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Floats
 from evoprune.problems.language_model.models.blocks import find_blocks, has_matrices
+from evoprune.problems.language_model.models.gguf_file import Tensor
 
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks
 
 ROUTER, EXPERTS = "ffn_gate_inp.weight", "ffn_down_exps.weight"  # within a block: a mixture's
 _HALVES = {"gate_up_proj": ("gate_proj", "up_proj")}  # parameters of experts that are two tensors of a file
+
+Order = Callable[[int], NDArray[np.intp]]
+"""For a number of rows, the place in transformers of each row of a file."""
+
+_SAMPLE = 256  # rows that are compared, at most
+_DISTANCES = {1: 0.1, 2: 0.5}
+"""The largest distance of tensors in the same form, by dimensions: relative; 1 - cosine, 0.1 for types of 2 bits."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """``order``: of the rows, None for that of transformers. ``added``: a number that the file has added to all."""
+
+    order: Order | None = None
+    added: float = 0.0
+
+    def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """``rows``, of weights or of bytes, from the order of transformers to that of the file."""
+        return np.ascontiguousarray(rows[self.order(len(rows))]) if self.order else rows
+
+
+SAME = Form()
 
 
 @dataclass(frozen=True)
@@ -51,7 +79,8 @@ class Slot:
 
     def rows(self, weight: torch.Tensor) -> Floats:
         """``weight``, the parameter, as the file holds it, in float32."""
-        return self.form.written(self.some_rows(weight, slice(None)))
+        rows = self.form.ordered(self.some_rows(weight, slice(None)))
+        return rows + np.float32(self.form.added) if self.form.added else rows
 
     def some_rows(self, weight: torch.Tensor, places: Any) -> Floats:
         """The rows of ``weight`` at ``places``, in transformers' order and form, in float32."""
@@ -68,7 +97,8 @@ class Slot:
 
     def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
         """Tell whether transformers reads ``rows`` of the file as ``weight``."""
-        loaded = torch.from_numpy(self.form.loaded(rows)).to(weight.dtype)
+        plain, order = rows - np.float32(self.form.added) if self.form.added else rows, self.form.order
+        loaded = torch.tensor(plain[np.argsort(order(len(rows)))] if order else plain).to(weight.dtype)
         return torch.equal(loaded.T if self.transposed else loaded, weight.detach().cpu())
 
 
@@ -97,11 +127,35 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")
     prefix, blocks = find_blocks(model)
-    old = [str(number) for number, block in enumerate(blocks) if has_matrices(block)]
+    old = [number for number, block in enumerate(blocks) if has_matrices(block)]
+    numbers = {f"{prefix}.{number}": f"{prefix}.{new}" for new, number in enumerate(old)}
     names = get_tensor_name_map(architectures[architecture], len(old))
     forms = _usual_forms(model, architecture) if forms is None else forms
-    numbers = {number: new for new, number in enumerate(old)}
-    return list(_slots(model, architecture, f"{prefix}.", numbers, names, forms))
+    tokens, slots = model.get_input_embeddings(), []
+    for parameter, weight in model.named_parameters():
+        module, _, kind = parameter.rpartition(".")
+        renumbered = module
+        if module.startswith(f"{prefix}."):
+            number, _, rest = module.removeprefix(f"{prefix}.").partition(".")
+            if (block := f"{prefix}.{number}") not in numbers:
+                continue  # a norm that the sublayers of a dropped block shared
+            renumbered = f"{numbers[block]}.{rest}"
+        layer: Any = model.get_submodule(module)
+        transposed = isinstance(layer, Conv1D) and weight.dim() == 2
+        typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
+        plain = Slot(f"{renumbered}.{kind}", (), parameter, transposed, typed).of_shape(tuple(weight.shape))
+        for slot in _halves(plain, layer, renumbered) if weight.dim() > 2 else [plain]:
+            place, _, kind = slot.name.rpartition(".")
+            if (name := names.get_name(place)) is None:
+                raise InputError(
+                    f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot "
+                    "be written as one yet; export it to a folder",
+                    "problem.model",
+                )
+            within = within_block(name := f"{name}.{kind}")
+            form = forms.get(within, SAME)
+            slots.append(replace(slot, name=name, typed=typed and within != ROUTER, form=form))
+    return slots
 
 
 def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] | None) -> dict[str, list[Slot]]:
@@ -116,41 +170,10 @@ def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
     size = head_size(model)
     orders: dict[str, Order] = {}
     if architecture == LLAMA:
-        orders = dict.fromkeys(("attn_q", "attn_k"), partial(turned, size=size))
+        orders = dict.fromkeys(("attn_q", "attn_k"), partial(_turned, size=size))
     elif architecture == GPTNEOX:
-        orders = {"attn_qkv": partial(gathered, size=size, queries=1)}
+        orders = {"attn_qkv": partial(_gathered, size=size, queries=1)}
     return {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
-
-
-def _slots(
-    model: Any, architecture: str, prefix: str, numbers: dict[str, int], names: Any, forms: Mapping[str, Form]
-) -> Iterator[Slot]:
-    tokens = model.get_input_embeddings()
-    for parameter, weight in model.named_parameters():
-        module, _, kind = parameter.rpartition(".")
-        renumbered = module
-        if module.startswith(prefix):
-            number, _, rest = module.removeprefix(prefix).partition(".")
-            if number not in numbers:
-                continue  # a norm that the sublayers of a dropped block shared
-            renumbered = f"{prefix}{numbers[number]}.{rest}"
-        layer: Any = model.get_submodule(module)
-        transposed = isinstance(layer, Conv1D) and weight.dim() == 2
-        typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
-        plain = Slot(parameter, (), parameter, transposed, typed).of_shape(tuple(weight.shape))
-        for slot in (
-            _halves(plain, layer, renumbered) if weight.dim() > 2 else [replace(plain, name=f"{renumbered}.{kind}")]
-        ):
-            place, _, kind = slot.name.rpartition(".")
-            if (name := names.get_name(place)) is None:
-                raise InputError(
-                    f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot "
-                    "be written as one yet; export it to a folder",
-                    "problem.model",
-                )
-            name = f"{name}.{kind}"
-            within = within_block(name)
-            yield replace(slot, name=name, typed=typed and within != ROUTER, form=forms.get(within, SAME))
 
 
 def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
@@ -163,3 +186,55 @@ def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
             yield replace(slot, name=f"{module}.{name}.weight", half=half).of_shape(slot.shape)
     else:
         yield replace(slot, name=f"{module}.{kind}.weight")
+
+
+def _turned(count: int, size: int) -> NDArray[np.intp]:
+    """Of heads of ``size`` rows: llama.cpp rotates neighbours in Llama models, transformers the halves of a head."""
+    return np.arange(count).reshape(-1, 2, size // 2).swapaxes(1, 2).ravel()
+
+
+def _gathered(count: int, size: int, queries: int) -> NDArray[np.intp]:
+    """All queries, all keys, then all values: transformers has ``queries``, a key and a value in turn."""
+    groups = np.arange(count).reshape(-1, queries + 2, size)
+    return np.concatenate([part.ravel() for part in np.split(groups, [queries, queries + 1], axis=1)])
+
+
+def learn_form(slot: Slot, model: Any, tensor: Tensor, matrix: Form) -> Form | None:
+    """The form of ``tensor``, by comparison with the parameter of ``slot``; None for an unknown one.
+
+    ``matrix``: the form of the matrix whose bias ``slot`` may be. Stacked experts have a single form.
+    """
+    count, dimensions = tensor.shape[0], len(tensor.shape)
+    if dimensions > 2:
+        return SAME
+    weight = model.get_parameter(slot.parameter)
+    sample = np.arange(count) if dimensions == 1 else np.unique(np.linspace(0, count - 1, _SAMPLE, dtype=np.intp))
+    rows = values(tensor)[0] if dimensions == 1 else values(tensor, sample)
+
+    def distance(form: Form) -> float:
+        places = form.order(count)[sample] if form.order else sample
+        ours, norm = slot.some_rows(weight, places) + np.float32(form.added), float(np.linalg.norm(rows))
+        if dimensions == 1:
+            off = float(np.linalg.norm(ours - rows))
+            return off / norm if norm else float(off > 0)
+        return 1 - float((ours * rows).sum()) / max(norm * float(np.linalg.norm(ours)), 1e-30)
+
+    forms = [matrix, Form(matrix.order, added=1.0)] if dimensions == 1 else _forms_of_matrix(slot.shape[0], model)
+    distances = {form: distance(form) for form in forms}
+    best = min(distances, key=distances.__getitem__)
+    return best if distances[best] <= _DISTANCES[dimensions] else None
+
+
+def _forms_of_matrix(rows: int, model: Any) -> Iterator[Form]:
+    size, heads = head_size(model), model.config.get_text_config().num_attention_heads
+    yield SAME
+    if rows % size == 0:
+        yield Form(partial(_turned, size=size))
+        groups = (rows // size - heads) // 2
+        if groups > 0 and rows == (heads + 2 * groups) * size and heads % groups == 0:
+            yield Form(partial(_gathered, size=size, queries=heads // groups))
+
+
+def values(tensor: Tensor, rows: Any = slice(None)) -> Floats:
+    """All ``rows`` of ``tensor``, in float32."""
+    return ggml.dequantize(tensor.data[rows], tensor.kind, tensor.shape[-1])

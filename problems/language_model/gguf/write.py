@@ -1,4 +1,4 @@
-"""Writes a model as a .gguf file."""
+"""Writes a model as a .gguf file, whose exact bytes are known before."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType, GGUFWriter
 from numpy.typing import NDArray
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.forms import values
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.layout import Layout, lay_out
-from evoprune.problems.language_model.gguf.names import ROUTER, Slot, within_block
-from evoprune.problems.language_model.gguf.size import file_bytes
+from evoprune.problems.language_model.gguf.names import ROUTER, Slot, values, within_block
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
 _ZEROS = "Q4_0"  # the kind of matrices of zeros, where their width allows it: the smallest
+
+Shape = tuple[int, ...]
+
+_ALIGNMENT: int = GGUF_DEFAULT_ALIGNMENT
+
+HEAD_BYTES = 4 + 4 + 8 + 8 + 8 + len("general.architecture") + 4
+"""Of the format, its version, the numbers of tensors and fields, and the key of the architecture."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,18 @@ class Contents:
     weights: Mapping[str, torch.Tensor]
 
     @property
+    def tensors(self) -> list[tuple[str, str, Shape]]:
+        """Name, kind and shape of each tensor, in the order of the file."""
+        listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
+        return listed + [(name, tensor.kind, tensor.shape) for name, tensor in self.base.kept.items()]
+
+    @property
     def bytes(self) -> int:
         """The bytes of the file."""
-        listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
-        listed += [(name, tensor.kind, tensor.shape) for name, tensor in self.base.kept.items()]
-        return file_bytes(self.layout.architecture, self.layout.fields, listed)
+        head = HEAD_BYTES + string_bytes(self.layout.architecture)
+        head += sum(field_bytes(key, field) for key, field in self.layout.fields.items())
+        head += sum(info_bytes(name, shape) for name, _, shape in self.tensors)
+        return padded(head) + sum(tensor_bytes(kind, shape) for _, kind, shape in self.tensors)
 
     def write(self, path: Path) -> None:
         """Write the file ``path``, one tensor after the other. Raises OSError."""
@@ -64,10 +76,9 @@ class Contents:
         writer = GGUFWriter(path, self.layout.architecture)
         for key, field in self.layout.fields.items():
             writer.add_key_value(key, field.value, field.type, field.sub_type)
-        for slot in self.layout.slots:
-            _add(writer, slot.name, slot.shape, self.kinds[slot.name])
-        for name, tensor in self.base.kept.items():
-            _add(writer, name, tensor.shape, tensor.kind)
+        for name, kind, shape in self.tensors:
+            size = ggml.row_bytes(kind, shape[-1]) * prod(shape[:-1])
+            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, GGMLQuantizationType[kind])
         try:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -96,12 +107,6 @@ class _Written(np.ndarray):
         file.write(np.ascontiguousarray(self).data)
 
 
-def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
-    number = GGMLQuantizationType[kind]
-    size = ggml.row_bytes(kind, shape[-1]) * prod(shape[:-1])
-    writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
-
-
 def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
     """The kind of a tensor that no transform has encoded. ``half``: that of matrices; None is that of ``base``."""
     if not slot.typed and (source := base.tensor(slot.name)):
@@ -127,3 +132,38 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
     return Contents(layout.with_kinds(matrices), base, kinds, encoded, dict(model.named_parameters()))
+
+
+def field_bytes(key: str, field: Any) -> int:
+    """The bytes of one entry of the metadata."""
+    return string_bytes(key) + 4 + _value(field.value, field.type, field.sub_type)
+
+
+def info_bytes(name: str, shape: Shape) -> int:
+    """The bytes of the header that describe one tensor."""
+    return string_bytes(name) + 4 + 8 * len(shape) + 4 + 8
+
+
+def tensor_bytes(kind: str, shape: Shape) -> int:
+    """The bytes of a tensor of ``kind``, with the padding after it."""
+    weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    return padded(prod(shape) // weights * size)
+
+
+def _value(value: Any, kind: Any, of: Any) -> int:
+    if kind == GGUFValueType.STRING:
+        return string_bytes(value)
+    if kind == GGUFValueType.ARRAY:
+        texts = of == GGUFValueType.STRING
+        return 4 + 8 + (sum(map(string_bytes, value)) if texts else len(value) * _value(0, of, None))
+    return int("".join(filter(str.isdigit, kind.name)) or 8) // 8  # UINT16 has 16 bits, say, and BOOL has 8
+
+
+def string_bytes(text: str) -> int:
+    """The bytes of ``text`` and of the length before it."""
+    return 8 + len(text.encode())
+
+
+def padded(size: int) -> int:
+    """``size``, rounded up to where the next tensor may begin."""
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

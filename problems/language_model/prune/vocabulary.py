@@ -26,7 +26,7 @@ _LONG = 32  # windows, of which a search reads 8, and a training holds out at mo
 
 def unneeded(resident: Resident, words: Json, text: Json) -> Unneeded:
     """Return the goal for the model ``resident``: settings of the text that says which tokens stay, and of another."""
-    from evoprune.problems.language_model.gguf.size import tensor_bytes
+    from evoprune.problems.language_model.gguf.write import tensor_bytes
     from evoprune.problems.language_model.models.settings import ModelSettings
     from evoprune.problems.language_model.models.weight_files import bytes_of, stored_tensors, weight_files
     from evoprune.problems.language_model.texts.windows import tokens_of

@@ -11,15 +11,15 @@ from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.layout import Layout, arranged
 from evoprune.problems.language_model.gguf.metadata import cut_fields
 from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
-from evoprune.problems.language_model.gguf.size import (
+from evoprune.problems.language_model.gguf.write import (
     HEAD_BYTES,
     field_bytes,
     info_bytes,
     padded,
+    plain_kind,
     string_bytes,
     tensor_bytes,
 )
-from evoprune.problems.language_model.gguf.write import plain_kind
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
 
 _CACHED = 2**16

@@ -131,7 +131,7 @@ class Types(TypedCopies):
         if unit != BYTES:
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
         from evoprune.problems.language_model.gguf.names import slots_by_parameter
-        from evoprune.problems.language_model.gguf.size import tensor_bytes
+        from evoprune.problems.language_model.gguf.write import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
         slots = slots_by_parameter(self.resident.model, base.architecture, base.forms)

@@ -16,8 +16,7 @@ from evoprune.problems.language_model.transforms.overlay import put_encoded
 pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.distillation.block_scales import compensate, fix_scales, train_scales
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.scales import codes_of, scales_of
+from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of
 from tests.problems.language_model.small import ROOM, random_model
 
 INPUTS, OUTPUTS = 256, 24

@@ -13,7 +13,7 @@ from evoprune.problems.language_model.distillation.recover import decided, refus
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
+from evoprune.problems.language_model.gguf.ggml import scales_of, with_scales
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.language_model.small import plain_perplexity

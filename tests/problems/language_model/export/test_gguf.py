@@ -24,9 +24,8 @@ from evoprune.problems.language_model.export import gguf as export
 from evoprune.problems.language_model.export.comparison import nearest_preset
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
-from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
+from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes, scales_of, with_scales
 from evoprune.problems.language_model.gguf.runtime import presets
-from evoprune.problems.language_model.gguf.scales import scales_of, with_scales
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.parts import Export

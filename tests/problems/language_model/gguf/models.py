@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGUFValue, GGUFValueType, GGUFWriter
+from gguf import GGUFWriter
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -25,7 +25,7 @@ from transformers import (
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base, own_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.metadata import whole_number
+from evoprune.problems.language_model.gguf.metadata import as_field
 from evoprune.problems.language_model.gguf.names import head_size
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.gguf_file import Tensor
@@ -112,8 +112,8 @@ def base_of(model: Any) -> Base:
     }  # fmt: skip
     reals = {"attention.layer_norm_rms_epsilon": config.rms_norm_eps, "rope.freq_base": 10000.0}
     fields = {key: value for key, value in tokenizer.fields.items() if not key.startswith("gpt2.")}
-    fields |= {f"{name}.{key}": whole_number(value) for key, value in numbers.items()}
-    fields |= {f"{name}.{key}": GGUFValue(value, GGUFValueType.FLOAT32) for key, value in reals.items()}
+    fields |= {f"{name}.{key}": as_field(value) for key, value in numbers.items()}
+    fields |= {f"{name}.{key}": as_field(value) for key, value in reals.items()}
     return Base(name, fields)
 
 

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gguf import GGUFValue, GGUFValueType
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune.problems.language_model.gguf.llama import Llama
-from evoprune.problems.language_model.gguf.metadata import text
+from evoprune.problems.language_model.gguf.metadata import as_field
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.load import load_model
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -53,8 +52,8 @@ def header_of(kind, model):
         scaled, _ = ROPE_INIT_FUNCTIONS[kind](model.config, torch.device("cpu"))
         plain = 10000.0 ** -(torch.arange(32) / 32)
         return {}, {"rope_freqs.weight": (plain / scaled).numpy()}
-    factor = GGUFValue(SCALED[kind]["factor"], GGUFValueType.FLOAT32)
-    return {"llama.rope.scaling.type": text(kind), "llama.rope.scaling.factor": factor}, {}
+    factor = as_field(SCALED[kind]["factor"])
+    return {"llama.rope.scaling.type": as_field(kind), "llama.rope.scaling.factor": factor}, {}
 
 
 @pytest.mark.parametrize("kind", SCALED)
@@ -76,7 +75,7 @@ def test_scaled_positions_are_those_of_the_model(written, kind):
 def test_texts_begin_as_in_llama_cpp(written, kind, said, begins):
     settings = written(
         random_llama(),
-        {"tokenizer.ggml.pre": text(kind), "tokenizer.ggml.add_bos_token": GGUFValue(False, GGUFValueType.BOOL)},
+        {"tokenizer.ggml.pre": as_field(kind), "tokenizer.ggml.add_bos_token": as_field(False)},
         without=() if said else ("tokenizer.ggml.add_bos_token",),
     )
     for _ in ("dequantised", "kept"):

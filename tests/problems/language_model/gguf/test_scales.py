@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.scales import codes_of, has_scales, scales_of, with_scales
+from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
 
 KINDS = [kind for kind in ggml._types() if ggml.fits(kind, 512) and has_scales(kind)]
 

@@ -14,7 +14,7 @@ from transformers import GPT2Config
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import llama
-from evoprune.problems.language_model.gguf.metadata import TOKENS, Fields, cut_fields, own_fields, text, whole_number
+from evoprune.problems.language_model.gguf.metadata import TOKENS, Fields, as_field, cut_fields, own_fields
 from evoprune.problems.language_model.transforms.vocabulary.order import order_of
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_tokenizer
 from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
@@ -27,8 +27,8 @@ def fields_of(tokenizer: Any, scores: bool) -> Fields:
     size = len(tokenizer)
     made = own_fields(SimpleNamespace(config=GPT2Config(vocab_size=size)), byte_level(), "tiny")
     assert made is not None
-    fields = {**made, "gpt2.block_count": whole_number(1), "gpt2.feed_forward_length": whole_number(8)}
-    fields["gpt2.vocab_size"] = whole_number(size)
+    fields = {**made, "gpt2.block_count": as_field(1), "gpt2.feed_forward_length": as_field(8)}
+    fields["gpt2.vocab_size"] = as_field(size)
     if not scores:
         return fields
     tokens = tokenizer.convert_ids_to_tokens(range(size))
@@ -36,15 +36,15 @@ def fields_of(tokenizer: Any, scores: bool) -> Fields:
     kinds[:3] = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL]
     del fields["tokenizer.ggml.merges"]
     return fields | {
-        "tokenizer.ggml.model": text("llama"),
-        TOKENS: GGUFValue(tokens, GGUFValueType.ARRAY, GGUFValueType.STRING),
+        "tokenizer.ggml.model": as_field("llama"),
+        TOKENS: as_field(tokens),
         "tokenizer.ggml.scores": GGUFValue(
             [-float(n) for n in range(size)], GGUFValueType.ARRAY, GGUFValueType.FLOAT32
         ),
-        "tokenizer.ggml.token_type": GGUFValue(list(map(int, kinds)), GGUFValueType.ARRAY, GGUFValueType.INT32),
-        "tokenizer.ggml.add_space_prefix": GGUFValue(False, GGUFValueType.BOOL),
-        **{f"tokenizer.ggml.{end}_token_id": whole_number(n) for n, end in enumerate(("unknown", "bos", "eos"))},
-        "tokenizer.huggingface.json": text("{}"),
+        "tokenizer.ggml.token_type": as_field(list(map(int, kinds))),
+        "tokenizer.ggml.add_space_prefix": as_field(False),
+        **{f"tokenizer.ggml.{end}_token_id": as_field(n) for n, end in enumerate(("unknown", "bos", "eos"))},
+        "tokenizer.huggingface.json": as_field("{}"),
     }
 
 
@@ -84,7 +84,7 @@ def test_llama_cpp_gives_the_ids_of_the_cut_tokenizer(make: Any, tmp_path: Path)
 def test_ids_and_sizes_are_those_of_the_cut_tokenizer() -> None:
     tokenizer = byte_fallback()
     fields = fields_of(tokenizer, scores=True)
-    fields = {**fields, "tokenizer.ggml.eot_token_id": whole_number(len(tokenizer) - 1)}
+    fields = {**fields, "tokenizer.ggml.eot_token_id": as_field(len(tokenizer) - 1)}
     kept = [0, 2, 5, 400, len(tokenizer) - 1]
     cut = {key: field.value for key, field in cut_fields(fields, kept).items()}
     assert cut["gpt2.vocab_size"] == len(kept)
