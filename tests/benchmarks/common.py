@@ -1,9 +1,6 @@
-"""Code that benchmarks share: rows of Markdown tables, and processor time."""
+"""Rows of Markdown tables."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 
 def row(*cells: object) -> str:
@@ -14,10 +11,3 @@ def row(*cells: object) -> str:
 def head(*cells: str) -> str:
     """The first two rows of a Markdown table."""
     return f"{row(*cells)}\n{'|---' * len(cells)}|"
-
-
-def cpu_seconds(function: Callable[..., object], *arguments: object) -> float:
-    """Processor seconds of this process during a call."""
-    start = time.process_time()
-    function(*arguments)
-    return time.process_time() - start
