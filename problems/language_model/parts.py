@@ -96,7 +96,6 @@ class Report(_Part, Reporting):
     packages = ("torch", "transformers")
     words: ClassVar[Mapping[str, str]] = WORDS
     shares = SHARES
-    first = ("written",)
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:

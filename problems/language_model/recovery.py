@@ -25,8 +25,8 @@ from evoprune.problems.language_model.distillation.trainable_parameters import r
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.format import ExportFormat, run_of
 from evoprune.problems.language_model.models.tensor_file import replace_file
+from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
-from evoprune.problems.language_model.results.learning_curve import FIGURE, draw_recovery
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import recovered_lines
 
@@ -83,7 +83,7 @@ class Recovery:
         if recovered.helped:
             replace_file(folder / RECOVERED, recovered.weights)
         caption = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
-        return _added(result, recovered) | {"figures": result.get("figures", {}) | {FIGURE: caption}}
+        return _added(result, recovered) | {"figures": result.get("figures", {}) | {RECOVERY: caption}}
 
     def delete_checkpoints(self, folder: Path) -> None:
         """Delete the checkpoints in the folder of a run whose result is there; a kill leaves none that seem whole."""

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file
-from evoprune.problems.language_model.results.learning_curve import DIVERGENCE, PERPLEXITY, criterion, criterion_values
+from evoprune.problems.language_model.results.result import DIVERGENCE, PERPLEXITY, criterion, criterion_values
 
 
 def held_out_scores(

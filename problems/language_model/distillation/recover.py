@@ -31,8 +31,7 @@ from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.results.learning_curve import criterion, criterion_values
-from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
 from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 S = TypeVar("S", bound=RecoverSettings)

@@ -35,7 +35,7 @@ from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.tensor_file import Tensors
-from evoprune.problems.language_model.results.learning_curve import DIVERGENCE
+from evoprune.problems.language_model.results.result import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -11,10 +11,10 @@ from evoprune.console.formatting import plain
 from evoprune.problems.language_model.evaluation.session import PERPLEXITY
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import lines
-from evoprune.problems.language_model.results.learning_curve import FIGURE
+from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
 
-_CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
+_CURVE = f"\n![Held-out windows against the tokens trained on]({RECOVERY}.png)"
 
 
 def card(facts: ExportFacts) -> str:

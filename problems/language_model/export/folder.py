@@ -25,7 +25,7 @@ from evoprune.problems.language_model.models.load import quiet, stored_dtype
 from evoprune.problems.language_model.models.processes import Failed, environment, run_python
 from evoprune.problems.language_model.models.tensor_file import saving
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.results.learning_curve import draw_recovery
+from evoprune.problems.language_model.results.figures import draw_recovery
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict
 from evoprune.problems.language_model.texts.windows import Windows

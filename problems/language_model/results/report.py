@@ -1,13 +1,11 @@
-"""The report of a finished search: scores on text that it never saw, their protocol, and figures."""
+"""The report of a finished search: scores on unseen text, their protocol, and figures."""
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from inspect import signature
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from evoprune import Budget, InputError
 from evoprune.files.json_files import finite
@@ -16,13 +14,10 @@ from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import LENGTH, file_bytes, of_model
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.models.blocks import attentions_numbered, max_positions
-from evoprune.problems.language_model.models.late import runs_on
-from evoprune.problems.language_model.models.token_mask import ids
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
+from evoprune.problems.language_model.results.figures import draw_allocation, draw_cliff
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, Text, gap_closed
-from evoprune.problems.language_model.results.sparsity_report import sparsity_report
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.weights.transform import Weights
@@ -30,34 +25,29 @@ from evoprune.problems.language_model.transforms.weights.transform import Weight
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
-PROMPTS = 3  # at most: one for each five windows of the report text
-_GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if windows and model are long enough
-
 
 def report(
     session: Session, outcome: Outcome, folder: Path, budgets: Sequence[Budget], uniform: Sequence[float] | None
 ) -> dict[str, Any]:
-    """Score the references and the best genome on every text; return what ``result.json`` has beside the engine's keys.
+    """Score the references and the best genome on every text; return the problem's keys of ``result.json``.
 
     ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform, if any.
     """
-    genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
+    texts, transform = session.texts, session.transform
+    genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
     session.fitness.ask("the report", texts.report)
-    same = next((name for name, genome in genomes.items() if genome == uniform), None)
+    same = next((name for name, genome in genomes.items() if genome == uniform), "")
     known = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
-    names = {name: reference for name, reference in known.items() if reference in genomes and reference is not None}
+    names = {name: reference for name, reference in known.items() if reference in genomes}
     compared = {name: genomes[reference] for name, reference in names.items()}
     is_fitness = session.settings.objective == "perplexity"
-    scores = perplexities(
-        session,
-        genomes,
-        {
-            "search": (texts.search, [] if is_fitness else genomes),
-            "report": (texts.report, genomes),
-            "held_out": (texts.held_out, names.values()),
-            **{str(at): (windows, names.values()) for at, windows in enumerate(texts.second)},
-        },
-    )
+    asked_of: dict[str, tuple[Windows | None, Collection[str]]] = {
+        "search": (texts.search, [] if is_fitness else genomes),
+        "report": (texts.report, genomes),
+        "held_out": (texts.held_out, names.values()),
+        **{str(at): (windows, names.values()) for at, windows in enumerate(texts.second)},
+    }
+    scores = perplexities(session, genomes, asked_of)
     if is_fitness:
         scores["search"] = known_perplexities(outcome)
     perplexity = {
@@ -77,7 +67,9 @@ def report(
             found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.of
     transform.apply(outcome.best)
-    found["sparsity"] = sparsity(session)
+    removed = session.resident.removed_weights
+    wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
+    found["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
     if goal := asked(session, outcome.best, budgets, found):
         found["asked"] = goal
     pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
@@ -94,21 +86,18 @@ def report(
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         found["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
     if pruned:
-        found |= sparsity_report(pruned, outcome, folder, found, scores["search"], scores["report"], by_matrix)
+        found |= _sparsities(pruned, by_matrix, outcome, folder, found, scores)
     for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
         found.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
     if texts.report.lines:
-        found["accuracy"] = accuracies(session, compared)
-    shown = {name: compared[name] for name in compared if name != UNIFORM}
-    return found | {"told": transform.notes(outcome.best), "written": written(session, shown)}
-
-
-def genomes_of(outcome: Outcome) -> dict[str, list[float]]:
-    """Return the references by name, and the best genome as ``evolved``."""
-    return {name: genome for name, (genome, _) in outcome.references.items()} | {"evolved": outcome.best}
+        found["accuracy"] = {}
+        for name, genome in compared.items():
+            FinalModel(session, genome).reside()
+            found["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
+    return found | {"told": transform.notes(outcome.best)}
 
 
 def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
@@ -120,22 +109,6 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
         for role, windows in texts.items():
             scores[role][name] = finite(session.fitness.perplexity(windows))
     return scores
-
-
-def accuracies(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The accuracy of ``genomes`` by name, in the form that is exported, on the lines of the report text."""
-    found = {}
-    for name, genome in genomes.items():
-        FinalModel(session, genome).reside()
-        found[name] = accuracy(session.texts.report, session.texts.tokenizer, session.fitness.measure)
-    return found
-
-
-def sparsity(session: Session) -> dict[str, float]:
-    """The weights of the blocks' matrices that are removed now, as shares of these and of the whole model."""
-    resident = session.resident
-    removed = resident.removed_weights
-    return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
 
 
 def asked(
@@ -160,31 +133,26 @@ def asked(
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit."""
     found: dict[str, dict[str, float]] = {}
-    for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
+    resident, chosen = session.resident, getattr(session.settings, "budget", None)
+    for name, genome in {"dense": session.transform.dense, EVOLVED: best}.items():
         session.transform.apply(genome)
-        for unit, amount in _amounts(session, genome).items():
+        parameters = sum(parameter.numel() for parameter in resident.model.parameters())
+        stored = parameters * resident.model.dtype.itemsize
+        with suppress(InputError):  # of a transform that leaves zeros, which take room
+            stored = round(file_bytes(session.transform).spent(genome))
+        amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
+        with suppress(InputError):
+            given = chosen.parameters if chosen and chosen.use == "operations" else {}
+            amounts["operations"] = of_model(resident, given.get("length", LENGTH))
+        for unit, amount in amounts.items():
             found.setdefault(unit, {})[name] = amount
     return found
-
-
-def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
-    resident, chosen = session.resident, getattr(session.settings, "budget", None)
-    parameters = sum(parameter.numel() for parameter in resident.model.parameters())
-    stored = parameters * resident.model.dtype.itemsize
-    with suppress(InputError):  # of a transform that leaves zeros, which take room
-        stored = round(file_bytes(session.transform).spent(genome))
-    amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
-    with suppress(InputError):
-        asked = chosen.parameters if chosen and chosen.use == "operations" else {}
-        amounts["operations"] = of_model(resident, asked.get("length", LENGTH))
-    return amounts
 
 
 def known_perplexities(outcome: Outcome) -> Perplexities:
     """The perplexities on the search text, where they are the fitness."""
     known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
-    known["evolved"] = outcome.best_evaluation
-    return {name: finite(evaluation.values[0]) for name, evaluation in known.items()}
+    return {name: finite(each.values[0]) for name, each in (known | {EVOLVED: outcome.best_evaluation}).items()}
 
 
 def perplexities(
@@ -206,53 +174,54 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
     """The part of the gain over uniform, log(evolved / uniform) in nats a token, that an ``unseen`` text lacks."""
     logs = []
     for scores in (unseen, searched):
-        uniform, evolved = scores["uniform"], scores["evolved"]
+        uniform, evolved = scores[UNIFORM], scores[EVOLVED]
         if uniform is None or evolved is None:
             return None
         logs.append(math.log(evolved / uniform))
     return logs[0] - logs[1]
 
 
-def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
-    """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
-    resident, report = session.resident, session.texts.report
-    tokens = ids(report.tokens)
-    given = tokens[: min(PROMPTS, len(tokens) // 5), : min(_GIVEN, tokens.shape[1])]
-    if not len(given):
-        return {}
-    most = min(
-        _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
-    )  # the last is not read
-    prompts = [session.texts.tokenizer.decode(row, skip_special_tokens=True) for row in given]
-    found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
-    for name, genome in genomes.items():
-        FinalModel(session, genome).reside()
-        for prompt, row in zip(prompts, given, strict=True):
-            found[prompt][name] = _continued(session, prompt, row, most)
-    return found
+def _sparsities(
+    cut: Weights, by_matrix: Mapping[str, float], outcome: Outcome, folder: Path, found: Mapping[str, Any],
+    scores: Mapping[str, Perplexities],
+) -> dict[str, Any]:  # fmt: skip
+    """Return ``curve``, ``allocations``, ``by_matrix`` and ``figures`` of a search of sparsities.
+
+    ``found``: the report so far. ``scores``: of all references and the best, by text.
+    """
+    evolved, reported = found["sparsity"]["prunable"], _drawable(scores["report"])
+    allocations = [name for name in cut.settings.allocations if name in reported]
+    curve = {
+        name: of.measures["sparsity"]
+        for name, (_, of) in outcome.references.items()
+        if of.measures and name not in allocations
+    }
+    target = found.get("asked", {}).get("wanted", evolved)
+    removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
+    for matrix in cut.matrices:
+        removed[matrix.block] += by_matrix[matrix.name] * matrix.size
+        sizes[matrix.block] += matrix.size
+    by_block = [removed[block] / size for block, size in sizes.items()]
+    places, perplexity = {UNIFORM: target, EVOLVED: evolved}, found["perplexity"]
+    marks = {name: (target, value) for name, value in _drawable(perplexity["report"]).items() if name == UNIFORM}
+    marks |= {name: (target, reported[name]) for name in allocations}
+    for name, value in _drawable(perplexity.get("report_reconstructed", {})).items():
+        marks[f"{name}, reconstructed"] = places[name], value
+    marks[EVOLVED] = evolved, reported[EVOLVED]
+    texts = {text: scores[text] for text in ("search", "report")}
+    return {
+        "curve": {"sparsity": [*curve.values()]} | {text: [of[name] for name in curve] for text, of in texts.items()},
+        "allocations": {
+            name: {"genome": outcome.references[name][0]} | {text: of[name] for text, of in texts.items()}
+            for name in allocations
+        },
+        "by_matrix": dict(by_matrix),
+        "figures": {
+            "sparsity_by_layer": draw_allocation(by_block, target, folder, outcome.title),
+            "cliff": draw_cliff([(at, reported[name]) for name, at in curve.items()], marks, folder, outcome.title),
+        },
+    }
 
 
-def _continued(session: Session, prompt: str, row: torch.Tensor, most: int) -> str:
-    """The continuation of ``prompt``, which is ``row`` in the tokens of the dense model, by the model as it is now."""
-    resident, texts = session.resident, session.texts
-    if texts.read(texts.report) is not texts.report:
-        row = torch.tensor(resident.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-    (written,) = greedy(resident.model, row[None], most)
-    return str(resident.tokenizer.decode(written, skip_special_tokens=True))
-
-
-@torch.inference_mode()
-def greedy(model: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the ``count`` tokens that ``model`` writes after each row of ``tokens`` ``(rows, length)``, on the CPU."""
-    text = read = tokens.to(runs_on(model))
-    takes = signature(model.forward).parameters
-    named = next((name for name in ("cache", "past_key_values") if name in takes), None)  # as transformers' versions do
-    kept: dict[str, Any] = {}
-    with attentions_numbered(model):
-        for _ in range(count):
-            found = model(input_ids=read, use_cache=named is not None, **kept)
-            kept = {named: found[named]} if named and found.get(named) is not None else {}
-            chosen = found.logits[:, -1].argmax(1, keepdim=True)
-            text = torch.cat([text, chosen], dim=1)
-            read = chosen if kept else text
-    return text[:, tokens.shape[1] :].cpu()
+def _drawable(perplexities: Perplexities) -> dict[str, float]:
+    return {name: math.inf if value is None else value for name, value in perplexities.items()}

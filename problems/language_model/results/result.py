@@ -1,10 +1,10 @@
-"""The typed result of a search on a language model: ``result.json``, most of which an export's facts repeat.
+"""The typed result of a search on a language model, ``result.json``; an export's facts repeat most keys.
 
 Imports no torch. A perplexity is None if it is infinite or was not measured.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field
 from evoprune import Fraction, Result
 
 EVOLVED = "evolved"
+
+PERPLEXITY, DIVERGENCE = "held_out", "held_out_divergence"
+"""Keys of a point of a learning curve: the divergence is there if it decides which point is the best."""
 
 
 class Keys(BaseModel, extra="allow", allow_inf_nan=False, frozen=True, protected_namespaces=()):
@@ -81,7 +84,7 @@ class Cost(Keys):
 
     @property
     def savings(self) -> dict[str, float]:
-        """The share that is saved of each unit of which the evolved model needs less."""
+        """The share that the evolved model saves, by unit; units that it does not save are left out."""
         units = self.model_dump(exclude_none=True)
         return {unit: 1 - of["evolved"] / of["dense"] for unit, of in units.items() if of["evolved"] < of["dense"]}
 
@@ -113,7 +116,7 @@ class Text(Keys):
 
 
 class SecondText(Keys):
-    """Bits per byte of another text, of the models as the search leaves them."""
+    """Bits per byte of one more text, of the models before training."""
 
     text: Text
     bits_per_byte: Mapping[str, float | None]
@@ -132,7 +135,7 @@ class Asked(Keys):
 
 
 class RecoveryProtocol(Keys):
-    """``text``: that of the training. ``held_out_dense``: the dense model's perplexity on the held-out windows."""
+    """``text``: to train on. ``held_out_dense``: the dense model's perplexity on the held-out windows."""
 
     text: Mapping[str, Any] = {}
     held_out_dense: float | None = None
@@ -202,7 +205,7 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     """Name of a solution to compare with, which no run found."""
 
     def repeated(self) -> dict[str, Any]:
-        """Return the keys that an export's facts repeat; sparsities are counted again in what is written."""
+        """Return the keys that an export's facts repeat; sparsities are counted again in the export."""
         keys = [key for key in Reported.model_fields if key != "sparsity"]
         found = dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
         return found | {"bits_per_byte": self.measured_bits}
@@ -234,7 +237,7 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
 
     @property
     def winner(self) -> str:
-        """The name of what the finals chose: :data:`EVOLVED`, or a known solution."""
+        """The name of the winner of the finals: :data:`EVOLVED`, or a known solution."""
         return self.chosen or EVOLVED
 
 
@@ -251,3 +254,14 @@ def gap_closed(dense: float | None, uniform: float | None, evolved: float | None
     if dense is None or uniform is None or evolved is None or uniform <= dense:
         return None
     return math.log(uniform / evolved) / math.log(uniform / dense)
+
+
+def criterion(curve: Sequence[Mapping[str, Any]]) -> str:
+    """Name of the quantity that decides which point of a learning ``curve`` is the best."""
+    return "divergence" if DIVERGENCE in curve[0] else "perplexity"
+
+
+def criterion_values(curve: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Value of the criterion at each point; the lower, the better, and infinite if it is not a number."""
+    values = [point[DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY] for point in curve]
+    return [math.inf if value is None or math.isnan(value) else value for value in values]

@@ -22,8 +22,10 @@ WORDS = {
     "accuracy": "accuracy on the held-out lines",
     "gap_closed": "gap to dense closed",
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
-    "written": "what the models write",
 }
+
+_NO_GAIN = 0.005  # share of the gap
+_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters", "operations")}
 
 SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
 
@@ -44,39 +46,40 @@ EXPLAINED = {
     "overfitting": "the part of the gain over uniform, in nats a token, that the search text has and this one "
     "lacks; 0: all of it carries over",
     "cost": "what the models store, and compute for a token",
-    "written": "each continues the beginnings of windows of the report text by its likeliest tokens",
 }
 
 
 def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
-    """``how`` the model is made smaller, between its name and those of the texts."""
+    """Name the model, ``how`` it is made smaller, and the texts."""
     sources = (settings.model, settings.search_text.source, settings.report_text.source)
     model, *texts = map(short_name, sources)
     return ", ".join([model, *how, " and ".join(dict.fromkeys(texts))])
 
 
-_NO_GAIN = 0.005  # share of the gap
-_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters", "operations")}
-
-
 def summary(result: LanguageModelResult) -> list[str]:
-    """Return the verdict, then what was measured: the search's gain, perplexities, costs, finals, recoveries."""
+    """Return the verdict, then a line a measurement: the search's gain, perplexities, costs, finals, recoveries."""
     return [verdict(result), *_gain(result, result.perplexity.exported), *_lines(result)]
 
 
 def verdict(result: Reported, size: int | None = None) -> str:
-    """Say how small the model is beside the goal, and its loss, as it is exported, beside that of the source.
+    """Say how small the model is, its goal, and its loss, as it is exported, against the source.
 
     ``size``: bytes of the export, if it was written.
     """
     if size is None and result.cost and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
-    lost = behind(result) or _perplexities(result, result.perplexity.exported)
+    if result.behind_source is not None and result.protocol.model.endswith(".gguf"):
+        lost = loss(result.behind_source, "the source")
+    else:
+        scores, row = result.perplexity.exported, (result.recovered or {}).get(EVOLVED)
+        before = digits(scores.evolved, 3)
+        trained = f"{digits(row.perplexity_after, 3)} after recovery, {before} before" if row and row.helped else before
+        lost = f"perplexity {trained} (dense {digits(scores.dense, 3)})"
     return f"{reached(result, size)}: {', '.join([lost, *also(result)])}."
 
 
 def also(result: Reported) -> Iterator[str]:
-    """Say the accuracy on a task file beside the others', and the loss on other texts."""
+    """Say the accuracy of each model on a task file, and the loss on other texts."""
     if found := result.measured_accuracy:
         others = ", ".join(f"{name} {share:.1%}" for name, share in found.items() if name != EVOLVED)
         yield f"accuracy {found[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
@@ -89,29 +92,26 @@ def also(result: Reported) -> Iterator[str]:
 
 
 def reached(result: Reported, size: int | None) -> str:
-    """Say the result in the unit of its goal, the goal, and the ``size`` of the file beside the source's, if known."""
-    goal = result.asked
-    beside = "" if size is None else beside_source(size, result.protocol.source_bytes)
+    """Say the result in the unit of the goal, the goal, and the ``size`` of file and source, if known."""
+    goal, source = result.asked, result.protocol.source_bytes
+    sizes = "" if size is None else _sizes(size, source)
     if goal is None:
-        return ", ".join(filter(None, [_savings(result), beside]))
+        return ", ".join(filter(None, [_savings(result), sizes]))
     if goal.unit == "bytes" and not goal.share:
-        beside = beside or beside_source(round(goal.got), result.protocol.source_bytes)
-        return f"{beside} ({megabytes(goal.wanted)} asked for)"
+        return f"{sizes or _sizes(round(goal.got), source)} ({megabytes(goal.wanted)} asked for)"
     if goal.share:
         said = f"{_removed(goal)} ({100 * goal.wanted:.4g}% asked for)"
-    elif goal.unit == "speedup":
-        said = f"{goal.got:.2f} times as fast ({goal.wanted:g} asked for)"
     else:
-        said = f"{goal.got:.2f} {goal.unit} ({goal.wanted:g} asked for)"
-    return ", ".join(filter(None, [said, beside]))
+        unit = "times as fast" if goal.unit == "speedup" else goal.unit
+        said = f"{goal.got:.2f} {unit} ({goal.wanted:g} asked for)"
+    return ", ".join(filter(None, [said, sizes]))
 
 
 def _removed(goal: Asked) -> str:
     return f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed"
 
 
-def beside_source(size: int, source: int | None) -> str:
-    """Say the ``size`` of a file beside that of its ``source``, in bytes."""
+def _sizes(size: int, source: int | None) -> str:
     if source is None:
         return megabytes(size)
     ours, theirs = megabytes(size), megabytes(source)
@@ -121,13 +121,6 @@ def beside_source(size: int, source: int | None) -> str:
 def megabytes(size: float) -> str:
     """Return ``size``, in bytes, for people."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
-
-
-def behind(result: Reported) -> str | None:
-    """Say the loss beside that of a .gguf source; None for another source, or if it was not measured."""
-    if result.behind_source is None or not result.protocol.model.endswith(".gguf"):
-        return None
-    return loss(result.behind_source, "the source")
 
 
 def loss(bits: float, source: str) -> str:
@@ -146,14 +139,6 @@ def _savings(result: Reported) -> str:
         found.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
     found = found or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
     return ", ".join(found) or f"{result.sparsity.prunable:.1%} of the weights removed"
-
-
-def _perplexities(result: Reported, scores: Scores) -> str:
-    before, row = digits(scores.evolved, 3), (result.recovered or {}).get(EVOLVED)
-    dense = f"dense {digits(scores.dense, 3)}"
-    if row is None or not row.helped:
-        return f"perplexity {before} ({dense})"
-    return f"perplexity {digits(row.perplexity_after, 3)} after recovery, {before} before ({dense})"
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:

@@ -9,7 +9,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress
-from evoprune.problems.language_model.results.learning_curve import PERPLEXITY
+from evoprune.problems.language_model.results.result import PERPLEXITY
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Figures of results, and their captions: perplexity against sparsity, sparsities of blocks, curves of recoveries."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from matplotlib.ticker import PercentFormatter
+
+from evoprune.console.formatting import digits
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
+from evoprune.problems.language_model.results.result import (
+    EVOLVED,
+    RecoveredRow,
+    criterion,
+    criterion_values,
+)
+
+RECOVERY = "recovery"  # name of the files of a recovery's figure
+
+_MOST_LABELS = 40  # more blocks are not numbered one by one
+_FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured
+_COLOURS = {EVOLVED: ORANGE, "uniform": BLUE, "dense": GREY}
+_STYLES: dict[str, dict[str, Any]] = {
+    "uniform": {"color": BLUE, "marker": "o", "markersize": 7},
+    EVOLVED: {"color": ORANGE, "marker": "*", "markersize": 14},
+}
+
+Point = tuple[float, float]
+"""Sparsity of the prunable weights, and perplexity."""
+
+
+def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Path, about: str = "") -> str:
+    """Draw perplexities on the report text: of ``uniform`` at each sparsity, and ``marks`` by name.
+
+    Filled marks are models without, empty ones with updated weights. Infinite values are in words alone.
+    """
+    points = sorted(point for point in uniform if math.isfinite(point[1]))
+    figure, axes = new()
+    line = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
+    axes.plot(*zip(*points, strict=True), color=BLUE, linestyle=line, marker="o", markersize=4, label="uniform")
+    others = zip(cycle(COLOURS[2:]), cycle("s^vDPX<>"))
+    for name, point in marks.items():
+        model, _, updated = name.partition(", ")
+        style = _STYLES.get(model) or dict(zip(("color", "marker"), next(others), strict=True))
+        fill: Any = "none" if updated else "full"
+        axes.plot(*point, linestyle="none", label=f"{name}: {digits(point[1])}", fillstyle=fill, **style)
+    axes.margins(x=0.12, y=0.1)
+    log_scale_if_wide(axes, [value for _, value in (*points, *marks.values()) if math.isfinite(value)])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="sparsity of the prunable weights", ylabel="perplexity on the report text")
+    entitle(axes, "Uniform pruning, and the evolved allocation", about)
+    axes.legend(loc="upper left", fontsize="small")
+    save(figure, folder, "cliff")
+    words = [f"dense: {digits(value)}" for sparsity, value in points if sparsity == 0]
+    words += [f"{name} at {100 * sparsity:.4g}%: {digits(value)}" for name, (sparsity, value) in marks.items()]
+    return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
+
+
+def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
+    """Draw the sparsity of each block, counted from 0, against the uniform line."""
+    count = len(by_block)
+    figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
+    axes.bar(range(count), by_block, color=ORANGE, width=0.75, label=EVOLVED)
+    axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {100 * target:.4g}%")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if count <= _MOST_LABELS:
+        axes.set_xticks(range(count))
+    highest = max(*by_block, target)
+    axes.set(xlabel="transformer block", ylabel="sparsity", xlim=(-0.6, count - 0.4), ylim=(0, highest * 1.22))
+    entitle(axes, "Sparsity found for each block", about)
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper right", ncols=2)
+    save(figure, folder, "sparsity_by_layer")
+    least, most = (by_block.index(extreme(by_block)) for extreme in (min, max))
+    return (
+        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {100 * target:.4g}%): from "
+        f"{by_block[least]:.0%} in block {least} to {by_block[most]:.0%} in block {most}."
+    )
+
+
+def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder: Path, about: str = "") -> str:
+    """Draw the curve of each of the ``rows``, and return the figure's caption.
+
+    ``dense``: the perplexity of the dense model, if known. Infinite values and untrained models are left out.
+    """
+    figure, axes = new()
+    shown, words, quantity = [], [], criterion(next(iter(rows.values())).curve)
+    others = iter(COLOURS[2:])
+    for name, row in rows.items():
+        if len(row.curve) == 1:
+            continue
+        values = criterion_values(row.curve)
+        points = [(point["tokens"], y) for point, y in zip(row.curve, values, strict=True) if math.isfinite(y)]
+        alike = "" if name == EVOLVED else ", trained alike"
+        words.append(f"{name}{alike}: {digits(values[0])} to {digits(min(values))}")
+        tokens, finite = [at for at, _ in points], [value for _, value in points]
+        colour = _COLOURS.get(name) or next(others)
+        axes.plot(tokens, finite, color=colour, marker="o", markersize=4, label=words[-1])
+        shown += finite
+    if dense is not None and quantity == "perplexity":
+        words.append(f"dense: {digits(dense)}")
+        axes.axhline(dense, color=GREY, linestyle="--", label=words[-1])
+        shown.append(dense)
+    log_scale_if_wide(axes, shown)
+    thousands(axes.xaxis)
+    axes.set(xlabel="tokens trained on", ylabel=f"{quantity} on held-out windows")
+    entitle(axes, "Recovery towards the dense model", about)
+    axes.legend(loc="upper right")
+    save(figure, folder, RECOVERY)
+    return f"{quantity.capitalize()} on held-out windows against the tokens trained on ({'; '.join(words)})."
