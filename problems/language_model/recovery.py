@@ -20,7 +20,7 @@ from evoprune.problems.language_model.distillation.recover import (
     refuse_unknown,
 )
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.text import RecoveryText, recovery_text
+from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
 from evoprune.problems.language_model.distillation.trainable_parameters import refuse_lora
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.format import ExportFormat, run_of

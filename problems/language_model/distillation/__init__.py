@@ -1,1 +1,1 @@
-"""Recovers a smaller model: trains it to predict what its dense model predicts."""
+"""Recovers a smaller model: trains it towards the predictions of the dense model."""

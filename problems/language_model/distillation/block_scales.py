@@ -1,4 +1,4 @@
-"""Quantised matrices whose codes are found anew, and whose scales and minima are trained then: these codes stay."""
+"""Quantised matrices: their codes are chosen anew, then their scales and minima are trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUN = 16  # the weights of a row of which the minimum has one code, in every ty
 
 
 class BlockScales(nn.Module):
-    """Gives a matrix its weight from the scales of its blocks, as a parametrisation of PyTorch.
+    """Makes the weight of a matrix of the scales in its blocks, as a parametrisation of PyTorch.
 
     The trained parameter ``(fields, rows, blocks)`` is the relative change of each field: it begins at 0, and a field
     is ``before x (1 + change)``. The weight is that of the field rounded to float16, as it is stored; the gradient
@@ -90,7 +90,7 @@ class _Values(torch.autograd.Function):
 
 
 def train_scales(matrix: Matrix, encoded: Encoded) -> None:
-    """Have the weight of ``matrix``, whose values are those of ``encoded``, depend on scales that can be trained."""
+    """Make the weight of ``matrix``, now the values of ``encoded``, depend on scales that can be trained."""
     module: Any = matrix.module
     register_parametrization(module, "weight", BlockScales(matrix, encoded).to(matrix.weight.device), unsafe=True)
     module.parametrizations.weight.original.requires_grad_(True)
@@ -102,7 +102,7 @@ def is_change(name: str) -> bool:
 
 
 def fix_scales(matrix: Matrix, room: Room) -> Encoded:
-    """End :func:`train_scales`: the weight, in ``room``, is what a file holds, which is returned."""
+    """End :func:`train_scales`: round the weight, in ``room``, and return it as a file holds it."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     found: Encoded = chain[0].encoded(chain.original)
@@ -120,7 +120,7 @@ def compensate(
     """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``.
 
     Matrices that already have the values of the dense ones stay, and all do if the ``loss`` is not below that of
-    ``before``: rows may be long beside the tokens that their errors are known from.
+    ``before``: there may be too few tokens for long rows.
     """
     read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
     there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)

@@ -39,10 +39,11 @@ class _Chunked(torch.autograd.Function):
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
         count = len(targets)
-        for part in pieces(count, _width(rows, head)):
-            own = rows[part].detach().requires_grad_()
+        weight: Any = rows.T if head is None else head.weight
+        for part in pieces(count, len(weight)):
+            inputs = rows[part].detach().requires_grad_()
             with torch.enable_grad():
-                logits = _logits(own, head)
+                logits = inputs if head is None else head(inputs)
             log_q = logits.detach().float().log_softmax(-1)
             log_p = taught(part)
             p = log_p.exp()
@@ -51,7 +52,7 @@ class _Chunked(torch.autograd.Function):
             sums[1] -= log_q.gather(1, wanted).sum()
             slope = log_q.exp_().mul_(1 + cross_entropy).sub_(p)  # of both losses in the logits
             slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -cross_entropy))
-            gradient[part] = torch.autograd.grad(logits, own, slope.div_(count).to(logits.dtype))[0]
+            gradient[part] = torch.autograd.grad(logits, inputs, slope.div_(count).to(logits.dtype))[0]
         ctx.save_for_backward(gradient)
         means = sums / count
         ctx.mark_non_differentiable(means)
@@ -96,16 +97,7 @@ def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> t
 
 
 def measured(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
-    """A divergence, whose ``objective`` sums the next-token loss beside it, and the perplexity."""
-    found, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
+    """A divergence, by an ``objective`` that also sums the next-token loss, and the perplexity."""
+    diverged, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
     count = predictions(tokens)
-    return objective.value(found, count), Perplexity().value(lost, count)
-
-
-def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:
-    return rows if head is None else head(rows)
-
-
-def _width(rows: torch.Tensor, head: Head) -> int:
-    weight: Any = rows if head is None else head.weight
-    return int(weight.shape[-1] if head is None else weight.shape[0])
+    return objective.value(diverged, count), Perplexity().value(lost, count)

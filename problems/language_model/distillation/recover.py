@@ -21,8 +21,7 @@ from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.language_model.distillation.block_scales import compensate
 from evoprune.problems.language_model.distillation.progress import held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
-from evoprune.problems.language_model.distillation.teacher import Teacher
-from evoprune.problems.language_model.distillation.text import RecoveryText
+from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher
 from evoprune.problems.language_model.distillation.trainable_parameters import Given
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory
@@ -74,10 +73,10 @@ def recover(
     final: FinalModel, known: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
     folder: Path, anew: bool = False,
 ) -> Recovered:  # fmt: skip
-    """Train ``final``, further if it was recovered before; if that helped, those of ``known`` that ``settings`` name.
+    """Train ``final``, further if it was recovered before; if that helped, also ``known`` models named in ``settings``.
 
-    Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. The session's model is the dense one
-    afterwards.
+    Checkpoints lie in ``folder``; ``anew``: delete the checkpoints of another recovery. The session's model is the
+    dense one afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
     refuse_unknown(settings, known)

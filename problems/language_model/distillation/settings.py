@@ -20,7 +20,7 @@ def seconds_of(duration: str) -> float:
 
 
 class RecoverSettings(Settings):
-    """Knowledge distillation: a smaller model is trained to predict what its dense model predicts."""
+    """Knowledge distillation: a smaller model is trained towards the predictions of the dense one."""
 
     tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
     time: str | None = Field(
@@ -102,11 +102,11 @@ class RecoverSettings(Settings):
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
 
     def lasting(self, seconds: float) -> Self:
-        """These settings with ``seconds`` for their ``time``, if they have one; a second at least."""
+        """The settings with ``seconds`` as their ``time``, if they have one; a second at least."""
         return self if self.time is None else self.model_copy(update={"time": f"{max(1.0, seconds):.1f}s"})
 
     def text_settings(self, search: TextSettings) -> TextSettings:
-        """The text to train on: the one that is named here, else that of ``search``."""
+        """The text to train on: ``text``, else that of the ``search``."""
         window = self.window or search.window
         if self.text is not None:
             return TextSettings(

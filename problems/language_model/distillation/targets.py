@@ -58,7 +58,7 @@ class DenseModel:
             first += predictions(window)
 
     def targets(self, tokens: torch.Tensor) -> Targets:
-        """The predictions for ``tokens`` ``(windows, window)``, but for those after the last one of each window."""
+        """The predictions for ``tokens`` ``(windows, window)``: of all tokens but the first of each window."""
         rows, _ = scored(self.forward(tokens)[0], tokens)
         return lambda part: self.forward.logits(rows[part]).log_softmax(-1)
 

@@ -6,24 +6,88 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy
+import torch
+
+from evoprune import InputError
+from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.distillation.loss import divergence, measured
+from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.targets import DenseModel, RetokenisingModel
-from evoprune.problems.language_model.distillation.text import RecoveryText
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.texts.windows import Windows
+from evoprune.problems.language_model.texts.anew import packed
+from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common
+from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
+
+_ROLE = "recover.text"
+
+
+@dataclass(frozen=True)
+class RecoveryText:
+    """Windows ``(windows, window)`` of one text, int64 on the CPU.
+
+    ``train``: to train on; ``held_out``: others, which choose the best weights; ``whole``: all of the text.
+    """
+
+    train: torch.Tensor
+    held_out: torch.Tensor
+    whole: Windows
+
+    @classmethod
+    def of(cls, whole: Windows, held_out: int) -> Self:
+        """The windows of ``whole``: ``held_out`` ones, spread evenly over the text, and the rest."""
+        windows = len(whole.tokens)
+        chosen = numpy.arange(held_out) * windows // held_out
+        rest = numpy.setdiff1d(numpy.arange(windows), chosen)
+        return cls(whole.tokens[rest], whole.tokens[chosen], whole)
+
+    def read(self, texts: Texts) -> Self:
+        """The same text as the model reads it now, in windows of as many tokens; see :meth:`Texts.read`."""
+        read = texts.read(self.whole)
+        return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
+
+    def protocol(self) -> dict[str, Any]:
+        """Describe the text."""
+        return self.whole.protocol() | {"held_out": len(self.held_out)}
+
+
+def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
+    """The windows of the text in ``settings``; of the search's own text the windows that the search does not see.
+
+    Windows with passages of the report text are left out of the training and of the choice of weights.
+    """
+    searched, report = session.texts.search, session.texts.report
+    model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
+    text = settings.text_settings(searched.settings)
+    if text.identity == report.settings.identity:
+        raise InputError("is the report text, which must not be trained on; give another", text.source)
+    check_length(text, model, _ROLE)
+    seen = [searched] if text.identity == searched.settings.identity else []
+    free = unused_windows(text, seen, tokenizer, _ROLE)
+    shared = in_common(free, report, min(PASSAGE, report.text.shape[1]))
+    whole = free.chosen([number for number, tokens in enumerate(shared) if not tokens.any()])
+    windows, held_out, left_out = len(whole.tokens), settings.held_out, len(free.tokens) - len(whole.tokens)
+    if left_out:
+        note(f"{text.source}: {left_out} windows hold passages of the report text and are not trained on")
+    if windows < held_out + settings.step_windows:
+        raise InputError(
+            f"leaves {windows} windows of {text.window} tokens; expected {held_out} that are held out and at least "
+            f"{settings.step_windows} to train on: give a longer text, or a smaller window, held_out or batch",
+            text.source,
+        )
+    return RecoveryText.of(whole, held_out)
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """The dense model, and the texts: the windows to train on, and those that score the result.
+    """The dense model, the ``text`` to train on, and the ``report`` text, which scores the result.
 
-    ``tokenizer``: of the dense model. ``objective``: the divergence that the report of a run has; None for that of all
-    tokens.
+    ``tokenizer``: of the dense model. ``objective``: the divergence in a run's report; None for that of all tokens.
     """
 
     dense: DenseModel
@@ -48,25 +112,23 @@ class Teacher:
 
     def score(self, model: Any) -> dict[str, float | None]:
         """Perplexity of ``model`` on the report text, its divergence from this one, and its accuracy on a task file."""
-        tokens = self.report.tokens
-        if self.objective is None:
-            found, perplexity = divergence(Forward(model), self.dense, tokens)
-        else:
-            found, perplexity = measured(Forward(model), tokens, self.objective)
+        tokens, student = self.report.tokens, Forward(model)
+        both = measured(student, tokens, self.objective) if self.objective else divergence(student, self.dense, tokens)
+        lost, perplexity = both
         scores = {
             "perplexity": finite(perplexity**self.report.factor),
-            "divergence": finite(self.report.factor * found),
+            "divergence": finite(self.report.factor * lost),
         }
         if self.report.lines:
-            scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(Forward(model), None))
+            scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(student, None))
         return scores
 
     def known(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
         """The scores of ``final``, if a report of ``session`` measured them; None if not."""
-        found = session.fitness.known(final.genome, session.texts.report)
-        if not found or not self.objective or self.report.lines or final.recovered or session.transform.updates:
+        scores = session.fitness.known(final.genome, session.texts.report)
+        if not scores or not self.objective or self.report.lines or final.recovered or session.transform.updates:
             return None
-        return {"perplexity": finite(found[1]), "divergence": finite(found[0])}
+        return {"perplexity": finite(scores[1]), "divergence": finite(scores[0])}
 
 
 def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tuple[DenseModel, RecoveryText]:

@@ -40,16 +40,17 @@ class Given:
 class TrainableParameters:
     """The parameters of a model, in float32, that are trained; all others are frozen.
 
-    ``norms`` are norms, biases and routers, and beside quantised matrices those that are not, but no embedding, head or
-    expert; ``scales`` are those and the scales of quantised matrices in the blocks. ``seed``: of the first low-rank
-    updates.
+    ``norms`` are norms, biases and routers, and in a quantised model the matrices that are not quantised, but no
+    embedding, head or expert; ``scales`` are the same, and the scales of quantised matrices in the blocks. ``seed``: of
+    the first low-rank updates.
     """
 
     def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
         model, self.train = given.model, train
         self.encoded: dict[str, Encoded] = {}
         """Quantised matrices of the blocks, by name, if scales are trained."""
-        self._nonzero = _nonzero(model) if given.sparse else {}
+        masked = [each for each in find_matrices(model) if not each.weight.all()] if given.sparse else []
+        self._nonzero = {each.module: each.weight != 0 for each in masked}
         model.requires_grad_(False)
         self._adapted = None
         if train == "lora":
@@ -82,8 +83,8 @@ class TrainableParameters:
     def groups(self) -> list[dict[str, Any]]:
         """Groups for an optimiser, each with the ``share`` of the learning rate that it has.
 
-        Beside scales, which are relative, others are to change by a share of their size too: the share is their root
-        mean square (as in Adafactor, Shazeer and Stern, 2018). Norms of 0.03 would else change far more than scales.
+        Scales change by a relative amount. So that others do, too, their share is their root mean square (as in
+        Adafactor, Shazeer and Stern, 2018): norms of 0.03 would else change far more than scales.
         """
         if self.train != "scales":
             return [{"params": list(self.by_name.values()), "share": 1.0}]
@@ -137,15 +138,12 @@ def _adapt(model: Any, seed: int) -> Any:
         return get_peft_model(model, config)
 
 
-def _nonzero(model: Any) -> dict[nn.Module, torch.Tensor]:
-    """Masks of the weights that are not zero, of matrices that have zeros."""
-    return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
-
-
 def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
     if train == "lora":
         return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
-    kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
+    ends: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    ends += filter(None, [model.get_output_embeddings()])
+    kept = {id(each) for layer in ends for each in layer.parameters()}
     routers = {id(each) for mixture in find_mixtures(model) for each in mixture.router.parameters()}
 
     def is_small(each: nn.Parameter) -> bool:  # stacked experts are most of a mixture
@@ -156,10 +154,3 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
         for name, each in model.named_parameters()
         if id(each) not in kept and name not in encoded and (train == "all" or is_small(each))
     ]
-
-
-def _ends(model: Any) -> list[nn.Module]:
-    """Embeddings, of positions too, and the head."""
-    tables: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    head = model.get_output_embeddings()
-    return tables if head is None else [*tables, head]

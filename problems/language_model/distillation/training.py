@@ -1,4 +1,4 @@
-"""Trains one model to predict what another predicts."""
+"""Trains one model to give the predictions of another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evoprune.problems.language_model.distillation.loss import PARTS, loss_on
 from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress, held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.targets import DenseModel
-from evoprune.problems.language_model.distillation.text import RecoveryText
+from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
     RATES,
     Given,
@@ -246,7 +246,7 @@ class Training:
         return max(1, self._steps_within(step, settings.evaluations * measuring))
 
     def _steps_within(self, step: float, other: float) -> int:
-        """Number of steps of ``step`` seconds that fit into the rest of the time beside ``other`` seconds of it."""
+        """Number of steps of ``step`` seconds that fit into the rest of the time, less ``other`` seconds."""
         return max(0, int((self._end - time.perf_counter() - other) / step))
 
 
@@ -264,7 +264,7 @@ def rate_share(step: int, steps: int) -> float:
 def windows_of(step: int, batch: int, available: int, seed: int) -> list[int]:
     """Indices of the windows of ``step``, from 0 on: ``batch`` of ``available`` ones, each read once in a pass.
 
-    Each pass over them has an order of its own, decided by ``seed``.
+    ``seed`` decides the order of each pass.
     """
     counts = (divmod(count, available) for count in range(step * batch, (step + 1) * batch))
     return [int(_order(seed, turn, available)[place]) for turn, place in counts]

@@ -12,7 +12,7 @@ import pytest
 from evoprune.api import Run
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.text import recovery_text
+from evoprune.problems.language_model.distillation.teacher import recovery_text
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.results.final_model import FinalModel
 

@@ -5,8 +5,7 @@ import torch
 
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.targets import DenseModel, RetokenisingModel
-from evoprune.problems.language_model.distillation.teacher import taught
-from evoprune.problems.language_model.distillation.text import RecoveryText, recovery_text
+from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text, taught
 from evoprune.problems.language_model.models.token_mask import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK

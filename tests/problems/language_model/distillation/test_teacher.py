@@ -7,7 +7,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.text import recovery_text
+from evoprune.problems.language_model.distillation.teacher import recovery_text
 from evoprune.problems.language_model.texts.text_splits import PASSAGE
 
 
