@@ -1,1 +1,1 @@
-"""The problems on a language model: settings, and the rooms beside this one put together."""
+"""The problems on a language model: settings, parts and commands."""

@@ -1,4 +1,4 @@
-"""Known solutions, which a search starts from, is scored beside and is compared with; and those of others."""
+"""The limits of a search, and known solutions: its first genomes and references, and exports to compare with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from evoprune import Budget, InputError
 from evoprune.experiment.spec import Choice
+from evoprune.interfaces.budget import ROUNDING
+from evoprune.problems.language_model.budgets import MeasuredBudget
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.limits import Limits
+from evoprune.problems.language_model.settings import ProblemSettings, budget_of
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.genomes import initial_within, uniform_share
 from evoprune.problems.language_model.transforms.options import ModelMaker
+from evoprune.problems.language_model.transforms.stack.stack import Stack
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.problem import LanguageModel
@@ -23,6 +27,64 @@ Genomes = dict[str, list[float]]
 
 _NO_LIMIT = 10**15
 """More bytes than a model has."""
+
+
+class Limits:
+    """The budgets in ``settings``, over the genes of ``transform``; ``facts``: the measurements of one of them."""
+
+    def __init__(self, settings: ProblemSettings, transform: Stack, facts: Mapping[str, Any]) -> None:
+        """Raise :class:`evoprune.InputError` for ``facts`` that no budget measured."""
+        self._settings, self._transform, self._facts = settings, transform, facts
+        if facts and self.measuring is None:
+            raise InputError("holds what another problem.budget measured", "measured.json")
+        if facts and self.measuring:
+            self.measuring.settle(transform, facts)
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """The limit of the search, if there is one."""
+        if (chosen := self._settings.budget) is None:
+            return None
+        budget = self._counted(chosen, "problem.budget")
+        if budget.limit is None:
+            raise InputError("names no limit: give one of its parameters", "problem.budget")
+        return budget
+
+    @cached_property
+    def traded(self) -> list[Budget]:
+        """The budgets whose amounts are objectives; their limits, if they have any, choose the result."""
+        return [self._counted(each, "problem.trade_offs") for each in self._settings.traded]
+
+    @property
+    def all(self) -> list[Budget]:
+        return [self.budget] if self.budget else self.traded
+
+    @cached_property
+    def measuring(self) -> MeasuredBudget | None:
+        """The budget that measures the machine, if one does."""
+        chosen = filter(None, (self._settings.budget, *self._settings.traded))
+        budgets = (budget_of(each, "problem.budget") for each in chosen)
+        return next((each for each in budgets if isinstance(each, MeasuredBudget)), None)
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        """Return the place in ``front`` of the best score within the limits; else of the least excess.
+
+        A row of ``front`` has the score, then the amounts.
+        """
+
+        def rank(at: int) -> tuple[float, float]:
+            score, *spent = front[at]
+            both = zip(spent, self.traded, strict=True)
+            over = sum(max(0.0, own - budget.limit) / budget.scale for own, budget in both if budget.limit is not None)
+            return (over if over > ROUNDING else 0.0), score
+
+        return min(range(len(front)), key=rank)
+
+    def _counted(self, chosen: Choice, key: str) -> Budget:
+        budget = budget_of(chosen, key)
+        if isinstance(budget, MeasuredBudget):
+            return budget.budget(self._transform, self._facts)
+        return budget(self._transform)
 
 
 class Baselines:
@@ -56,7 +118,7 @@ class Baselines:
 
     @property
     def references(self) -> Genomes:
-        """Genomes that are scored beside the search."""
+        """Genomes that are scored in addition to the search."""
         return {"dense": self._transform.dense} | self._transform.references(self._share) | self._allocations
 
     @property
@@ -65,15 +127,14 @@ class Baselines:
         return {"dense": self._transform.dense} | ({} if self._limits.measuring else self.uniform)
 
     def initial_genomes(self) -> list[list[float]]:
-        """Return the first genomes of a search: no result is worse than these on the search text."""
+        """Return the first genomes of a search; no result is worse on the search text."""
         if budget := self._limits.budget:
             return [*self.uniform.values(), *initial_within(self._transform, budget)]
-        traded = bool(self._limits.traded)
-        known = [*self.references.values(), *self._transform.initial_genomes()] if traded else []
+        known = [*self.references.values(), *self._transform.initial_genomes()] if self._limits.traded else []
         return [list(genome) for genome in dict.fromkeys(map(tuple, known)) if self._transform.genes.allow(genome)]
 
     def random_genome(self) -> list[float]:
-        """Draw each gene; for trade-offs a random share of them, and the others as in the dense model."""
+        """Draw each gene; for trade-offs a random share of the genes, and the others as in the dense model."""
         drawn = self._transform.random_genome(self._share)
         if not self._limits.traded:
             return drawn
@@ -83,9 +144,9 @@ class Baselines:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model that the results of runs are compared with, and the folder (``family``) of its export.
+    """A model to compare results of runs with; ``family``: the folder of the export.
 
-    ``name``: of its export; empty for one of a single run.
+    ``name``: of the export; empty for a model of a single run.
     """
 
     family: str
@@ -98,13 +159,12 @@ def baselines_of(problem: Any) -> Iterator[Baseline]:
     known: Mapping[str, Sequence[float]] = problem.references()
     recover = problem.settings.recover
     recovered = _recovered_by(problem, recover and recover.model_copy(update={"alike": None}))  # the run trained those
+    dense = _recovered_by(problem, None)
     for name, genome in known.items():
-        if name == "dense":
-            yield Baseline(name, name, partial(_made, _recovered_by(problem, None), genome, known))
-        else:
-            yield Baseline(name, "", partial(_made, recovered, genome, known))
+        same, own = (dense, name) if name == "dense" else (recovered, "")
+        yield Baseline(name, own, partial(_made, same, genome, known))
     kind, settings = type(problem), problem.settings
-    del problem, recovered  # the model is not needed any more, and there may be no room for two
+    del problem, recovered, dense, same  # the model is not needed any more, and there may be no room for two
     for place, (transform, its_own) in enumerate(settings.chosen_transforms):
         for name, make in transform.presets_alone(its_own, partial(_alone, kind, settings, place)).items():
             yield Baseline("presets", name, make)
@@ -115,7 +175,7 @@ def _made(problem: Any, genome: Sequence[float], known: Mapping[str, Sequence[fl
 
 
 def _recovered_by(problem: LanguageModel, recover: Any) -> LanguageModel:
-    """Return ``problem`` with its loaded model, and with other settings of its recovery, or None."""
+    """Return ``problem`` with the loaded model, and with other settings of the recovery, or None."""
     same = copy(problem)
     same.settings = problem.settings.model_copy(update={"recover": recover})
     return same

@@ -39,7 +39,7 @@ def _opened(folder: Path, overrides: Sequence[str] = ()) -> Run:
 
 
 class Recover(Command):
-    """Train a smaller model to predict what its dense model predicts; continue an interrupted training."""
+    """Train a smaller model towards the predictions of the dense model; continue an interrupted training."""
 
     help: ClassVar[str] = "train a run's result back towards its dense model"
     example: ClassVar[str] = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"

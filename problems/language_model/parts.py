@@ -56,7 +56,7 @@ class Judge(_Part, Finals):
 
 
 class Generation(_Part, Together):
-    """Scores the genomes of a generation together, where all of them pass through a block before the next one."""
+    """Scores the genomes of a generation together, all through a block before the next one."""
 
     @property
     def together(self) -> bool:
@@ -143,7 +143,7 @@ class Export(_Part, Exporting):
 
     @classmethod
     def format(cls, place: Path) -> type[ExportFormat]:
-        """Return the format of what is written to ``place``."""
+        """Return the format of ``place``."""
         from evoprune.problems.language_model.export.folder import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if cls.writes_file(place) else Folder

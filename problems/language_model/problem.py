@@ -1,4 +1,4 @@
-"""The problem of making a language model smaller: genes are those of transforms, fitness is measured on a text."""
+"""The problem of making a language model smaller: transforms have the genes, fitness is measured on a text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import Budget, Evaluation, Genes, InputError, Problem, Settings
 from evoprune.problems.language_model import parts
 from evoprune.problems.language_model.budgets import BUDGETS
-from evoprune.problems.language_model.limits import Limits
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.scores import SCORES
@@ -52,8 +51,8 @@ class LanguageModel(Problem):
         self.settle({})
 
     def settle(self, facts: Mapping[str, Any]) -> None:
-        """Take what a budget measured: limits and baselines are those of ``facts`` from now on."""
-        from evoprune.problems.language_model.baselines import Baselines
+        """Use ``facts``, the measurements of a budget, for limits and baselines."""
+        from evoprune.problems.language_model.baselines import Baselines, Limits
 
         self.limits = Limits(self.settings, self.session.transform, facts)
         self.baselines = Baselines(self.session, self.limits, self.settings.uniform)
@@ -167,7 +166,7 @@ class Pruning(LanguageModel):
 class Compression(LanguageModel):
     """Make a causal language model small by several transforms under one limit, at the least divergence from dense.
 
-    Cuts come first, recovery may follow, and types are laid on what is left: all is one genome, and one file.
+    Cuts come first, recovery may follow, and the remaining matrices get types: all is one genome, and one file.
     """
 
     Settings = CompressionSettings

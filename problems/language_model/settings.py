@@ -1,4 +1,4 @@
-"""Settings of the problem on a language model and of its presets, and options of commands. Imports no torch."""
+"""Settings of the problem on a language model and of the presets, and options of commands. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -41,7 +41,7 @@ def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
 
 
 class ProblemSettings(RunSettings):
-    """Parameters of every problem on a language model: transforms, and a limit or objectives beside the loss."""
+    """Parameters of every problem on a language model: transforms, and a limit or more objectives."""
 
     trade_offs: tuple[Choice, ...] = Field(
         (),
@@ -149,7 +149,7 @@ class LanguageModelSettings(ProblemSettings):
 
 
 class CompressionSettings(LanguageModelSettings):
-    """Parameters of the problem ``compression``: those of ``language_model``, with a limit."""
+    """Parameters of the problem ``compression``: as of ``language_model``, with a limit."""
 
     budget: Choice = Field(description="the limit, by a registered name, and its parameters, such as bytes")
     objective: Literal["perplexity", "kl"] = Field(
@@ -158,7 +158,7 @@ class CompressionSettings(LanguageModelSettings):
 
 
 class PruningSettings(ProblemSettings, WeightsSettings):
-    """Parameters of the problem ``pruning``: those of the transform ``weights``, and the share of the weights."""
+    """Parameters of the problem ``pruning``: as of the transform ``weights``, and the share of the weights."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
 
