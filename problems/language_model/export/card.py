@@ -1,9 +1,7 @@
 """Model cards: the change of the model, its perplexities, and how to repeat the run."""
 
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import yaml
 
@@ -14,12 +12,11 @@ from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
 
-_CURVE = f"\n![Held-out windows against the tokens trained on]({RECOVERY}.png)"
-
 
 def card(facts: ExportFacts) -> str:
     """Return the ``README.md`` of a folder."""
-    tags = ["quantized"] * bool(facts.types) + ["pruned"] * facts.is_smaller + ["pruned", "sparse"] * _is_sparse(facts)
+    pruned = facts.is_smaller or not facts.types  # else weights may be rounded to zero
+    tags = ["quantized"] * bool(facts.types) + ["pruned"] * pruned + ["sparse"] * (pruned and not facts.is_smaller)
     head = front_matter(facts, {"library_name": "transformers"}, [*tags, "evoprune"])
     return "\n".join([*head, *_body(facts)]) + "\n"
 
@@ -33,29 +30,66 @@ def front_matter(facts: ExportFacts, library: Mapping[str, str], tags: Sequence[
 
 
 def _body(facts: ExportFacts) -> Iterator[str]:
-    if facts.is_smaller:
-        yield from _smaller(facts)
-    else:
-        yield from _sparse(facts) if _is_sparse(facts) else _rounded(facts)
-    if facts.runtime:
-        yield from _before_and_after(facts)
+    yield from _change(facts)
+    if runtime := facts.runtime:
+        yield from (f"- {line}" for line in lines(runtime.model_dump(), called(facts)))
+        yield (
+            f"\nDense is the model before, in its own files. Speeds of a prompt of {runtime.length} tokens, and of one "
+            f"token after as many: both models timed in turn on {inline(runtime.machine)}, computed in "
+            f"{runtime.dtype}. Memory: of a process that loads and runs the model.\n"
+        )
     yield from perplexities(facts)
     if facts.recovered:
-        yield _CURVE
+        yield f"\n![Held-out windows against the tokens trained on]({RECOVERY}.png)"
     yield "\n## Protocol\n"
     yield (
         f"{how_measured(facts)}; these files hold {facts.dtype}. A process "
         f"with {'evoprune' if facts.ragged else 'transformers alone'} measured "
-        f"{plain(facts.check.perplexity)}: {facts.check.compared}.\n"
+        f"{plain(facts.check.perplexity)}: {facts.check.compared}. Zeros of each matrix: `evoprune.json`.\n"
     )
-    if _is_sparse(facts):
-        yield from _by_block(facts)
     yield from repeat(facts, "experiment.yaml")
 
 
-def _is_sparse(facts: ExportFacts) -> bool:
-    """Return True if weights were set to zero; some may be rounded to it besides."""
-    return not facts.is_smaller and not facts.types
+def _change(facts: ExportFacts) -> Iterator[str]:
+    """Title and change of the model: smaller, in types or with zeros."""
+    name, change = inline(facts.base_model), how_found(facts)
+    loads = "It loads like any other model."
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.types.items())
+    in_full = (
+        f"Matrices have the values that GGUF types hold ({kinds}), here in {facts.dtype}, so that these "
+        "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
+    )
+    if facts.is_smaller:
+        assert facts.cost is not None
+        parameters = facts.cost.parameters
+        if facts.ragged:
+            loads = (
+                "Its layers differ in shape, so that transformers alone cannot load it: "
+                "`model, tokenizer = evoprune.load(folder)` does."
+            )
+        yield f"\n# {name} with {facts.cost.savings['parameters']:.1%} of its parameters removed\n"
+        yield (
+            f"{name} has {parameters.dense:,} parameters, this model {parameters.evolved:,}; its files of weights have "
+            f"{facts.bytes:,} bytes. The cut {change}; "
+            f"{'the rest was then' if facts.recovered else 'nothing was'} trained. {loads}\n"
+        )
+        if facts.types:
+            yield f"{in_full}\n"
+    elif facts.types:
+        trained = "Weights were trained, too. " if facts.recovered else ""
+        yield f"\n# {name}, rounded to GGUF types\n"
+        yield f"The type of each matrix {change}. {trained}{in_full} {loads}\n"
+    else:
+        sparsity, update = facts.sparsity, facts.transform.get("reconstruct", "none")
+        rest = [f"the remaining weights were updated by {update}"] * (update != "none")
+        rest += ["the remaining weights were trained"] * bool(facts.recovered)
+        yield f"\n# {name}, pruned to {sparsity.prunable:.1%}\n"
+        yield (
+            f"{sparsity.prunable:.2%} of the {sparsity.denominators['prunable']:,} prunable weights of {name} are "
+            f"zero ({sparsity.model:.2%} of all {sparsity.denominators['model']:,}). The sparsity of each layer "
+            f"{change}; {', then '.join(rest) or 'nothing was trained'}. {loads} The zeros are unstructured: in this "
+            "form they save neither memory nor time.\n"
+        )
 
 
 def perplexities(facts: ExportFacts) -> Iterator[str]:
@@ -70,7 +104,7 @@ def perplexities(facts: ExportFacts) -> Iterator[str]:
             yield f"| {which} text, reconstructed | | {plain(scores.uniform)} | {plain(scores.evolved)} |"
     if facts.recovered:
         how = facts.protocol.recovery
-        yield from _recovered(facts.recovered, how.text if how else {})
+        yield from _recovered(facts.recovered, how.text.get("source") if how else None)
 
 
 def how_measured(facts: ExportFacts) -> str:
@@ -84,40 +118,11 @@ def how_measured(facts: ExportFacts) -> str:
 
 
 def repeat(facts: ExportFacts, experiment: str) -> Iterator[str]:
-    """The command that repeats the run, if one found the model. ``experiment``: the name of its file."""
-    if facts.rival:
-        return
-    yield "\n## Repeat the run\n"
-    yield f"```\npython -m evoprune run {shlex.quote(experiment)}\n```\n"
-    yield f"`{experiment}` is in the same folder; the seed is {facts.seed}."
-
-
-def _sparse(facts: ExportFacts) -> Iterator[str]:
-    name, sparsity, update = inline(facts.base_model), facts.sparsity, facts.transform.get("reconstruct", "none")
-    updated = [] if update == "none" else [f"the remaining weights were updated by {update}"]
-    trained = ["the remaining weights were trained"] if facts.recovered else []
-    rest = ", then ".join(updated + trained) or "nothing was trained"
-    yield f"\n# {name}, pruned to {sparsity.prunable:.1%}\n"
-    yield (
-        f"{sparsity.prunable:.2%} of the {sparsity.denominators['prunable']:,} prunable weights of {name} are "
-        f"zero ({sparsity.model:.2%} of all {sparsity.denominators['model']:,}). The sparsity of each layer "
-        f"{how_found(facts)}; {rest}. It loads like any other "
-        "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
-    )
-
-
-def _rounded(facts: ExportFacts) -> Iterator[str]:
-    trained = "Weights were trained, too. " if facts.recovered else ""
-    yield f"\n# {inline(facts.base_model)}, rounded to GGUF types\n"
-    yield f"The type of each matrix {how_found(facts)}. {trained}{_in_full(facts)} It loads like any other model.\n"
-
-
-def _in_full(facts: ExportFacts) -> str:
-    types = ", ".join(f"{count} {kind}" for kind, count in facts.types.items())
-    return (
-        f"Matrices have the values that GGUF types hold ({types}), here in {facts.dtype}, so that these "
-        "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
-    )
+    """The command that repeats the run, if one found the model. ``experiment``: the name of the YAML file."""
+    if not facts.rival:
+        yield "\n## Repeat the run\n"
+        yield f"```\npython -m evoprune run {shlex.quote(experiment)}\n```\n"
+        yield f"`{experiment}` is in the same folder; the seed is {facts.seed}."
 
 
 def called(facts: ExportFacts) -> str:
@@ -134,65 +139,25 @@ def how_found(facts: ExportFacts) -> str:
     return f"is {inline(facts.winner)}: an evolutionary search with evoprune gained nothing over it"
 
 
-def _smaller(facts: ExportFacts) -> Iterator[str]:
-    assert facts.cost is not None
-    name, parameters = inline(facts.base_model), facts.cost.parameters
-    yield f"\n# {name} with {facts.cost.savings['parameters']:.1%} of its parameters removed\n"
-    loads = (
-        "Its layers differ in shape, so that transformers alone cannot load it: "
-        "`model, tokenizer = evoprune.load(folder)` does."
-        if facts.ragged
-        else "It loads like any other model."
-    )
-    yield (
-        f"{name} has {parameters.dense:,} parameters, this model {parameters.evolved:,}; its files of weights have "
-        f"{facts.bytes:,} bytes. The cut {how_found(facts)}; "
-        f"{'the rest was then' if facts.recovered else 'nothing was'} trained. {loads}\n"
-    )
-    if facts.types:
-        yield f"{_in_full(facts)}\n"
-
-
-def _before_and_after(facts: ExportFacts) -> Iterator[str]:
-    assert facts.runtime is not None
-    runtime = facts.runtime
-    yield from (f"- {line}" for line in lines(runtime.model_dump(), called(facts)))
-    yield (
-        f"\nDense is the model before, in its own files. Speeds of a prompt of {runtime.length} tokens, and of one "
-        f"token after as many: both models timed in turn on {inline(runtime.machine)}, computed in {runtime.dtype}. "
-        "Memory: of a process that loads and runs the model.\n"
-    )
-
-
-def _recovered(rows: Mapping[str, RecoveredRow], text: Mapping[str, Any]) -> Iterator[str]:
-    yield "\n## Recovered\n"
+def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator[str]:
     behind = ""
     if dense := rows.get("dense"):
         trained = "after the same training, in nats a token" if dense.tokens else "which has nothing to learn here"
         behind = f" The last column is the distance from the dense model, {trained}."
-    of = f" of {inline(str(text['source']).rsplit('/', 1)[-1])}" if text.get("source") else ""
+    text = f" of {inline(source.rsplit('/', 1)[-1])}" if source else ""
+    yield "\n## Recovered\n"
     yield (
-        f"Trained on windows{of} to predict what the dense model predicts; measured on the report text, which was not "
-        f"trained on. Divergence is that from the dense model as it was, in nats a token.{behind}\n"
+        f"Trained on windows{text} to predict what the dense model predicts; measured on the report text, which was "
+        f"not trained on. Divergence is that from the dense model as it was, in nats a token.{behind}\n"
     )
     yield "| | perplexity before | after | divergence before | after | tokens | minutes | trained | behind dense |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield f"{'|---' * 9}|"
     for name, row in rows.items():
         numbers = (row.perplexity_before, row.perplexity_after, row.divergence_before, row.divergence_after)
         yield (
             f"| {name} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
             f"| {plain(row.behind_dense)} |"
         )
-
-
-def _by_block(facts: ExportFacts) -> Iterator[str]:
-    yield "## Zeros in each block\n\n| block | zeros |\n|---|---|"
-    zeros, weights = Counter[int](), Counter[int]()
-    for matrix in facts.sparsity.matrices.values():
-        zeros[matrix.block] += matrix.zeros
-        weights[matrix.block] += matrix.weights
-    yield from (f"| {block} | {zeros[block] / weights[block]:.2%} |" for block in weights)
-    yield "\nOf each matrix: `evoprune.json`."
 
 
 def inline(text: str) -> str:

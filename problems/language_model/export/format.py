@@ -12,8 +12,7 @@ A format of one file is a class that is registered by the suffix of such files, 
                 faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
             return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
 
-:class:`evoprune.problems.language_model.export.gguf.GgufFile` also has options, measures what it wrote, and describes
-it in a card.
+:class:`evoprune.problems.language_model.export.gguf.GgufFile` also has options, measures its file, and writes a card.
 """
 
 import hashlib
@@ -37,7 +36,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ExportFormat(ABC):
-    """Writes the model ``final`` in one form: ``final.copy()`` gives its weights, with those that were recovered."""
+    """Writes the model ``final`` in one form: ``final.copy()`` gives its weights, recovered ones included."""
 
     final: FinalModel
     options: ExportOptions
@@ -63,33 +62,30 @@ class ExportFormat(ABC):
         """
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
-        """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``."""
-        session, matrices = self.session, find_matrices(model)
-        counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
-        denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
+        """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``: version, hashes, sparsity."""
+        resident, zeros = self.session.resident, {each: count_zeros([each]) for each in find_matrices(model)}
+        wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
         experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
-        left = sum(size - count for _, count, size in counts.values()) + sum(
-            map(int, map(torch.count_nonzero, experts))
-        )
-        removed = denominators["prunable"] - left
-        return (
-            file_facts(files)
-            | run.repeated()
-            | {
-                "base_model": public_name(run.protocol.model),
-                "transform": session.transform.describe(),
-                "sparsity": {
-                    **{name: removed / size for name, size in denominators.items()},
-                    "denominators": denominators,
-                    "matrices": {
-                        name: {"block": block, "zeros": count, "weights": size, "sparsity": count / size}
-                        for name, (block, count, size) in counts.items()
-                    },
-                },
-                "chosen": run.winner,
-                "seed": run.seed,
-            }
-        )
+        remaining = sum(each.size - count for each, count in zeros.items())
+        removed = wholes["prunable"] - remaining - sum(map(int, map(torch.count_nonzero, experts)))
+        matrices = {
+            each.name: {"block": each.block, "zeros": count, "weights": each.size, "sparsity": count / each.size}
+            for each, count in zeros.items()
+        }
+        shares = {name: removed / whole for name, whole in wholes.items()}
+        hashes, size = {}, 0
+        for path in files:
+            with path.open("rb") as file:
+                hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            size += path.stat().st_size
+        own = {
+            "base_model": public_name(run.protocol.model),
+            "transform": self.session.transform.describe(),
+            "sparsity": {**shares, "denominators": wholes, "matrices": matrices},
+            "chosen": run.winner,
+            "seed": run.seed,
+        }
+        return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.repeated() | own
 
 
 def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
@@ -116,13 +112,3 @@ def public_name(model: str) -> str:
     """A hub id unchanged; of a file or folder, its name without the path on this machine."""
     path = Path(model)
     return path.name if path.is_absolute() or path.exists() else model
-
-
-def file_facts(files: Iterable[Path]) -> Json:
-    """Version, size and hashes of an export of ``files``."""
-    hashes, size = {}, 0
-    for path in files:
-        with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-        size += path.stat().st_size
-    return {"evoprune": __version__, "bytes": size, "sha256": hashes}

