@@ -30,7 +30,7 @@ _NO_LIMIT = 10**15
 
 
 class Limits:
-    """The budgets in ``settings``, over the genes of ``transform``; ``facts``: the measurements of one of them."""
+    """The budgets in ``settings``, over the genes of ``transform``; ``facts``: measurements of the machine."""
 
     def __init__(self, settings: ProblemSettings, transform: Stack, facts: Mapping[str, Any]) -> None:
         """Raise :class:`evoprune.InputError` for ``facts`` that no budget measured."""

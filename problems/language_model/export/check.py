@@ -4,7 +4,7 @@
 ``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's first token), ``dtype``, ``device`` and
 ``trust_remote_code``, ``ragged`` for a model that only evoprune loads, and maybe ``rows``: the windows, of whose first
 one the text is the beginning; tokens that do not count are their complements. For any other model it imports nothing of
-evoprune, on purpose: it sees what other users see.
+evoprune, on purpose: other users have none.
 """
 
 import hashlib

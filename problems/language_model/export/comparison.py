@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The file at ``place``, exported from ``session``, beside others that ``score`` measures in llama.cpp.
+    """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
 
     ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
     """

@@ -27,11 +27,11 @@ class Sparsity(Shares):
     matrices: Mapping[str, Zeros]
 
 
-_ERRORS = 3  # standard errors by which means may differ: those of few tokens are not known as well
+_ERRORS = 3  # standard errors by which means may differ: few tokens have large ones
 
 
 class Check(Keys):
-    """Measurements of the export in another process; those of a .gguf file have a divergence from the dense model.
+    """Measurements of the export in another process; a .gguf file also has a divergence from the dense model.
 
     ``tolerance``: of the rule in :attr:`fault`, in nats a token, as are ``loss_error``, the standard error of the mean
     difference of losses, and llama.cpp's ``runtime_divergence`` from PyTorch on the same model, with its own.
@@ -77,14 +77,11 @@ class Check(Keys):
     @property
     def compared(self) -> str:
         """The measurements of :attr:`fault`, and its limit, in words."""
-        told = f"loss {_mean(self.difference, self.loss_error)} nats a token from the run's"
+        words = f"loss {digits(self.difference, 3)} ± {digits(self.loss_error, 2)} nats a token from the run's"
         if self.runtime_divergence != 0:
-            told += f", predictions {_mean(self.runtime_divergence, self.runtime_error)} from PyTorch's"
-        return f"{told} (at most {digits(self.tolerance, 2)} and three standard errors)"
-
-
-def _mean(value: float | None, error: float | None) -> str:
-    return f"{digits(value, 3)} ± {digits(error, 2)}"
+            mean = f"{digits(self.runtime_divergence, 3)} ± {digits(self.runtime_error, 2)}"
+            words += f", predictions {mean} from PyTorch's"
+        return f"{words} (at most {digits(self.tolerance, 2)} and three standard errors)"
 
 
 class Runtime(Keys):
@@ -109,7 +106,7 @@ class Runtime(Keys):
 class Memory(Keys):
     """Bytes that llama.cpp takes for a .gguf file with a ``context`` of tokens, by its own count before it loads it.
 
-    ``cache``: of keys and values, in the type ``kv``; ``buffers``: for what is computed; ``process``: vocabulary and
+    ``cache``: of keys and values, in the type ``kv``; ``buffers``: of computations; ``process``: vocabulary and
     the like. ``fits``: the limit, if one was given.
     """
 

@@ -48,7 +48,7 @@ _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 class GgufFile(ExportFormat):
-    """A .gguf file, with its card beside it; checked in llama.cpp."""
+    """A .gguf file and its card; checked in llama.cpp."""
 
     def check(self) -> None:
         self._base()
@@ -224,7 +224,7 @@ def _source(facts: ExportFacts) -> str:
 
 
 def _verdict(facts: ExportFacts) -> str:
-    """Say what was asked and reached, and size, loss and speed beside the source and a preset."""
+    """Say the goal and the result, and size, loss and speed against the source and a preset."""
     said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
     if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
         lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts))
@@ -252,7 +252,7 @@ def _flags(facts: ExportFacts) -> str:
 
 
 def _summary(facts: ExportFacts) -> Iterator[str]:
-    """Size, perplexity in llama.cpp, and speed beside the source's file, for people."""
+    """Size, perplexity in llama.cpp, and speed against the source's file, for people."""
     check, source = facts.check, facts.source
     beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""
     yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"

@@ -60,16 +60,23 @@ def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], fold
 
 def load(folder: Path) -> Any:
     """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU."""
-    structure = _structure(folder / STRUCTURE)
+    path = folder / STRUCTURE
+    try:
+        structure = Structure.model_validate(read_json(path))
+    except ValidationError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
     with quiet():
         config = AutoConfig.from_pretrained(folder)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
         if (folder / GENERATION_CONFIG_NAME).is_file():  # which tokens end a text, for example
             model.generation_config = GenerationConfig.from_pretrained(folder)
     model.requires_grad_(False)
-    transform = _transform(Resident(model, None, str(folder)), structure)
+    resident = Resident(model, None, str(folder))
+    chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
+    transform = Stack([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])
     if not transform.genes.allow(structure.genome):
-        raise InputError("genome: expected a possible value for each gene", str(folder / STRUCTURE))
+        raise InputError("genome: expected a possible value for each gene", str(path))
     transform.apply(structure.genome)
     try:
         weights = load_file(folder / WEIGHTS)
@@ -94,16 +101,3 @@ def load_any(settings: ModelSettings) -> tuple[Any, Any]:
         convert(model, device, model.dtype if settings.dtype == "auto" else pick_dtype(settings.dtype, device))
         return model, load_tokenizer(folder)
     return load_model(settings)
-
-
-def _structure(path: Path) -> Structure:
-    try:
-        return Structure.model_validate(read_json(path))
-    except ValidationError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
-
-
-def _transform(resident: Resident, structure: Structure) -> Stack:
-    chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
-    return Stack([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])

@@ -30,7 +30,7 @@ class Weights(NamedTuple):
 class FinalModel:
     """The model that a search ends with. Its weights, the later ones in place of the earlier:
 
-    1. the transform's final ones of ``genome``: masked, cut or rounded to types, and those that remain updated;
+    1. the transform's final ones of ``genome``: masked, cut or rounded to types, the remaining ones updated;
     2. those that distillation ``recovered``, by the names of parameters: uint8 are the bytes of a quantised one, whose
        scales were trained;
     3. if matrices were trained, these are rounded to the types of ``genome`` again.
@@ -86,7 +86,7 @@ class FinalModel:
 
 
 def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:
-    """The model of the run with the ``result``: with recovered weights, if these helped."""
+    """The model of the run with the ``result``: with recovered weights, if they helped."""
     helped = result.recovered is not None and result.recovered[EVOLVED].helped
     return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
