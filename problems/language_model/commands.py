@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -132,20 +131,14 @@ def _export_baseline(baseline: Baseline, config: Config, out: Path, given: Mappi
 def _exported(
     out: Path, write: Callable[[Path, Path], Exported], made_by: Mapping[str, Any], experiment: Config, is_file: bool
 ) -> Exported:
-    """As :func:`export`, of a training that can be continued: ``write`` gets a folder for checkpoints first."""
-    refuse_unless_free(out, is_file, made_by=made_by)
-    workplace = out.with_name(f"{out.name}.unfinished")
-    with _held(workplace):
-        exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
-        shutil.rmtree(workplace)
-    return exported
+    """As :func:`export`, of a training that can be continued: ``write`` gets a folder for checkpoints first.
 
-
-@contextmanager
-def _held(workplace: Path) -> Iterator[None]:
-    """Make and lock ``workplace``; delete it if no checkpoint was made."""
+    The folder is locked, and deleted at the end, or if no checkpoint was made.
+    """
     from evoprune.problems.language_model.distillation.progress import CHECKPOINT
 
+    refuse_unless_free(out, is_file, made_by=made_by)
+    workplace = out.with_name(f"{out.name}.unfinished")
     new = not workplace.exists()
     try:
         workplace.mkdir(parents=True, exist_ok=True)
@@ -153,7 +146,9 @@ def _held(workplace: Path) -> Iterator[None]:
         raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
     try:
         with locked(workplace, "unfinished.lock"):  # another name than that of a run's lock
-            yield
+            exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
+            shutil.rmtree(workplace)
+            return exported
     except BaseException:
         if new and workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
             shutil.rmtree(workplace)

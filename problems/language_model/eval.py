@@ -60,17 +60,16 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     for name, model in models.items():
         session.transform.apply(model.genome)
         rows.append(_row(name, resident, session.fitness.perplexity(windows), windows, options))
-    if session.transform.updates:
-        for name, model in models.items():
-            if list(model.genome) != session.transform.dense:
-                model.reside()
-                found = session.fitness.perplexity(windows)
-                rows.append(_row(f"{name}, reconstructed", resident, found, windows, options))
+    for name, model in models.items() if session.transform.updates else ():
+        if list(model.genome) != session.transform.dense:
+            model.reside()
+            perplexity = session.fitness.perplexity(windows)
+            rows.append(_row(f"{name}, reconstructed", resident, perplexity, windows, options))
     if final.recovered:
         recovered = final.copy().model
         convert(recovered, resident.device, recovered.dtype)
-        found = session.fitness.value_now(windows, Perplexity(), Measure(Forward(recovered), None))
-        row = _row(f"{EVOLVED}, recovered", resident, found, windows, options, recovered)
+        perplexity = session.fitness.value_now(windows, Perplexity(), Measure(Forward(recovered), None))
+        row = _row(f"{EVOLVED}, recovered", resident, perplexity, windows, options, recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, session.protocol() | _measured(windows, options), _SHARES)
 
@@ -79,17 +78,13 @@ def _row(
     name: str, resident: Resident, perplexity: float, windows: Windows, options: EvalOptions, model: Any = None
 ) -> Row:
     """The measurements of the resident model as it is now, or of ``model``, a copy of it with other weights."""
-    row = {
-        "model": name,
-        "sparsity": resident.removed_weights / resident.prunable_weights,
-        "perplexity": finite(perplexity),
-    }
+    model, tokenizer = model or resident.model, resident.tokenizer
+    sparsity = resident.removed_weights / resident.prunable_weights
+    row = {"model": name, "sparsity": sparsity, "perplexity": finite(perplexity)}
     if windows.lines:
-        row["accuracy"] = accuracy(windows, resident.tokenizer, Measure(Forward(model or resident.model), None))
-    if not options.tasks:
-        return row
-    begin = windows.begin is not None
-    return row | run_tasks(model or resident.model, resident.tokenizer, options, begin, "--tasks")
+        row["accuracy"] = accuracy(windows, tokenizer, Measure(Forward(model), None))
+    tasks = run_tasks(model, tokenizer, options, windows.begin is not None, "--tasks") if options.tasks else {}
+    return row | tasks
 
 
 def measure(source: str, options: EvalOptions) -> Table:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
 
 
 class _Part:
-    """Base of parts."""
-
     def __init__(self, problem: LanguageModel) -> None:
         self._problem, self._session = problem, problem.session
 
@@ -65,11 +63,11 @@ class Generation(_Part, Together):
     def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
         if not self.together:  # this process has more memory than the one that asks
             return [self._problem.evaluate(genome, fidelity) for genome in genomes]
-        found = []
+        evaluations = []
         for genome, score in zip(genomes, self._session.fitness.values(genomes, fidelity), strict=True):
             self._session.transform.apply(genome)
-            found.append(self._problem.evaluation(genome, *score))
-        return found
+            evaluations.append(self._problem.evaluation(genome, *score))
+        return evaluations
 
 
 class Machine(_Part, Measured):

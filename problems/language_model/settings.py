@@ -109,7 +109,7 @@ class ProblemSettings(RunSettings):
 
     @property
     def missing_here(self) -> Iterator[str]:
-        """:attr:`missing`, without the needs of transforms."""
+        """:attr:`missing`, but for the needs of transforms."""
         if fault := model_fault(self.model):
             yield f"problem.model: {fault}"
         roles = {"search_text": self.search_text, "report_text": self.report_text}

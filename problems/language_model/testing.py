@@ -91,14 +91,19 @@ def _check_fingerprints(session: Session, one: tuple[Weights, list[str]], other:
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     names = {module: f"{name}." for name, module in model.named_modules()}
     embedding, head = (names.get(end, "?") for end in ends)
-    places: list[tuple[str, ...]] = [(f"{prefix}.{block}.",) for block in range(len(one[1]))]
-    places[0] += (embedding,)  # which the first block reads; the head changes no block's states
-    expected = (f"{prefix}.", embedding, head)
-    outside = [{n: t for n, t in weights.items() if not n.startswith(expected)} for weights in (one[0], other[0])]
-    assert _equal(*outside), "weights outside the blocks, of neither embedding nor head, changed"
-    for block, (starts, first, second) in enumerate(zip(places, one[1], other[1], strict=True)):
-        inside = [{n: t for n, t in weights.items() if n.startswith(starts)} for weights in (one[0], other[0])]
-        assert _equal(*inside) or first != second, f"block {block} changed, but its fingerprint did not"
+
+    def same(*starts: str, within: bool = True) -> bool:
+        both = ({n: t for n, t in weights.items() if n.startswith(starts) == within} for weights in (one[0], other[0]))
+        return _equal(*both)
+
+    assert same(f"{prefix}.", embedding, head, within=False), (
+        "weights outside the blocks, of neither embedding nor head, changed"
+    )
+    for block, (first, second) in enumerate(zip(one[1], other[1], strict=True)):
+        starts = [f"{prefix}.{block}."] + [embedding] * (
+            block == 0
+        )  # which it reads; the head changes no block's states
+        assert same(*starts) or first != second, f"block {block} changed, but its fingerprint did not"
 
 
 def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) -> None:
@@ -109,8 +114,7 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
         return  # weights that are rounded to zero are not removed
     total = session.resident.prunable_weights
     remaining = total - session.resident.removed_weights
-    off = abs(budget.spent(genome) - remaining)
-    assert off <= already + _TOLERANCE * total, (
+    assert abs(budget.spent(genome) - remaining) <= already + _TOLERANCE * total, (
         f"the budget counts {budget.spent(genome):,.0f} remaining weights, the model has {remaining:,}"
     )
 

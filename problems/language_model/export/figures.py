@@ -79,7 +79,7 @@ def draw_types(matrices: Mapping[str, StoredMatrix]) -> Drawn:
     cut = f" {narrow} are narrower than others of their kind; their shapes, rows x width, are given." if narrow else ""
     return (
         figure,
-        f"The type of each of the {len(matrices)} matrices in the file. Shares of the weights: {shares}.{cut}",
+        f"Types of the {len(matrices)} matrices in the file. Shares of the weights: {shares}.{cut}",
     )
 
 

@@ -19,7 +19,7 @@ from gguf import LlamaFileType
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.metadata import Fields, as_field
-from evoprune.problems.language_model.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
+from evoprune.problems.language_model.gguf.names import BLOCK, EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
 from evoprune.problems.language_model.models.blocks import find_mixtures
 
 DECI = "deci"
@@ -70,7 +70,13 @@ class Widths:
 def lay_out(model: Any, base: Base) -> Layout:
     """The file of ``model`` as it is now."""
     slots = find_slots(model, base.architecture, base.forms)
-    architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
+    blocks: dict[int, dict[str, Slot]] = {}
+    for slot in slots:
+        if slot.name.startswith(BLOCK):
+            _, number, name = slot.name.split(".", 2)
+            blocks.setdefault(int(number), {})[name] = slot
+    ordered = [blocks[number] for number in sorted(blocks)]
+    architecture, fields, added = arranged(ordered, base, hidden_size(model), head_size(model))
     for mixture in find_mixtures(model):
         if mixture.active:
             fields = {**fields, f"{architecture}.expert_used_count": as_field(mixture.active)}
@@ -104,15 +110,6 @@ def arranged(
         )
     added, widths = _filled(widths, hidden, size)
     return DECI, _deci_fields(base.fields, widths, size), added
-
-
-def _blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
-    blocks: dict[int, dict[str, Slot]] = {}
-    for slot in slots:
-        if slot.name.startswith("blk."):
-            _, number, name = slot.name.split(".", 2)
-            blocks.setdefault(int(number), {})[name] = slot
-    return [blocks[number] for number in sorted(blocks)]
 
 
 def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:

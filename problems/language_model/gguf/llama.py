@@ -152,7 +152,9 @@ def score(model: Llama, known: Any) -> Json:
             logits = model.read(row[first : first + _ROWS], first, every=True)
             following = slice(first + 1, first + 1 + len(logits))
             scored = counts[following]
-            log_q, targets = _log_softmax(logits[: len(scored)][scored]), row[following][scored]
+            rated, targets = logits[: len(scored)][scored], row[following][scored]
+            shifted = rated - rated.max(1, keepdims=True)
+            log_q = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
             rows = slice(begin, begin + len(log_q))
             losses[rows] = -log_q[np.arange(len(log_q)), targets]
             for of, divergence in divergences.items():
@@ -168,12 +170,6 @@ def score(model: Llama, known: Any) -> Json:
 
 def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
     return (tokens ^ (tokens >> 63)).astype(np.int32)
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    least = logits - logits.max(1, keepdims=True)
-    shifted: NDArray[np.float32] = least - np.log(np.exp(least).sum(1, keepdims=True))
-    return shifted
 
 
 def _divergence(log_q: NDArray[np.float32], known: Any, of: str, rows: slice) -> NDArray[np.float64]:
@@ -216,7 +212,7 @@ def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) 
     rounds: list[list[list[float]]] = []
     end = time.perf_counter() + seconds
     while phases and (not rounds or time.perf_counter() < end):
-        rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
+        rounds.append([[_seconds(model, prompt, phase) for phase in phases] for model in models])
     found: Json = {"length": length, "peak_bytes": peak_bytes()}
     if phases:
         medians = np.median(rounds, axis=0).T  # (phases, models)
@@ -232,22 +228,16 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _prefill(model: Llama, prompt: NDArray[np.int32]) -> float:
-    model.cut(0)
+def _seconds(model: Llama, prompt: NDArray[np.int32], phase: str) -> float:
+    """Seconds of a token in the prompt, or of one that is generated after it."""
+    model.cut(0 if phase == "prefill" else len(prompt))
     start = time.perf_counter()
-    model.read(prompt, 0)
-    return (time.perf_counter() - start) / len(prompt)
-
-
-def _decode(model: Llama, prompt: NDArray[np.int32]) -> float:
-    model.cut(len(prompt))
-    start = time.perf_counter()
+    if phase == "prefill":
+        model.read(prompt, 0)
+        return (time.perf_counter() - start) / len(prompt)
     for place in range(_GENERATED):
         model.read(prompt[:1], len(prompt) + place)
     return (time.perf_counter() - start) / _GENERATED
-
-
-_PASSES = {"prefill": _prefill, "decode": _decode}
 
 
 def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:

@@ -18,7 +18,7 @@ UNEVEN = "llama"  # the architecture that llama.cpp has a form of for blocks of 
 _MIXED = ("gemma2", "gemma3")  # attentions of two kinds in a fixed order: no block can be left out
 
 BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL = "blocks of any width", "blocks of one width", "all blocks, of one width"
-"""What llama.cpp has forms of."""
+"""The models that llama.cpp has forms of."""
 
 OWN = {
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
@@ -52,18 +52,16 @@ def architecture_of(model: str, base: str | None) -> str | None:
     ``base``: a given .gguf file. Raises :class:`evoprune.InputError` for a model that cannot become one.
     """
     folder = BUNDLED.get(model) or Path(model).expanduser()
-    config = folder / "config.json"
-    if folder.suffix == ".gguf":
-        architecture = _architecture(folder)
-        if architecture not in READ:
+    config, is_file = folder / "config.json", folder.suffix == ".gguf"
+    if is_file or base is not None:
+        architecture = str(read_gguf(folder if is_file else Path(str(base))).value("general.architecture"))
+        if is_file and architecture not in READ:
             raise InputError(
                 f"files of the architecture {architecture} are not read, only of {', '.join(READ)}: give the model's "
                 "folder, and this file with --base",
                 model,
             )
         return architecture
-    if base is not None:
-        return _architecture(Path(base))
     if config.is_file():
         kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"
         if kind not in OWN or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
@@ -79,10 +77,6 @@ def needs_base(model: str, reason: str) -> InputError:
         ".gguf file of it with --base (llama.cpp's convert_hf_to_gguf.py makes one, if llama.cpp has such models)",
         model,
     )
-
-
-def _architecture(path: Path) -> str:
-    return str(read_gguf(path).value("general.architecture"))
 
 
 def _json(path: Path) -> Any:

@@ -31,9 +31,9 @@ class FinalModel:
     """The model that a search ends with. Its weights, the later ones in place of the earlier:
 
     1. the transform's final ones of ``genome``: masked, cut or rounded to types, the remaining ones updated;
-    2. those that distillation ``recovered``, by the names of parameters: uint8 are the bytes of a quantised one, whose
-       scales were trained;
-    3. if matrices were trained, these are rounded to the types of ``genome`` again.
+    2. weights that distillation ``recovered``, by the names of parameters: uint8 for the bytes of a quantised one with
+       trained scales;
+    3. if matrices were trained, their rounding to the types of ``genome`` again.
     """
 
     session: Session
@@ -91,25 +91,24 @@ def final_model(session: Session, genome: Sequence[float], result: LanguageModel
     return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
 
-def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
-    """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
-    matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
-    found = {}
-    for name, data in scaled.items():
-        if name not in encoded or encoded[name].data.shape != data.shape:
-            raise _of_another_model(name)
-        found[name] = Encoded(encoded[name].kind, data)
-        put_encoded(matrices[name], found[name])
-    return found
-
-
 def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for name, weight in weights.items():
-        if name not in parameters or parameters[name].shape != weight.shape:
-            raise _of_another_model(name)
+        _refuse_another(name, parameters, weight)
         parameters[name].data.copy_(weight)
 
 
-def _of_another_model(name: str) -> InputError:
-    return InputError(f"the recovered weights are not this model's: {name}")
+def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
+    """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
+    matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
+    changed, known = {}, {name: matrix.data for name, matrix in encoded.items()}
+    for name, data in scaled.items():
+        _refuse_another(name, known, data)
+        changed[name] = Encoded(encoded[name].kind, data)
+        put_encoded(matrices[name], changed[name])
+    return changed
+
+
+def _refuse_another(name: str, known: Mapping[str, Any], weight: Any) -> None:
+    if name not in known or known[name].shape != weight.shape:
+        raise InputError(f"the recovered weights are not this model's: {name}")
