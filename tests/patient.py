@@ -12,7 +12,7 @@ from pydantic import Field
 
 from evoprune import Evaluation, Settings
 from evoprune.backends.evaluation import worker_name
-from evoprune.problems.benchmark.functions import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from tests.runs import draw_nothing

@@ -65,7 +65,7 @@ def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin):
     plugin(
         "building_problem",
         """
-        from evoprune.problems.benchmark.functions import Benchmark
+        from evoprune.problems.benchmark import Benchmark
 
         class Building(Benchmark):
             built = 0

@@ -9,7 +9,7 @@ from evoprune.fronts import names
 WRITTEN = """
 from evoprune import Exported, InputError
 from evoprune.interfaces.export import Exporting
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Written(Benchmark, Exporting):
     @classmethod

@@ -87,7 +87,7 @@ def test_only_what_every_run_has_and_means_the_same_is_compared(unseen, label, e
 
 LABELLED = """
 from evoprune import Evaluation
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Labelled(Benchmark):
     labels_of = classmethod(lambda cls, settings: ("cost",))
@@ -145,7 +145,7 @@ def test_a_probe_that_becomes_a_candidate_is_counted_by_what_it_found():
 
 FORGETFUL = """
 import itertools
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 CALLS, FAILED = itertools.count(), []
 

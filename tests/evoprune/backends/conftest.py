@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from pydantic import Field
 from evoprune import Evaluation
-from evoprune.problems.benchmark.functions import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 from tests.runs import draw_nothing
 
 draw_nothing()

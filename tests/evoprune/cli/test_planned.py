@@ -29,7 +29,7 @@ from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Report
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Command
 from evoprune.interfaces.schema import Checked
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''

@@ -57,7 +57,7 @@ def test_of_two_equal_commands_the_second_is_refused(evoprune, sphere, tmp_path)
 TOLD = """
 from evoprune import Reporting
 from evoprune.interfaces.export import Exporting
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Told(Benchmark, Reporting, Exporting):
     def report(self, outcome, folder): return {}

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 EXPERIMENT = "{plugins: [my_plugin], problem: 'my_plugin:Mine', population: 6, generations: 2}"
 
 PLUGIN = """
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 from tests.runs import draw_nothing
 import beside_the_plugin
 

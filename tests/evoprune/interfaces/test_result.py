@@ -8,7 +8,7 @@ from evoprune.interfaces.result import Best
 
 TYPED = """
 from evoprune import Reporting, Result
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 
 class Weighed(Result):

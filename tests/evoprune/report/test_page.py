@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 from evoprune.records.status import StatusFile
 from evoprune.report import page
 from tests.evoprune.report.conftest import Page

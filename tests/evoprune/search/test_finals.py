@@ -12,7 +12,7 @@ from tests.runs import result, without_times
 JUDGED = """
 from pydantic import Field
 from evoprune import Evaluation, Finals
-from evoprune.problems.benchmark.functions import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 
 class Own(BenchmarkSettings):
     log: str

@@ -63,7 +63,7 @@ def test_operators_of_deap_drop_in_and_keep_the_bounds(run):
 
 
 COUNTED = """
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 calls = []
 
@@ -110,7 +110,7 @@ def test_the_elite_is_not_scored_again_and_children_name_their_parents(run, sphe
 
 
 STARTED = """
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Started(Benchmark):
     def initial_genomes(self):

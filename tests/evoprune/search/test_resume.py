@@ -164,7 +164,7 @@ def test_a_run_of_another_version_is_refused(run, resume, counted):
 
 CHANGING = """
 from pathlib import Path
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Changing(Benchmark):
     def fingerprint(self):

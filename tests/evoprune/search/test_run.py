@@ -115,7 +115,7 @@ def test_failed_candidates_are_recorded_and_the_run_goes_on(run, failing, how, r
 
 BROKEN = """
 from evoprune import Reporting
-from evoprune.problems.benchmark.functions import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Broken(Benchmark, Reporting):
     def report(self, outcome, folder):

@@ -6,7 +6,7 @@ from deap import base
 from evoprune import Individual
 from evoprune.operators.algorithm.cma import cma
 from evoprune.operators.repair.shift import shift
-from evoprune.problems.benchmark.knapsack import Knapsack, KnapsackSettings
+from evoprune.problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 

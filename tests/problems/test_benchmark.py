@@ -3,8 +3,7 @@ import random
 
 import pytest
 
-from evoprune.problems.benchmark.functions import OPTIMA, Benchmark, BenchmarkSettings
-from evoprune.problems.benchmark.knapsack import Knapsack
+from evoprune.problems.benchmark import OPTIMA, Benchmark, BenchmarkSettings, Knapsack
 from evoprune.testing import check_problem
 
 

@@ -1,1 +1,0 @@
-"""Problems whose optimum is known, for comparing searches."""
