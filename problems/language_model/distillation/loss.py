@@ -1,20 +1,145 @@
-"""The loss of distillation, some tokens at a time: tokens x vocabulary in float32 is held for a chunk only."""
+"""The loss of distillation, and the targets: predictions of the dense model for one that may have fewer tokens.
+
+Losses are computed for some tokens at a time: tokens x vocabulary in float32 is held for a chunk only.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
-from evoprune.problems.language_model.distillation.targets import DenseModel, Targets
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
+from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import Forward, pieces
-from evoprune.problems.language_model.models.token_mask import predictions, scored
+from evoprune.problems.language_model.models.token_mask import ids, predictions, scored
+from evoprune.problems.language_model.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 
 PARTS = ("divergence", "cross_entropy")  # parts of the loss
 
 Head = nn.Module | None  # turns rows into logits; None if a model's rows are logits already
+
+Targets = Callable[[slice], torch.Tensor]
+"""Log-probabilities ``(tokens, vocabulary)``, float32, of some of the next tokens in windows, in their order."""
+
+_RECENT = 8  # windows whose targets are kept where they are logits
+
+_SPACE = len("▁".encode())  # some tokenizers put one before a text
+
+
+class DenseModel:
+    """The dense ``model``, for a student that reads the same tokens."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.forward = model, Forward(model)
+        self._targets_of: dict[Any, Callable[[int], Targets]] = {}
+
+    def kept_targets(self, tokens: torch.Tensor) -> Targets:
+        """As :meth:`targets`, of windows that are measured again: made when first needed, and kept if they are small.
+
+        ``tokens``: on the CPU.
+        """
+        key = tokens.numpy().tobytes(), torch.is_autocast_enabled(self.model.device.type)
+        if key not in self._targets_of:
+            most = None if self.forward.head else _RECENT
+            self._targets_of[key] = lru_cache(most)(lambda at: self.targets(tokens[at, None].to(self.model.device)))
+        of_window, ends = self._targets_of[key], [0, *accumulate(map(predictions, tokens.split(1)))]
+
+        def taught(part: slice) -> torch.Tensor:
+            windows = range(bisect_right(ends, part.start) - 1, bisect_left(ends, part.stop))
+            limits = ((max(0, part.start - ends[at]), min(part.stop, ends[at + 1]) - ends[at]) for at in windows)
+            return torch.cat([of_window(at)(slice(*limit)) for at, limit in zip(windows, limits, strict=True)])
+
+        return taught
+
+    def keep(self, tokens: torch.Tensor) -> None:
+        """Make all :meth:`kept_targets` of ``tokens``."""
+        taught, first = self.kept_targets(tokens), 0
+        for window in tokens.split(1):
+            taught(slice(first, first + 1))
+            first += predictions(window)
+
+    def targets(self, tokens: torch.Tensor) -> Targets:
+        """The predictions for ``tokens`` ``(windows, window)``: of all tokens but the first of each window."""
+        rows, _ = scored(self.forward(tokens)[0], tokens)
+        return lambda part: self.forward.logits(rows[part]).log_softmax(-1)
+
+    def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The ids in this model's vocabulary of the student's ``tokens``."""
+        return tokens
+
+    def perplexity(self, tokens: torch.Tensor) -> float:
+        """The perplexity of this model, for each of the student's ``tokens``."""
+        return Measure(self.forward, None).perplexity(tokens)
+
+
+class RetokenisingModel(DenseModel):
+    """The dense ``model``, for a student with fewer tokens: each reads a text in its own ones.
+
+    ``tokenizer``: of the model; ``cut``: of the student, with the tokens ``kept``. Where a token of both ends, the
+    target is the distribution of the model, in which a missing token counts for the first piece that ``cut`` spells it
+    in (Phan et al., "Exact byte-level probabilities from tokenized language models", 2024). Elsewhere, as inside of a
+    missing token, it is the piece that follows.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, cut: Any, kept: Sequence[int]) -> None:
+        super().__init__(model)
+        self._tokenizer, self._cut = tokenizer, cut
+        self._kept = torch.tensor(kept, device=model.device)
+        self._bytes, self._longest = torch.tensor(bytes_in(tokenizer)), max_positions(model)
+        rows = self.forward.vocabulary
+        self._pieces = torch.full((rows,), len(kept))  # one more than there are: of rows that are no tokens
+        found = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])
+        self._pieces[: len(found)] = found
+
+    def targets(self, tokens: torch.Tensor) -> Targets:
+        pairs = [self._read(window) for window in tokens.cpu()]
+        read = pad_sequence([own for own, _ in pairs], batch_first=True)  # later tokens change no prediction
+        states = self.forward(read.to(tokens.device))[0].cpu()
+        rows = torch.cat([of_window[places[places >= 0]] for of_window, (_, places) in zip(states, pairs, strict=True)])
+        known, following = torch.cat([places >= 0 for _, places in pairs]), tokens[:, 1:]
+        return partial(self._targets, rows.to(tokens.device), known, following[following >= 0])
+
+    def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._kept.to(tokens.device)[ids(tokens)]
+
+    def perplexity(self, tokens: torch.Tensor) -> float:
+        total = sum(Measure(self.forward, None).total(self._read(w)[0][None], Perplexity().add) for w in tokens.cpu())
+        return Perplexity().value(total, predictions(tokens))
+
+    def _targets(self, rows: torch.Tensor, known: torch.Tensor, following: torch.Tensor, part: slice) -> torch.Tensor:
+        """As :data:`Targets`. ``rows``: of the predictions that are ``known``; ``following``: the next tokens."""
+        before, own = int(known[: part.start].sum()), known[part].to(rows.device)
+        taught = self.forward.logits(rows[before : before + int(own.sum())]).softmax(-1)
+        count = len(self._kept)
+        summed = taught.new_zeros(len(taught), count + 1)
+        summed = summed.index_add_(1, self._pieces.to(taught.device), taught)[:, :-1]
+        found = taught.new_zeros(len(own), count).scatter_(1, following[part, None], 1.0)
+        found[own] = summed / summed.sum(-1, keepdim=True)
+        return found.clamp_min_(torch.finfo(found.dtype).tiny).log_()
+
+    def _read(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The text of a ``window`` in tokens of this model, and for each prediction the token that ends before it.
+
+        Of predictions that count. It is -1 where none does, and everywhere if the two tokenizers do not agree about the
+        text, as where a window begins or ends inside of a character.
+        """
+        counted = window[1:] >= 0
+        window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest fills the window
+        text = self._cut.decode(window, clean_up_tokenization_spaces=False)
+        own = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ends, wanted = (self._bytes[each].cumsum(0) for each in (own, self.as_read(window)))
+        if ends[-1] - wanted[-1] == _SPACE:
+            ends -= _SPACE
+        agreed = torch.isin(wanted[:-1], ends[: self._longest]) & (ends[-1] == wanted[-1])
+        places = torch.where(agreed, torch.searchsorted(ends, wanted[:-1]), -1)
+        return own[: self._longest], places[counted[: len(places)]]
 
 
 def loss_on(

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from evoprune.files.json_files import finite, read_json, write_json
-from evoprune.problems.language_model.distillation.loss import PARTS, divergence
-from evoprune.problems.language_model.distillation.targets import DenseModel
+from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, divergence
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file

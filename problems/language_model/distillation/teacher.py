@@ -12,9 +12,8 @@ import torch
 from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
-from evoprune.problems.language_model.distillation.loss import divergence, measured
+from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session

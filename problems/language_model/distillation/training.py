@@ -16,10 +16,9 @@ from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
 from evoprune.console.phase import Phase
-from evoprune.problems.language_model.distillation.loss import PARTS, loss_on
+from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, loss_on
 from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress, held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
-from evoprune.problems.language_model.distillation.targets import DenseModel
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
     RATES,

@@ -17,8 +17,7 @@ from typing import Any
 from gguf import LlamaFileType
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.metadata import Fields, as_field
+from evoprune.problems.language_model.gguf.base import Base, Fields, as_field
 from evoprune.problems.language_model.gguf.names import BLOCK, EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
 from evoprune.problems.language_model.models.blocks import find_mixtures
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from evoprune import InputError, Term
-from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf.base import Base, cut_fields
 from evoprune.problems.language_model.gguf.layout import Layout, arranged
-from evoprune.problems.language_model.gguf.metadata import cut_fields
 from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
 from evoprune.problems.language_model.gguf.write import (
     HEAD_BYTES,

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from evoprune.problems.language_model.distillation import loss
-from evoprune.problems.language_model.distillation.targets import DenseModel
+from evoprune.problems.language_model.distillation.loss import DenseModel
 from evoprune.problems.language_model.models import forward
 from evoprune.problems.language_model.models.forward import Forward
 from tests.problems.language_model.small import VOCABULARY, plain_perplexity, random_model

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text, taught
 from evoprune.problems.language_model.models.token_mask import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel

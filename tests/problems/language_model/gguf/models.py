@@ -23,9 +23,8 @@ from transformers import (
 )
 
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.base import Base, own_base
+from evoprune.problems.language_model.gguf.base import Base, as_field, own_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.metadata import as_field
 from evoprune.problems.language_model.gguf.names import head_size
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.gguf_file import Tensor

@@ -9,8 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from evoprune.problems.language_model.gguf.base import as_field
 from evoprune.problems.language_model.gguf.llama import Llama
-from evoprune.problems.language_model.gguf.metadata import as_field
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.load import load_model
 from evoprune.problems.language_model.models.settings import ModelSettings

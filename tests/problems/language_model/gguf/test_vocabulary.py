@@ -14,7 +14,7 @@ from transformers import GPT2Config
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import llama
-from evoprune.problems.language_model.gguf.metadata import TOKENS, Fields, as_field, cut_fields, own_fields
+from evoprune.problems.language_model.gguf.base import TOKENS, Fields, as_field, cut_fields, own_fields
 from evoprune.problems.language_model.transforms.vocabulary.order import order_of
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_tokenizer
 from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
