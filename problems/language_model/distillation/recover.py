@@ -18,10 +18,9 @@ from evoprune import InputError, Stopped
 from evoprune.console.formatting import plain
 from evoprune.console.phase import Phase, note
 from evoprune.files.json_files import finite, read_json, write_json
-from evoprune.problems.language_model.distillation.block_scales import compensate
 from evoprune.problems.language_model.distillation.progress import held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
-from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher
+from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher, compensate
 from evoprune.problems.language_model.distillation.trainable_parameters import Given
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory

@@ -1,8 +1,8 @@
-"""The teacher of a recovery: the dense model, and the texts as the model in training reads them."""
+"""The teacher of a recovery: the dense model, its texts as the model in training reads them, and codes made by it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,18 +12,28 @@ import torch
 from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
+from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
+from evoprune.problems.language_model.calibration.update import compensated
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.models.blocks import find_matrices, in_features
 from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.texts.anew import packed
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
+from evoprune.problems.language_model.transforms.overlay import put_encoded
 
 _ROLE = "recover.text"
+
+COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for
+
+_GRAM = 40  # bytes of an entry of a Gram matrix and its factors, in float32 and float64
 
 
 @dataclass(frozen=True)
@@ -139,3 +149,36 @@ def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tup
     if kept is None:
         return DenseModel(resident.model), read
     return RetokenisingModel(resident.model, resident.tokenizer, tokenizer, kept), read
+
+
+def compensate(
+    dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, loss: Callable[[Any], float], model: Any,
+    before: float,
+) -> Mapping[str, Encoded]:  # fmt: skip
+    """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``.
+
+    Matrices that already have the values of the dense ones stay, and all do if the ``loss`` is not below that of
+    ``before``: there may be too few tokens for long rows.
+    """
+    read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
+    there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
+    wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
+    changed = {m.parameter for m in wanted if not torch.equal(m.weight, there[m.parameter].weight.to(m.weight))}
+    if not changed:
+        return encoded
+    if not Room.of("codes", dense.device, _GRAM * max(in_features(m.module) for m in wanted) ** 2, share=1).resident:
+        note("matrices keep their codes: Gram matrices, which tell others, have no room in memory")
+        return encoded
+    for matrix, known in statistics(dense, read, wanted, {GRAM}, "compensating"):
+        if matrix.parameter not in changed:
+            continue
+        kind, gram = encoded[matrix.parameter].kind, known[GRAM]
+        data = compensated(matrix.rows(matrix.weight.detach()), kind, gram)
+        found[matrix.parameter] = Encoded(kind, data)
+        put_encoded(there[matrix.parameter], found[matrix.parameter])
+    if loss(model) < before:
+        return found
+    note("matrices keep their codes: those that make up for their errors are worse on the held-out windows")
+    for name in changed:
+        put_encoded(there[name], encoded[name])
+    return encoded

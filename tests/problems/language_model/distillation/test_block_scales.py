@@ -14,7 +14,8 @@ from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
 from evoprune.problems.language_model.transforms.overlay import put_encoded
 
 pytest.importorskip("llama_cpp_py_sync")
-from evoprune.problems.language_model.distillation.block_scales import compensate, fix_scales, train_scales
+from evoprune.problems.language_model.distillation.teacher import compensate
+from evoprune.problems.language_model.distillation.trainable_parameters import fix_scales, train_scales
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of
 from tests.problems.language_model.small import ROOM, random_model

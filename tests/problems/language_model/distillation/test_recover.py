@@ -8,7 +8,7 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.api import Run
-from evoprune.problems.language_model.distillation import block_scales
+from evoprune.problems.language_model.distillation import teacher
 from evoprune.problems.language_model.distillation.recover import decided, refuse_scales
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
@@ -132,7 +132,7 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
 def test_codes_that_are_worse_are_dropped(quantised, tmp_path, monkeypatch):
     plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
     zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
-    monkeypatch.setattr(block_scales, "compensated", zeros)
+    monkeypatch.setattr(teacher, "compensated", zeros)
     found = recover_with(quantised, tmp_path / "found", train="scales")
     assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
 
