@@ -1,4 +1,4 @@
-"""What tests share: the text beside the project, where it is, and signals as they were."""
+"""Fixtures for all tests, and signals as they were."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from evoprune.cli.main import _WAITING
 from evoprune.records import run_folder
 from evoprune.search import search
 
-SHARED = Path(os.environ.get("EVOPRUNE_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 _DRAW = figures._write
 _OF_SEARCH = ("draw_convergence", "draw_front")
 _THREADS = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
@@ -37,15 +36,6 @@ def pytest_configure() -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
-
-
-@pytest.fixture(scope="session")
-def wikitext() -> Path:
-    """The folder with WikiText-2's valid.txt and test.txt; skips where it is not."""
-    folder = SHARED / "data" / "wikitext-2"
-    if not folder.is_dir():
-        pytest.skip(f"WikiText-2 is not at {folder} (set EVOPRUNE_SHARED)")
-    return folder
 
 
 @pytest.fixture

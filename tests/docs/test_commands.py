@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -13,7 +14,7 @@ from evoprune.cli.main import main, parser
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve_file
-from tests.docs.conftest import PAGES, ROOT, commands, name
+from tests.docs.conftest import PAGES, ROOT, blocks, commands, name
 
 OURS = ["python", "-m", "evoprune"]
 
@@ -123,3 +124,21 @@ def test_the_first_commands_give_a_file_that_llama_runs(page, tmp_path, monkeypa
         row = result["recovered"]["evolved"]
         assert row["perplexity_after"] < row["perplexity_before"]
         assert facts["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-2)
+
+
+CLUSTERS = ROOT / "docs" / "clusters.md"
+
+
+def test_the_shell_can_read_the_scripts():
+    for block in blocks(CLUSTERS):
+        if block.language == "bash":
+            done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
+            assert done.returncode == 0, done.stderr
+
+
+def test_dask_knows_the_options():
+    cli = pytest.importorskip("distributed.cli")
+    found = [words[3:] for words in commands(CLUSTERS) if words[:3] == ["python", "-m", "dask"]]
+    assert found
+    for command, *arguments in found:
+        assert importlib.import_module(f"{cli.__name__}.dask_{command}").main.make_context("", arguments)

@@ -83,14 +83,9 @@ def session(pruning: Callable[..., Pruning]) -> Session:
 def bundled() -> Callable[..., Pruning]:
     """Makes the pruning problem on the bundled model, where a test needs one that was trained, and little text."""
     text = {"source": "bundled:python-docs", "window": 64}
-    given = {
-        "dtype": "float32",
-        "device": "cpu",
-        "curve": (),
-        "search_text": text | {"split": "validation", "windows": 4},
-        "report_text": text | {"split": "test", "windows": 4},
-        "calibration_text": text | {"split": "validation", "windows": 16},
-    }
+    parts = {"search": ("validation", 4), "report": ("test", 4), "calibration": ("validation", 16)}
+    given = {f"{role}_text": text | {"split": split, "windows": count} for role, (split, count) in parts.items()}
+    given |= {"dtype": "float32", "device": "cpu", "curve": ()}
     return lambda **settings: Pruning(PruningSettings(**given | settings))
 
 
@@ -143,26 +138,21 @@ def byte_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
     """What a problem on a random model of a kind is told; ``base`` is the model's own .gguf file."""
     pytest.importorskip("gguf")
     pytest.importorskip("llama_cpp_py_sync")
-    from tests.problems.language_model.gguf.models import (
-        byte_tokenizer,
-        random_gpt2,
-        random_llama,
-        random_qwen2,
-        random_qwen3_moe,
-        write_model,
-    )
+    from tests.problems.language_model.gguf import models
 
-    makers = {"llama": random_llama, "gpt2": random_gpt2, "qwen2": random_qwen2, "qwen3_moe": random_qwen3_moe}
     made: dict[str, dict[str, Any]] = {}
 
     def of(kind: str) -> dict[str, Any]:
         if kind not in made:
             home = tmp_path_factory.mktemp(kind)
-            model = makers[kind](blocks=4)
+            model = getattr(models, f"random_{kind}")(blocks=4)
             model.save_pretrained(home / "model")
-            byte_tokenizer().save_pretrained(home / "model")
-            write_model(model, home / "base.gguf")
-            made[kind] = _told(home, _text(model, 1), _text(model, 2))
+            models.byte_tokenizer().save_pretrained(home / "model")
+            models.write_model(model, home / "base.gguf")
+            for seed, name in enumerate(("search.txt", "report.txt"), 1):
+                (home / name).write_text(_text(model, seed))
+            made[kind] = settings_in(home, str(home / "model"))
+            made[kind]["report_text"]["windows"] = 3
         return made[kind]
 
     return of
@@ -176,14 +166,6 @@ def _text(model: Any, seed: int) -> str:
     return "".join(chr(97 + token % 26) for token in tokens.flatten().tolist())
 
 
-def _told(home: Path, search: str, report: str) -> dict[str, Any]:
-    (home / "search.txt").write_text(search)
-    (home / "report.txt").write_text(report)
-    settings = settings_in(home, str(home / "model"))
-    settings["report_text"]["windows"] = 3
-    return settings
-
-
 @pytest.fixture
 def problem_on(byte_models: Callable[[str], dict[str, Any]]) -> Callable[..., LanguageModel]:
     """Makes the problem of any transforms on the model of a kind."""
@@ -194,46 +176,27 @@ def problem_on(byte_models: Callable[[str], dict[str, Any]]) -> Callable[..., La
 def result() -> dict[str, Any]:
     """A run's ``result.json``, whose uniform pruning is infinitely bad."""
     text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "predictions": 124, "sha256": "abc"}
+    protocol = {"model": "owner/name", "weights_sha256": "123", "dtype": "bfloat16", "device": "cpu"}
     return {
         "sparsity": {"prunable": 0.45, "model": 0.4},
         "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},
-        "gap_closed": None,
-        "genes": ["block 0", "block 1"],
-        "protocol": {
-            "model": "owner/name",
-            "weights_sha256": "123",
-            "dtype": "bfloat16",
-            "device": "cpu",
-            "search_text": dict(text),
-            "report_text": dict(text),
-        },
-        "seed": 7,
+        "gap_closed": None, "genes": ["block 0", "block 1"], "seed": 7,
+        "protocol": protocol | {"search_text": dict(text), "report_text": dict(text)},
         "best": {"genome": [0.4, 0.5], "fitness": [30.25]},
-    }
+    }  # fmt: skip
 
 
 @pytest.fixture
 def facts(result: dict[str, Any]) -> dict[str, Any]:
     """The ``evoprune.json`` of an export of that run to a folder."""
-    of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
+    zeros = {"a": (0, 10), "b": (1, 10), "c": (1, 20)}
+    matrices = {name: {"block": block, "zeros": count, "weights": 40} for name, (block, count) in zeros.items()}
+    denominators = {"prunable": 120, "model": 150}
     return result | {
-        "base_model": "owner/name",
-        "dtype": "float16",
-        "transform": {"reconstruct": "none"},
-        "sparsity": {
-            "prunable": 0.25,
-            "model": 0.2,
-            "denominators": {"prunable": 120, "model": 150},
-            "matrices": {
-                "a": of_matrix | {"block": 0},
-                "b": of_matrix | {"block": 1},
-                "c": of_matrix | {"block": 1, "zeros": 20},
-            },
-        },
-        "check": {"perplexity": 30.5, "tolerance": 0.02},
-        "ragged": False,
-        "bytes": 1200,
-    }
+        "base_model": "owner/name", "dtype": "float16", "transform": {"reconstruct": "none"}, "ragged": False,
+        "sparsity": {"prunable": 0.25, "model": 0.2, "denominators": denominators, "matrices": matrices},
+        "check": {"perplexity": 30.5, "tolerance": 0.02}, "bytes": 1200,
+    }  # fmt: skip
 
 
 @pytest.fixture

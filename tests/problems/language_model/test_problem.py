@@ -26,12 +26,6 @@ def test_a_share_of_the_weights_may_be_the_budget(language_model):
     assert LanguageModel.needs(without.settings) == {}
 
 
-def test_held_out_windows_are_not_among_the_search_s(language_model):
-    texts = language_model().session.texts
-    assert not set(texts.held_out.places) & set(texts.search.places)
-    assert language_model(held_out_windows=0).session.texts.held_out is None
-
-
 def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_model, small):
     texts = {"search_text": small["search_text"] | {"windows": 3}, "report_text": small["report_text"] | {"windows": 3}}
     before = language_model().fingerprint()
@@ -39,11 +33,6 @@ def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_mo
         assert language_model(**{role: text}).fingerprint()[role] != before[role]
     assert language_model(dtype="bfloat16").fingerprint()["weights"] != before["weights"]
     assert set(before) == {"weights", "search_text", "report_text", "held_out_text"}
-
-
-def test_a_run_is_described_by_model_weights_genes_and_device(language_model, small):
-    weights = 3 * 12 * 64 * 64
-    assert language_model().describe() == f"{small['model']}, {weights:,} prunable weights, 3 genes, float32 on cpu"
 
 
 def test_objectives_beside_the_score_are_the_amounts_of_budgets(language_model):

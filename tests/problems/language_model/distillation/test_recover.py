@@ -96,22 +96,6 @@ def quantised(language_model):
     return FinalModel(problem.session, [float(gene.up - place % 2) for place, gene in enumerate(problem.genes)])
 
 
-def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_path):
-    before, report = quantised.copy().encoded, quantised.session.texts.report.tokens
-    found = recover_with(quantised, tmp_path, train="scales", keep_codes=True)
-    row = found.rows["evolved"]
-    assert found.helped
-    assert row.divergence_after < row.divergence_before
-    model, after = FinalModel(quantised.session, quantised.genome, found.weights).copy()
-    assert row.perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-5)
-    assert {name: own.kind for name, own in after.items()} == {name: own.kind for name, own in before.items()}
-    changed = {name for name in after if not numpy.array_equal(after[name].data, before[name].data)}
-    assert changed == {name for name in after if ".h." in name}
-    for name in changed:
-        zeros = 0 * scales_of(before[name])
-        numpy.testing.assert_array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
-
-
 def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, tmp_path):
     plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
     found = recover_with(quantised, tmp_path / "found", train="scales")

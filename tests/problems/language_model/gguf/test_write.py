@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gguf import GGUFReader
-from transformers import Qwen2ForCausalLM
 
-from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
@@ -24,7 +22,6 @@ from tests.problems.language_model.gguf.models import (
     byte_tokenizer,
     random_gpt2,
     random_llama,
-    random_qwen2,
     tensor_of,
 )
 
@@ -83,10 +80,3 @@ def test_a_written_file_is_a_base(tmp_path):
     assert base.kept["rope_freqs.weight"].data.tobytes() == extra["rope_freqs.weight"].tobytes()
     contents(model, base, {}).write(tmp_path / "again.gguf")
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()
-
-
-def test_heads_do_not_get_fewer_where_llama_cpp_divides_the_width_by_their_number():
-    config = random_qwen2(1).config
-    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
-    with pytest.raises(InputError, match="fewer heads"):
-        contents(Qwen2ForCausalLM(config), base_of(random_qwen2(1)), {})

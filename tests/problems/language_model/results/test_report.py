@@ -2,15 +2,12 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
-from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.parts import Report
 from evoprune.problems.language_model.results.report import (
-    known_perplexities,
     overfitting,
     perplexities,
     reconstructed,
@@ -32,14 +29,6 @@ def test_overfitting_is_the_gain_that_does_not_carry_over():
     assert overfitting(searched, {"uniform": 80.0, "evolved": 80.0}) == pytest.approx(math.log(2))
     assert overfitting(searched, {"uniform": 80.0, "evolved": 20.0}) < 0
     assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
-
-
-def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_is_null(language_model):
-    problem = language_model(objective="perplexity")
-    found = outcome_of(problem, [0.2, 0.5, 0.3])
-    infinite = replace(found, best_evaluation=replace(found.best_evaluation, values=(math.inf,)))
-    dense = found.references["dense"][1].values[0]
-    assert known_perplexities(infinite) == {"dense": dense, "evolved": None}
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
@@ -136,21 +125,6 @@ def test_without_held_out_windows_only_the_report_text_tells_overfitting(pruning
     assert set(found["overfitting"]) == {"report"}
     assert found["protocol"]["held_out_text"] is None
     assert found["protocol"]["calibration_text"] is None  # magnitudes learn from no text
-
-
-def test_each_figure_of_sparsities_is_drawn_and_has_a_sentence(pruning, tmp_path):
-    problem = pruning(genes="matrix", scope="row", curve=[0.3])
-    found = Report(problem).report(outcome_of(problem, [0.45] * 12), tmp_path)
-    assert set(found["figures"]) == {"cliff", "sparsity_by_layer"}
-    assert {path.stem for path in tmp_path.glob("*.svg")} == set(found["figures"])
-    assert len(found["genes"]) == len(found["by_matrix"]) == 12
-
-
-def test_a_result_of_a_front_closes_no_gap(pruning, tmp_path):
-    traded = pruning(trade_offs=["weights"])
-    whole = outcome_of(traded, BEST)
-    front = Outcome(BEST, whole.best_evaluation, whole.references, [(BEST, whole.best_evaluation.values)])
-    assert Report(traded).report(front, tmp_path)["gap_closed"] is None
 
 
 @pytest.mark.usefixtures("drawn")

@@ -117,10 +117,3 @@ def test_each_measurement_has_a_line(made, result):
     assert len(found) == 2 + len(lines)
     for line, fragments in zip(found[2:], lines, strict=True):
         assert all(fragment in line for fragment in fragments), line
-
-
-def test_a_share_that_was_asked_for_has_one_denominator(made):
-    goal = {"unit": "parameters", "wanted": 0.15, "got": 0.156, "share": True}
-    shares = [line for line in summary(made(asked=goal, cost=SMALLER)) if "15.6%" in line]
-    assert len(shares) == 2
-    assert not [line for line in summary(made(asked=goal, cost=SMALLER)) if "45.0%" in line or "24.9%" in line]
