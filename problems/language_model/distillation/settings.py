@@ -26,8 +26,7 @@ class RecoverSettings(Settings):
     time: str | None = Field(
         None,
         pattern=DURATION,
-        description="how long each model may take, as in 90s, 20m or 2h: the speed of steps turns it into tokens, "
-        "again at each measurement",
+        description="how long each model may take, as in 90s, 20m or 2h, in place of tokens",
     )
     text: Source | None = Field(
         None, description="text to train on: see eval --text (default: what the search left of its text)"
@@ -37,45 +36,36 @@ class RecoverSettings(Settings):
     window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
     train: Literal["auto", "all", "lora", "norms", "scales"] = Field(
         "auto",
-        description="what is trained; all: the weights of the blocks; lora: low-rank updates of them; norms: norms and "
-        "biases alone, and all that is in 16 bits beside quantised matrices; scales: these, and the scales of "
-        "quantised matrices, whose codes stay; auto: scales if the result has types and no cuts, else all if the "
-        "memory is enough, else lora, or norms if weights were pruned to zeros",
+        description="all: the weights of the blocks; lora: low-rank updates; norms: norms and biases, and matrices in "
+        "16 bits beside quantised ones; scales: norms, and scales of quantised matrices; auto: scales if a result has "
+        "types and no cuts, else all if memory allows, else lora, or norms if weights were pruned to zeros",
     )
     keep_codes: bool = Field(
         False,
-        description="for scales: do not round the matrices again first, so that each block of columns makes up for the "
-        "errors of those before (GPTQ)",
+        description="for scales: do not first round the matrices again with compensated errors (GPTQ)",
     )
     cross_entropy: float | None = Field(
         None,
         ge=0,
-        description="weight of the loss on the text itself, beside the divergence from the dense model (default: 0 if "
-        "scales are trained, else 0.3); with 0 divergence on the held-out windows chooses the best weights, not "
-        "perplexity",
+        description="weight of the loss on the text itself, added to the divergence from the dense model (default: 0 "
+        "for scales, else 0.3); with 0 the held-out divergence chooses the best weights, not the perplexity",
     )
     rate: float | None = Field(
         None,
         gt=0,
-        description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others, and for scales at most "
-        "0.003 times the divergence on the held-out windows)",
+        description="highest learning rate (default: 3e-4 for all, else 1e-3; for scales at most 0.003 times the "
+        "held-out divergence)",
     )
     batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
-    held_out: int = Field(
-        8, ge=1, description="windows of the text that are not trained on and choose the best weights"
-    )
+    held_out: int = Field(8, ge=1, description="windows that are not trained on and choose the best weights")
     evaluations: int = Field(8, ge=1, description="how often these are measured")
     schedule: tuple[int, ...] = Field(
         (),
         description="steps of the whole training, as decided before it and after each measurement: a run with a time "
         "writes it into its config.yaml, so that it can be repeated",
     )
-    patience: int = Field(
-        3, ge=1, description="stop after this many measurements in a row without improvement over the one before"
-    )
-    alike: str | None = Field(
-        None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"
-    )
+    patience: int = Field(3, ge=1, description="stop after so many measurements in a row that are no better")
+    alike: str | None = Field(None, description="known solutions to train in the same way, such as dense,uniform")
     seed: int = Field(0, ge=0, description="decides the order of the windows")
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 from numpy.typing import NDArray
 
 Json = dict[str, Any]
+FFI, LIB = get_ffi(), get_lib()
 
 _GENERATED = 16  # tokens that are generated in one round
 _WARM = 64  # tokens of the prompt that a model reads before it is timed
@@ -55,9 +56,9 @@ _KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
 _log_lines: list[str] = []  # of llama.cpp
 
 
-@get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
+@FFI.callback("ggml_log_callback")  # type: ignore[untyped-decorator]
 def _log(level: int, text: Any, _: Any) -> None:
-    _log_lines.append(get_ffi().string(text).decode(errors="replace"))
+    _log_lines.append(FFI.string(text).decode(errors="replace"))
     if level == _ERROR:
         sys.stderr.write(_log_lines[-1])
 
@@ -67,71 +68,70 @@ class Llama:
 
     def __init__(self, path: str, threads: int) -> None:
         """Raises RuntimeError if llama.cpp does not load it."""
-        self._ffi, self._lib = get_ffi(), get_lib()
         self._context: Any = None
-        self._lib.llama_log_set(_log, self._ffi.NULL)
-        self._lib.llama_backend_init()
+        LIB.llama_log_set(_log, FFI.NULL)
+        LIB.llama_backend_init()
         start = time.perf_counter()
-        self._model = self._lib.llama_model_load_from_file(path.encode(), self._lib.llama_model_default_params())
+        self._model = LIB.llama_model_load_from_file(path.encode(), LIB.llama_model_default_params())
         if not self._model:
             raise RuntimeError("llama.cpp does not load it")
         self.load_seconds = time.perf_counter() - start
-        self._vocabulary = self._lib.llama_model_get_vocab(self._model)
-        self.width: int = self._lib.llama_vocab_n_tokens(self._vocabulary)
-        self.positions: int = self._lib.llama_model_n_ctx_train(self._model)
+        self._vocabulary = LIB.llama_model_get_vocab(self._model)
+        self.width: int = LIB.llama_vocab_n_tokens(self._vocabulary)
+        self.positions: int = LIB.llama_model_n_ctx_train(self._model)
         self._threads = threads
 
     def __del__(self) -> None:
         self.end()
         if self._model:
-            self._lib.llama_model_free(self._model)
+            LIB.llama_model_free(self._model)
 
     def begin(self, length: int) -> None:
         """Make room for a sequence of ``length`` tokens, at most. Raises RuntimeError if there is none."""
         self.end()
-        params = self._lib.llama_context_default_params()
+        params = LIB.llama_context_default_params()
         params.n_ctx = params.n_batch = length
         params.n_threads = params.n_threads_batch = self._threads
-        self._context = self._lib.llama_init_from_model(self._model, params)
+        self._context = LIB.llama_init_from_model(self._model, params)
         if not self._context:
             raise RuntimeError("llama.cpp has no room for a sequence")
 
     def end(self) -> None:
         """Forget the sequence and its room."""
         if self._context:
-            self._lib.llama_free(self._context)
+            LIB.llama_free(self._context)
         self._context = None
 
     def cut(self, length: int) -> None:
         """Forget all tokens but the first ``length``."""
-        self._lib.llama_memory_seq_rm(self._lib.llama_get_memory(self._context), -1, length, -1)
+        LIB.llama_memory_seq_rm(LIB.llama_get_memory(self._context), -1, length, -1)
 
     def read(self, tokens: NDArray[np.int32], first: int, every: bool = False) -> NDArray[np.float32]:
         """Read ``tokens`` after ``first`` others: the logits ``(1, vocabulary)`` of the last one.
 
         ``every``: of all, ``(tokens, vocabulary)``. They are valid until the next call. Raises RuntimeError.
         """
-        batch = self._lib.llama_batch_init(len(tokens), 0, 1)
+        batch = LIB.llama_batch_init(len(tokens), 0, 1)
         try:
             batch.n_tokens = len(tokens)
             for place, token in enumerate(tokens.tolist()):
                 batch.token[place], batch.pos[place] = token, first + place
                 batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
                 batch.logits[place] = every or place == len(tokens) - 1
-            if self._lib.llama_decode(self._context, batch):
+            if LIB.llama_decode(self._context, batch):
                 raise RuntimeError("llama.cpp cannot run it")
         finally:
-            self._lib.llama_batch_free(batch)
+            LIB.llama_batch_free(batch)
         rows = len(tokens) if every else 1
-        logits = self._ffi.buffer(self._lib.llama_get_logits(self._context), rows * self.width * 4)
+        logits = FFI.buffer(LIB.llama_get_logits(self._context), rows * self.width * 4)
         return np.frombuffer(logits, dtype=np.float32).reshape(rows, self.width)
 
     def tokenise(self, text: str, begin: bool = False) -> NDArray[np.int32]:
         """The tokens of ``text``; ``begin``: after the tokens that the model's tokenizer adds by default."""
         encoded = text.encode()
         tokens = np.empty(len(encoded) + 3, dtype=np.int32)
-        room = self._ffi.from_buffer("llama_token[]", tokens)
-        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(tokens), begin, True)
+        room = FFI.from_buffer("llama_token[]", tokens)
+        count = LIB.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(tokens), begin, True)
         return tokens[: max(0, count)]
 
 
@@ -242,18 +242,17 @@ def _seconds(model: Llama, prompt: NDArray[np.int32], phase: str) -> float:
 
 def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
     """The type of each tensor that a preset quantises. Raises RuntimeError where llama.cpp cannot quantise to it."""
-    ffi, library = get_ffi(), get_lib()
-    params = ffi.new("llama_model_quantize_params *")
-    params[0] = library.llama_model_quantize_default_params()
+    params = FFI.new("llama_model_quantize_params *")
+    params[0] = LIB.llama_model_quantize_default_params()
     params.ftype, params.dry_run = PRESETS[preset], True
-    entries = ffi.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
-    name, values = ffi.new("char[]", b"any tensor"), ffi.new("float[]", [1.0])
+    entries = FFI.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
+    name, values = FFI.new("char[]", b"any tensor"), FFI.new("float[]", [1.0])
     entries[0].name, entries[0].data, entries[0].size = name, values, 1
     if importance:
         params.imatrix = entries
     _log_lines.clear()
-    library.llama_log_set(_log, ffi.NULL)
-    if library.llama_model_quantize(file.encode(), b"unused.gguf", params):
+    LIB.llama_log_set(_log, FFI.NULL)
+    if LIB.llama_model_quantize(file.encode(), b"unused.gguf", params):
         raise RuntimeError("".join(_log_lines))
     return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_log_lines)) if kind}
 
@@ -264,20 +263,19 @@ def memory(file: str, context: int, kv: str) -> Json:
     ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, of computations; and ``process``,
     vocabulary and the like. Raises RuntimeError.
     """
-    ffi, library = get_ffi(), get_lib()
-    library.llama_log_set(_log, ffi.NULL)
-    library.llama_backend_init()
+    LIB.llama_log_set(_log, FFI.NULL)
+    LIB.llama_backend_init()
     before = peak_bytes()
-    params, settings = library.llama_model_default_params(), library.llama_context_default_params()
+    params, settings = LIB.llama_model_default_params(), LIB.llama_context_default_params()
     params.no_alloc, params.load_mode = True, 0
     settings.n_ctx, settings.type_k, settings.type_v = context, _KV[kv], _KV[kv]
-    model = library.llama_model_load_from_file(file.encode(), params)
-    if not model or not library.llama_init_from_model(model, settings):
+    model = LIB.llama_model_load_from_file(file.encode(), params)
+    if not model or not LIB.llama_init_from_model(model, settings):
         raise RuntimeError("".join(_log_lines))
     log = "".join(_log_lines)
     cache, buffers = (sum(map(float, pattern.findall(log))) for pattern in (_CACHE, _BUFFER))
     return {
-        "weights": library.llama_model_size(model),
+        "weights": LIB.llama_model_size(model),
         "cache": round(cache * 2**20),
         "buffers": round(buffers * 2**20),
         "process": peak_bytes() - before,

@@ -31,20 +31,13 @@ _BUFFERS = 2**29  # bytes of activations, logits and keys of a prompt, about
 _PROCESSES = 3
 """Number of processes that time both models: one may be a third slower than another with the same file throughout."""
 
-_MODELS = ("dense", "evolved")
-
 Json = dict[str, Any]
 
 
 def checked(
-    path: Path,
-    text: str,
-    tokens: torch.Tensor,
-    begin: bool,
-    dense: Mapping[str, torch.Tensor],
-    memory: bool = True,
+    path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
     run: Mapping[str, torch.Tensor] | None = None,
-) -> Json:
+) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``text``: of the tokens; ``begin``: whether each window begins with a token outside the text. ``dense``: the dense
@@ -73,16 +66,18 @@ def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
 
     As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`.
     """
-    _tell([dense, evolved])
-    times = [_in_fresh_process([dense, evolved], _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
-    if any("failure" in found for found in (*times, *checks)):
+    files = dense, evolved
+    _tell(files)
+    times = [_in_fresh_process(files, _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
+    if any("failure" in each for each in (*times, *checks)):
         return None
-    speeds = {phase: zip(*(found[phase] for found in times), strict=True) for phase in ("prefill", "decode")}
-    pairs = {phase: [median(of_model) for of_model in both] for phase, both in speeds.items()}
-    for name in ("peak_bytes", "load_seconds"):
-        pairs[name] = [check[name] for check in checks]
-    pairs["file_bytes"] = [path.stat().st_size for path in (dense, evolved)]
-    both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
+    pairs: dict[str, Sequence[float]] = {
+        phase: [median(speeds) for speeds in zip(*(each[phase] for each in times), strict=True)]
+        for phase in ("prefill", "decode")
+    }
+    pairs |= {name: [check[name] for check in checks] for name in ("peak_bytes", "load_seconds")}
+    pairs["file_bytes"] = [path.stat().st_size for path in files]
+    both: Json = {name: dict(zip(("dense", "evolved"), pair, strict=True)) for name, pair in pairs.items()}
     cpu = processor_name(torch.device("cpu"))
     return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
 
@@ -156,6 +151,5 @@ def _run(job: Json) -> Json:
 def _reason(log: str) -> str:
     """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
-    asserted = [line for line in lines if "GGML_ASSERT" in line]
-    return [*told, *asserted, *reversed(lines)][0]
+    loading = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
+    return [*loading, *(line for line in lines if "GGML_ASSERT" in line), *reversed(lines)][0]

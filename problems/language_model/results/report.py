@@ -156,10 +156,9 @@ def known_perplexities(outcome: Outcome) -> Perplexities:
 
 
 def perplexities(
-    session: Session,
-    genomes: Mapping[str, Sequence[float]],
+    session: Session, genomes: Mapping[str, Sequence[float]],
     texts: Mapping[str, tuple[Windows | None, Collection[str]]],
-) -> dict[str, Perplexities]:
+) -> dict[str, Perplexities]:  # fmt: skip
     """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name."""
     found: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():

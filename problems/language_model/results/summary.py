@@ -31,20 +31,17 @@ SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstruc
 
 EXPLAINED = {
     "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
-    "perplexity": "exp of the mean loss of the next token. search: the text that candidates were scored on; "
-    "held_out: windows of the same source that the search did not see; report: another text. dense: the whole "
-    "model; uniform: every layer loses the same share; evolved: what the search found; reconstructed: after the "
-    "remaining weights were updated",
-    "bits_per_byte": "the loss of all tokens in bits, divided by the bytes of the text; of the models as they are "
-    "exported",
-    "accuracy": "the share of the report text's lines of which each token of the answers is the likeliest one, or of "
-    "whose choices the right one has the highest log-probability divided by its characters (acc_norm)",
+    "perplexity": "exp of the mean loss of the next token. search: the text that candidates were scored on; held_out: "
+    "other windows of it; report: another text. dense: the whole model; uniform: every layer loses the same share; "
+    "evolved: what the search found; reconstructed: after the remaining weights were updated",
+    "bits_per_byte": "the loss in bits, divided by the bytes of the text; of the models as they are exported",
+    "accuracy": "share of the report text's lines whose answer has the likeliest tokens, or the highest "
+    "log-probability, divided by its characters, of the choices (acc_norm)",
     "sparsity": "weights that are zero or gone: of the prunable ones (the matrices of the blocks), and of all",
-    "gap_closed": "how much of the distance between uniform and dense, in log-perplexity on the report text, the "
+    "gap_closed": "share of the distance between uniform and dense, in log-perplexity on the report text, that the "
     "search makes good",
     "gap_closed_reconstructed": "the same, where the remaining weights of both were updated",
-    "overfitting": "the part of the gain over uniform, in nats a token, that the search text has and this one "
-    "lacks; 0: all of it carries over",
+    "overfitting": "the part of the gain over uniform, in nats a token, that this text lacks; 0: none",
     "cost": "what the models store, and compute for a token",
 }
 

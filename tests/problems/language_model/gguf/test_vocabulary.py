@@ -61,7 +61,7 @@ def tokenise_in_llama(fields: Fields, path: Path) -> Callable[[str], list[int]]:
     params.vocab_only = True
     model = library.llama_model_load_from_file(str(path).encode(), params)
     assert model
-    reader = SimpleNamespace(_ffi=get_ffi(), _lib=library, _vocabulary=library.llama_model_get_vocab(model))
+    reader = SimpleNamespace(_vocabulary=library.llama_model_get_vocab(model))
     return lambda each: llama.Llama.tokenise(reader, each).tolist()  # type: ignore[arg-type]
 
 
