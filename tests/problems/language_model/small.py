@@ -12,14 +12,11 @@ import numpy
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
-    GPT2LMHeadModel,
     GPTNeoXConfig,
-    GPTNeoXForCausalLM,
     LlamaConfig,
-    LlamaForCausalLM,
     OPTConfig,
-    OPTForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -47,32 +44,22 @@ CHOICES = [(f"w{i} w{i + 1}", [f" w{i + 2}", f" w{i + 3}"], i % 2) for i in rang
 _ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 
+_SIZES = {
+    "vocab_size": VOCABULARY, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 64, **_ENDS,
+}  # fmt: skip
+_CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "gpt2": (GPT2Config, {}),
+    "llama": (LlamaConfig, {"intermediate_size": 160, "num_key_value_heads": 2}),
+    "opt": (OPTConfig, {"word_embed_proj_dim": 32, "ffn_dim": 128}),
+    "gpt_neox": (GPTNeoXConfig, {"intermediate_size": 128, "tie_word_embeddings": False}),
+}
+
+
 def random_model(name: str, seed: int = 0, blocks: int = BLOCKS) -> torch.nn.Module:
     """A model of ``blocks`` blocks and width 64 with random weights large enough that pruning matters."""
     torch.manual_seed(seed)
-    model = {
-        "gpt2": lambda: GPT2LMHeadModel(
-            GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=64, n_layer=blocks, n_head=4, **_ENDS)
-        ),
-        "llama": lambda: LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=160, num_hidden_layers=blocks,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **_ENDS,
-            )
-        ),
-        "opt": lambda: OPTForCausalLM(
-            OPTConfig(
-                vocab_size=VOCABULARY, hidden_size=64, word_embed_proj_dim=32, ffn_dim=128, num_hidden_layers=blocks,
-                num_attention_heads=4, max_position_embeddings=64, **_ENDS,
-            )
-        ),
-        "gpt_neox": lambda: GPTNeoXForCausalLM(
-            GPTNeoXConfig(
-                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=blocks,
-                num_attention_heads=4, max_position_embeddings=64, tie_word_embeddings=False, **_ENDS,
-            )
-        ),
-    }[name]()  # fmt: skip
+    kind, sizes = _CONFIGS[name]
+    model = AutoModelForCausalLM.from_config(kind(num_hidden_layers=blocks, **_SIZES | sizes))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:

@@ -5,8 +5,7 @@ import random
 import pytest
 import torch
 
-from evoprune.problems.language_model.calibration import gradients
-from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.evaluation.measure import Perplexity
 from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.models.token_mask import predictions
 from evoprune.problems.language_model.problem import Pruning
@@ -76,23 +75,6 @@ def test_running_out_of_memory_halves_the_batch():
     total = fitness.measure.total(tokens, hungry, fitness._states)
     assert fitness.measure.batch_tokens == 4 * 256
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
-
-
-def test_the_batch_does_not_depend_on_what_else_lies_on_the_device():
-    session = problem().session
-    fitting = session.fitness.measure.batch_tokens
-    free, _ = torch.cuda.mem_get_info()
-    blocker = torch.empty(free - 2**28, dtype=torch.uint8, device="cuda")
-    assert Measure(session.resident.forward, None).batch_tokens == fitting
-    del blocker
-    torch.cuda.empty_cache()
-
-
-def test_gradients_are_the_same_each_time():
-    session = problem(dtype="bfloat16", score="gblm").session
-    matrices, tokens = session.resident.matrices, session.texts.calibration.tokens
-    once, again = (gradients.gather(session.resident.model, tokens, matrices, gradients.NAMES) for _ in range(2))
-    assert all(torch.equal(once[m.name][name], again[m.name][name]) for m in matrices for name in gradients.NAMES)
 
 
 def test_two_problems_on_one_device_do_not_disturb_each_other():

@@ -2,7 +2,6 @@
 
 import json
 import math
-import resource
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from evoprune.cli import main
 from evoprune.problems.language_model.distillation import trainable_parameters
 from evoprune.problems.language_model.distillation.training import Training
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
-from tests.runs import result
+from tests.runs import no_file_above, result
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +70,8 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(smaller_run, out, m
 
 def test_a_full_disk_ends_with_code_3_and_loses_nothing(smaller_run, tmp_path, capsys):
     command = ["recover", str(smaller_run), "--out", str(tmp_path / "out"), *OPTIONS, "--train", "norms"]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 10**5, limits[1]))  # room for checkpoints, not for the model
-    try:
+    with no_file_above(2 * 10**5):  # room for checkpoints, not for the model
         assert main(command) == 3
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main(command) == 0

@@ -15,9 +15,8 @@ import torch
 import transformers
 from gguf import MODEL_ARCH_NAMES, GGUFValueType, GGUFWriter, get_tensor_name_map
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM
 
-from tests.problems.language_model.gguf.models import VOCABULARY, byte_tokenizer
+from tests.problems.language_model.gguf.models import VOCABULARY, byte_tokenizer, random_model
 
 WIDTH, HEADS, GROUPS, CHANNELS, POSITIONS = 64, 4, 2, 96, 64
 
@@ -95,12 +94,7 @@ class Architecture:
             "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None, "attn_implementation": "eager",
         }  # fmt: skip
         config = getattr(transformers, f"{self.kind}Config")(**usual | self.settings)
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-        for parameter in model.parameters():
-            parameter.data = (parameter + 0.1 * torch.randn_like(parameter)).half().float()
-        model.tie_weights()
-        return model
+        return random_model(config)
 
     def write(self, model: Any, path: Path) -> Path:
         """The file of ``model``, its matrices in 16 bits."""

@@ -11,15 +11,12 @@ from gguf import GGUFWriter
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
-    Qwen2ForCausalLM,
     Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
 )
 
 from evoprune.problems.language_model.gguf import ggml
@@ -47,46 +44,39 @@ def byte_tokenizer(begin: bool = False) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=END, eos_token=END)
 
 
+_SIZES = {
+    "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+
+
 def random_gpt2(blocks: int = 3) -> Any:
     """Of width 64, with 48 positions."""
     ends = {"bos_token_id": 0, "eos_token_id": 0}
-    config = GPT2Config(vocab_size=VOCABULARY, n_positions=48, n_embd=64, n_layer=blocks, n_head=4, **ends)
-    return random_model(GPT2LMHeadModel, config)
+    return random_model(GPT2Config(vocab_size=VOCABULARY, n_positions=48, n_embd=64, n_layer=blocks, n_head=4, **ends))
 
 
 def random_llama(blocks: int = 3, groups: int = 2, tied: bool = True, head: int = 16) -> Any:
     """Of width 64, with four heads."""
-    config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
-        num_key_value_heads=groups, head_dim=head, max_position_embeddings=64, tie_word_embeddings=tied,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    return random_model(LlamaForCausalLM, config)
+    sizes = {"num_hidden_layers": blocks, "num_key_value_heads": groups, "head_dim": head}
+    return random_model(LlamaConfig(**_SIZES | sizes, tie_word_embeddings=tied))
 
 
 def random_qwen2(blocks: int = 3) -> Any:
     """Of width 64, with biases in its attentions: an architecture that this package has no code for."""
-    config = Qwen2Config(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    return random_model(Qwen2ForCausalLM, config)
+    return random_model(Qwen2Config(**_SIZES, num_hidden_layers=blocks))
 
 
 def random_qwen3_moe(blocks: int = 3) -> Any:
     """Of width 64, with six experts of which a token chooses two."""
-    config = Qwen3MoeConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, moe_intermediate_size=32, num_experts=6,
-        num_experts_per_tok=2, norm_topk_prob=True, num_hidden_layers=blocks, num_attention_heads=4, head_dim=16,
-        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    return random_model(Qwen3MoeForCausalLM, config)
+    experts = {"moe_intermediate_size": 32, "num_experts": 6, "num_experts_per_tok": 2, "norm_topk_prob": True}
+    return random_model(Qwen3MoeConfig(**_SIZES, **experts, num_hidden_layers=blocks, head_dim=16))
 
 
-def random_model(kind: Any, config: Any) -> Any:
+def random_model(config: Any) -> Any:
     """With weights that 16 bits hold exactly, large enough that all of them matter."""
     torch.manual_seed(0)
-    model = kind(config).eval().requires_grad_(False)
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.data = (parameter + 0.1 * torch.randn_like(parameter)).half().float()
     model.tie_weights()

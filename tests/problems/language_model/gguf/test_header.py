@@ -28,7 +28,7 @@ def scaled_llama(kind):
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
         rope_parameters={"rope_type": kind, "rope_theta": 10000.0} | SCALED[kind],
     )  # fmt: skip
-    return random_model(LlamaForCausalLM, config)
+    return random_model(config)
 
 
 @pytest.fixture
