@@ -70,8 +70,8 @@ class Generation(_Part, Together):
         return evaluations
 
 
-class Machine(_Part, Measured):
-    """Measures the times of a budget on this machine."""
+class Machine(_Part, Measured, TradeOffs):
+    """Measures the times of a budget on this machine, and chooses the result among the best compromises."""
 
     def take_measurements(self) -> Mapping[str, Any]:
         measuring = self._problem.limits.measuring
@@ -79,10 +79,6 @@ class Machine(_Part, Measured):
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         self._problem.settle(facts)
-
-
-class Compromise(_Part, TradeOffs):
-    """Chooses the result among the best compromises."""
 
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
         return self._problem.limits.choose(front)

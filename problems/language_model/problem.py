@@ -35,9 +35,7 @@ class LanguageModel(Problem):
     Settings: ClassVar[type[Settings]] = LanguageModelSettings
     settings: ProblemSettings
     Result = LanguageModelResult
-    parts = (
-        parts.Judge, parts.Generation, parts.Machine, parts.Compromise, parts.Report, parts.Export, parts.Measurement,
-    )  # fmt: skip
+    parts = (parts.Judge, parts.Generation, parts.Machine, parts.Report, parts.Export, parts.Measurement)
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
     work_unit = "tokens"

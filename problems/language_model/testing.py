@@ -12,7 +12,7 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,10 @@ def check_format(kind: type[ExportFormat], run: Run, place: Path, options: Expor
     final = FinalModel(session, run.best.genome)
     first, second = (_written(kind, final, run.result, place, name, options) for name in ("first", "second"))
     assert first == second, "the same model gives other bytes when it is written again"
-    recovered = FinalModel(session, run.best.genome, _trained(session))
+    session.transform.apply(session.transform.dense)
+    weights = session.resident.model.named_parameters()
+    trained = {name: 1.25 * weight for name, weight in weights if weight.dim() == 1 and ".0." in name}
+    recovered = FinalModel(session, run.best.genome, trained)
     other = _written(kind, recovered, run.result, place, "recovered", options)
     assert other != first, "recovered weights are ignored: write those of final.copy()"
     assert session.fitness.value(run.best.genome) == before, "the session scores otherwise afterwards"
@@ -160,9 +163,3 @@ def _written(
     assert final.recovered or not exported.faults, f"the model as the run found it is unfit: {exported.faults}"
     files = [made] if made.is_file() else sorted(path for path in made.rglob("*") if path.suffix != ".md")
     return [path.read_bytes() for path in files if path.is_file()]
-
-
-def _trained(session: Session) -> Mapping[str, torch.Tensor]:
-    session.transform.apply(session.transform.dense)
-    model = session.resident.model
-    return {name: 1.25 * weight for name, weight in model.named_parameters() if weight.dim() == 1 and ".0." in name}

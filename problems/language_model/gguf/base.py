@@ -112,18 +112,14 @@ def read_base(path: Path) -> Base:
 
 def own_base(model: Any, tokenizer: Any, name: str) -> Base | None:
     """The base of a model called ``name``, made of the config; None for other types of models."""
-    fields = own_fields(model, tokenizer, name)
-    return Base(OWN[model.config.model_type], fields, kept=_rope_factors(model.config)) if fields else None
-
-
-def _rope_factors(config: Any) -> dict[str, Tensor]:
-    """For Llama 3 the numbers that frequencies are divided by; none for other models."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") != "llama3":
-        return {}
-    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
-    factors = rope["rope_theta"] ** -(torch.arange(len(scaled)) / len(scaled)) / scaled
-    return {"rope_freqs.weight": Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))}
+    if (fields := own_fields(model, tokenizer, name)) is None:
+        return None
+    kept, rope = {}, getattr(model.config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "llama3":  # whose frequencies are divided by numbers in a tensor
+        scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](model.config, torch.device("cpu"))
+        factors = rope["rope_theta"] ** -(torch.arange(len(scaled)) / len(scaled)) / scaled
+        kept["rope_freqs.weight"] = Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))
+    return Base(OWN[model.config.model_type], fields, kept=kept)
 
 
 def _refuse_another(file: GgufFile, kept: Mapping[str, Tensor], resident: Resident, slots: Mapping[str, Slot]) -> None:

@@ -154,19 +154,13 @@ def with_scales(encoded: Encoded, scales: Floats) -> Encoded:
 
 def codes_of(encoded: Encoded, width: int) -> list[tuple[NDArray[np.signedinteger], int]]:
     """For each field its codes ``(rows, width)``, as whole numbers, and the divisor of the codes."""
-    scales = scales_of(encoded)
-    units = np.eye(len(scales), dtype=np.float32)[:, :, None, None]  # one field at 1, the other at 0
-    return [_codes(with_scales(encoded, np.broadcast_to(unit, scales.shape)), width) for unit in units]
-
-
-def _codes(of_one: Encoded, width: int) -> tuple[NDArray[np.signedinteger], int]:
-    values = dequantize(of_one.data, of_one.kind, width)
-    for unit in _UNITS:
+    scales, found = scales_of(encoded), []
+    for field in np.eye(len(scales), dtype=np.float32)[:, :, None, None]:  # one field at 1, the other at 0
+        values = dequantize(with_scales(encoded, np.broadcast_to(field, scales.shape)).data, encoded.kind, width)
+        unit = next(unit for unit in _UNITS if np.array_equal((unit * values).astype(np.int16), unit * values))
         codes = (unit * values).astype(np.int16)
-        if np.array_equal(codes, unit * values):
-            small = np.abs(codes).max(initial=0) < 2**7
-            return codes.astype(np.int8 if small else np.int16), unit
-    raise ValueError(f"codes of {of_one.kind} are no whole numbers")
+        found.append((codes.astype(np.int8) if np.abs(codes).max(initial=0) < 2**7 else codes, unit))
+    return found
 
 
 def _field(encoded: Encoded, place: int) -> NDArray[np.float16]:

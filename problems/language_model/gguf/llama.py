@@ -158,7 +158,11 @@ def score(model: Llama, known: Any) -> Json:
             rows = slice(begin, begin + len(log_q))
             losses[rows] = -log_q[np.arange(len(log_q)), targets]
             for of, divergence in divergences.items():
-                divergence[rows] = _divergence(log_q, known, of, rows)
+                log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
+                chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
+                rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
+                both = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
+                divergence[rows] = both
             begin = rows.stop
     mean = losses.mean()
     scores = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
@@ -170,14 +174,6 @@ def score(model: Llama, known: Any) -> Json:
 
 def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
     return (tokens ^ (tokens >> 63)).astype(np.int32)
-
-
-def _divergence(log_q: NDArray[np.float32], known: Any, of: str, rows: slice) -> NDArray[np.float64]:
-    log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
-    chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
-    rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
-    divergence: NDArray[np.float64] = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
-    return divergence
 
 
 def _error(values: NDArray[np.float64]) -> float:

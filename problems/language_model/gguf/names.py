@@ -130,7 +130,13 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     old = [number for number, block in enumerate(blocks) if has_matrices(block)]
     numbers = {f"{prefix}.{number}": f"{prefix}.{new}" for new, number in enumerate(old)}
     names = get_tensor_name_map(architectures[architecture], len(old))
-    forms = _usual_forms(model, architecture) if forms is None else forms
+    if forms is None:  # those of the architecture
+        orders: dict[str, Order] = {}
+        if architecture == LLAMA:
+            orders = dict.fromkeys(("attn_q", "attn_k"), partial(_turned, size=head_size(model)))
+        elif architecture == GPTNEOX:
+            orders = {"attn_qkv": partial(_gathered, size=head_size(model), queries=1)}
+        forms = {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
     tokens, slots = model.get_input_embeddings(), []
     for parameter, weight in model.named_parameters():
         module, _, kind = parameter.rpartition(".")
@@ -164,16 +170,6 @@ def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] 
     for slot in find_slots(model, architecture, forms):
         slots.setdefault(str(slot.parameter), []).append(slot)
     return slots
-
-
-def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
-    size = head_size(model)
-    orders: dict[str, Order] = {}
-    if architecture == LLAMA:
-        orders = dict.fromkeys(("attn_q", "attn_k"), partial(_turned, size=size))
-    elif architecture == GPTNEOX:
-        orders = {"attn_qkv": partial(_gathered, size=size, queries=1)}
-    return {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
 
 
 def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
