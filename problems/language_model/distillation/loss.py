@@ -95,16 +95,16 @@ class RetokenisingModel(DenseModel):
         self._bytes, self._longest = torch.tensor(bytes_in(tokenizer)), max_positions(model)
         rows = self.forward.vocabulary
         self._pieces = torch.full((rows,), len(kept))  # one more than there are: of rows that are no tokens
-        found = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])
-        self._pieces[: len(found)] = found
+        pieces = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])
+        self._pieces[: len(pieces)] = pieces
 
     def targets(self, tokens: torch.Tensor) -> Targets:
         pairs = [self._read(window) for window in tokens.cpu()]
-        read = pad_sequence([own for own, _ in pairs], batch_first=True)  # later tokens change no prediction
+        read = pad_sequence([source for source, _ in pairs], batch_first=True)  # later tokens change no prediction
         states = self.forward(read.to(tokens.device))[0].cpu()
         rows = torch.cat([of_window[places[places >= 0]] for of_window, (_, places) in zip(states, pairs, strict=True)])
-        known, following = torch.cat([places >= 0 for _, places in pairs]), tokens[:, 1:]
-        return partial(self._targets, rows.to(tokens.device), known, following[following >= 0])
+        agreed, following = torch.cat([places >= 0 for _, places in pairs]), tokens[:, 1:]
+        return partial(self._targets, rows.to(tokens.device), agreed, following[following >= 0])
 
     def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
         return self._kept.to(tokens.device)[ids(tokens)]
@@ -113,16 +113,16 @@ class RetokenisingModel(DenseModel):
         total = sum(Measure(self.forward, None).total(self._read(w)[0][None], Perplexity().add) for w in tokens.cpu())
         return Perplexity().value(total, predictions(tokens))
 
-    def _targets(self, rows: torch.Tensor, known: torch.Tensor, following: torch.Tensor, part: slice) -> torch.Tensor:
-        """As :data:`Targets`. ``rows``: of the predictions that are ``known``; ``following``: the next tokens."""
-        before, own = int(known[: part.start].sum()), known[part].to(rows.device)
-        taught = self.forward.logits(rows[before : before + int(own.sum())]).softmax(-1)
+    def _targets(self, rows: torch.Tensor, agreed: torch.Tensor, following: torch.Tensor, part: slice) -> torch.Tensor:
+        """As :data:`Targets`. ``rows``: where the tokenizers ``agreed``; ``following``: the next tokens."""
+        before, taken = int(agreed[: part.start].sum()), agreed[part].to(rows.device)
+        taught = self.forward.logits(rows[before : before + int(taken.sum())]).softmax(-1)
         count = len(self._kept)
         summed = taught.new_zeros(len(taught), count + 1)
         summed = summed.index_add_(1, self._pieces.to(taught.device), taught)[:, :-1]
-        found = taught.new_zeros(len(own), count).scatter_(1, following[part, None], 1.0)
-        found[own] = summed / summed.sum(-1, keepdim=True)
-        return found.clamp_min_(torch.finfo(found.dtype).tiny).log_()
+        targets = taught.new_zeros(len(taken), count).scatter_(1, following[part, None], 1.0)
+        targets[taken] = summed / summed.sum(-1, keepdim=True)
+        return targets.clamp_min_(torch.finfo(targets.dtype).tiny).log_()
 
     def _read(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The text of a ``window`` in tokens of this model, and for each prediction the token that ends before it.
@@ -133,13 +133,13 @@ class RetokenisingModel(DenseModel):
         counted = window[1:] >= 0
         window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest fills the window
         text = self._cut.decode(window, clean_up_tokenization_spaces=False)
-        own = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        ends, wanted = (self._bytes[each].cumsum(0) for each in (own, self.as_read(window)))
+        source = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ends, wanted = (self._bytes[tokens].cumsum(0) for tokens in (source, self.as_read(window)))
         if ends[-1] - wanted[-1] == _SPACE:
             ends -= _SPACE
         agreed = torch.isin(wanted[:-1], ends[: self._longest]) & (ends[-1] == wanted[-1])
         places = torch.where(agreed, torch.searchsorted(ends, wanted[:-1]), -1)
-        return own[: self._longest], places[counted[: len(places)]]
+        return source[: self._longest], places[counted[: len(places)]]
 
 
 def loss_on(
@@ -148,13 +148,17 @@ def loss_on(
     """Loss of ``student`` on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(2,)`` without weights."""
     taught = teacher.targets(tokens)
     rows, targets = scored(student.rows(tokens), tokens)
-    return distillation(rows, student.head, targets, taught, cross_entropy)
+    loss, parts = Distillation.apply(rows, student.head, targets, taught, cross_entropy)
+    return loss, parts
 
 
-class _Chunked(torch.autograd.Function):
-    """Computes the gradient with the loss: the logits are gone when the backward pass comes.
+class Distillation(torch.autograd.Function):
+    """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy; in float32.
 
-    As in Liger Kernel (Hsu et al., 2024). The heads are not trained.
+    ``rows`` ``(n, width)``: input of the student's ``head``, which is not trained; ``targets`` ``(n,)``: the next
+    tokens; ``taught``: predictions of the teacher; ``cross_entropy``: weight of the second part, 0 or more. The
+    gradient is computed with the loss, so that no logits wait for the backward pass (as in Liger Kernel, Hsu et al.,
+    2024).
     """
 
     @staticmethod
@@ -187,19 +191,6 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream.to(gradient.dtype), None, None, None, None
-
-
-def distillation(
-    rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
-
-    ``cross_entropy``: weight of the second part, 0 or more. ``targets`` ``(n,)``: the next tokens. ``rows``
-    ``(n, width)``: input of the student's ``head``, which has a gradient; ``taught``: predictions of the teacher.
-    Computed in float32.
-    """
-    loss, parts = _Chunked.apply(rows, head, targets, taught, cross_entropy)
-    return loss, parts
 
 
 class _Exact(Objective):

@@ -12,19 +12,10 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.problems.language_model.results.result import Keys, Pair, Reported, Shares
 
 
-class Zeros(Keys):
-    """The zeros of a matrix."""
-
-    block: int
-    zeros: int
-    weights: int
-
-
 class Sparsity(Shares):
-    """Zeros counted in the export. ``denominators``: the weights that shares are of."""
+    """Zeros counted in the export. ``denominators``: the weights that shares are of, by their names."""
 
     denominators: Mapping[str, int]
-    matrices: Mapping[str, Zeros]
 
 
 _ERRORS = 3  # standard errors by which means may differ: few tokens have large ones

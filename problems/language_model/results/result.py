@@ -68,10 +68,9 @@ class Pair(Keys):
 
 
 class Times(Pair):
-    """Milliseconds of a pass, as predicted in the search, and how many times as fast it was to become."""
+    """Milliseconds of a pass, measured, and for the evolved model as predicted in the search."""
 
     predicted: float
-    speedup: float | None = None
 
 
 class Cost(Keys):
@@ -149,7 +148,6 @@ class Protocol(Keys):
 
     model: str
     source_bytes: int | None = None
-    revision: str | None = None
     weights_sha256: str
     dtype: str
     device: str

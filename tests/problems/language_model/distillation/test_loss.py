@@ -33,7 +33,7 @@ def test_it_is_the_plain_loss(weight, headless):
     rows, taught = torch.randn(ROWS, width, requires_grad=True), torch.randn(ROWS, width)
     targets = torch.randint(VOCABULARY, (ROWS,))
     log_p = (taught if headless else heads[1](taught)).log_softmax(-1)
-    found, parts = loss.distillation(rows, heads[0], targets, log_p.__getitem__, weight)
+    found, parts = loss.Distillation.apply(rows, heads[0], targets, log_p.__getitem__, weight)
     (2 * found).backward()
     gradient, rows.grad = rows.grad, None
     logits = [rows, taught] if headless else [heads[0](rows), heads[1](taught)]
