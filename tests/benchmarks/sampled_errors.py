@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from tests.benchmarks.common import head, row
 
 from evoprune.operators.knapsack import cheapest
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
@@ -24,6 +23,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, importance_of, sampled
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from tests.benchmarks.common import head, row
 
 COUNTS = (16, 32, 64, 128)  # rows
 UNITS = 20_000  # of the knapsack
