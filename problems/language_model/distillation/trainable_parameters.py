@@ -58,7 +58,7 @@ class TrainableParameters:
         if train == "lora":
             refuse_lora(given.sparse)
             self._adapted = _adapt(model, seed)
-        for _, parameter in _candidates(model, train, given.encoded):
+        for parameter in _candidates(model, train, given.encoded):
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
         self.bytes_made = 0
@@ -119,7 +119,7 @@ def refuse_lora(sparse: bool) -> None:
 
 def fitting(given: Given, device: torch.device) -> Train:
     """Return the most that can be trained with the free memory of ``device``."""
-    if room_to_train(sum(parameter.numel() for _, parameter in _candidates(given.model, "all")), device):
+    if room_to_train(sum(parameter.numel() for parameter in _candidates(given.model, "all")), device):
         return "all"
     return "norms" if given.sparse else "lora"
 
@@ -140,9 +140,9 @@ def _adapt(model: Any, seed: int) -> Any:
         return get_peft_model(model, config)
 
 
-def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
+def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list[nn.Parameter]:
     if train == "lora":
-        return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
+        return [each for name, each in model.named_parameters() if ".lora_" in name]
     ends: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     ends += filter(None, [model.get_output_embeddings()])
     kept = {id(each) for layer in ends for each in layer.parameters()}
@@ -152,7 +152,7 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
         return each.dim() == 1 or id(each) in routers or (bool(encoded) and each.dim() == 2)
 
     return [
-        (name, each)
+        each
         for name, each in model.named_parameters()
         if id(each) not in kept and name not in encoded and (train == "all" or is_small(each))
     ]

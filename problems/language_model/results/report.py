@@ -61,43 +61,43 @@ def report(
         "report_text": texts.report.measured(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
-    found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names, "cost": cost(session, outcome.best)}
+    result: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names, "cost": cost(session, outcome.best)}
     for budget in budgets:
         if isinstance(budget, ReportedBudget):
-            found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
+            result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.of
     transform.apply(outcome.best)
     removed = session.resident.removed_weights
     wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
-    found["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
-    if goal := asked(session, outcome.best, budgets, found):
-        found["asked"] = goal
+    result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
+    if goal := asked(session, outcome.best, budgets, result):
+        result["asked"] = goal
     pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
     by_matrix = pruned.masks.sparsities() if pruned else {}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
     against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
-    found |= {
+    result |= {
         "perplexity": perplexity,
         "unseen": perplexity["report"][EVOLVED],
         "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in against_uniform},
         "gap_closed": gap_closed(**{"dense": None, UNIFORM: None} | perplexity["report"]),
     }
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
-        found["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
+        result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
     if pruned:
-        found |= _sparsities(pruned, by_matrix, outcome, folder, found, scores)
+        result |= _sparsities(pruned, by_matrix, outcome, folder, result, scores)
     for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
-        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
+        result.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
     if texts.report.lines:
-        found["accuracy"] = {}
+        result["accuracy"] = {}
         for name, genome in compared.items():
             FinalModel(session, genome).reside()
-            found["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
-    return found | {"told": transform.notes(outcome.best)}
+            result["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
+    return result | {"told": transform.notes(outcome.best)}
 
 
 def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
@@ -112,7 +112,7 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
 
 
 def asked(
-    session: Session, best: list[float], budgets: Sequence[Budget], found: Mapping[str, Any]
+    session: Session, best: list[float], budgets: Sequence[Budget], result: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Return the goal of the run and the result's value, in the unit of the goal; None for a run without a goal."""
     chosen = getattr(session.settings, "budget", None)
@@ -125,14 +125,14 @@ def asked(
         share = float(removed) * (dense - got) / (dense - budget.limit)
         return {"unit": chosen.use, "wanted": float(removed), "got": share, "share": True}
     if speedup := given.get("speedup"):
-        times = found["cost"][budget.unit]
+        times = result["cost"][budget.unit]
         return {"unit": "speedup", "wanted": float(speedup), "got": times["dense"] / times["evolved"]}
     return {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit."""
-    found: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     resident, chosen = session.resident, getattr(session.settings, "budget", None)
     for name, genome in {"dense": session.transform.dense, EVOLVED: best}.items():
         session.transform.apply(genome)
@@ -145,8 +145,8 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
             given = chosen.parameters if chosen and chosen.use == "operations" else {}
             amounts["operations"] = of_model(resident, given.get("length", LENGTH))
         for unit, amount in amounts.items():
-            found.setdefault(unit, {})[name] = amount
-    return found
+            result.setdefault(unit, {})[name] = amount
+    return result
 
 
 def known_perplexities(outcome: Outcome) -> Perplexities:
@@ -160,13 +160,13 @@ def perplexities(
     texts: Mapping[str, tuple[Windows | None, Collection[str]]],
 ) -> dict[str, Perplexities]:  # fmt: skip
     """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name."""
-    found: dict[str, Perplexities] = {name: {} for name in texts}
+    result: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():
         wanted = {text: windows for text, (windows, names) in texts.items() if windows and name in names}
         measured = session.fitness.perplexities(genome, [*wanted.values()])
         for text, perplexity in zip(wanted, measured, strict=True):
-            found[text][name] = finite(perplexity)
-    return found
+            result[text][name] = finite(perplexity)
+    return result
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
@@ -181,27 +181,27 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 
 
 def _sparsities(
-    cut: Weights, by_matrix: Mapping[str, float], outcome: Outcome, folder: Path, found: Mapping[str, Any],
+    cut: Weights, by_matrix: Mapping[str, float], outcome: Outcome, folder: Path, result: Mapping[str, Any],
     scores: Mapping[str, Perplexities],
 ) -> dict[str, Any]:  # fmt: skip
     """Return ``curve``, ``allocations``, ``by_matrix`` and ``figures`` of a search of sparsities.
 
-    ``found``: the report so far. ``scores``: of all references and the best, by text.
+    ``result``: the report so far. ``scores``: of all references and the best, by text.
     """
-    evolved, reported = found["sparsity"]["prunable"], _drawable(scores["report"])
+    evolved, reported = result["sparsity"]["prunable"], _drawable(scores["report"])
     allocations = [name for name in cut.settings.allocations if name in reported]
     curve = {
         name: of.measures["sparsity"]
         for name, (_, of) in outcome.references.items()
         if of.measures and name not in allocations
     }
-    target = found.get("asked", {}).get("wanted", evolved)
+    target = result.get("asked", {}).get("wanted", evolved)
     removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
     for matrix in cut.matrices:
         removed[matrix.block] += by_matrix[matrix.name] * matrix.size
         sizes[matrix.block] += matrix.size
     by_block = [removed[block] / size for block, size in sizes.items()]
-    places, perplexity = {UNIFORM: target, EVOLVED: evolved}, found["perplexity"]
+    places, perplexity = {UNIFORM: target, EVOLVED: evolved}, result["perplexity"]
     marks = {name: (target, value) for name, value in _drawable(perplexity["report"]).items() if name == UNIFORM}
     marks |= {name: (target, reported[name]) for name in allocations}
     for name, value in _drawable(perplexity.get("report_reconstructed", {})).items():

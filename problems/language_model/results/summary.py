@@ -77,9 +77,9 @@ def verdict(result: Reported, size: int | None = None) -> str:
 
 def also(result: Reported) -> Iterator[str]:
     """Say the accuracy of each model on a task file, and the loss on other texts."""
-    if found := result.measured_accuracy:
-        others = ", ".join(f"{name} {share:.1%}" for name, share in found.items() if name != EVOLVED)
-        yield f"accuracy {found[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
+    if shares := result.measured_accuracy:
+        others = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != EVOLVED)
+        yield f"accuracy {shares[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
     trained = (result.recovered or {}).get(EVOLVED)
     when = " before training" if trained and trained.helped else ""
     for second in result.second or ():
@@ -127,15 +127,15 @@ def loss(bits: float, source: str) -> str:
 
 def _savings(result: Reported) -> str:
     """The savings of a model without a goal; its zeros only if it needs no less of anything."""
-    cost, found, weight = result.cost, [], "weight"
+    cost, words, weight = result.cost, [], "weight"
     saved = cost.savings if cost else {}
     if "parameters" in saved:
-        found.append(f"{saved['parameters']:.1%} of the parameters removed")
+        words.append(f"{saved['parameters']:.1%} of the parameters removed")
         weight = "weight that is left,"
     if cost and (bits := cost.bits_per_weight) and "bits_per_weight" in saved:
-        found.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
-    found = found or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
-    return ", ".join(found) or f"{result.sparsity.prunable:.1%} of the weights removed"
+        words.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
+    words = words or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
+    return ", ".join(words) or f"{result.sparsity.prunable:.1%} of the weights removed"
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
