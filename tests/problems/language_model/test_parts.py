@@ -13,8 +13,6 @@ from evoprune.testing import check_problem
 from tests.problems.language_model.small import plain_perplexity, weights_of
 from tests.runs import lines, result
 
-HALF = {"use": "weights", "removed": 0.5}
-
 
 def judge(problem, genome):
     """The judgement of ``genome``; the model is dense before and after."""
@@ -23,14 +21,6 @@ def judge(problem, genome):
     judged = Judge(problem).judge(genome)
     assert all(map(torch.equal, before, weights_of(problem.session.resident.model)))
     return judged
-
-
-def test_who_takes_part(language_model, pruning):
-    assert Judge(language_model()).contenders == {}
-    assert Judge(language_model(budget=HALF)).contenders == {"uniform": [0.5] * 3}
-    assert Judge(language_model(budget=HALF, held_out_windows=0)).contenders == {}
-    assert set(Judge(pruning(allocations=["global"])).contenders) == {"uniform", "global"}
-    assert Judge(pruning(trade_offs=["weights"])).contenders == {}
 
 
 @pytest.mark.parametrize("reconstruct", ["none", "least_squares"])
