@@ -102,10 +102,10 @@ class TrainableParameters:
             if weight.grad is not None:
                 weight.grad.mul_(mask.to(weight.device))
 
-    def merged(self, model: Any, room: Room) -> Any:
+    def merged(self, model: Any, room: Room, dtype: torch.dtype) -> Any:
         """Return ``model`` as plain layers, made in ``room``; nothing can be trained afterwards."""
         for name, matrix in self._scaled.items():
-            self.encoded[name] = fix_scales(matrix, room)
+            self.encoded[name] = fix_scales(matrix, room, dtype)
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
@@ -224,8 +224,10 @@ class _Values(torch.autograd.Function):
 
 
 def train_scales(matrix: Matrix, encoded: Encoded) -> None:
-    """Make the weight of ``matrix``, now the values of ``encoded``, depend on scales that can be trained."""
+    """Make the weight of ``matrix``, now the values of ``encoded``, depend on float32 scales that can be trained."""
     module: Any = matrix.module
+    none = torch.zeros(1, device=matrix.weight.device)  # of no value, but of the dtype that scales must have
+    matrix.weight.data = none.expand(matrix.weight.shape)
     register_parametrization(module, "weight", BlockScales(matrix, encoded).to(matrix.weight.device), unsafe=True)
     module.parametrizations.weight.original.requires_grad_(True)
 
@@ -235,13 +237,13 @@ def is_change(name: str) -> bool:
     return name.endswith(".parametrizations.weight.original")
 
 
-def fix_scales(matrix: Matrix, room: Room) -> Encoded:
-    """End :func:`train_scales`: round the weight, in ``room``, and return it as a file holds it."""
+def fix_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
+    """End :func:`train_scales`: round the weight, of ``dtype`` in ``room``, and return it as a file holds it."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     found: Encoded = chain[0].encoded(chain.original)
     remove_parametrizations(parametrised, "weight", leave_parametrized=True)
-    matrix.weight.data = room.empty(matrix.weight.shape, matrix.weight.dtype).to(matrix.weight.device)
+    matrix.weight.data = room.empty(matrix.weight.shape, dtype).to(matrix.weight.device)
     put_encoded(matrix, found)
     matrix.weight.requires_grad_(False)
     return found

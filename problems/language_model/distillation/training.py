@@ -67,8 +67,11 @@ class Training:
         train = fitting(given, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
         taken = self._per_step * self._forward.activations
-        convert(model, self._device, torch.float32)  # first: scales take the dtype of their matrix
+        self._dtype = model.dtype
+        if train != "scales":  # in place of most weights come codes, which take less
+            convert(model, self._device, torch.float32)
         self._parameters = parameters = TrainableParameters(given, train, settings.seed)
+        convert(model, self._device, torch.float32)
         taken += parameters.bytes_made
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         self._room = Room.of("training", self._device, taken, least, "give train: norms, which takes less")
@@ -127,7 +130,7 @@ class Training:
             else:
                 progress.seconds += time.perf_counter() - start
         self._load(self._checkpoints.best())
-        return self._parameters.merged(self._model, self._room)
+        return self._parameters.merged(self._model, self._room, self._dtype)
 
     def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
         """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""

@@ -24,7 +24,7 @@ def changed_by_training(model, tokens, train, fixed=(), sparse=True):
         parameters.keep_zeros()
         adam.step()
         adam.zero_grad()
-    after = parameters.merged(model, ROOM)
+    after = parameters.merged(model, ROOM, torch.float32)
     assert after.state_dict().keys() == before.keys()
     return after, {name for name, tensor in after.state_dict().items() if not tensor.equal(before[name])}
 
