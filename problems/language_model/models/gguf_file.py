@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprune import InputError
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import size_fault
 
 _VERSIONS = (2, 3)
@@ -150,16 +151,28 @@ def read_as_package(part: Mapping[str, slice] | None = None) -> Iterator[None]:
     """Let transformers read files by :func:`read_gguf`, in place of the reader of the package ``gguf``.
 
     Of the tensors it finds those in ``part``, and of their rows those named there; by default all. The package's names
-    of tensors are made once: transformers asks for them hundreds of times.
+    of tensors are made once: transformers asks for them hundreds of times. ggml dequantises where it is installed.
     """
     import gguf
 
-    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = partial(_AsPackage, part), cache(names)
+    package: Any = gguf
+    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map", "dequantize")}
+    package.GGUFReader = partial(_AsPackage, part)
+    package.get_tensor_name_map = cache(gguf.get_tensor_name_map)
+    package.dequantize = partial(_dequantised, gguf.dequantize)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+        for name, own in before.items():
+            setattr(gguf, name, own)
+
+
+def _dequantised(package: Callable[..., NDArray[Any]], data: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Return the values of ``data``: as the ``package`` does, but by ggml, which takes a tenth of the time."""
+    if kind.name in ggml.FLOATS or ggml.missing():
+        return package(data, kind)
+    width = data.shape[-1] // ggml.row_bytes(kind.name, ggml.block_size(kind.name)) * ggml.block_size(kind.name)
+    return ggml.dequantize(data.reshape(-1, data.shape[-1]), kind.name, width).reshape(*data.shape[:-1], width)
 
 
 class _AsPackage:

@@ -1,6 +1,7 @@
 """Causal language models and their tokenizers, loaded with transformers, and their files of weights."""
 
 import copy
+import gc
 import io
 import json
 import re
@@ -180,9 +181,11 @@ def _save(
             found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
         return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
 
+    gc.freeze()  # what is there already is not looked at again
     for part in Header(Path(settings.model)).parts():
         keep(dequantised(part))
         release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
+    gc.unfreeze()
 
 
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
