@@ -16,9 +16,8 @@ from evoprune.problems.language_model.budgets import MeasuredBudget
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import ProblemSettings, budget_of
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.genomes import initial_within, uniform_share
-from evoprune.problems.language_model.transforms.options import ModelMaker
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack, initial_within, uniform_share
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.problem import LanguageModel
@@ -104,7 +103,7 @@ class Baselines:
 
     @cached_property
     def _allocations(self) -> Genomes:
-        return self._transform.allocations(self._limits.budget, self._session.fitness.loss)
+        return self._transform.allocations(self._limits.budget)
 
     @cached_property
     def uniform(self) -> Genomes:

@@ -20,7 +20,7 @@ BUDGETS = "evoprune.budgets"  # the group of entry points
 
 
 if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
-    from evoprune.problems.language_model.transforms.stack.stack import Stack
+    from evoprune.problems.language_model.transforms.stack import Stack
 
 
 class MeasuredBudget(Settings, ABC):

@@ -8,7 +8,7 @@ from pydantic import Field
 from evoprune import Additive, Budget, Fraction, InputError
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.transforms.costs import ATTENTION, BYTES, PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 
 def weights(

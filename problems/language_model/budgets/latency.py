@@ -17,7 +17,7 @@ from evoprune.console.phase import Phase, steps
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 
 def time_terms(transform: Stack, changes: Sequence[Sequence[float]]) -> list[Term]:

@@ -12,7 +12,7 @@ from evoprune.interfaces.schema import Checked
 from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
 from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms
 from evoprune.problems.language_model.models.throughput import Load, Phase
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 
 class Times(Checked):

@@ -30,7 +30,7 @@ from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 S = TypeVar("S", bound=RecoverSettings)
 

@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
@@ -110,11 +110,6 @@ class Fitness:
             self._measured[search.identity, tuple(genome)] = value, loss
         self._states.judge(value)
         return value, tokens
-
-    def loss(self, genome: Sequence[float], fidelity: float = 1.0) -> float:
-        """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
-        value, _ = self.value(genome, fidelity)
-        return math.log(value) if self._settings.objective == "perplexity" else value
 
     def perplexity(self, windows: Windows) -> float:
         """The perplexity of the model as it is now."""

@@ -27,7 +27,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import STRUCTURE, ModelSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
 from evoprune.problems.language_model.transforms.overlay import Overlay
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 
 WEIGHTS = "ragged.safetensors"
 

@@ -23,7 +23,7 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
 from evoprune.problems.language_model.prune.goals import Subject
 from evoprune.problems.language_model.prune.reach import least_bytes
-from evoprune.problems.language_model.transforms.experts.transform import Experts
+from evoprune.problems.language_model.transforms.experts import Experts
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from evoprune.problems.language_model.transforms.widths.cuts import Heads
 

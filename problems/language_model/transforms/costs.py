@@ -9,7 +9,7 @@ from evoprune import InputError, Price
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.models.resident import Resident
-    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
     from evoprune.problems.language_model.transforms.transform import Transform
 
 WEIGHTS = "weights"  # of the blocks' matrices

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.models.throughput import Load, timer
 from evoprune.problems.language_model.transforms.costs import WEIGHTS
 
 if TYPE_CHECKING:
-    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 

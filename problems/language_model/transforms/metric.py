@@ -15,7 +15,6 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
-from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy
 from evoprune.problems.language_model.transforms.weights.scoring import originals
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from evoprune.problems.language_model.transforms.weights.transform import Weights
@@ -64,7 +63,7 @@ INPUT_COEFFICIENTS: dict[str, Function] = {
     "mean_root": lambda norms: _inverse(norms.sqrt().mean().square()),
     "one": lambda norms: norms.new_ones(()),
 }
-"""One over the sum of the norms ``(in,)``, their own norm, or a power mean of order infinity, 2, 1 or 1/2; or 1."""
+"""One over the sum of the norms ``(in,)``, their norm, or a power mean of order infinity, 2, 1 or 1/2; or 1."""
 
 PARTS: dict[str, Sequence[str]] = {
     "weight transform": tuple(TRANSFORMS),
@@ -88,10 +87,6 @@ class Metric(NamedTuple):
     input_coefficient: str = "one"
 
     @classmethod
-    def genes(cls) -> list[Gene]:
-        return [Gene.of_levels(name, levels, "metric") for name, levels in PARTS.items()]
-
-    @classmethod
     def of(cls, genome: Sequence[float]) -> Self:
         return cls(*(levels[int(value)] for levels, value in zip(PARTS.values(), genome, strict=True)))
 
@@ -104,13 +99,10 @@ class Metric(NamedTuple):
         return f"{weight}(|W| {coefficient}) {inputs}(|x| {other})"
 
     def score(self, weight: torch.Tensor, input_norms: torch.Tensor) -> torch.Tensor:
-        """The scores of ``weight`` ``(out, in)``, for ``input_norms`` ``(in,)``; float32, and finite if both are."""
-        size = weight.abs()
+        """Return the scores of ``weight`` ``(out, in)``, for ``input_norms`` ``(in,)``; finite if both are."""
+        size, norms = weight.abs(), input_norms
         of_weights = TRANSFORMS[self.weight_transform](size * WEIGHT_COEFFICIENTS[self.weight_coefficient](size))
-        of_inputs = TRANSFORMS[self.input_transform](
-            input_norms * INPUT_COEFFICIENTS[self.input_coefficient](input_norms)
-        )
-        return of_weights * of_inputs
+        return of_weights * TRANSFORMS[self.input_transform](norms * INPUT_COEFFICIENTS[self.input_coefficient](norms))
 
 
 class MetricSettings(WeightsSettings):
@@ -120,7 +112,7 @@ class MetricSettings(WeightsSettings):
 
     @model_validator(mode="after")
     def _searched(self) -> Self:
-        refused = sorted({"experts", "score", "scores", "reconstruct_stages", "allocations"} & self.model_fields_set)
+        refused = sorted({"experts", "score", "reconstruct_stages", "allocations"} & self.model_fields_set)
         if refused:
             raise ValueError(f"metric searches the score itself: leave out {', '.join(refused)}")
         return self
@@ -139,7 +131,8 @@ class SearchedScore(Weights):
     def __init__(self, resident: Resident, settings: MetricSettings, texts: Texts | None) -> None:
         self._metric = Metric()
         super().__init__(resident, settings, texts)
-        self._genes = Genes([*Metric.genes(), *self.sparsities.genes])
+        of_metric = [Gene.of_levels(name, levels, "metric") for name, levels in PARTS.items()]
+        self._genes = Genes([*of_metric, *self.sparsities.genes])
         size = 2 * resident.prunable_weights  # bytes of the levels
         self._recent: LRUCache[Metric, Masks] = LRUCache(_KEPT, lambda _: min(_KEPT, size))
 
@@ -161,7 +154,7 @@ class SearchedScore(Weights):
         metric = Metric.of(genome[: len(PARTS)])
         if metric != self._metric:
             if metric not in self._recent:
-                self._recent[metric] = self._masks(self._levels(metric))
+                self._recent[metric] = Masks(self.groups, self._levels(metric), late=self.late)
             self._metric, self.masks = metric, self._recent[metric]
             self.masks.forget()
         super().apply(genome[len(PARTS) :])
@@ -177,27 +170,29 @@ class SearchedScore(Weights):
         return super().measures() | {"metric": str(self._metric)}
 
     def describe(self) -> dict[str, Any]:
-        scopes = {kind: f"searched by {self.scoring.scope(kind)}" for kind in self.scoring.describe()}
-        return super().describe() | {"scores": scopes, "metrics": {part: list(names) for part, names in PARTS.items()}}
+        parts = {part: list(names) for part, names in PARTS.items()}
+        return super().describe() | {"score": f"searched by {self.scoring.scope}", "metrics": parts}
 
     def _stored(self) -> Tensors:
-        self._known = originals(self.resident, self.matrices)
-        what = [self.texts.calibration.identity]
-        self._norms = shared(self.resident, "norms of inputs", what, self._gathered)
+        self._originals, calibration = originals(self.resident, self.matrices), self.texts.calibration
+
+        def gathered() -> Tensors:
+            known = statistics(self.resident.model, calibration.tokens, self.matrices, {INPUT_NORMS})
+            return {matrix.name: of_matrix[INPUT_NORMS] for matrix, of_matrix in known}
+
+        self._norms = shared(self.resident, "norms of inputs", [calibration.identity], gathered)
         return self._levels(self._metric)
 
-    def _gathered(self) -> Tensors:
-        gathered = statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, {INPUT_NORMS})
-        return {matrix.name: known[INPUT_NORMS] for matrix, known in gathered}
-
     def _levels(self, metric: Metric) -> Tensors:
-        return self._known | self.scoring.levels_of(self._scores(metric), self.groups)
+        """Return the original weights, and their levels by ``metric``."""
 
-    def _scores(self, metric: Metric) -> Iterator[tuple[Matrix, torch.Tensor]]:
-        for matrix in self.matrices:
-            weight = matrix.rows(self._known[BASE + matrix.name]).float()
-            yield matrix, matrix.rows(metric.score(weight, self._norms[matrix.name])).contiguous()
+        def scored() -> Iterator[tuple[Matrix, torch.Tensor]]:
+            for matrix in self.matrices:
+                weight = matrix.rows(self._originals[BASE + matrix.name]).float()
+                yield matrix, matrix.rows(metric.score(weight, self._norms[matrix.name])).contiguous()
+
+        return self._originals | self.scoring.levels(scored())
 
     @property
-    def _scored_by(self) -> ScoredBy:
-        return ScoredBy(str(self._metric), [*super()._scored_by.key, self._metric])
+    def _scored_by(self) -> tuple[str, list[object]]:
+        return str(self._metric), [*super()._scored_by[1], self._metric]

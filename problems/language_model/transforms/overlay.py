@@ -19,7 +19,7 @@ from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
 
 if TYPE_CHECKING:
-    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
 class Remaining(NamedTuple):

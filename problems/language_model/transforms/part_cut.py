@@ -4,7 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -28,6 +28,14 @@ class PartCutSettings(Settings):
     )
 
 
+class PartCosts(NamedTuple):
+    """The number of parts of a block, and the costs by unit of one of them, and of all with their norm."""
+
+    number: int
+    one: Mapping[str, int]
+    whole: Mapping[str, int]
+
+
 class PartCut(Transform):
     """Leave parts out of blocks, the ones with the lowest scores first; their tensors get smaller."""
 
@@ -37,9 +45,12 @@ class PartCut(Transform):
     settings: Any
     units = (WEIGHTS, PARAMETERS, ATTENTION)
 
-    def _govern(self, counts: Mapping[int, Sequence[int]], blocks: Sequence[int], kept: Collection[int]) -> None:
+    def _govern(
+        self, counts: Mapping[int, Sequence[int]], costs: Mapping[int, PartCosts], blocks: Sequence[int],
+        kept: Collection[int],
+    ) -> None:  # fmt: skip
         """Set the ``counts`` of parts by block and level, and the ``blocks`` with a gene; ``kept`` have one level."""
-        self._part_counts, self._levels = counts, [0] * self.resident.forward.depth
+        self._part_counts, self._costs, self._levels = counts, costs, [0] * self.resident.forward.depth
         if all(len(counts[block]) == 1 for block in blocks):
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
         self._governed = {f"{self.noun} {block}": [block] for block in blocks}
@@ -54,10 +65,6 @@ class PartCut(Transform):
     @abstractmethod
     def _set(self, block: int, count: int) -> None:
         """Leave ``count`` parts in ``block``."""
-
-    @abstractmethod
-    def _removed(self, block: int, count: int, unit: str) -> int:
-        """Return the amount in ``unit`` that ``block`` loses where ``count`` parts stay."""
 
     @abstractmethod
     def form(self, count: int) -> Mapping[str, int]:
@@ -95,11 +102,12 @@ class PartCut(Transform):
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:
+        def saved(block: int, level: int) -> int:
+            costs, count = self._costs[block], self._part_counts[block][level]
+            return (costs.number - count) * costs.one[unit] if count else costs.whole[unit]
+
         prices = [
-            [
-                0.0 - sum(self._removed(block, self._part_counts[block][level], unit) for block in blocks)
-                for level in range(len(gene.levels))
-            ]
+            [0.0 - sum(saved(block, level) for block in blocks) for level in range(len(gene.levels))]
             for blocks, gene in zip(self._governed.values(), self.genes, strict=True)
         ]
         return [*prices], dense_amount(self.resident, unit)

@@ -12,8 +12,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
-from evoprune.problems.language_model.transforms.genomes import at_share
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.transform import Transform, at_share
 
 LEVELS = ("keep", "drop")
 

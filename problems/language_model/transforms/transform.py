@@ -1,47 +1,116 @@
 """The interface of transforms, which make a resident language model smaller.
 
-:class:`Transform` is all that a new one writes; its bases have defaults. It is registered under
-``evoprune.transforms``, and :mod:`evoprune.problems.language_model.testing` checks its contract.
+:class:`Transform` is all that a new one writes; only ``genes``, ``apply``, ``block_fingerprints`` and ``prices`` have
+no default. It is registered under ``evoprune.transforms``, and :mod:`evoprune.problems.language_model.testing` checks
+its contract.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Genes
+from evoprune import Budget, Gene, Genes
 from evoprune.interfaces.schema import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
-from evoprune.problems.language_model.transforms.genomes import at_share
-from evoprune.problems.language_model.transforms.options import Options
+
+if TYPE_CHECKING:
+    import torch
 
 PARTS = ("attention", "attention heads", "mlp", "mlp channels")
 """The parts of a block: its attention and its MLP, and their units."""
 EXPERTS = "mlp experts"
 
-if TYPE_CHECKING:
-    import torch
-
 RECENT_BYTES = 2**29  # bytes of recent results that take about as long to make as a candidate takes to be scored
 
+ModelMaker = Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]
+"""Returns the problem that reports and exports a model, its genome, and genomes to compare it with, by name.
 
-class FinalForm(ABC):
-    """Makes the final model of a genome and writes it. All has a default: cuts that need no more than ``apply``."""
+Raises :class:`evoprune.InputError` if there is no such model.
+"""
+
+
+def at_share(genes: Sequence[Gene], share: float) -> list[float]:
+    """Return for each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from dense.
+
+    Levels are whole: the rounding error of a gene is carried to the next, so that higher ones are at even distances.
+    """
+    genome, rest = [], 0.5
+    for gene in genes:
+        value = gene.low + share * (gene.up - gene.low)
+        if gene.levels:
+            value, rest = divmod(value + rest, 1)
+        genome.append(value)
+    return genome
+
+
+class ModelChange(ABC):
+    """Applies genomes to a resident model, in place; applying ``dense`` restores it.
+
+    The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
+    whatever was applied before. The defaults of the final form suit cuts that need no more than :meth:`apply`.
+    """
+
+    Settings: ClassVar[type[Checked]] = Checked
+    """Its keys in the YAML file, besides ``use``."""
+
+    units: Collection[str] = (WEIGHTS,)
+    """The units that :meth:`prices` knows, see :mod:`.costs`: weights at least."""
 
     vocabularies: Sequence[Sequence[int] | None] = ()
     """Of a transform that removes tokens: the remaining ones at each level of its only gene, None for all."""
+
+    def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
+        """Raise :class:`evoprune.InputError` for a model that it cannot change.
+
+        ``texts.calibration`` may be read where :meth:`calibrates` says so. Without ``texts`` it gives shapes alone.
+        """
+        self.resident, self.settings, self._texts = resident, settings, texts
+
+    @property
+    def texts(self) -> Texts:
+        assert self._texts is not None
+        return self._texts
+
+    @property
+    @abstractmethod
+    def genes(self) -> Genes:
+        """The genes of the search. Transforms that are combined must have genes of different names."""
+
+    @abstractmethod
+    def apply(self, genome: Sequence[float]) -> None:
+        """Make the resident model that of ``genome``. Write only the differences from the genome before."""
+
+    @abstractmethod
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
+
+    @abstractmethod
+    def prices(self, unit: str) -> Prices:
+        """Return the costs of genomes in ``unit``, one of :attr:`units`."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
+        return frozenset(PARTS)
+
+    @property
+    def dense(self) -> list[float]:
+        """The genome that changes nothing: by default the lowest value, or first level, of each gene."""
+        return [gene.low for gene in self.genes]
+
+    def uniform(self, share: float) -> list[float]:
+        """Return the genome that takes the ``share``, in [0, 1], of the range of each gene: a baseline of searches."""
+        return at_share(self.genes, share)
 
     @property
     def updates(self) -> bool:
         """True if :meth:`finalise` does more than ``apply``."""
         return False
-
-    @abstractmethod
-    def apply(self, genome: Sequence[float]) -> None:
-        """Make the resident model that of ``genome``. Write only the differences from the genome before."""
 
     def finalise(self, genome: Sequence[float]) -> None:
         """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
@@ -68,58 +137,81 @@ class FinalForm(ABC):
         return self.vocabularies[int(genome[0])] if self.vocabularies else None
 
 
-class Transform(FinalForm, Options):
-    """Applies genomes to a resident model, in place; applying ``dense`` restores it.
+class Transform(ModelChange):
+    """A :class:`ModelChange` with optional abilities: first genomes, facts for people, latency, and teachers."""
 
-    The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
-    whatever was applied before.
-    """
-
-    Settings: ClassVar[type[Checked]] = Checked
-    """Its keys in the YAML file, besides ``use``."""
-
-    units: Collection[str] = (WEIGHTS,)
-    """The units that :meth:`prices` knows, see :mod:`.costs`: weights at least."""
-
-    def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
-        """Raise :class:`evoprune.InputError` for a model that it cannot change.
-
-        ``texts.calibration`` may be read where :meth:`calibrates` says so. Without ``texts`` it gives shapes alone.
-        """
-        self.resident, self.settings, self._texts = resident, settings, texts
+    sparse: bool = False
+    """True if it sets weights to zero in place, where they take as much room as before."""
 
     @property
-    def texts(self) -> Texts:
-        assert self._texts is not None
-        return self._texts
+    def late(self) -> bool:
+        """True if ``apply`` only changes how layers make weights, by ``models/late.py``."""
+        return False
 
-    @property
-    @abstractmethod
-    def genes(self) -> Genes:
-        """The genes of the search. Transforms that are combined must have genes of different names."""
+    def references(self, share: float | None) -> dict[str, list[float]]:
+        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        return {} if share is None else {UNIFORM: self.uniform(share)}
 
-    @abstractmethod
-    def block_fingerprints(self) -> Sequence[Hashable]:
-        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
+    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:  # noqa: ARG002 - a default
+        """Return genomes on the ``budget`` by name that the settings ask for, without a search."""
+        return {}
 
-    @abstractmethod
-    def prices(self, unit: str) -> Prices:
-        """The costs of genomes in ``unit``, one of :attr:`units`."""
+    def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - a default
+        """Draw a first genome from the global :mod:`random`. ``share``: of the uniform genome within the budget."""
+        return self.genes.random()
 
-    @property
-    def parts(self) -> frozenset[str]:
-        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
-        return frozenset(PARTS)
+    def initial_genomes(self) -> Sequence[list[float]]:
+        """Return genomes that are known to be good, for a search to start with."""
+        return []
 
-    @property
-    def dense(self) -> list[float]:
-        """The genome that changes nothing: by default the lowest value, or first level, of each gene."""
-        return [gene.low for gene in self.genes]
+    def measures(self) -> Mapping[str, Any]:
+        """Return JSON-able facts about the model as it is now, for the history."""
+        return {}
 
-    def uniform(self, share: float) -> list[float]:
-        """The genome that takes the ``share``, in [0, 1], of the range of each gene: the baseline of searches."""
-        return at_share(self.genes, share)
+    def describe(self) -> dict[str, Any]:
+        """Return JSON-able facts that a score depends on, for protocols."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Return warnings about this model, shown before the search: phrases for a line of progress."""
+        return []
+
+    def notes(self, genome: Sequence[float]) -> list[str]:  # noqa: ARG002 - figures describe most models
+        """Return lines for people about the model of ``genome``."""
+        return []
+
+    def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - most leave the tokens as they are
+        """Return the genome of the dense model that reads texts in the same tokens as that of ``genome``."""
+        return self.dense
 
     def bare(self) -> Transform:
-        """The same transform of the same model, which must be dense, without texts; with all levels there may be."""
+        """Return the same transform of the same model, which must be dense, without texts and with all levels."""
         return type(self)(self.resident, self.settings, None)
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep only the levels that are worth their time, slowest first.
+
+        ``times``: by gene of the bare transform and by level, the milliseconds, at most 0, that it changes a pass by.
+        Raises ValueError for other genes or levels.
+        """
+        levels = {gene.name: {*map(str, gene.levels)} for gene in self.genes}
+        if levels != {name: {*of_gene} for name, of_gene in times.items()}:
+            raise ValueError("other genes or levels")
+
+    @classmethod
+    def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
+        """Return whether it reads the calibration text."""
+        return False
+
+    @classmethod
+    def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
+        """List packages and files that it needs and that are not there, a line each; must be quick."""
+        return []
+
+    @classmethod
+    def presets_alone(cls, settings: Any, alone: Callable[[Any], Any]) -> Mapping[str, ModelMaker]:  # noqa: ARG003
+        """Return solutions of other tools that this transform alone can make, by name.
+
+        ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
+        """
+        return {}

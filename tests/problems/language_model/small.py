@@ -29,8 +29,7 @@ from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.token_mask import predictions
 from evoprune.problems.language_model.transforms.weights.genes import group
-from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks
-from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix
+from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, levels, ranks_in_matrix
 
 ROOM = Room(torch.device("cpu"), True)
 """Room in memory."""

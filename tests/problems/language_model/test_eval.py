@@ -39,7 +39,7 @@ def test_a_run_reads_as_its_result_says(run_on, evaluated):
 
 def test_another_score_or_text_is_another_protocol(run_on, evaluated):
     run = run_on("gpt2")
-    assert set(evaluated(run, "--set", "problem.score=wanda")["protocol"]["scores"].values()) == {"wanda by row"}
+    assert evaluated(run, "--set", "problem.score=wanda")["protocol"]["score"] == "wanda by row"
     text = run.parent / "search.txt"
     table = evaluated(run, "--text", text, "--window", 32, "--windows", 2)
     dense = next(line for line in recorded.lines(run / "history.jsonl") if line.get("reference") == "dense")

@@ -15,7 +15,6 @@ REPORT = RunSettings().report_text
     ("setting", "fragments"),
     [
         ("score=wandda", ("problem.score: ", "'wanda'")),
-        ("scores={mlp.c_fc: rai}", ("'rai'", "'ria'")),
         ("allocations=[owls]", ("problem.allocations.0: ", "'owl'")),
         ("score=os:system", ("'os'", "plugins")),
     ],

@@ -22,7 +22,7 @@ from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.overlay import Overlay
 
 if TYPE_CHECKING:
-    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 _PROCESSES = 2
 """Processes that time a model: the same file may be a third slower in one than in another, from start to end."""

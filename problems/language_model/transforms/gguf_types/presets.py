@@ -11,7 +11,7 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
-from evoprune.problems.language_model.transforms.options import ModelMaker
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 
 class Bits:

@@ -30,13 +30,13 @@ from evoprune.problems.language_model.transforms.gguf_types.settings import Type
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
 from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.options import ModelMaker
 from evoprune.problems.language_model.transforms.overlay import Beside
 from evoprune.problems.language_model.transforms.shapes import Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
-    from evoprune.problems.language_model.transforms.stack.costs import StackCosts
+    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
 class Types(TypedCopies):

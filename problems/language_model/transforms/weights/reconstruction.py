@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors, cached, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.calibration.update import Inputs, update
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.walk import Walk
-from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
-from evoprune.problems.language_model.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
+from evoprune.problems.language_model.transforms.weights.masks import (
+    BASE,
+    LEVEL,
+    Masks,
+    at_stage,
+    cut_at,
+    levels,
+    ranks_in_matrix,
+)
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 _COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
 
 
-class ScoredBy(NamedTuple):
-    """The scores that masks are made from: a label, and the key of results in the cache."""
-
-    label: str
-    key: list[object]
-
-
-def stored_stages(
-    resident: Resident, settings: WeightsSettings, matrices: Sequence[Matrix], scored: ScoredBy, calibration: Windows,
-    stored: Mapping[str, torch.Tensor],
-) -> Tensors:  # fmt: skip
-    """Return the tensors of :func:`reconstruct_at_stages`, from the cache if they are there."""
-    stages = settings.reconstruct_stages
-    label = f"updated weights: {settings.reconstruct} at {', '.join(map(str, stages))}, {scored.label}"
-    made = partial(reconstruct_at_stages, settings, resident.model, matrices, calibration.tokens, stored)
-    return shared(resident, label, [*_updated_by(settings, scored, calibration), stages], made)
-
-
 @torch.no_grad()
-def put_updated(
-    resident: Resident, settings: WeightsSettings, matrices: Sequence[Matrix], scored: ScoredBy, calibration: Windows,
-    masks: Masks,
-) -> None:  # fmt: skip
-    """Put the weights of :func:`reconstruct`, from the cache if they are there, into ``matrices``."""
-
-    def made() -> Tensors:
-        reconstruct(resident, settings, masks, calibration.tokens)
-        return {matrix.name: matrix.weight.detach() for matrix in matrices}
-
-    label = f"updated weights: {settings.reconstruct} at {masks.sparsity:.1%}, {scored.label}"
-    sparsities = sorted(masks.sparsities().items())
-    what = [*_updated_by(settings, scored, calibration), sparsities, resident.forward.compiled]
-    updated = cached(resident, label, what, made)
-    masks.forget()
-    for matrix in matrices:
-        matrix.weight.copy_(updated[matrix.name])
-
-
-def _updated_by(settings: WeightsSettings, scored: ScoredBy, calibration: Windows) -> list[object]:
-    return [*scored.key, settings.reconstruct, calibration.identity]
-
-
-@torch.no_grad()
-def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tokens: torch.Tensor) -> None:
-    """Update the remaining weights of the whole model as ``masks`` cuts it now, block after block.
+def reconstruct(resident: Resident, method: str, masks: Masks, tokens: torch.Tensor) -> None:
+    """Update the remaining weights of the whole model by ``method``, as ``masks`` cuts it now, block after block.
 
     The Gram matrices of a block's inputs are taken on ``tokens`` ``(windows, window)``, the calibration text, with the
     block still dense and the blocks before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
@@ -84,7 +47,7 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
                     for matrix in matrices:
                         matrix.weight.copy_(updated[matrix.name])
                 else:
-                    _update_block(settings, masks, walk, block, matrices)
+                    _update_block(method, masks, walk, block, matrices)
                     updated |= {matrix.name: matrix.weight.detach() for matrix in matrices}
                     so_far.step(updated)
                 walk.advance(block)
@@ -92,23 +55,21 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
         masks.forget()
 
 
-def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
+def _update_block(method: str, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
+
+    @torch.no_grad()  # each thread has its own
+    def update_one(matrix: Matrix) -> None:
+        gram = known.pop(matrix.name)[GRAM]
+        if removed := int((~masks.kept(matrix)).sum()):
+            matrix.weight.copy_(matrix.rows(update(matrix.rows(matrix.weight), Inputs(gram), removed, method)))
+
     largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
     most = fitting_threads(largest[0].weight.device, 4 * _COPIES * largest[0].size)
-    for _ in map_in_threads(
-        lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most
-    ):
+    for _ in map_in_threads(update_one, largest, most):
         pass
-
-
-@torch.no_grad()  # each thread has its own
-def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
-    if removed := int((~masks.kept(matrix)).sum()):
-        updated = update(matrix.rows(matrix.weight), Inputs(gram), removed, settings.reconstruct)
-        matrix.weight.copy_(matrix.rows(updated))
 
 
 @torch.no_grad()
@@ -133,11 +94,8 @@ def reconstruct_at_stages(
             updated = matrix.rows(update(matrix.rows(base), inputs, removed, settings.reconstruct))
             kept = updated != 0
             score = torch.where(kept, updated, base) ** 2 / variances
-            at_stages[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
+            ranks = ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel())
+            at_stages[at_stage(stage, LEVEL + matrix.name)] = levels(ranks)
             weight = torch.where(kept, updated.to(base.dtype), base)
             at_stages[at_stage(stage, BASE + matrix.name)] = weight.contiguous()
     return at_stages
-
-
-def _levels(score: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    return levels(ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel()))

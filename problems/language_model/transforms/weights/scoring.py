@@ -1,122 +1,79 @@
-"""The scores of each matrix, and the levels and splits that are made from them."""
+"""The scores of weights, and the levels that masks compare with a cut."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.calibration.statistics import statistics
+from evoprune.problems.language_model.calibration.statistics import Statistics, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
+from evoprune.problems.language_model.scores import Score, find_score, needs, scope_of, source
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.weights.genes import Group, split
-from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, SPLIT
-from evoprune.problems.language_model.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
+from evoprune.problems.language_model.transforms.weights.masks import (
+    BASE,
+    LEVEL,
+    levels,
+    ranks_in_matrix,
+    ranks_in_rows,
+)
 
 
 class Scoring:
-    """The score of each of ``matrices``: the one that ``scores`` has for its kind, else ``score``.
+    """Scores the weights of ``matrices`` by the registered score ``name``; ``texts``: None if it reads none."""
 
-    ``scope``: the set within which weights are compared; ``auto`` is that of each score.
-    """
+    def __init__(self, matrices: Iterable[Matrix], name: str, texts: Texts | None) -> None:
+        self._matrices, self._name, self._score = list(matrices), name, find_score(name)
+        self._needs, self.scope = needs(self._score), scope_of(self._score)
+        self.label = f"{name} by {self.scope}"
+        read = texts.calibration if texts and self._needs else None
+        self._tokens = read.tokens if read else torch.empty(0, 1, dtype=torch.int64)
+        self.key: list[object] = [self.label, source(self._score), read.identity if read else None]
+        """For results in the cache; with the source, as another version of a score has the same name."""
 
-    def __init__(self, matrices: Sequence[Matrix], score: str, scores: Mapping[str, str], scope: str) -> None:
-        kinds = dict.fromkeys(matrix.kind for matrix in matrices)
-        for kind in scores:
-            if kind not in kinds:
-                raise InputError(f"problem.scores: no matrix is called '{kind}' (known: {', '.join(kinds)})")
-        self._matrices, self._scope = list(matrices), scope
-        self._names = {kind: scores.get(kind, score) for kind in kinds}
-        self._scores = {kind: find_score(name) for kind, name in self._names.items()}
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset().union(*map(needs, self._scores.values()))
-
-    def tokens_of(self, texts: Texts) -> torch.Tensor:
-        """Return the calibration text if the scores need it; else it is not read."""
-        return texts.calibration.tokens if self.needs else torch.empty(0, 1, dtype=torch.int64)
-
-    def scope(self, kind: str) -> str:
-        """The set within which weights of ``kind`` are compared: ``matrix``, ``row`` or ``group``."""
-        return scope_of(self._scores[kind]) if self._scope == "auto" else self._scope
-
-    def describe(self) -> dict[str, str]:
-        return {kind: f"{name} by {self.scope(kind)}" for kind, name in self._names.items()}
-
-    @property
-    def label(self) -> str:
-        return ", ".join(dict.fromkeys(self.describe().values()))
-
-    @property
-    def code(self) -> list[str]:
-        """The source of each score, because another version of a score has the same name."""
-        return [source(score) for _, score in sorted(self._scores.items())]
-
-    def scored(self, model: Any, tokens: torch.Tensor) -> Iterator[tuple[Matrix, torch.Tensor]]:
-        """Each matrix and the scores of its weights in ``model`` as it is now: float32, in the layer's layout.
-
-        ``tokens`` ``(windows, window)``: the calibration text; not read if nothing is needed.
-        """
-        for matrix, known in statistics(model, tokens, self._matrices, self.needs):
-            weight = matrix.rows(matrix.weight.detach()).float()
-            score = self._scores[matrix.kind]
-            if unknown := needs(score) - known.keys():
+    def scored(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
+        """Yield each matrix and the scores of its weights in ``model``: float32, in the layer's layout."""
+        for matrix, known in statistics(model, self._tokens, self._matrices, self._needs):
+            if unknown := self._needs - known.keys():
                 raise InputError(
-                    f"'{self._names[matrix.kind]}' needs the {', '.join(sorted(unknown))} of an expert's inputs, which "
-                    "is not gathered: expected a score without it, such as wanda",
+                    f"'{self._name}' needs the {', '.join(sorted(unknown))} of an expert's inputs, which is not "
+                    "gathered: expected a score without it, such as wanda",
                     "problem.score",
                 )
-            scores = _score(score, weight, matrix, {name: known[name] for name in needs(score)})
+            weight = matrix.rows(matrix.weight.detach()).float()
+            if isinstance(matrix, ExpertStack):
+                scores = _score_experts(self._score, weight.split(matrix.outputs), known)
+            else:
+                scores = self._score(weight, **known)
             if scores.shape != weight.shape or not torch.isfinite(scores).all():
-                name = self._names[matrix.kind]
-                raise InputError(f"problem.score: '{name}' gives {matrix.name} not one finite score for each weight")
+                raise InputError(
+                    f"'{self._name}' gives {matrix.name} not one finite score for each weight", "problem.score"
+                )
             yield matrix, matrix.laid_out(scores).contiguous()
 
-    def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
-        """The levels of the weights, and the split of each group's loss, as masks need them."""
-        return self.levels_of(self.scored(model, tokens), groups)
-
-    def levels_of(self, scored: Iterable[tuple[Matrix, torch.Tensor]], groups: Sequence[Group]) -> Tensors:
-        """As :meth:`levels`, of matrices and their scores as :meth:`scored` gives them."""
+    def levels(self, scored: Iterable[tuple[Matrix, torch.Tensor]]) -> Tensors:
+        """Return the levels of the weights of matrices, whose scores are as from :meth:`scored`."""
         stored: Tensors = {}
-        waiting: Tensors = {}
         for matrix, score in scored:
-            by_row = self.scope(matrix.kind) == "row"
+            by_row = self.scope == "row"
             ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
             stored[LEVEL + matrix.name] = levels(ranks).contiguous()
-            if self._scope == "group":
-                waiting[matrix.name] = score
-                self._split_finished(groups, waiting, stored)
         return stored
 
-    def _split_finished(self, groups: Sequence[Group], waiting: Tensors, stored: Tensors) -> None:
-        for group in groups:
-            names = [matrix.name for matrix in group.matrices]
-            if all(name in waiting for name in names):
-                tables = split([waiting.pop(name) for name in names])
-                stored.update({SPLIT + name: table for name, table in zip(names, tables, strict=True)})
+
+def _score_experts(score: Score, experts: tuple[torch.Tensor, ...], known: Statistics) -> torch.Tensor:
+    """Return the scores of ``experts``, each ``(out, in)``, by its part of the statistics ``known``."""
+    parts = {name: value.reshape(len(experts), -1, value.shape[-1]) for name, value in known.items()}
+    of_each = ({name: value[at].squeeze(0) for name, value in parts.items()} for at in range(len(experts)))
+    return torch.cat([score(weight, **part) for weight, part in zip(experts, of_each, strict=True)])
 
 
-def originals(resident: Resident, matrices: Sequence[Matrix]) -> Tensors:
+def originals(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:
     """Return the weights as loaded: shared by all processes on a CPU; another device copies them faster than files."""
 
     def made() -> Tensors:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in matrices}
 
     return shared(resident, "original weights", [], made) if resident.device.type == "cpu" else made()
-
-
-def _score(
-    score: Callable[..., torch.Tensor], weight: torch.Tensor, matrix: Matrix, known: Mapping[str, torch.Tensor]
-) -> torch.Tensor:
-    """The scores of ``weight`` ``(out, in)``, of stacked experts of each alone, by the statistics ``known``."""
-    if not isinstance(matrix, ExpertStack):
-        return score(weight, **known)
-    each = weight.split(matrix.outputs)
-    of_each = {name: own.reshape(len(each), -1, own.shape[-1]) for name, own in known.items()}
-    experts = ({name: own[at].squeeze(0) for name, own in of_each.items()} for at in range(len(each)))
-    return torch.cat([score(own, **of_one) for own, of_one in zip(each, experts, strict=True)])

@@ -11,9 +11,6 @@ from evoprune.problems.language_model.scores import SCORES
 
 ALLOCATIONS = "evoprune.allocations"  # the group of entry points
 
-ScoreName = Annotated[str, registered(SCORES)]
-AllocationName = Annotated[str, registered(ALLOCATIONS)]
-
 
 class WeightsSettings(Settings):
     """The choice of the weights that are removed, and the update of the remaining ones."""
@@ -25,17 +22,10 @@ class WeightsSettings(Settings):
         description="the matrices of a gene: a block, a single matrix, or a block and a kind of matrix in all blocks, "
         "whose values are added",
     )
-    score: ScoreName = Field(
+    score: Annotated[str, registered(SCORES)] = Field(
         "magnitude",
-        description="ranks the weights, the lowest are removed first: magnitude, wanda, ria, obs, taylor, fisher, gblm",
-    )
-    scores: dict[str, ScoreName] = Field(
-        {}, description="scores of some kinds of matrix: {mlp.down_proj: wanda}, by their names within a block"
-    )
-    scope: Literal["auto", "matrix", "row", "group"] = Field(
-        "auto",
-        description="set within which weights are compared: a matrix, an output row, or all matrices of a gene "
-        "(group); auto is row for wanda and ria, matrix for others",
+        description="ranks the weights of a matrix, of a row for wanda and ria, and the lowest are removed first: "
+        "magnitude, wanda, ria, obs, taylor, fisher, gblm",
     )
     experts: bool = Field(
         False, description="also weights of routed experts, by scores within each; not beside the transform experts"
@@ -50,25 +40,18 @@ class WeightsSettings(Settings):
         description="sparsities at which each layer is reconstructed before the search, so that candidates are scored "
         "with updated weights; each needs memory for a copy of the model and its levels",
     )
-
     curve: tuple[Fraction, ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities at which uniform pruning is scored beside the search"
     )
-    allocations: tuple[AllocationName, ...] = Field(
-        (),
-        description="allocations without search, scored as references: owl, alpha, erdos_renyi, global, "
-        "global_normalised, layer_errors",
+    allocations: tuple[Annotated[str, registered(ALLOCATIONS)], ...] = Field(
+        (), description="allocations without search, scored as references: owl, global"
     )
 
     @model_validator(mode="after")
-    def _own_genes(self) -> Self:
-        if self.genes == "block_and_kind" and self.allocations:
-            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
-        return self
-
-    @model_validator(mode="after")
-    def _consistent_updates(self) -> Self:
+    def _consistent_weights(self) -> Self:
         stages = self.reconstruct_stages
+        if self.genes == "block_and_kind" and self.allocations:
+            raise ValueError("allocations need genes that are sparsities: block or matrix")
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
         if self.experts and self.reconstruct != "none":

@@ -1,6 +1,6 @@
 """The transform ``weights``: each group of matrices loses a share of its weights, the lowest scores first."""
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,19 +10,16 @@ from evoprune import Budget, Genes, InputError
 from evoprune.experiment.registry import find_plugin
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
-from evoprune.problems.language_model.calibration.statistics import Statistics, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
-from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code, shared
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms import uniform_name
-from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
-from evoprune.problems.language_model.transforms.options import Loss
+from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
-from evoprune.problems.language_model.transforms.weights.genes import sparsities_of
+from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities
 from evoprune.problems.language_model.transforms.weights.masks import Masks
-from evoprune.problems.language_model.transforms.weights.reconstruction import ScoredBy, put_updated, stored_stages
+from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring, originals
 from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS, WeightsSettings
 
@@ -31,26 +28,26 @@ class Weights(Transform):
     """Set weights to zero, chosen by a score; a gene is the sparsity of a block, of a matrix or of a kind of matrix::
 
     transforms: {use: weights, score: gblm, genes: block_and_kind, reconstruct: least_squares}
+    budget: {use: weights, removed: 0.45}
     """
 
     sparse = True
-    units = (WEIGHTS,)
     Settings = WeightsSettings
     settings: WeightsSettings
 
     def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = resident.with_stacks if settings.experts else resident.matrices
-        self.sparsities = sparsities_of(self.matrices, settings)
+        kind = BlockAndKind if settings.genes == "block_and_kind" else Sparsities
+        self.sparsities = kind(self.matrices, settings)
         self.groups = self.sparsities.groups
-        self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
-        self.masks = self._masks(self._stored())
+        self.scoring = Scoring(self.matrices, settings.score, texts)
+        self.masks = Masks(self.groups, self._stored(), settings.reconstruct_stages, self.late)
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
-        names = {settings.score, *settings.scores.values()}
         learns = settings.reconstruct != "none" or bool(settings.allocations)
-        return learns or any(needs(find_score(name)) for name in names)
+        return learns or bool(needs(find_score(settings.score)))
 
     @property
     def genes(self) -> Genes:
@@ -68,15 +65,15 @@ class Weights(Transform):
         return self.sparsities.uniform(share)
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """The curve of uniform sparsities."""
-        own = [] if share is None else [share]
-        shares = [*sorted({*self.settings.curve, *own}), *own]  # last again: others may round to its name
+        """Return the curve of uniform sparsities, by name."""
+        last = [] if share is None else [share]
+        shares = [*sorted({*self.settings.curve, *last}), *last]  # last again: others may round to its name
         return {uniform_name(each): self.uniform(each) for each in shares if each}
 
-    def allocations(self, budget: Budget | None, loss: Loss) -> dict[str, list[float]]:
+    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:
         if budget is None and self.settings.allocations:
             raise InputError("need a limit, and the search has none; leave them out", "allocations")
-        return {name: find_plugin(ALLOCATIONS, name)(self, budget, loss) for name in self.settings.allocations}
+        return {name: find_plugin(ALLOCATIONS, name)(self, budget) for name in self.settings.allocations}
 
     def random_genome(self, share: float | None) -> list[float]:
         """Draw genes near the uniform sparsity ``share``."""
@@ -91,7 +88,7 @@ class Weights(Transform):
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
         return [-weight for weight in self.sparsities.weights], float(self.resident.prunable_weights)
 
-    def measures(self) -> dict[str, float]:
+    def measures(self) -> dict[str, Any]:
         return {"sparsity": self.masks.sparsity}
 
     @property
@@ -102,40 +99,42 @@ class Weights(Transform):
     def updates(self) -> bool:
         return self.settings.reconstruct != "none"
 
+    @torch.no_grad()
     def finalise(self, genome: Sequence[float]) -> None:
         self.apply(genome)
-        if self.updates and self.masks.sparsity:
-            calibration = self.texts.calibration
-            put_updated(self.resident, self.settings, self.matrices, self._scored_by, calibration, self.masks)
+        masks, method = self.masks, self.settings.reconstruct
+        if not self.updates or not masks.sparsity:
+            return
+        calibration = self.texts.calibration
+
+        def made() -> Tensors:
+            reconstruct(self.resident, method, masks, calibration.tokens)
+            return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
+
+        label, key = self._scored_by
+        key = [*key, method, calibration.identity, sorted(masks.sparsities().items()), self.resident.forward.compiled]
+        updated = cached(self.resident, f"updated weights: {method} at {masks.sparsity:.1%}, {label}", key, made)
+        masks.forget()
+        for matrix in self.matrices:
+            matrix.weight.copy_(updated[matrix.name])
 
     def describe(self) -> dict[str, Any]:
         names = ("reconstruct", "reconstruct_stages", "genes")
-        return {"scores": self.scoring.describe()} | self.settings.model_dump(mode="json", include={*names})
-
-    def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
-        self.apply(self.dense)
-        return statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, names)
-
-    def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
-        self.apply(self.dense)
-        return self.scoring.scored(self.resident.model, self.scoring.tokens_of(self.texts))
-
-    def _masks(self, stored: Tensors) -> Masks:
-        return Masks(self.groups, stored, self.settings.reconstruct_stages, self.late)
+        return {"score": self.scoring.label} | self.settings.model_dump(mode="json", include={*names})
 
     def _stored(self) -> Tensors:
-        label, key = self._scored_by
-        scored = partial(self.scoring.levels, self.resident.model, self.groups, self.scoring.tokens_of(self.texts))
-        stored = originals(self.resident, self.matrices) | shared(self.resident, f"levels: {label}", key, scored)
-        if not self.settings.reconstruct_stages:
+        """Return the original weights, their levels, and both after the updates for each stage."""
+        settings, (label, key), model = self.settings, self._scored_by, self.resident.model
+        levels = shared(self.resident, f"levels: {label}", key, lambda: self.scoring.levels(self.scoring.scored(model)))
+        stored = originals(self.resident, self.matrices) | levels
+        if not (stages := settings.reconstruct_stages):
             return stored
         calibration = self.texts.calibration
-        return stored | stored_stages(self.resident, self.settings, self.matrices, self._scored_by, calibration, stored)
+        made = partial(reconstruct_at_stages, settings, model, self.matrices, calibration.tokens, stored)
+        label = f"updated weights: {settings.reconstruct} at {', '.join(map(str, stages))}, {label}"
+        return stored | shared(self.resident, label, [*key, settings.reconstruct, calibration.identity, stages], made)
 
     @property
-    def _scored_by(self) -> ScoredBy:
-        groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
-        known = self.texts.calibration.identity if self.scoring.needs else None
-        described = sorted(self.scoring.describe().items())
-        key: list[object] = [code(cuts, scores), described, self.scoring.code, groups, known]
-        return ScoredBy(self.scoring.label, key)
+    def _scored_by(self) -> tuple[str, list[object]]:
+        """The label of the score, and the key of its results in the cache."""
+        return self.scoring.label, [code(cuts, scores), *self.scoring.key]

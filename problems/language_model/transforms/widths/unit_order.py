@@ -1,4 +1,4 @@
-"""The order in which units of a sublayer stay, and output matrices refitted to the remaining ones."""
+"""The order in which units of a sublayer stay, and output matrices refitted to the remaining ones (structured OBS)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,57 +9,54 @@ from cachetools import LRUCache
 
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
-from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, statistics
+from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, damped_inverse, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.texts.windows import Windows
+from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
-from evoprune.problems.language_model.transforms.widths.refit import best_first, losses, refitted
 from evoprune.problems.language_model.transforms.widths.units import Units
 
 STRUCTURED = "structured_obs"  # the name of the order that is no score of single weights
+
+_ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 
 
 class UnitOrder:
     """Orders the units of each block by their scores, the highest first.
 
-    ``settings``: the :class:`.unit_cut.UnitsSettings`; ``calibration``: the text that the score or the refit reads.
-    Stored tensors, by block: ``order``, the units; with ``compensate`` also ``factor``, of the Gram matrix of the
-    output matrix's inputs in this order, and ``lost``, the output error with the first units.
+    ``score`` and ``compensate`` are the user's settings. Stored tensors, by block: ``order``, the units; with
+    ``compensate`` also ``factor``, of the Gram matrix of the output matrix's inputs in this order, and ``lost``, the
+    output error with the first units.
     """
 
     def __init__(
-        self, resident: Resident, settings: Any, noun: str, units: Sequence[Units], calibration: Windows | None,
-        cached: bool,
-    ) -> None:  # fmt: skip
-        self._model, self._device, self._units, self._settings = resident.model, resident.device, units, settings
-        tokens = calibration.tokens if calibration else torch.empty(0, 1, dtype=torch.int64)
+        self, resident: Resident, score: str, compensate: bool, noun: str, units: Sequence[Units], texts: Texts | None
+    ) -> None:
+        self._model, self._device, self._units, self._compensate = resident.model, resident.device, units, compensate
         matrices = [part.matrix for one in units for part in one.parts]
-        structured = settings.score == STRUCTURED
-        self._scoring = None if structured else Scoring(matrices, settings.score, {}, "auto")
-        what: list[object] = [code(cuts, scores), noun, settings.score, settings.compensate]
-        if self._scoring:
-            what += [sorted(self._scoring.describe().items()), self._scoring.code]
-        if calibration:
-            what += [calibration.identity]
-        made, label = partial(self._computed, tokens), f"order: {noun} by {settings.score}"
+        self._scoring = None if score == STRUCTURED else Scoring(matrices, score, texts)
+        calibration = texts.calibration if texts and (compensate or not self._scoring) else None
+        what = [code(cuts, scores), noun, score, compensate, self._scoring and self._scoring.key]
+        what += [calibration.identity] if calibration else []
+        made = partial(self._computed, calibration.tokens if calibration else torch.empty(0, 1, dtype=torch.int64))
         # in main memory: the Gram matrices of all blocks may be larger than the model
-        self._stored = shared(resident, label, what, made, torch.device("cpu")) if cached else made()
+        home, label = torch.device("cpu"), f"order: {noun} by {score}"
+        self._stored = shared(resident, label, what, made, home) if texts else made()
         self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
             RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
         )
 
     def kept(self, block: int, count: int) -> torch.Tensor:
-        """The ``count`` units of ``block`` that stay: int64, in their order in the model."""
+        """Return the ``count`` units of ``block`` that stay: int64, in their order in the model."""
         return self._order(block)[:count].sort().values
 
     def columns(self, block: int, count: int) -> torch.Tensor:
-        """The inputs of the output matrix of ``block`` that stay, rising."""
+        """Return the inputs of the output matrix of ``block`` that stay, rising."""
         return self._units[block].output.places[self.kept(block, count)].flatten().sort().values
 
     def refitted(self, block: int, count: int) -> torch.Tensor:
-        """The output matrix of ``block`` for the first ``count`` units, in the layout of its layer."""
+        """Return the output matrix of ``block`` for the first ``count`` units, in the layout of its layer."""
         if (block, count) not in self._outputs:
             output, factor = self._units[block].output, self._stored[f"factor.{block}"].to(self._device)
             inputs = output.places[self._order(block)].flatten()
@@ -69,7 +66,7 @@ class UnitOrder:
         return self._outputs[block, count]
 
     def harms(self, block: int, counts: Sequence[int]) -> list[float | None]:
-        """The output error of ``block`` with each of ``counts`` units; None for no unit. Empty if all are 0."""
+        """Return the output error of ``block`` with each of ``counts`` units; None for no unit. Empty if all are 0."""
         lost = self._stored[f"lost.{block}"]
         harms = [float(lost[count]) if count else None for count in counts]
         return harms if any(harms) else []
@@ -79,25 +76,80 @@ class UnitOrder:
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         parts = {part.matrix.name: part for units in self._units for part in units.parts}
-        compensate, stored = self._settings.compensate, Tensors()
-        grams: dict[int, torch.Tensor] = {}
-        if compensate or not self._scoring:
+        stored, grams = Tensors(), dict[int, torch.Tensor]()
+        if self._compensate or not self._scoring:
             outputs = [units.output.matrix for units in self._units]
             for matrix, known in statistics(self._model, tokens, outputs, {GRAM}):
-                if compensate:
+                if self._compensate:
                     grams[matrix.block] = known[GRAM].cpu()
                 if not self._scoring:
                     places = parts[matrix.name].places
                     stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
         if self._scoring:
-            sums: dict[int, torch.Tensor] = {}
-            for matrix, score in self._scoring.scored(self._model, tokens):
+            sums: dict[int, Any] = {}
+            for matrix, score in self._scoring.scored(self._model):
                 sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
             stored |= {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
-        for block, units in enumerate(self._units) if compensate else ():
+        for block, units in enumerate(self._units) if self._compensate else ():
             weight, places = units.output.matrix.rows(units.whole_output), units.output.places
             inputs = places[stored[f"order.{block}"]].flatten()
             factor = damped_factor(grams.pop(block).to(weight.device)[inputs][:, inputs])
             stored[f"lost.{block}"] = losses(weight[:, inputs], factor)[:: places.shape[1]].contiguous()
             stored[f"factor.{block}"] = factor.float().cpu().contiguous()
         return stored
+
+
+def refitted(weight: torch.Tensor, factor: torch.Tensor, kept: int) -> torch.Tensor:
+    """Return the weights ``(out, kept)`` of the first ``kept`` inputs, whose outputs are nearest to that of ``weight``.
+
+    ``weight`` ``(out, in)``; ``factor`` ``(in, in)``, lower triangular: of the damped mean over tokens of x x^T. The
+    change D of the kept weights minimises the mean of |W_cut x_cut - D x_kept|^2 with this damping (Kurtic et al.,
+    ZipLM, NeurIPS 2023): L_kk^T D^T = (W_cut L_ck)^T, so that one factor serves any number of inputs.
+    """
+    lost = weight[:, kept:].to(factor.dtype) @ factor[kept:, :kept]
+    change: torch.Tensor = torch.linalg.solve_triangular(factor[:kept, :kept], lost, upper=False, left=False)
+    return weight[:, :kept] + change.to(weight.dtype)
+
+
+def losses(weight: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Return the error of the outputs with the first n inputs, for n from 0 to all: ``(in + 1,)``, as ``factor``.
+
+    ``weight`` and ``factor`` L as of :func:`refitted`. The mean squared error with the best weights: x = L z, where z
+    is independent, so that the squares of the columns of W L beyond n are lost.
+    """
+    squares = (weight.to(factor.dtype) @ factor).square().sum(0)
+    return torch.cat([squares, squares.new_zeros(1)]).flip(0).cumsum(0).flip(0)
+
+
+def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the units, int64 ``(units,)``, the one that is removed last first.
+
+    ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``places`` ``(units, size)``, int64:
+    the inputs of each unit. Each round removes the units S with the least tr(W_S ((H^-1)_SS)^-1 W_S^T), and updates W
+    and H^-1 (Kurtic et al., ZipLM, NeurIPS 2023, equations 2 and 3); H is the damped ``gram``.
+    """
+    units, size = places.shape
+    at = places.flatten()
+    inverse = damped_inverse(gram[at][:, at])
+    wide = weight.to(inverse.dtype)[:, at]
+    left, gone = torch.arange(units, device=places.device), []
+    at_once = -(-units // _ROUNDS)
+    while len(left):  # whose inputs alone are in ``wide`` and ``inverse``
+        at = torch.arange(size * len(left), device=places.device).view(-1, size)
+        columns = wide[:, at].permute(1, 2, 0)
+        costs = (columns * _solved(inverse[at[:, :, None], at[:, None, :]], columns)).sum((1, 2))
+        order = costs.argsort(stable=True)
+        gone.append(left[order[:at_once]])
+        stay = order[at_once:].sort().values
+        cut, kept, left = at[order[:at_once]].flatten(), at[stay].flatten(), left[stay]
+        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
+        wide = wide[:, kept].addmm_(wide[:, cut], change, alpha=-1)
+        inverse = inverse[kept[:, None], kept].addmm_(inverse[kept[:, None], cut], change, alpha=-1)
+    return torch.cat(gone).flip(0)
+
+
+def _solved(matrices: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """X of A X = B, one by one: with several threads MKL 2024.2 solves a batch of 192 rows and more wrongly."""
+    if matrices.shape[1] == 1:  # channels, too many for a loop
+        return right / matrices
+    return torch.stack([torch.linalg.solve(own, columns) for own, columns in zip(matrices, right, strict=True)])

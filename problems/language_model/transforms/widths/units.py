@@ -17,6 +17,8 @@ from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import Matrix, probe_tokens
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.sublayers import Sublayer
+from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
+from evoprune.problems.language_model.transforms.part_cut import PartCosts
 
 _TOLERANCE = 0.05
 """The largest relative difference: roundings of bfloat16 are far below it, rows of other units far above."""
@@ -32,14 +34,6 @@ class Part:
     matrix: Matrix
     places: torch.Tensor
     columns: bool
-
-    @property
-    def weights(self) -> int:
-        return self.places.shape[1] * self.matrix.rows(self.matrix.weight).shape[0 if self.columns else 1]
-
-    @property
-    def biases(self) -> int:
-        return 0 if self.columns or self.matrix.module.bias is None else self.places.shape[1]
 
     def take(self, tensor: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         """The ``kept`` units of ``tensor``, which has the matrix's shape and layout."""
@@ -57,15 +51,20 @@ class Units:
     def __init__(self, sublayer: Sublayer, parts: Sequence[Part]) -> None:
         """``parts``: the last one is the output matrix, the only one whose columns belong to units."""
         self.sublayer, self.parts, self.count = sublayer, parts, len(parts[0].places)
-        self.weights, self.parameters = sum(p.weights for p in parts), sum(p.weights + p.biases for p in parts)
-        """Of a unit."""
-        self.sublayer_weights, self.sublayer_parameters = sublayer.weights, sublayer.parameters
-        """Of the whole sublayer, with its norm."""
-        self.attention_width = sublayer.attention_width
-        """Heads times head size; 0 for an MLP."""
         self._whole: list[tuple[Any, Any]] = [(part.matrix.module.weight, part.matrix.module.bias) for part in parts]
         modules = {module: None for child in sublayer.children.values() for module in child.modules()}
         self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
+
+    def costs(self) -> PartCosts:
+        """Return the costs of a unit, and of the sublayer, while it is whole."""
+        weights = biases = 0
+        for part in self.parts:
+            rows, size = part.matrix.rows(part.matrix.weight), part.places.shape[1]
+            weights += size * rows.shape[0 if part.columns else 1]
+            biases += 0 if part.columns or part.matrix.module.bias is None else size
+        width, whole = self.sublayer.attention_width, self.sublayer
+        one = {WEIGHTS: weights, PARAMETERS: weights + biases, ATTENTION: width // self.count}
+        return PartCosts(self.count, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters, ATTENTION: width})
 
     @property
     def output(self) -> Part:
@@ -94,9 +93,10 @@ class Units:
     def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
         for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
             taken = output if part.columns and output is not None else part.take(weight, kept)
-            rows = part.places[kept].flatten().sort().values
-            left = nn.Parameter(bias.index_select(0, rows), requires_grad=False) if part.biases else bias
-            yield nn.Parameter(taken, requires_grad=False), left
+            if bias is not None and not part.columns:
+                rows = part.places[kept].flatten().sort().values
+                bias = nn.Parameter(bias.index_select(0, rows), requires_grad=False)
+            yield nn.Parameter(taken, requires_grad=False), bias
 
     def restore(self) -> None:
         self.narrow(torch.arange(self.count))

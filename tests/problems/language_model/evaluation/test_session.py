@@ -1,4 +1,3 @@
-import math
 import random
 
 import pytest
@@ -82,10 +81,5 @@ def test_a_fidelity_is_a_share_of_the_windows_from_the_first_on_rounded_up(start
     assert value == session.fitness.measure.perplexity(session.texts.search.tokens[:windows])
 
 
-def test_the_loss_is_in_nats_whatever_the_objective(start):
-    by_perplexity, by_divergence = (start(objective=name).fitness for name in ("perplexity", "kl"))
-    genome = [0.2] * 3
-    assert by_perplexity.loss(genome) == pytest.approx(math.log(by_perplexity.value(genome)[0]))
-    assert by_divergence.loss(genome) == by_divergence.value(genome)[0]
-    assert by_divergence.loss(genome, 0.5) == by_divergence.value(genome, 0.5)[0]
-    assert by_divergence.value([0.0] * 3) == (0, 0)  # no token of the dense model
+def test_the_divergence_of_the_dense_model_scores_no_token(start):
+    assert start(objective="kl").fitness.value([0.0] * 3) == (0, 0)

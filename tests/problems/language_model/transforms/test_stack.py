@@ -5,7 +5,7 @@ import pytest
 from evoprune import InputError
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.stack.stack import Stack
+from evoprune.problems.language_model.transforms.stack import Stack
 from evoprune.testing import check_budget
 
 

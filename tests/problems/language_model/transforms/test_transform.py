@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from evoprune import Gene
-from evoprune.problems.language_model.transforms.genomes import at_share
+from evoprune.problems.language_model.transforms.transform import at_share
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.33, 0.5, 0.9, 1.0])

@@ -1,23 +1,25 @@
-"""The sparsities of genomes, groups of matrices, and how a group shares its cut."""
+"""The sparsities of genomes, and groups of matrices."""
 
 import random
 
 import pytest
-import torch
 
 from evoprune import Additive
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.transforms.weights.allocations import shift
-from evoprune.problems.language_model.transforms.weights.genes import group, sparsities_of, split
+from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities, group
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model
 
-SHAPES = ("block", "matrix", "block_and_kind")
+
+def sparsities_of(genes):
+    kind = BlockAndKind if genes == "block_and_kind" else Sparsities
+    return kind(find_matrices(random_model("llama")), WeightsSettings(genes=genes))
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=["block", "matrix", "block_and_kind"])
 def sparsities(request):
-    return sparsities_of(find_matrices(random_model("llama")), WeightsSettings(genes=request.param))
+    return sparsities_of(request.param)
 
 
 def drawn(sparsities, target, rng):
@@ -47,7 +49,7 @@ def test_uniform_is_the_same_for_every_matrix(sparsities, sparsity):
 
 
 def test_block_and_kind_add_up():
-    sparsities = sparsities_of(find_matrices(random_model("llama")), WeightsSettings(genes="block_and_kind"))
+    sparsities = sparsities_of("block_and_kind")
     kinds = len(sparsities.genes) - 3
     genome = [0.3, 0.4, 0.5] + [0.01 * kind for kind in range(kinds)]
     expected = [block + kind for block in genome[:3] for kind in genome[3:]]
@@ -60,20 +62,3 @@ def test_groups_part_the_matrices(genes, count):
     groups = group(matrices, genes)
     assert len(groups) == len({one.name for one in groups}) == count
     assert sorted(m.name for one in groups for m in one.matrices) == sorted(m.name for m in matrices)
-
-
-@pytest.mark.parametrize("sparsity", [0.0, 0.123456, 0.5, 1.0])
-def test_what_a_group_loses_is_its_share_to_half_a_level(sparsity):
-    (of_block, *_) = group(find_matrices(random_model("gpt2")), "block")
-    cuts = of_block.cuts(sparsity)
-    assert sum(removed for _, removed in cuts) == pytest.approx(sparsity * of_block.size, abs=1)
-    for matrix, (_, removed) in zip(of_block.matrices, cuts, strict=True):
-        assert removed / matrix.size == pytest.approx(sparsity, abs=1e-3)
-
-
-def test_a_split_takes_the_lowest_scores_of_all_together():
-    low, high = torch.arange(10.0), torch.arange(100.0, 110.0)
-    tables = split([high, low])
-    half = len(tables[0]) // 2
-    assert tables[0][[0, half, -1]].tolist() == [0, 0, 10]  # of the higher ones none goes before all the lower ones
-    assert tables[1][[0, half, -1]].tolist() == [0, 10, 20]  # counted up over the matrices

@@ -1,6 +1,7 @@
 """Updates of the result block by block, and of candidates at stages and between them."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from evoprune.problems.language_model.calibration.statistics import statistics
 from evoprune.problems.language_model.calibration.update import inverse_factor, least_squares, sparsegpt
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.transforms.weights import ranks
+from evoprune.problems.language_model.transforms.weights import masks as masking
 from evoprune.problems.language_model.transforms.weights.genes import group
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
@@ -27,7 +28,7 @@ def problem(pruning):
 def update(cut, genome):
     """Mask the model of ``cut``, and reconstruct it."""
     cut.apply(genome)
-    reconstruct(cut.resident, cut.settings, cut.masks, cut.texts.calibration.tokens)
+    reconstruct(cut.resident, cut.settings.reconstruct, cut.masks, cut.texts.calibration.tokens)
 
 
 def test_as_many_zeros_are_in_each_matrix_and_the_next_genome_is_not_touched(problem):
@@ -64,8 +65,10 @@ def masks(model, tokens, **others):
     settings = WeightsSettings(**{"reconstruct": "sparsegpt", "reconstruct_stages": STAGES} | others)
     matrices = find_matrices(model)
     groups = group(matrices, settings.genes)
-    scoring = Scoring(matrices, settings.score, settings.scores, settings.scope)
-    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model, groups, tokens)
+    scoring = Scoring(
+        matrices, settings.score, SimpleNamespace(calibration=SimpleNamespace(tokens=tokens, identity=""))
+    )
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(scoring.scored(model))
     updated = reconstruct_at_stages(settings, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
 
@@ -93,15 +96,14 @@ def test_at_a_stage_each_layer_is_what_reconstruction_gives_on_the_dense_models_
 
 
 @pytest.mark.parametrize(
-    ("architecture", "scope", "most_levels"),
-    [("gpt2", "matrix", 2**16 - 1), ("llama", "row", 1000), ("gpt2", "group", 1000)],
+    ("architecture", "score", "most_levels"), [("gpt2", "magnitude", 2**16 - 1), ("llama", "wanda", 1000)]
 )
 def test_between_stages_as_many_go_as_without_and_the_way_there_does_not_matter(
-    architecture, scope, most_levels, tokens, monkeypatch
+    architecture, score, most_levels, tokens, monkeypatch
 ):
-    monkeypatch.setattr(ranks, "_MOST_LEVELS", most_levels)  # with 1,000, levels hold several weights
+    monkeypatch.setattr(masking, "_MOST_LEVELS", most_levels)  # with 1,000, levels hold several weights
     model = random_model(architecture)
-    staged, plain = masks(model, tokens, scope=scope)
+    staged, plain = masks(model, tokens, score=score)
     rng = random.Random(0)
     seen = []
     for genome in [[0.0] * 3, *([rng.random() for _ in range(3)] for _ in range(8)), [1.0] * 3]:

@@ -1,4 +1,6 @@
-"""Every registered score as the cut uses it: on budget, the lowest first, in each scope."""
+"""Every registered score as the cut uses it: on budget, the lowest first."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,55 +12,32 @@ from evoprune.problems.language_model.scores import SCORES
 from evoprune.problems.language_model.transforms.weights.genes import group
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
-from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model
 
-REGISTERED = sorted(names(SCORES))
 
-
-def masks(model, tokens, **settings):
-    """The masks and scoring of ``model``, calibrated on ``tokens``."""
+def masks(model, tokens, score):
+    """The masks of ``model`` and their scoring, calibrated on ``tokens``."""
     matrices = find_matrices(model)
-    chosen = WeightsSettings(**settings)
-    scoring = Scoring(matrices, chosen.score, chosen.scores, chosen.scope)
-    groups = group(matrices, chosen.genes)
-    return Masks(
-        groups, {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model, groups, tokens)
-    ), scoring
+    scoring = Scoring(matrices, score, SimpleNamespace(calibration=SimpleNamespace(tokens=tokens, identity="")))
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(scoring.scored(model))
+    return Masks(group(matrices, "block"), stored), scoring
 
 
-@pytest.mark.parametrize("name", REGISTERED)
-@pytest.mark.parametrize("scope", ["row", "matrix", "group"])
-def test_every_score_and_scope_is_on_budget_and_removes_the_lowest(name, scope, tokens):
+@pytest.mark.parametrize("name", sorted(names(SCORES)))
+def test_every_score_is_on_budget_and_removes_the_lowest(name, tokens):
     model = random_model("gpt2")
     before = {matrix.name: matrix.weight.clone() for matrix in find_matrices(model)}
-    found, scoring = masks(model, tokens, score=name, scope=scope)
-    scores = {matrix.name: matrix.rows(score) for matrix, score in scoring.scored(model, tokens)}
-    sparsity = found.apply([0.3, 0.5, 0.8])
-    assert sparsity == pytest.approx(sum((0.3, 0.5, 0.8)) / 3, abs=1e-4)
-    for of_block in found.groups:
-        lost = [(scores[m.name], m.rows(found.kept(m))) for m in of_block.matrices]
-        parts = {
-            "group": [(torch.cat([s.flatten() for s, _ in lost]), torch.cat([k.flatten() for _, k in lost]))],
-            "matrix": lost,
-            "row": [pair for s, k in lost for pair in zip(s, k, strict=True)],
-        }[scope]
-        for score, kept in parts:
-            # A group is split by a table, exact to one place of 4,096: a few of its weights may be on the wrong side.
-            wrong = int((score[~kept] > score[kept].min()).sum()) if kept.any() else 0
-            assert wrong <= (score.numel() / 4096 + len(lost) if scope == "group" else 0)
+    made, scoring = masks(model, tokens, name)
+    assert scoring.scope == ("row" if name in {"wanda", "ria"} else "matrix")
+    scores = {matrix.name: matrix.rows(score) for matrix, score in scoring.scored(model)}
+    assert made.apply([0.3, 0.5, 0.8]) == pytest.approx(sum((0.3, 0.5, 0.8)) / 3, abs=1e-4)
     for matrix in find_matrices(model):
-        assert torch.equal(matrix.weight, before[matrix.name] * found.kept(matrix))
-
-
-def test_row_is_the_natural_scope_of_wanda_and_a_kind_may_have_a_score_of_its_own(model, tokens):
-    kinds = list(dict.fromkeys(matrix.kind for matrix in find_matrices(model)))
-    found, scoring = masks(model, tokens, scores={kinds[1]: "wanda"})
-    assert scoring.describe() == dict.fromkeys(kinds, "magnitude by matrix") | {kinds[1]: "wanda by row"}
-    found.apply([0.5, 0.5, 0.5])
-    for matrix in find_matrices(model):
-        per_row = matrix.rows(found.kept(matrix)).sum(1)
-        assert (per_row.max() - per_row.min() <= 1) == (matrix.kind == kinds[1])
+        score, kept = scores[matrix.name], matrix.rows(made.kept(matrix))
+        for part, stays in zip(score, kept, strict=True) if scoring.scope == "row" else [(score, kept)]:
+            assert part[~stays].max() <= part[stays].min()
+        if scoring.scope == "row":
+            assert kept.sum(1).max() - kept.sum(1).min() <= 1
+        assert torch.equal(matrix.weight, before[matrix.name] * made.kept(matrix))
 
 
 def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):
@@ -68,5 +47,5 @@ def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     plugin("odd_scores")
     for name in ("nan", "few"):
-        with pytest.raises(InputError, match="not one finite score for each weight"):
-            masks(random_model("gpt2"), tokens, score=f"odd_scores:{name}")
+        with pytest.raises(InputError, match=f"odd_scores:{name}"):
+            masks(random_model("gpt2"), tokens, f"odd_scores:{name}")

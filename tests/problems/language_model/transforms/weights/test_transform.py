@@ -50,7 +50,7 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
-        made = pruning(score="gblm", scope="group", reconstruct="sparsegpt", **settings).session.transform.transforms[0]
+        made = pruning(score="gblm", reconstruct="sparsegpt", **settings).session.transform.transforms[0]
         genome = [genome] * len(made.genes)
         made.apply(genome)
         applied = weights_of(made.resident.model)
@@ -92,9 +92,3 @@ def test_stages_need_a_way_to_reconstruct_and_rise_between_dense_and_nothing():
     for stages in ((0.5, 0.3), (0.3, 0.3), (0.0, 0.3), (0.3, 1.0)):
         with pytest.raises(ValueError, match="expected rising sparsities"):
             WeightsSettings(reconstruct="sparsegpt", reconstruct_stages=stages)
-
-
-def test_the_score_of_a_kind_is_checked_as_the_score_of_all_is():
-    for given in ({"score": "wandda"}, {"scores": {"mlp.c_fc": "wandda"}}):
-        with pytest.raises(ValueError, match="did you mean 'wanda'"):
-            WeightsSettings(**given)

@@ -13,11 +13,11 @@ import evoprune
 from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS
+from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
 from evoprune.problems.language_model.models.blocks import ExpertStack, find_mixtures
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.genomes import uniform_share
+from evoprune.problems.language_model.transforms.stack import uniform_share
 from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
 from tests.problems.language_model.small import run_in
 
@@ -57,10 +57,10 @@ def test_weights_of_experts_may_go_too(homes, layout, score):
 
 @pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])
 def test_each_row_of_an_expert_loses_its_lowest_scores(homes, layout):
-    transform = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session.transform.transforms[
-        0
-    ]
-    of_dense = list(transform.statistics({INPUT_NORMS}))
+    session = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session
+    (transform,), model = session.transform.transforms, session.resident.model
+    transform.apply(transform.dense)
+    of_dense = list(statistics(model, session.texts.calibration.tokens, transform.matrices, {INPUT_NORMS}))
     transform.apply(transform.uniform(0.5))
     for stack, known in of_dense:
         if isinstance(stack, ExpertStack):

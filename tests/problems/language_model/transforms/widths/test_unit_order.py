@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.calibration.statistics import DAMPING, damped_factor
-from evoprune.problems.language_model.transforms.widths.refit import best_first, losses, refitted
+from evoprune.problems.language_model.transforms.widths.unit_order import best_first, losses, refitted
 
 
 def drawn(tokens, width):

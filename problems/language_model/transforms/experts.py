@@ -1,7 +1,6 @@
 """The transform ``experts``: fewer routed experts in the mixtures of a model, with their rows of the routers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.walk import Walk
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings
+from evoprune.problems.language_model.transforms.part_cut import PartCosts, PartCut, PartCutSettings
 from evoprune.problems.language_model.transforms.sublayers import protected
 from evoprune.problems.language_model.transforms.transform import EXPERTS
 
@@ -48,9 +47,19 @@ class Experts(PartCut):
         routed = find_experts(resident.model, check=texts is not None, late=resident.streams)
         self._experts = {experts.block: experts for experts in routed}
         kept = protected(settings.keep, resident.forward.depth)
-        counts = {block: range(each.count, each.active - 1, -1) for block, each in self._experts.items()}
-        self._govern(counts, [block for block in counts if block not in kept], kept)
-        self._stored = self._make_stored()
+        counts = {experts.block: range(experts.count, experts.active - 1, -1) for experts in routed}
+        costs = {
+            experts.block: PartCosts(
+                experts.count, {WEIGHTS: experts.weights, PARAMETERS: experts.parameters, ATTENTION: 0}, {}
+            )
+            for experts in routed
+        }
+        self._govern(counts, costs, [block for block in counts if block not in kept], kept)
+        if texts is None:  # any may stay
+            self._stored = {f"order.{experts.block}": torch.arange(experts.count) for experts in routed}
+        else:
+            key, home = [code(cuts), texts.calibration.identity], torch.device("cpu")
+            self._stored = shared(resident, "order: experts", key, self._scored, home)
 
     @classmethod
     def calibrates(cls, settings: PartCutSettings) -> bool:  # noqa: ARG003 - always
@@ -63,27 +72,21 @@ class Experts(PartCut):
     def _set(self, block: int, count: int) -> None:
         self._experts[block].narrow(self.kept(block, count))
 
-    def _removed(self, block: int, count: int, unit: str) -> int:
-        experts = self._experts[block]
-        size = {WEIGHTS: experts.weights, PARAMETERS: experts.parameters, ATTENTION: 0}[unit]
-        return size * (experts.count - count)
-
     def form(self, count: int) -> Mapping[str, int]:
         config = self.resident.model.config.get_text_config()
         return {name: count for name in COUNTS if hasattr(config, name)}
 
     def kept(self, block: int, count: int) -> torch.Tensor:
-        """The ``count`` experts of ``block`` that stay: int64, in their order in the model."""
+        """Return the ``count`` experts of ``block`` that stay: int64, in their order in the model."""
         return self._stored[f"order.{block}"][:count].sort().values
 
     def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
-        rows = {}
-        for block, count in self.counts_of(genome).items():
-            for stack in self._experts[block].stacks if count < self._experts[block].count else ():
-                rows[stack.name] = (
-                    self.kept(block, count)[:, None] * stack.outputs + torch.arange(stack.outputs)
-                ).flatten()
-        return rows
+        return {
+            stack.name: (self.kept(block, count)[:, None] * stack.outputs + torch.arange(stack.outputs)).flatten()
+            for block, count in self.counts_of(genome).items()
+            for stack in self._experts[block].stacks
+            if count < self._experts[block].count
+        }
 
     def measures(self) -> Mapping[str, Any]:
         return {"experts": sum(self.remaining.values())}
@@ -91,51 +94,30 @@ class Experts(PartCut):
     def remarks(self) -> list[str]:
         return unchosen_remarks({block: int(self._stored[f"counts.{block}"].eq(0).sum()) for block in self._experts})
 
-    def _make_stored(self) -> Tensors:
-        if self._texts is None:  # any may stay
-            return {f"order.{block}": torch.arange(experts.count) for block, experts in self._experts.items()}
-        calibration = self.texts.calibration
-        build = partial(self._scored, calibration.tokens)
-        return shared(self.resident, "order: experts", [code(cuts), calibration.identity], build, torch.device("cpu"))
-
-    def _scored(self, tokens: torch.Tensor) -> Tensors:
-        stored: Tensors = {}
-        for experts, scores, counts in _scores(self.resident.model, self._experts, tokens):
-            stored[f"order.{experts.block}"] = scores.argsort(descending=True, stable=True).cpu()
-            stored[f"counts.{experts.block}"] = counts.cpu()
+    @torch.no_grad()
+    def _scored(self) -> Tensors:
+        """Return the order of the experts of each block, and the number of tokens that chose each."""
+        model, stored = self.resident.model, Tensors()
+        with at_home(model):
+            walk, exact = Walk(Forward(model), self.texts.calibration.tokens, BATCH_TOKENS), sum_dtype(model.device)
+            for block in steps(range(1 + max(self._experts)), "experts by output", "block"):
+                noted: list[torch.Tensor] = []
+                mixtures = [mixture for mixture in find_mixtures(model) if mixture.block == block]
+                with states_noted(mixtures, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
+                    walk.advance(block)
+                if experts := self._experts.get(block):
+                    scores = torch.stack([_output_errors(experts, states).to(exact) for states in noted]).sum(0)
+                    stored[f"order.{block}"] = scores.argsort(descending=True, stable=True).cpu()
+                    chosen = torch.cat([experts.routing(states).chosen.flatten() for states in noted])
+                    stored[f"counts.{block}"] = torch.bincount(chosen, minlength=experts.count).cpu()
         return stored
 
 
-@torch.no_grad()
-def _scores(
-    model: Any, by_block: Mapping[int, RoutedExperts], tokens: torch.Tensor
-) -> Iterator[tuple[RoutedExperts, torch.Tensor, torch.Tensor]]:
-    """Yield the experts of each block with their scores, and the number of ``tokens`` that chose each expert."""
-    with at_home(model):
-        walk, exact = Walk(Forward(model), tokens, BATCH_TOKENS), sum_dtype(model.device)
-        for block in steps(range(1 + max(by_block)), "experts by output", "block"):
-            noted: list[torch.Tensor] = []
-            mixtures = [mixture for mixture in find_mixtures(model) if mixture.block == block]
-            with states_noted(mixtures, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
-                walk.advance(block)
-            if block in by_block:
-                experts = by_block[block]
-                counts = torch.stack([_counts(experts, states) for states in noted]).sum(0)
-                yield (
-                    experts,
-                    torch.stack([_output_errors(experts, states).to(exact) for states in noted]).sum(0),
-                    counts,
-                )
-
-
-def _counts(experts: RoutedExperts, states: torch.Tensor) -> torch.Tensor:
-    return torch.bincount(experts.routing(states).chosen.flatten(), minlength=experts.count)
-
-
 def _output_errors(experts: RoutedExperts, states: torch.Tensor) -> torch.Tensor:
-    """The squared change of the output without each expert, ``(experts,)``, of ``states`` ``(1, tokens, width)``.
+    """Return the squared change of the output without each expert, ``(experts,)``.
 
-    The tokens that chose an expert choose again without it; the output of the others does not change.
+    ``states`` ``(1, tokens, width)``. The tokens that chose an expert choose again without it; the output of the others
+    does not change.
     """
     chosen, every, sums = experts.routing(states).chosen, torch.arange(experts.count), []
     for expert in range(experts.count):

@@ -1,9 +1,18 @@
-"""Ranks and cuts: exact despite ties, within a matrix or its rows."""
+"""Ranks and cuts: exact despite ties, within a matrix, its rows, or a group."""
 
 import pytest
 import torch
 
-from evoprune.problems.language_model.transforms.weights.ranks import cut, levels, ranks_in_matrix, ranks_in_rows
+from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.transforms.weights.genes import group
+from evoprune.problems.language_model.transforms.weights.masks import (
+    cut,
+    cuts_of,
+    levels,
+    ranks_in_matrix,
+    ranks_in_rows,
+)
+from tests.problems.language_model.small import random_model
 
 
 def tied(rows, columns, seed=0):
@@ -37,3 +46,12 @@ def test_a_cut_removes_what_it_says_and_about_what_was_wanted(size, share):
     assert int((levels(order) < place).sum()) == removed
     assert abs(removed - wanted) <= size / 65_535 / 2 + 1
     assert removed == wanted or size > 65_535
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.123456, 0.5, 1.0])
+def test_what_a_group_loses_is_its_share_to_half_a_level(sparsity):
+    (of_block, *_) = group(find_matrices(random_model("gpt2")), "block")
+    cuts = cuts_of(of_block, sparsity)
+    assert sum(removed for _, removed in cuts) == pytest.approx(sparsity * of_block.size, abs=1)
+    for matrix, (_, removed) in zip(of_block.matrices, cuts, strict=True):
+        assert removed / matrix.size == pytest.approx(sparsity, abs=1e-3)

@@ -1,0 +1,172 @@
+"""The transforms of a session as one: their genes follow each other under one budget, and an overlay comes last."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from evoprune import Budget, InputError
+from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.transforms import UNIFORM
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
+from evoprune.problems.language_model.transforms.stack_costs import StackCosts
+from evoprune.problems.language_model.transforms.transform import Transform
+
+Kind = TypeVar("Kind", bound=Transform)
+
+_MOST_INITIAL = 3  # each is scored on all data
+_STEPS = 10**6  # of the shares that the uniform genome is chosen from, so that 45% is one
+
+
+class StackForm(StackCosts):
+    """The final form of the model; see :class:`.transform.ModelChange`."""
+
+    @property
+    def updates(self) -> bool:
+        return any(transform.updates for transform in self.transforms)
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        self._cut(genome, final=True)
+        self._lay(genome)
+
+    @property
+    def plain(self) -> bool:
+        return all(transform.plain for transform in self.transforms)
+
+    def write(self, model: Any) -> None:
+        for transform in self.transforms:
+            transform.write(model)
+
+    def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
+        remaining = (each.remaining_tokens(own) for each, own in self._split(genome))
+        return next((tokens for tokens in remaining if tokens is not None), None)
+
+    @property
+    def loses_tokens(self) -> bool:
+        """True if a genome may leave fewer tokens."""
+        ends = ([gene.low for gene in self.genes], [gene.up for gene in self.genes])
+        return any(self.remaining_tokens(genome) is not None for genome in ends)
+
+    @property
+    def cuts_blocks(self) -> bool:
+        """True if blocks change by more than types."""
+        return any(each is not self._overlay and not each.vocabularies for each in self.transforms)
+
+    def shaping(self, genome: Sequence[float]) -> Sequence[float]:
+        """Return the genes of ``genome`` that decide shapes: all but the last, which choose types."""
+        return genome[: self._slices[-1].start] if self._overlay else genome
+
+    @property
+    def has_types(self) -> bool:
+        """True if matrices are stored in quantised types."""
+        return self._overlay is not None
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        return self._overlay.encoded() if self._overlay else {}
+
+    def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
+        """As :meth:`encoded`, for a ``model`` that was trained before its matrices are quantised as in ``genome``."""
+        if self._overlay is None:
+            return {}
+        return self._overlay.encode(model, genome[self._slices[-1]], lambda: self._remaining(genome))
+
+    def unround(self) -> None:
+        """Put back the weights that cuts leave, in place of weights in types."""
+        if self._overlay:
+            self._overlay.lift()
+
+    @property
+    def encodings(self) -> Encodings | None:
+        """The bytes of matrices of the dense model, where a transform gives them types."""
+        return self._overlay.encodings if self._overlay else None
+
+    @property
+    def base(self) -> str | None:
+        return self._overlay.base if self._overlay else None
+
+
+class Stack(StackForm):
+    """One or several transforms: the models of genomes, their final form, their costs, and facts about them."""
+
+    @property
+    def sparse(self) -> bool:
+        return any(each.sparse for each in self.transforms)
+
+    @property
+    def late(self) -> bool:
+        return self._alone is not None and self._alone.late
+
+    def part(self, kind: type[Kind]) -> Kind | None:
+        """Return the transform of the class ``kind``, if there is one."""
+        return next((each for each in self.transforms if isinstance(each, kind)), None)
+
+    def uniform(self, share: float) -> list[float]:
+        return [value for transform in self.transforms for value in transform.uniform(share)]
+
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return list(zip(*(transform.block_fingerprints() for transform in self.transforms), strict=True))
+
+    def references(self, share: float | None) -> dict[str, list[float]]:
+        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        if self._alone:
+            return self._alone.references(share)
+        return {} if share is None else {UNIFORM: self.uniform(share)}
+
+    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:
+        return self._alone.allocations(budget) if self._alone else {}
+
+    def random_genome(self, share: float | None) -> list[float]:
+        return self._alone.random_genome(share) if self._alone else self.genes.random()
+
+    def initial_genomes(self) -> Sequence[list[float]]:
+        """Return the initial genomes of each transform, with no other change."""
+        dense = self.dense
+        with self._made_dense():
+            return [
+                [*dense[: own.start], *known, *dense[own.stop :]]
+                for transform, own in zip(self.transforms, self._slices, strict=True)
+                for known in transform.initial_genomes()
+            ]
+
+    def measures(self) -> dict[str, Any]:
+        return {name: value for transform in self.transforms for name, value in transform.measures().items()}
+
+    def describe(self) -> dict[str, Any]:
+        return {name: value for transform in self.transforms for name, value in transform.describe().items()}
+
+    def remarks(self) -> list[str]:
+        return [*dict.fromkeys(remark for transform in self.transforms for remark in transform.remarks())]
+
+    def notes(self, genome: Sequence[float]) -> list[str]:
+        return [line for each, own in self._split(genome) for line in each.notes(own)]
+
+    def teacher(self, genome: Sequence[float]) -> list[float]:
+        return [value for each, own in self._split(genome) for value in each.teacher(own)]
+
+    def bare(self) -> Stack:
+        """Return the same transforms of the same model, which must be dense, without texts and with all levels."""
+        return Stack([each.bare() for each in self.transforms])
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        if times.keys() != set(self.genes.names):
+            raise ValueError("other genes")
+        for transform in self.transforms:
+            transform.use_times({gene.name: times[gene.name] for gene in transform.genes})
+        self.genes = self._genes_of_all()
+
+
+def uniform_share(transform: Stack, budget: Budget) -> float:
+    """Return the least share by which the uniform genome of ``transform`` keeps the ``budget``, to a millionth."""
+    try:
+        budget.check_reachable()
+    except ValueError as error:
+        raise InputError(str(error), "problem.budget") from None
+    steps = range(_STEPS + 1)
+    return bisect_left(steps, True, key=lambda step: budget.within(transform.uniform(step / _STEPS))) / _STEPS
+
+
+def initial_within(transform: Stack, budget: Budget) -> list[list[float]]:
+    """Return the initial genomes of ``transform`` within the ``budget``: the few that spend the most."""
+    within = dict.fromkeys(tuple(genome) for genome in transform.initial_genomes() if budget.within(genome))
+    return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_MOST_INITIAL]))

@@ -1,1 +1,0 @@
-"""Several transforms of one resident model as one, under one budget."""

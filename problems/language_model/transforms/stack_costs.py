@@ -1,0 +1,187 @@
+"""The transforms of a session, applied one after the other, and the costs of their genomes together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import accumulate, combinations, pairwise
+from math import prod
+from typing import Any
+
+from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
+from evoprune.problems.language_model.models.throughput import Load
+from evoprune.problems.language_model.transforms.costs import (
+    ATTENTION,
+    BYTES,
+    PARAMETERS,
+    WEIGHTS,
+    Prices,
+    costs_of,
+    scaled,
+)
+from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
+from evoprune.problems.language_model.transforms.overlay import Overlay, Remaining
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
+from evoprune.problems.language_model.transforms.transform import Transform
+
+
+class StackCosts:
+    """Applies ``transforms``, which change different parts of a block, to one resident model; the costs of genomes.
+
+    Costs add up, as long as a part that one transform changes costs nothing in another; else they are counted from
+    ``shapes``, and the cost of a gene depends on others.
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        """Raise :class:`evoprune.InputError` for transforms that cannot be combined."""
+        for pair in combinations(transforms, 2):
+            _refuse(*pair)
+        self.resident = transforms[0].resident
+        cuts = [transform for transform in transforms if not isinstance(transform, Overlay)]
+        # at most one overlay: two would share a part
+        self._overlay = next((each for each in transforms if isinstance(each, Overlay)), None)
+        self.transforms = [*cuts, self._overlay] if self._overlay else cuts
+        self._alone = transforms[0] if len(transforms) == 1 else None
+        parts = [{part.split()[0] for part in cut.parts} for cut in cuts if not cut.sparse]  # zeros change no shape
+        coupled = any(one & other for one, other in combinations(parts, 2)) or bool(self._overlay and cuts)
+        self.shapes = Shapes.of(self.resident.model, cuts) if coupled else None
+        """The shapes that cuts leave, where the cost of a gene depends on others; else costs add up."""
+        if self._overlay and self.shapes:
+            self._overlay.fit(self.shapes)
+        self.genes = self._genes_of_all()
+        ends = accumulate((len(transform.genes) for transform in self.transforms), initial=0)
+        self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
+        self._applied = self.dense
+
+    @property
+    def dense(self) -> list[float]:
+        return [value for transform in self.transforms for value in transform.dense]
+
+    def apply(self, genome: Sequence[float]) -> None:
+        self._cut(genome)
+        self._lay(genome)
+
+    def _genes_of_all(self) -> Genes:
+        if self._alone:
+            return self._alone.genes
+        return Genes([replace(gene, kind=type(each).__name__) for each in self.transforms for gene in each.genes])
+
+    def _split(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
+        """Return each transform with its part of ``genome``."""
+        return [(each, genome[own]) for each, own in zip(self.transforms, self._slices, strict=True)]
+
+    def _cut(self, genome: Sequence[float], final: bool = False) -> None:
+        self._applied = list(genome)
+        if self._overlay and not self._alone:  # alone, it replaces its own copies
+            self._overlay.lift()
+        cuts = [(each, own) for each, own in self._split(genome) if each is not self._overlay]
+        for transform, own in cuts:
+            transform.apply(own)
+        for transform, own in cuts if final else ():
+            transform.finalise(own)
+
+    def _lay(self, genome: Sequence[float]) -> None:
+        if self._overlay:
+            self._overlay.lay(genome[self._slices[-1]], lambda: self._remaining(genome))
+
+    def _remaining(self, genome: Sequence[float]) -> Remaining:
+        split = self._split(genome)
+        inputs = {name: kept for each, own in split for name, kept in each.remaining_inputs(own).items()}
+        rows = {name: kept for each, own in split for name, kept in each.remaining_rows(own).items()}
+        return Remaining(inputs, rows)
+
+    @contextmanager
+    def _made_dense(self) -> Iterator[None]:
+        before = self._applied
+        self.apply(self.dense)
+        try:
+            yield
+        finally:
+            self.apply(before)
+
+    @property
+    def units(self) -> Collection[str]:
+        if self._alone:
+            return self._alone.units
+        common = (WEIGHTS, PARAMETERS, ATTENTION, BYTES)
+        return [unit for unit in common if all(unit in (*each.units, BYTES) for each in self.transforms)]
+
+    def costs(self, unit: str) -> Prices:
+        """Return the costs of genomes in ``unit``, see :mod:`evoprune.problems.language_model.transforms.costs`."""
+        return costs_of(self, unit, self._name)
+
+    def prices(self, unit: str) -> Prices:
+        if self._alone:
+            return self._alone.prices(unit)
+        if self.shapes:
+            raise InputError(f"operations that {self._name} spend together cannot be counted yet", "problem.budget")
+        costs = [costs_of(transform, unit, type(transform).__name__) for transform in self.transforms]
+        changes, dense = [], 0.0
+        for transform, (own, fixed) in zip(self.transforms, costs, strict=True):
+            dense = Additive(transform.genes, own, None, fixed=fixed).spent(transform.dense)
+            changes.append(fixed - dense)
+        return [price for own, _ in costs for price in own], dense + math.fsum(changes)
+
+    def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
+        """Return the budget of at most ``limit`` of ``scale`` times the cost in ``unit``, shown as ``name``."""
+        if not self.shapes:
+            prices, fixed = scaled(self.costs(unit), scale)
+            return Additive(self.genes, prices, limit, name or unit, fixed)
+        if unit == BYTES and self._overlay:
+            both = zip(self.transforms, self._slices, strict=True)
+            vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
+            with self._made_dense():
+                terms, rest = self._overlay.byte_terms(self.shapes, vocabularies)
+        else:
+            terms, rest = self._counted(unit, self.shapes), lambda _: 0.0
+        terms = [Term(term.genes, scale * term.table) for term in terms]
+        count = len(self.shapes.counts)
+        return Coupled(self.genes, terms, limit, name or unit, lambda levels: scale * rest(levels), count)
+
+    def _counted(self, unit: str, shapes: Shapes) -> list[Term]:
+        """Return the ``unit`` of all parameters: weights are those of the blocks' matrices."""
+        if unit not in (BYTES, PARAMETERS, WEIGHTS):
+            self.prices(unit)  # refuses it
+        matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
+        stacks = tuple(f"{mixture.name}." for mixture in self.resident.mixtures)
+        size = self.resident.model.dtype.itemsize if unit == BYTES else 1
+
+        def count(name: str, shape: Shape, _: str | None) -> float:
+            counts = name.startswith(matrices) if len(shape) == 2 else len(shape) > 2 and name.startswith(stacks)
+            return size * prod(shape) if counts or unit != WEIGHTS else 0.0
+
+        return shapes.terms(count)
+
+    def timer(self, load: Load) -> Timer:
+        """Return the timer of the models under ``load``; types, if there are any, decide the runtime."""
+        shapes = self.shapes
+        cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
+        if self._overlay:
+            return self._overlay.timer(self, load, cuts)
+        if not shapes:  # levels that leave the same costs are taken to be as fast
+            units = [unit for unit in (WEIGHTS, PARAMETERS, ATTENTION) if unit in self.units]
+            cuts = list(zip(*(self.costs(unit)[0] for unit in units), strict=True))
+        return PassTimer(self, load, cuts)
+
+    @property
+    def kinds(self) -> Kinds:
+        """The types of each parameter that may be quantised; the first is dense."""
+        return self._overlay.kinds(self.shapes) if self._overlay and self.shapes else {}
+
+    @property
+    def _name(self) -> str:
+        return " and ".join(type(transform).__name__ for transform in self.transforms)
+
+
+def _refuse(one: Transform, other: Transform) -> None:
+    """Raise :class:`evoprune.InputError` where the two change the same part, or one leaves zeros that save nothing."""
+    names = f"{type(one).__name__} and {type(other).__name__}"
+    if any(isinstance(each, Overlay) for each in (one, other)) and (one.sparse or other.sparse):
+        raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")
+    if both := one.parts & other.parts:
+        shared = " and the ".join(sorted(both))
+        raise InputError(
+            f"{names} both change the {shared} of a block: choose one or drop: false", "problem.transforms"
+        )
