@@ -18,16 +18,12 @@ from evoprune import Budget, Settings
 
 BUDGETS = "evoprune.budgets"  # the group of entry points
 
-
 if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
     from evoprune.problems.language_model.transforms.stack import Stack
 
 
 class MeasuredBudget(Settings, ABC):
-    """A budget that needs facts of the machine; its fields are the user's parameters.
-
-    The facts are measured once, kept in ``measured.json`` of the run, and read again when it is resumed.
-    """
+    """A budget that needs facts of the machine, measured once and kept in ``measured.json`` of the run."""
 
     @abstractmethod
     def measure(self, transform: Stack) -> Mapping[str, Any]:
@@ -41,14 +37,14 @@ class MeasuredBudget(Settings, ABC):
 
     @abstractmethod
     def budget(self, transform: Stack, facts: Mapping[str, Any]) -> Budget:
-        """The budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
+        """Return the budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
 
 
 class ReportedBudget(Budget):
-    """A budget whose unit is not among the costs that each result states; ``of``: what was counted, for people."""
+    """A budget whose unit is not among the costs that each result states; ``of``: the counted thing, for people."""
 
     of: str
 
     @abstractmethod
     def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
-        """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name."""
+        """Return the costs of the ``dense`` model and of ``best``, called ``evolved``, and others by name."""

@@ -10,6 +10,8 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.transforms.costs import ATTENTION, BYTES, PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.stack import Stack
 
+LENGTH = 512  # the tokens of a sequence by default
+
 
 def weights(
     transform: Stack,
@@ -22,7 +24,7 @@ def weights(
         whole = counted.spent(transform.dense) / counted.scale  # exactly 1 where genes are shares of the weights
         prices, fixed = transform.costs(WEIGHTS)
         return Additive.at_share(transform.genes, prices, -removed * whole, WEIGHTS, fixed)
-    return _with_share(transform, WEIGHTS, removed)
+    return _with_share(transform, counted, removed)
 
 
 def parameters(
@@ -32,15 +34,16 @@ def parameters(
         Fraction | None, Field(description="share of the blocks' parameters to remove, at least")
     ] = None,
 ) -> Budget:
-    """Remove a share of the parameters in the blocks, without those of embeddings and head."""
+    """Remove a share of the parameters in the blocks, without embeddings and head."""
     whole, blocks = transform.resident.parameters, transform.resident.block_parameters
     return transform.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
 
 
-def _with_share(transform: Stack, unit: str, removed: float | None) -> Budget:
-    """The budget that removes a share of what the dense model has; None for no limit."""
-    counted = transform.budget(unit, None)
-    return counted if removed is None else transform.budget(unit, (1 - removed) * counted.spent(transform.dense))
+def _with_share(transform: Stack, counted: Budget, removed: float | None) -> Budget:
+    """Return ``counted`` with the limit that removes a share of the dense model's amount; None for no limit."""
+    if removed is None:
+        return counted
+    return transform.budget(counted.unit, (1 - removed) * counted.spent(transform.dense))
 
 
 def file_bytes(
@@ -50,11 +53,9 @@ def file_bytes(
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
     """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
-    if at_most is None:
-        return _with_share(transform, BYTES, removed)
-    if removed is not None:
+    if at_most is not None and removed is not None:
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
-    return transform.budget(BYTES, at_most)
+    return _with_share(transform, transform.budget(BYTES, at_most), removed)
 
 
 def bits_per_weight(
@@ -68,9 +69,6 @@ def bits_per_weight(
     return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
 
 
-LENGTH = 512  # the tokens of a sequence by default
-
-
 def operations(
     transform: Stack,
     *,
@@ -81,25 +79,24 @@ def operations(
         LENGTH
     ),
 ) -> Budget:
-    """Remove a share of the blocks' floating-point operations, see :func:`counted`; those of the head stay."""
-
+    """Remove a share of the blocks' floating-point operations, see :func:`counted`; all of the head stay."""
     if transform.resident.mixtures:
         raise InputError("operations of a mixture of experts are not counted yet: use parameters", "problem.budget")
 
-    def each(weights: Any, widths: Any) -> Any:
+    def counted_of(weights: Any, widths: Any) -> Any:
         if isinstance(weights, Sequence):
-            return list(map(each, weights, widths))
+            return list(map(counted_of, weights, widths))
         return counted(1, 0, length) * weights + counted(0, 1, length) * widths
 
     costs = transform.costs(WEIGHTS), transform.costs(ATTENTION)
-    prices, blocks = each(*(own for own, _ in costs)), each(*(fixed for _, fixed in costs))
-    head = counted(head_weights(transform.resident), 0, length)
+    prices, blocks = (counted_of(*of_both) for of_both in zip(*costs, strict=True))
+    head = counted(_head_weights(transform.resident), 0, length)
     limit = None if removed is None else head + (1 - removed) * blocks
     return Additive(transform.genes, prices, limit, "operations", head + blocks)
 
 
 def counted(weights: float, attention_width: float, length: int) -> float:
-    """The floating-point operations a token of a forward pass, as the mean over a sequence of ``length`` tokens.
+    """Return the floating-point operations a token of a forward pass, on average over ``length`` tokens.
 
     2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1): two for
     each of the ``weights``, zeros too; attention sees ``length / 2`` tokens on average. Norms, biases, activations and
@@ -108,14 +105,13 @@ def counted(weights: float, attention_width: float, length: int) -> float:
     return 2 * weights + 2 * length * attention_width
 
 
-def head_weights(resident: Resident) -> int:
-    """The weights of the head's matrix, which gives the logits of each token."""
+def _head_weights(resident: Resident) -> int:
     head = resident.model.get_output_embeddings()
     return 0 if head is None else int(head.weight.numel())
 
 
 def of_model(resident: Resident, length: int = LENGTH) -> float:
-    """The operations a token of the model as it is now, see :func:`counted`, counted in its layers."""
+    """Return the operations a token of the model as it is now, see :func:`counted`, counted in its layers."""
     running = set(resident.model.modules())
     weights = sum(matrix.size for matrix in resident.matrices if matrix.module in running)
-    return counted(weights + head_weights(resident), resident.attention_width, length)
+    return counted(weights + _head_weights(resident), resident.attention_width, length)

@@ -14,42 +14,29 @@ from evoprune.problems.language_model.budgets.latency import compared, savings, 
 from evoprune.problems.language_model.models.throughput import Load, Phase
 from evoprune.problems.language_model.transforms.stack import Stack
 
+_SECONDS = 10.0  # the time for which the dense model and the result are timed in turn
+
 
 class Times(Checked):
-    """The content of ``measured.json``: the circumstances, and the latency of a pass.
+    """The latency of a pass, and the circumstances of its measurement.
 
-    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, what each of its levels changes these by,
-    at most 0. ``weights``, ``shapes``: hashes.
+    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each of its levels, at most
+    0. ``circumstances``: as of this machine and model where the times hold.
     """
 
-    device: str
-    processor: str
-    threads: int
-    dtype: str
-    phase: Phase
-    batch: int
-    length: int
-    shapes: str
-    weights: str
-    runtime: str
-    version: str
+    circumstances: dict[str, str | int]
     dense: float = Field(gt=0)
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
-_SECONDS = 10.0  # the time for which the dense model and the result are timed in turn
-_MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all others must be the same
-
-
 class TimeBudget(Coupled, ReportedBudget):
-    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``, or none."""
+    """The latency of a pass of ``load``, from the savings of the genes. The limit is ``dense / speedup``, or none."""
 
     def __init__(self, transform: Stack, times: Times, load: Load, speedup: float | None) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
-        terms = time_terms(transform, changes)
         limit = times.dense / speedup if speedup else None
-        super().__init__(transform.genes, terms, limit, "milliseconds", lambda _: times.dense)
-        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
+        super().__init__(transform.genes, time_terms(transform, changes), limit, "milliseconds", lambda _: times.dense)
+        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.circumstances['runtime']}"
         if limit is not None and self.least > limit:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
@@ -58,10 +45,10 @@ class TimeBudget(Coupled, ReportedBudget):
             )
 
     def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
-        """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the ``speedup`` that was asked for."""
+        """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the requested ``speedup``."""
         dense, evolved = compared(transform, best, self.load, _SECONDS)
-        found = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
-        return found | ({"speedup": self.speedup} if self.speedup else {})
+        cost = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
+        return cost | ({"speedup": self.speedup} if self.speedup else {})
 
 
 class Milliseconds(MeasuredBudget):
@@ -81,11 +68,11 @@ class Milliseconds(MeasuredBudget):
             raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
         bare = transform.bare()
         dense, changes = savings(bare, self._load, self.seconds)
-        found = {
+        genes = {
             gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
             for gene, changed in zip(bare.genes, changes, strict=True)
         }
-        return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
+        return Times(circumstances=self._circumstances(transform), dense=dense, genes=genes).model_dump()
 
     def settle(self, transform: Stack, facts: Mapping[str, Any]) -> None:
         checked = transform if self.speedup else transform.bare()  # without a limit all levels stay
@@ -97,9 +84,9 @@ class Milliseconds(MeasuredBudget):
 
     def budget(self, transform: Stack, facts: Mapping[str, Any]) -> TimeBudget:
         times = self._times(facts)
-        for name, now in _circumstances(transform, self._load).items():
-            if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
-                raise InputError(f"its times were measured with {name} {measured}, this run has {now}", self._source)
+        for name, now in self._circumstances(transform).items():
+            if (then := times.circumstances.get(name)) != now:
+                raise InputError(f"its times were measured with {name} {then}, this run has {now}", self._source)
         return TimeBudget(transform, times, self._load, self.speedup)
 
     @property
@@ -117,9 +104,7 @@ class Milliseconds(MeasuredBudget):
             where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
             raise InputError(f"holds no times that evoprune measured: {where}: {why}", self._source) from None
 
-
-def _circumstances(transform: Stack, load: Load) -> dict[str, Any]:
-    resident = transform.resident
-    of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
-    of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
-    return {**transform.timer(load).circumstances(), **of_load, **of_model}
+    def _circumstances(self, transform: Stack) -> dict[str, str | int]:
+        of_load = {"phase": self.phase, "batch": self.batch, "length": self.length}
+        shapes = {"shapes": transform.resident.shapes_sha256}
+        return {**transform.timer(self._load).circumstances(), **of_load, **shapes}

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 
-Run = Callable[[], float]  # runs a pass, and returns its milliseconds
-
-Genome = list[float]
-
 
 class Timer(ABC):
     """Times the models of ``transform`` under one ``load``."""
@@ -37,15 +33,15 @@ class Timer(ABC):
         self.transform, self.load, self.kinds = transform, load, kinds
 
     @abstractmethod
-    def circumstances(self) -> dict[str, Any]:
-        """JSON-able: ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``."""
+    def circumstances(self) -> dict[str, str | int]:
+        """Return ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``."""
 
     @abstractmethod
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        """For each round the milliseconds of the dense model's pass and of that of ``genome``; for ``seconds``."""
+        """Yield the milliseconds of a pass of the dense model and of the model of ``genome``, for ``seconds``."""
 
     def sizes(self) -> list[list[float]]:
-        """The cost that each level of each gene alone adds to that of the dense model."""
+        """Return the cost that each level of each gene alone adds to the dense model's."""
         budget, dense = self.transform.budget(self.unit, None), self.transform.dense
         return [
             [budget.price(dense, place, level) for level in range(len(gene.levels))]
@@ -53,6 +49,7 @@ class Timer(ABC):
         ]
 
     def alike(self) -> list[list[int]]:
+        """Return the places of free genes, one list for each kind. Raise :class:`evoprune.InputError` for reals."""
         classes: dict[str, list[int]] = {}
         for place, (gene, kind) in enumerate(zip(self.transform.genes, self.kinds, strict=True)):
             if not gene.free:
@@ -63,7 +60,7 @@ class Timer(ABC):
         return list(classes.values())
 
     def together(self, genes: list[int]) -> list[int]:
-        """The genes among alike ``genes`` that take a level together in a model that is timed: all by default."""
+        """Return the ones among alike ``genes`` that take a level together in a timed model: all by default."""
         return genes
 
     def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
@@ -74,7 +71,7 @@ class Timer(ABC):
 class PassTimer(Timer):
     """Times passes of the resident model, as transformers generates with it."""
 
-    def circumstances(self) -> dict[str, Any]:
+    def circumstances(self) -> dict[str, str | int]:
         resident = self.transform.resident
         return {
             "runtime": "transformers",
@@ -86,35 +83,27 @@ class PassTimer(Timer):
         }
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        own = list(genome)
-        yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds)
+        dense, run, end = self._dense, self._start(genome), time.perf_counter() + seconds
+        while True:
+            yield self._turn(self.transform.dense, dense), self._turn(genome, run)
+            if time.perf_counter() >= end:
+                return
 
     @cached_property
-    def _dense(self) -> Run:
+    def _dense(self) -> Callable[[], float]:
         return self._start(self.transform.dense)
 
-    def _start(self, genome: Genome) -> Run:
+    def _start(self, genome: Sequence[float]) -> Callable[[], float]:
         self.transform.apply(genome)
         try:
             return timer(self.transform.resident.model, self.load)
         except ValueError as error:
             raise InputError(str(error), "problem.budget.length") from None
 
-
-def in_turn(
-    transform: StackCosts, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
-) -> Iterator[tuple[float, float]]:
-    """For each round, at least one, the milliseconds of both genomes' passes, median of a turn after warming up."""
-    end = time.perf_counter() + seconds
-    yield _turn(transform, dense), _turn(transform, other)
-    while time.perf_counter() < end:
-        yield _turn(transform, dense), _turn(transform, other)
-
-
-def _turn(transform: StackCosts, model: tuple[Genome, Run]) -> float:
-    genome, run = model
-    transform.apply(genome)
-    end, passes = time.perf_counter() + _TURN, [run()]
-    while time.perf_counter() < end:
-        passes.append(run())
-    return median(passes[1:] or passes)
+    def _turn(self, genome: Sequence[float], run: Callable[[], float]) -> float:
+        """Return the median milliseconds of passes after the first, which warms up."""
+        self.transform.apply(genome)
+        end, passes = time.perf_counter() + _TURN, [run()]
+        while time.perf_counter() < end:
+            passes.append(run())
+        return median(passes[1:] or passes)
