@@ -25,7 +25,7 @@ _NATS = 6.0
 
 _REPEATED = 512  # tokens in which a missing one counts once: a model repeats a spelling at little loss
 
-_SHARE = 0.01  # of the letters in the texts, at which a script is one of theirs
+_SHARE = 0.01  # of the letters in the texts, at which a script is one of the texts'
 _ROLES = ("system", "user", "assistant", "user")
 
 Parents = Mapping[int, Sequence[int]]
@@ -47,14 +47,14 @@ class Order:
     parents: Parents
 
     def lost(self, uses: Mapping[int, float], count: int) -> float:
-        """The expected loss where the first ``count`` tokens stay, in nats a token of a text; see :func:`uses_in`."""
+        """Return the expected loss where the first ``count`` tokens stay, in nats a token; see :func:`uses_in`."""
         pieces = dict.fromkeys(self.tokens[:count], 1)
         for token in self.tokens[count:]:  # parents come before; merges do not always tell
             pieces[token] = sum(pieces[parent] for parent in self.parents.get(token, ())) or 2
         return _NATS * sum(share * (pieces[token] - 1) for token, share in uses.items())
 
     def scripts(self, count: int) -> Mapping[str, tuple[int, int]]:
-        """For each script how many of the first ``count`` tokens are in it, and how many of all; the largest first."""
+        """Return for each script its tokens among the first ``count``, and among all; the largest script first."""
         kept = Counter(self.script_of[:count])
         return {script: (kept[script], number) for script, number in Counter(self.script_of).most_common()}
 
@@ -121,7 +121,7 @@ def order_of(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> 
 
 
 def merge_parents(model: Mapping[str, Any]) -> Parents:
-    """The parents of all tokens that the BPE ``model`` reaches: greedy merging of a token's characters gives it.
+    """Return the parents of all tokens that the BPE ``model`` reaches: greedy merging of a token's characters gives it.
 
     They do not depend on the text around a token. Pairs that are merged inside of a token of a text are the first by
     rank also where the token is the only text; so merging passes through the same tokens.
@@ -133,18 +133,18 @@ def merge_parents(model: Mapping[str, Any]) -> Parents:
 
 
 def _last_pair(symbols: list[str], ranks: Mapping[tuple[str, ...], int]) -> tuple[str, ...] | None:
-    """The last pair that is merged when all ``symbols`` become one; None where they do not."""
+    """Return the last pair that is merged when all ``symbols`` become one; None where they do not."""
     never = len(ranks)
-    found = [ranks.get(pair, never) for pair in pairwise(symbols)]
+    of_pairs = [ranks.get(pair, never) for pair in pairwise(symbols)]
     while len(symbols) > 2:
-        if (rank := min(found)) == never:
+        if (rank := min(of_pairs)) == never:
             return None
-        place = found.index(rank)
+        place = of_pairs.index(rank)
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
-        del found[place]
+        del of_pairs[place]
         for changed in (place - 1, place):
-            if 0 <= changed < len(found):
-                found[changed] = ranks.get((symbols[changed], symbols[changed + 1]), never)
+            if 0 <= changed < len(of_pairs):
+                of_pairs[changed] = ranks.get((symbols[changed], symbols[changed + 1]), never)
     pair = tuple(symbols)
     return pair if pair in ranks else None
 
@@ -162,7 +162,7 @@ def _append(tokens: dict[int, None], more: Iterable[int], parents: Parents) -> N
 
 
 def _bytes(described: Mapping[str, Any]) -> set[str]:
-    """The tokens that stand for single bytes, where the tokenizer has such tokens."""
+    """Return the tokens that stand for single bytes, where the tokenizer has such tokens."""
     if _is_byte_level(described):
         return set(pre_tokenizers.ByteLevel.alphabet())
     return {f"<0x{byte:02X}>" for byte in range(256)} if described["model"].get("byte_fallback") else set()
@@ -173,14 +173,14 @@ def _is_byte_level(described: Mapping[str, Any]) -> bool:
 
 
 def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], dict[int, str]]:
-    """The script of each token, and the text of each token that is one character, or spaces alone."""
+    """Return the script of each token, and the text of each token that is one character, or spaces alone."""
     decode = decoders.ByteLevel().decode if _is_byte_level(described) else "".join
     prefix = described["model"].get("continuing_subword_prefix") or ""
     scripts, single = {}, {}
     for token, number in vocabulary.items():
         text = decode([token.removeprefix(prefix)]).replace("▁", " ")
-        found = next(filter(None, map(_script, text)), None)
-        scripts[number] = found or (PARTS if "\ufffd" in text else SYMBOLS)
+        script = next(filter(None, map(_script, text)), None)
+        scripts[number] = script or (PARTS if "\ufffd" in text else SYMBOLS)
         if (len(text) == 1 and text != "\ufffd") or (text and not text.strip(" ")):
             single[number] = text
     return scripts, single
@@ -188,7 +188,7 @@ def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tup
 
 @lru_cache(1 << 16)
 def _script(character: str) -> str | None:
-    """The script of a letter, or of a sign that belongs to letters of one script; None for others."""
+    """Return the script of a letter, or of a sign that belongs to letters of one script; None for others."""
     if unicodedata.category(character)[0] not in "LM":
         return None
     script = unicodedata.name(character, "").partition(" ")[0].title()
@@ -200,28 +200,26 @@ def _scripts_of(texts: Sequence[str]) -> set[str]:
     for character, count in sum(map(Counter, texts), Counter[str]()).items():
         if script := _script(character):
             letters[script] += count
-    least = _SHARE * letters.total()
-    return {script for script, count in letters.items() if count >= least}
+    return {script for script, count in letters.items() if count >= _SHARE * letters.total()}
 
 
 def _in_template(tokenizer: Any) -> set[int]:
-    """The tokens that the chat template puts around messages."""
-    if not getattr(tokenizer, "chat_template", None):
-        return set()
+    """Return the tokens that the chat template puts around messages."""
+    tokens: set[int] = set()
     messages = [{"role": role, "content": ""} for role in _ROLES]
-    found: set[int] = set()
-    for each in (messages, messages[1:]):  # without a system message some put one of their own
+    # without a system message some put in a default one
+    for given in (messages, messages[1:]) if getattr(tokenizer, "chat_template", None) else ():
         try:
             with quiet():
-                text = tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True)
+                text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
         except Exception:  # templates are programs, and may refuse roles
             continue
-        found.update(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return found
+        tokens.update(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return tokens
 
 
 def _token(tokenizer: Any, vocabulary: Mapping[str, int], text: str) -> int:
-    """The token ``text``, or the one that it is written in. Raises :class:`evoprune.InputError`."""
+    """Return the token ``text``, or the one that it is written in. Raises :class:`evoprune.InputError`."""
     if text in vocabulary:
         return vocabulary[text]
     written = tokenizer(text, add_special_tokens=False)["input_ids"]

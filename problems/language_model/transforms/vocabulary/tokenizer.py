@@ -18,7 +18,7 @@ _TOKEN_LISTS = ("_token_id", "_token_ids", "suppress_tokens")  # endings of keys
 
 
 def describe(tokenizer: Any) -> dict[str, Any]:
-    """The JSON of a tokenizer that can be cut. Raises :class:`evoprune.InputError` for another one."""
+    """Return the JSON of a tokenizer that can be cut. Raises :class:`evoprune.InputError` for another one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(
@@ -41,7 +41,7 @@ def describe(tokenizer: Any) -> dict[str, Any]:
 
 
 def cut_merges(merges: Sequence[Sequence[str]], vocabulary: Container[str]) -> list[list[str]]:
-    """The merges of two tokens in ``vocabulary`` to a third one, in their order."""
+    """Return the merges of two tokens in ``vocabulary`` to a third one, in their order."""
     return [list(pair) for pair in merges if all(token in vocabulary for token in (*pair, "".join(pair)))]
 
 
@@ -52,7 +52,7 @@ def _ids(model: Mapping[str, Any]) -> dict[str, int]:
 
 
 def cut_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
-    """The tokenizer of the tokens ``kept``, increasing ids; a token's new id is its place there.
+    """Return the tokenizer of the tokens ``kept``, increasing ids; a token's new id is its place in ``kept``.
 
     Raises :class:`evoprune.InputError` as :func:`describe`.
     """
@@ -106,7 +106,7 @@ def cut_ids(config: Any, kept: Sequence[int]) -> None:
 
 
 def bytes_in(tokenizer: Any) -> list[int]:
-    """The bytes of text that each token stands for, as far as the tokenizer leaves the text as it is."""
+    """Return the bytes of text that each token stands for, as far as the tokenizer leaves the text as it is."""
     model = describe(tokenizer)["model"]
     prefix = model.get("continuing_subword_prefix") or ""
     single = {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
@@ -115,7 +115,7 @@ def bytes_in(tokenizer: Any) -> list[int]:
 
 
 def first_pieces(tokenizer: Any, cut: Any, kept: Sequence[int]) -> list[int]:
-    """For each token of ``tokenizer`` the first one that ``cut``, which has the tokens ``kept``, spells it in.
+    """Return for each token of ``tokenizer`` the first one that ``cut``, which has the tokens ``kept``, spells it in.
 
     A token that stays spells itself. One that cannot be spelt by itself, such as a part of a WordPiece, has the number
     after the last.

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
-from cachetools import LRUCache
 from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
+from evoprune.console.phase import steps
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.token_mask import predictions, scored
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.texts.windows import Windows, tokens_of
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.transform import Transform
-from evoprune.problems.language_model.transforms.vocabulary.expected_loss import expected_losses
-from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
@@ -29,6 +31,8 @@ NAME = "vocabulary"
 _SCRIPTS = 6  # scripts in a note
 _LEVELS = 32  # at most: neighbours have a constant ratio
 _TOKENIZERS = 8  # that stay in memory
+_LEAST = 1e-9  # nats of the last level: the harm of a level of a gene must be positive
+_READ = 2048  # tokens, at most, that the gain of the kept ones is measured on
 
 
 class VocabularySettings(Settings):
@@ -59,36 +63,33 @@ class Vocabulary(Transform):
 
     def __init__(self, resident: Resident, settings: VocabularySettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        model = resident.model
+        model, tokenizer = resident.model, resident.tokenizer
         self._ends = [end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None]
-        self._dense = {id(end): dict(end.named_parameters()) for end in self._ends}
+        self._whole = {(end, name): weight for end in self._ends for name, weight in end.named_parameters()}
         self._names = [name for name, module in model.named_modules() if module in self._ends]
         self._rows, self._padding = len(self._ends[0].weight), self._ends[0].padding_idx
         if any(len(end.weight) != self._rows for end in self._ends):
             raise InputError("the embedding and the head have other numbers of tokens", "problem.transforms")
-        self._tokenizer = resident.tokenizer
-        self.order = self._find_order()
+        self.order = order_of(tokenizer, self._needed_texts(), settings.keep)
         self._counts = _steps(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
             raise InputError(
                 f"all {self._rows:,} tokens stay: {self.order.fewest:,} of them always do", "problem.transforms"
             )
         harms = expected_losses(resident, self.texts.search, self.order, self._counts)
-        gene = Gene.of_levels("tokens", self._counts, NAME, harms)
-        self._genes = Genes([replace(gene, absolute=True)])
-        self._level = 0
-        self._shapes_alone = False
-        self._tokenizers: LRUCache[int, Any] = LRUCache(_TOKENIZERS)
+        self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, NAME, harms), absolute=True)])
+        self._level, self._shapes_alone = 0, False
+        self._tokenizer_at = lru_cache(_TOKENIZERS)(
+            lambda level: cut_tokenizer(tokenizer, kept) if (kept := self.vocabularies[level]) else tokenizer
+        )
 
-    def _find_order(self) -> Order:
-        settings = self.settings
-        for text in settings.texts or [self.texts.calibration.settings]:
+    def _needed_texts(self) -> list[str]:
+        chosen, calibration = self.settings.texts, self.texts.calibration
+        for text in chosen or [calibration.settings]:
             self.texts.refuse_seen(text, "problem.transforms.texts")
-        texts = [load_text(text, "transforms.texts") for text in settings.texts]
-        if not texts:
-            calibration = self.texts.calibration.text.flatten()
-            texts = [self._tokenizer.decode(calibration, clean_up_tokenization_spaces=False)]
-        return order_of(self._tokenizer, texts, settings.keep)
+        if chosen:
+            return [load_text(text, "transforms.texts") for text in chosen]
+        return [self.resident.tokenizer.decode(calibration.text.flatten(), clean_up_tokenization_spaces=False)]
 
     @classmethod
     def calibrates(cls, settings: VocabularySettings) -> bool:
@@ -107,26 +108,22 @@ class Vocabulary(Transform):
         level = int(genome[0])
         if level == self._level:
             return
-        self._level = level
-        kept = self.remaining_tokens(genome)
-        made: dict[int, nn.Parameter] = {}
-        for end in self._ends:
-            for name, dense in self._dense[id(end)].items():
-                if id(dense) not in made:  # a tied head has the embedding's
-                    made[id(dense)] = dense if kept is None else nn.Parameter(self._left(dense, kept), False)
-                setattr(end, name, made[id(dense)])
-        _resize(self.resident.model, self._rows if kept is None else len(kept))
+        self._level, kept, model = level, self.vocabularies[level], self.resident.model
+        left = dict[nn.Parameter, nn.Parameter]()
+        for (end, name), whole in self._whole.items():
+            if whole not in left:  # a tied head has the embedding's
+                left[whole] = whole if kept is None else nn.Parameter(self._left(whole, kept), requires_grad=False)
+            setattr(end, name, left[whole])
+        count = self._counts[level]
+        model.get_input_embeddings().num_embeddings = model.config.get_text_config().vocab_size = count
+        if (head := model.get_output_embeddings()) is not None:
+            head.out_features = count
         self._ends[0].padding_idx = self._padding if kept is None else None  # it matters to gradients alone
         if not self._shapes_alone:
-            self.resident.tokenizer = self._tokenizer if kept is None else self._tokenizer_of(level, kept)
+            self.resident.tokenizer = self._tokenizer_at(level)
 
-    def _left(self, dense: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
-        return dense[: len(kept)] if self._shapes_alone else dense[torch.tensor(kept, device=dense.device)]
-
-    def _tokenizer_of(self, level: int, kept: Sequence[int]) -> Any:
-        if level not in self._tokenizers:
-            self._tokenizers[level] = cut_tokenizer(self._tokenizer, kept)
-        return self._tokenizers[level]
+    def _left(self, whole: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+        return whole[: len(kept)] if self._shapes_alone else whole[torch.tensor(kept, device=whole.device)]
 
     @cached_property
     def vocabularies(self) -> Sequence[Sequence[int] | None]:  # type: ignore[override]
@@ -141,21 +138,17 @@ class Vocabulary(Transform):
         return list(genome)
 
     def block_fingerprints(self) -> Sequence[Hashable]:
-        """All blocks read other tokens."""
-        return [self._level] * self.resident.forward.depth
+        return [self._level] * self.resident.forward.depth  # all blocks read other tokens
 
     def prices(self, unit: str) -> Prices:
-        if unit != PARAMETERS:
-            return [[0.0] * len(self._counts)], dense_amount(self.resident, unit)
-        tensors = {id(own): own for known in self._dense.values() for own in known.values()}
-        row = sum(own[0].numel() for own in tensors.values())
-        return [[-float(row * (self._rows - count)) for count in self._counts]], float(self.resident.parameters)
+        row = sum(weight[0].numel() for weight in {*self._whole.values()}) if unit == PARAMETERS else 0
+        return [[0.0 - row * (self._rows - count) for count in self._counts]], dense_amount(self.resident, unit)
 
     def measures(self) -> Mapping[str, Any]:
         return {"tokens": self._counts[self._level]}
 
     def notes(self, genome: Sequence[float]) -> list[str]:
-        """The scripts that lose tokens, the largest losses first."""
+        """Name the scripts that lose tokens, the largest losses first."""
         count = self._counts[int(genome[0])]
         left = self.order.scripts(count)
         losing = sorted((kept - there, script) for script, (kept, there) in left.items() if kept < there)[:_SCRIPTS]
@@ -181,20 +174,37 @@ class Vocabulary(Transform):
         return bare
 
 
-def _resize(model: Any, count: int) -> None:
-    """Tell the layers and the config of ``model`` how many tokens there are."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    embedding.num_embeddings = count
-    if head is not None:
-        head.out_features = count
-    model.config.get_text_config().vocab_size = count
-
-
 def _steps(rows: int, order: Order, step: int) -> list[int]:
-    """All ``rows``, and multiples of ``step`` from fewer down to the fewest, with about the same ratios."""
+    """Return all ``rows``, and multiples of ``step`` from fewer down to the fewest, with about the same ratios."""
     least, most = order.fewest, min(rows - 1, len(order.tokens))
     if least > most:
         return [rows]
     ratio = (least / most) ** (1 / max(1, _LEVELS - 2))
     wanted = [max(least, -(-round(most * ratio**at) // step) * step) for at in range(_LEVELS - 1)]
     return [rows, *sorted({count for count in wanted if count <= most} | {least}, reverse=True)]
+
+
+def expected_losses(resident: Resident, search: Windows, order: Order, counts: Sequence[int]) -> list[float]:
+    """Return the loss with each of ``counts`` tokens, nats a token: of missing tokens, less the gain of kept ones."""
+    uses = uses_in(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
+    key = [search.identity, counts, list(order.tokens)]
+    made = partial(_gains, resident, search.tokens, order, counts)
+    gains = shared(resident, "shares of kept tokens", key, made, torch.device("cpu"))["gains"]
+    both = zip(counts[1:], gains.tolist(), strict=True)
+    losses = [max(0.0, order.lost(uses, count) - gain) for count, gain in both]
+    return [0.0, *losses[:-1], max(losses[-1], _LEAST)]
+
+
+@torch.inference_mode()
+def _gains(resident: Resident, tokens: torch.Tensor, order: Order, counts: Sequence[int]) -> Tensors:
+    """Return the gain of kept tokens at each level but the first, as no others can follow: nats a token."""
+    forward, ordered, levels = resident.forward, torch.tensor(order.tokens), torch.tensor(counts[1:])
+    places = torch.full((counts[0],), len(ordered))
+    places[ordered] = torch.arange(len(ordered))
+    read, total = tokens[: max(1, _READ // tokens.shape[1])], torch.zeros(len(levels), dtype=torch.float64)
+    for window in steps(read, "measuring the gain of tokens", "window"):
+        rows, targets = scored(forward(window[None].to(forward.device))[0], window[None])
+        for part in forward.parts(len(targets)):
+            shares = forward.logits(rows[part]).softmax(-1).cpu()[:, ordered].double().cumsum(1)[:, levels - 1]
+            total -= (shares.log() * (places[targets[part], None] < levels)).sum(0)
+    return {"gains": total / predictions(read)}

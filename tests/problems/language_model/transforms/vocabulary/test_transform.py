@@ -17,7 +17,7 @@ from evoprune.problems.language_model.problem import LanguageModel, LanguageMode
 from evoprune.problems.language_model.testing import check_format, check_transform
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.vocabulary import expected_loss
+from evoprune.problems.language_model.transforms.vocabulary.transform import _gains
 from tests.problems.language_model.small import run_in
 from tests.problems.language_model.transforms.gguf_types.test_file_size import check_bytes
 
@@ -89,7 +89,7 @@ def test_a_window_stays_the_same_text(session, begin):
 def test_kept_tokens_gain_what_the_missing_ones_had(session):
     transform, windows = session.transform.transforms[0], session.texts.search
     transform.apply(transform.dense)
-    gains = expected_loss._gains(session.resident, windows.tokens, transform.order, transform._counts)["gains"]
+    gains = _gains(session.resident, windows.tokens, transform.order, transform._counts)["gains"]
     for level, found in enumerate(gains.tolist()[:3], 1):
         kept, gain = list(transform.remaining_tokens([level])), 0.0
         for row in windows.tokens:
