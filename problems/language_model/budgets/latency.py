@@ -1,7 +1,7 @@
 """Measures the time that each level of each gene saves, in the whole model: alone, a block would stay in the cache.
 
 All genes that are alike take a level together, the model is timed in turn with the dense one, and its saving is shared
-out among these genes by their sizes.
+out among the genes by their sizes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def time_terms(transform: Stack, changes: Sequence[Sequence[float]]) -> list[Ter
     """Return the milliseconds that genomes add to a pass of the dense model, at most 0; see :class:`evoprune.Coupled`.
 
     ``changes``: the milliseconds that each level of each gene alone adds, at most 0 and falling. Where genes cut the
-    same parameters, a parameter takes time by its size and by the saving of its type, and at least 0.
+    same parameters, the time of a parameter follows from size and type, and is at least 0.
     """
     if (shapes := transform.shapes) is None:
         return [Term((place,), numpy.array(table, dtype=float)) for place, table in enumerate(changes)]
@@ -85,7 +85,7 @@ def savings(bare: Stack, load: Load, seconds: float) -> tuple[float, list[list[f
     """Return the milliseconds of a pass of the dense model, and the change by each level of each gene, at most 0.
 
     ``bare``: see :meth:`evoprune.problems.language_model.transforms.transform.Transform.bare`; dense before and after.
-    A level is timed in turn with the dense model for ``seconds``, in three rounds where these are not too short, and
+    A level is timed in turn with the dense model for ``seconds``, in three rounds unless they are too short, and
     others are interpolated by their sizes. Times are made to fall with the level, at the least squared error. Where all
     fastest levels together save less than their sum, all are scaled down.
     """

@@ -9,7 +9,6 @@ from evoprune import InputError, Price
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.models.resident import Resident
-    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
     from evoprune.problems.language_model.transforms.transform import Transform
 
 WEIGHTS = "weights"  # of the blocks' matrices
@@ -18,15 +17,16 @@ ATTENTION = "attention width"  # heads times head size, summed over the blocks
 BYTES = "bytes"  # of the file that holds the model
 
 Prices = tuple[list[Price], float]
-"""The cost of each gene, and the cost that does not depend on the genes; see :class:`evoprune.Additive`."""
+"""The change of the cost by each gene, 0 in the dense model, and the cost of the dense model."""
 
 
-def costs_of(transform: Transform | StackCosts, unit: str, name: str) -> Prices:
-    """Return the prices of ``transform``, called ``name``; by default a parameter takes the bytes of its dtype."""
+def costs_of(transform: Transform, unit: str) -> Prices:
+    """Return the prices of ``transform``; by default a parameter takes the bytes of the model's dtype."""
     if unit in transform.units:
         return transform.prices(unit)
     if unit == BYTES:
-        return scaled(costs_of(transform, PARAMETERS, name), transform.resident.model.dtype.itemsize)
+        return scaled(costs_of(transform, PARAMETERS), transform.resident.model.dtype.itemsize)
+    name = type(transform).__name__
     raise InputError(f"{name} counts in {', '.join(transform.units)}, not in '{unit}'", "problem.budget")
 
 
@@ -37,9 +37,6 @@ def dense_amount(resident: Resident, unit: str) -> float:
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
-    """Return ``prices`` and the fixed cost times ``factor``."""
-    changes, fixed = prices
-    scaled: list[Price] = [
-        [factor * each for each in one] if isinstance(one, Sequence) else factor * one for one in changes
-    ]
-    return scaled, factor * fixed
+    """Return ``prices`` times ``factor``."""
+    changes, dense = prices
+    return [[factor * x for x in one] if isinstance(one, Sequence) else factor * one for one in changes], factor * dense

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Remaining(NamedTuple):
-    """Indices of the inputs and rows that remain in pruned matrices, see :class:`.transform.FinalForm`."""
+    """Indices of the inputs and rows that remain in pruned matrices, see :class:`.transform.ModelChange`."""
 
     inputs: Mapping[str, torch.Tensor]
     rows: Mapping[str, torch.Tensor]
@@ -36,26 +36,32 @@ Beside = Callable[[tuple[int, ...]], float]
 
 
 def put_encoded(matrix: Matrix, encoded: Encoded) -> None:
-    """Give ``matrix`` the values that ``encoded``, of the same shape, stands for."""
+    """Give ``matrix`` the values of ``encoded``, which has the same shape."""
     width = matrix.rows(matrix.weight).shape[1]
     matrix.weight.data.copy_(matrix.laid_out(torch.from_numpy(ggml.dequantize(encoded.data, encoded.kind, width))))
 
 
 class Overlay(Transform):
-    """Swaps quantised copies into the model, and writes into no weight of its own.
+    """Swaps quantised copies into the model, and writes into no weight.
 
-    In a stack it comes last: it is lifted before cuts are applied, and laid on the weights that they leave.
+    In a stack it comes last: it is lifted before cuts are applied, and laid on the remaining weights.
     """
-
-    @property
-    def parts(self) -> frozenset[str]:
-        return frozenset({"form"})
 
     base: str | None
     """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
 
     encodings: Encodings
     """The bytes of matrices of the dense model."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset({"form"})
+
+    def apply(self, genome: Sequence[float]) -> None:
+        self.lay(genome, lambda: Remaining({}, {}))
+
+    def bare(self) -> Transform:
+        return self
 
     @abstractmethod
     def fit(self, shapes: Shapes) -> None:
@@ -69,12 +75,9 @@ class Overlay(Transform):
     def lay(self, genome: Sequence[float], left: Left) -> None:
         """Replace the weights as they are now by their copies in the types of ``genome``."""
 
-    def apply(self, genome: Sequence[float]) -> None:
-        self.lay(genome, lambda: Remaining({}, {}))
-
     @abstractmethod
     def encoded(self) -> Mapping[str, Encoded]:
-        """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
+        """Return the parameters that a .gguf file of the model now holds in a quantised type, by name."""
 
     @abstractmethod
     def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
@@ -82,20 +85,17 @@ class Overlay(Transform):
 
     @abstractmethod
     def kinds(self, shapes: Shapes) -> Kinds:
-        """The types of each parameter, the first dense; its genes come after the genes that cut to ``shapes``."""
+        """Return the types of each parameter, the first dense; its genes come after the genes of ``shapes``."""
 
     @abstractmethod
     def byte_terms(
         self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
     ) -> tuple[list[Term], Beside]:
-        """The bytes of a file, by the genes that cut to ``shapes``, and then its own genes.
+        """Return the bytes of a file, by the genes that cut to ``shapes``, and then by the genes of types.
 
         ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
         """
 
     @abstractmethod
     def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
-        """Times ``whole``, itself or the stack that it is in. ``cuts``: the kind of each gene that cuts."""
-
-    def bare(self) -> Transform:
-        return self
+        """Return the timer of ``whole``, the stack that it is in. ``cuts``: the kind of each gene that cuts."""

@@ -29,7 +29,7 @@ class PartCutSettings(Settings):
 
 
 class PartCosts(NamedTuple):
-    """The number of parts of a block, and the costs by unit of one of them, and of all with their norm."""
+    """The number of parts of a block, the costs by unit of a part, and of the sublayer with its norm."""
 
     number: int
     one: Mapping[str, int]

@@ -53,7 +53,7 @@ class Shapes:
         for name, shape in every.items():
             at_levels = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
             cuts[name] = {place: own for place, own in enumerate(at_levels) if any(each != shape for each in own)}
-        for name in every.keys() - dense.keys():  # what a gene adds goes with the module that it is in
+        for name in every.keys() - dense.keys():  # an added parameter goes with its module
             most = _each(max, [shape for own in cuts[name].values() for shape in own])
             home = max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
             inside = [other for other in dense if other.startswith(f"{home}.")]
@@ -68,16 +68,16 @@ class Shapes:
         return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 
     def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
-        """The dense shape of each parameter that the gene at ``place`` cuts, and the shapes at its levels; sorted."""
+        """Return the dense shape and the shapes by level of each parameter that the gene at ``place`` cuts; sorted."""
         return sorted((self.dense[name], tuple(cut[place])) for name, cut in self.cuts.items() if place in cut)
 
     def possible(self, name: str) -> set[Shape]:
-        """All shapes that the parameter ``name`` may have while it is there."""
+        """Return all shapes that the parameter ``name`` may have while it is there."""
         shapes_there = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
         return {shape for shape in shapes_there if all(shape)}
 
     def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
-        """The sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""
+        """Return the sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""
         kinds = kinds or {}
         tables: dict[tuple[int, ...], Any] = {}
         for name in self.dense:

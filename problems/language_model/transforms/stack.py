@@ -108,7 +108,7 @@ class Stack(StackForm):
         return list(zip(*(transform.block_fingerprints() for transform in self.transforms), strict=True))
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        """Return uniform genomes by name, which are scored too; the last has the ``share`` unless it is None."""
         if self._alone:
             return self._alone.references(share)
         return {} if share is None else {UNIFORM: self.uniform(share)}

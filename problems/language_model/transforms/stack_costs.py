@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate, combinations, pairwise
@@ -101,28 +100,13 @@ class StackCosts:
         finally:
             self.apply(before)
 
-    @property
-    def units(self) -> Collection[str]:
-        if self._alone:
-            return self._alone.units
-        common = (WEIGHTS, PARAMETERS, ATTENTION, BYTES)
-        return [unit for unit in common if all(unit in (*each.units, BYTES) for each in self.transforms)]
-
     def costs(self, unit: str) -> Prices:
         """Return the costs of genomes in ``unit``, see :mod:`evoprune.problems.language_model.transforms.costs`."""
-        return costs_of(self, unit, self._name)
-
-    def prices(self, unit: str) -> Prices:
-        if self._alone:
-            return self._alone.prices(unit)
         if self.shapes:
-            raise InputError(f"operations that {self._name} spend together cannot be counted yet", "problem.budget")
-        costs = [costs_of(transform, unit, type(transform).__name__) for transform in self.transforms]
-        changes, dense = [], 0.0
-        for transform, (own, fixed) in zip(self.transforms, costs, strict=True):
-            dense = Additive(transform.genes, own, None, fixed=fixed).spent(transform.dense)
-            changes.append(fixed - dense)
-        return [price for own, _ in costs for price in own], dense + math.fsum(changes)
+            names = " and ".join(type(transform).__name__ for transform in self.transforms)
+            raise InputError(f"operations that {names} spend together cannot be counted yet", "problem.budget")
+        costs = [costs_of(transform, unit) for transform in self.transforms]
+        return [price for prices, _ in costs for price in prices], costs[0][1]
 
     def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
         """Return the budget of at most ``limit`` of ``scale`` times the cost in ``unit``, shown as ``name``."""
@@ -141,9 +125,9 @@ class StackCosts:
         return Coupled(self.genes, terms, limit, name or unit, lambda levels: scale * rest(levels), count)
 
     def _counted(self, unit: str, shapes: Shapes) -> list[Term]:
-        """Return the ``unit`` of all parameters: weights are those of the blocks' matrices."""
+        """Return the ``unit`` of all parameters; only the blocks' matrices have weights."""
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
-            self.prices(unit)  # refuses it
+            self.costs(unit)  # refuses it
         matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
         stacks = tuple(f"{mixture.name}." for mixture in self.resident.mixtures)
         size = self.resident.model.dtype.itemsize if unit == BYTES else 1
@@ -161,7 +145,7 @@ class StackCosts:
         if self._overlay:
             return self._overlay.timer(self, load, cuts)
         if not shapes:  # levels that leave the same costs are taken to be as fast
-            units = [unit for unit in (WEIGHTS, PARAMETERS, ATTENTION) if unit in self.units]
+            units = [u for u in (WEIGHTS, PARAMETERS, ATTENTION) if all(u in each.units for each in self.transforms)]
             cuts = list(zip(*(self.costs(unit)[0] for unit in units), strict=True))
         return PassTimer(self, load, cuts)
 
@@ -169,10 +153,6 @@ class StackCosts:
     def kinds(self) -> Kinds:
         """The types of each parameter that may be quantised; the first is dense."""
         return self._overlay.kinds(self.shapes) if self._overlay and self.shapes else {}
-
-    @property
-    def _name(self) -> str:
-        return " and ".join(type(transform).__name__ for transform in self.transforms)
 
 
 def _refuse(one: Transform, other: Transform) -> None:

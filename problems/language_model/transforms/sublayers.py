@@ -1,26 +1,17 @@
 """The transform ``sublayers``: removes the attention or the MLP of a block, or the whole block."""
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any, Literal
 
 from pydantic import Field
 
-from evoprune import Gene, Genes, InputError, Price, Settings
+from evoprune import Gene, Genes, InputError, Settings
 from evoprune.problems.language_model.models.blocks import find_blocks, keep_blocks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.transform import Transform, at_share
-
-LEVELS = ("keep", "drop")
-
-_COUNTS = {
-    WEIGHTS: attrgetter("weights"),
-    PARAMETERS: attrgetter("parameters"),
-    ATTENTION: attrgetter("attention_width"),
-}
 
 
 class SublayersSettings(Settings):
@@ -44,16 +35,19 @@ class Sublayers(Transform):
 
     Settings = SublayersSettings
     settings: SublayersSettings
-    units = tuple(_COUNTS)
+    units = (WEIGHTS, PARAMETERS, ATTENTION)
 
     def __init__(self, resident: Resident, settings: SublayersSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self._blocks = list(find_blocks(resident.model)[1])
-        self._sublayers = resident.sublayers
-        self._groups = _grouped(self._sublayers, settings.genes)
+        self._groups: dict[str, list[Sublayer]] = {}
+        """The sublayers of each gene, by its name."""
+        for sublayer in resident.sublayers:
+            kind = "block" if settings.genes == "block" else sublayer.kind
+            self._groups.setdefault(f"{kind} {sublayer.block}", []).append(sublayer)
         kept = protected(settings.keep, len(self._blocks))
         self._genes = Genes(
-            Gene.of_levels(name, LEVELS[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
+            Gene.of_levels(name, ("keep", "drop")[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
             for name, group in self._groups.items()
         )
         if not self._genes.free:
@@ -69,9 +63,9 @@ class Sublayers(Transform):
         return self._genes
 
     def uniform(self, share: float) -> list[float]:
-        genome = self.dense
-        for kind in {group[0].kind: None for group in self._groups.values()}:
-            places = [place for place, group in enumerate(self._groups.values()) if group[0].kind == kind]
+        genome, kinds = self.dense, [group[0].kind for group in self._groups.values()]
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, other in enumerate(kinds) if other == kind]
             for place, value in zip(places, at_share([self._genes[place] for place in places], share), strict=True):
                 genome[place] = value
         return genome
@@ -80,7 +74,7 @@ class Sublayers(Transform):
         before = self._dropped
         groups = zip(genome, self._groups.values(), strict=True)
         self._dropped = {(each.block, each.kind) for value, group in groups if value for each in group}
-        for sublayer in self._sublayers:
+        for sublayer in self.resident.sublayers:
             key = (sublayer.block, sublayer.kind)
             if (key in before) != (key in self._dropped):
                 set_dropped(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
@@ -89,12 +83,10 @@ class Sublayers(Transform):
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> Prices:
-        sizes = [sum(map(_COUNTS[unit], group)) for group in self._groups.values()]
-        total = self.resident.parameters if unit == PARAMETERS else sum(sizes)
-        prices: list[Price] = [
-            [0.0, -float(size)] if gene.free else [0.0] for size, gene in zip(sizes, self._genes, strict=True)
-        ]
-        return prices, float(total)
+        amount = {WEIGHTS: "weights", PARAMETERS: "parameters", ATTENTION: "attention_width"}[unit]
+        sizes = [sum(getattr(each, amount) for each in group) for group in self._groups.values()]
+        prices = [[0.0, -float(size)][: len(gene.levels)] for size, gene in zip(sizes, self._genes, strict=True)]
+        return [*prices], float(self.resident.parameters if unit == PARAMETERS else sum(sizes))
 
     @property
     def plain(self) -> bool:
@@ -108,16 +100,8 @@ class Sublayers(Transform):
 
 
 def protected(keep: Sequence[int], count: int) -> set[int]:
-    """The blocks ``keep`` of ``count``, from 0."""
+    """Return the blocks ``keep`` of ``count``, from 0."""
     for block in keep:
         if not -count <= block < count:
             raise InputError(f"there is no block {block} of {count}", "problem.transforms.keep")
     return {block % count for block in keep}
-
-
-def _grouped(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer]]:
-    groups: dict[str, list[Sublayer]] = {}
-    for sublayer in sublayers:
-        name = f"block {sublayer.block}" if genes == "block" else f"{sublayer.kind} {sublayer.block}"
-        groups.setdefault(name, []).append(sublayer)
-    return groups

@@ -35,7 +35,7 @@ Raises :class:`evoprune.InputError` if there is no such model.
 
 
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
-    """Return for each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from dense.
+    """Return the genome in which ``genes`` take the ``share``, in [0, 1], of their ranges, from dense on.
 
     Levels are whole: the rounding error of a gene is carried to the next, so that higher ones are at even distances.
     """
@@ -149,7 +149,7 @@ class Transform(ModelChange):
         return False
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes by name to score beside the search, that of ``share`` among them unless it is None."""
+        """Return uniform genomes by name, which are scored too; the last has the ``share`` unless it is None."""
         return {} if share is None else {UNIFORM: self.uniform(share)}
 
     def allocations(self, budget: Budget | None) -> dict[str, list[float]]:  # noqa: ARG002 - a default

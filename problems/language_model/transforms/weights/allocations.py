@@ -1,7 +1,7 @@
 """Allocations: baselines without search.
 
 An allocation is a function ``allocation(cut, budget)`` that returns a sparsity for each group of ``cut``, the transform
-``weights``, within the bounds of its genes and on the ``budget``.
+``weights``, within the genes' bounds and on the ``budget``.
 """
 
 from __future__ import annotations

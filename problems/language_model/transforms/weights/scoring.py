@@ -34,7 +34,7 @@ class Scoring:
         """For results in the cache; with the source, as another version of a score has the same name."""
 
     def scored(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
-        """Yield each matrix and the scores of its weights in ``model``: float32, in the layer's layout."""
+        """Yield each matrix of ``model`` and its scores: float32, in the layer's layout."""
         for matrix, known in statistics(model, self._tokens, self._matrices, self._needs):
             if unknown := self._needs - known.keys():
                 raise InputError(

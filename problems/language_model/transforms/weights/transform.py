@@ -1,4 +1,4 @@
-"""The transform ``weights``: each group of matrices loses a share of its weights, the lowest scores first."""
+"""The transform ``weights``: each group of matrices loses a share of the weights, the lowest scores first."""
 
 from collections.abc import Hashable, Sequence
 from functools import partial
@@ -136,5 +136,5 @@ class Weights(Transform):
 
     @property
     def _scored_by(self) -> tuple[str, list[object]]:
-        """The label of the score, and the key of its results in the cache."""
+        """The label of the score, and the key of the levels in the cache."""
         return self.scoring.label, [code(cuts, scores), *self.scoring.key]

@@ -56,7 +56,7 @@ class UnitOrder:
         return self._units[block].output.places[self.kept(block, count)].flatten().sort().values
 
     def refitted(self, block: int, count: int) -> torch.Tensor:
-        """Return the output matrix of ``block`` for the first ``count`` units, in the layout of its layer."""
+        """Return the output matrix of ``block`` for the first ``count`` units, in the layer's layout."""
         if (block, count) not in self._outputs:
             output, factor = self._units[block].output, self._stored[f"factor.{block}"].to(self._device)
             inputs = output.places[self._order(block)].flatten()

@@ -3,11 +3,10 @@
 Two short runs find out whether the rows of a fused matrix are interleaved.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -35,13 +34,16 @@ class Part:
     places: torch.Tensor
     columns: bool
 
-    def take(self, tensor: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """The ``kept`` units of ``tensor``, which has the matrix's shape and layout."""
+    def take(self, weight: Any, bias: Any, kept: torch.Tensor) -> tuple[Any, Any]:
+        """Return the ``kept`` units of ``weight``, which has the matrix's shape and layout, and of ``bias``."""
         at = self.places[kept].flatten().sort().values  # parts of a fused matrix stay in their order
-        return self.matrix.rows(self.matrix.rows(tensor).index_select(int(self.columns), at)).contiguous()
+        taken = self.matrix.rows(self.matrix.rows(weight).index_select(int(self.columns), at)).contiguous()
+        if bias is not None and not self.columns:
+            bias = nn.Parameter(bias.index_select(0, at), requires_grad=False)
+        return nn.Parameter(taken, requires_grad=False), bias
 
     def sums(self, score: torch.Tensor) -> torch.Tensor:
-        """For each unit the sum of ``score``, in its matrix's shape and layout: ``(units,)``, as precise as can be."""
+        """Return the sum of ``score``, in the matrix's layout, for each unit: ``(units,)``, as precise as can be."""
         return self.matrix.rows(score).to(sum_dtype(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
 
 
@@ -50,7 +52,7 @@ class Units:
 
     def __init__(self, sublayer: Sublayer, parts: Sequence[Part]) -> None:
         """``parts``: the last one is the output matrix, the only one whose columns belong to units."""
-        self.sublayer, self.parts, self.count = sublayer, parts, len(parts[0].places)
+        self.sublayer, self.parts, self.output, self.count = sublayer, parts, parts[-1], len(parts[0].places)
         self._whole: list[tuple[Any, Any]] = [(part.matrix.module.weight, part.matrix.module.bias) for part in parts]
         modules = {module: None for child in sublayer.children.values() for module in child.modules()}
         self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
@@ -67,10 +69,6 @@ class Units:
         return PartCosts(self.count, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters, ATTENTION: width})
 
     @property
-    def output(self) -> Part:
-        return self.parts[-1]
-
-    @property
     def whole_output(self) -> torch.Tensor:
         """The weight of the output matrix as it was loaded, in its layout."""
         whole: torch.Tensor = self._whole[-1][0]
@@ -82,75 +80,56 @@ class Units:
         ``output`` is in the layer's layout; None takes the columns that were loaded. All units put back the
         loaded parameters.
         """
-        left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
+        left = self._whole
+        if len(kept) < self.count:  # all layers, or none if one fails
+            taken = self.parts if output is None else self.parts[:-1]
+            left = [part.take(*whole, kept) for part, whole in zip(taken, self._whole, strict=False)]
+            if output is not None:
+                left.append((nn.Parameter(output, requires_grad=False), self._whole[-1][1]))
         for part, (weight, bias) in zip(self.parts, left, strict=True):
             layer: Any = part.matrix.module
             layer.weight, layer.bias = weight, bias
-            _tell_shape(part.matrix)
+            names = ("nf", "nx") if part.matrix.transposed else ("out_features", "in_features")
+            for name, number in zip(names, part.matrix.rows(weight).shape, strict=True):
+                setattr(layer, name, number)
         for module, name, number in self._counts:
             setattr(module, name, number * len(kept) // self.count)
-
-    def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
-        for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
-            taken = output if part.columns and output is not None else part.take(weight, kept)
-            if bias is not None and not part.columns:
-                rows = part.places[kept].flatten().sort().values
-                bias = nn.Parameter(bias.index_select(0, rows), requires_grad=False)
-            yield nn.Parameter(taken, requires_grad=False), bias
 
     def restore(self) -> None:
         self.narrow(torch.arange(self.count))
 
 
-def _tell_shape(matrix: Matrix) -> None:
-    out, into = matrix.rows(matrix.weight).shape
-    names = ("nf", "nx") if matrix.transposed else ("out_features", "in_features")
-    for name, number in zip(names, (out, into), strict=True):
-        setattr(matrix.module, name, number)
-
-
 def split(
-    sublayer: Sublayer,
-    matrices: Mapping[nn.Module, Matrix],
-    count: int,
-    known: Sequence[Sequence[int]],
+    sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], count: int, choices: Sequence[Sequence[int]],
     interleaved: bool,
-) -> Units:
-    """``sublayer`` as ``count`` units, with the same number of columns each in the output matrix.
+) -> Units:  # fmt: skip
+    """Return ``sublayer`` as ``count`` units, with the same number of columns each in the output matrix.
 
-    Each other matrix has rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of
-    each kind a unit has. Kinds lie one after the other, or are ``interleaved``: all rows of a unit together.
+    Each other matrix has rows for one or more kinds of outputs; one of ``choices`` lists how many rows of each kind a
+    unit has. Kinds follow each other, or are ``interleaved``: all rows of a unit together.
     """
     *inputs, output = [matrices[layer] for layer in sublayer.layers]
     hidden, width = output.rows(output.weight).shape
-    choices = {count * sum(sizes): sizes for sizes in known}
+    by_rows = {count * sum(sizes): sizes for sizes in choices}
     parts = []
     for matrix in inputs:
         out, into = matrix.rows(matrix.weight).shape
-        if out not in choices or into != hidden:
+        if out not in by_rows or into != hidden:
             raise InputError(
                 f"the {sublayer.kind} of block {sublayer.block} cannot be narrowed: {matrix.kind} has {out} outputs "
-                f"and {into} inputs; expected {' or '.join(map(str, choices))} outputs and {hidden} inputs",
+                f"and {into} inputs; expected {' or '.join(map(str, by_rows))} outputs and {hidden} inputs",
                 "problem.model",
             )
-        parts.append(Part(matrix, _places(count, choices[out], interleaved).to(matrix.weight.device), columns=False))
-    places = _places(count, [width // count], interleaved=False).to(output.weight.device)
-    return Units(sublayer, [*parts, Part(output, places, columns=True)])
-
-
-def _places(count: int, sizes: Sequence[int], interleaved: bool) -> torch.Tensor:
-    """The rows ``(count, sum of sizes)`` of each unit."""
-    if interleaved:
-        return torch.arange(count * sum(sizes)).view(count, -1)
-    ends = accumulate(count * size for size in sizes)
-    return torch.cat(
-        [torch.arange(end - count * size, end).view(count, size) for end, size in zip(ends, sizes, strict=True)], 1
-    )
+        rows = torch.arange(out, device=matrix.weight.device)
+        kinds = [rows] if interleaved else rows.split([count * size for size in by_rows[out]])
+        parts.append(Part(matrix, torch.cat([kind.view(count, -1) for kind in kinds], 1), columns=False))
+    columns = torch.arange(width, device=output.weight.device).view(count, -1)
+    return Units(sublayer, [*parts, Part(output, columns, columns=True)])
 
 
 @torch.no_grad()
 def tell_apart(model: Any, split: Callable[[bool], Sequence[Units]]) -> Sequence[Units]:
-    """The units of each block by ``split(interleaved)``, in the layout that is the model's."""
+    """Return the units of each block by ``split(interleaved)``, in the layout that is the model's."""
     for interleaved in (False, True):
         units = split(interleaved)
         if _agree(model, units):
@@ -190,7 +169,7 @@ def _keep(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, .
 
 
 def _first_output(model: Any, units: Units) -> torch.Tensor:
-    """The first result of the output matrix without its bias, float32: all before it are the same in any run."""
+    """Return the first result of the output matrix without its bias, float32: all before it are the same in any run."""
     layer: Any = units.output.matrix.module
     noted: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _, __, output: noted.append(output))

@@ -18,6 +18,10 @@ DECODE = Load("decode", length=16)
 REST = 100_000
 
 
+def drawn(genes, rng):
+    return [float(rng.randint(0, int(gene.up))) for gene in genes]
+
+
 @pytest.fixture
 def transform(language_model):
     return lambda transforms: language_model(transforms=transforms).session.transform
@@ -28,7 +32,6 @@ def transform(language_model):
     [
         (WIDTHS, [[0, 1, 2], [3, 4, 5]]),
         ("sublayers", [[0, 2, 4], [1, 3, 5]]),
-        ({"use": "sublayers", "genes": "block"}, [[0, 1, 2]]),
         ({"use": "heads", "keep": [0]}, [[1, 2]]),
     ],
 )
@@ -72,21 +75,19 @@ def test_where_a_weight_takes_a_millisecond_the_terms_sum_to_the_weights(transfo
     weights = lambda: made.resident.prunable_weights - made.resident.removed_weights + REST  # noqa: E731
     monkeypatch.setattr(latency, "timer", lambda *_: weights)
     dense, tables = savings(made, DECODE, 0.0)
-    budget, whole = Coupled(made.genes, time_terms(made, tables), None), made.resident.prunable_weights
-    rng = random.Random(0)
+    budget, rng = Coupled(made.genes, time_terms(made, tables), None), random.Random(0)
+    assert dense == made.resident.prunable_weights + REST
     for _ in range(5):
-        genome = [float(rng.randint(0, int(gene.up))) for gene in made.genes]
+        genome = drawn(made.genes, rng)
         made.apply(genome)
-        assert dense == whole + REST
         assert budget.spent(genome) == pytest.approx(-made.resident.removed_weights, rel=0.01)
 
 
-def test_nothing_is_refitted_to_be_timed(language_model):
-    chosen = {"use": "channels", "compensate": True, "score": "wanda"}
-    made = language_model(transforms=["heads", chosen]).session.transform
+def test_nothing_is_refitted_to_be_timed(transform):
+    made = transform(["heads", {"use": "channels", "compensate": True, "score": "wanda"}])
     bare = made.bare()
     assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
-    assert not any(part["channels"]["compensate"] for part in bare.describe().values() if "channels" in part)
+    assert not bare.describe()["channels"]["compensate"]
 
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
@@ -122,20 +123,18 @@ def passed(transform, genome, rate):
         ([BLOCKS, WIDTH], "faster width"),
         ([BLOCKS | {"keep": [0]}, WIDTH], "uniform"),  # more unknowns than kinds of genes
         (["heads", {"use": "channels", "step": 64}], "slower attention"),
-        (["sublayers"], "slower attention"),
     ],
 )
-def test_a_parameter_takes_as_long_as_its_size_and_type_say(language_model, cuts, rate):
+def test_a_parameter_takes_as_long_as_its_size_and_type_say(transform, cuts, rate):
     pytest.importorskip("llama_cpp_py_sync")
-    transform, rng = language_model(transforms=[*cuts, TYPES]).session.transform, random.Random(0)
-    dense = passed(transform, transform.dense, RATES[rate])
+    made, rng = transform([*cuts, TYPES]), random.Random(0)
+    dense = passed(made, made.dense, RATES[rate])
     tables = []
-    for place, gene in enumerate(transform.genes):  # each level of each gene alone
-        levels = [float(level) for level in range(len(gene.levels))]
-        alone = [[*transform.dense[:place], level, *transform.dense[place + 1 :]] for level in levels]
-        tables.append([passed(transform, genome, RATES[rate]) - dense for genome in alone])
-    budget = Coupled(transform.genes, time_terms(transform, tables), None, "milliseconds", lambda _: dense)
+    for place, gene in enumerate(made.genes):  # each level of each gene alone
+        alone = [[*made.dense[:place], float(level), *made.dense[place + 1 :]] for level in range(len(gene.levels))]
+        tables.append([passed(made, genome, RATES[rate]) - dense for genome in alone])
+    budget = Coupled(made.genes, time_terms(made, tables), None, "milliseconds", lambda _: dense)
     check_budget(budget)
     for _ in range(20):
-        genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
-        assert budget.spent(genome) == pytest.approx(passed(transform, genome, RATES[rate]), rel=1e-6)
+        genome = drawn(made.genes, rng)
+        assert budget.spent(genome) == pytest.approx(passed(made, genome, RATES[rate]), rel=1e-6)
