@@ -22,6 +22,7 @@ from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, mas
 from tests.problems.language_model.small import run_in
 
 LOSING = {"use": "parameters", "removed": 0.3}
+WEIGHTS = {"use": "weights", "experts": True}
 
 
 @pytest.fixture(scope="module")
@@ -33,50 +34,34 @@ def made(given: dict[str, Any], *transforms: Any, **more: Any) -> LanguageModel:
     return LanguageModel(LanguageModelSettings(**given, transforms=transforms or ("experts",), **more))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_contract_is_kept(homes, layout):
-    check_transform(made(homes[layout]).session, pairs=3)
-
-
-@pytest.mark.parametrize("others", [("heads",), ("weights",), ("sublayers",)])
-def test_the_contract_is_kept_beside_other_transforms(homes, others):
-    settings = {"heads": {"use": "heads", "drop": False}}
-    check_transform(
-        made(homes["qwen3_moe"], "experts", *(settings.get(name, name) for name in others)).session, pairs=3
-    )
-
-
-@pytest.mark.parametrize("score", ["wanda", "gblm"])
-@pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])  # the second stores them transposed
-def test_weights_of_experts_may_go_too(homes, layout, score):
-    session = made(homes[layout], {"use": "weights", "experts": True, "score": score, "genes": "matrix"}).session
-    check_transform(session, pairs=2)
-    stacks = [matrix for matrix in session.transform.transforms[0].matrices if isinstance(matrix, ExpertStack)]
-    assert len(stacks) == sum(len(mixture.stacks) for mixture in session.resident.mixtures) > 0
+@pytest.mark.parametrize(
+    ("layout", "transforms"),
+    [
+        *((layout, ["experts"]) for layout in LAYOUTS),
+        *(("qwen3_moe", ["experts", other]) for other in ({"use": "heads", "drop": False}, "weights", "sublayers")),
+        # gpt_oss stores experts transposed
+        *((layout, [WEIGHTS | {"score": "gblm", "genes": "matrix"}]) for layout in ("qwen3_moe", "gpt_oss")),
+    ],
+)
+def test_the_contract_is_kept(homes, layout, transforms):
+    check_transform(made(homes[layout], *transforms).session, pairs=2)
 
 
 @pytest.mark.parametrize("layout", ["qwen3_moe", "gpt_oss"])
 def test_each_row_of_an_expert_loses_its_lowest_scores(homes, layout):
-    session = made(homes[layout], {"use": "weights", "experts": True, "score": "wanda"}).session
+    session = made(homes[layout], WEIGHTS | {"score": "wanda"}).session
     (transform,), model = session.transform.transforms, session.resident.model
-    transform.apply(transform.dense)
     of_dense = list(statistics(model, session.texts.calibration.tokens, transform.matrices, {INPUT_NORMS}))
     transform.apply(transform.uniform(0.5))
-    for stack, known in of_dense:
-        if isinstance(stack, ExpertStack):
-            kept = transform.masks.kept(stack)
-            for expert, norms in enumerate(known[INPUT_NORMS]):
-                both = (each[expert] for each in (transform.masks.base(stack), kept))
-                weight, left = (each.T if stack.transposed else each for each in both)
-                for row, stays in zip(weight.abs() * norms, left, strict=True):
-                    assert row[~stays].max() <= row[stays].min()
-
-
-def test_weights_of_experts_go_by_one_transform_and_a_score_that_is_known(homes):
-    weights = {"use": "weights", "experts": True}
-    for transforms in (["experts", weights], [weights | {"score": "obs"}]):
-        with pytest.raises(InputError, match=r"problem\.(transforms|score)"):
-            made(homes["qwen3_moe"], *transforms)
+    stacks = [(matrix, known) for matrix, known in of_dense if isinstance(matrix, ExpertStack)]
+    assert stacks
+    for stack, known in stacks:
+        kept = transform.masks.kept(stack)
+        for expert, norms in enumerate(known[INPUT_NORMS]):
+            both = (each[expert] for each in (transform.masks.base(stack), kept))
+            weight, left = (each.T if stack.transposed else each for each in both)
+            for row, stays in zip(weight.abs() * norms, left, strict=True):
+                assert row[~stays].max() <= row[stays].min()
 
 
 def test_one_gene_may_be_for_all_blocks(homes):
@@ -85,8 +70,6 @@ def test_one_gene_may_be_for_all_blocks(homes):
     assert gene.levels == tuple(range(EXPERTS, ACTIVE - 1, -1))
     session.transform.apply([2.0])
     assert [mixture.count for mixture in find_mixtures(session.resident.model)] == [EXPERTS, EXPERTS - 2, EXPERTS - 2]
-    session.transform.apply(session.transform.dense)
-    check_transform(session, pairs=2)
 
 
 def test_experts_go_in_order_of_a_slow_score(homes):
@@ -104,56 +87,41 @@ def test_experts_go_in_order_of_a_slow_score(homes):
         assert transform.kept(block, 3).tolist() == sorted(order[:3])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_export_of_equal_counts_loads_in_transformers(homes, layout, tmp_path, tokens):
-    experts = {"use": "experts", "genes": "model"}
+@pytest.mark.parametrize(("layout", "genes"), [*((layout, "model") for layout in LAYOUTS), ("qwen3_moe", "block")])
+def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(homes, layout, genes, tmp_path, tokens):
+    experts = {"use": "experts", "genes": genes}
     run = run_in(tmp_path, homes[layout] | {"use": "language_model", "transforms": experts, "budget": LOSING})
     assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
-    problem: Any = Run.open(run).problem
-    genome = Run.open(run).best.genome
-    kept = _kept(problem.session.transform.transforms[0], genome)
-    assert {mixture.count for mixture in find_mixtures(loaded)} == {len(left) for left in kept.values()}
-    _check_masked(problem.session, kept, loaded, tokens)
-
-
-def test_an_export_of_unequal_counts_loads_in_evoprune(homes, tmp_path, tokens):
-    run = run_in(tmp_path, homes["qwen3_moe"] | {"use": "language_model", "transforms": "experts", "budget": LOSING})
-    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
-    loaded, _ = evoprune.load(tmp_path / "out")
-    problem: Any = Run.open(run).problem
-    kept = _kept(problem.session.transform.transforms[0], Run.open(run).best.genome)
-    assert len({len(left) for left in kept.values()}) > 1
-    _check_masked(problem.session, kept, loaded, tokens)
-
-
-def _kept(transform: Any, genome: list[float]) -> dict[int, list[int]]:
-    transform.apply(genome)
-    counts = {mixture.block: mixture.count for mixture in find_mixtures(transform.resident.model)}
+    if genes == "model":
+        loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    else:
+        loaded, _ = evoprune.load(tmp_path / "out")
+    transform: Any = Run.open(run).problem.session.transform.transforms[0]
+    counts = {mixture.block: mixture.count for mixture in find_mixtures(loaded)}
+    assert transform.counts_of(Run.open(run).best.genome) == counts
+    assert (len({*counts.values()}) == 1) == (genes == "model")
+    model = transform.resident.model
     transform.apply(transform.dense)
-    return {block: transform.kept(block, count).tolist() for block, count in counts.items()}
-
-
-def _check_masked(session: Any, kept: dict[int, list[int]], loaded: Any, tokens: torch.Tensor) -> None:
-    model = session.resident.model
-    with masked(model, kept):
+    with masked(model, {block: transform.kept(block, count).tolist() for block, count in counts.items()}):
         expected = model(tokens).logits
     torch.testing.assert_close(loaded(tokens).logits, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("transform", "budget", "named"),
+    ("transforms", "budget", "named"),
     [
-        ({"use": "experts"}, {"use": "parameters", "removed": 0.9}, "problem.budget"),
-        ({"use": "experts", "keep": [0, 1, 2]}, LOSING, "problem.transforms.keep"),
-        ({"use": "experts", "keep": [3]}, LOSING, "problem.transforms.keep"),
-        ({"use": "channels"}, LOSING, "transform experts"),
-        ({"use": "experts"}, {"use": "operations", "removed": 0.1}, "problem.budget"),
+        (["experts"], {"use": "parameters", "removed": 0.9}, "problem.budget"),
+        ([{"use": "experts", "keep": [0, 1, 2]}], LOSING, "problem.transforms.keep"),
+        ([{"use": "experts", "keep": [3]}], LOSING, "problem.transforms.keep"),
+        (["channels"], LOSING, "transform experts"),
+        (["experts"], {"use": "operations", "removed": 0.1}, "problem.budget"),
+        (["experts", WEIGHTS], LOSING, "problem.transforms"),
+        ([WEIGHTS | {"score": "obs"}], LOSING, "problem.score"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(homes, transform, budget, named):
+def test_bad_input_is_refused_in_one_line(homes, transforms, budget, named):
     with pytest.raises(InputError, match=named) as error:
-        problem = made(homes["qwen3_moe"], transform, budget=budget)
+        problem = made(homes["qwen3_moe"], *transforms, budget=budget)
         uniform_share(problem.session.transform, problem.budget)
     assert "\n" not in str(error.value)
 
@@ -170,5 +138,5 @@ def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path):
 
 def test_as_many_experts_as_a_token_chooses_cannot_be_left_out(tmp_path: Path):
     given = mixture_in(tmp_path, "mixtral", num_experts_per_tok=EXPERTS)
-    with pytest.raises(InputError, match="no block has experts"):
+    with pytest.raises(InputError, match=r"problem\.transforms\.keep: .*experts"):
         made(given)

@@ -1,45 +1,35 @@
-"""Several transforms of one model as one."""
+"""Several transforms of one model as one, and the uniform genome, which transforms share."""
+
+from itertools import pairwise
 
 import pytest
 
-from evoprune import InputError
+from evoprune import Gene, InputError
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.stack import Stack
+from evoprune.problems.language_model.transforms.transform import at_share
 from evoprune.testing import check_budget
-
-
-@pytest.fixture
-def stacked(language_model):
-    return language_model(transforms=["heads", "channels"]).session
-
-
-def test_the_contract(stacked):
-    check_transform(stacked, pairs=2)
-
-
-def test_the_genes_are_those_of_all_in_their_order(stacked):
-    assert isinstance(stacked.transform, Stack)
-    assert [name.split()[0] for name in stacked.transform.genes.names] == ["heads"] * 3 + ["channels"] * 3
-
-
-def test_two_transforms_of_one_part_are_refused(language_model):
-    with pytest.raises(InputError, match="Sublayers and Heads both change the attention of a block"):
-        language_model(transforms=["sublayers", "heads"])
-
 
 WIDTH = {"use": "channels", "drop": False}
 KEPT = {"use": "sublayers", "keep": [0]}
 
 
-def test_what_one_drops_another_may_make_narrower(language_model):
-    session = language_model(transforms=[KEPT, WIDTH]).session
-    check_transform(session, pairs=3)
+@pytest.mark.parametrize("transforms", [["heads", "channels"], [KEPT, WIDTH]])
+def test_the_contract_is_kept_and_genes_follow_each_other(language_model, transforms):
+    session = language_model(transforms=transforms).session
+    check_transform(session, pairs=2)
     check_budget(session.transform.budget(PARAMETERS, None))
+    names = [gene.name for transform in session.transform.transforms for gene in transform.genes]
+    assert session.transform.genes.names == names
+
+
+def test_two_transforms_of_one_part_are_refused(language_model):
+    with pytest.raises(InputError, match=r"Sublayers and Heads .*attention"):
+        language_model(transforms=["sublayers", "heads"])
 
 
 @pytest.mark.parametrize("unit", [WEIGHTS, PARAMETERS])
-def test_what_is_dropped_costs_the_same_in_any_width(language_model, unit):
+def test_a_dropped_part_costs_the_same_in_any_width(language_model, unit):
     problem = language_model(transforms=[KEPT, WIDTH], budget={"use": unit, "removed": 0.3})
     places = [problem.genes.names.index(name) for name in ("mlp 1", "channels 1")]
     genome = problem.session.transform.dense
@@ -49,5 +39,19 @@ def test_what_is_dropped_costs_the_same_in_any_width(language_model, unit):
             genome[places[0]], genome[places[1]] = dropped, width
             spent[dropped, width] = problem.budget.spent(genome)
     assert spent[0.0, 0.0] > spent[0.0, 2.0] > spent[1.0, 0.0] == spent[1.0, 2.0]
-    with pytest.raises(InputError, match=r"operations that .* cannot be counted yet"):
+    with pytest.raises(InputError, match=r"problem\.budget: operations"):
         _ = language_model(transforms=[KEPT, WIDTH], budget={"use": "operations", "removed": 0.3}).budget
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.33, 0.5, 0.9, 1.0])
+def test_levels_add_up_to_the_share_and_lie_at_even_distances(share):
+    genome = at_share([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(30)], share)
+    assert set(genome) <= {0.0, 1.0}
+    assert sum(genome) == int(share * 30 + 0.5)
+    gaps = [after - before for before, after in pairwise(place for place, value in enumerate(genome) if value)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_genes_of_any_range_take_the_share_of_it():
+    genes = [Gene("real", 0.0, 2.0), Gene.of_levels("many", range(9)), Gene.of_levels("fixed", "x")]
+    assert at_share(genes, 0.5) == [1.0, 4.0, 0.0]

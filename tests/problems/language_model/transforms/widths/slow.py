@@ -47,37 +47,32 @@ def middle(transform: Any) -> list[float]:
     return [float(1 + block % (len(gene.levels) - 2)) for block, gene in enumerate(transform.genes)]
 
 
-_NAMES = {
+_CHANNELS = {
     "gpt2": (["mlp.c_fc"], "mlp.c_proj"),
     "llama": (["mlp.gate_proj", "mlp.up_proj"], "mlp.down_proj"),
     "gemma": (["mlp.gate_proj", "mlp.up_proj"], "mlp.down_proj"),
     "opt": (["fc1"], "fc2"),
     "gpt_neox": (["mlp.dense_h_to_4h"], "mlp.dense_4h_to_h"),
 }
+# layers, lines of a head in each, first line; the last layer is the output
+_HEADS = {
+    "gpt2": [("attn.c_attn", 16, 0), ("attn.c_attn", 16, 64), ("attn.c_attn", 16, 128), ("attn.c_proj", 16, 0)],
+    "gpt_neox": [("attention.query_key_value", 48, 0), ("attention.dense", 16, 0)],
+    "opt": [(f"self_attn.{name}_proj", 16, 0) for name in ("q", "k", "v", "out")],
+    "llama": [(f"self_attn.{name}_proj", size, 0) for name, size in zip("qkvo", (32, 16, 16, 32), strict=True)],
+    "gemma": [(f"self_attn.{name}_proj", size, 0) for name, size in zip("qkvo", (48, 24, 24, 48), strict=True)],
+}
 
 
 def parts_of(architecture: str, cut: str, unit: int) -> list[tuple[str, str, range]]:
     """The layers that hold ``unit``, whether they hold it in rows or in columns, and which."""
     if cut == "channels":
-        inputs, output = _NAMES[architecture]
-        own = range(unit, unit + 1)
-        return [*((name, "rows", own) for name in inputs), (output, "columns", own)]
-
-    def lines(size: int, start: int = 0) -> range:
-        return range(start + unit * size, start + (unit + 1) * size)
-
-    attn = "self_attn."
-    if architecture == "gpt2":
-        fused = [("attn.c_attn", "rows", lines(16, start)) for start in (0, 64, 128)]
-        return [*fused, ("attn.c_proj", "columns", lines(16))]
-    if architecture == "gpt_neox":
-        return [("attention.query_key_value", "rows", lines(48)), ("attention.dense", "columns", lines(16))]
-    if architecture == "opt":
-        inputs = [(f"{attn}{name}_proj", "rows", lines(16)) for name in "qkv"]
-        return [*inputs, (f"{attn}out_proj", "columns", lines(16))]
-    size = 16 if architecture == "llama" else 24
-    keys = [(f"{attn}{name}_proj", "rows", lines(size)) for name in "kv"]
-    return [(f"{attn}q_proj", "rows", lines(2 * size)), *keys, (f"{attn}o_proj", "columns", lines(2 * size))]
+        inputs, output = _CHANNELS[architecture]
+        layers = [(name, 1, 0) for name in (*inputs, output)]
+    else:
+        layers = _HEADS[architecture]
+    places = [(name, range(start + unit * size, start + (unit + 1) * size)) for name, size, start in layers]
+    return [*((name, "rows", at) for name, at in places[:-1]), (places[-1][0], "columns", places[-1][1])]
 
 
 def _lines(block: Any, name: str, axis: str) -> torch.Tensor:
@@ -91,13 +86,10 @@ def masked(model: Any, architecture: str, cut: str, left: list[int]) -> Any:
     """A copy in which all but the ``left`` units of each block with the largest sum of absolute weights are zero."""
     model = copy.deepcopy(model)
     for block, count in zip(find_blocks(model)[1], left, strict=True):
-        _, output = parts_of(architecture, cut, 0)[0], parts_of(architecture, cut, 0)[-1]
-        units = _lines(block, output[0], "columns").shape[0] // len(output[2])
-        sums = []
-        for unit in range(units):
-            parts = parts_of(architecture, cut, unit)
-            sums.append(sum(float(_lines(block, n, axis)[list(at)].abs().double().sum()) for n, axis, at in parts))
-        for unit in sorted(range(units), key=lambda unit: -sums[unit])[count:]:
-            for name, axis, at in parts_of(architecture, cut, unit):
+        name, axis, at = parts_of(architecture, cut, 0)[-1]
+        units = [parts_of(architecture, cut, unit) for unit in range(len(_lines(block, name, axis)) // len(at))]
+        sums = [sum(float(_lines(block, n, x)[list(at)].abs().double().sum()) for n, x, at in parts) for parts in units]
+        for unit in sorted(range(len(units)), key=lambda unit: -sums[unit])[count:]:
+            for name, axis, at in units[unit]:
                 _lines(block, name, axis)[list(at)] = 0.0
     return model

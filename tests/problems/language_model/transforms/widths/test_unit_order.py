@@ -26,14 +26,10 @@ def test_a_refitted_matrix_is_the_solution_of_lstsq(damping):
     change = numpy.linalg.lstsq(left, right, rcond=None)[0].T
     assert found.numpy() == pytest.approx(w[:, :5] + change, rel=1e-8)
     assert torch.equal(refitted(weight, damped_factor(inputs.T @ inputs / 200), 12), weight)
-
-
-def test_inputs_that_were_always_zero_do_not_matter():
-    inputs, weight = drawn(50, 4)
-    inputs[:, 1] = 0
-    found = refitted(weight, damped_factor(inputs.T @ inputs / 50), 3)
-    assert torch.isfinite(found).all()
-    assert torch.allclose(found[:, 1], weight[:, 1])
+    inputs[:, 1] = 0  # matters to no other input
+    weights = refitted(weight, damped_factor(inputs.T @ inputs / 200), 3)
+    assert torch.isfinite(weights).all()
+    assert torch.allclose(weights[:, 1], weight[:, 1])
 
 
 def test_losses_are_the_least_errors_of_the_first_inputs():

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 from transformers import Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.transforms.widths.cuts import Channels, ChannelsSettings, Heads
+from evoprune.problems.language_model.transforms.widths.cuts import Channels, Heads
 from tests.problems.language_model.small import VOCABULARY
 from tests.problems.language_model.transforms.widths.slow import cut_of, model_of
 
@@ -22,21 +21,17 @@ def test_fused_matrices_are_told_apart():
     rows = {name: cut_of(name, "heads")._units[0].parts[0].places[1].tolist() for name in ("gpt2", "gpt_neox")}
     assert rows["gpt2"] == [*range(16, 32), *range(80, 96), *range(144, 160)]
     assert rows["gpt_neox"] == list(range(48, 96))
-    torch.manual_seed(0)
     model = Phi3ForCausalLM(Phi3Config(**SHAPE)).eval().requires_grad_(False)
     transform = Channels(Resident(model, None, ""), Channels.Settings(), None)
     assert transform._units[0].parts[0].places[5].tolist() == [5, 101]
 
 
-def test_a_norm_over_all_heads_is_refused_and_the_model_left_as_it_was(tokens):
+def test_a_norm_over_all_heads_and_another_shape_are_refused_and_the_model_left_as_it_was(tokens):
     model = Olmo2ForCausalLM(Olmo2Config(**SHAPE)).eval().requires_grad_(False)
     before = model(tokens).logits
     with pytest.raises(InputError, match=r"Olmo2ForCausalLM .*self_attn.q_proj"):
         Heads(Resident(model, None, ""), Heads.Settings(), None)
     assert torch.equal(model(tokens).logits, before)
-
-
-def test_a_projection_of_another_shape_is_named():
     model = model_of("llama")
     for block in model.model.layers:
         block.self_attn.q_proj = nn.Linear(64, 40, bias=False)
@@ -44,7 +39,7 @@ def test_a_projection_of_another_shape_is_named():
             layer.o_proj(layer.v_proj(hidden_states).repeat(1, 1, 2) + layer.q_proj(hidden_states).sum()),
             None,
         )
-    with pytest.raises(InputError, match=r"block 0 .*self_attn.q_proj has 40 outputs"):
+    with pytest.raises(InputError, match=r"block 0 .*self_attn.q_proj .*40"):
         Heads(Resident(model, None, ""), Heads.Settings(), None)
 
 
@@ -56,7 +51,5 @@ def test_levels_count_query_heads_in_whole_groups_and_channels_in_steps():
     assert [(gene.name, gene.group, gene.levels) for gene in genes] == [
         (f"channels {block}", f"block {block}", (128, 64, 0)) for block in range(3)
     ]
-    with pytest.raises(InputError, match=r"step 48 does not divide .* 256"):
+    with pytest.raises(InputError, match=r"transforms\.step: .*48.*256"):
         cut_of("gpt2", "channels", step=48)
-    with pytest.raises(ValidationError):
-        ChannelsSettings(step=16)
