@@ -17,10 +17,6 @@ from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK, byte_fallback, byte_level, unigram
 
 
-def test_an_order_has_each_token_once(tokenizer: Any, order: Order) -> None:
-    assert sorted(order.tokens) == sorted(tokenizer.get_vocab().values())
-
-
 def merge(text: str, model: Mapping[str, Any]) -> list[str]:
     """Encode one word ``text`` by definition: join the pair of the first merge until there is none."""
     symbols = list(text)
@@ -35,7 +31,8 @@ def merge(text: str, model: Mapping[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["byte_level", "byte_fallback"])
-def test_each_prefix_is_closed_under_merges(tokenizer: Any, order: Order) -> None:
+def test_each_prefix_is_closed_under_merges_and_has_each_token_once(tokenizer: Any, order: Order) -> None:
+    assert sorted(order.tokens) == sorted(tokenizer.get_vocab().values())
     always = set(tokenizer.convert_ids_to_tokens(order.tokens[: order.fewest]))
     for count in range(order.fewest, len(order.tokens) + 1, 89):
         model = describe(cut_tokenizer(tokenizer, sorted(order.tokens[:count])))["model"]
@@ -77,15 +74,6 @@ def test_a_missing_token_that_comes_again_soon_costs_once() -> None:
     assert 0 < lost[0] == lost[1] == pytest.approx(lost[2] / 2)
 
 
-def test_spaces_stay_whatever_the_texts_have() -> None:
-    tokens = [" ", "  ", "    ", "a", "b", "ab", "a "]
-    merges = [(" ", " "), ("  ", "  "), ("a", "b"), ("a", " ")]
-    model = models.BPE({token: number for number, token in enumerate(tokens)}, merges)
-    order = order_of(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model)), ["ab" * 9])
-    assert {0, 1, 2} <= {*order.tokens[: order.fewest]}
-    assert 5 not in order.tokens[: order.fewest - 1]
-
-
 def test_used_tokens_come_before_others_and_scripts_of_the_texts_before_other_scripts() -> None:
     tokenizer = byte_level()
     order = order_of(tokenizer, [ENGLISH])
@@ -109,24 +97,21 @@ def test_kept_tokens_stay_with_all_that_they_are_merged_from(keep: str) -> None:
     assert order.fewest > order_of(tokenizer, [GREEK]).fewest + 1
 
 
-def test_the_tokens_of_the_chat_template_stay() -> None:
-    tokenizer = byte_level()
+@pytest.mark.parametrize("make", [byte_level, byte_fallback, unigram])
+def test_single_characters_spaces_and_tokens_of_the_chat_template_stay(make: Any) -> None:
+    tokenizer = make()
     tokenizer.chat_template = "{% for each in messages %}<s>{{ each.role }}</s> option:{{ each.content }}{% endfor %}"
-    kept = sorted(order_of(tokenizer, [GREEK]).tokens[: order_of(tokenizer, [GREEK]).fewest])
+    order = order_of(tokenizer, [GREEK])
+    kept = sorted(order.tokens[: order.fewest])
+    if make is not byte_level:
+        single = {token for token in tokenizer.get_vocab() if len(token) == 1 or not token.strip("▁")}
+        stay = {token for token in single if make is unigram or token in "βγδ" or token.isascii() or "▁" in token}
+        assert stay <= set(tokenizer.convert_ids_to_tokens(kept))
     messages = [{"role": "user", "content": ""}]
     before, after = (
         each.apply_chat_template(messages, return_dict=False) for each in (tokenizer, cut_tokenizer(tokenizer, kept))
     )
     assert [kept[token] for token in after] == before
-
-
-@pytest.mark.parametrize("make", [byte_fallback, unigram])
-def test_single_characters_stay(make: Any) -> None:
-    tokenizer = make()
-    order = order_of(tokenizer, [GREEK])
-    single = {token for token in tokenizer.get_vocab() if len(token) == 1}
-    stay = set(tokenizer.convert_ids_to_tokens(order.tokens[: order.fewest]))
-    assert stay >= {token for token in single if make is unigram or token in "βγδ" or token.isascii()}
 
 
 class InPython:

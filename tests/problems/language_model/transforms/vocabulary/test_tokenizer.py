@@ -39,20 +39,14 @@ COUNTS = (0, 1, 40, 150)
 """Tokens that stay in addition to the fewest."""
 
 
-def test_any_text_can_still_be_written(tokenizer: Any, order: Order) -> None:
-    texts = [*odd_texts(), CODE + GREEK + ENGLISH]
-    for count in COUNTS:
-        cut = cut_tokenizer(tokenizer, sorted(order.tokens[: order.fewest + count]))
-        for text in texts + unicode_texts() * (not count):
-            assert cut.decode(cut(text)["input_ids"]) == tokenizer.decode(tokenizer(text)["input_ids"])
-
-
-def test_a_text_whose_tokens_stay_has_the_same_tokens(tokenizer: Any, order: Order) -> None:
+def test_texts_are_written_as_before_and_in_the_same_tokens_if_all_stay(tokenizer: Any, order: Order) -> None:
     texts = [text for long in (CODE, GREEK, ENGLISH) for text in long.split("\n")] + odd_texts()
     before = [tokenizer(text)["input_ids"] for text in texts]
     for count in COUNTS:
         kept = sorted(order.tokens[: order.fewest + count])
         cut = cut_tokenizer(tokenizer, kept)
+        for text in texts + unicode_texts() * (not count):
+            assert cut.decode(cut(text)["input_ids"]) == tokenizer.decode(tokenizer(text)["input_ids"])
         same = [(text, tokens) for text, tokens in zip(texts, before, strict=True) if set(tokens) <= set(kept)]
         assert len(same) > len(texts) / 20
         assert all([kept[token] for token in cut(text)["input_ids"]] == tokens for text, tokens in same)
@@ -66,10 +60,8 @@ def test_a_saved_tokenizer_gives_the_same_tokens(tokenizer: Any, order: Order, t
     cut.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert all(again(text)["input_ids"] == cut(text)["input_ids"] for text in odd_texts())
-    assert len(again) == len(cut) == len(kept)
-    assert (
-        again.get_vocab() == cut.get_vocab() == {tokenizer.convert_ids_to_tokens(old): n for n, old in enumerate(kept)}
-    )
+    numbered = {tokenizer.convert_ids_to_tokens(old): number for number, old in enumerate(kept)}
+    assert again.get_vocab() == cut.get_vocab() == numbered
     assert again.special_tokens_map == tokenizer.special_tokens_map
     assert [kept[token] for token in again.all_special_ids] == tokenizer.all_special_ids
     assert len(json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]) == len(kept)
@@ -99,11 +91,9 @@ def test_tokens_around_a_text_stay_around_it(name: str, tmp_path: Path) -> None:
     kept = sorted(order.tokens[: order.fewest])
     cut = cut_tokenizer(tokenizer, kept)
     cut.save_pretrained(tmp_path)
+    expected = tokenizer(["x <last>", ""], padding=True)["input_ids"]
     for each in (cut, AutoTokenizer.from_pretrained(tmp_path)):
-        found = each(["x <last>", ""], padding=True)["input_ids"]
-        assert [[kept[token] for token in row] for row in found] == tokenizer(["x <last>", ""], padding=True)[
-            "input_ids"
-        ]
+        assert [[kept[token] for token in row] for row in each(["x <last>", ""], padding=True)["input_ids"]] == expected
 
 
 @pytest.mark.parametrize("begin", [True, False])
@@ -113,8 +103,7 @@ def test_a_tokenizer_that_its_class_builds_anew(begin: bool, tmp_path: Path) -> 
     merges = [tuple(pair) for pair in made["merges"]]
     tokenizer = LlamaTokenizer(made["vocab"], merges, add_bos_token=begin, add_eos_token=not begin)
     order = order_of(tokenizer, [ENGLISH])
-    kept = sorted(order.tokens[: order.fewest + 50])
-    cut = cut_tokenizer(tokenizer, kept)
+    cut = cut_tokenizer(tokenizer, sorted(order.tokens[: order.fewest + 50]))
     cut.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert type(again) is type(cut) is LlamaTokenizer
@@ -137,23 +126,19 @@ def test_tokens_of_both_tokenizers_that_begin_together_begin_alike(tokenizer: An
     assert sum(alike) > 0.9 * len(alike)  # parts of WordPiece have no first piece
 
 
-def test_configs_name_the_new_ids() -> None:
+def test_configs_and_their_parts_name_the_new_ids() -> None:
     kept = [2, 5, 7, 9]
     config = GPT2Config(bos_token_id=2, eos_token_id=[7, 8, 9], pad_token_id=8, vocab_size=10)
-    cut_ids(config, kept)
-    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id, config.vocab_size) == (0, [2, 3], None, 10)
+    parts = Gemma3Config(text_config={"eos_token_id": 7, "pad_token_id": 3}, boi_token_index=5)
     generation = GenerationConfig(
         eos_token_id=9, suppress_tokens=[1, 5], begin_suppress_tokens=[3], bad_words_ids=[[5, 7], [5, 6]],
         forced_eos_token_id=7, decoder_start_token_id=5, num_assistant_tokens=5, max_new_tokens=2,
     )  # fmt: skip
-    cut_ids(generation, kept)
+    for each in (config, parts, generation):
+        cut_ids(each, kept)
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id, config.vocab_size) == (0, [2, 3], None, 10)
+    assert (parts.text_config.eos_token_id, parts.text_config.pad_token_id, parts.boi_token_index) == (2, None, 1)
     assert (generation.eos_token_id, generation.suppress_tokens, generation.begin_suppress_tokens) == (3, [1], None)
     assert generation.bad_words_ids == [[1, 2]]
     assert (generation.forced_eos_token_id, generation.decoder_start_token_id) == (2, 1)
     assert (generation.num_assistant_tokens, generation.max_new_tokens) == (5, 2)
-
-
-def test_parts_of_configs_name_the_new_ids() -> None:
-    config = Gemma3Config(text_config={"eos_token_id": 7, "pad_token_id": 3}, boi_token_index=5)
-    cut_ids(config, [2, 5, 7, 9])
-    assert (config.text_config.eos_token_id, config.text_config.pad_token_id, config.boi_token_index) == (2, None, 1)

@@ -14,32 +14,23 @@ from evoprune.problems.language_model.transforms.weights.masks import (
 )
 from tests.problems.language_model.small import random_model
 
-
-def tied(rows, columns, seed=0):
-    """Scores with few distinct values, as 4-bit weights have."""
-    return torch.randint(4, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
-
-
-@pytest.mark.parametrize("rank", [ranks_in_matrix, ranks_in_rows])
-def test_ranks_are_a_permutation_despite_ties(rank):
-    ranks = rank(tied(7, 12))
-    assert sorted(ranks.flatten().tolist()) == list(range(84))
+TIED = torch.randint(4, (7, 12), generator=torch.Generator().manual_seed(0)).float()
+"""Scores with few distinct values, as 4-bit weights have."""
 
 
 @pytest.mark.parametrize("count", [0, 1, 13, 41, 84])
-def test_rows_lose_equally_many_of_their_own_lowest(count):
-    score = tied(7, 12)
-    removed = ranks_in_rows(score) < count
-    per_row = removed.sum(dim=1)
-    assert removed.sum() == count
-    assert per_row.max() - per_row.min() <= 1
-    for scores, gone in zip(score, removed, strict=True):
+def test_ranks_are_a_permutation_and_rows_lose_equally_many_of_their_lowest(count):
+    for ranks in (ranks_in_matrix(TIED), ranks_in_rows(TIED)):
+        assert sorted(ranks.flatten().tolist()) == list(range(84))
+    removed = ranks_in_rows(TIED) < count
+    assert removed.sum(dim=1).max() - removed.sum(dim=1).min() <= 1
+    for scores, gone in zip(TIED, removed, strict=True):
         assert not gone.any() or gone.all() or scores[gone].max() <= scores[~gone].min()
 
 
 @pytest.mark.parametrize("size", [1, 7, 65_535, 65_536, 200_000])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4567, 0.999, 1.0])
-def test_a_cut_removes_what_it_says_and_about_what_was_wanted(size, share):
+def test_a_cut_removes_the_stated_number_and_about_the_wanted_one(size, share):
     order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
     wanted = round(share * size)
     place, removed = cut(wanted, size)
@@ -49,7 +40,7 @@ def test_a_cut_removes_what_it_says_and_about_what_was_wanted(size, share):
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.123456, 0.5, 1.0])
-def test_what_a_group_loses_is_its_share_to_half_a_level(sparsity):
+def test_a_group_loses_its_share_to_half_a_level(sparsity):
     (of_block, *_) = group(find_matrices(random_model("gpt2")), "block")
     cuts = cuts_of(of_block, sparsity)
     assert sum(removed for _, removed in cuts) == pytest.approx(sparsity * of_block.size, abs=1)
