@@ -24,8 +24,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.walk import Walk
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.part_cut import PartCosts, PartCut, PartCutSettings
-from evoprune.problems.language_model.transforms.sublayers import protected
+from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings, Parts
 from evoprune.problems.language_model.transforms.transform import EXPERTS
 
 
@@ -46,15 +45,16 @@ class Experts(PartCut):
         super().__init__(resident, settings, texts)
         routed = find_experts(resident.model, check=texts is not None, late=resident.streams)
         self._experts = {experts.block: experts for experts in routed}
-        kept = protected(settings.keep, resident.forward.depth)
-        counts = {experts.block: range(experts.count, experts.active - 1, -1) for experts in routed}
-        costs = {
-            experts.block: PartCosts(
-                experts.count, {WEIGHTS: experts.weights, PARAMETERS: experts.parameters, ATTENTION: 0}, {}
-            )
-            for experts in routed
-        }
-        self._govern(counts, costs, [block for block in counts if block not in kept], kept)
+        self._govern(
+            {
+                experts.block: Parts(
+                    range(experts.count, experts.active - 1, -1),
+                    {WEIGHTS: experts.weights, PARAMETERS: experts.parameters, ATTENTION: 0},
+                    {},
+                )
+                for experts in routed
+            }
+        )
         if texts is None:  # any may stay
             self._stored = {f"order.{experts.block}": torch.arange(experts.count) for experts in routed}
         else:

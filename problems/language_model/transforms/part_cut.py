@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.sublayers import protected
 from evoprune.problems.language_model.transforms.transform import Transform
 
 
@@ -28,10 +29,10 @@ class PartCutSettings(Settings):
     )
 
 
-class PartCosts(NamedTuple):
-    """The number of parts of a block, the costs by unit of a part, and of the sublayer with its norm."""
+class Parts(NamedTuple):
+    """The parts of a block: the numbers that may stay, from all on, and the costs by unit of a part and of all."""
 
-    number: int
+    counts: Sequence[int]
     one: Mapping[str, int]
     whole: Mapping[str, int]
 
@@ -45,18 +46,18 @@ class PartCut(Transform):
     settings: Any
     units = (WEIGHTS, PARAMETERS, ATTENTION)
 
-    def _govern(
-        self, counts: Mapping[int, Sequence[int]], costs: Mapping[int, PartCosts], blocks: Sequence[int],
-        kept: Collection[int],
-    ) -> None:  # fmt: skip
-        """Set the ``counts`` of parts by block and level, and the ``blocks`` with a gene; ``kept`` have one level."""
-        self._part_counts, self._costs, self._levels = counts, costs, [0] * self.resident.forward.depth
-        if all(len(counts[block]) == 1 for block in blocks):
+    def _govern(self, parts: Mapping[int, Parts]) -> None:
+        """Set the ``parts`` by block, and the genes of blocks; blocks that are kept have one level."""
+        depth = self.resident.forward.depth
+        kept = protected(self.settings.keep, depth)
+        self._parts, self._levels = parts, [0] * depth
+        self._counts = {block: of.counts[:1] if block in kept else of.counts for block, of in parts.items()}
+        if all(len(counts) == 1 for counts in self._counts.values()):
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
-        self._governed = {f"{self.noun} {block}": [block] for block in blocks}
+        self._governed = {f"{self.noun} {block}": [block] for block in parts}
         if self.settings.genes == "model":
-            free = [block for block in blocks if block not in kept]
-            if len({tuple(counts[block]) for block in free}) > 1:
+            free = [block for block in parts if block not in kept]
+            if len({tuple(parts[block].counts) for block in free}) > 1:
                 raise InputError(
                     f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model"
                 )
@@ -76,13 +77,13 @@ class PartCut(Transform):
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
         group = f"block {blocks[0]}" if self.settings.genes == "block" else ""
-        return Gene.of_levels(name, self._part_counts[blocks[0]], group)
+        return Gene.of_levels(name, self._counts[blocks[0]], group)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
         for block, level in self._levels_of(genome).items():
             if level != self._levels[block]:
-                self._set(block, self._part_counts[block][level])
+                self._set(block, self._counts[block][level])
                 self._levels[block] = level
 
     def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
@@ -91,24 +92,24 @@ class PartCut(Transform):
 
     def counts_of(self, genome: Sequence[float]) -> dict[int, int]:
         """Return the number of remaining parts of each block that a gene governs."""
-        return {block: self._part_counts[block][level] for block, level in self._levels_of(genome).items()}
+        return {block: self._counts[block][level] for block, level in self._levels_of(genome).items()}
 
     @property
     def remaining(self) -> dict[int, int]:
         """The number of remaining parts, by block, of the model as it is now."""
-        return {block: counts[self._levels[block]] for block, counts in self._part_counts.items()}
+        return {block: counts[self._levels[block]] for block, counts in self._counts.items()}
 
     def block_fingerprints(self) -> Sequence[Hashable]:
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:
-        def saved(block: int, level: int) -> int:
-            costs, count = self._costs[block], self._part_counts[block][level]
-            return (costs.number - count) * costs.one[unit] if count else costs.whole[unit]
+        def saved(block: int, count: int) -> int:
+            parts = self._parts[block]
+            return (parts.counts[0] - count) * parts.one[unit] if count else parts.whole[unit]
 
         prices = [
-            [0.0 - sum(saved(block, level) for block in blocks) for level in range(len(gene.levels))]
-            for blocks, gene in zip(self._governed.values(), self.genes, strict=True)
+            [0.0 - sum(saved(block, count) for block in blocks) for count in self._counts[blocks[0]]]
+            for blocks in self._governed.values()
         ]
         return [*prices], dense_amount(self.resident, unit)
 
@@ -117,11 +118,11 @@ class PartCut(Transform):
         (block, count), *_ = self.remaining.items()
         if not count or {*self.remaining.values()} != {count}:
             return False
-        return count == self._part_counts[block][0] or has_form(self.resident.model, self.form(count), block)
+        return count == self._counts[block][0] or has_form(self.resident.model, self.form(count), block)
 
     def write(self, model: Any) -> None:
         (block, count), *_ = self.remaining.items()
-        if count != self._part_counts[block][0]:
+        if count != self._counts[block][0]:
             set_form(model.config, self.form(count))
 
     def describe(self) -> dict[str, Any]:
@@ -133,10 +134,13 @@ def has_form(model: Any, entries: Mapping[str, int], block: int = 0) -> bool:
     config = copy.deepcopy(model.config)
     try:
         set_form(config, entries)
-        fresh = type(config).from_dict(config.to_dict())  # its own checks
+        fresh = type(config).from_dict(config.to_dict())  # with the checks of its class
         with torch.device("meta"):
             plain = type(model)(fresh)
-        theirs, ours = (_shapes_of(find_blocks(each)[1][block]) for each in (plain, model))
+        theirs, ours = (
+            {name: parameter.shape for name, parameter in find_blocks(each)[1][block].named_parameters()}
+            for each in (plain, model)
+        )
         return theirs == ours
     except Exception:  # model classes and checks of configs raise many kinds of errors
         return False
@@ -146,7 +150,3 @@ def set_form(config: Any, entries: Mapping[str, int]) -> None:
     """Put ``entries`` into ``config``."""
     for name, value in entries.items():
         setattr(config.get_text_config(), name, value)
-
-
-def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

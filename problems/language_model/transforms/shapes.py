@@ -43,10 +43,7 @@ class Shapes:
                     levels.append(_shapes(model))
                 tried.append(levels)
             bare.apply(bare.dense)
-        return cls._of(dense, tried, [name for name, _ in model.named_modules() if name])
-
-    @classmethod
-    def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Self:
+        modules = [name for name, _ in model.named_modules() if name]
         cuts: dict[str, dict[int, list[Shape]]] = {}
         added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
         every = dense | {name: zeros for name, zeros in added.items() if name not in dense}

@@ -16,7 +16,6 @@ from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, se
 from evoprune.problems.language_model.scores import SCORES, find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings
-from evoprune.problems.language_model.transforms.sublayers import protected
 from evoprune.problems.language_model.transforms.widths.unit_order import STRUCTURED, UnitOrder
 from evoprune.problems.language_model.transforms.widths.units import Units, split, tell_apart
 
@@ -66,9 +65,8 @@ class UnitCut(PartCut):
         self._units = tell_apart(
             resident.model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers]
         )
-        kept, end = protected(settings.keep, len(self._blocks)), None if settings.drop else -1
-        counts = {at: list(self.steps(units))[: 1 if at in kept else end] for at, units in enumerate(self._units)}
-        self._govern(counts, {at: units.costs() for at, units in enumerate(self._units)}, [*counts], kept)
+        end = None if settings.drop else -1
+        self._govern({at: units.parts_of(list(self.steps(units))[:end]) for at, units in enumerate(self._units)})
         self.order = UnitOrder(resident, settings.score, settings.compensate, self.noun, self._units, texts)
 
     @abstractmethod
@@ -110,7 +108,7 @@ class UnitCut(PartCut):
             set_dropped(self._blocks[block], units.sublayer, dropped=not count)
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
-        counts, size = self._part_counts[blocks[0]], self.size(self._units[blocks[0]])
+        counts, size = self._counts[blocks[0]], self.size(self._units[blocks[0]])
         harms = self.order.harms(blocks[0], counts) if self.settings.compensate and len(blocks) == 1 else []
         gene = super()._gene(name, blocks)
         return Gene.of_levels(name, [count * size for count in counts], gene.group, harms)

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.models.blocks import Matrix, probe_tokens
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.sublayers import Sublayer
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.part_cut import PartCosts
+from evoprune.problems.language_model.transforms.part_cut import Parts
 
 _TOLERANCE = 0.05
 """The largest relative difference: roundings of bfloat16 are far below it, rows of other units far above."""
@@ -57,8 +57,8 @@ class Units:
         modules = {module: None for child in sublayer.children.values() for module in child.modules()}
         self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
 
-    def costs(self) -> PartCosts:
-        """Return the costs of a unit, and of the sublayer, while it is whole."""
+    def parts_of(self, counts: Sequence[int]) -> Parts:
+        """Return the units, of which ``counts`` may stay, with their costs and the sublayer's, while it is whole."""
         weights = biases = 0
         for part in self.parts:
             rows, size = part.matrix.rows(part.matrix.weight), part.places.shape[1]
@@ -66,7 +66,7 @@ class Units:
             biases += 0 if part.columns or part.matrix.module.bias is None else size
         width, whole = self.sublayer.attention_width, self.sublayer
         one = {WEIGHTS: weights, PARAMETERS: weights + biases, ATTENTION: width // self.count}
-        return PartCosts(self.count, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters, ATTENTION: width})
+        return Parts(counts, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters, ATTENTION: width})
 
     @property
     def whole_output(self) -> torch.Tensor:
