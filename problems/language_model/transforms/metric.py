@@ -121,8 +121,10 @@ class MetricSettings(WeightsSettings):
 class SearchedScore(Weights):
     """Set weights to zero, by a score that is searched: four genes choose its parts, the others are sparsities::
 
-    transforms: {use: metric}
-    budget: {use: weights, removed: 0.45}
+        transforms: {use: metric}
+        budget: {use: weights, removed: 0.45}
+
+    The score is a :class:`Metric`, at first Wanda's.
     """
 
     Settings = MetricSettings

@@ -27,8 +27,10 @@ from evoprune.problems.language_model.transforms.weights.settings import ALLOCAT
 class Weights(Transform):
     """Set weights to zero, chosen by a score; a gene is the sparsity of a block, of a matrix or of a kind of matrix::
 
-    transforms: {use: weights, score: gblm, genes: block_and_kind, reconstruct: least_squares}
-    budget: {use: weights, removed: 0.45}
+        transforms: {use: weights, score: gblm, genes: block_and_kind, reconstruct: least_squares}
+        budget: {use: weights, removed: 0.45}
+
+    The weights stay where they are: a file has as many bytes as before.
     """
 
     sparse = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, Settings
-from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.transform import Transform
 
 
@@ -21,7 +22,7 @@ class LowRankSettings(Settings):
 
 
 class LowRank(Transform):
-    """A gene for each block: the rank of its matrices, by truncated singular value decomposition."""
+    """A gene for each block: the rank of the block's matrices, by truncated singular value decomposition."""
 
     Settings = LowRankSettings
     units = (WEIGHTS, PARAMETERS)
@@ -30,41 +31,35 @@ class LowRank(Transform):
     def __init__(self, resident: Any, settings: LowRankSettings, texts: Any) -> None:
         super().__init__(resident, settings, texts)
         self._shares = (1.0, *sorted(settings.shares, reverse=True))
-        self._blocks: dict[int, list[Any]] = {}
-        for matrix in resident.matrices:
-            self._blocks.setdefault(matrix.block, []).append(matrix)
+        self._blocks = [list(matrices) for _, matrices in groupby(resident.matrices, key=lambda matrix: matrix.block)]
+        # a dropped home is no longer in the model
         self._homes = {m.name: resident.model.get_submodule(m.name.rpartition(".")[0]) for m in resident.matrices}
         self._levels = [0.0] * len(self._blocks)
 
     @property
     def genes(self) -> Genes:
-        return Genes([Gene.of_levels(f"rank {block}", self._shares, f"block {block}") for block in self._blocks])
+        return Genes([Gene.of_levels(f"rank {at}", self._shares, f"block {at}") for at in range(len(self._blocks))])
 
     def apply(self, genome: Sequence[float]) -> None:
-        for place, (matrices, level) in enumerate(zip(self._blocks.values(), genome, strict=True)):
-            if level != self._levels[place]:
-                for matrix in matrices:
-                    made = self._factors(matrix, self._shares[int(level)]) if level else matrix.module
-                    setattr(self._homes[matrix.name], matrix.name.rpartition(".")[2], made)
+        for matrices, level, before in zip(self._blocks, genome, self._levels, strict=True):
+            for matrix in matrices if level != before else ():
+                layer = self._factors(matrix, self._shares[int(level)]) if level else matrix.module
+                setattr(self._homes[matrix.name], matrix.name.rpartition(".")[2], layer)
         self._levels = list(genome)
 
     def block_fingerprints(self) -> list[float]:
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:
-        changes = [
-            [float(sum(_rank(m, s) * sum(m.weight.shape) - m.size for m in own) if s < 1 else 0) for s in self._shares]
-            for own in self._blocks.values()
-        ]
-        dense = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
-        return changes, float(dense)
+        def saved(matrices: list[Any], share: float) -> float:
+            return float(sum(_rank(m, share) * sum(m.weight.shape) - m.size for m in matrices)) if share < 1 else 0.0
+
+        prices = [[saved(matrices, share) for share in self._shares] for matrices in self._blocks]
+        return [*prices], dense_amount(self.resident, unit)
 
     @property
     def plain(self) -> bool:
         return not any(self._levels)
-
-    def describe(self) -> dict[str, Any]:
-        return {"shares": list(self._shares)}
 
     def _factors(self, matrix: Any, share: float) -> nn.Module:
         """Return two layers; the second has the bias."""
@@ -79,5 +74,5 @@ class LowRank(Transform):
 
 
 def _rank(matrix: Any, share: float) -> int:
-    """The rank of factors with this share of the weights of ``matrix``."""
+    """Return the rank of factors with this share of the weights of ``matrix``."""
     return max(1, int(share * matrix.size / sum(matrix.weight.shape)))
