@@ -20,7 +20,7 @@ _SECONDS = 10.0  # the time for which the dense model and the result are timed i
 class Times(Checked):
     """The latency of a pass, and the circumstances of the measurement.
 
-    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each of its levels, at most
+    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each level, at most
     0. ``circumstances``: equal on a machine and for a model where the times hold.
     """
 

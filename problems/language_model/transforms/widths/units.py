@@ -58,7 +58,7 @@ class Units:
         self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
 
     def parts_of(self, counts: Sequence[int]) -> Parts:
-        """Return the units, of which ``counts`` may stay, with their costs and the sublayer's, while it is whole."""
+        """Return the ``counts`` that may stay, and the costs of a unit and of the sublayer, while it is whole."""
         weights = biases = 0
         for part in self.parts:
             rows, size = part.matrix.rows(part.matrix.weight), part.places.shape[1]
