@@ -26,7 +26,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
-from evoprune.interfaces.algorithm import Evaluate, Individual, advance
+from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
@@ -127,7 +127,6 @@ class Search:
         self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
-        self._arrived: list[Individual] | None = None  # to tell an algorithm that does not wait
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
@@ -147,19 +146,17 @@ class Search:
         """The non-dominated genomes of several objectives, and their values."""
         return [(self.genes.chosen(each), each.fitness.values) for each in self._front]
 
-    def ask(self, at_once: int = 1) -> list[list[Any]]:
+    def ask(self) -> list[list[Any]]:
         """Return the genomes of this generation without values; of the next generation where all have some.
 
-        ``at_once``: their number, for an algorithm that does not wait. Empty when the algorithm has ended.
+        Empty when the algorithm has ended.
         """
-        while not self._open or (self._arrived is not None and len(self._open) < at_once):
+        while not self._open:
             with self._drawing():
-                arrived, self._arrived = self._arrived, None
-                step = advance(self._steps, arrived)
+                step = next(self._steps, None)
             if step is None:
                 return []
             if isinstance(step, Evaluate):
-                self._arrived = None if step.wait else []
                 self._take(step.individuals)
             else:
                 self.generation += 1
@@ -191,8 +188,6 @@ class Search:
 
     def _score(self, individual: Individual) -> None:
         individual.fitness.assign(*self._scores[individual.genome])
-        if self._arrived is not None:
-            self._arrived.append(individual)
         if self._best is None or individual.fitness > self._best.fitness:
             self._best = deepcopy(individual)
         if len(self._signs) > 1:

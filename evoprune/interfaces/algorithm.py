@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from deap import base
 
@@ -93,9 +93,7 @@ class Individual(list[float]):
 class Evaluate:
     """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
 
-    Only candidates scored on all data can become the result, and no ``probe``, which may be off the budget. Without
-    ``wait``, on all the data, the algorithm goes on as soon as a worker is free, and ``yield`` returns the individuals
-    whose scores came since the last time; None from a driver that has scored them all.
+    Only candidates scored on all data can become the result, and no ``probe``, which may be off the budget.
 
     >>> from evoprune import Evaluate, Generation, Individual
     >>> def two_guesses(toolbox):
@@ -110,7 +108,6 @@ class Evaluate:
     individuals: Sequence[Individual]
     fidelity: float = 1.0
     probe: bool = False
-    wait: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,14 +122,4 @@ class Generation:
     population: Sequence[Individual]
 
 
-_NotWaiting = Generator[Evaluate | Generation, Sequence[Individual] | None, None]
-
-Algorithm = Iterator[Evaluate | Generation] | _NotWaiting
-
-
-def advance(algorithm: Algorithm, arrived: Sequence[Individual] | None) -> Evaluate | Generation | None:
-    """Return the next step of ``algorithm``, None at its end. ``arrived``: scored individuals, None if it waited."""
-    try:
-        return next(algorithm) if arrived is None else cast(_NotWaiting, algorithm).send(arrived)
-    except StopIteration:
-        return None
+Algorithm = Iterator[Evaluate | Generation]

@@ -8,8 +8,7 @@ Lines of four kinds, distinguished by their first key:
     a candidate, in the order of breeding; ``fitness`` holds null where it failed, and
     ``failure`` says why; ``memo`` is true where its genome was scored before, ``fidelity`` is the
     share of the data where that is not all, ``probe`` is true for what cannot win, and
-    ``violation`` is by how much it violates its constraints, where it does; of an asynchronous
-    search in the order of the scores, with how many were being scored ``at_once``;
+    ``violation`` is by how much it violates its constraints, where it does;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
     workers' time in it that none of them spent evaluating;
@@ -114,11 +113,6 @@ class History:
                     "from what the run would write now (code, operators or experiment changed); nothing was changed",
                     str(self._path),
                 )
-
-    @property
-    def next_candidate(self) -> Line | None:
-        """The next recorded line of a candidate."""
-        return next((line for line in self._recorded if "candidate" in line), None)
 
     @property
     def at_end(self) -> bool:

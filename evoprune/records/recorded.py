@@ -60,7 +60,6 @@ class _Candidate(_Score):
     memo: bool
     fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
     probe: bool = False
-    at_once: _Count | None = None
 
 
 class _Finalist(_Score):

@@ -10,7 +10,6 @@ from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
-from evoprune.search.arrivals import Arrivals
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Asked, Scoring
 
@@ -47,7 +46,6 @@ class Evaluator:
     def __init__(self, scoring: Scoring, progress: Progress, max_failures: float, recorded: RecordedRun) -> None:
         self.scoring, self.progress, self.recorded = scoring, progress, recorded
         self._history, self._signs = scoring.history, scoring.problem.signs
-        self._arrivals = Arrivals(scoring, recorded.candidates)
         self._memo: dict[Key, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
@@ -75,23 +73,6 @@ class Evaluator:
                 self._record(individual, candidate)
         self.failures.check(self.evaluations)
 
-    def begin(self, asked: Evaluate, generation: int) -> list[Individual]:
-        """Begin to score individuals. Return the individuals of the next score, none while a worker is free."""
-        self.progress.begin(generation, len(asked.individuals))
-        for individual, candidate in zip(asked.individuals, self._candidates(asked, generation, 1.0), strict=True):
-            self._arrivals.begun.setdefault(candidate.genome, []).append((individual, candidate))
-        arrival = self._arrivals.next(self._memo)
-        if arrival is None:
-            return []
-        arrived, evaluation, at_once = arrival
-        for individual, candidate in arrived:
-            if not candidate.line["memo"]:
-                self._learn(candidate, evaluation)
-            candidate.line.update(generation=generation, at_once=at_once)
-            self._record(individual, candidate)
-        self.failures.check(self.evaluations)
-        return [individual for individual, _ in arrived]
-
     def evaluation_of(self, genome: Genome) -> Evaluation:
         """Return the score of ``genome`` on all the data."""
         return self._memo.get((genome, 1.0)) or self.references[genome]
@@ -109,7 +90,7 @@ class Evaluator:
             number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # the history could not hold it
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
-            memo = (genome, fidelity) in self._memo or genome in new or genome in self._arrivals.begun
+            memo = (genome, fidelity) in self._memo or genome in new
             line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
             line["genome"], line["memo"] = list(genome), memo
             if fidelity < 1:

@@ -22,7 +22,7 @@ from evoprune.experiment.spec import Experiment
 from evoprune.exports.draft import Draft
 from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
-from evoprune.interfaces.algorithm import Evaluate, Individual, advance
+from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
@@ -231,14 +231,9 @@ def _evolve(
     Return the best individual, the last generation, and whether the time ended it.
     """
     last, idle, before, late = -1, 0, evaluator.work, False
-    steps, arrived = tools.algorithm(tools), None
-    while step := advance(steps, arrived):
-        arrived = None
+    for step in tools.algorithm(tools):
         if isinstance(step, Evaluate):
-            if step.wait:
-                evaluator.evaluate(step, last + 1)
-            else:
-                arrived = evaluator.begin(step, last + 1)
+            evaluator.evaluate(step, last + 1)
             after_evaluation()
             continue
         last += 1

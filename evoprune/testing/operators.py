@@ -185,9 +185,7 @@ def _check_algorithm(function: Callable[..., Any], budget: Budget, given: dict[s
                 if len(found) == 3:
                     break
                 continue
-            require(
-                0 < step.fidelity <= 1 and bool(step.individuals or not step.wait), f"algorithm: it asks for {step}"
-            )
+            require(0 < step.fidelity <= 1 and bool(step.individuals), f"algorithm: it asks for {step}")
             for person in step.individuals:
                 require(genes.allow(person), f"algorithm: it asks for a genome that is not allowed: {list(person)}")
                 person.fitness.values = (1.0 + sum((v - 0.3) ** 2 for v in person),)
