@@ -3,8 +3,7 @@ import random
 import pytest
 
 from evoprune import Individual
-from evoprune.operators.crossover.blend import blend
-from evoprune.operators.crossover.uniform import uniform
+from evoprune.operators.crossover import blend, uniform
 
 SIZE = 500
 

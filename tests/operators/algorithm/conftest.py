@@ -8,11 +8,10 @@ import pytest
 from deap import base
 
 from evoprune import Additive, Evaluate, Generation, Genes, Individual
-from evoprune.operators.crossover.blend import blend
-from evoprune.operators.mutation.exchange import exchange
-from evoprune.operators.repair.shift import shift
-from evoprune.operators.selection.truncation import truncation
-from evoprune.operators.survival.elitist import elitist
+from evoprune.operators.crossover import blend
+from evoprune.operators.mutation import exchange
+from evoprune.operators.repair import shift
+from evoprune.operators.selection import elitist, truncation
 
 GENES = 10
 TARGET = 0.45

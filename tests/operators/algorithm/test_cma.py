@@ -4,8 +4,8 @@ import numpy
 from deap import base
 
 from evoprune import Individual
-from evoprune.operators.algorithm.cma import cma
-from evoprune.operators.repair.shift import shift
+from evoprune.operators.algorithm.populations import cma
+from evoprune.operators.repair import shift
 from evoprune.problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 

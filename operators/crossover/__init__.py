@@ -1,1 +1,0 @@
-"""Crossover: two parents in, two children out, changed in place."""

@@ -1,1 +1,0 @@
-"""Mutation: one individual in, a tuple of one out, changed in place."""

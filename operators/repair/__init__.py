@@ -1,1 +1,0 @@
-"""Repair: bring an individual back to the budget; one in, a tuple of one out."""

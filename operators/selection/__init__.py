@@ -1,1 +1,0 @@
-"""Selection: ``select(individuals, k)`` returns k parents."""

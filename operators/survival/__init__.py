@@ -1,1 +1,0 @@
-"""Survival: ``survive(individuals)`` returns the individuals that pass on unchanged."""
