@@ -14,9 +14,8 @@ from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.parts import Finals, Measured, Reporting, Together, TradeOffs
 from evoprune.interfaces.planning import Plan, Planner
-from evoprune.interfaces.problem import Evaluation, Problem, Settings
+from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
-from evoprune.interfaces.schema import Fraction
 
 if TYPE_CHECKING:
     from evoprune.exports.exporting import load

@@ -25,17 +25,16 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_file
-from evoprune.exports.draft import is_draft
-from evoprune.exports.exporting import export, finished, is_one_file
+from evoprune.exports.exporting import export, finished, is_draft, is_one_file
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
 from evoprune.interfaces.parts import Part, needed, part, reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
-from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation
-from evoprune.records.promise import Promise
+from evoprune.records.recorded import read_experiment
+from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, without_result
 from evoprune.search import toolbox
 

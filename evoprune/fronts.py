@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evoprune.ablation.grid import Variant
+from evoprune.ablation.runs import Variant
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution

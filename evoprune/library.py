@@ -30,8 +30,8 @@ from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
-from evoprune.search.draws import draws_apart
 from evoprune.search.run import run_to_its_end
+from evoprune.search.scoring import draws_apart
 
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""

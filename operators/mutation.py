@@ -8,7 +8,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, Genes, Individual
-from evoprune.interfaces.schema import Positive
+from evoprune.interfaces.problem import Positive
 from evoprune.operators.moves import another_level, bound, clip, clip_genes, switch
 
 

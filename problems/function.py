@@ -9,8 +9,7 @@ from pydantic import Field, model_validator
 
 from evoprune import Evaluation, Gene, Genes, Problem, Settings
 from evoprune.experiment.registry import find_plugin
-from evoprune.interfaces.problem import violation
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked, violation
 
 Called = Callable[[list[Any]], Any]
 

@@ -1,14 +1,19 @@
-"""The runs of an ablation: every variant on every seed to the same budget, none twice."""
+"""The variants of an ablation, and their runs: every variant on every seed to the same budget, none twice."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
+
+import yaml
 
 from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import Resolved
+from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.problem import Evaluation
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
@@ -17,6 +22,56 @@ from evoprune.records.recorded import Key
 from evoprune.records.run_folder import HISTORY, MEASURED
 from evoprune.search.run import refuse_other, run_to_its_end
 from evoprune.search.toolbox import problem_ref
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination: ``name`` for people, ``settings`` as ``--set`` takes them."""
+
+    name: str
+    settings: tuple[str, ...]
+
+
+def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType({})) -> list[Variant]:
+    """All combinations of ``KEY=VALUE,VALUE,...``, the first value of each key first.
+
+    A key that the experiment lacks at its top is the problem's. ``shared``: keys that all variants share, to their
+    options.
+    """
+    axes = [_settings(text, shared) for text in varied]
+    if len({axis[0].partition("=")[0] for axis in axes}) < len(axes):
+        raise InputError("a key is varied twice; give its values in one --vary", "--vary")
+    return [Variant(", ".join(map(_short, settings)), settings) for settings in product(*axes)]
+
+
+def _settings(text: str, shared: Mapping[str, str]) -> list[str]:
+    """A setting for each value of ``KEY=VALUE,VALUE,...``."""
+    key, equals, listed = text.partition("=")
+    try:
+        values = yaml.safe_load(f"[{listed}]")
+    except Exception:  # PyYAML raises other exceptions too, see config.read
+        values = None
+    if not equals or not all(key.split(".")) or not isinstance(values, list) or len(values) < 2:
+        raise InputError(
+            "expected KEY=VALUE,VALUE,... with two values at least, as in operators.mate=blend,uniform",
+            f"--vary {text}",
+        )
+    if key in shared:
+        raise InputError(f"all variants share it; give {shared[key]} instead", f"--vary {text}")
+    key = key if key.split(".")[0] in Experiment.model_fields else f"problem.{key}"
+    settings = [f"{key}={_plain(value)}" for value in values]
+    if len(set(settings)) < len(settings):
+        raise InputError("a value is given twice", f"--vary {text}")
+    return settings
+
+
+def _short(setting: str) -> str:
+    key, _, value = setting.partition("=")
+    return f"{key.removeprefix('operators.').removeprefix('problem.').removesuffix('.use')}={value}"
+
+
+def _plain(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,8 @@ def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
 def ablate(options: argparse.Namespace) -> int | None:
     """Compare variants of an experiment at an equal budget, over several seeds."""
     # these bring in SciPy, NumPy and matplotlib, which --help should not wait for
-    from evoprune.ablation.grid import variants
     from evoprune.ablation.results import write_results
-    from evoprune.ablation.runs import Planned, carry_out
+    from evoprune.ablation.runs import Planned, carry_out, variants
 
     if not 1 <= options.seeds <= 10_000:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
@@ -108,7 +107,7 @@ def front(options: argparse.Namespace) -> None:
     interrupted and given again.
     """
     # these bring in NumPy, which --help should not wait for
-    from evoprune.ablation.grid import variants
+    from evoprune.ablation.runs import variants
     from evoprune.fronts import carry_out, names, read, write
 
     how = read_execution(options, scoop_for="'run'")

@@ -12,7 +12,7 @@ from evoprune.cli.options import add_command
 from evoprune.errors import InputError, did_you_mean
 from evoprune.experiment import catalogue, parameters, registry
 from evoprune.experiment.spec import Experiment
-from evoprune.interfaces.schema import model_of
+from evoprune.interfaces.problem import model_of
 
 
 def add_ls(commands: Any) -> None:

@@ -18,9 +18,8 @@ from evoprune.cli.ablate import add_ablate, add_front
 from evoprune.cli.export import add_eval, add_export
 from evoprune.cli.ls import add_ls, add_schema
 from evoprune.cli.planned import add_plugins, find_command, plugin_commands
-from evoprune.cli.report import add_report
 from evoprune.cli.run import add_resume, add_run, add_validate
-from evoprune.cli.status import add_status
+from evoprune.cli.status import add_report, add_status
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
 _ADDED = (

@@ -22,7 +22,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import needed
 from evoprune.interfaces.planning import Command, Planner
 from evoprune.records import run_folder
-from evoprune.records.promise import Promise
+from evoprune.records.run_folder import Promise
 
 COMMANDS = "evoprune.commands"  # the group of entry points
 

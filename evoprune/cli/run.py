@@ -27,13 +27,12 @@ from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import refuse_missing
-from evoprune.exports.draft import is_draft
+from evoprune.exports.exporting import is_draft
 from evoprune.files.locks import claimed
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import part_class, reporting
 from evoprune.records import run_folder
-from evoprune.records.promise import Promise
-from evoprune.records.run_folder import has_experiment
+from evoprune.records.run_folder import Promise, has_experiment
 from evoprune.records.status import StatusFile, find, look
 
 

@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
 from evoprune.experiment.spec import Choice, Experiment
-from evoprune.interfaces.schema import model_of
+from evoprune.interfaces.problem import model_of
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from evoprune.experiment.explain import validated
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
 """The slots of the toolbox, and how many leading arguments of each are data, not parameters."""

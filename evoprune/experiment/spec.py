@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evoprune.experiment.explain import cut_repr
-from evoprune.interfaces.schema import Checked, Fraction
+from evoprune.interfaces.problem import Checked, Fraction
 
 NO_END = 10_000_000  # more generations than any search takes
 SEEDS = 2**32

@@ -1,24 +1,27 @@
-"""Writes exports, folders or files with facts beside them, completely or not at all; recovers and uploads them."""
+"""Writes exports, folders or files with facts about them, completely or not at all; drafts and uploads them."""
 
 import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evoprune.console.phase import Phase
+from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
 from evoprune.experiment.config import Config
+from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json, write_text
-from evoprune.files.names import without_folders
-from evoprune.files.places import part_of
+from evoprune.files.places import part_of, without_folders
 from evoprune.interfaces.export import Exported, Exporting
-from evoprune.interfaces.parts import needed
+from evoprune.interfaces.parts import needed, part
+from evoprune.interfaces.problem import Problem
 from evoprune.records import run_folder
+from evoprune.records.run_folder import PROMISED, Promise
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
 
@@ -204,3 +207,58 @@ def _files(out: Path) -> dict[str, Path]:
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
     beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
     return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
+
+
+_PAUSE = 5.0  # times that the last draft took, before the next one
+
+
+class Draft:
+    """Writes the draft of the run in ``folder`` to ``out``, None unless one was promised and ``problem`` can."""
+
+    def __init__(self, folder: Path, problem: Problem) -> None:
+        self._folder, self._exporting = folder, part(problem, Exporting)
+        promise = Promise.read(folder) if self._exporting else None
+        self.out = Path(promise.out) if promise and promise.out else None
+        self._written: Sequence[float] | None = None
+        self._next = self.seconds = 0.0
+        """Seconds that the last draft took."""
+
+    def write(self, genome: Sequence[float], now: bool = False, told: str = "") -> None:
+        """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then.
+
+        ``told``: about its quality, for people.
+        """
+        out, start = self.out, time.monotonic()
+        if out is None or self._exporting is None or genome == self._written or (start < self._next and not now):
+            return
+        try:
+            promise = Promise.read(self._folder) or Promise()
+            if not is_draft(promise, out):
+                refuse_unless_free(out, is_file=True)
+            with Phase(f"writing {out}"), part_of(out) as place:
+                options = check_parameters(self._exporting.ExportOptions, promise.options, PROMISED)
+                if not self._exporting.draft(genome, place / out.name, options):
+                    self.out = None
+                    return
+                marks = [*promise.draft[-1:], _mark(place / out.name)]  # a kill may come before the file is replaced
+                promise.model_copy(update={"draft": marks}).write(self._folder)
+                (place / out.name).replace(out)
+        except (InputError, OSError) as error:  # the export will say the same, at the end
+            note(f"{out} is not written before the end: {error}")
+            self.out = None
+            return
+        note(f"{out} holds the best candidate so far: {told}")
+        self._written, self.seconds = genome, time.monotonic() - start
+        self._next = time.monotonic() + _PAUSE * self.seconds
+
+
+def is_draft(promise: Promise | None, out: Path) -> bool:
+    """Return whether ``out`` is the file that a run with this ``promise`` wrote before its end, and nothing else."""
+    if not promise or promise.out != str(out.absolute()) or out.is_symlink() or not out.is_file():
+        return False
+    return _mark(out) in promise.draft
+
+
+def _mark(path: Path) -> list[int]:
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evoprune.errors import InputError
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked
 
 
 @dataclass(frozen=True)

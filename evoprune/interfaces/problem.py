@@ -1,16 +1,45 @@
-"""Interface of problems: plugins subclass :class:`Problem`."""
+"""Interface of problems: plugins subclass :class:`Problem`; and the types of their settings."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from evoprune.interfaces.budget import Budget
-from evoprune.interfaces.defaults import Devices, Objectives, SettingsChecks, Work
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
-from evoprune.interfaces.schema import Checked
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share or probability in [0, 1]."""
+
+Positive = Annotated[float, Field(gt=0.0)]
+"""A number above 0."""
+
+
+class Checked(BaseModel):
+    """Base of user input: refuses unknown keys, numbers that are not finite, and ``true`` for a number."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError(f"expected a number, got {value}")
+        return value
+
+
+def model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model that ``field`` takes a mapping for, null or not; None where it takes something else."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 class Settings(Checked):
@@ -56,12 +85,12 @@ def worst(signs: Sequence[float]) -> tuple[float, ...]:
     return tuple(math.inf if sign < 0 else -math.inf for sign in signs)
 
 
-class Problem(Objectives, Work, SettingsChecks, Devices, ABC):
+class Problem(ABC):
     """A search problem: its genes, and a score for a genome. All other members have a default.
 
     ``evaluate`` must depend on the settings, the genome and the fidelity alone: a candidate may be scored twice, in any
-    process and order, with the same answer. :mod:`evoprune.interfaces.defaults` has the inherited members,
-    :mod:`evoprune.interfaces.parts` and :mod:`evoprune.interfaces.export` the parts to add.
+    process and order, with the same answer. :mod:`evoprune.interfaces.parts` and :mod:`evoprune.interfaces.export` have
+    the parts to add. Class methods check settings before the problem is loaded: quickly, without heavy imports.
 
     >>> from evoprune import Evaluation, Genes, Problem
     >>> class Sphere(Problem):
@@ -80,6 +109,18 @@ class Problem(Objectives, Work, SettingsChecks, Devices, ABC):
 
     parts: ClassVar[Sequence[type]] = ()
     """Classes of optional parts, each made from the problem, where it does not inherit them."""
+
+    signs: tuple[float, ...] = (-1.0,)
+    """One number an objective: negative to minimise, positive to maximise."""
+
+    work_unit: ClassVar[str] = "evaluations"
+    """Plural of the unit of :attr:`Evaluation.work`."""
+
+    has_fidelities: ClassVar[bool] = False
+    """True if a fidelity below 1 makes ``evaluate`` cheaper; else all is scored at fidelity 1."""
+
+    plugin_groups: ClassVar[Mapping[str, str]] = {}
+    """Names of settings that hold names of plugins, to the group of entry points."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -118,3 +159,39 @@ class Problem(Objectives, Work, SettingsChecks, Devices, ABC):
     def fingerprint(self) -> dict[str, str]:
         """Return hashes of the data behind the scores, by name: a run is resumed only while all match."""
         return {}
+
+    @classmethod
+    def signs_of(cls, settings: Any) -> tuple[float, ...]:
+        """Return the ``signs``, where they depend on the settings."""
+        return cls.signs
+
+    @classmethod
+    def labels_of(cls, settings: Any) -> tuple[str, ...]:
+        """Return a name for each objective, for figures and pages."""
+        others = range(2, 1 + len(cls.signs_of(settings)))
+        return ("fitness", *(f"objective {number}" for number in others))
+
+    @classmethod
+    def needs(cls, settings: Any) -> Mapping[str, str]:
+        """Return the slots of operators that must be filled, each with the reason."""
+        return {}
+
+    @classmethod
+    def unscored(cls, settings: Any) -> Sequence[str]:
+        """Return the keys of ``settings`` that no score depends on: they may change when a run is continued."""
+        return []
+
+    @classmethod
+    def missing(cls, settings: Any) -> Sequence[str]:
+        """Return a line for each file that the settings name and this machine lacks."""
+        return []
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """Return the accelerators of this host: a worker's replaces the setting ``device: auto``."""
+        return []
+
+    @classmethod
+    def has_device(cls, name: str) -> bool:
+        """Return whether this host has the device ``name``, which a user gave."""
+        return True

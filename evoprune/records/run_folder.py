@@ -1,4 +1,4 @@
-"""A run's folder: making, locking and writing it."""
+"""A run's folder: making, locking and writing it; and the export and page that were promised with the run."""
 
 import os
 import platform
@@ -9,11 +9,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
-from evoprune.files.json_files import PART, read_json, write_text
+from evoprune.experiment.explain import validated
+from evoprune.files.json_files import PART, read_json, write_json, write_text
 from evoprune.files.locks import lock
 from evoprune.files.places import part_of
 
@@ -153,3 +156,31 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": dict(sorted(each for each in found if each[0])),
     }
+
+
+class Promise(BaseModel):
+    """The work that remains after a run, of its ``command``: the page, and the export to ``out``, if any.
+
+    ``seconds``, ``searching``: of work on the run, and on the search in it, at most; None for no limit. ``planning``:
+    seconds that it took to plan.
+    ``draft``: size and time of change of the last two files that :mod:`evoprune.exports.exporting` wrote.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+    out: str | None = None
+    options: dict[str, Any] = {}
+    seconds: float | None = None
+    searching: float | None = None
+    planning: float = 0.0
+    command: list[str] = []
+    draft: list[list[int]] = []
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return the promise of the run in ``folder``, if any. Raises :class:`InputError` for a damaged one."""
+        path = folder / PROMISED
+        return validated(cls, read_json(path), str(path)) if path.exists() else None
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / PROMISED, self.model_dump())

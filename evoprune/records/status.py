@@ -21,8 +21,7 @@ from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
 from evoprune.records import recorded
 from evoprune.records.history import is_generation
-from evoprune.records.promise import Promise
-from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, has_experiment
+from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, Promise, has_experiment
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 

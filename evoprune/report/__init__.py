@@ -1,16 +1,140 @@
 """A page for people about one run, or about several: HTML that needs no network, and the same as Markdown."""
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from evoprune.console.formatting import Share, plain
+from evoprune.console.formatting import Share, flat, interval, plain
 from evoprune.errors import InputError
-from evoprune.files.names import distinct
-from evoprune.report.page import Block, table, text, write_page
-from evoprune.report.reading import Reported, read_run
-from evoprune.report.run import blocks
+from evoprune.experiment.config import dumped
+from evoprune.files.json_files import read_json
+from evoprune.files.places import distinct
+from evoprune.interfaces.parts import reporting
+from evoprune.interfaces.problem import Problem
+from evoprune.records.run_folder import CONFIG, ENVIRONMENT
+from evoprune.report.page import Block, Details, Drawing, code, drawing, facts, folded, items, table, text, write_page
+from evoprune.report.reading import Json, Reported, read_run
+
+
+def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
+    """The page's part on ``one``, with headings of ``level`` and deeper."""
+    yield text(one.about)
+    if one.exported is None:
+        if one.finished:
+            yield from (f"> {text(verdict)}" for verdict in one.told.summary(one.run.result)[:1])
+        yield from _sections(one, level)
+        return
+    yield f"> {text(one.exported.verdict)}"
+    yield code(one.exported.usage)
+    for name, (figure, words) in one.exported.figures.items():
+        yield drawing(name, figure, words)
+    shown = [one.told.words.get(key, key) for key in one.told.first]
+    for title in shown:
+        if title in one.tables:
+            yield f"**{text(title)}**"
+            yield _table(one.tables[title])
+    yield from folded(_sections(one, level), "#" * level)
+
+
+def _sections(one: Reported, level: int) -> Iterator[Block]:
+    """The parts of the page on the result, the search and its circumstances, with headings of ``level`` and deeper."""
+    head, result = "#" * level, one.run.result
+    yield f"{head} Result"
+    now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
+    explained = {one.told.words.get(key, key): sentence for key, sentence in one.told.explained.items()}
+    yield facts({"state": one.status.state, **now, **one.facts}, explained)
+    for title, rows in one.tables.items():
+        yield f"{head}# {text(title)}"
+        if title in explained:
+            yield f"*{text(explained[title])}*"
+        yield _table(rows)
+    if result.front:
+        yield f"{head}# Candidates that no other dominates"
+        yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
+    yield from _drawings(one)
+    yield f"{head} The best candidate's genes"
+    yield _genes(one)
+    yield f"{head} Convergence"
+    yield "Half of the population lies between the quartiles."
+    columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
+    generations = (
+        [g["generation"], g["best"], g["quartiles"][0], g["median"], g["quartiles"][1], g["worst"]]
+        for g in one.generations
+    )
+    yield Details("The population after each generation", [table(columns, generations)])
+    if references := [line for line in one.lines if "reference" in line]:
+        yield f"{head} Known solutions, on the search's data"
+        yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
+    if result.seconds:
+        yield f"{head} Time"
+        times = {"search, from its first generation": result.seconds}
+        times |= {"evaluations, summed over workers": result.seconds_evaluating}
+        yield facts({name: f"{plain(seconds)} s" for name, seconds in times.items()})
+    failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
+    yield f"{head} Failures"
+    yield items(f"candidate {line['candidate']}: {line['failure']}" for line in failures) or "None."
+    if protocol := result.as_json().get("protocol"):
+        yield f"{head} Protocol"
+        yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
+        yield facts(flat(protocol))
+    path = one.run.folder / ENVIRONMENT
+    environment = read_json(path) if path.exists() else {}
+    yield f"{head} Environment"
+    yield facts(machine(environment, one.problem))
+    yield f"{head} Repeat"
+    again = shlex.join(["python", "-m", "evoprune", "run", str(one.run.folder / CONFIG)])
+    yield code(repeating(environment) or again)
+    yield Details("The experiment", [code(dumped(one.run.resolved.config()))])
+
+
+def _table(rows: Mapping[str, Json]) -> str:
+    columns = list(next(iter(rows.values())))
+    return table(["", *columns], ([name, *(row.get(column) for column in columns)] for name, row in rows.items()))
+
+
+def _drawings(one: Reported) -> Iterator[Drawing]:
+    first, *others = one.objectives
+    last = max(0, len(one.generations) - 1)
+    ends = " to ".join(plain(line["best"]) for line in [*one.generations[:1], *one.generations[1:][-1:]])
+    spread = f"{first} alone, of {1 + len(others)} objectives" if others else f"best {first}: {ends}"
+    words = {"convergence": f"The population over {last} generations; {spread}."}
+    if front := one.run.result.front:
+        words["front"] = f"{len(front)} candidates that no other dominates: {first} against {' and '.join(others)}."
+    words |= one.run.result.figures or {}
+    for name, image in one.figures.items():
+        title = name.replace("_", " ")
+        yield Drawing(title, image, words.get(name, title))
+
+
+def _genes(one: Reported) -> str:
+    best, names = one.run.best.genome, one.run.result.genes or []
+    if len(names) != len(best):
+        names = [f"gene {number}" for number in range(len(best))]
+    values = map(Share, best) if "genes" in one.told.shares else best
+    return table(["gene", "value"], zip(names, values, strict=True))
+
+
+def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:
+    """The machine of an ``environment``, and the versions of the packages that ``problem`` depends on."""
+    installed = environment.get("packages")
+    versions = installed if isinstance(installed, dict) else {}
+    told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
+    told |= {name: versions[name] for name in ("evoprune", "deap", *reporting(problem).packages) if name in versions}
+    return {name: str(value) for name, value in told.items()}
+
+
+def repeating(environment: Mapping[str, Any]) -> str:
+    """The shell command that repeats the run of ``environment``; empty where it was not one command."""
+    command = environment.get("command")
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
+        return ""
+    program = Path(command[0])  # a notebook's or a script's, where Python called us
+    if "evoprune" not in {program.name, program.parent.name} or environment.get("resumed"):
+        return ""
+    return shlex.join(["python", "-m", "evoprune", *command[1:]])
 
 
 def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:

@@ -18,8 +18,8 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import part_class, reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
-from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation, may_win
+from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import EXPORTED, HISTORY, RESULT
 from evoprune.records.status import look
 

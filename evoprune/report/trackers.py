@@ -11,8 +11,8 @@ from evoprune.console.formatting import flat
 from evoprune.errors import InputError
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
-from evoprune.records.experiment import read_experiment
 from evoprune.records.history import is_generation
+from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import HISTORY, RESULT
 
 NAME = "evoprune"  # of the experiment in MLflow, and of the project in W&B unless WANDB_PROJECT names another

@@ -17,13 +17,12 @@ from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
-from evoprune.records.experiment import deciding, refuse_another, refuse_change, version_of
 from evoprune.records.history import is_generation
-from evoprune.records.promise import Promise
-from evoprune.records.recorded import Key, RecordedRun
+from evoprune.records.recorded import Key, RecordedRun, deciding, refuse_another, refuse_change, version_of
+from evoprune.records.run_folder import Promise
 from evoprune.records.status import keeping_status
-from evoprune.search.prepared import Prepared, decide
 from evoprune.search.search import carry_out
+from evoprune.search.toolbox import Prepared, decide
 
 _NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
 

@@ -1,5 +1,6 @@
 """Scores of genomes in the order of asking: from a resumed run's record, else from workers."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy
 from deap import base
 
 from evoprune.backends import Backend, Stalled
@@ -15,7 +17,17 @@ from evoprune.interfaces.parts import Together, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Genome, Key
-from evoprune.search.draws import draws_apart
+
+
+@contextmanager
+def draws_apart() -> Iterator[None]:
+    """Keep random draws of evaluations and of workers' libraries in this process apart from the run's."""
+    states = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from evoprune.errors import Stopped
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.experiment.spec import Experiment
-from evoprune.exports.draft import Draft
+from evoprune.exports.exporting import Draft
 from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
@@ -30,12 +30,10 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.history import History
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
-from evoprune.search.draws import draws_apart
-from evoprune.search.evaluator import Evaluator, score_references
-from evoprune.search.finals import hold
-from evoprune.search.prepared import Prepared
+from evoprune.search.evaluator import Evaluator, hold, score_references
 from evoprune.search.progress import Progress
-from evoprune.search.scoring import Scoring
+from evoprune.search.scoring import Scoring, draws_apart
+from evoprune.search.toolbox import Prepared
 
 Json = dict[str, Any]
 

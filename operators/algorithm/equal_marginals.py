@@ -8,7 +8,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Fraction, Generation, Individual
-from evoprune.interfaces.schema import Positive
+from evoprune.interfaces.problem import Positive
 from evoprune.operators.algorithm.breeding import first_population, fittest, loss_changes, mutant
 from evoprune.operators.moves import clip, levels_between
 

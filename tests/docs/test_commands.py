@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from evoprune.ablation.grid import variants
+from evoprune.ablation.runs import variants
 from evoprune.cli.main import main, parser
 from evoprune.errors import InputError
 from evoprune.experiment import config

@@ -16,7 +16,7 @@ from evoprune.backends import evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.records import recorded
-from evoprune.search import prepared
+from evoprune.search import toolbox
 
 SPHERE = """\
 problem: {use: benchmark, function: sphere, dimensions: 3}
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 def _restore_worker(monkeypatch):
     """A run assigns a device and threads to the process that it runs in, and keeps its problem there."""
     monkeypatch.setattr(evaluation, "this_worker", worker := evaluation.Worker())
-    monkeypatch.setattr(prepared, "this_worker", worker)
+    monkeypatch.setattr(toolbox, "this_worker", worker)
     path = list(sys.path)
     environment = dict(os.environ)
     yield

@@ -3,7 +3,7 @@
 import pytest
 
 from evoprune import InputError
-from evoprune.ablation.grid import variants
+from evoprune.ablation.runs import variants
 from evoprune.fronts import names
 
 WRITTEN = """

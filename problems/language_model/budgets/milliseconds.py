@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from evoprune import Coupled, InputError
 from evoprune.files.json_files import read_json
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
 from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms
 from evoprune.problems.language_model.models.throughput import Load, Phase

@@ -19,7 +19,7 @@ from evoprune import InputError
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.files.json_files import read_json, write_json
-from evoprune.files.names import without_folders
+from evoprune.files.places import without_folders
 from evoprune.problems.language_model.models.blocks import number_attentions
 from evoprune.problems.language_model.models.device import dtype_of, pick_device, pick_dtype
 from evoprune.problems.language_model.models.load import convert, load_model, load_tokenizer, quiet

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Budget, Gene, Genes
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms import UNIFORM

@@ -1,7 +1,7 @@
 import pytest
 
 from evoprune import InputError
-from evoprune.ablation.grid import variants
+from evoprune.ablation.runs import variants
 
 
 def test_all_combinations_in_order():

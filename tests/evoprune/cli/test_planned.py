@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Command
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.problem import Checked
 from evoprune.problems.benchmark import Benchmark
 
 class Tiny(Planner):
