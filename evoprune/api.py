@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from evoprune.backends.evaluation import limit_threads, this_worker
-from evoprune.console.formatting import plain
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
@@ -28,7 +26,7 @@ from evoprune.experiment.resolve import Resolved, resolve, resolve_file
 from evoprune.exports.exporting import export, finished, is_draft, is_one_file
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
-from evoprune.interfaces.parts import Part, needed, part, reporting
+from evoprune.interfaces.parts import Part, needed, part
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
@@ -74,20 +72,6 @@ class Run:
                 str(self.folder / run_folder.RESULT),
             )
         return problem
-
-    def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._rows())
-        return f'<table style="text-align: left">{rows}</table>'
-
-    def _rows(self) -> Iterator[tuple[str, str]]:
-        problem = self.resolved.problem
-        yield "run", str(self.folder)
-        for label, value in zip(problem.labels_of(self.resolved.settings), self.best.fitness, strict=True):
-            yield f"best {label}", plain(value)
-        yield "candidates evaluated", f"{self.result.evaluations:,}"
-        for line in reporting(problem).summary(self.result):
-            name, colon, rest = line.partition(": ")
-            yield (name, rest) if colon else ("", line)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

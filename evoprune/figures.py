@@ -89,18 +89,15 @@ def thousands(axis: Axis) -> None:
 
 
 def log_scale_if_wide(axes: Axes, values: Sequence[float]) -> None:
-    """A log scale where positive ``values`` span a factor of 5: plain numbers, or powers if any reaches 1e6."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """A log scale with plain numbers where positive ``values`` span a factor of 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     if not values or min(values) <= 0 or max(values) < 5 * min(values):
         return
     axes.set_yscale("log")
     few_decades = max(values) < 1000 * min(values)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
-    if max(values) < 1e6:
-        thousands(axes.yaxis)
-    else:
-        axes.yaxis.set_major_formatter(FuncFormatter(_power))
+    thousands(axes.yaxis)
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -134,13 +131,6 @@ def scale_amounts(axes: Axes, values: Sequence[float]) -> None:
         thousands(axes.xaxis)
     else:
         axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
-
-
-def _power(value: float, _: int) -> str:
-    """A power of ten, or a small multiple of one, without matplotlib's mathematics."""
-    factor, _e, exponent = f"{value:.0e}".partition("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}" if factor == "1" else f"{factor}×10{raised}"  # noqa: RUF001
 
 
 def draw_convergence(

@@ -12,7 +12,6 @@ from evoprune import Budget, Coupled
 from evoprune.interfaces.budget import ROUNDING
 
 Floats = NDArray[numpy.float64]
-
 Units = NDArray[numpy.int64]
 
 Table = tuple[tuple[int, ...], Units]
@@ -23,7 +22,6 @@ Trace = Callable[[int, dict[int, int]], int]
 
 _UNITS = 2000  # the limit beyond the least spending; prices are rounded to units
 _MARGIN = 100  # units above the limit that are tried too, as rounded prices may fit
-
 _STEPS = 10  # of a real gene's range, from which, and its start, its value is chosen
 
 

@@ -48,7 +48,6 @@ def add_eval(commands: Any) -> None:
     example = "python -m evoprune eval pruned --text mine.txt --window 512 --windows 8"
     parser = add_command(commands, evaluate, "measure a run's result, or what else a problem measures", example, "eval")
     parser.add_argument("source", metavar="SOURCE", help="a run's folder, or what an installed problem can measure")
-    parser.add_argument("--problem", help="what measures a SOURCE that is no run (default: the one problem that can)")
     add_set(parser, "override a key of the run's experiment")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_declared(parser, "EvalOptions")
@@ -61,11 +60,11 @@ def evaluate(options: argparse.Namespace) -> None:
         table = Run.open(options.source, options.set).compare(**given)
     else:
         meant = Path("runs") / options.source
-        if options.source and not options.problem and has_experiment(meant) and not Path(options.source).exists():
-            raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
+        if options.source and has_experiment(meant) and not Path(options.source).exists():
+            raise InputError(f"no such run here; did you mean {meant}?", options.source)
         if options.set:
             raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
-        part = measuring(options)
+        part = measuring(options.source)
         checked = check_parameters(part.EvalOptions, given, OPTION)
         with Phase(f"measuring {options.source}"):
             table = part.measure(options.source, checked)

@@ -8,8 +8,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import FrameType
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(_WAITING | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
-        with _silence() if options.quiet else nullcontext():
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere if options.quiet else sys.stderr):
             return options.call(options) or 0
     except (InputError, Stopped) as error:
         print(f"evoprune: {error}", file=sys.stderr)
@@ -115,17 +115,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        yield
-
-
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """The first signal ends the run; more signals must not interrupt its clean-up.
-
-    Not SIG_IGN: of a signal that is already waiting, Python would complain on standard error.
-    """
+    """The first signal ends the run; more signals must not interrupt its clean-up."""
     for either in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(either, lambda *_: None)
+        signal.signal(either, lambda *_: None)  # SIG_IGN: Python would complain of a signal that is waiting
     raise KeyboardInterrupt

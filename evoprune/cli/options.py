@@ -13,7 +13,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import catalogue, registry
 from evoprune.experiment.resolve import Resolved, resolve_file
 from evoprune.interfaces.export import Exporting, Measuring
-from evoprune.interfaces.parts import Part, needed, part_class
+from evoprune.interfaces.parts import Part, part_class
 
 Kind = Literal["EvalOptions", "ExportOptions"]
 
@@ -23,13 +23,9 @@ _GIVEN = "given_to_problem"
 
 
 def add_command(
-    commands: Any,
-    call: Callable[[argparse.Namespace], int | None],
-    help: str,
-    example: str,
-    name: str = "",
+    commands: Any, call: Callable[[argparse.Namespace], int | None], help: str, example: str, name: str = "",
     about: str | None = None,
-) -> argparse.ArgumentParser:
+) -> argparse.ArgumentParser:  # fmt: skip
     """Add the command that ``call`` carries out, with its name and docstring; return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name or call.__name__, help=help, description=about or call.__doc__, epilog=f"example: {example}"
@@ -39,7 +35,6 @@ def add_command(
 
 
 def add_set(parser: argparse.ArgumentParser, explanation: str) -> None:
-    """Add ``--set`` with the help text ``explanation``."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=explanation)
 
 
@@ -51,12 +46,10 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def read_experiment(options: argparse.Namespace) -> Resolved:
-    """Return the checked experiment that ``options`` name."""
     return resolve_file(options.file, options.set + ([f"seed={options.seed}"] if options.seed is not None else []))
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
-    """Add ``--map`` and the options that belong to it."""
     group = parser.add_argument_group(
         "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
     )
@@ -76,15 +69,9 @@ def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Executio
     if scoop_for and options.map == "scoop":
         raise InputError(f"is for {scoop_for}", "--map scoop")
     devices = () if options.devices == "auto" else tuple(options.devices.split(","))
-    return Execution(
-        options.map or ("scoop" if launch.running() else None),
-        launch.size() or options.workers,
-        devices,
-        options.threads,
-        options.scheduler,
-        options.hostfile,
-        options.stall_after,
-    )
+    kind, workers = options.map or ("scoop" if launch.running() else None), launch.size() or options.workers
+    more = options.threads, options.scheduler, options.hostfile, options.stall_after
+    return Execution(kind, workers, devices, *more)
 
 
 def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
@@ -119,19 +106,12 @@ def read_declared(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 
-def measuring(options: argparse.Namespace) -> type[Measuring]:
-    """Return the class that measures ``options.source``, no run: of ``options.problem``, or of the one that can."""
-    if options.problem:
-        return needed(registry.problem(options.problem), Measuring, "measure", "--problem")
-    every = {name: _part_of(name, Measuring) for name in sorted(registry.names(registry.PROBLEMS))}
-    able: dict[type[Measuring], str] = {part: name for name, part in every.items() if part}  # presets share one
-    found = {part: name for part, name in able.items() if part.measures(options.source)}
-    if not found:
-        raise InputError("is no run's folder, and no installed problem can measure it", options.source)
-    if len(found) > 1:
-        names = ", ".join(found.values())
-        raise InputError(f"several problems can measure it: {names}; choose with --problem", options.source)
-    return next(iter(found))
+def measuring(source: str) -> type[Measuring]:
+    """Return the first class that can measure ``source``, no run."""
+    for name in sorted(registry.names(registry.PROBLEMS)):
+        if (part := _part_of(name, Measuring)) and part.measures(source):
+            return part
+    raise InputError("is no run's folder, and no installed problem can measure it", source)
 
 
 def _part_of(problem: str, kind: type[Part]) -> type[Part] | None:

@@ -91,57 +91,29 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
         return f"{path}: missing; it must be given"
     if fault["type"].startswith("value_error"):
         return f"{path}: {fault['msg'].removeprefix('Value error, ')}"
-    return f"{path}: {_expected(fault, model)}, got {cut_repr(fault['input'])}{_as_share(fault)}"
+    return f"{path}: {_expected(fault, model)}, got {cut_repr(fault['input'])}"
 
 
 def _expected(fault: Any, model: type[BaseModel]) -> str:
     kind = fault["type"]
     if kind in _LIMITS:
         key, relation = _LIMITS[kind]
-        return f"expected a number {relation} {_plain(fault['ctx'][key])}"
+        return f"expected a number {relation} {fault['ctx'][key]:.10g}"
     if kind in {"model_type", "model_attributes_type"}:
-        return f"expected a mapping{_example(_model_at(model, fault['loc']), fault['input'])}"
+        inner = _model_at(model, fault["loc"])
+        return "expected a mapping" + (f" with keys among {', '.join(inner.model_fields)}" if inner else "")
     if kind == _ANY_OF:
         return f"expected {' or '.join(dict.fromkeys(fault['ctx']['expected']))}"
     if kind in _KINDS:
         return f"expected {_KINDS[kind]}"
-    if kind in {"string_pattern_mismatch", "string_type"} and (told := _description(model, fault["loc"])):
-        return f"expected {told}"
+    if kind in {"string_pattern_mismatch", "string_type"} and (outer := _model_at(model, fault["loc"][:-1])):
+        field = outer.model_fields.get(str(fault["loc"][-1]))
+        if field and field.description:
+            return f"expected {field.description}"
     if kind == "literal_error":
         near = nearest(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
         return f"expected {fault['ctx']['expected']}" + (f" (did you mean '{near}'?)" if near else "")
     return str(fault["msg"]).replace("Input should be", "expected")
-
-
-def _description(model: type[BaseModel], location: tuple[Any, ...]) -> str | None:
-    *outer, key = location
-    found = _model_at(model, tuple(outer))
-    field = found.model_fields.get(str(key)) if found else None
-    return field.description if field else None
-
-
-def _plain(limit: float) -> str:
-    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
-
-
-def _as_share(fault: Any) -> str:
-    value = fault["input"]
-    number = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
-    if number:
-        return f" (a share: {float(number[1]) / 100:g}?)"
-    if fault["type"] == "less_than_equal" and fault["ctx"]["le"] == 1 and 1 < float(value) <= 100:
-        return f" (a share: {float(value) / 100:g}?)"
-    return ""
-
-
-def _example(model: type[BaseModel] | None, given: Any) -> str:
-    """A mapping that ``model`` may take, with ``given`` at its only required key."""
-    if model is None:
-        return ""
-    required = [key for key, field in model.model_fields.items() if field.is_required()]
-    value = given if isinstance(given, str) and len(required) == 1 else "..."
-    example = ", ".join(f"{key}: {value}" for key in required)
-    return (f", as in {{{example}}}," if example else "") + f" with keys among {', '.join(model.model_fields)}"
 
 
 def cut_repr(value: Any) -> str:

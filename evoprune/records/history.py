@@ -122,8 +122,8 @@ class History:
         """From here on, the run writes. Raises :class:`InputError` if recorded lines are left."""
         if self._recorded:
             raise InputError(
-                f"the run cannot be continued exactly: it is at its end before line {self._number + 1} "
-                "(code, operators or experiment changed); nothing was changed",
+                f"the run cannot be continued exactly: it would end before line {self._number + 1} (fewer "
+                "generations, a smaller budget, or other code); nothing was changed",
                 str(self._path),
             )
         if not self.live:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ class StatusFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, threading.Lock()
-        self._promise, stated = Promise.read(folder) or Promise(), folder / STATUS
-        before = validated(_Stated, read_json(stated), str(stated)).seconds if stated.exists() else 0.0
-        self._start = time.monotonic() - before
-        self._told, self._at = "", 0.0
+        self._path, self._lock = folder / STATUS, threading.Lock()
+        self._promise = Promise.read(folder) or Promise()
+        stated = validated(_Stated, read_json(self._path), str(self._path)) if self._path.exists() else None
+        self._start = time.monotonic() - (stated.seconds if stated else 0.0)
+        self._phase, self._written = "", 0.0
         self.begun = False
 
     def begin(self) -> None:
@@ -80,23 +80,19 @@ class StatusFile:
         return time.monotonic() - self._start
 
     def tell(self, phase: str, seconds_left: float | None) -> None:
-        if self.begun and phase != self._told and time.monotonic() - self._at >= _EVERY:
+        if self.begun and phase != self._phase and time.monotonic() - self._written >= _EVERY:
             with suppress(OSError):  # a full disk is told by what cannot do without it
                 self.write(RUNNING, phase=phase, seconds_left=seconds_left)
-            self._told, self._at = phase, time.monotonic()
+            self._phase, self._written = phase, time.monotonic()
 
     def write(
         self, state: str, reason: str | None = None, phase: str | None = None, seconds_left: float | None = None
     ) -> None:
         """Write the ``state`` (running, done, stopped, interrupted or failed), its reason, and the current phase."""
-        known: dict[str, Any] = {
-            "state": state,
-            "reason": reason,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
         with self._lock:
-            known |= {"pid": os.getpid(), "phase": phase, "seconds": self.seconds, "seconds_left": seconds_left}
-            write_json(self._folder / STATUS, known)
+            keys = {"state": state, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+            more = {"pid": os.getpid(), "phase": phase, "seconds": self.seconds, "seconds_left": seconds_left}
+            write_json(self._path, keys | more)
 
 
 @contextmanager
@@ -153,38 +149,37 @@ def find(folder: Path) -> list[Path]:
     """Return ``folder`` if it is a run's, else the runs at any depth below it. Raises :class:`InputError` for none."""
     if any((folder / name).is_file() for name in (LOCK, STATUS)):
         return [folder]
-    found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(f"[!.]*/{name}"))
-    if not found:
-        raise InputError(
-            "is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder)
-        )
-    return list(dict.fromkeys(found))
+    if runs := sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(f"[!.]*/{name}")):
+        return list(dict.fromkeys(runs))
+    raise InputError("is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder))
 
 
 def look(folder: Path) -> Status:
-    """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
-    held = is_locked(folder / LOCK)
-    path = folder / STATUS
+    """The status of the run in ``folder``. Raises :class:`InputError` for files that no run writes."""
+    locked, path = is_locked(folder / LOCK), folder / STATUS
     if not path.exists() and not has_experiment(folder):
         return Status(folder, "empty", "it ended before it began")
     stated = validated(_Stated, read_json(path), str(path)) if path.exists() else _Stated(state=RUNNING)
     state, promised = stated.state, (folder / PROMISED).exists()
-    exporting = held and promised and state == "done"
-    if held != (state == RUNNING) and not exporting:
-        state = STARTING if held else KILLED
+    if locked != (state == RUNNING) and not (locked and promised and state == "done"):  # it is being exported
+        state = STARTING if locked else KILLED
     if not (folder / CONFIG).exists():
         return Status(folder, state, stated.reason)
     asked = validated(_Asked, config.read(folder / CONFIG), str(folder / CONFIG))
-    left_to_do = promised and not held
-    begun = Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget, promised=left_to_do)
-    status = _with_history(begun)
-    if state != RUNNING:
-        return status
-    return replace(status, phase=stated.phase, seconds_left=stated.seconds_left)
+    lines = list(recorded.lines(folder / HISTORY))
+    scores = [line for line in lines if "candidate" in line and not line["memo"]]
+    last: dict[str, Any] = next((line for line in reversed(lines) if is_generation(line)), {})
+    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
+    running = stated if state == RUNNING else _Stated(state=state)
+    return Status(
+        folder, state, stated.reason, last.get("generation"), asked.generations, len(scores),
+        sum(line["work"] for line in scores), asked.budget, None if traded else recorded.number(last.get("best")),
+        running.phase, running.seconds_left, promised and not locked,
+    )  # fmt: skip
 
 
 def without_result(folder: Path) -> str:
-    """Why the run in ``folder`` has no result, and what gives it one. Raises as :func:`look`."""
+    """Why the run in ``folder`` has no result, and the way to get one. Raises as :func:`look`."""
     status = look(folder)
     after = "" if status.generation is None else f" after generation {status.generation}"
     if status.is_running:
@@ -192,16 +187,3 @@ def without_result(folder: Path) -> str:
     if status.resumable:
         return f"{status.state}{after}; finish it with `python -m evoprune resume {shlex.quote(str(folder))}`"
     return f"has no {RESULT}, and its state is {status.state}; run the experiment again"
-
-
-def _with_history(status: Status) -> Status:
-    """``status`` with what the history says."""
-    lines = list(recorded.lines(status.folder / HISTORY))
-    scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    status = replace(status, evaluations=len(scores), work=sum(line["work"] for line in scores))
-    generations = [line for line in lines if is_generation(line)]
-    if not generations:
-        return status
-    last = generations[-1]
-    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
-    return replace(status, generation=last["generation"], best=None if traded else recorded.number(last.get("best")))

@@ -19,26 +19,6 @@ from evoprune.search.scoring import Asked, Scoring
 _FEW = 10  # candidates before the share of failures is judged
 
 
-class Failures:
-    """Number of failed candidates; above a share ``most`` of all, the run stops."""
-
-    def __init__(self, most: float) -> None:
-        self._most, self._last, self.count = most, "", 0
-
-    def add(self, failure: str | None) -> None:
-        """Count ``failure``, unless it is None."""
-        if failure is not None:
-            self.count, self._last = self.count + 1, failure
-
-    def check(self, evaluations: int) -> None:
-        """Raise :class:`Stopped` if too many of ``evaluations`` failed."""
-        if evaluations >= _FEW and self.count / evaluations > self._most:
-            raise Stopped(
-                f"{self.count} of {evaluations} candidates failed (max_failures: {self._most:g}); "
-                f"the last one: {self._last}"
-            )
-
-
 class Evaluator:
     """Memo of a search: scores individuals, each genome once on a share of the data, and none with a recorded score.
 
@@ -52,7 +32,7 @@ class Evaluator:
         self._memo: dict[Key, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
-        self.failures = Failures(max_failures)
+        self._max_failures, self.failures, self._last_failure = max_failures, 0, ""
         self.front, self._leading = ParetoFront(), HallOfFame(1)
         self.candidates = self.evaluations = 0
         self.work = self.busy = 0.0
@@ -74,7 +54,11 @@ class Evaluator:
                 if not candidate.line["memo"]:
                     self._learn(candidate, next(scores))
                 self._record(individual, candidate)
-        self.failures.check(self.evaluations)
+        if self.evaluations >= _FEW and self.failures / self.evaluations > self._max_failures:
+            raise Stopped(
+                f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
+                f"the last one: {self._last_failure}"
+            )
 
     def evaluation_of(self, genome: Genome) -> Evaluation:
         """Return the score of ``genome`` on all the data."""
@@ -110,7 +94,8 @@ class Evaluator:
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
-        self.failures.add(evaluation.failure)
+        if evaluation.failure is not None:
+            self.failures, self._last_failure = self.failures + 1, evaluation.failure
 
     def _record(self, individual: Individual, candidate: Asked) -> None:
         evaluation = self._memo[candidate.genome, candidate.fidelity]

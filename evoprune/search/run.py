@@ -17,7 +17,6 @@ from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import is_generation
 from evoprune.records.recorded import Key, RecordedRun, deciding, refuse_another, refuse_change, version_of
 from evoprune.records.run_folder import Promise
 from evoprune.records.status import keeping_status
@@ -37,8 +36,7 @@ def run(
     """Run the experiment and leave everything in ``folder``, which is made; return True.
 
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
-    when the run ends early. ``known``: scores on the same problem. ``promise``: what follows the run, kept for an
-    interruption.
+    when the run ends early. ``known``: scores on the same problem. ``promise``: of an export that follows the run.
     """
     refuse_missing(resolved)
 
@@ -93,7 +91,6 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
         refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.signs)
-        _refuse_shorter(run, past)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
             return False  # at once; one that its budget ended finds out where its past ends
         resumed = environment.get("resumed")
@@ -104,26 +101,6 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         note(f"{folder}: {execution.in_words()}")
         with start(run.execution, run.building) as backend:
             return carry_out(run, backend, past, environment, status)
-
-
-def _refuse_shorter(run: Prepared, past: RecordedRun) -> None:
-    """Raise :class:`InputError` if the search went further than the experiment asks for now."""
-    experiment, spent = run.resolved.experiment, 0.0
-    if past.generation > experiment.generations:
-        raise InputError(
-            f"generations: the run has {past.generation} already, more than {experiment.generations}", str(run.folder)
-        )
-    if experiment.budget is None:
-        return
-    for line in past.lines:
-        if spent >= experiment.budget and "finalist" not in line:
-            raise InputError(
-                f"budget: the run had spent {spent:,.0f} {run.problem.work_unit} before its last generation, more than "
-                f"{experiment.budget:,.0f}; give a larger budget",
-                str(run.folder),
-            )
-        if is_generation(line):
-            spent = recorded.number(line.get("work")) or 0.0
 
 
 def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:

@@ -32,7 +32,6 @@ from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
-from evoprune.search import toolbox
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -54,8 +53,15 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
     the problem lacks an operator's budget, or where no genome meets the limit.
     """
-    supplied = _supplied(resolved, problem)
-    budget = supplied["budget"]
+    genes, budget = problem.genes, problem.budget
+    supplied = {
+        "genes": genes,
+        "budget": budget,
+        "low": genes.low,
+        "up": genes.up,
+        "initial_genomes": problem.initial_genomes(),
+        **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
+    }
     if "repair" in resolved.operators and budget and budget.limit is not None:
         try:
             budget.check_reachable()
@@ -70,27 +76,14 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
                 f"'{resolved.experiment.problem.use}', as it is set up, has none"
             )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
-    if supplied["genes"].unordered:
-        toolbox.register("mate", _mate_by_options, toolbox.mate, supplied["genes"].unordered)
+    if genes.unordered:
+        toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
     if "repair" not in resolved.operators:
-        toolbox.register("repair", _to_nearest, genes=supplied["genes"])
+        toolbox.register("repair", _to_nearest, genes=genes)
     toolbox.register("evaluate", evaluate, ref)
     toolbox.register("evaluate_together", evaluate_together, ref)
     toolbox.register("judge", judge, ref)
     return toolbox
-
-
-def _supplied(resolved: Resolved, problem: Problem) -> dict[str, Any]:
-    """The value of each name in :data:`evoprune.experiment.resolve.ALWAYS_SUPPLIED`."""
-    genes = problem.genes
-    return {
-        "genes": genes,
-        "budget": problem.budget,
-        "low": genes.low,
-        "up": genes.up,
-        "initial_genomes": problem.initial_genomes(),
-        **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
-    }
 
 
 def _mate_by_options(
@@ -149,16 +142,19 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Needs of one run, decided and loaded before anything is scored."""
+    """Needs of one run, decided and loaded before anything is scored.
+
+    ``building``: seconds for the problem. ``fingerprint``: hashes of the data behind scores and budget.
+    """
 
     resolved: Resolved
     problem: Problem
     toolbox: base.Toolbox
     execution: Execution
     folder: Path
-    building: float  # seconds that building the problem took
-    fingerprint: dict[str, str]  # hashes of all that scores and the budget depend on beside the experiment
-    measured: Mapping[str, Any]  # what was measured on the machine, see evoprune.Measured
+    building: float
+    fingerprint: dict[str, str]
+    measured: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -167,19 +163,19 @@ class Prepared:
         """Load the problem and try the operators. ``measured``: by the run, None for one that begins now."""
         start = time.perf_counter()
         with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:
-            problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
+            problem = this_worker.problem(problem_ref(resolved))  # which a serial run evaluates with
             building = time.perf_counter() - start
             fingerprint = dict(problem.fingerprint())
             if measured is None:
                 machine = part(problem, Measured)
                 measured = machine.take_measurements() if machine else {}
-            ref = toolbox.problem_ref(resolved, measured)
+            ref = problem_ref(resolved, measured)
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
             phase.now("trying the operators")
-            tools = toolbox.build(resolved, problem, ref)
-            toolbox.try_operators(tools, resolved)
+            tools = build(resolved, problem, ref)
+            try_operators(tools, resolved)
         return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)
 
 

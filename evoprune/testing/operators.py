@@ -33,9 +33,14 @@ def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -
                 _check_children(slot, function, budget, parameters)
         elif slot == "algorithm":
             for budget in islice(budgets(), 0, None, 3):  # of all forms and limits; algorithms take long
-                _check_algorithm(function, budget, parameters)
+                require(
+                    _populations(function, budget, parameters) == _populations(function, budget, parameters),
+                    "algorithm: one seed, different populations",
+                )
         elif slot in ("select", "survive"):
-            _check_choice(slot, function, parameters)
+            for weight in (-1.0, 1.0):
+                for size in (2, 9):
+                    _check_choice(slot, function, parameters, weight, size)
         else:
             raise ValueError(f"unknown slot '{slot}'")
     finally:
@@ -62,40 +67,39 @@ def budgets() -> Iterator[Budget]:
     for genes, prices in forms:
         whole = Genes(genes)
         free = Additive(whole, prices, None)
+
+        def curved(genome: Sequence[float], sums: Additive = free) -> float:
+            return math.log1p(max(0.0, sums.spent(genome) - sums.least))
+
         for share in (0.0, 0.37, 0.8, 1.0):
             limit = (1 - share) * free.least + share * free.most
             yield Additive(whole, prices, limit)
-            yield Monotone(whole, partial(_curved, free), _curved_value(limit - free.least))
-
-
-def _curved(sums: Additive, genome: Sequence[float]) -> float:
-    return _curved_value(sums.spent(genome) - sums.least)
-
-
-def _curved_value(above: float) -> float:
-    return math.log1p(max(0.0, above))
+            yield Monotone(whole, curved, math.log1p(max(0.0, limit - free.least)))
 
 
 def _bound(function: Callable[..., Any], data: int, budget: Budget | None, given: dict[str, Any]) -> partial[Any]:
     supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
     if budget is not None:
         genes = budget.genes
-        supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up}
-        supplied |= {"initial_genomes": []}
+        supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up, "initial_genomes": []}
     asked = list(inspect.signature(function).parameters)[data:]
     return partial(function, **{name: supplied[name] for name in asked if name in supplied} | given)
 
 
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    numpy.random.seed(seed)
+
+
 def _check_children(slot: str, function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> None:
-    genes = budget.genes
+    genes, count = budget.genes, PARENTS[slot]
     where = f"{slot}, genes {genes.names}, a limit of {budget.limit}"
-    operator = _bound(function, PARENTS[slot], budget, given)
+    operator = _bound(function, count, budget, given)
     bounded = bool({"genes", "budget", "low", "up"} & {*operator.keywords})
 
     def bred(seed: int, far: float) -> tuple[Individual, ...]:
-        random.seed(seed)
-        numpy.random.seed(seed)
-        drawn = [[v + random.uniform(-far, far) for v in genes.random()] for _ in range(PARENTS[slot])]
+        _seed(seed)
+        drawn = [[v + random.uniform(-far, far) for v in genes.random()] for _ in range(count)]
         children = operator(*map(Individual, drawn))
         require(isinstance(children, tuple), f"{where}: expected a tuple, got {type(children).__name__}")
         return children  # type: ignore[no-any-return]
@@ -103,7 +107,7 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, giv
     for seed in range(5):
         for far in (0.0, 3.0) if slot == "repair" else (0.0,):
             children = bred(seed, far)
-            require(len(children) == PARENTS[slot], f"{where}: expected {PARENTS[slot]} children, got {len(children)}")
+            require(len(children) == count, f"{where}: expected {count} children, got {len(children)}")
             require([*map(list, bred(seed, far))] == [*map(list, children)], f"{where}: one seed, different children")
             for child in children:
                 require(isinstance(child, Individual), f"{where}: a child is a {type(child).__name__}")
@@ -121,39 +125,32 @@ def _check_landed(operator: partial[Any], child: Individual, budget: Budget, whe
     genes, excess = budget.genes, budget.excess(child)
     require(genes.allow(child), f"{where}: a repaired genome is not allowed: {list(child)}")
     require(excess <= CLOSE, f"{where}: a repaired genome is above the limit, by a share of {excess}")
-    require(
-        bool(genes.with_levels) or excess >= -CLOSE, f"{where}: a genome without levels is below the limit: {excess}"
-    )
+    above = bool(genes.with_levels) or excess >= -CLOSE
+    require(above, f"{where}: a genome without levels is below the limit: {excess}")
     (again,) = operator(Individual(child))
     same = all(abs(a - b) <= CLOSE for a, b in zip(again, child, strict=True))
     require(same, f"{where}: a repaired genome changes when it is repaired again: {list(child)}, {list(again)}")
 
 
-def _check_choice(slot: str, function: Callable[..., Any], given: dict[str, Any]) -> None:
-    for weight in (-1.0, 1.0):
-        for size in (2, 9):
-            random.seed(size)
-            people = [Individual([random.random()], (weight,)) for _ in range(size)]
-            for person in people:
-                person.fitness.values = (random.choice([random.random(), -weight * math.inf, 0.5]),)
-            for k in (1, 2, size) if slot == "select" else (None,):
-                operator = _bound(function, 1 if k is None else 2, None, given)
-                drawn = []
-                for _ in range(2):
-                    random.seed(8)
-                    numpy.random.seed(8)
-                    chosen = operator(people) if k is None else operator(people, k)
-                    drawn.append([id(person) for person in chosen])
-                require(drawn[0] == drawn[1], f"{slot}: one seed, different choices")
-                require(
-                    {*drawn[0]} <= {id(person) for person in people}, f"{slot}: it returns others than it was given"
-                )
-                if k is not None:
-                    require(len(drawn[0]) == k, f"{slot}: asked for {k}, it returns {len(drawn[0])}")
-                    continue
-                require(1 <= len(drawn[0]) < size, f"{slot}: of {size}, {len(drawn[0])} survive; no place is left")
-                best = max(people, key=lambda person: person.fitness).fitness
-                require(max(chosen, key=lambda person: person.fitness).fitness == best, f"{slot}: the best is lost")
+def _check_choice(slot: str, function: Callable[..., Any], given: dict[str, Any], weight: float, size: int) -> None:
+    random.seed(size)
+    people = [Individual([random.random()], (weight,)) for _ in range(size)]
+    for person in people:
+        person.fitness.values = (random.choice([random.random(), -weight * math.inf, 0.5]),)
+    for more in ((1,), (2,), (size,)) if slot == "select" else ((),):
+        operator = _bound(function, 1 + len(more), None, given)
+        _seed(8)
+        chosen = operator(people, *more)
+        _seed(8)
+        places = [id(person) for person in chosen]
+        require(places == [id(person) for person in operator(people, *more)], f"{slot}: one seed, different choices")
+        require({*places} <= {id(person) for person in people}, f"{slot}: it returns others than it was given")
+        if more:
+            require(len(chosen) == more[0], f"{slot}: asked for {more[0]}, it returns {len(chosen)}")
+            continue
+        require(1 <= len(chosen) < size, f"{slot}: of {size}, {len(chosen)} survive; no place is left")
+        best = max(person.fitness for person in people)
+        require(max(person.fitness for person in chosen) == best, f"{slot}: the best is lost")
 
 
 def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individual]:
@@ -161,7 +158,8 @@ def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individua
     return (individual,)
 
 
-def _check_algorithm(function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> None:
+def _populations(function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> list[list[tuple[float, ...]]]:
+    """The populations of three generations, of which each genome is scored on all the data."""
     genes = budget.genes
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(genes.random()))
@@ -170,27 +168,21 @@ def _check_algorithm(function: Callable[..., Any], budget: Budget, given: dict[s
     toolbox.register("mutate", lambda individual: _changed(individual, genes.random()))
     toolbox.register("repair", lambda individual: _changed(individual, genes.nearest(individual)))
     toolbox.register("survive", lambda people: tools.selBest(people, len(people) // 2))
-
-    def populations() -> list[list[tuple[float, ...]]]:
-        random.seed(1)
-        numpy.random.seed(1)
-        full: set[tuple[float, ...]] = set()
-        found, number = [], 0
-        for step in _bound(function, 1, budget, given)(toolbox):
-            if isinstance(step, Generation):
-                require(
-                    {p.genome for p in step.population} <= full, "algorithm: a generation is not scored on all data"
-                )
-                found.append([person.genome for person in step.population])
-                if len(found) == 3:
-                    break
-                continue
-            require(0 < step.fidelity <= 1 and bool(step.individuals), f"algorithm: it asks for {step}")
-            for person in step.individuals:
-                require(genes.allow(person), f"algorithm: it asks for a genome that is not allowed: {list(person)}")
-                person.fitness.values = (1.0 + sum((v - 0.3) ** 2 for v in person),)
-                person.ident, number = number, number + 1
-            full |= {person.genome for person in step.individuals} if step.fidelity == 1 else set()
-        return found
-
-    require(populations() == populations(), "algorithm: one seed, different populations")
+    _seed(1)
+    full: set[tuple[float, ...]] = set()
+    populations: list[list[tuple[float, ...]]] = []
+    number = 0
+    for step in _bound(function, 1, budget, given)(toolbox):
+        if isinstance(step, Generation):
+            populations.append([person.genome for person in step.population])
+            require({*populations[-1]} <= full, "algorithm: a generation is not scored on all data")
+            if len(populations) == 3:
+                break
+            continue
+        require(0 < step.fidelity <= 1 and bool(step.individuals), f"algorithm: it asks for {step}")
+        for person in step.individuals:
+            require(genes.allow(person), f"algorithm: it asks for a genome that is not allowed: {list(person)}")
+            person.fitness.values = (1.0 + sum((v - 0.3) ** 2 for v in person),)
+            person.ident, number = number, number + 1
+        full |= {person.genome for person in step.individuals} if step.fidelity == 1 else set()
+    return populations

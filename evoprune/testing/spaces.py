@@ -18,10 +18,8 @@ CLOSE = 1e-9
 class Monotone(Budget):
     """A budget by a function of the genome that is monotone in each gene."""
 
-    def __init__(
-        self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None, unit: str = "units"
-    ) -> None:
-        super().__init__(genes, limit, unit)
+    def __init__(self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None) -> None:
+        super().__init__(genes, limit, "units")
         self._spent = spent
 
     def spent(self, genome: Sequence[float]) -> float:
@@ -35,7 +33,7 @@ def require(holds: bool, law: str) -> None:
 
 
 def close(first: float, second: float, scale: float) -> bool:
-    """Return whether two numbers are equal but for rounding, of numbers as large as ``scale``."""
+    """Return whether two numbers are equal but for the rounding of numbers as large as ``scale``."""
     return abs(first - second) <= CLOSE * (abs(scale) or 1.0)
 
 
@@ -67,10 +65,8 @@ def check_budget(budget: Budget) -> None:
         require(inside, f"{genome} spends {spent}, beyond least {budget.least} or most {budget.most}")
         for place in genes.free:
             _check_gene(budget, genome, place, scale)
-    require(close(budget.spent(budget.extreme(most=True)), budget.most, scale), "extreme(most=True) is not the most")
-    require(
-        close(budget.spent(budget.extreme(most=False)), budget.least, scale), "extreme(most=False) is not the least"
-    )
+    for most, end in ((True, budget.most), (False, budget.least)):
+        require(close(budget.spent(budget.extreme(most)), end, scale), f"extreme(most={most}) does not spend {end}")
     _check_limit(budget)
 
 
@@ -85,9 +81,8 @@ def _check_gene(budget: Budget, genome: list[float], place: int, scale: float) -
         spent.append(budget.spent(moved))
         price = budget.price(genome, place, value - genome[place])
         difference = spent[-1] - budget.spent(genome)
-        require(
-            close(price, difference, scale), f"gene '{gene.name}': a price of {price}, a difference of {difference}"
-        )
+        law = f"gene '{gene.name}': a price of {price}, a difference of {difference}"
+        require(close(price, difference, scale), law)
     way = -1.0 if budget.saves(place) else 1.0
     rises = all(way * (b - a) >= -CLOSE * (scale or 1.0) for a, b in pairwise(spent))
     said = "saves" if way < 0 else "spends"

@@ -10,38 +10,36 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
-from evoprune.operators.algorithm.breeding import check_limited, cost, first_population, fittest, losses
+from evoprune.operators.algorithm.breeding import (
+    Count,
+    Genomes,
+    Share,
+    check_limited,
+    cost,
+    first_population,
+    fittest,
+    losses,
+)
 from evoprune.operators.knapsack import Choices, Floats
 
 _PROBED = 16  # values of a gene that are measured at most; the costs of those between are interpolated
-
 _COSTLY = 0.1  # genes that cost more than this share of all have more than one of their levels measured
-
 # Standard deviations of a cost, as shares of it: of its own, common to all costs, and common to those of its kind.
 _OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
-
 _OFF = 0.01  # that of a loss around the sum of its genes' costs, as a share of it: genes add to each other's harm
-
 _FAR = 1.0  # of several kinds: children that lose more than the best one by this share of its loss say little about it
-
 _DEAR = 1e3  # factor on the costs of the kinds that the first children do without, as far as the limit allows
-
 _LEAST = 0.01  # for these shares, a cost counts as at least this share of the median one that is not 0
-
 _ROUNDING = 1e-6  # share of the first variances that keeps the later ones above 0
-
 _TRIES = 8  # draws for each child, if the first ones were scored before
 
 
 def additive(
-    toolbox: base.Toolbox,
-    *,
-    budget: Budget,
-    initial_genomes: Sequence[Sequence[float]],
-    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for costs and children")] = 0.125,
-    offspring: Annotated[int, Field(ge=1, description="children screened in a generation")] = 16,
-    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
-) -> Algorithm:
+    toolbox: base.Toolbox, *, budget: Budget, initial_genomes: Genomes,
+    screening: Annotated[Share, Field(description="share of the data for costs and children")] = 0.125,
+    offspring: Annotated[Count, Field(description="children screened in a generation")] = 16,
+    survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
+) -> Algorithm:  # fmt: skip
     """Solve the knapsack of the costs that each value of each gene has alone.
 
     Costs that are not known are measured once, from the better one of the genomes that spend the most and the least; of

@@ -4,10 +4,16 @@ import math
 import random
 from collections.abc import Callable, Generator, Sequence
 from operator import attrgetter
+from typing import Annotated
 
 from deap import base
+from pydantic import Field
 
 from evoprune import Budget, Evaluate, Individual, InputError
+
+Genomes = Sequence[Sequence[float]]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
 
 FAILED = 700.0  # the loss of a failed candidate: about the largest logarithm that a perplexity can have
 
@@ -15,18 +21,15 @@ FAILED = 700.0  # the loss of a failed candidate: about the largest logarithm th
 def check_limited(budget: Budget, algorithm: str) -> None:
     """Raise InputError where ``budget`` has no limit."""
     if budget.limit is None:
-        raise InputError(
-            f"operators.algorithm: {algorithm} needs a limit, and the problem, as it is set up, has none; "
-            "nsga2 needs none"
-        )
+        raise InputError(f"operators.algorithm: {algorithm} needs a limit, and the problem has none; nsga2 needs none")
 
 
-def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Sequence[Sequence[float]]) -> list[Individual]:
+def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Genomes) -> list[Individual]:
     """Return ``size`` repaired individuals: ``initial_genomes`` first, then random ones."""
     if len(initial_genomes) > size:
         raise InputError(
-            f"population: {size} is fewer than the {len(initial_genomes)} known solutions that the search is to start "
-            "with; ask for a larger population, or, where problem.initial_genomes names them, for fewer"
+            f"population: {size} is fewer than the {len(initial_genomes)} known solutions to start with; ask for a "
+            "larger population, or for fewer problem.initial_genomes"
         )
     population = [toolbox.individual() for _ in range(size)]
     for individual, genome in zip(population, initial_genomes, strict=False):
@@ -35,13 +38,9 @@ def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Sequence
 
 
 def breed(
-    toolbox: base.Toolbox,
-    population: Sequence[Individual],
-    count: int,
-    mate_probability: float,
-    mutate_probability: float,
-    select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
-) -> list[Individual]:
+    toolbox: base.Toolbox, population: Sequence[Individual], count: int, mate_probability: float,
+    mutate_probability: float, select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
+) -> list[Individual]:  # fmt: skip
     """Return ``count`` repaired children; ``select`` draws their parents, ``toolbox.select`` by default."""
     children: list[Individual] = []
     while len(children) < count:

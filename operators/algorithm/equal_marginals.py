@@ -9,34 +9,25 @@ from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Fraction, Generation, Individual
 from evoprune.interfaces.problem import Positive
-from evoprune.operators.algorithm.breeding import first_population, fittest, loss_changes, mutant
+from evoprune.operators.algorithm.breeding import Count, Genomes, Share, first_population, fittest, loss_changes, mutant
 from evoprune.operators.moves import clip, levels_between
 
 _FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
-
 _SHORTEST, _LONGEST = 0.005, 0.3  # bounds of the step, so that neither bad nor good luck ends the search
-
 _LEAST = 0.1  # a marginal cost counts as at least this share of the median one: those near zero are noise
 
 
 def equal_marginals(
-    toolbox: base.Toolbox,
-    *,
-    budget: Budget,
-    initial_genomes: Sequence[Sequence[float]],
+    toolbox: base.Toolbox, *, budget: Budget, initial_genomes: Genomes,
     probe: Annotated[Positive, Field(description="how far a gene is moved to measure its cost")] = 0.08,
-    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and moves")] = 0.25,
-    step: Annotated[
-        float, Field(gt=0, le=1, description="first change of a gene for each e-fold of its marginal cost")
-    ] = 0.06,
+    screening: Annotated[Share, Field(description="share of the data for probes and moves")] = 0.25,
+    step: Annotated[Share, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
     memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
-    mutants: Annotated[int, Field(ge=1, description="mutants screened in a generation without probes")] = 16,
-    mutant_screening: Annotated[float, Field(gt=0, le=1, description="share of the data for mutants")] = 0.125,
-    survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
-    patience: Annotated[
-        int, Field(ge=1, description="generations of mutants after a failed measurement, doubled by each")
-    ] = 4,
-) -> Algorithm:
+    mutants: Annotated[Count, Field(description="mutants screened in a generation without probes")] = 16,
+    mutant_screening: Annotated[Share, Field(description="share of the data for mutants")] = 0.125,
+    survivors: Annotated[Count, Field(description="children left after the screening, scored on all data")] = 2,
+    patience: Annotated[Count, Field(description="generations of mutants after a failed measurement, doubled")] = 4,
+) -> Algorithm:  # fmt: skip
     """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
 
     At the best allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition). So

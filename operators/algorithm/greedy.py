@@ -11,13 +11,19 @@ from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import ROUNDING
-from evoprune.operators.algorithm.breeding import check_limited, first_population, fittest, loss_changes
+from evoprune.operators.algorithm.breeding import (
+    Count,
+    Genomes,
+    Share,
+    check_limited,
+    first_population,
+    fittest,
+    loss_changes,
+)
 from evoprune.operators.moves import clip
 
 _ROUNDS = 16  # of the first removal, each with new measurements
-
 _KICK = 2  # random exchanges from the best genome when all its neighbours are scored
-
 _WIDTH = 0.1  # of a step, as a share of a gene's range; of genes with levels at least one level
 
 Move = tuple[int, float]  # a gene, and the way of its step: to where it saves (1.0) or spends (-1.0)
@@ -26,16 +32,13 @@ Steps = dict[Move, float]  # the change of the loss by each move
 
 
 def greedy(
-    toolbox: base.Toolbox,
-    *,
-    budget: Budget,
-    initial_genomes: Sequence[Sequence[float]],
-    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and exchanges")] = 0.125,
-    remeasured: Annotated[int, Field(ge=1, description="cheapest steps measured again in a round of removal")] = 8,
-    offspring: Annotated[int, Field(ge=1, description="exchanges screened in a generation")] = 16,
-    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
-    patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 1,
-) -> Algorithm:
+    toolbox: base.Toolbox, *, budget: Budget, initial_genomes: Genomes,
+    screening: Annotated[Share, Field(description="share of the data for steps and exchanges")] = 0.125,
+    remeasured: Annotated[Count, Field(description="cheapest steps measured again in a round of removal")] = 8,
+    offspring: Annotated[Count, Field(description="exchanges screened in a generation")] = 16,
+    survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
+    patience: Annotated[Count, Field(description="generations without success before steps are measured anew")] = 1,
+) -> Algorithm:  # fmt: skip
     """Take the steps with the least loss per unit saved until the budget is kept, then exchange steps.
 
     The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with the cheapest costs

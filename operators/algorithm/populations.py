@@ -1,7 +1,6 @@
 """Algorithms that breed populations, and random search, their baseline."""
 
 import random
-from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from deap.cma import Strategy
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
-from evoprune.operators.algorithm.breeding import breed, first_population, fittest, mutant
+from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population, fittest, mutant
 
 
 def generational(
@@ -20,7 +19,7 @@ def generational(
     population: int,
     mate_probability: float,
     mutate_probability: float,
-    initial_genomes: Sequence[Sequence[float]],
+    initial_genomes: Genomes,
 ) -> Algorithm:
     """The loop of the ESILV report (2025): an elite passes on unchanged, children fill the places left.
 
@@ -45,7 +44,7 @@ def generational(
         people = [*elite, *children]
 
 
-def random_search(toolbox: base.Toolbox, *, population: int, initial_genomes: Sequence[Sequence[float]]) -> Algorithm:
+def random_search(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes) -> Algorithm:
     """A new random population each generation, repaired; nothing is learnt."""
     while True:
         people = first_population(toolbox, population, initial_genomes)
@@ -55,16 +54,12 @@ def random_search(toolbox: base.Toolbox, *, population: int, initial_genomes: Se
 
 
 def level_switching(
-    toolbox: base.Toolbox,
-    *,
-    initial_genomes: Sequence[Sequence[float]],
-    parents: Annotated[int, Field(ge=1, description="mu: individuals that live on")] = 1,
-    offspring: Annotated[int, Field(ge=1, description="lambda: children in a generation")] = 16,
-    survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
-    screening: Annotated[
-        float, Field(gt=0, le=1, description="share of the data that children are screened on")
-    ] = 0.125,
-) -> Algorithm:
+    toolbox: base.Toolbox, *, initial_genomes: Genomes,
+    parents: Annotated[Count, Field(description="mu: individuals that live on")] = 1,
+    offspring: Annotated[Count, Field(description="lambda: children in a generation")] = 16,
+    survivors: Annotated[Count, Field(description="children left after the screening, scored on all data")] = 2,
+    screening: Annotated[Share, Field(description="share of the data that children are screened on")] = 0.125,
+) -> Algorithm:  # fmt: skip
     """Mutate the best, screen the children on a part of the data, score the survivors on all.
 
     EvoPress (Sieberling et al., ICML 2025, algorithm 1) with one stage of screening, when the mutation is ``exchange``.
@@ -83,16 +78,13 @@ def level_switching(
         people = fittest([*people, *children], parents)
 
 
+Width = Annotated[float, Field(ge=1e-9, le=1e9)]
+
+
 def cma(
-    toolbox: base.Toolbox,
-    *,
-    population: int,
-    initial_genomes: Sequence[Sequence[float]],
-    genes: Genes,
-    sigma: Annotated[
-        float, Field(ge=1e-9, le=1e9, description="first standard deviation of a real gene, or share of the levels")
-    ] = 0.05,
-) -> Algorithm:
+    toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, genes: Genes,
+    sigma: Annotated[Width, Field(description="first standard deviation; of levels, a share of them")] = 0.05,
+) -> Algorithm:  # fmt: skip
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
     It starts at the best known genome, or at a random one, and learns from repaired genomes. A gene with levels varies
@@ -114,17 +106,11 @@ def cma(
 
 
 def nsga2(
-    toolbox: base.Toolbox,
-    *,
-    population: int,
-    mate_probability: float,
-    mutate_probability: float,
-    initial_genomes: Sequence[Sequence[float]],
-    pool: Annotated[int, Field(ge=1, description="children bred for each that is scored on all data")] = 1,
-    screening: Annotated[
-        float, Field(gt=0, le=1, description="share of the data by which a larger pool is screened")
-    ] = 0.125,
-) -> Algorithm:
+    toolbox: base.Toolbox, *, population: int, mate_probability: float, mutate_probability: float,
+    initial_genomes: Genomes,
+    pool: Annotated[Count, Field(description="children bred for each that is scored on all data")] = 1,
+    screening: Annotated[Share, Field(description="share of the data by which a larger pool is screened")] = 0.125,
+) -> Algorithm:  # fmt: skip
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
     IEEE Transactions on Evolutionary Computation 6; DEAP's selections. Parents win tournaments by dominance and then by

@@ -1,6 +1,5 @@
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -20,13 +19,6 @@ def test_a_run_is_what_its_folder_says(finished):
     assert finished.resolved.experiment.seed == 3
     best = min(line["fitness"][0] for line in finished.lines if "candidate" in line)
     assert finished.best.fitness == [best]
-
-
-def test_a_notebook_shows_a_table_in_which_nothing_is_markup(finished):
-    shown = replace(finished, folder=finished.folder / "<b>")._repr_html_()
-    assert f"<td>{finished.best.fitness[0]:.6g}</td>" in shown
-    assert "&lt;b&gt;" in shown
-    assert "<b>" not in shown
 
 
 def test_a_run_is_opened_with_its_own_threads(finished, monkeypatch):

@@ -12,7 +12,7 @@ def labels(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
 
-@pytest.mark.parametrize(("most", "label"), [(40_000, "10,000"), (4e7, "10⁷")])
+@pytest.mark.parametrize(("most", "label"), [(40_000, "10,000"), (4e7, "10,000,000")])
 def test_a_wide_axis_has_plain_numbers_or_powers_throughout(most, label):
     figure, axes = new()
     axes.plot([10, most])

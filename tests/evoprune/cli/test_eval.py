@@ -14,7 +14,7 @@ from evoprune.interfaces.export import Measuring, Table
 class Options(Settings):
     deep_look: bool = Field(False, description="look into 100% of it")
     text: str = "x"
-    problem: int = Field(3, description="a name that the command has")
+    set: int = Field(3, description="a name that the command has")
 
 class Bare(Problem):
     genes = Genes.real(["x"], 0.0, 1.0)
@@ -25,7 +25,7 @@ class First(Bare, Measuring):
     ending = ".first"
     def compare(self, genome, result, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
     @classmethod
-    def measures(cls, source): return source.endswith((cls.ending, ".any"))
+    def measures(cls, source): return source.endswith(cls.ending)
     @classmethod
     def measure(cls, source, options): return Table([{"name": source}], {"by": cls.__name__, "told": str(options)})
 
@@ -52,14 +52,10 @@ def problems(plugin, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "fragment"),
     [
-        (["x.first"], 0, "told: deep_look=False text='x' problem=3"),
-        (["x.first", "--deep-look", "--text", "mine.txt"], 0, "told: deep_look=True text='mine.txt' problem=3"),
+        (["x.first"], 0, "told: deep_look=False text='x' set=3"),
+        (["x.first", "--deep-look", "--text", "mine.txt"], 0, "told: deep_look=True text='mine.txt' set=3"),
         (["x.second"], 0, "by: Second"),
-        (["x.any", "--problem", "second"], 0, "by: Second"),
-        (["x.any"], 2, "x.any: several problems can measure it: first, second; choose with --problem"),
         (["x.other"], 2, "x.other: is no run's folder, and no installed problem can measure it"),
-        (["x.first", "--problem", "bare"], 2, "--problem: "),
-        (["x.first", "--problem", "frist"], 2, "did you mean 'first'?"),
         (["x.first", "--set", "seed=1"], 2, "--set: changes a run's experiment"),
     ],
 )

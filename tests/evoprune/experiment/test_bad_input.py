@@ -27,7 +27,7 @@ SETTINGS = {
     "unknown key": ("populaton=3", "populaton: unknown key; did you mean 'population'?"),
     "key of the problem": ("function=sphere", "function: unknown key; did you mean 'problem.function'?"),
     "slot without operators": ("mate=blend", "mate: unknown key; did you mean 'operators.mate'?"),
-    "share in percent": ("mate_probability=45%", "mate_probability: expected a number, got '45%' (a share: 0.45?)"),
+    "share in percent": ("mate_probability=45%", "mate_probability: expected a number, got '45%'"),
     "operator of another slot": ("operators.mate=gaussian", "operators.mate.use: unknown operator 'gaussian'"),
     "misspelt function": ("problem.function=sfere", "(did you mean 'sphere'?)"),
     "population many": ("population=many", "population: expected a whole number"),
@@ -55,9 +55,9 @@ SETTINGS = {
 MODEL = {
     "a text by its name": (
         "problem.search_text=mine.txt",
-        "problem.search_text: expected a mapping, as in {source: mine.txt}, with keys among source, subset, split, ",
+        "problem.search_text: expected a mapping with keys among source, subset, split, ",
     ),
-    "a share in percent": ("problem.sparsity=45", "expected a number of at most 1, got 45 (a share: 0.45?)"),
+    "a share in percent": ("problem.sparsity=45", "expected a number of at most 1, got 45"),
     "one of several types": ("problem.genes=layer", "problem.genes: expected 'block', 'matrix'"),
     "a key within a section": ("problem.search_text.windw=3", "search_text.windw: unknown key; did you mean 'window'?"),
     "a word of several": ("problem.dtype=int8", "problem.dtype: expected 'auto', 'float32', 'bfloat16' or 'float16'"),
