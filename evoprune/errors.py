@@ -71,5 +71,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``name`` is probably a misspelling of; None where none is similar."""
+    """The name among ``known`` that is the most similar to ``name``; None where none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

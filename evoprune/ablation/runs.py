@@ -1,11 +1,14 @@
 """The variants of an ablation, and their runs: every variant on every seed to the same budget, none twice."""
 
+import math
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import yaml
 
@@ -24,8 +27,7 @@ from evoprune.search.run import refuse_other, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """One combination: ``name`` for people, ``settings`` as ``--set`` takes them."""
 
     name: str
@@ -52,10 +54,7 @@ def _settings(text: str, shared: Mapping[str, str]) -> list[str]:
     except Exception:  # PyYAML raises other exceptions too, see config.read
         values = None
     if not equals or not all(key.split(".")) or not isinstance(values, list) or len(values) < 2:
-        raise InputError(
-            "expected KEY=VALUE,VALUE,... with two values at least, as in operators.mate=blend,uniform",
-            f"--vary {text}",
-        )
+        raise InputError("expected KEY=VALUE,VALUE,..., as in operators.mate=blend,uniform", f"--vary {text}")
     if key in shared:
         raise InputError(f"all variants share it; give {shared[key]} instead", f"--vary {text}")
     key = key if key.split(".")[0] in Experiment.model_fields else f"problem.{key}"
@@ -66,16 +65,14 @@ def _settings(text: str, shared: Mapping[str, str]) -> list[str]:
 
 
 def _short(setting: str) -> str:
-    key, _, value = setting.partition("=")
-    return f"{key.removeprefix('operators.').removeprefix('problem.').removesuffix('.use')}={value}"
+    return re.sub(r"^(operators|problem)\.|\.use(?==)", "", setting)
 
 
 def _plain(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A run that is to be made in the folder ``place``."""
 
     variant: str
@@ -99,10 +96,8 @@ class Finished:
 
     def at(self, budget: float) -> float:
         """The best fitness within ``budget`` of work; NaN where there was none."""
-        return next((best for work, best in zip(self.work[::-1], self.best[::-1], strict=True) if work <= budget), NAN)
-
-
-NAN = float("nan")
+        within = [best for work, best in zip(self.work, self.best, strict=True) if work <= budget]
+        return within[-1] if within else math.nan
 
 
 def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
@@ -128,11 +123,7 @@ def finished(plan: Planned) -> Finished:
     rises = list(improvements(recorded.lines(plan.place / HISTORY), sign))
     work, best = [work for work, _ in rises], [line["fitness"][0] for _, line in rises]
     if not work or work[0] > (experiment.budget or work[0]):
-        first = f"the first came after {work[0]:,.0f}" if work else "there is none"
-        raise InputError(
-            f"too little for a score on all the data ({first}); give a larger --budget, and another --name",
-            str(plan.place),
-        )
+        raise InputError("too little for a score on all the data; give a larger --budget", str(plan.place))
     return Finished(plan.variant, work, best, result.work or work[-1], result.unseen)
 
 

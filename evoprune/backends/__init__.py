@@ -20,5 +20,5 @@ def start(execution: Execution, slowest: float) -> Backend:
         if execution.map == "processes":
             from evoprune.backends.processes import Processes
 
-            return Processes(execution.places, execution.stall_after, slowest)
+            return Processes(execution, slowest)
         return Serial()

@@ -70,7 +70,7 @@ class Backend(ABC):
         """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
         return nullcontext()
 
-    def close(self) -> None:  # noqa: B027 - most have some
+    def close(self) -> None:  # noqa: B027 - the serial one has no processes
         """End all processes of the backend."""
 
     def __enter__(self) -> Self:
@@ -80,7 +80,6 @@ class Backend(ABC):
         self.close()
 
     def share(self, genomes: int) -> int:
-        """A worker's share of so many ``genomes``, rounded up."""
         return math.ceil(genomes / self.workers)
 
     def map(
@@ -110,9 +109,10 @@ class Backend(ABC):
                 for first in range(begun, len(genomes), self._at_once):
                     hand_out(range(len(genomes))[first : first + self._at_once])
                 begun = len(genomes)
-                for number, found in self._until_stall():
+                for number, scores in self._until_stall():
                     indices = calls.pop(number, ())
-                    for index, evaluation in zip(indices, _each(found, len(indices)), strict=False):
+                    each = scores if isinstance(scores, list) else [scores] * len(indices)  # they may fail together
+                    for index, evaluation in zip(indices, each, strict=False):
                         if index not in waiting:  # answered twice: a worker was wrongly taken for dead
                             continue
                         self._slowest = max(self._slowest, evaluation.seconds)
@@ -137,11 +137,6 @@ class Backend(ABC):
     @property
     def stall_after(self) -> float:
         return self._stall_after or max(_LEAST if self._answered else _FIRST, 10 * self._slowest * self._at_once)
-
-
-def _each(found: Scores, count: int) -> list[Evaluation]:
-    """The score of each of ``count`` genomes, which may have failed together."""
-    return found if isinstance(found, list) else [found] * count
 
 
 class Serial(Backend):

@@ -20,11 +20,8 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 
 _RECOUNT = 1.0  # seconds after which the workers are counted again
-
 _ANSWER = 5.0  # seconds that Dask's thread gets to answer
-
 _PATIENCE = "1d"  # for a worker that starts again; after 15 s without it, Dask would end what starts it, too
-
 _AHEAD = 2  # calls that Dask has for each worker: one runs, one waits; more would be lost with a worker
 
 
@@ -47,9 +44,8 @@ class Dask(Backend):
         try:
             self._client = distributed.Client(execution.scheduler or self._cluster, timeout=20)
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"no scheduler of Dask answers at '{execution.scheduler}' ({error})", "--scheduler"
-            ) from None
+            why = f"no scheduler of Dask answers at '{execution.scheduler}' ({error})"
+            raise InputError(why, "--scheduler") from None
         # signals interrupt the main thread alone; there, Ctrl-C could leave a task half made
         self._sender = ThreadPoolExecutor(1)
         self._counted, self.workers = -math.inf, 1  # each worker does one call at a time, however many threads it has
@@ -123,15 +119,15 @@ class Dask(Backend):
 
     def _pause(self) -> None:
         """Hold Dask's thread in a call that returns when the thread may continue."""
-        held, self._go_on = threading.Event(), threading.Event()
-        go_on = self._go_on
+        paused, go_on = threading.Event(), threading.Event()
+        self._go_on = go_on
 
-        def hold() -> None:
-            held.set()
+        def pause() -> None:
+            paused.set()
             go_on.wait()
 
-        self._client.loop.add_callback(hold)
-        held.wait(_ANSWER)  # a thread that has ended draws no more either
+        self._client.loop.add_callback(pause)
+        paused.wait(_ANSWER)  # a thread that has ended draws no more either
 
 
 def _silence() -> None:
@@ -146,13 +142,9 @@ def _local(distributed: Any, workers: int | None) -> Any:
 
     dask.config.set({"distributed.deploy.lost-worker-timeout": _PATIENCE})
     return distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL,
         memory_limit=0,  # a model larger than an even share of the memory is no reason to kill a worker
-        silence_logs=logging.CRITICAL,
-    )
+    )  # fmt: skip
 
 
 def _result(task: Any, timeout: float) -> Scores:

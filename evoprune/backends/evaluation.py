@@ -19,7 +19,7 @@ from evoprune.backends.base import Scorer, Scores
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
-from evoprune.interfaces.parts import Finals, Measured, Together, part
+from evoprune.interfaces.parts import Finals, Measured, Part, Together, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
@@ -40,14 +40,6 @@ class ProblemRef:
     measured: str = ""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Placement of a process: ``device`` replaces a problem's ``device: auto``; None leaves it as it is."""
-
-    device: str | None = None
-    threads: int | None = None
-
-
 def worker_name(process: int | None = None) -> str:
     """Host and number of a ``process``, or of this one."""
     return f"{platform.node()}:{process or os.getpid()}"
@@ -57,17 +49,10 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
     """Build the problem, on ``device`` where its settings say ``device: auto``."""
     for name in ref.plugins:
         registry.plugin(name, ref.plugin_folders)
-    problem = registry.problem(ref.use, ref.plugins)
-    given = json.loads(ref.settings)
-    if device and given.get("device") == AUTO:
-        given["device"] = device
-    return _informed(problem(validated(problem.Settings, given, "--devices")), ref.measured)
-
-
-def _informed(problem: Problem, measured: str) -> Problem:
-    if measured and (machine := part(problem, Measured)):
-        machine.use_measurements(json.loads(measured))
-    return problem
+    problem, settings = registry.problem(ref.use, ref.plugins), json.loads(ref.settings)
+    if device and settings.get("device") == AUTO:
+        settings["device"] = device
+    return problem(validated(problem.Settings, settings, "--devices"))
 
 
 def limit_threads(threads: int | None) -> None:
@@ -90,26 +75,26 @@ class Worker:
         self._ref: ProblemRef | None = None
         self._problem: Problem | None = None
 
-    def assign(self, place: Place, name: str = "") -> None:
-        """Evaluate at ``place``, and sign scores as ``name``; to be called before a problem is built."""
-        limit_threads(place.threads)
-        if place.device != self.device:
+    def assign(self, device: str | None, threads: int | None, name: str = "") -> None:
+        """Evaluate on ``device``, and sign scores as ``name``; to be called before a problem is built."""
+        limit_threads(threads)
+        if device != self.device:
             self.forget()
-        self.device, self.name = place.device, name
+        self.device, self.name = device, name
 
     def claim(self, devices: Sequence[str], threads: int | None) -> None:
         """Claim one of ``devices``, once: one that no process has, else one that the fewest have."""
         if not self.name:
-            self.assign(Place(_claim(devices), threads), worker_name())
+            self.assign(_claim(devices), threads, worker_name())
 
     def problem(self, ref: ProblemRef) -> Problem:
         """Return the problem of ``ref``, built once; later measurements are passed on to it."""
         if self._problem is None or self._ref != ref:
-            if self._problem and self._ref == replace(ref, measured=""):
-                problem = _informed(self._problem, ref.measured)
-            else:
-                self.forget()  # a device may have no room for two
-                problem = build_problem(ref, self.device)
+            problem = self._problem if self._ref == replace(ref, measured="") else None
+            self.forget()  # a device may have no room for two
+            problem = problem or build_problem(ref, self.device)
+            if ref.measured and (machine := part(problem, Measured)):
+                machine.use_measurements(json.loads(ref.measured))
             self._ref, self._problem = ref, problem
         return self._problem
 
@@ -124,18 +109,18 @@ class Worker:
             return count * [failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)]
         start = time.perf_counter()
         try:
-            found = list(score(problem))
-            if len(found) != count:
-                raise ValueError(f"{len(found)} evaluations of {count} genomes")
+            scores = list(score(problem))
+            if len(scores) != count:
+                raise ValueError(f"{len(scores)} evaluations of {count} genomes")
             seconds = (time.perf_counter() - start) / count
-            return [_checked(evaluation, problem.signs, seconds, self.name) for evaluation in found]
+            return [_checked(evaluation, problem.signs, seconds, self.name) for evaluation in scores]
         except (Exception, SystemExit) as error:
             seconds, why = (time.perf_counter() - start) / count, f"{type(error).__name__}: {error}"
             return count * [replace(failed(why, self.name), values=worst(problem.signs), seconds=seconds)]
 
 
 this_worker = Worker()
-"""This process's. SCOOP and Dask call :func:`evaluate` in processes of theirs, where nothing else could keep it."""
+"""State of this process; a global, as SCOOP and Dask call plain functions."""
 
 
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
@@ -146,24 +131,22 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
 
 def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
     """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Together`."""
-
-    def score(problem: Problem) -> Sequence[Evaluation]:
-        several = part(problem, Together)
-        assert several
-        return several.evaluate_together(genomes, fidelity)
-
-    return this_worker.scores(ref, score, len(genomes))
+    return this_worker.scores(
+        ref, lambda problem: _part(problem, Together).evaluate_together(genomes, fidelity), len(genomes)
+    )
 
 
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
     """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
+    return this_worker.scores(ref, lambda problem: [Evaluation((_part(problem, Finals).judge(genome),), work=0.0)], 1)[
+        0
+    ]
 
-    def score(problem: Problem) -> Sequence[Evaluation]:
-        finals = part(problem, Finals)
-        assert finals
-        return [Evaluation((finals.judge(genome),), work=0.0)]
 
-    return this_worker.scores(ref, score, 1)[0]
+def _part(problem: Problem, kind: type[Part]) -> Part:
+    made = part(problem, kind)
+    assert made is not None  # else nothing asks for it
+    return made
 
 
 def evaluate_on_own_device(

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-from evoprune.backends.evaluation import AUTO, Place
+from evoprune.backends.evaluation import AUTO
 from evoprune.errors import InputError
 from evoprune.interfaces.problem import Problem
 
@@ -52,9 +52,10 @@ class Execution:
                 raise InputError(f"is for --map {only} alone", option)
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[str | None]:
+        """The device of each worker; None for the problem's choice."""
         devices = self.devices or (None,)
-        return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
+        return [devices[number % len(devices)] for number in range(self.workers or 1)]
 
     def in_words(self) -> str:
         given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # those of nested regions follow

@@ -40,7 +40,9 @@ def size() -> int | None:
 def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) -> int:
     """Run ``python -m evoprune *arguments`` under SCOOP and return its exit code, 1 if it ended without one."""
     count = ["-n", str(workers)] if workers else []
-    hosts = ["--hostfile", _checked(hostfile)] if hostfile else []
+    if hostfile:
+        _check(hostfile)
+    hosts = ["--hostfile", hostfile] if hostfile else []
     scoop = ["scoop"] if hosts or _CLUSTERS & {*os.environ} else [_ON_LOOPBACK, "launcher"]
     script = str(HOME / "__main__.py")
     path = os.pathsep.join(filter(None, [str(HOME.parent), os.environ.get("PYTHONPATH")]))
@@ -59,13 +61,12 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
             process.wait()
 
 
-def _checked(hostfile: str) -> str:
+def _check(hostfile: str) -> None:
     try:
-        if Path(hostfile).read_text(encoding="utf-8").split():
-            return hostfile
+        if not Path(hostfile).read_text(encoding="utf-8").split():
+            raise ValueError("it names no host")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", f"--hostfile {hostfile}") from None
-    raise InputError("names no host", f"--hostfile {hostfile}")
 
 
 def _wait(process: subprocess.Popen[bytes], answer: Path) -> int:
@@ -74,7 +75,7 @@ def _wait(process: subprocess.Popen[bytes], answer: Path) -> int:
             time.sleep(0.05)
     except KeyboardInterrupt:
         with suppress(OSError, ValueError):
-            os.kill(int(_origin(answer).read_text()), signal.SIGTERM)
+            os.kill(int(answer.with_suffix(".pid").read_text()), signal.SIGTERM)
             _wait_for(answer.exists)
         if not answer.exists():
             raise
@@ -91,15 +92,11 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _origin(answer: Path) -> Path:
-    return answer.with_suffix(".pid")
-
-
 def as_origin(main: Callable[[], int]) -> None:
     """Run ``main`` in SCOOP's origin, and end this process; an exception would make SCOOP print and wait."""
-    path = os.environ.get(_ANSWER)
-    if path:
-        _origin(Path(path)).write_text(str(os.getpid()))
+    answer = Path(os.environ[_ANSWER]) if _ANSWER in os.environ else None  # none if a user started SCOOP
+    if answer:
+        answer.with_suffix(".pid").write_text(str(os.getpid()))
     code = 1
     try:
         code = main()
@@ -111,10 +108,10 @@ def as_origin(main: Callable[[], int]) -> None:
         sys.modules["scoop"]._control.execQueue.shutdown()  # of the workers that can still be reached
     sys.stdout.flush()
     sys.stderr.flush()
-    if path:
-        whole = Path(path).with_suffix(".tmp")
+    if answer:
+        whole = answer.with_suffix(".tmp")
         whole.write_text(str(code))
-        whole.replace(path)
+        whole.replace(answer)
     os._exit(code)
 
 
@@ -136,11 +133,8 @@ def _run_on_loopback(step: str) -> None:
         from scoop import launcher
         from scoop.launch.workerLaunch import Host
 
-        command = Host._WorkerCommand_launcher
-        Host._WorkerCommand_launcher = lambda host: [
-            *(sys.executable, "-m", _ON_LOOPBACK, "starter"),
-            *command(host)[3:],
-        ]
+        command, start = Host._WorkerCommand_launcher, [sys.executable, "-m", _ON_LOOPBACK, "starter"]
+        Host._WorkerCommand_launcher = lambda host: [*start, *command(host)[3:]]
         launcher.main()
         return
     import scoop.launch.__main__ as starter

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -12,18 +11,19 @@ from multiprocessing.connection import Connection, wait
 from tqdm import tqdm
 
 from evoprune.backends.base import Backend, Call, Scores
-from evoprune.backends.evaluation import Place, failed, this_worker, worker_name
+from evoprune.backends.evaluation import failed, this_worker, worker_name
+from evoprune.backends.execution import Execution
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
 
 
 class Processes(Backend):
-    """A process for each of ``places``."""
+    """A process for each of the places of ``execution``."""
 
-    def __init__(self, places: Sequence[Place], stall_after: float | None = None, slowest: float = 0.0) -> None:
-        super().__init__(stall_after, slowest)
-        self._workers = [_Worker(place) for place in places]
-        self.workers = len(places)
+    def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
+        super().__init__(execution.stall_after, slowest)
+        self._workers = [_Worker(device, execution.threads) for device in execution.places]
+        self.workers = len(self._workers)
 
     def completed(self, timeout: float) -> list[tuple[int, Scores]]:
         self._hand_out()
@@ -37,24 +37,22 @@ class Processes(Backend):
             worker.end()
 
     def _hand_out(self) -> None:
-        for worker in self._workers:
-            if worker.call is None:
-                fitting = (c for c in self._calls if c.avoid != worker.name or len(self._workers) == 1)
-                if call := next(fitting, None):
-                    self._calls.remove(call)
-                    worker.begin(call)
+        for worker in (worker for worker in self._workers if worker.call is None):
+            if call := next((c for c in self._calls if c.avoid != worker.name or self.workers == 1), None):
+                self._calls.remove(call)
+                worker.begin(call)
 
 
 class _Worker:
     """One process, seen from the main one. ``call``: its evaluation, if any."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, device: str | None, threads: int | None) -> None:
+        self._place = device, threads
         self._start()
 
     def _start(self) -> None:
         self.pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_work, args=(theirs, self._place), daemon=True)
+        self._process = _CONTEXT.Process(target=_work, args=(theirs, *self._place), daemon=True)
         resource_tracker.ensure_running()  # its start would unblock the signal
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the process inherits
         try:
@@ -90,19 +88,19 @@ class _Worker:
             return number, failed(f"its worker died ({how})", name)
 
     def end(self, grace: float = 0.0) -> None:
-        """Make sure that the process is gone; one that is dying has ``grace`` seconds to leave its exit code."""
+        """End the process; one that is dying has ``grace`` seconds to leave its exit code."""
         self._process.join(grace)
         self._process.kill()
         self._process.join()
         self.pipe.close()
 
 
-def _work(pipe: Connection, place: Place) -> None:
+def _work(pipe: Connection, device: str | None, threads: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # of processes that an evaluation starts
     threading.Thread(target=_end_with_main_process, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # by default it is a semaphore, which a killed process would leak
-    this_worker.assign(place, worker_name())
+    this_worker.assign(device, threads, worker_name())
     while True:
         try:
             function, genome = pipe.recv()

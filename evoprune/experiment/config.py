@@ -24,12 +24,10 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
                 continue
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"expected a name as key, got {cut_repr(key)}", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            if not isinstance(key, str) or key in seen:
+                twice = isinstance(key, str)
+                fault = f"key '{key}' is given twice" if twice else f"expected a name as key, got {cut_repr(key)}"
+                raise yaml.constructor.ConstructorError(None, None, fault, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -40,8 +38,6 @@ def find(path: str) -> Path:
         for candidate in (Path(path), HOME / path):
             if candidate.is_file():
                 return candidate
-        if Path(path).is_dir():
-            raise InputError("is a folder; expected a YAML file", path)
     except OSError as error:  # for example, a name that is too long
         raise InputError(f"cannot be read: {error.strerror}", path) from None
     near = nearest(Path(path).stem, sorted(file.stem for file in (HOME / "problems").glob("*.yaml")))
@@ -98,10 +94,7 @@ def _section(config: Config, keys: list[str], setting: str) -> Config:
     """The mapping at ``keys``, made where missing; ``mate: blend`` becomes ``{use: blend}``."""
     for key in keys:
         value = config.setdefault(key, {})
-        if isinstance(value, str):
-            value = config[key] = {"use": value}
-        elif value is None:
-            value = config[key] = {}
+        value = {"use": value} if isinstance(value, str) else {} if value is None else value
         if not isinstance(value, dict):
             raise InputError(f"'{key}' holds {cut_repr(value)}, which has no keys", f"--set {setting}")
         config[key] = config = dict(value)  # an alias in YAML is the same mapping at several places

@@ -75,5 +75,5 @@ def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
 
 def arguments(model: BaseModel, supplied: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments to register an operator with: the user's values, else the engine's."""
-    given = {name: getattr(model, name) for name in type(model).model_fields}
-    return given | {name: supplied[name] for name in given if name in supplied and name not in model.model_fields_set}
+    ours = supplied.keys() - model.model_fields_set
+    return {name: supplied[name] if name in ours else getattr(model, name) for name in type(model).model_fields}

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evoprune.errors import InputError, did_you_mean
+from evoprune.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.problem import Problem
 
 HOME = Path(__file__).resolve().parents[1]
@@ -49,7 +49,9 @@ def installed() -> dict[str, dict[str, EntryPoint]]:
     """All plugins by group and name; a bare checkout's come from its setup.cfg."""
     there = entry_points()  # once, as it reads a file of each installed package
     found = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
-    for group, lines in _of_checkout().items():
+    parser = configparser.ConfigParser()
+    parser.read(HOME.parent / "setup.cfg", encoding="utf-8")
+    for group, lines in parser["options.entry_points"].items() if "options.entry_points" in parser else ():
         for line in lines.strip().splitlines():
             name, _, value = (part.strip() for part in line.partition("="))
             found.setdefault(group, {})[name] = EntryPoint(name, value, group)
@@ -64,12 +66,6 @@ def names(group: str) -> dict[str, EntryPoint]:
 def other_groups() -> list[str]:
     """The groups of plugins besides operators and problems, of ours and of other packages."""
     return sorted(installed().keys() - {PROBLEMS, OPERATORS})
-
-
-def _of_checkout() -> dict[str, str]:
-    parser = configparser.ConfigParser()
-    read = parser.read(HOME.parent / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points")
-    return dict(parser["options.entry_points"]) if read else {}
 
 
 def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
@@ -97,14 +93,14 @@ def operators(slot: str) -> dict[str, EntryPoint]:
 def check_plugin(group: str, name: str) -> None:
     """Raise :class:`InputError` if nothing is called ``name`` in ``group``; registered plugins are not imported."""
     if ":" in name:
-        _attribute(name, sorted(_plugins))
+        _attribute(name, [*_plugins])
     else:
         _check_known(group, name, names(group))
 
 
 def find_plugin(group: str, name: str) -> Any:
     """Return the plugin called ``name`` in any ``group`` of entry points, or ``module:attribute``."""
-    return _find(group, name, names(group), sorted(_plugins))
+    return _find(group, name, names(group), [*_plugins])
 
 
 def _find(group: str, name: str, known: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
@@ -125,13 +121,11 @@ def _check_known(group: str, name: str, known: dict[str, EntryPoint]) -> None:
 def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
     module_name, _, attribute = dotted.partition(":")
     if module_name not in {"deap.tools", *allowed}:
-        raise InputError(
-            f"'{dotted}' is not allowed: list '{module_name}' under plugins first (deap.tools needs no listing)"
-        )
+        raise InputError(f"'{dotted}' is not allowed: list '{module_name}' under plugins first")
     module = _plugins.get(module_name) or plugin(module_name)
     try:
         return getattr(module, attribute)
     except AttributeError:
-        public = [n for n in vars(module) if not n.startswith("_")]
-        near = did_you_mean(attribute, public).split(" (known")[0]
-        raise InputError(f"module '{module_name}' has no '{attribute}'{near}") from None
+        near = nearest(attribute, vars(module))
+        guess = f"; did you mean '{near}'?" if near else ""
+        raise InputError(f"module '{module_name}' has no '{attribute}'{guess}") from None

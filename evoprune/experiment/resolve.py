@@ -78,12 +78,10 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
         except InputError as error:
             raise InputError(f"plugins: {error}", source) from None
     problem, settings = _problem(experiment, faults)
-    operators = {}
-    for slot, choice in experiment.operators.items():
-        if operator := _operator(slot, choice, experiment, faults):
-            operators[slot] = operator
+    filled = dict(experiment.operators.items())
+    every = {slot: _operator(slot, choice, experiment, faults) for slot, choice in filled.items()}
+    operators = {slot: operator for slot, operator in every.items() if operator}
     if problem and settings:
-        filled = dict(experiment.operators.items())
         needed = problem.needs(settings)
         faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:

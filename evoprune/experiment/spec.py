@@ -41,9 +41,7 @@ class Choice(BaseModel):
 class Operators(Checked):
     """The operators of the toolbox, a slot each."""
 
-    algorithm: Choice = Field(
-        Choice(use="generational"), description="the search loop: what is bred, and what is scored"
-    )
+    algorithm: Choice = Field(Choice(use="generational"), description="the search loop: breeds and asks for scores")
     select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
     mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
     mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
@@ -51,10 +49,7 @@ class Operators(Checked):
     survive: Choice = Field(Choice(use="elitist"), description="chooses who passes to the next generation unchanged")
 
     def items(self) -> Iterator[tuple[str, Choice]]:
-        for slot in type(self).model_fields:
-            choice = getattr(self, slot)
-            if choice is not None:
-                yield slot, choice
+        return ((slot, choice) for slot in type(self).model_fields if (choice := getattr(self, slot)) is not None)
 
 
 class Experiment(Checked):
@@ -64,10 +59,7 @@ class Experiment(Checked):
     operators: Operators = Field(Operators(), description="the operators, a slot each")
     population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
     generations: int = Field(
-        20,
-        ge=0,
-        le=NO_END,
-        description="generations after the first; without limit where a budget is given and this is not",
+        20, ge=0, le=NO_END, description="generations after the first; without limit if a budget alone is given"
     )
     budget: float | None = Field(
         None, gt=0, description="work, in the problem's unit, after which no generation begins; null is no limit"

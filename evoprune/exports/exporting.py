@@ -24,6 +24,7 @@ from evoprune.records import run_folder
 from evoprune.records.run_folder import PROMISED, Promise
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
+_PAUSE = 5.0  # times that the last draft took, before the next one
 
 
 def about(out: Path, name: str) -> Path:
@@ -37,19 +38,14 @@ def described_in(out: Path, name: str, is_file: bool) -> Path:
 
 
 def export(
-    out: Path,
-    write: Callable[[Path], Exported],
-    made_by: Mapping[str, Any],
-    experiment: Config | None,
-    is_file: bool = False,
-    replaced: bool = False,
-) -> Exported:
+    out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config | None,
+    is_file: bool = False, replaced: bool = False,
+) -> Exported:  # fmt: skip
     """Let ``write`` make ``out``, a new folder or file, and name it so when it is complete.
 
     ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`. Both
-    name files of this machine without their folders.
-    ``replaced``: whether a file ``out`` is there that this one replaces. Raises :class:`Stopped` if the problem found
-    faults in the export: ``UNFIT.txt`` lists them.
+    name files of this machine without their folders. ``replaced``: whether this one replaces a file ``out``. Raises
+    :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
     """
     refuse_unless_free(out, is_file, replaced, made_by)
     try:
@@ -58,10 +54,10 @@ def export(
             with Phase(f"writing and checking {out}"):
                 exported = write(target)
             state = {"fit": not exported.faults, "faults": list(exported.faults)}
-            state |= {key: told for key in ("verdict", "usage") if (told := getattr(exported, key))}
-            facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
-            told, repeated = without_folders([{**state, **made_by, **exported.facts}, experiment])
-            write_json(facts, told)
+            state |= {key: words for key in ("verdict", "usage") if (words := getattr(exported, key))}
+            path, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
+            facts, repeated = without_folders([{**state, **made_by, **exported.facts}, experiment])
+            write_json(path, facts)
             if repeated is not None:
                 run_folder.write_config(part, repeated, described.name)
             if exported.faults:
@@ -78,22 +74,21 @@ def export(
 
 def _usable(exported: Exported, out: Path, is_file: bool) -> Exported:
     if exported.faults:
-        told = f"see {about(out, UNFIT).name}" if is_file else f"see {UNFIT} there"
-        raise Stopped(f"{out} must not be used, {told}: {'; '.join(exported.faults)}")
+        raise Stopped(f"{out} must not be used, see {described_in(out, UNFIT, is_file)}: {'; '.join(exported.faults)}")
     return exported
 
 
 def finished(out: Path, made_by: Mapping[str, Any], is_file: bool) -> Exported | None:
-    """Return the export ``out`` if it is there and ``made_by`` these. Raises as :func:`export`."""
+    """Return the export ``out`` if it is there and has the facts ``made_by``. Raises as :func:`export`."""
     facts = _facts(out, made_by, is_file)
     if not facts or not os.path.lexists(out):
         return None
-    known = {key: facts.get(key, default) for key, default in (("faults", ()), ("verdict", ""), ("usage", ""))}
-    return _usable(Exported(facts, **known), out, is_file)
+    words = facts.get("verdict", ""), facts.get("usage", "")
+    return _usable(Exported(facts, (), facts.get("faults", ()), *words), out, is_file)
 
 
 def _facts(out: Path, made_by: Mapping[str, Any], is_file: bool) -> dict[str, Any] | None:
-    """The facts about ``out`` if they say that it was ``made_by`` these; those of a file come before it."""
+    """The facts about ``out`` if they contain ``made_by``; a file's are written before it."""
     with suppress(InputError):
         facts = read_json(described_in(out, FACTS, is_file))
         return facts if made_by and {**facts, **made_by} == facts else None
@@ -130,19 +125,19 @@ def refuse_unless_free(
 ) -> None:
     """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
 
-    ``is_file``: whether files about it lie beside it, as of :func:`about`. ``replaced``: a file ``out`` may be there.
-    ``made_by``: files about a killed export by the same may be there.
+    ``is_file``: also files about it, see :func:`about`. ``replaced``: a file ``out`` may be there. ``made_by``: files
+    about a killed export with these facts may be there.
     """
-    beside = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
+    files = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:
         may_be_there = replaced or not (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
-        wanted = [*([] if may_be_there else [out]), *([] if _facts(out, made_by, is_file) else beside)]
+        wanted = [*([] if may_be_there else [out]), *([] if _facts(out, made_by, is_file) else files)]
         taken = [path for path in wanted if os.path.lexists(path)]
         if taken or not out.name:
-            what = "exists already" if is_file else "exists already and is not an empty folder"
-            raise InputError(f"{what}; choose another name, nothing was changed", str(taken[0] if taken else out))
+            why = "exists already" if is_file else "exists already and is not an empty folder"
+            raise InputError(f"{why}; choose another name, nothing was changed", str(taken[0] if taken else out))
         with stopping_at_full_disks(out.parent), part_of(out) as part:
-            for path in (out, *beside):
+            for path in (out, *files):
                 write_text(part / path.name, "")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}; choose another place", str(out)) from None
@@ -205,11 +200,8 @@ def _files(out: Path) -> dict[str, Path]:
     """The files of an export by their places in the repository, where the card of a single file is the card of all."""
     if out.is_dir():
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
-    beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
-    return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
-
-
-_PAUSE = 5.0  # times that the last draft took, before the next one
+    files = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
+    return {(CARD if path == about(out, CARD) else path.name): path for path in files if path.exists()}
 
 
 class Draft:

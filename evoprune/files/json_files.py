@@ -59,8 +59,8 @@ def read_json(path: Path, expected: str = "") -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
     except FileNotFoundError:
-        told = f"; expected {expected}" if expected else ""
-        raise InputError(f"there is no {path.name}{told}", str(path.parent)) from None
+        hint = f"; expected {expected}" if expected else ""
+        raise InputError(f"there is no {path.name}{hint}", str(path.parent)) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"is not JSON that can be read: {str(error)[:80]}", str(path)) from None
     if not isinstance(value, dict):
@@ -69,7 +69,7 @@ def read_json(path: Path, expected: str = "") -> dict[str, Any]:
 
 
 def parse_finite(text: str) -> float:
-    """``text`` as a float; raises ValueError for what is infinite, as 1e400, or not a number."""
+    """``text`` as a float. Raises ValueError if it is infinite, as 1e400, or no number."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")

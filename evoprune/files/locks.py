@@ -51,13 +51,13 @@ def is_locked(path: Path) -> bool:
 def claimed(path: Path) -> Iterator[None]:
     """Be the only process of this user that makes ``path`` until the context ends, or raise :class:`InputError`."""
     file = user_folder() / f"{hashlib.sha256(bytes(path.resolve())).hexdigest()}.claim"
-    if (held := lock(file, wait=0)) is None:
+    if (descriptor := lock(file, wait=0)) is None:
         raise InputError("the same command, or another that makes it, is running already", str(path))
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
-        os.close(held)
+        os.close(descriptor)
 
 
 def user_folder() -> Path:
@@ -69,8 +69,8 @@ def private_folder(folder: Path, variable: str) -> Path:
     """Return ``folder``, made where missing; refuse one of others. ``variable`` chooses another one."""
     with suppress(FileExistsError):  # possibly by something that is no folder, as checked next
         folder.mkdir(mode=0o700, parents=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise InputError(
             f"expected a folder that belongs to you alone (mode 700); remove it, or set {variable} to another folder",
             str(folder),

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 
 @contextmanager
 def part_of(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``out`` to make it in; at the end it is deleted, and new parents that are empty.
+    """Yield a new folder, next to ``out``, to make it in; at the end it is deleted, and new parents that are empty.
 
-    Deletes the folders that killed processes left, too. Raises OSError where it cannot be made.
+    Deletes the folders of killed processes. Raises OSError where it cannot be made.
     """
     for path in out.parent.iterdir() if out.parent.is_dir() else ():
-        found = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
-        if found and not _is_running(int(found[1])):
+        match = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
+        if match and not _is_running(int(match[1])):
             shutil.rmtree(path, ignore_errors=True)
     new = [path for path in out.parents if not path.exists()]
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -32,7 +32,6 @@ def part_of(out: Path) -> Iterator[Path]:
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether another process has this number."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -46,30 +45,24 @@ def distinct(paths: Iterable[Path]) -> dict[Path, str]:
     """Return the name of each absolute path, with as many folders above as tell it from others of the same name."""
     parts = {path: path.parts[1:] for path in paths}
     names = {}
-    for path, own in parts.items():
-        others = [each for each in parts.values() if each != own]
-        count = next((n for n in range(1, len(own)) if all(each[-n:] != own[-n:] for each in others)), len(own))
-        names[path] = "/".join(own[-count:])
+    for path, steps in parts.items():
+        others = [other for other in parts.values() if other != steps]
+        sizes = (size for size in range(1, len(steps)) if all(other[-size:] != steps[-size:] for other in others))
+        names[path] = "/".join(steps[-next(sizes, len(steps)) :])
     return names
 
 
 def without_folders(value: Any) -> Any:
     """Return ``value``, of JSON, with ``./NAME`` in place of each absolute path."""
-    names = distinct(path for text in _texts(value) if (path := Path(text)).is_absolute() and "\n" not in text)
-
-    def named(inner: Any) -> Any:
-        if isinstance(inner, Mapping):
-            return {key: named(each) for key, each in inner.items()}
-        if isinstance(inner, list | tuple):
-            return [named(each) for each in inner]
-        return f"./{names[Path(inner)]}" if isinstance(inner, str) and Path(inner) in names else inner
-
-    return named(value)
+    texts: set[str] = set()
+    _with_texts(value, texts.add)
+    names = distinct(Path(text) for text in texts if Path(text).is_absolute() and "\n" not in text)
+    return _with_texts(value, lambda text: f"./{names[Path(text)]}" if Path(text) in names else text)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(each)
+def _with_texts(value: Any, change: Callable[[str], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_texts(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_texts(inner, change) for inner in value]
+    return change(value) if isinstance(value, str) else value

@@ -134,7 +134,6 @@ class History:
 
 
 _absent = object()
-
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode  # json.dumps makes an encoder for each line
 
 

@@ -27,7 +27,6 @@ Genome = tuple[float, ...]
 Key = tuple[Genome, float]  # what a score belongs to: a genome, and the share of the data that it was scored on
 
 _LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # as of a number that may not be finite
-
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -95,10 +94,10 @@ def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
-        if not is_generation(line):
+        if is_generation(line):
+            recorded.generation, recorded.seconds = line["generation"], line["seconds"]
+        else:
             _learn(recorded, line, signs)
-            continue
-        recorded.generation, recorded.seconds = line["generation"], line["seconds"]
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
@@ -178,14 +177,10 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
     failure = line.get("failure")
     if (failure is None) != (None not in line["fitness"]):
         raise InputError("a line holds a fitness of null without a failure, or the reverse", HISTORY)
+    values = worst(signs) if failure else tuple(map(float, line["fitness"]))
+    measures, worker = line.get("measures", {}), line.get("worker", "")
     evaluation = Evaluation(
-        worst(signs) if failure else tuple(map(float, line["fitness"])),
-        line["work"],
-        line.get("measures", {}),
-        failure,
-        line["seconds"],
-        line.get("worker", ""),
-        line.get("violation", 0.0),
+        values, line["work"], measures, failure, line["seconds"], worker, line.get("violation", 0.0)
     )
     known = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
     kind = next(key for key in known if key in line)

@@ -21,17 +21,11 @@ from evoprune.files.locks import lock
 from evoprune.files.places import part_of
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
-
-PROMISED = "promised.json"  # what follows the run: see evoprune.records.promise
-
-EXPORTED = "exported.json"
-"""The path of the last export of the result, for the run's page."""
-
+PROMISED = "promised.json"  # a Promise
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"  # written before the first score
-
 HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"  # the scores: see evoprune.records.history
-
 RESULT = "result.json"  # written at the end
+EXPORTED = "exported.json"  # the path of the last export of the result, for the run's page
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
@@ -48,8 +42,8 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
             raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
     else:
         stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
-        names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-        folder = next(runs_dir / each for each in names if not os.path.lexists(runs_dir / each))
+        places = (runs_dir / f"{stem}{end}" for end in ("", *(f"-{number}" for number in range(2, 1000))))
+        folder = next(place for place in places if not os.path.lexists(place))
     with making(folder), part_of(folder):  # which deletes it again
         return folder
 
@@ -74,23 +68,23 @@ def making(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = "exists already" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
-        raise InputError(f"'{folder}' {told}; nothing was changed", "--runs-dir") from None
+        why = "exists already" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
+        raise InputError(f"'{folder}' {why}; nothing was changed", "--runs-dir") from None
 
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Lock ``folder`` until the context ends. Raises :class:`InputError` if another process has the lock."""
     try:
-        held = lock(folder / name, wait=0.1)  # it may be held for a moment by :func:`is_locked`
+        descriptor = lock(folder / name, wait=0.1)  # :func:`is_locked` may have it for a moment
     except OSError as error:
         raise InputError(f"cannot be locked for writing: {error.strerror}", str(folder)) from None
-    if held is None:
+    if descriptor is None:
         raise InputError("another process is still running it; nothing was changed", str(folder))
     try:
         yield
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -148,22 +142,21 @@ def read_measured(folder: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Environment of the run: command, Python, machine, and every installed package."""
-    found = ((known["Name"], known["Version"]) for known in (each.metadata for each in distributions()))
+    packages = ((about["Name"], about["Version"]) for about in (package.metadata for package in distributions()))
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "packages": dict(sorted(each for each in found if each[0])),
+        "packages": dict(sorted(package for package in packages if package[0])),
     }
 
 
 class Promise(BaseModel):
-    """The work that remains after a run, of its ``command``: the page, and the export to ``out``, if any.
+    """``promised.json``: the work that remains after a run of ``command``: the page, and the export to ``out``, if any.
 
     ``seconds``, ``searching``: of work on the run, and on the search in it, at most; None for no limit. ``planning``:
-    seconds that it took to plan.
-    ``draft``: size and time of change of the last two files that :mod:`evoprune.exports.exporting` wrote.
+    seconds that it took to plan. ``draft``: size and time of change of the last two drafts.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)

@@ -10,12 +10,13 @@ from typing import Any
 from evoprune.console.formatting import Share, flat, interval, plain
 from evoprune.errors import InputError
 from evoprune.experiment.config import dumped
+from evoprune.figures import svg
 from evoprune.files.json_files import read_json
 from evoprune.files.places import distinct
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT
-from evoprune.report.page import Block, Details, Drawing, code, drawing, facts, folded, items, table, text, write_page
+from evoprune.report.page import Block, Details, Drawing, code, facts, folded, table, text, write_page
 from evoprune.report.reading import Json, Reported, read_run
 
 
@@ -30,9 +31,8 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     yield f"> {text(one.exported.verdict)}"
     yield code(one.exported.usage)
     for name, (figure, words) in one.exported.figures.items():
-        yield drawing(name, figure, words)
-    shown = [one.told.words.get(key, key) for key in one.told.first]
-    for title in shown:
+        yield Drawing(name, svg(figure), words)
+    for title in (one.told.words.get(key, key) for key in one.told.first):
         if title in one.tables:
             yield f"**{text(title)}**"
             yield _table(one.tables[title])
@@ -46,11 +46,11 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
     explained = {one.told.words.get(key, key): sentence for key, sentence in one.told.explained.items()}
     yield facts({"state": one.status.state, **now, **one.facts}, explained)
-    for title, rows in one.tables.items():
+    for title, cells in one.tables.items():
         yield f"{head}# {text(title)}"
         if title in explained:
             yield f"*{text(explained[title])}*"
-        yield _table(rows)
+        yield _table(cells)
     if result.front:
         yield f"{head}# Candidates that no other dominates"
         yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
@@ -60,22 +60,20 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield f"{head} Convergence"
     yield "Half of the population lies between the quartiles."
     columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
-    generations = (
-        [g["generation"], g["best"], g["quartiles"][0], g["median"], g["quartiles"][1], g["worst"]]
-        for g in one.generations
-    )
-    yield Details("The population after each generation", [table(columns, generations)])
+    generations = ((g, g["quartiles"]) for g in one.generations)
+    rows = ([g["generation"], g["best"], low, g["median"], high, g["worst"]] for g, (low, high) in generations)
+    yield Details("The population after each generation", [table(columns, rows)])
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
     if result.seconds:
         yield f"{head} Time"
-        times = {"search, from its first generation": result.seconds}
-        times |= {"evaluations, summed over workers": result.seconds_evaluating}
-        yield facts({name: f"{plain(seconds)} s" for name, seconds in times.items()})
+        evaluating = f"{plain(result.seconds_evaluating)} s, summed over workers"
+        yield facts({"search": f"{plain(result.seconds)} s", "evaluations": evaluating})
     failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
     yield f"{head} Failures"
-    yield items(f"candidate {line['candidate']}: {line['failure']}" for line in failures) or "None."
+    words = (text(f"candidate {line['candidate']}: {line['failure']}") for line in failures)
+    yield "\n".join(f"- {line}" for line in words) or "None."
     if protocol := result.as_json().get("protocol"):
         yield f"{head} Protocol"
         yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
@@ -85,8 +83,7 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield f"{head} Environment"
     yield facts(machine(environment, one.problem))
     yield f"{head} Repeat"
-    again = shlex.join(["python", "-m", "evoprune", "run", str(one.run.folder / CONFIG)])
-    yield code(repeating(environment) or again)
+    yield code(repeating(environment) or f"python -m evoprune run {shlex.quote(str(one.run.folder / CONFIG))}")
     yield Details("The experiment", [code(dumped(one.run.resolved.config()))])
 
 
@@ -139,22 +136,16 @@ def repeating(environment: Mapping[str, Any]) -> str:
 
 def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     """Write the page on the runs in ``folders``; parameters and result as :func:`write_page`."""
-    with _refusing_other_forms(folders):
+    try:
         runs = list(map(read_run, folders))
         names = distinct(folder.resolve() for folder in folders)
         for run in runs:
             run.name = names[run.run.folder.resolve()]
         title = ", ".join(run.name for run in runs)
         return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out)
-
-
-@contextmanager
-def _refusing_other_forms(folders: Sequence[Path]) -> Iterator[None]:
-    try:
-        yield
     except (TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
-        names = ", ".join(folder.resolve().name for folder in folders)
-        raise InputError(f"history.jsonl or result.json holds lines of another form: {error!r}", names) from None
+        every = ", ".join(folder.resolve().name for folder in folders)
+        raise InputError(f"history.jsonl or result.json holds lines of another form: {error!r}", every) from None
 
 
 def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:

@@ -12,12 +12,10 @@ from string import Template
 from typing import Any
 
 from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
 
 from evoprune import __version__
 from evoprune.console.formatting import plain
 from evoprune.errors import InputError, stopping_at_full_disks
-from evoprune.figures import svg
 from evoprune.files.json_files import write_text
 
 # characters that begin or end markup anywhere; underscores within a word do not
@@ -57,11 +55,6 @@ def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
             own.append(block)
 
 
-def drawing(title: str, figure: Figure, words: str) -> Drawing:
-    """``figure`` as a part of a page."""
-    return Drawing(title, svg(figure), words)
-
-
 def text(value: Any) -> str:
     """``value`` as a line of Markdown that holds no markup."""
     return _MARKUP_AT_START.sub(r"\1\\\2", _cell(value))
@@ -83,11 +76,6 @@ def facts(values: Mapping[str, Any], explained: Mapping[str, str] | None = None)
         words = (explained or {}).get(name)
         lines.append(f"| {_cell(name)} | {_cell(value)}{f' *{_cell(words)}*' if words else ''} |")
     return "\n".join(lines)
-
-
-def items(lines: Iterable[Any]) -> str:
-    """A list."""
-    return "\n".join(f"- {text(line)}" for line in lines)
 
 
 def code(content: str) -> str:
@@ -117,8 +105,7 @@ def write_page(title: str, blocks: Iterable[Block], out: Path) -> tuple[Path, Pa
 
 
 def _named(out: Path, suffix: str) -> Path:
-    """``out`` with ``suffix`` in the place of the other's; "gpt2-0.45" keeps its dot."""
-    stem = out.stem if out.suffix in {".html", ".md"} else out.name
+    stem = out.stem if out.suffix in {".html", ".md"} else out.name  # "gpt2-0.45" keeps its dot
     if not stem or out.is_dir():
         raise InputError("is a folder; expected a file, such as report.html", f"--out {out}")
     return out.with_name(stem + suffix)

@@ -2,11 +2,10 @@
 
 import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from evoprune import api
 from evoprune.console.formatting import Share, flat
@@ -30,8 +29,7 @@ _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """The first screen of a page: an export's verdict, the command that uses it, and its figures with captions."""
 
     verdict: str

@@ -15,7 +15,6 @@ from deap import base
 
 from evoprune.backends.evaluation import (
     AUTO,
-    Place,
     ProblemRef,
     evaluate,
     evaluate_together,
@@ -186,5 +185,5 @@ def decide(resolved: Resolved, execution: Execution) -> Execution:
     if execution.map == "scoop":  # this process is a worker too
         this_worker.claim(execution.devices, execution.threads)
     else:  # the device and threads of a worker, so that results are rounded as theirs are
-        this_worker.assign(Place(execution.devices[0] if execution.devices else None, execution.threads))
+        this_worker.assign(execution.places[0], execution.threads)
     return execution

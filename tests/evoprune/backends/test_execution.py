@@ -79,7 +79,7 @@ def test_what_is_left_open_is_decided_by_devices_and_cores(given, problem, expec
 @pytest.mark.parametrize(("device", "given"), [("cuda:1", {}), ("cpu", {}), ("cuda:1", {"workers": 2})])
 def test_a_device_that_the_experiment_names_is_that_of_all_workers(device, given):
     decided = Execution(**given).decided(OnTwo, device)
-    assert {place.device for place in decided.places} == {device}
+    assert {*decided.places} == {device}
     assert decided.workers == given.get("workers", 1)
 
 
