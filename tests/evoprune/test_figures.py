@@ -5,7 +5,7 @@ import math
 import pytest
 
 from evoprune import figures
-from evoprune.figures import draw_convergence, draw_front, log_scale_if_wide, new, save, thousands
+from evoprune.figures import draw_convergence, draw_front, log_scale_if_wide, new, save
 
 
 def labels(axis):
@@ -20,14 +20,6 @@ def test_a_wide_axis_has_plain_numbers_or_powers_throughout(most, label):
     figure.draw_without_rendering()
     assert label in labels(axes.yaxis)
     assert len({text.isdecimal() for text in labels(axes.yaxis) if "," not in text}) == 1
-
-
-def test_counts_are_plain_numbers():
-    figure, axes = new()
-    axes.plot([0, 3_000_000], [0, 1])
-    thousands(axes.xaxis)
-    figure.draw_without_rendering()
-    assert "1,000,000" in labels(axes.xaxis)
 
 
 @pytest.mark.usefixtures("png_drawn")

@@ -2,10 +2,6 @@
 
 import pytest
 
-from evoprune import InputError
-from evoprune.ablation.runs import variants
-from evoprune.fronts import names
-
 WRITTEN = """
 from evoprune import Exported, InputError
 from evoprune.interfaces.export import Exporting
@@ -108,9 +104,3 @@ def test_exports_measured_on_something_else_are_not_compared(front):
     answer = front("--set", "problem.function=rastrigin", "--family", "other")
     assert answer.code == 2
     assert all(fact in answer.err for fact in ("small/3", "sphere", "other/3", "rastrigin"))
-
-
-def test_points_are_named_by_their_values_and_no_two_alike():
-    assert names(variants(["a.b=1e6,2.5e6", "c=x,y"])) == ["1e6-x", "1e6-y", "2.5e6-x", "2.5e6-y"]
-    with pytest.raises(InputError, match="--vary"):
-        names(variants(["c='x y',x/y"]))

@@ -3,8 +3,6 @@
 import json
 import math
 import random
-import subprocess
-import sys
 
 import pytest
 from deap import benchmarks
@@ -172,22 +170,3 @@ def test_children_have_the_options_of_their_parents():
             assert genome[0] in first
             search.tell(genome, genome[1])
     assert len(first) > 1
-
-
-@pytest.mark.parametrize(("low", "up"), [(1e-6, 1.0), (1.0, 1e6)])
-def test_a_logarithmic_gene_has_its_bounds(low, up):
-    gene = Gene.log("rate", low, up)
-    assert [gene.chosen(value) for value in (gene.low, gene.up)] == pytest.approx([low, up])
-    assert gene.chosen((gene.low + gene.up) / 2) == pytest.approx(math.sqrt(low * up))
-    with pytest.raises(ValueError, match="rate"):
-        Gene.log("rate", 0.0, 1.0)
-
-
-def test_a_minimum_without_a_folder_loads_nothing_that_draws_or_runs_models():
-    script = (
-        "import sys; from evoprune import Gene, minimize;"
-        "minimize(sum, [Gene('x'), Gene('y')], population=4, evaluations=8);"
-        "sys.exit(len({'matplotlib', 'scipy', 'torch', 'transformers'} & {*sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

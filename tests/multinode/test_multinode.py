@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evoprune import minimize
 from evoprune.cli import main
 from tests.multinode import hosts
-from tests.patient import PatientBenchmark, PatientBenchmarkSettings
 from tests.runs import candidates, finish, lines, result, wait_until
 
 pytestmark = pytest.mark.slow  # each starts hosts of its own
@@ -140,26 +138,6 @@ def test_two_hosts_do_what_one_does(run, pair, dask, tmp_path):
     assert where(both) == {host.name for host in pair}
     assert lines(both) == lines(alone)
     assert result(both) == result(alone)
-
-
-FROM_PYTHON = """
-from evoprune import minimize
-from evoprune.backends.execution import Execution
-from tests.patient import PatientBenchmark, PatientBenchmarkSettings
-
-problem = PatientBenchmark(PatientBenchmarkSettings(meet=2, log={log!r}))
-minimize(problem, evaluations=60, folder={folder!r}, workers=Execution("dask", threads=1, scheduler={scheduler!r}))
-"""
-
-
-@pytest.mark.ci
-def test_two_hosts_do_from_python_what_one_does(pair, dask, tmp_path):
-    alone, both = tmp_path / "alone", tmp_path / "both"
-    minimize(PatientBenchmark(PatientBenchmarkSettings()), evaluations=60, folder=alone)
-    script = FROM_PYTHON.format(log=str(tmp_path / "log"), folder=str(both), scheduler=dask[-1])
-    finish(pair[0].start(sys.executable, "-c", script))
-    assert where(both) == {host.name for host in pair}
-    assert lines(both) == lines(alone)
 
 
 @pytest.mark.ci

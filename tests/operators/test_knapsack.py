@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from evoprune import Additive, Coupled, Gene, Genes, Term
-from evoprune.operators.knapsack import Choices, cheapest, gene_trees
+from evoprune.operators.knapsack import Choices, gene_trees
 
 
 def drawn(seed, levels=4):
@@ -36,22 +36,6 @@ def check_best(budget, costs):
 @pytest.mark.parametrize("seed", range(12))
 def test_the_best_choice_is_that_of_trying_all(seed):
     check_best(*drawn(seed))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_of_whole_units_the_cheapest_values_are_those_that_trying_all_finds(seed):
-    draws = numpy.random.default_rng(seed)
-    counts = draws.integers(1, 5, 5)
-    costs, spent = [draws.random(count) for count in counts], [draws.integers(0, 9, count) for count in counts]
-    most = int(draws.integers(sum(map(min, spent)), sum(map(max, spent)) + 1))
-
-    def total(tables, chosen):
-        return sum(table[level] for table, level in zip(tables, chosen, strict=True))
-
-    within = [each for each in itertools.product(*map(range, counts)) if total(spent, each) <= most]
-    found = tuple(cheapest(costs, spent, most))
-    assert found in within
-    assert total(costs, found) == pytest.approx(min(total(costs, each) for each in within))
 
 
 def test_real_genes_are_chosen_at_even_steps():

@@ -7,7 +7,6 @@ import pytest
 from evoprune.ablation.results import compared
 from evoprune.ablation.runs import Finished, improvements
 from evoprune.records import recorded
-from evoprune.records.run_folder import locked
 
 VARY = ("--vary", "operators.mate=blend,uniform")
 
@@ -54,22 +53,6 @@ def test_going_on_runs_only_what_is_missing(ablation, ablate):
     before, after = ([line | {"seconds": 0, "idle": 0} for line in some] for some in lines.values())
     assert before == after
     assert histories == {path: path.read_bytes() for path in histories}
-
-
-def test_what_is_no_run_of_its_own_is_not_deleted(ablation, ablate, capsys, tmp_path):
-    place = sorted(ablation.glob("*/*/history.jsonl"))[1].parent
-    kept = place.rename(tmp_path / "kept")
-    for name in ("environment.json", "config.yaml", "result.json"):
-        (kept / name).unlink()
-    before = sorted(path.name for path in kept.iterdir())
-    place.symlink_to(kept)
-    for _ in range(2):
-        assert ablate(*VARY)[0] == 2
-        assert str(place) in capsys.readouterr().err
-        if place.is_symlink():
-            place.unlink()
-            kept.rename(place)
-    assert sorted(path.name for path in place.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -123,65 +106,8 @@ def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, caps
     assert len(list(folder.glob("*/*/history.jsonl"))) == 1
 
 
-def test_a_run_that_ended_before_it_scored_anything_begins_again_unless_it_is_loading(ablation, ablate, capsys):
-    before, run = rows(ablation), ablation / "01" / "seed-1"
-    for path in run.iterdir():
-        if path.name not in {"lock", "status.json"}:
-            path.unlink()
-    with locked(run):
-        assert ablate(*VARY)[0] == 2
-    assert str(run) in capsys.readouterr().err
-    assert {path.name for path in run.iterdir()} == {"lock", "status.json"}
-    assert ablate(*VARY)[0] == 0
-    assert rows(ablation) == before
-
-
 def test_a_probe_that_becomes_a_candidate_is_counted_by_what_it_found():
     probe = {"candidate": 0, "memo": False, "work": 2.0, "fitness": [1.0], "probe": True}
     other = {"candidate": 1, "memo": False, "work": 2.0, "fitness": [3.0]}
     again = {"candidate": 2, "memo": True, "work": 0.0, "fitness": [1.0]}
     assert list(improvements([probe, other, again], -1.0)) == [(4.0, other), (4.0, again)]
-
-
-FORGETFUL = """
-import itertools
-from evoprune.problems.benchmark import Benchmark
-
-CALLS, FAILED = itertools.count(), []
-
-class Forgetful(Benchmark):
-    def evaluate(self, genome):
-        if next(CALLS) == 5 or (genome in FAILED and len(FAILED) < 2):  # a second worker tries it too
-            FAILED.append(genome)
-            raise MemoryError("for a moment")
-        return super().evaluate(genome)
-"""
-
-
-def test_what_failed_in_one_run_is_tried_in_the_next(ablate, plugin):
-    plugin("forgetful", FORGETFUL)
-    settings = "plugins=[forgetful]", "max_failures=1", "problem={use: 'forgetful:Forgetful', function: rastrigin}"
-    code, folder = ablate(*VARY, *(word for one in settings for word in ("--set", one)), "--seeds", "1")
-    assert code == 0
-    histories = [path.read_text() for path in sorted(folder.glob("*/*/history.jsonl"))]
-    assert [text.count('"failure"') for text in histories] == [1, 0]
-
-
-def test_nothing_is_left_where_no_run_can_begin(plugin, write, evoprune, tmp_path):
-    plugin(
-        "unready",
-        """
-        from evoprune import Genes, InputError, Problem
-
-        class Unready(Problem):
-            def __init__(self, settings): raise InputError("is not here", "the data")
-            genes = Genes.real(["x"], 0.0, 1.0)
-            def evaluate(self, genome): ...
-        """,
-    )
-    file = write('problem: {use: "unready:Unready"}\nplugins: [unready]\n')
-    options = ("--vary", "population=8,9", "--budget", "10", "--runs-dir", tmp_path, "--name", "a")
-    answer = evoprune("ablate", file, *options)
-    assert answer.code == 2
-    assert "is not here" in answer.err
-    assert not (tmp_path / "a").exists()

@@ -54,12 +54,3 @@ def test_each_worker_gets_its_share_at_once_and_as_much_more_time():
     assert len(list(backend.map(function, [[1.0], [2.0], [3.0]], together=True))) == 3
     assert given == [2, 1]
     assert backend.stall_after == 2 * 200.0
-
-
-def test_slower_calls_may_take_longer_before_the_run_counts_as_stalled():
-    backend = Serial()
-    list(backend.map(lambda _: Evaluation((0.0,), seconds=20.0), [[1.0]]))
-    before = backend.stall_after
-    assert before == 200.0 < Serial().stall_after  # nothing is known before the first result
-    list(backend.map(lambda _: Evaluation((0.0,)), [[1.0]], slower=3.0))
-    assert backend.stall_after == 3 * before

@@ -5,8 +5,6 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.resolve import ALWAYS_SUPPLIED
-from evoprune.experiment.spec import Experiment
 
 
 def keys_in(text):
@@ -51,14 +49,3 @@ def test_a_plugin_by_its_name_with_its_place_and_keys(evoprune, name, place, key
     assert told.startswith(f"{place}\n  {name} ")
     assert keys <= keys_in(told)
     assert f"did you mean '{name}'?" in evoprune("ls", name[:-2] + name[-1]).err
-
-
-def test_one_kind_alone_without_what_the_engine_supplies(evoprune):
-    operators = keys_in(evoprune("ls", "operators").out)
-    assert "sigma" in operators
-    assert not operators & ({"dimensions"} | ALWAYS_SUPPLIED)
-    assert keys_in(evoprune("ls", "experiment").out) == set(Experiment.model_fields) - {"problem", "operators"}
-    problems = evoprune("ls", "problems").out
-    assert "dimensions" in keys_in(problems)
-    _, texts, *_ = problems.split("    in search_text, report_text, calibration_text, second_text:\n")
-    assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0])

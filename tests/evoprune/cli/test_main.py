@@ -1,6 +1,5 @@
 import errno
 import os
-import re
 import subprocess
 import sys
 
@@ -8,7 +7,6 @@ import pytest
 
 from evoprune import __version__
 from evoprune.cli import main
-from evoprune.cli.main import COMMANDS
 
 
 @pytest.mark.parametrize("arguments", [["run", "\udcff"], ["\udcff"]], ids=ascii)
@@ -57,16 +55,6 @@ def test_help_and_version_exit(arguments, capsys):
     assert expected.get(" ".join(arguments), "evoprune run ") in told
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["alone", "--help"])
-def test_the_command_for_ones_own_model_comes_first(arguments, capsys):
-    with pytest.raises(SystemExit):
-        main(arguments)
-    told = "".join(capsys.readouterr())
-    named = re.findall(rf"^  +({'|'.join(COMMANDS)}|prune)\b", told, re.M)
-    assert named[0] == "prune"
-    assert "run" in named
-
-
 # The pipe's reader leaves at once, as `| head` does.
 def test_a_reader_that_leaves_is_no_error():
     process = subprocess.Popen([sys.executable, "-m", "evoprune", "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -87,14 +75,6 @@ def test_what_needs_no_model_imports_no_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("command", ["status", "resume", "report"])
-def test_a_path_that_cannot_be_looked_at_is_named(command, evoprune):
-    answer = evoprune(command, "x" * 300)
-    assert answer.code == 2
-    assert answer.err.startswith(f"evoprune: {'x' * 300}")
-    assert "File name too long" in answer.err
 
 
 def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):

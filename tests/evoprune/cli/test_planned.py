@@ -3,12 +3,10 @@
 import errno
 import json
 import os
-import time
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partialmethod
 from importlib.metadata import EntryPoint
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,6 @@ import yaml
 
 from evoprune.cli import planned
 from evoprune.experiment import registry
-from evoprune.files.locks import claimed
-from evoprune.records import run_folder
 from tests.runs import lines, result
 
 PLANNERS = """
@@ -283,23 +279,6 @@ def test_a_command_that_is_killed_at_its_end_goes_on(out, name, again, command, 
     assert not Path("runs/run/promised.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"seconds": 1e400}', f'{{"seconds": {"9" * 400}}}', '{"out": 3}'])
-def test_a_damaged_promise_hinders_its_own_run_alone(text, command, evoprune, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    command("OfSums")
-    monkeypatch.setenv("INTERRUPTED_IN", "search")
-    again = ("tiny", "3", "--name", "run", "--out", "result")
-    assert evoprune(*again).code == 130
-    Path("runs/run/promised.json").write_text(text)
-    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
-    for refused in (("resume", "runs/run"), again):
-        answer = evoprune(*refused)
-        assert answer.code == 2
-        assert "runs/run/promised.json: " in answer.err
-    answer = evoprune("tiny", "3", "--name", "other", "--out", "result")
-    assert answer.code == 0, answer.err
-
-
 def test_a_search_ends_with_the_generation_in_which_its_time_is_over_as_does_a_repeated_one(
     command, evoprune, monkeypatch, tmp_path
 ):
@@ -315,37 +294,6 @@ def test_a_search_ends_with_the_generation_in_which_its_time_is_over_as_does_a_r
     assert "done already" in evoprune("resume", "runs/late").out
     assert evoprune("run", "runs/late/config.yaml", "--name", "again").code == 0
     assert lines(Path("runs/again")) == histories["late"]
-
-
-@pytest.mark.parametrize("step", [-7200.0, 7200.0])
-def test_limits_are_of_seconds_of_work_and_no_matter_of_the_wall_clock(step, command, evoprune, monkeypatch, tmp_path):
-    wall = count(1.8e9, step)  # set by two hours each time somebody looks at it
-    monkeypatch.setattr(time, "time", lambda: next(wall))
-    monkeypatch.setenv("INTERRUPTED_IN", "search")
-    monkeypatch.chdir(tmp_path)
-    command("OfSums")
-    assert evoprune("tiny", "3", "--name", "run").code == 130
-    status = Path("runs/run/status.json")
-    status.write_text(json.dumps(json.loads(status.read_text()) | {"seconds": 400.0}))
-    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
-    assert evoprune("resume", "runs/run").code == 0
-    assert 0 < result(Path("runs/run"))["left"] < 600
-    assert [line["generation"] for line in lines(Path("runs/run")) if "median" in line] == [0, 1, 2]
-
-
-def test_a_search_that_was_killed_repeats_what_was_recorded_after_its_time(command, evoprune, monkeypatch, tmp_path):
-    command("OfSums")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INTERRUPTED_IN", "search")
-    assert evoprune("tiny", "3", "--name", "run").code == 130
-    known, path = lines(Path("runs/run")), Path("runs/run/promised.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"searching": 0.0}))
-    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
-    answer = evoprune("resume", "runs/run")
-    assert answer.code == 0, answer.err
-    history = lines(Path("runs/run"))
-    assert history[: len(known)] == known
-    assert [line["generation"] for line in history if "median" in line] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -371,26 +319,6 @@ def test_a_place_that_cannot_be_used_is_told_before_the_plan(there, options, com
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_problem_that_exports_nothing_is_told_before_the_search(command, evoprune, tmp_path, monkeypatch):
-    command("Tiny")
-    monkeypatch.chdir(tmp_path)
-    answer = evoprune("tiny", "3", "--out", "result")
-    assert answer.code == 2
-    assert "--out: " in answer.err
-    assert not Path("runs").exists()
-
-
-@pytest.mark.parametrize("path", ["result", "runs/run"])
-def test_of_two_equal_commands_the_second_is_refused_before_it_plans(path, command, evoprune, tmp_path, monkeypatch):
-    command("Refused")
-    monkeypatch.chdir(tmp_path)
-    with claimed(tmp_path / path):
-        answer = evoprune("tiny", "3", "--name", "run", "--out", "result")
-    assert answer.code == 2
-    assert f"{path}: " in answer.err
-    assert not list(tmp_path.glob("r*"))
-
-
 def test_a_disk_without_room_for_the_export_is_told_before_the_search(command, evoprune, tmp_path, monkeypatch):
     command("Huge")
     monkeypatch.setenv("INTERRUPTED_IN", "search")
@@ -399,28 +327,6 @@ def test_a_disk_without_room_for_the_export_is_told_before_the_search(command, e
     assert f"{tmp_path / 'new' / 'result'}: {os.strerror(errno.ENOSPC)}" in answer.err
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "new").exists()
-
-
-def test_a_disk_that_is_full_at_the_export_says_how_to_go_on(command, evoprune, tmp_path, monkeypatch):
-    command("OfSums")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
-    again = ("tiny", "3", "--name", "run", "--out", "result")
-    with monkeypatch.context() as patch:
-        write = run_folder.write_config
-
-        def full(folder, config, name=run_folder.CONFIG):
-            if name != run_folder.CONFIG:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            write(folder, config, name)
-
-        patch.setattr(run_folder, "write_config", full)
-        answer = evoprune(*again)
-    assert answer.code == 3
-    assert f"{tmp_path}: {os.strerror(errno.ENOSPC)}" in answer.err
-    assert "to continue: python -m evoprune resume runs/run\n" in answer.err
-    assert not Path("result").exists()
-    assert evoprune(*again).code == 0
 
 
 @pytest.mark.usefixtures("command")

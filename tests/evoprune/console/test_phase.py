@@ -1,6 +1,5 @@
 """What takes long is told, and the innermost of what is being done."""
 
-import contextlib
 import fcntl
 import io
 import os
@@ -52,13 +51,6 @@ def test_a_terminal_without_a_size_gets_whole_lines(monkeypatch, columns, live):
     assert b"loading" in told
 
 
-def test_it_is_told_while_others_are_silenced(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", told := Told())
-    with Phase("loading"), contextlib.redirect_stderr(io.StringIO()) as silenced:
-        assert told.wait_for("loading")
-    assert not silenced.getvalue()
-
-
 def test_only_the_innermost_phase_is_told(monkeypatch):
     monkeypatch.setattr(sys, "stderr", told := Told())
     with Phase("the whole run"), Phase("the first part"):
@@ -101,12 +93,3 @@ def test_a_listener_hears_the_innermost_phase_and_the_time_it_has_left():
     with Phase("later"):
         pass
     assert len(heard) == count
-
-
-def test_a_quiet_phase_tells_nothing(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", told := Told())
-    with Phase("loading", quiet=True) as silent:
-        silent.note("a line")
-        with Phase("told"):
-            assert told.wait_for("told")
-    assert "loading" not in told.getvalue() and "a line" not in told.getvalue()

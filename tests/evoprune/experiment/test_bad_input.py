@@ -101,16 +101,6 @@ def test_a_file_that_is_not_there(run, path):
     assert_refused(run(path), f"evoprune: {path}")
 
 
-@pytest.mark.parametrize("path", ["gpt2_mini", "problems/gpt2mini.yaml"])
-def test_a_slip_in_the_name_of_what_we_ship(run, path):
-    assert_refused(run(path), f"{path}: no such file", "did you mean problems/gpt2_mini.yaml?")
-
-
-def test_a_binary_file(run, tmp_path):
-    (tmp_path / "binary.yaml").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert_refused(run(tmp_path / "binary.yaml"), "binary.yaml: ")
-
-
 @pytest.mark.parametrize("name", ["a/b", "", "..", "x" * 300], ids=lambda name: name[:8] or "empty")
 def test_a_name_that_is_no_folder_name(evoprune, sphere, tmp_path, name):
     answer = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", name, folder=tmp_path / "runs" / "x")

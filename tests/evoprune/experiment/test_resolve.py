@@ -65,12 +65,6 @@ def test_the_nearest_name_is_suggested(config, near):
     assert f"did you mean '{near}'?" in fault
 
 
-def test_a_name_like_none_of_ours_gets_the_list_alone():
-    (fault,) = faults(benchmark(operators={"mate": "zzz"}))
-    assert "did you mean" not in fault
-    assert "known: blend, " in fault
-
-
 @pytest.mark.parametrize("given", [{}, {"low": 0.5}])
 def test_a_supplied_value_may_be_given(given):
     mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1, **given}
@@ -91,13 +85,6 @@ def test_modules_must_be_listed(plugin):
     assert "list 'listed' under plugins" in fault
     resolved = resolve({**config, "plugins": ["listed"]}, "here")
     assert resolved.config()["operators"]["mutate"] == {"use": "listed:mine", "strength": 0.5}
-
-
-def test_annotations_that_cannot_be_evaluated_are_reported(plugin):
-    plugin("hinted", "def mine(individual: 'Nowhere'):\n    return (individual,)\n")
-    (fault,) = faults(benchmark(plugins=["hinted"], operators={"mutate": "hinted:mine"}))
-    assert fault.startswith("operators.mutate.use: 'hinted:mine'")
-    assert "Nowhere" in fault
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.exports.exporting import about, export, finished, is_one_file
-from evoprune.interfaces.export import Exporting
+from evoprune.exports.exporting import about, export, finished
 
 
 def writing(faults=()):
@@ -84,15 +83,6 @@ def test_only_the_same_result_is_exported_over_files_about_it(tmp_path):
 unwritten = pytest.fail  # if it is called
 
 
-@pytest.mark.parametrize("is_file", [False, True])
-@pytest.mark.parametrize("target", ["nowhere", "empty"])
-def test_a_link_is_refused_before_the_work(tmp_path, target, is_file):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "out").symlink_to(tmp_path / target)
-    with pytest.raises(InputError, match="out: exists already"):
-        export(tmp_path / "out", unwritten, {}, None, is_file)
-
-
 @pytest.mark.parametrize(
     ("out", "is_file"),
     [
@@ -107,18 +97,6 @@ def test_a_place_that_cannot_be_made_is_refused_before_the_work(out, is_file, tm
     with pytest.raises(InputError):
         export(Path(out), unwritten, {}, None, is_file)
     assert [*tmp_path.rglob("*")] == [tmp_path / "here"]
-
-
-@pytest.mark.parametrize(("name", "is_file"), [("a.txt", True), ("a", False), ("model-0.5", False), ("a.txt.d", None)])
-def test_a_suffix_that_no_export_has_is_refused(name, is_file):
-    class Written(Exporting):
-        file_suffixes = classmethod(lambda cls: [".txt"])
-
-    if is_file is None:
-        with pytest.raises(InputError, match=r"\.txt"):
-            is_one_file(Written, Path(name))
-    else:
-        assert is_one_file(Written, Path(name)) == is_file
 
 
 def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):

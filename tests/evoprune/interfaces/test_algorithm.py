@@ -30,12 +30,6 @@ def test_a_copy_is_whole_and_its_own(copy, weights, values):
     assert (original[0], original.fitness.values) == (0.1, values)
 
 
-@pytest.mark.parametrize(("weight", "better"), [(-1.0, 1.0), (1.0, 2.0)])
-def test_weights_of_the_instance_decide_what_is_better(weight, better):
-    one, two = scored((weight,), (1.0,)), scored((weight,), (2.0,))
-    assert max(one, two, key=lambda i: i.fitness).fitness.values == (better,)
-
-
 def test_a_child_is_unscored_and_its_own():
     parent = scored((1.0,), (3.0,), parents=(1,))
     parent.ident = 2

@@ -2,9 +2,7 @@ import sys
 
 import pytest
 
-from evoprune import Result
 from evoprune.api import Run
-from evoprune.interfaces.result import Best
 
 TYPED = """
 from evoprune import Reporting, Result
@@ -19,13 +17,6 @@ class Scale(Benchmark, Reporting):
     Result = Weighed
     def report(self, outcome, folder): return {"weight": WEIGHT, "note": [1, None], "seed": 99}
 """
-
-
-def test_only_keys_that_were_set_are_written_and_unknown_ones_are_kept():
-    given = {"best": {"genome": [0.5], "fitness": [1.0], "candidate": None}, "seed": 3, "note": {"a": [1, None]}}
-    result = Result.model_validate(given | {"folder": "/somewhere"})
-    assert result.as_json() == given
-    assert result.best == Best(genome=[0.5], fitness=[1.0])
 
 
 @pytest.fixture

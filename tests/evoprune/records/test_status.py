@@ -21,16 +21,6 @@ def halfway(run, sphere):
     return folder
 
 
-def test_a_finished_run(run, sphere, evoprune):
-    answer = run(sphere)
-    (status,) = json.loads(evoprune("status", answer.folder, "--json").out)
-    assert status["state"] == "done"
-    assert status["generation"] == status["generations"] == 4
-    assert status["evaluations"] == answer.json("result.json")["evaluations"]
-    assert status["best"] == answer.json("result.json")["best"]["fitness"][0]
-    assert status["seconds_left"] is None
-
-
 def test_a_run_that_a_process_holds_is_running_and_tells_its_phase(halfway, evoprune):
     StatusFile(halfway).write("running", None, "calibrating: 2/30 blocks", 70.0)
     with run_folder.locked(halfway):

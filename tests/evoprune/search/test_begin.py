@@ -1,14 +1,12 @@
 """The folder comes first: what ends a run while it is loading leaves a run that can be continued, or nothing."""
 
 import json
-import signal
 
 import pytest
 
-from tests.runs import result, wait_until, without_times
+from tests.runs import result
 
 LOADING = """
-import time
 from pathlib import Path
 from evoprune import Evaluation, Genes, InputError, Problem, Settings
 
@@ -23,8 +21,6 @@ class Loading(Problem):
     def __init__(self, settings):
         super().__init__(settings)
         asked = Path(settings.here) / "asked"
-        while asked.exists() and asked.read_text() == "wait":
-            time.sleep(0.01)
         if asked.exists():
             raise {"interrupt": KeyboardInterrupt, "input": InputError, "fail": MemoryError}[asked.read_text()]("so")
 
@@ -76,28 +72,6 @@ def test_a_run_that_ends_while_loading_is_begun_again_by_resume(run, evoprune, l
     assert again.code == 2  # it has scores by now
 
 
-def test_a_run_that_is_killed_while_loading_says_what_it_did_and_is_begun_again(start, evoprune, loading, tmp_path):
-    loading("wait")
-    folder = tmp_path / "runs" / "run"
-    process = start("run", loading.file, "--runs-dir", folder.parent, "--name", "run")
-    wait_until(lambda: "loading" in _status(folder).get("phase", ""), process)
-    (status,) = json.loads(evoprune("status", folder, "--json").out)
-    assert (status["state"], status["phase"]) == ("running", "loading the problem loading_problem:Loading")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert "state: killed" in evoprune("status", folder).out
-    loading(None)
-    assert evoprune("resume", folder).code == 0
-    assert without_times(map(json.loads, (folder / "history.jsonl").read_text().splitlines()))
-    assert "state: done" in evoprune("status", folder).out
-
-
-def _status(folder):
-    path = folder / "status.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return {key: value for key, value in found.items() if value is not None}
-
-
 @pytest.mark.parametrize("there", [True, False])
 def test_wrong_input_found_while_loading_leaves_nothing(run, loading, tmp_path, there):
     loading("input")
@@ -106,12 +80,3 @@ def test_wrong_input_found_while_loading_leaves_nothing(run, loading, tmp_path, 
     assert run(loading.file).code == 2
     assert (tmp_path / "runs").exists() is there
     assert not (tmp_path / "runs" / "run").exists()
-
-
-def test_wrong_input_on_the_second_try_keeps_what_can_be_continued(run, evoprune, loading):
-    loading("interrupt")
-    folder = run(loading.file).folder
-    loading("input")
-    assert evoprune("resume", folder).code == 2
-    loading(None)
-    assert evoprune("resume", folder).code == 0

@@ -85,13 +85,6 @@ def test_a_resumed_run_knows_each_share(screened, evoprune):
     assert without_times(part.history) == without_times(whole.history)
 
 
-def test_an_algorithm_that_scores_nothing_is_refused(run, plugin, sphere):
-    plugin("idle_algorithm", "def idle(toolbox):\n    yield from ()\n")
-    answer = run(sphere, "plugins=[idle_algorithm]", "operators.algorithm=idle_algorithm:idle")
-    assert answer.code == 2
-    assert "operators.algorithm: 'idle_algorithm:idle' " in answer.err
-
-
 def test_a_probe_off_the_budget_cannot_be_the_result(run, write):
     file = write("""\
         problem: {use: benchmark, function: sphere, dimensions: 4, mean: -1}

@@ -84,13 +84,6 @@ def test_the_best_and_the_known_are_judged_and_the_best_of_them_wins(judged, kno
     assert found["work"] == look(answer.folder).work == len({tuple(line["genome"]) for line in answer.candidates})
 
 
-def test_without_a_known_solution_the_search_s_own_result_stands(judged):
-    alone = judged("problem.known=[]")
-    assert not finalists(alone)
-    assert "chosen" not in alone.json("result.json")
-    assert alone.json("result.json")["best"]["fitness"][0] == alone.generations[-1]["best"]
-
-
 def test_a_run_killed_at_any_byte_of_its_finals_ends_the_same_and_judges_none_twice(judged, evoprune, tmp_path):
     whole = judged()
     history = (whole.folder / "history.jsonl").read_bytes()
@@ -128,15 +121,6 @@ def test_a_finished_run_stays_as_it_is_and_a_lengthened_one_holds_its_own_finals
     assert result(folder) == result(longer.folder)
 
 
-def test_a_known_solution_that_the_search_bred_is_judged_once(judged):
-    """With one gene, which has to keep its mean, all candidates are the optimum."""
-    settings = ["problem.dimensions=1", "problem.known=[0.0]", "operators.repair=shift", "generations=1"]
-    alone = judged(*settings)
-    assert not finalists(alone)
-    assert alone.json("result.json")["chosen"] == "all 0"
-    assert alone.json("result.json")["best"]["candidate"] == 0
-
-
 def test_a_known_solution_that_cannot_be_scored_does_not_win(judged):
     answer = judged("problem.known=[1e200]")
     assert not finalists(answer)
@@ -145,18 +129,6 @@ def test_a_known_solution_that_cannot_be_scored_does_not_win(judged):
 
 def test_what_violates_a_constraint_less_wins(judged):
     assert judged("problem.allowed=3.5").json("result.json")["chosen"] == "all 3"
-
-
-@pytest.mark.slow
-def test_the_number_of_workers_changes_nothing(judged, evoprune, tmp_path):
-    many = "problem.known=[1, 2, 3, 4, 5]"
-    one = judged(many)
-    options = ["--set", many, "-n", "3", "--runs-dir", tmp_path, "--name", "several"]
-    several = evoprune("run", judged.file, *options, folder=tmp_path / "several")
-    assert several.code == 0, several.err
-    assert without_times(several.history) == without_times(one.history)
-    assert {line.get("worker") for line in finalists(several)} != {None}
-    assert result(several.folder) == result(one.folder)
 
 
 def test_what_cannot_be_judged_does_not_win(judged):

@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import pytest
 
 from evoprune.experiment import parameters, registry
@@ -7,23 +5,6 @@ from tests.runs import without_times
 
 SWAPS = [(slot, name) for slot in parameters.DATA_ARGUMENTS for name in sorted(registry.operators(slot))]
 SMALL = ("population=8", "generations=3", "problem.dimensions=4")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_best_never_gets_worse(run, sphere, seed):
-    answer = run(sphere, "generations=30", f"seed={seed}")
-    best = [line["best"] for line in answer.generations]
-    assert len(best) == 31
-    assert all(later <= earlier for earlier, later in pairwise(best))
-    assert best[-1] < best[0]
-    assert answer.json("result.json")["best"]["fitness"] == [best[-1]]
-    assert best[-1] == min(line["fitness"][0] for line in answer.candidates)
-
-
-def test_a_search_beats_drawing_as_many_genomes_at_random(run, sphere):
-    search = run(sphere, "problem.dimensions=10", "population=20", "generations=40", name="search")
-    drawn = run(sphere, "problem.dimensions=10", f"population={len(search.candidates)}", "generations=0", name="random")
-    assert search.generations[-1]["best"] < drawn.generations[-1]["best"] / 4
 
 
 def test_a_seed_repeats_a_run_and_another_does_not(run, sphere):
@@ -107,21 +88,3 @@ def test_the_elite_is_not_scored_again_and_children_name_their_parents(run, sphe
         else:
             assert 1 <= len(line["parents"]) <= 2
             assert all(candidates[parent]["generation"] < line["generation"] for parent in line["parents"])
-
-
-STARTED = """
-from evoprune.problems.benchmark import Benchmark
-
-class Started(Benchmark):
-    def initial_genomes(self):
-        return [[0.0] * self.settings.dimensions, [9.0] * self.settings.dimensions]
-"""
-
-
-def test_known_genomes_take_the_first_places_within_bounds(run, write, plugin):
-    plugin("started_problem", STARTED)
-    file = write(
-        "{plugins: [started_problem], problem: {use: 'started_problem:Started', dimensions: 2}, population: 4}"
-    )
-    first, second, *_ = run(file, "generations=0").candidates
-    assert (first["genome"], second["genome"]) == ([0.0, 0.0], [5.12, 5.12])

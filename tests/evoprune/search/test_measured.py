@@ -99,13 +99,6 @@ def test_a_run_whose_measurements_were_changed_is_not_resumed(run, evoprune, mac
     assert "fingerprint.measured was" in answer.err
 
 
-def test_a_run_whose_measurements_are_gone_is_not_resumed(run, evoprune, machine, log):
-    folder = run(machine).folder
-    (folder / "measured.json").unlink()
-    assert resumed(evoprune, folder).code == 2
-    assert log() == ["measured"]
-
-
 def test_where_nothing_is_measured_nothing_is_written(run, machine, log):
     answer = run(machine, "problem.measures=false", "operators.repair=null")
     assert answer.code == 0, answer.err

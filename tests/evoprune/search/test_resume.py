@@ -235,30 +235,6 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(run, resume, start, counted
     assert result(answer.folder) == result(whole.folder)
 
 
-def test_killed_again_and_again_it_ends_the_same(run, start, evoprune, counted, tmp_path):
-    whole = run(counted.file, "generations=150")
-    counted.log.write_text("")
-    folder = tmp_path / "runs" / "killed"
-    command = ["run", counted.file, "--runs-dir", folder.parent, "--name", folder.name, "--set", "generations=150"]
-    rng = random.Random(1)
-    history = folder / "history.jsonl"
-    for _ in range(2):
-        process = start(*command)
-        size = (history.stat().st_size if history.exists() else 0) + rng.randrange(6000)
-        while process.poll() is None and (not history.exists() or history.stat().st_size <= size):
-            pass
-        assert process.poll() is None, process.communicate()
-        process.kill()
-        process.wait()
-        command = ["resume", folder]
-    answer = evoprune(*command, folder=folder)
-    assert answer.code == 0
-    assert without_times(answer.history) == without_times(whole.history)
-    assert result(answer.folder) == result(whole.folder)
-    sound = [tuple(genome) for genome in counted.scored if genome[0] <= 0.7]  # what fails is tried twice
-    assert len(sound) - len(set(sound)) <= 2  # each kill may lose the one score that was not yet written
-
-
 ATTACKS = {
     "pickle": (b"\x80\x04\x95\x1d\x00\x00\x00cposix\nsystem\n(S'touch owned'\ntR.\n", "is not a line of JSON"),
     "number": (b"3\n", "expected an object, got a int"),
@@ -285,19 +261,6 @@ def test_lines_made_to_attack_are_refused_as_data(tmp_path, line, fragment):
     (tmp_path / "history.jsonl").write_bytes(line + line)
     with pytest.raises(InputError, match=re.escape(fragment)):
         recorded.read(tmp_path, (-1.0,))
-
-
-@pytest.mark.parametrize("name", ["history.jsonl", "ahead.jsonl"])
-def test_a_run_with_such_a_line_is_left_as_it_is(run, resume, counted, name):
-    folder = run(counted.file).folder
-    (folder / "result.json").unlink()
-    history = (folder / "history.jsonl").read_bytes()
-    (folder / name).write_bytes(b"3\n" + history)
-    before = contents(folder)
-    answer = resume(folder)
-    assert answer.code == 2
-    assert "expected an object, got a int" in answer.err
-    assert contents(folder) == before
 
 
 def test_a_line_that_the_run_would_not_write_is_refused(run, resume, counted):

@@ -34,12 +34,6 @@ def test_the_result_tells_the_best_and_the_counts(run, sphere):
     assert 0 <= result["seconds_evaluating"] <= result["seconds"]
 
 
-@pytest.mark.usefixtures("search_figures", "drawn")
-def test_a_figure_is_the_same_for_the_same_run(run, sphere):
-    first, again = (run(sphere, name=name).folder / "convergence.svg" for name in "ab")
-    assert first.read_bytes() == again.read_bytes()
-
-
 def test_runs_get_names_of_their_own(evoprune, sphere, tmp_path):
     for _ in range(2):
         assert evoprune("run", sphere, "--runs-dir", tmp_path / "runs").code == 0
@@ -146,15 +140,6 @@ def test_a_budget_alone_decides_how_long_it_takes(run, write):
     both = run(file, "budget=300", "generations=2", name="both")
     assert both.generations[-1]["generation"] == 2
     assert "of a budget of 300 evaluations were spent; generations=2 ended it" in both.err
-
-
-def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path):
-    process = start("run", sphere, "--runs-dir", tmp_path, "--name", "a", "--set", "plugins=[tests.patient]")
-    process.stderr.close()
-    process.stdout.close()
-    process.stdout = process.stderr = None  # of no more use to whoever cleans up
-    process.wait(60)
-    assert json.loads((tmp_path / "a" / "status.json").read_text())["state"] == "done"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 21])

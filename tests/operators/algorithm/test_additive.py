@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from deap import base
 
-from evoprune import Additive, Genes, Individual, InputError
+from evoprune import Additive, Genes, Individual
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.additive import additive
 from evoprune.operators.repair import shift
@@ -42,12 +42,6 @@ def test_costs_are_measured_once_each_from_the_better_end():
     assert [list(one) for one in measured] == alone
 
 
-def test_without_a_limit_there_is_nothing_to_solve():
-    unlimited = Additive(LEVELS, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], None)
-    with pytest.raises(InputError, match="additive needs a limit"):
-        next(additive(base.Toolbox(), budget=unlimited, initial_genomes=[]))
-
-
 def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_costly_ones():
     found = []
     for harms in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
@@ -71,13 +65,6 @@ def test_genes_whose_harms_are_losses_are_not_measured():
     assert [request.probe for request in known[:3]] == [False, True, False]
     assert list(known[0].individuals[0]) == list(measured[3].individuals[0])  # nothing is scored before it
     assert [list(one) for one in known[1].individuals] == [[0.0] * 6]  # which losses of children are measured from
-
-
-def test_the_search_ends_where_every_genome_was_screened():
-    genes = Genes([Gene.of_levels("a", "xy"), Gene.of_levels("b", "xy")])
-    budget = Additive(genes, [[0.0, -1.0], [0.0, -1.0]], 1.0, fixed=2.0)
-    populations, _ = run(100, lambda genome, fidelity: sum(genome), genes=genes, budget=budget)
-    assert len(populations) < 100
 
 
 def test_a_level_whose_harm_is_not_known_is_measured_beside_the_largest_known_one():
@@ -151,13 +138,6 @@ def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
     assert list(requests[3].individuals[0]) == [1.0] * 6 + [0.0] * 4 + [0.0] * 10  # each alone costs less
     types_alone = harm([0.0] * 14 + [1.0] * 6)
     assert min(value for population in populations for _, value in population) <= types_alone
-
-
-def test_every_child_is_within_the_budget_and_another_one():
-    _, requests = run(2, harm)
-    children = [one for request in requests[3:] if request.fidelity < 1 for one in request.individuals]
-    assert all(BUDGET.spent(child) <= BUDGET.limit for child in children)
-    assert len({child.genome for child in children}) == len(children)
 
 
 @pytest.mark.parametrize("seed", range(4))

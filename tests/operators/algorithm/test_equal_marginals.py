@@ -5,7 +5,6 @@ import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
 from evoprune.operators.algorithm.equal_marginals import equal_marginals, log_marginals
-from evoprune.testing.spaces import Monotone
 from tests.operators.algorithm.conftest import (
     COSTS,
     GENES,
@@ -28,13 +27,6 @@ def test_one_measurement_finds_the_best_allocation_of_exponential_costs(toolbox)
     ((genome, value),) = populations[1]
     assert genome == pytest.approx(best_allocation(), abs=1e-3)
     assert value == pytest.approx(loss(best_allocation()), rel=1e-4)
-
-
-@pytest.mark.parametrize("step", [0.02, 0.5])
-def test_a_wrong_step_is_put_right(toolbox, step):
-    random.seed(0)
-    populations, _ = drive(equal_marginals(toolbox, **SPACE, step=step), 12)
-    assert populations[-1][0][1] == pytest.approx(loss(best_allocation()), rel=0.01)
 
 
 def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
@@ -105,12 +97,4 @@ def measured(centre, budget, loss):
 def test_a_gene_with_levels_is_moved_until_what_it_spends_changes(level, probe):
     marginals, probes = measured([level, 1.0], BUDGET, lambda genome: 9.0 - sum(genome))
     assert probes == [[level, 1.0], [probe, 1.0], [level, 0.0]]
-    assert all(map(math.isfinite, marginals))
-
-
-def test_a_gene_that_spends_nothing_where_the_search_is_can_be_measured():
-    """Its weight is not 0, as it counts where the other gene is in the middle of its range."""
-    budget = Monotone(LEVELS, lambda genome: genome[1] * (1 + genome[0]), 5.0)
-    marginals, probes = measured([2.0, 0.0], budget, lambda genome: 9.0 - sum(genome))
-    assert len(probes) == 3
     assert all(map(math.isfinite, marginals))

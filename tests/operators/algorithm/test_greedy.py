@@ -7,7 +7,6 @@ from evoprune import Additive, Genes, Individual
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.greedy import greedy
 from evoprune.operators.repair import shift
-from evoprune.testing.spaces import Monotone
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])
@@ -75,22 +74,3 @@ def test_exchanges_find_the_best_where_the_greedy_result_is_not():
     populations, requests = drive(algorithm, 30, harm)
     assert populations[-1][0][1] == optimum
     assert all(BUDGET.excess(one) <= 0 for request in requests if not request.probe for one in request.individuals)
-
-
-def test_exchanges_are_tried_where_what_one_gene_saves_depends_on_the_others():
-    random.seed(0)
-    capped = Monotone(DROP, lambda genome: sum(max(3.0 - sum(genome[kind::2]), 1.0) for kind in (0, 1)), 2.0)
-    sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True)) + 9 * genome[0] * genome[2]  # noqa: E731
-    start = [[1.0, 0.0, 1.0, 1.0, 0.0, 1.0]]
-    algorithm = greedy(toolbox_of(DROP, capped), budget=capped, initial_genomes=start)
-    populations, _ = drive(algorithm, 12, sums)
-    sets = [[float(place in chosen) for place in range(6)] for chosen in combinations(range(6), 4)]
-    assert populations[-1][0][1] == min(sums(one, 1) for one in sets if capped.excess(one) <= 0)
-
-
-def test_screening_scores_steps_and_exchanges_on_a_part_and_the_best_on_all():
-    random.seed(0)
-    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], screening=0.5, survivors=1)
-    _, requests = drive(algorithm, 4, harm)
-    assert {request.fidelity for request in requests if len(request.individuals) > 1} == {0.5}
-    assert all(len(request.individuals) == 1 for request in requests if request.fidelity == 1)

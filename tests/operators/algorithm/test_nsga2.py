@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 import pytest
 from deap import base, tools
 
-from evoprune import Evaluate, Individual, InputError
+from evoprune import Evaluate, Individual
 from evoprune.operators.algorithm.populations import nsga2
 
 SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": []}
@@ -55,8 +55,3 @@ def test_the_best_of_a_larger_pool_are_scored_on_all_the_data(toolbox):
     left = [one for one in screened.individuals if not any(one is other for other in chosen.individuals)]
     assert len(left) == 16
     assert not any(one.fitness.dominates(other.fitness) for one in left for other in chosen.individuals)
-
-
-def test_a_population_that_does_not_fall_into_fours_is_refused(toolbox):
-    with pytest.raises(InputError, match="a multiple of 4: 10"):
-        next(nsga2(toolbox, population=10, **SETTINGS))
