@@ -35,6 +35,7 @@ from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, without_result
 from evoprune.search import toolbox
+from evoprune.search.run import run as run_into
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,9 @@ class Run:
         return needed(self.resolved.problem, kind, does, str(self.folder))
 
     def _part(self, kind: type[Part]) -> Part:
-        found = part(self.problem, kind)
-        assert found is not None  # as its class was found
-        return found
+        made = part(self.problem, kind)
+        assert made is not None  # as its class is there
+        return made
 
     def _description(self, out: Path) -> tuple[dict[str, Any], config.Config, bool]:
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
@@ -154,8 +155,6 @@ def run(
     name: str | None = None,
 ) -> Run:
     """Run an experiment: a YAML file or mapping, changed by ``overrides`` as ``--set`` does, or a resolved one."""
-    from evoprune.search.run import run as run_into  # brings in DEAP
-
     stem = "run"
     if isinstance(spec, Resolved):
         resolved = spec

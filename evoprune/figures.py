@@ -114,7 +114,7 @@ def scale_losses(axes: Axes, values: Sequence[float]) -> None:
         thousands(axes.yaxis)
 
 
-_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # amounts that span a larger ratio get a log scale with these marks
+_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # ratio of amounts from which a log scale is used, and its marks
 
 
 def scale_amounts(axes: Axes, values: Sequence[float]) -> None:
@@ -167,7 +167,7 @@ def draw_convergence(
 
 
 _BEATEN = 0.25  # opacity of points that another one of their family beats in the two values of a panel
-_MARKERS = "osD^vPX*"  # a shape for each family, beside its colour
+_MARKERS = "osD^vPX*"  # a shape for each family
 
 
 def draw_front(
@@ -185,18 +185,17 @@ def draw_front(
         for number, (name, points) in enumerate(families.items()):
             both = sorted((point[at], point[0]) for point in points if math.isfinite(point[at] + point[0]))
             worth = {place: (signs[at] * place[0], signs[0] * place[1]) for place in both}
-            best = [own for own in both if not any(_beats(worth[other], worth[own]) for other in both)]
-            style: dict[str, Any] = {
-                "color": COLOURS[number % len(COLOURS)],
-                "marker": _MARKERS[number % len(_MARKERS)],
-            }
+            best = [place for place in both if not any(_beats(worth[other], worth[place]) for other in both)]
+            colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
+            style: dict[str, Any] = {"color": colour, "marker": marker}
             for drawn, more in ((best, {"label": name}), (both, {"linestyle": "none", "alpha": _BEATEN})):
                 if drawn:
                     axes.plot(*zip(*drawn, strict=True), markersize=4, linewidth=1, **style, **more)
             shown += [place[0] for place in both]
         scale_amounts(axes, shown or [0.0])
         axes.set(xlabel=labels[at])
-    scale_losses(every[0], [point[0] for own in families.values() for point in own if math.isfinite(point[0])] or [0.0])
+    losses = [point[0] for points in families.values() for point in points if math.isfinite(point[0])]
+    scale_losses(every[0], losses or [0.0])
     every[0].set(ylabel=labels[0])
     every[0].legend(fontsize="small")
     figure.suptitle(title, fontsize="medium")

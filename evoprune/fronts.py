@@ -3,9 +3,8 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evoprune.ablation.runs import Variant
 from evoprune.api import Run
@@ -13,7 +12,7 @@ from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.console.formatting import aligned, plain
 from evoprune.console.phase import note
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import InputError, Stopped, blamed_on
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.exports.exporting import EXPERIMENT, FACTS
@@ -24,8 +23,7 @@ from evoprune.interfaces.parts import needed
 from evoprune.search.run import refuse_other, run_to_its_end
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """An export. ``name``: its path within the front's folder, without suffix; ``values``: by label, less is better."""
 
     name: str
@@ -35,10 +33,10 @@ class Point:
 def names(variants: Sequence[Variant]) -> list[str]:
     """A file name for each of ``variants``: the values that it gives its keys."""
     values = [[setting.partition("=")[2] for setting in variant.settings] for variant in variants]
-    found = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in own) for own in values]
-    if len(set(found)) < len(found):
+    files = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in of_keys) for of_keys in values]
+    if len(set(files)) < len(files):
         raise InputError("two values would have the same file name; give one of them another --family", "--vary")
-    return found
+    return files
 
 
 def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
@@ -76,17 +74,11 @@ def read(folder: Path) -> tuple[list[Point], list[str]]:
         if not facts.get("fit"):
             unfit.append(f"{name}: {'; '.join(map(str, facts.get('faults', [])))}")
             continue
-        try:
+        with blamed_on(str(path)):
             values, measured_on = exporting.compared(facts)
-        except InputError as error:
-            raise InputError(error.problems, str(path)) from None
-        before = before or (name, measured_on)
-        if measured_on != before[1]:
-            raise InputError(
-                f"was measured on {measured_on}, and {before[0]} on {before[1]}: they cannot be compared; keep it in "
-                "the folder of another front",
-                str(path),
-            )
+            before = before or (name, measured_on)
+            if measured_on != before[1]:
+                raise InputError(f"was measured on {measured_on}, and {before[0]} on {before[1]}; use another --out")
         points.append(Point(name, values))
     if not points:
         raise InputError("holds no folder with an export that is fit for use", str(folder))

@@ -36,7 +36,7 @@ from evoprune.search.scoring import draws_apart
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
 
-_FUNCTION, _GENE = "function", ("name", "low", "up", "levels", "exponent", "ordered")
+_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def minimize(
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     problem, plugins = _described(f, genes, objectives, constraints, execution)
-    resolved = _resolved(problem, algorithm, operators, population, seed, {"budget": evaluations, "plugins": plugins})
+    more = {"budget": evaluations, "plugins": plugins}
+    resolved = _resolved(problem, algorithm, operators, population=population, seed=seed, **more)
     if folder is not None:
         return _minimum(resolved, Path(folder), execution)
     with tempfile.TemporaryDirectory() as place:
@@ -108,18 +109,12 @@ class Search:
     """
 
     def __init__(
-        self,
-        genes: Sequence[Gene],
-        *,
-        algorithm: str | Mapping[str, Any] = "generational",
-        operators: Operators | None = None,
-        population: int = 20,
-        objectives: int = 1,
-        seed: int = 0,
-    ) -> None:
+        self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = "generational",
+        operators: Operators | None = None, population: int = 20, objectives: int = 1, seed: int = 0,
+    ) -> None:  # fmt: skip
         self.genes = Genes(genes)
         described = _function(["asked:for"], self.genes, objectives)
-        resolved = _resolved(described, algorithm, operators, population, seed, {})
+        resolved = _resolved(described, algorithm, operators, population=population, seed=seed)
         problem = resolved.problem(resolved.settings)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         self._signs, self._steps = problem.signs, tools.algorithm(tools)
@@ -133,7 +128,6 @@ class Search:
 
     @property
     def evaluations(self) -> int:
-        """Number of scored genomes."""
         return len(self._scores)
 
     @property
@@ -144,7 +138,7 @@ class Search:
     @property
     def front(self) -> list[tuple[list[Any], tuple[float, ...]]]:
         """The non-dominated genomes of several objectives, and their values."""
-        return [(self.genes.chosen(each), each.fitness.values) for each in self._front]
+        return [(self.genes.chosen(individual), individual.fitness.values) for individual in self._front]
 
     def ask(self) -> list[list[Any]]:
         """Return the genomes of this generation without values; of the next generation where all have some.
@@ -157,7 +151,12 @@ class Search:
             if step is None:
                 return []
             if isinstance(step, Evaluate):
-                self._take(step.individuals)
+                for individual in step.individuals:
+                    individual.ident, self._numbered = self._numbered, self._numbered + 1
+                    if individual.genome in self._scores:
+                        self._score(individual)
+                    else:
+                        self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
             else:
                 self.generation += 1
         return [list(genome) for genome in self._open]
@@ -177,14 +176,6 @@ class Search:
         self._scores[individuals[0].genome] = (given if sound else worst(self._signs)), violation(constraints)
         for individual in individuals:
             self._score(individual)
-
-    def _take(self, individuals: Sequence[Individual]) -> None:
-        for individual in individuals:
-            individual.ident, self._numbered = self._numbered, self._numbered + 1
-            if individual.genome in self._scores:
-                self._score(individual)
-            else:
-                self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
 
     def _score(self, individual: Individual) -> None:
         individual.fitness.assign(*self._scores[individual.genome])
@@ -213,9 +204,7 @@ def _described(
     named = [_named(type(f) if isinstance(f, Problem) else f), *map(_named, constraints)]
     for name, module in named:
         if module is None and (isinstance(f, Problem) or not alone):
-            raise InputError(
-                f"{name} cannot be imported by other processes; define it at the top of a module", "workers"
-            )
+            raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
         if constraints:
@@ -224,9 +213,8 @@ def _described(
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name
     kind: Any = registry.problem(_FUNCTION)
-    kind.lent.update(
-        {call: one for call, one, (_, module) in zip(calls, (f, *constraints), named, strict=True) if module is None}
-    )
+    every = zip(calls, (f, *constraints), named, strict=True)
+    kind.lent.update({call: function for call, function, (_, module) in every if module is None})
     return _function(calls, Genes(genes), objectives), plugins
 
 
@@ -248,19 +236,15 @@ def _function(calls: Sequence[str], genes: Genes, objectives: int) -> dict[str, 
 
 
 def _resolved(
-    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, population: int,
-    seed: int, more: Mapping[str, Any],
-) -> Resolved:  # fmt: skip
-    chosen = {"algorithm": algorithm, **(operators or {})}
-    return resolve(
-        {"problem": problem, "operators": chosen, "population": population, "seed": seed, **more}, "minimize"
-    )
+    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, **keys: Any
+) -> Resolved:
+    return resolve({"problem": problem, "operators": {"algorithm": algorithm, **(operators or {})}, **keys}, "minimize")
 
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
     run_to_its_end(resolved, folder, execution)
     run = Run.open(folder)
     genes = run.problem.genes
-    front = [(genes.chosen(each.genome), tuple(each.fitness)) for each in run.result.front or ()]
+    front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     best, evaluations = run.best, run.result.evaluations
     return Minimum(genes.chosen(best.genome), tuple(best.fitness), evaluations, front, folder, best.violation)

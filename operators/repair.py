@@ -59,7 +59,7 @@ def land(genome: Individual, budget: Budget) -> None:
         _fill(genome, meant, budget)
     _take_up(genome, budget)
     if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
-        # Real genes that spend the most can give back what one level more takes.
+        # Real genes that spend the most can give back the price of one level more.
         before = list(genome)
         for gene, value, _ in _steps(genome, meant, budget, -1.0):
             genome[gene] = value

@@ -109,9 +109,9 @@ def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
         print(f"{plan.variant}, seed {plan.seed}: {plan.place}", file=sys.stderr)
         memo = memos.setdefault(problem_ref(plan.resolved), {})
         run_to_its_end(plan.resolved, plan.place, how, memo)
-        if not (plan.place / MEASURED).exists():  # a run that measured has levels of its own
+        if not (plan.place / MEASURED).exists():  # its scores depend on the measurements
             scores = recorded.read(plan.place, plan.resolved.problem.signs_of(plan.resolved.settings)).candidates
-            # others spend no time on it; what failed, for want of memory say, is tried again
+            # a failure, for want of memory say, is tried again
             memo |= {key: replace(score, seconds=0.0) for key, score in scores.items() if score.failure is None}
         yield finished(plan)
 

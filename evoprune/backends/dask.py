@@ -70,7 +70,7 @@ class Dask(Backend):
             self._send()
             return list(self._results(timeout))
         except Exception as error:
-            # when the scheduler goes, what is raised depends on what the client was asked, and whether it has noticed
+            # a lost scheduler raises any of several exceptions
             if isinstance(error, (CancelledError, OSError)) or self._client.status != "running":
                 raise Lost("Dask's scheduler is gone") from None
             raise

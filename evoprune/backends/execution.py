@@ -58,7 +58,7 @@ class Execution:
         return [devices[number % len(devices)] for number in range(self.workers or 1)]
 
     def in_words(self) -> str:
-        given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # those of nested regions follow
+        given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # nested regions follow
         threads = self.threads or (int(given) if given.isdigit() else _cores())
         workers = f"{self.workers} worker{'s' * ((self.workers or 1) > 1)}"
         places = f", on {', '.join(self.devices)}" if self.devices else ""

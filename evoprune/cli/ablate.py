@@ -6,20 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evoprune.cli.options import (
-    add_command,
-    add_declared,
-    add_execution,
-    add_set,
-    read_declared,
-    read_execution,
-    under_scoop,
-)
+from evoprune import fronts
+from evoprune.ablation.runs import Planned, carry_out, variants
+from evoprune.cli import options as shared
+from evoprune.cli.options import add_command, add_execution, read_execution
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
 from evoprune.experiment.spec import NO_END
 from evoprune.records import run_folder
-from evoprune.records.run_folder import check_name
 
 # keys that are the same for all variants, and the option that sets them
 _SHARED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
@@ -31,9 +25,8 @@ def add_ablate(commands: Any) -> None:
     parser = add_command(commands, ablate, "compare variants of an experiment", example)
     _add_varied(parser, "values of a key; repeat for all combinations")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
-    parser.add_argument(
-        "--budget", type=float, required=True, metavar="N", help="work of each run, in the problem's unit"
-    )
+    work = "work of each run, in the problem's unit"
+    parser.add_argument("--budget", type=float, required=True, metavar="N", help=work)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
     parser.add_argument("--name", help="the folder's name; an ablation that exists is continued")
     add_execution(parser)
@@ -42,37 +35,30 @@ def add_ablate(commands: Any) -> None:
 def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
     parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
     parser.add_argument("--vary", action="append", required=True, metavar="KEY=A,B", help=values)
-    add_set(parser, "for all of them, as in run")
+    shared.add_set(parser, "for all variants, as in run")
 
 
 def ablate(options: argparse.Namespace) -> int | None:
     """Compare variants of an experiment at an equal budget, over several seeds."""
-    # these bring in SciPy, NumPy and matplotlib, which --help should not wait for
-    from evoprune.ablation.results import write_results
-    from evoprune.ablation.runs import Planned, carry_out, variants
+    from evoprune.ablation.results import write_results  # brings in SciPy and matplotlib, slow for --help
 
     if not 1 <= options.seeds <= 10_000:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
     if not 0 < options.budget < float("inf"):
         raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
     how = read_execution(options)
-    if (code := under_scoop(how, options)) is not None:
+    if (code := shared.under_scoop(how, options)) is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)
     if run_folder.has_experiment(folder):
         raise InputError("is the folder of a run; choose another --name, nothing was changed", str(folder))
     varied = variants(options.vary, _SHARED)
     settings = [*options.set, f"budget={options.budget}", f"generations={NO_END}"]
-    plans = [
-        Planned(
-            variant.name,
-            seed,
-            folder / f"{number:02d}" / f"seed-{seed}",
-            resolve_file(options.file, [*settings, *variant.settings, f"seed={seed}"]),
-        )
-        for seed in range(options.seeds)
-        for number, variant in enumerate(varied, 1)
-    ]
+    plans = []
+    for seed in range(options.seeds):
+        for number, variant in enumerate(varied, 1):
+            resolved = resolve_file(options.file, [*settings, *variant.settings, f"seed={seed}"])
+            plans.append(Planned(variant.name, seed, folder / f"{number:02d}" / f"seed-{seed}", resolved))
     labels = {plan.resolved.problem.labels_of(plan.resolved.settings)[0] for plan in plans}
     try:
         runs = list(carry_out(plans, how))
@@ -91,13 +77,12 @@ def add_front(commands: Any) -> None:
         "python -m evoprune front problems/gpt2_mini_joint.yaml "
         "--vary problem.budget.at_most=1400000,1600000,2200000 --out runs/mini-front"
     )
-    told = "search at several limits, export each result, and draw what they are worth"
-    parser = add_command(commands, front, told, example)
+    parser = add_command(commands, front, "search at several limits, export each result, and compare them", example)
     _add_varied(parser, "values of a key, as in ablate: the limits")
     parser.add_argument("--out", type=Path, required=True, metavar="FRONT", help="the front's folder; it may exist")
     parser.add_argument("--family", help="the folder in it for these exports (default: the experiment's name)")
     add_execution(parser)
-    add_declared(parser, "ExportOptions")
+    shared.add_declared(parser, "ExportOptions")
 
 
 def front(options: argparse.Namespace) -> None:
@@ -106,17 +91,13 @@ def front(options: argparse.Namespace) -> None:
     The table and the picture show all exports in the folders of FRONT, a family a folder. The command may be
     interrupted and given again.
     """
-    # these bring in NumPy, which --help should not wait for
-    from evoprune.ablation.runs import variants
-    from evoprune.fronts import carry_out, names, read, write
-
     how = read_execution(options, scoop_for="'run'")
     family = options.family or Path(options.file).stem
-    check_name(family, "--family")
+    run_folder.check_name(family, "--family")
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
-    experiments = dict(zip(names(varied), resolved, strict=True))
-    carry_out(experiments, options.out / family, how, read_declared(options))
-    points, unfit = read(options.out)
-    print(write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
+    experiments = dict(zip(fronts.names(varied), resolved, strict=True))
+    fronts.carry_out(experiments, options.out / family, how, shared.read_declared(options))
+    points, unfit = fronts.read(options.out)
+    print(fronts.write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
     print(f"the picture: {options.out / 'front.png'}")

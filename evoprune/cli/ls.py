@@ -1,4 +1,4 @@
-"""Commands that describe what is installed: ``ls`` for people, ``schema`` for editors."""
+"""Commands that list installed plugins and their keys: ``ls`` for people, ``schema`` for editors."""
 
 import argparse
 import json
@@ -41,36 +41,30 @@ def ls(options: argparse.Namespace) -> None:
 def _called(name: str, kinds: Iterable[str]) -> Iterator[str]:
     places = {f"operators.{slot}": list(catalogue.operators(slot)) for slot in parameters.DATA_ARGUMENTS}
     places["problem"] = list(catalogue.problems())
-    with_keys = set()
+    groups = set(registry.other_groups())
     for problem in places["problem"]:
         places |= {f"problem.{key}": plugins for key, plugins in problem.chosen.items()}
-        with_keys |= set(problem.groups.values())
-    found = {place: chosen for place, entries in places.items() if (chosen := [e for e in entries if e.name == name])}
-    groups = [group for group in registry.other_groups() if group not in with_keys]
-    bare = [group for group in groups if name in registry.names(group)]
-    if not found and not bare:
-        known = {entry.name for entries in places.values() for entry in entries}
-        known = known.union(kinds, *(registry.names(group) for group in groups))
-        raise InputError(f"nothing that is installed is called '{name}'{did_you_mean(name, known)}", "ls")
-    for place, entries in found.items():
-        yield place
-        yield from _entries(entries)
+        groups -= set(problem.groups.values())
+    named = {place: chosen for place, entries in places.items() if (chosen := [e for e in entries if e.name == name])}
+    bare = [group for group in sorted(groups) if name in registry.names(group)]
+    if not named and not bare:
+        names = {entry.name for entries in places.values() for entry in entries}
+        names = names.union(kinds, *(registry.names(group) for group in groups))
+        raise InputError(f"no plugin is called '{name}'{did_you_mean(name, names)}", "ls")
+    for place, entries in named.items():
+        yield from (place, *_entries(entries))
     for group in bare:
-        yield group.removeprefix("evoprune.")
-        yield from _line(name, catalogue.summaries(group)[name])
+        yield from (group.removeprefix("evoprune."), *_line(name, catalogue.summaries(group)[name]))
 
 
 def _experiment() -> Iterator[str]:
-    yield "experiment"
-    yield from _keys({key: field for key, field in Experiment.model_fields.items() if not model_of(field)})
-    yield ""
+    fields = {key: field for key, field in Experiment.model_fields.items() if not model_of(field)}
+    yield from ("experiment", *_keys(fields), "")
 
 
 def _operators() -> Iterator[str]:
     for slot in parameters.DATA_ARGUMENTS:
-        yield f"operators.{slot}"
-        yield from _entries(catalogue.operators(slot))
-        yield ""
+        yield from (f"operators.{slot}", *_entries(catalogue.operators(slot)), "")
 
 
 def _problems() -> Iterator[str]:

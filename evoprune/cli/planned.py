@@ -1,4 +1,4 @@
-"""Commands of plugins; of those that plan an experiment, the run, its report and its export are the same."""
+"""Commands of plugins. Planners plan an experiment: its run, report and export are the same for all."""
 
 import argparse
 import time
@@ -23,12 +23,13 @@ from evoprune.interfaces.parts import needed
 from evoprune.interfaces.planning import Command, Planner
 from evoprune.records import run_folder
 from evoprune.records.run_folder import Promise
+from evoprune.search.run import run
 
 COMMANDS = "evoprune.commands"  # the group of entry points
 
 
 def plugin_commands() -> list[str]:
-    """The names of these commands."""
+    """The names of all commands of plugins."""
     return sorted(registry.names(COMMANDS))
 
 
@@ -37,16 +38,14 @@ def find_command(name: str) -> type[Command | Planner]:
     command = registry.find_plugin(COMMANDS, name)
     if not (isinstance(command, type) and issubclass(command, (Command, Planner))):
         raise InputError(
-            f"'{name}' is no subclass of evoprune.interfaces.planning.Command or evoprune.Planner", COMMANDS
+            f"'{name}' is no subclass of evoprune.Planner or evoprune.interfaces.planning.Command", COMMANDS
         )
     return command
 
 
 def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
-    """Add to ``commands`` each of these that is called as one of ``names``, is ``planning`` or not, and can be used."""
-    for name in plugin_commands():
-        if name not in names:
-            continue
+    """Add the plugins called ``names`` to ``commands``: planners (``planning``), or all others."""
+    for name in sorted({*plugin_commands()}.intersection(names)):
         try:
             command = find_command(name)
         except InputError:  # which is reported when it is called
@@ -56,17 +55,16 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
         call = partial(_call, command) if issubclass(command, Planner) else command.call
         parser = add_command(commands, call, command.help, command.example, name, command.__doc__)
         command.add_arguments(parser)
-        if not planning:
-            continue
-        parser.add_argument("--out", type=Path, help="where the result is exported, as by the command export")
-        add_execution(parser)
-        add_place(parser, "that of what is planned")
-        parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
+        if planning:
+            parser.add_argument("--out", type=Path, help="where the result is exported, as by the command export")
+            add_execution(parser)
+            add_place(parser, "that of the plan")
+            parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
 
 
 def _call(kind: type[Planner], options: argparse.Namespace) -> None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
-    limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
+    limit_threads(how.with_threads().threads)  # the plan's measurements are made as candidates are scored
     with Phase("planning"):
         planner = kind(options)
     with nullcontext() if options.print_config else alone(options, planner.out):
@@ -79,7 +77,12 @@ def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) ->
         note(f"{there}: continued, as this command began it")
         complete(there, how)
         return
-    folder, begun = None if options.print_config else _place(planner, options), time.monotonic()
+    folder, begun = None, time.monotonic()
+    if planner.name is not None and not options.print_config:
+        if planner.out:
+            exporting = needed(planner.problem, Exporting, "export", "--out")
+            refuse_unless_free(planner.out, is_one_file(exporting, planner.out))
+        folder = run_folder.choose(options.runs_dir, options.name, planner.name)
     with Phase("planning"):
         how = how.decided(planner.problem)
         if (plan := planner.plan()) is None:
@@ -100,20 +103,8 @@ def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) ->
         planning=time.monotonic() - begun,
         command=options.arguments,
     )
-    from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
-
     carry_out(lambda: run(resolved, folder, how, promise=promise), folder)
     keep_promise(folder)
-
-
-def _place(planner: Planner, options: argparse.Namespace) -> Path | None:
-    """The folder of the run, None if nothing is run. Refuses places of run and export that cannot be made."""
-    if planner.name is None:
-        return None
-    if planner.out:
-        exporting = needed(planner.problem, Exporting, "export", "--out")
-        refuse_unless_free(planner.out, is_one_file(exporting, planner.out))
-    return run_folder.choose(options.runs_dir, options.name, planner.name)
 
 
 def _begun(options: argparse.Namespace, out: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The commands ``run``, ``resume`` and ``validate``, and what is told and done at the end of a run."""
+"""The commands ``run``, ``resume`` and ``validate``; and the messages and the export at the end of a run."""
 
 import argparse
 import shlex
@@ -14,15 +14,8 @@ from tqdm import tqdm
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
 from evoprune.backends.execution import Execution
-from evoprune.cli.options import (
-    add_command,
-    add_execution,
-    add_experiment,
-    add_set,
-    read_execution,
-    read_experiment,
-    under_scoop,
-)
+from evoprune.cli import options as shared
+from evoprune.cli.options import add_command, add_execution, add_set, read_execution, under_scoop
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import dumped
@@ -32,14 +25,15 @@ from evoprune.files.locks import claimed
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import part_class, reporting
 from evoprune.records import run_folder
-from evoprune.records.run_folder import Promise, has_experiment
+from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, find, look
+from evoprune.search import run as search
 
 
 def add_run(commands: Any) -> None:
     example = "python -m evoprune run problems/gpt2_mini.yaml --set operators.mate.use=uniform --seed 1"
     parser = add_command(commands, run, "run an experiment", example)
-    add_experiment(parser)
+    shared.add_experiment(parser)
     add_execution(parser)
     add_place(parser, "the file's name")
     parser.add_argument("--print-config", action="store_true", help="print the resolved experiment and stop")
@@ -63,10 +57,8 @@ def alone(options: argparse.Namespace, out: Path | None = None) -> Iterator[None
 
 def run(options: argparse.Namespace) -> int | None:
     """Run a search, and write its result into a folder."""
-    from evoprune.search.run import run  # brings in NumPy and DEAP, which --help should not wait for
-
     how = read_execution(options)
-    resolved = read_experiment(options)
+    resolved = shared.read_experiment(options)
     if options.print_config:
         print(dumped(resolved.config()), end="")
         return None
@@ -74,17 +66,16 @@ def run(options: argparse.Namespace) -> int | None:
         return code
     with alone(options):
         folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
-        carry_out(lambda: run(resolved, folder, how), folder)
+        carry_out(lambda: search.run(resolved, folder, how), folder)
     return 0
 
 
 def add_resume(commands: Any) -> None:
     example = "python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40"
     parser = add_command(commands, resume, "continue a run that ended early", example)
-    told = "the folder of a run, or one that contains runs, of which those that ended early are continued"
-    parser.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR", help=told)
-    told = "generations, budget, max_failures, or what no score depends on, such as problem.recover; repeatable"
-    add_set(parser, told)
+    about = "the folder of a run, or one that contains runs: all that ended early are continued"
+    parser.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR", help=about)
+    add_set(parser, "generations, budget, max_failures, or a key that no score depends on, such as problem.recover")
     add_execution(parser)
 
 
@@ -108,39 +99,36 @@ def resume(options: argparse.Namespace) -> int | None:
 
 
 def complete(folder: Path, how: Execution, overrides: Sequence[str] = ()) -> None:
-    """Continue the run in ``folder``, its experiment changed by ``overrides``, and what was to follow it."""
-    from evoprune.search.run import resume  # as in run: NumPy and DEAP
-
-    carry_out(lambda: resume(folder, overrides, how), folder)
+    """Continue the run in ``folder``, its experiment changed by ``overrides``; then write its page and export."""
+    carry_out(lambda: search.resume(folder, overrides, how), folder)
     keep_promise(folder)
 
 
-def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Path]:
-    """Return ``folders``, each folder of runs replaced by the ``wanted`` ones in it; ``what`` describes these."""
-    found = []
+def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], words: str) -> list[Path]:
+    """Return ``folders``, each folder of runs replaced by its ``wanted`` runs, which ``words`` describe."""
+    runs = []
     for folder in folders:
-        if has_experiment(folder) or not any(folder.rglob(run_folder.CONFIG)):
-            found.append(folder)
+        if run_folder.has_experiment(folder) or not any(folder.rglob(run_folder.CONFIG)):
+            runs.append(folder)
             continue
         for run in find(folder):
             try:
-                found += [run] if wanted(run) else []
+                runs += [run] if wanted(run) else []
             except InputError as error:
                 note(f"left out: {error}")
-    if not found:
-        raise InputError(f"holds no run that {what}", str(folders[0]))
-    return found
+    if not runs:
+        raise InputError(f"holds no run that {words}", str(folders[0]))
+    return runs
 
 
 def add_validate(commands: Any) -> None:
     example = "python -m evoprune validate problems/gpt2_mini.yaml"
-    parser = add_command(commands, validate, "check an experiment without running anything", example)
-    add_experiment(parser)
+    shared.add_experiment(add_command(commands, validate, "check an experiment without running anything", example))
 
 
 def validate(options: argparse.Namespace) -> None:
     """Check an experiment without running anything."""
-    refuse_missing(read_experiment(options), options.file)
+    refuse_missing(shared.read_experiment(options), options.file)
     print(f"{options.file}: valid (data are not read)")
 
 
@@ -160,8 +148,7 @@ def carry_out(call: Callable[[], bool], folder: Path) -> None:
 
 
 def _outcome(run: Run) -> Iterator[str]:
-    problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
-    promise = Promise.read(run.folder)
+    problem, folder, promise = run.resolved.problem, shlex.quote(str(run.folder)), Promise.read(run.folder)
     yield from reporting(problem).summary(run.result)
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
     yield f"result, figures and history: {run.folder}"
@@ -177,13 +164,13 @@ def keep_promise(folder: Path) -> None:
         return
     from evoprune.report import write  # brings in matplotlib, which --help should not wait for
 
-    told: list[str] = []
+    lines: list[str] = []
     exporting = time.monotonic()
     try:
         try:
             if promise.out:
                 with run_folder.locked(folder):
-                    told = Run.open(folder).export(promise.out, **promise.options).lines(Path(promise.out))
+                    lines = Run.open(folder).export(promise.out, **promise.options).lines(Path(promise.out))
         finally:
             with Phase("writing the page"):
                 page, _ = write([folder], folder / "report.html")
@@ -193,12 +180,12 @@ def keep_promise(folder: Path) -> None:
             _say_how_to_continue(folder)
         raise
     _tell_times(folder, promise, time.monotonic() - exporting)
-    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *told, sep="\n")
+    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *lines, sep="\n")
     (folder / run_folder.PROMISED).unlink()
 
 
 def _tell_times(folder: Path, promise: Promise, exporting: float) -> None:
-    """Say where the time of a planned run went: a line for each phase."""
+    """Print the time of each phase of a planned run."""
     run, result = StatusFile(folder).seconds, Run.open(folder).result
     phases = {
         "planning": promise.planning,

@@ -18,8 +18,8 @@ from evoprune.records.status import Status, find, look
 
 def add_status(commands: Any) -> None:
     parser = add_command(commands, status, "show the state and progress of runs", "python -m evoprune status runs")
-    told = "the folder of a run, or one with runs at any depth, such as an ablation (default: runs)"
-    parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help=told)
+    about = "the folder of a run, or one with runs at any depth, such as an ablation (default: runs)"
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -27,12 +27,19 @@ def status(options: argparse.Namespace) -> None:
     """Show the progress of runs, or of all runs in a folder."""
     runs = {run: folder for folder in options.folders for run in find(folder)}
     alone = list(runs) == options.folders
-    found = [look(run) if alone and len(runs) == 1 else _look_or_say(run) for run in runs]
+    every = [look(run) if alone and len(runs) == 1 else _look_or_say(run) for run in runs]
     if options.json:
-        print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in found], indent=2))
+        print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in every], indent=2))
+        return
+    if alone and len(runs) == 1:
+        cells = {"run": str(every[0].folder)} | _cells(every[0])
+        print(*(f"{name}: {cell}" for name, cell in cells.items() if cell != "-"), sep="\n")
     else:
         names = [str(run if alone else run.relative_to(folder)) for run, folder in runs.items()]
-        print(*(_lines(found[0]) if alone and len(runs) == 1 else _table(found, names)), sep="\n")
+        rows = [{"run": name} | _cells(one) for name, one in zip(names, every, strict=True)]
+        print(*aligned([list(rows[0]), *(list(row.values()) for row in rows)]), sep="\n")
+    for line in _advice(every):
+        print(line)
 
 
 def _look_or_say(folder: Path) -> Status:
@@ -58,21 +65,8 @@ def _cells(status: Status) -> dict[str, str]:
     }
 
 
-def _lines(status: Status) -> Iterator[str]:
-    yield f"run: {status.folder}"
-    yield from (f"{name}: {cell}" for name, cell in _cells(status).items() if cell != "-")
-    yield from _advice([status])
-
-
-def _table(found: Sequence[Status], names: Sequence[str]) -> Iterator[str]:
-    rows = [{"run": name} | _cells(status) for name, status in zip(names, found, strict=True)]
-    yield from aligned([list(rows[0]), *(list(row.values()) for row in rows)])
-    yield from _advice(found)
-
-
-def _advice(found: Sequence[Status]) -> Iterator[str]:
-    """Why runs ended early, and how to continue them."""
-    for status in found:
+def _advice(every: Sequence[Status]) -> Iterator[str]:
+    for status in every:
         if status.reason and status.state != "done":
             yield f"{status.folder}: {status.reason}"
         if status.promised and status.state == "done":
@@ -92,17 +86,17 @@ _TRACKERS = {
 def add_report(commands: Any) -> None:
     example = "python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html"
     parser = add_command(commands, report, "write a page about runs", example)
-    told = "folders of runs, finished or not, or folders that contain such, such as an ablation's"
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help=told)
+    about = "folders of runs, finished or not, or folders of runs, such as an ablation's"
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help=about)
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the first folder)")
-    for name, what in _TRACKERS.items():
-        told = f"hand each run's history to {what}, too; pip install 'evoprune[{name}]'"
-        parser.add_argument(f"--{name}", action="store_true", help=told)
+    for name, tracker in _TRACKERS.items():
+        about = f"hand each run's history to {tracker}; pip install 'evoprune[{name}]'"
+        parser.add_argument(f"--{name}", action="store_true", help=about)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write one page about a run, or about several side by side."""
-    # these bring in matplotlib, which --help should not wait for
+    # slow for --help: brings in matplotlib
     from evoprune.report import write
     from evoprune.report.reading import so_far
     from evoprune.report.trackers import TRACKERS, read_record

@@ -26,12 +26,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """An operator or a problem by its registered name."""
+    """An operator or a problem: registered name, schema of the parameters, parameters that the engine supplies."""
 
     name: str
     plugin: Callable[..., Any]
-    schema: type[BaseModel]  # of its parameters
-    supplied: frozenset[str] = frozenset()  # parameters that the engine supplies
+    schema: type[BaseModel]
+    supplied: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> dict[str, FieldInfo]:
@@ -50,11 +50,11 @@ class Entry:
     @property
     def chosen(self) -> dict[str, list[Entry]]:
         """The plugins of each of :attr:`groups`, by its key. Imports them."""
-        found = {}
+        chosen = {}
         for key, group in self.groups.items():
             plugins = {name: registry.find_plugin(group, name) for name in sorted(registry.names(group))}
-            found[key] = [Entry(name, plugin, parameters.schema_of(plugin)) for name, plugin in plugins.items()]
-        return found
+            chosen[key] = [Entry(name, plugin, parameters.schema_of(plugin)) for name, plugin in plugins.items()]
+        return chosen
 
 
 def operators(slot: str) -> Iterator[Entry]:
@@ -74,13 +74,13 @@ def problems() -> Iterator[Entry]:
 
 def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
     """The models of nested mappings in ``model``, at any depth, each with its keys."""
-    found: dict[type[BaseModel], list[str]] = {}
+    models: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if kind := model_of(field):
-            found.setdefault(kind, []).append(key)
+            models.setdefault(kind, []).append(key)
             for inner, keys in nested(kind).items():
-                found.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
-    return found
+                models.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
+    return models
 
 
 def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -132,26 +132,24 @@ def json_schema() -> Json:
 
 
 def _choice(entries: Iterable[Entry], place: str, shared: Json) -> Json:
-    schemas, about = {}, {}
+    names, cases = [], []
     for entry in entries:
-        schemas[entry.name], about[entry.name] = _parameters(entry, f"{place}.{entry.name}", shared), entry.summary
-    names = {"anyOf": [{"enum": list(schemas)}, {"type": "string", "pattern": ":"}]}
-    cases = []
-    for name, schema in schemas.items():
-        use = {"const": name, "description": about.get(name, "")}
-        then = schema | {"properties": {"use": use} | schema.get("properties", {})}
-        cases.append({"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": then})
-    mapping = {"type": "object", "properties": {"use": names}, "required": ["use"], "allOf": cases}
-    return {"if": {"type": "string"}, "then": names, "else": mapping}
+        schema, use = _parameters(entry, f"{place}.{entry.name}", shared), {"const": entry.name}
+        then = schema | {"properties": {"use": use | {"description": entry.summary}} | schema.get("properties", {})}
+        cases.append({"if": {"properties": {"use": use}, "required": ["use"]}, "then": then})
+        names.append(entry.name)
+    named = {"anyOf": [{"enum": names}, {"type": "string", "pattern": ":"}]}
+    mapping = {"type": "object", "properties": {"use": named}, "required": ["use"], "allOf": cases}
+    return {"if": {"type": "string"}, "then": named, "else": mapping}
 
 
 def _parameters(entry: Entry, place: str, shared: Json) -> Json:
-    """The schema of the parameters of ``entry``, in which each key that names plugins says which, and their keys."""
+    """The schema of the parameters of ``entry``; a key that names plugins has the schemas of all plugins."""
     schema = _schema_in(entry.schema, place, shared)
     for key, plugins in entry.chosen.items():
         shared[f"{place}.{key}"] = _choice(plugins, f"{place}.{key}", shared)
-        any_plugin, these = (f'"#/$defs/{place}.{name}"' for name in (Choice.__name__, key))
-        schema["properties"][key] = json.loads(json.dumps(schema["properties"][key]).replace(any_plugin, these))
+        any_plugin, chosen = (f'"#/$defs/{place}.{name}"' for name in (Choice.__name__, key))
+        schema["properties"][key] = json.loads(json.dumps(schema["properties"][key]).replace(any_plugin, chosen))
     return schema
 
 
@@ -163,7 +161,7 @@ class _Lenient(GenerateJsonSchema):
 
 
 def _schema_in(model: type[BaseModel], place: str, shared: Json) -> Json:
-    """The schema of ``model``; those of the models in it go to ``shared``, under names that begin with ``place``."""
+    """The schema of ``model``; schemas of inner models go to ``shared``, under names that begin with ``place``."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{place}.{{model}}", schema_generator=_Lenient)
     shared |= {f"{place}.{name}": inner for name, inner in schema.pop("$defs", {}).items()}
     schema.pop("title", None)

@@ -31,7 +31,7 @@ _ANY_OF = "any_of"  # our own type of error, of all alternatives of several
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 """Names that pydantic adds to the place of a fault, one for each alternative."""
 
-_REPR = reprlib.Repr()  # which does not write out all of what is huge
+_REPR = reprlib.Repr()  # which cuts huge values
 _REPR.maxstring = _REPR.maxother = 90
 
 OPTION = "--"  # the prefix of options of a command

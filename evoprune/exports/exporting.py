@@ -126,7 +126,7 @@ def refuse_unless_free(
     """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
 
     ``is_file``: also files about it, see :func:`about`. ``replaced``: a file ``out`` may be there. ``made_by``: files
-    about a killed export with these facts may be there.
+    about a killed export with equal facts may be there.
     """
     files = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:
@@ -154,7 +154,7 @@ def refuse_without_room(out: Path, needed: float) -> None:
 
 
 def _move(part: Path, out: Path) -> None:
-    """Move all files of ``part`` to where ``out`` is, facts first, ``out`` at last; none of them where that fails."""
+    """Move all files of ``part`` next to ``out``, facts first, ``out`` at last; none where one fails."""
     moved: list[Path] = []
     facts = about(out, FACTS).name
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from deap import base
 
-# Ordinary module-level classes, not ones made by deap.creator: those pickle into new classes in every process.
+# classes of this module: deap.creator's would be other classes in each process that unpickles them
 
 
 class Fitness(base.Fitness):
@@ -42,7 +42,7 @@ class Fitness(base.Fitness):
             return self.violation < other.violation
         return bool(super().dominates(other, obj))
 
-    # the other comparisons are made of these
+    # base.Fitness makes its other comparisons of these
     def __lt__(self, other: Fitness) -> bool:
         return (-self.violation, self.wvalues) < (-other.violation, other.wvalues)
 
@@ -101,8 +101,6 @@ class Evaluate:
     ...     yield Evaluate(people, fidelity=0.5)
     ...     yield Evaluate(people[:1])
     ...     yield Generation(people[:1])
-    >>> next(two_guesses(None)).fidelity
-    0.5
     """
 
     individuals: Sequence[Individual]

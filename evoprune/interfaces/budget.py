@@ -119,7 +119,7 @@ class Budget(ABC):
 
     def _across(self, gene: int) -> float:
         """Change from the lower bound of ``gene`` to its upper one, the others in the middle of their ranges."""
-        genome = [(each.low + each.up) / 2 for each in self.genes]
+        genome = [(other.low + other.up) / 2 for other in self.genes]
         genome[gene] = self.genes[gene].low
         return self.price(genome, gene, self.genes[gene].up - self.genes[gene].low)
 
@@ -138,14 +138,9 @@ class Additive(Budget):
     """
 
     def __init__(
-        self,
-        genes: Genes,
-        prices: Sequence[Price],
-        limit: float | None,
-        unit: str = "units",
-        fixed: float = 0.0,
+        self, genes: Genes, prices: Sequence[Price], limit: float | None, unit: str = "units", fixed: float = 0.0,
         share: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if len(prices) != len(genes):
             raise ValueError(f"expected a price for each of {len(genes)} genes, got {len(prices)}")
         for gene, price in zip(genes, prices, strict=True):
@@ -198,15 +193,13 @@ class Additive(Budget):
 
 def _needed(limit: float | None) -> float:
     if limit is None:
-        raise ValueError("the problem, as it is set up, has no limit to keep; leave operators.repair out")
+        raise ValueError("the problem has no limit to keep; leave operators.repair out")
     return limit
 
 
 def _check(gene: Gene, table: Sequence[float], limited: bool) -> None:
     if len(table) != len(gene.levels):
-        raise ValueError(
-            f"gene '{gene.name}': expected a price for each of {len(gene.levels)} levels, got {len(table)}"
-        )
+        raise ValueError(f"gene '{gene.name}': expected {len(gene.levels)} prices, one a level, got {len(table)}")
     if limited and list(table) not in (sorted(table), sorted(table, reverse=True)):
         raise ValueError(f"gene '{gene.name}': expected prices of levels that rise or fall throughout")
 

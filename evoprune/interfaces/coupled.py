@@ -41,14 +41,9 @@ class Coupled(Budget):
     """
 
     def __init__(
-        self,
-        genes: Genes,
-        terms: Sequence[Term],
-        limit: float | None,
-        unit: str = "units",
-        rest: Callable[[tuple[int, ...]], float] = lambda _: 0.0,
-        decide: int = 0,
-    ) -> None:
+        self, genes: Genes, terms: Sequence[Term], limit: float | None, unit: str = "units",
+        rest: Callable[[tuple[int, ...]], float] = lambda _: 0.0, decide: int = 0,
+    ) -> None:  # fmt: skip
         for term in terms:
             if term.table.shape != tuple(len(genes[place].levels) for place in term.genes):
                 names = ", ".join(genes[place].name for place in term.genes)

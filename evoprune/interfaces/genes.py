@@ -71,9 +71,7 @@ class Gene:
             raise ValueError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
         known = [harm for harm in self.harms if harm is not None]
         if self.harms and (len(self.harms) != len(self.levels) or not (known and min(known) >= 0 < max(known))):
-            raise ValueError(
-                f"gene '{self.name}': expected for each level a harm of at least 0 or None, and one above 0"
-            )
+            raise ValueError(f"gene '{self.name}': expected a harm of at least 0 or None for each level, one above 0")
 
     @property
     def free(self) -> bool:

@@ -11,11 +11,9 @@ from evoprune.interfaces.problem import Problem
 
 
 class _Named(ABC):
-    """A command; its docstring is the description."""
+    """A command; its docstring is the description, ``help`` a line for the list of commands."""
 
     help: ClassVar[str]
-    """A line for the list of commands."""
-
     example: ClassVar[str]
 
     @classmethod
@@ -31,10 +29,8 @@ class Command(_Named):
     >>> class Count(Command):
     ...     "Count the words of a file."
     ...     help, example = "count words", "python -m evoprune count a.txt"
-    ...     def add_arguments(parser):
-    ...         parser.add_argument("file")
-    ...     def call(options):
-    ...         print(len(open(options.file).read().split()))
+    ...     add_arguments = lambda parser: parser.add_argument("file")
+    ...     call = lambda options: print(len(open(options.file).read().split()))
     """
 
     @classmethod
@@ -47,9 +43,8 @@ class Command(_Named):
 class Plan:
     """Decision of a command: the experiment, remarks, and options of the export.
 
-    ``seconds``: from now on until the export is to begin; None for no limit. A report gets the remaining seconds
-    (:class:`evoprune.interfaces.parts.Outcome`). ``searching``: seconds of the search, which ends with the first
-    generation after it; None for ``seconds``. ``room``: least bytes that the export needs on disk.
+    ``seconds``: until the export is to begin; None for no limit. ``searching``: seconds of the search, which ends with
+    the first generation after it; None for ``seconds``. ``room``: least bytes that the export needs on disk.
 
     >>> from evoprune import Plan
     >>> Plan({"problem": {"use": "benchmark", "function": "sphere"}}, seconds=60.0).remarks
@@ -72,8 +67,7 @@ class Planner(_Named):
     ...     "Minimise the sphere."
     ...     name, problem = "sphere", None
     ...     add_arguments = classmethod(lambda cls, parser: None)
-    ...     def plan(self):
-    ...         return Plan({"problem": {"use": "benchmark", "function": "sphere"}})
+    ...     plan = lambda self: Plan({"problem": {"use": "benchmark", "function": "sphere"}})
     """
 
     name: str | None
@@ -82,8 +76,8 @@ class Planner(_Named):
     def __init__(self, options: argparse.Namespace) -> None:
         """Keep ``options``, the engine's (``out``, ``devices``) included.
 
-        A subclass refuses mistakes in options, headers of files and the file system here: within about two seconds,
-        and before anything is loaded. It may decide on another ``out``. Raises :class:`evoprune.InputError`.
+        A subclass refuses wrong options and files here, within about two seconds, before anything is loaded. It may
+        decide on another ``out``. Raises :class:`evoprune.InputError`.
         """
         self.options = options
         self.out: Path | None = options.out

@@ -7,10 +7,7 @@ from pydantic import BaseModel, Field
 
 
 class Best(BaseModel, extra="ignore", allow_inf_nan=False):
-    """A candidate: its genes, its fitness (a number an objective), its number in the history if it was bred.
-
-    ``violation``: of constraints, 0 where it satisfies all.
-    """
+    """A candidate: genome, fitness (a number an objective), number in the history, violation of constraints."""
 
     genome: list[float] = Field(min_length=1)
     fitness: list[float] = Field(min_length=1)

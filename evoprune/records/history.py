@@ -3,18 +3,16 @@
 Lines of four kinds, distinguished by their first key:
 
 ``{"reference": name, "genome", "fitness", ...}``
-    a known solution that is scored beside the search;
+    a known solution;
 ``{"candidate": number, "generation", "parents", "genome", "fitness", ...}``
-    a candidate, in the order of breeding; ``fitness`` holds null where it failed, and
-    ``failure`` says why; ``memo`` is true where its genome was scored before, ``fidelity`` is the
-    share of the data where that is not all, ``probe`` is true for what cannot win, and
-    ``violation`` is by how much it violates its constraints, where it does;
+    a candidate, in the order of breeding; ``fitness`` holds null where it failed, and ``failure`` says why;
+    ``memo`` is true where its genome was scored before, ``fidelity`` is the share of the data if below 1, ``probe`` is
+    true for a candidate that cannot win, and ``violation`` is the violation of constraints, if any;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
-    the population's fitness (first objective) after each generation, and the share of the
-    workers' time in it that none of them spent evaluating;
+    the population's fitness (first objective) after each generation, and the idle share of the workers' time;
 ``{"finalist": number or name, "genome", "fitness", ...}``
-    after the search, a candidate that the finals judged once more, by its number, or a known solution, by its name;
-    ``fitness`` is that judgement.
+    after the search, a candidate, by its number, or a known solution, by its name; ``fitness`` is its judgement in
+    the finals.
 
 A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
 :data:`VARYING` differ between two runs of one configuration and seed.
@@ -60,7 +58,7 @@ class History:
         self._kept: int | None = None
         self._file: FileIO | None = None
         self._synced = -math.inf
-        self.summary: list[Line] = []  # all lines but those of candidates
+        self.summary: list[Line] = []  # all lines but candidates
         self.live = False
 
     def close(self) -> None:
@@ -68,7 +66,7 @@ class History:
             self._file.close()
 
     def write(self, record: Line, sync: bool = False) -> None:
-        """Append ``record``, or check that it is what was recorded; ``sync`` has it reach the disk, once a second."""
+        """Append ``record``, or compare it with the recorded line; ``sync`` has it reach the disk, once a second."""
         if "candidate" not in record:
             self.summary.append(record)
         if self._recorded:
@@ -91,14 +89,14 @@ class History:
             _append(file, record)
 
     def caught_up(self) -> None:
-        """Every score that came ahead of its turn has had it."""
+        """Delete the scores ahead of their turn, as all have had it."""
         if self.live:
             self._ahead.unlink(missing_ok=True)
 
     def expect(self, records: Iterable[Line]) -> None:
-        """Raise :class:`InputError` unless the next recorded lines hold what ``records`` hold.
+        """Raise :class:`InputError` if the next recorded lines differ from ``records``.
 
-        Finals come last: where a run is lengthened, those of the shorter one give way.
+        Finals come last: where a run is lengthened, the finals of the shorter one are dropped.
         """
         records = list(records)
         if records and self._recorded and "finalist" in self._recorded[0] and "finalist" not in records[0]:
@@ -143,7 +141,7 @@ def _keep_lines(path: Path, count: int) -> None:
 
 
 def _append(file: FileIO, record: Line) -> None:
-    """Append a line in one piece; ``file`` has no buffer, which would keep what a full disk refused."""
+    """Append a line in one piece; ``file`` has no buffer, which would keep a line that a full disk refused."""
     left = memoryview((_encode(record) + "\n").encode())
     while left:
         left = left[file.write(left) or 0 :]

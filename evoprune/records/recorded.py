@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Result)
 
 Genome = tuple[float, ...]
 
-Key = tuple[Genome, float]  # what a score belongs to: a genome, and the share of the data that it was scored on
+Key = tuple[Genome, float]  # a genome, and the share of the data that it is scored on
 
 _LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # as of a number that may not be finite
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
@@ -68,7 +68,7 @@ class _Finalist(_Score):
 
 
 class _Generation(BaseModel):
-    """The engine recomputes such a line and compares all of it: only what is read from it is checked here."""
+    """Keys that are read from such a line; the engine recomputes it, and compares all of it."""
 
     generation: _Count
     seconds: _NotNegative
@@ -112,7 +112,7 @@ def read_result(folder: Path, kind: type[R]) -> R:
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:
-    """Make the history and what is ahead of it end with their last sound line; yields a note for each that did not."""
+    """Cut the history, and the scores ahead of it, after their last sound line; yield a note for each that was cut."""
     for path in (folder / HISTORY, folder / AHEAD):
         if path.exists():
             sound = b"".join(raw for raw, _ in _sound(path))

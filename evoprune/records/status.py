@@ -25,7 +25,7 @@ from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT,
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
-_EVERY = 2.0  # seconds between two statements of what is being done
+_EVERY = 2.0  # seconds between two writes of the phase
 
 
 class _Stated(BaseModel, extra="ignore"):
@@ -81,7 +81,7 @@ class StatusFile:
 
     def tell(self, phase: str, seconds_left: float | None) -> None:
         if self.begun and phase != self._phase and time.monotonic() - self._written >= _EVERY:
-            with suppress(OSError):  # a full disk is told by what cannot do without it
+            with suppress(OSError):  # of a full disk; the history reports it
                 self.write(RUNNING, phase=phase, seconds_left=seconds_left)
             self._phase, self._written = phase, time.monotonic()
 
@@ -119,8 +119,8 @@ class Status:
 
     ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, ``starting``
     where one does and it says something else, and ``empty`` where there is no experiment. ``best``: after the last
-    whole generation, None for several objectives. ``seconds_left``: an estimate. ``promised``: an export of its result
-    is left to do.
+    whole generation, None for several objectives. ``seconds_left``: an estimate. ``promised``: its result is not
+    exported yet.
     """
 
     folder: Path

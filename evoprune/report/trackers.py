@@ -3,9 +3,8 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evoprune.console.formatting import flat
 from evoprune.errors import InputError
@@ -20,24 +19,26 @@ _RUN_TAG = "evoprune.run"
 _METRICS_PER_CALL, _PARAMETERS_PER_CALL, _LONGEST_PARAMETER = 1000, 100, 6000
 
 
-@dataclass(frozen=True)
-class Record:
-    """A run as it stands."""
+class Record(NamedTuple):
+    """A run as it stands, with an ``ident`` that no other has.
+
+    ``config``: the experiment, by dotted key. ``generations``: lines of the history. ``result``: numbers in
+    ``result.json``, by dotted key. ``began``: the start of the search, in seconds since 1970.
+    """
 
     folder: Path
-    config: Mapping[str, Any]  # the experiment, by dotted key
-    generations: list[dict[str, Any]]  # lines of the history on whole generations
-    result: Mapping[str, float]  # numbers of ``result.json``, by dotted key; none before the run is done
-    began: float  # the start of the search, in seconds since 1970
+    config: Mapping[str, Any]
+    generations: list[dict[str, Any]]
+    result: Mapping[str, float]
+    began: float
 
     @property
     def ident(self) -> str:
-        """The same for this run each time, so that a tracker can tell it from all others."""
         return hashlib.sha256(f"{self.folder.resolve()} {self.config}".encode()).hexdigest()[:16]
 
 
 def read_record(folder: Path) -> Record:
-    """Read the run in ``folder``, of which a generation must be complete."""
+    """Read the run in ``folder``. Raises InputError before its first generation is complete."""
     lines = [line for line in recorded.lines(folder / HISTORY) if is_generation(line)]
     if not lines:
         raise InputError("no generation is complete; there is nothing to write", str(folder))
@@ -87,7 +88,7 @@ def write_wandb(run: Record) -> str:
     logged.summary.update(dict(run.result))
     place = f"wandb sync {Path(logged.dir).parent}" if logged.offline else str(logged.url)
     logged.finish()
-    wandb.teardown()  # which ends its processes, and forgets what the environment said
+    wandb.teardown()  # ends its processes
     return place
 
 
@@ -117,8 +118,9 @@ def _log_to_mlflow(client: Any, run: Record) -> str:
         for line in run.generations
         for tag, value in _scalars(line)
     ]
-    end, last = (run.generations[-1][key] for key in ("seconds", "generation"))
-    metrics += [Metric(f"result/{key}", value, began + round(1000 * end), last) for key, value in run.result.items()]
+    last = run.generations[-1]
+    end = began + round(1000 * last["seconds"]), last["generation"]
+    metrics += [Metric(f"result/{key}", value, *end) for key, value in run.result.items()]
     for at in range(0, len(metrics), _METRICS_PER_CALL):
         client.log_batch(ident, metrics=metrics[at : at + _METRICS_PER_CALL])
     parameters = [Param(key, str(value)[:_LONGEST_PARAMETER]) for key, value in run.config.items()]
@@ -139,7 +141,7 @@ TRACKERS: Mapping[str, Callable[[Record], str]] = {
 def _scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Tags and finite numbers of a generation's ``line``."""
     low, high = line.get("quartiles") or (None, None)
-    found = {f"fitness/{name}": line.get(name) for name in ("best", "median", "worst")}
-    found |= {"fitness/lower quartile": low, "fitness/upper quartile": high}
-    found |= {f"search/{name}": line.get(name) for name in ("evaluations", "work", "idle")}
-    yield from ((tag, float(value)) for tag, value in found.items() if isinstance(value, (int, float)))
+    values = {f"fitness/{name}": line.get(name) for name in ("best", "median", "worst")}
+    values |= {"fitness/lower quartile": low, "fitness/upper quartile": high}
+    values |= {f"search/{name}": line.get(name) for name in ("evaluations", "work", "idle")}
+    yield from ((tag, float(value)) for tag, value in values.items() if isinstance(value, (int, float)))

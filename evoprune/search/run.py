@@ -104,7 +104,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
 
 
 def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:
-    """Run ``resolved`` in ``place``, or continue what is there; do nothing if it is finished. See :func:`run`."""
+    """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`."""
     if (place / run_folder.RESULT).exists():
         return
     if (place / run_folder.ENVIRONMENT).exists():
@@ -116,7 +116,7 @@ def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mappi
 
 
 def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
-    """Raise :class:`InputError` if the run in ``place`` is of another experiment. ``instead``: what to do."""
+    """Raise :class:`InputError`, with the advice ``instead``, if the run in ``place`` is of another experiment."""
     path = place / run_folder.CONFIG
     if path.exists() and resolve_at(path, ()).config() != resolved.config():
         raise InputError(f"holds a run of another experiment; {instead}", str(place))

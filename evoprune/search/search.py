@@ -1,4 +1,4 @@
-"""One search, from its first draw or from what is recorded of it, to its result."""
+"""One search, from its first draw, or its record, to its result."""
 
 import math
 import random

@@ -159,7 +159,7 @@ def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individua
 
 
 def _populations(function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> list[list[tuple[float, ...]]]:
-    """The populations of three generations, of which each genome is scored on all the data."""
+    """The populations of three generations."""
     genes = budget.genes
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(genes.random()))

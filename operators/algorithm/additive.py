@@ -22,9 +22,9 @@ from evoprune.operators.algorithm.breeding import (
 )
 from evoprune.operators.knapsack import Choices, Floats
 
-_PROBED = 16  # values of a gene that are measured at most; the costs of those between are interpolated
+_PROBED = 16  # values of a gene that are measured at most; costs in between are interpolated
 _COSTLY = 0.1  # genes that cost more than this share of all have more than one of their levels measured
-# Standard deviations of a cost, as shares of it: of its own, common to all costs, and common to those of its kind.
+# Standard deviations of a cost, as shares of it: its own, common to all costs, and common to the costs of its kind.
 _OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
 _OFF = 0.01  # that of a loss around the sum of its genes' costs, as a share of it: genes add to each other's harm
 _FAR = 1.0  # of several kinds: children that lose more than the best one by this share of its loss say little about it

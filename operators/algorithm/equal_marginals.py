@@ -14,7 +14,7 @@ from evoprune.operators.moves import clip, levels_between
 
 _FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
 _SHORTEST, _LONGEST = 0.005, 0.3  # bounds of the step, so that neither bad nor good luck ends the search
-_LEAST = 0.1  # a marginal cost counts as at least this share of the median one: those near zero are noise
+_LEAST = 0.1  # a marginal cost counts as at least this share of the median one, as smaller ones are noise
 
 
 def equal_marginals(
