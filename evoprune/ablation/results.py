@@ -16,8 +16,7 @@ from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
 from evoprune.files.json_files import write_json
 
 _HEAD = ["variant", "runs", "median", "range", "p against the first"]
-_RESAMPLES = 9999
-_POINTS = 200  # of a curve
+_RESAMPLES, _POINTS = 9999, 200  # of a test; of a curve
 _LINES = ("-", "--", ":", "-.")  # for variants beyond the colours
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 _VERY_LARGE = 1e12
+_WHOLE = 1e15  # from which on a double has no digits behind the point
 
 
 class Share(float):
@@ -33,9 +34,6 @@ def interval(seconds: float | None) -> str:
     return "-" if seconds is None else str(tqdm.format_interval(seconds))
 
 
-_WHOLE = 1e15  # from which on a double has no digits behind the point to tell a count by
-
-
 def plain(value: Any) -> str:
     """A value for people: whole or six digits, a share in percent, a dash for nothing, no brackets."""
     if value is None or value == [] or value == {}:
@@ -53,7 +51,7 @@ def plain(value: Any) -> str:
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``value`` without inner mappings: an inner key follows the outer one, after a dot."""
-    found: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     for key, item in value.items():
-        found |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return found
+        items |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return items

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
 from evoprune.experiment.explain import validated
-from evoprune.files.json_files import PART, read_json, write_json, write_text
+from evoprune.files.json_files import read_json, write_json, write_text
 from evoprune.files.locks import lock
 from evoprune.files.places import part_of
 
@@ -114,20 +114,6 @@ def refuse_links(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise InputError("is a link or no plain file, which no run makes; refused", str(path))
-
-
-def discard(folder: Path) -> None:
-    """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
-    refuse_links(folder.parent)  # ``folder`` itself may be one
-    refuse_links(folder)
-    ours = {LOCK, CONFIG, STATUS, PROMISED, MEASURED}
-    there = sorted(folder.iterdir())
-    if strange := [path.name for path in there if path.name not in ours and path.suffix != PART]:
-        raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
-    with locked(folder):
-        for path in [*there, folder / LOCK]:
-            path.unlink(missing_ok=True)
-        folder.rmdir()
 
 
 def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:

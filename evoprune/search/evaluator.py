@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from deap.tools import HallOfFame, ParetoFront
 
+from evoprune.console.formatting import digits
 from evoprune.errors import Stopped
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Evaluate, Individual
@@ -128,14 +128,12 @@ def score_references(
     return results
 
 
-Json = dict[str, Any]
-
 EVOLVED = "evolved"  # the name of the search's own result
 
 _DEARER = 30.0  # least ratio of the times of judging and of scoring: the final form may take long to make
 
 
-def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Json]:
+def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Line]:
     """The winner, and the result's keys about the finals; ``best`` and nothing where there are none.
 
     The first of equal ones wins, and ``best`` where none could be judged.
@@ -155,13 +153,10 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
         return -finalists[name].fitness.violation, problem.signs[0] * judged[name].values[0]
 
     winner = finalists[max(sound, key=worth)] if sound else best
-    rows = {
-        key if isinstance(key, str) else f"candidate {key}": {
-            "fitness": finite(one.fitness.values[0]),
-            "judged": finite(judged[key].values[0]),
-        }
-        for key, one in finalists.items()
-    }
+    rows = {}
+    for key, one in finalists.items():
+        scores = {"fitness": finite(one.fitness.values[0]), "judged": finite(judged[key].values[0])}
+        rows[key if isinstance(key, str) else f"candidate {key}"] = scores
     return winner, {"chosen": known.get(winner.genome, EVOLVED), "finalists": rows}
 
 
@@ -174,6 +169,6 @@ def _judge(evaluator: Evaluator, genomes: Mapping[int | str, tuple[float, ...]])
         for name, one, evaluation in zip(genomes, asked, scores, strict=True):
             evaluator.busy += evaluation.seconds
             scoring.history.write(one.line | scored(evaluation), sync=True)
-            evaluator.progress.finalist(one.label, evaluation)
+            evaluator.progress.note(f"{one.label}: {digits(evaluation.values[0])}")
             judged[name] = evaluation
     return judged

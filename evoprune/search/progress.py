@@ -28,9 +28,6 @@ class Progress(Phase):
         self.note(f"reference {name}: {digits(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 
-    def finalist(self, name: str, evaluation: Evaluation) -> None:
-        self.note(f"{name}: {digits(evaluation.values[0])}")
-
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         self._best, self._evaluations, self._work = best, evaluations, work
         self.now(self._scoring, self._left)

@@ -57,12 +57,9 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
             execution = decide(resolved, execution)
         note(f"{folder}: {execution.in_words()}")
         prepared = Prepared.of(resolved, folder, execution)
-        environment = run_folder.environment() | {
-            "execution": asdict(prepared.execution),
-            "experiment": deciding(resolved),
-            "fingerprint": prepared.fingerprint,
-        }
-        with start(prepared.execution, prepared.building) as backend:
+        facts = {"execution": asdict(execution), "experiment": deciding(resolved), "fingerprint": prepared.fingerprint}
+        environment = run_folder.environment() | facts
+        with start(execution, prepared.building) as backend:
             return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
 
 
@@ -74,13 +71,11 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
     """
     run_folder.refuse_links(folder)
     there = {path.name for path in folder.iterdir()}
-    if {run_folder.CONFIG, run_folder.LOCK} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
+    if run_folder.CONFIG in there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
             return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
     if run_folder.ENVIRONMENT not in there:
-        raise InputError(
-            f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue; expected RUN_DIR", str(folder)
-        )
+        raise InputError(f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue", str(folder))
     with run_folder.locked(folder), stopping_at_full_disks(folder), keeping_status(folder) as status:
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, overrides)
@@ -93,26 +88,19 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         past = recorded.read(folder, run.problem.signs)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
             return False  # at once; one that its budget ended finds out where its past ends
-        resumed = environment.get("resumed")
-        environment["resumed"] = [
-            *(resumed if isinstance(resumed, list) else []),
-            now | {"execution": asdict(run.execution)},
-        ]
+        before = environment.get("resumed")
+        environment["resumed"] = [*(before if isinstance(before, list) else []), now | {"execution": asdict(execution)}]
         note(f"{folder}: {execution.in_words()}")
-        with start(run.execution, run.building) as backend:
+        with start(execution, run.building) as backend:
             return carry_out(run, backend, past, environment, status)
 
 
 def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:
     """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`."""
-    if (place / run_folder.RESULT).exists():
-        return
-    if (place / run_folder.ENVIRONMENT).exists():
+    if not place.exists():
+        run(resolved, place, how, known)
+    elif not (place / run_folder.RESULT).exists():
         resume(place, (), how)
-        return
-    if place.exists():  # it ended before it scored anything
-        run_folder.discard(place)
-    run(resolved, place, how, known)
 
 
 def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:

@@ -13,15 +13,8 @@ from typing import Any
 
 from deap import base
 
-from evoprune.backends.evaluation import (
-    AUTO,
-    ProblemRef,
-    evaluate,
-    evaluate_together,
-    judge,
-    limit_threads,
-    this_worker,
-)
+from evoprune.backends import evaluation
+from evoprune.backends.evaluation import AUTO, ProblemRef, limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
@@ -70,18 +63,17 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.signs))
     for slot, operator in resolved.operators.items():
         for name in parameters.lacking(operator.parameters, supplied):
+            problem_name = resolved.experiment.problem.use
             raise InputError(
-                f"operators.{slot}: '{operator.use}' needs a {name}, and the problem "
-                f"'{resolved.experiment.problem.use}', as it is set up, has none"
+                f"operators.{slot}: '{operator.use}' needs a {name}, and the problem '{problem_name}' has none"
             )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     if genes.unordered:
         toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=genes)
-    toolbox.register("evaluate", evaluate, ref)
-    toolbox.register("evaluate_together", evaluate_together, ref)
-    toolbox.register("judge", judge, ref)
+    for score in (evaluation.evaluate, evaluation.evaluate_together, evaluation.judge):
+        toolbox.register(score.__name__, score, ref)
     return toolbox
 
 
@@ -122,20 +114,17 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
             continue
         name = f"operators.{slot}: '{resolved.operators[slot].use}'"
         try:
-            found = list(call())
+            answer = list(call())
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
-        fits = all(isinstance(each, Individual) and len(each) == len(first) for each in found)
-        if expected and not (fits and len(found) == expected):
+        fits = all(isinstance(one, Individual) and len(one) == len(first) for one in answer)
+        if expected and not (fits and len(answer) == expected):
             raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
-        if slot == "survive" and not 0 < len(found) < size:
-            raise InputError(
-                f"{name} would pass on {len(found)} of a population of {size}; expected at least 1, and at least 1 "
-                "place left for a child"
-            )
-        if slot == "algorithm" and not (isinstance(found[0], Evaluate) and found[0].individuals):
+        if slot == "survive" and not 0 < len(answer) < size:
+            raise InputError(f"{name} would pass on {len(answer)} of a population of {size}; expected 1 to {size - 1}")
+        if slot == "algorithm" and not (isinstance(answer[0], Evaluate) and answer[0].individuals):
             raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
 
 
