@@ -53,27 +53,6 @@ def test_a_mapping_that_yaml_could_not_hold_is_refused(tmp_path):
         api.run({"problem": {"use": tmp_path}}, runs_dir=tmp_path)
 
 
-def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin):
-    plugin(
-        "building_problem",
-        """
-        from evoprune.problems.benchmark import Benchmark
-
-        class Building(Benchmark):
-            built = 0
-            def __init__(self, settings):
-                super().__init__(settings)
-                type(self).built += 1
-        """,
-    )
-    spec = {"plugins": ["building_problem"], "problem": "building_problem:Building", "population": 4, "generations": 1}
-    finished = api.run(spec, runs_dir=tmp_path / "runs")
-    kind = finished.resolved.problem
-    assert kind.built == 1
-    assert finished.problem is finished.problem
-    assert kind.built == 2
-
-
 def test_the_package_has_few_names_and_all_that_it_lists():
     assert len(evoprune.__all__) <= 30
     assert all(hasattr(evoprune, name) for name in evoprune.__all__)

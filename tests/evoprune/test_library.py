@@ -114,24 +114,6 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     assert search.generation == 1
 
 
-def test_an_interrupted_call_goes_on_in_its_folder(tmp_path):
-    calls = []
-
-    def counted(genome):
-        calls.append(tuple(genome))
-        if len(calls) == 30:
-            raise KeyboardInterrupt
-        return benchmarks.sphere(genome)
-
-    with pytest.raises(KeyboardInterrupt):
-        minimize(counted, REAL, evaluations=60, folder=tmp_path / "run")
-    found = minimize(counted, REAL, evaluations=60, folder=tmp_path / "run")
-    assert len(set(calls)) == len(calls) - 1  # the one that was interrupted
-    assert minimize(benchmarks.sphere, REAL, evaluations=60).genome == found.genome
-    assert minimize(counted, REAL, evaluations=60, folder=tmp_path / "run").values == found.values
-    assert len(calls) == 61
-
-
 def test_workers_change_nothing_but_must_find_the_function():
     alone, several = (minimize(benchmarks.sphere, REAL, evaluations=40, workers=count) for count in (1, 2))
     assert alone == several

@@ -8,19 +8,6 @@ from evoprune import Additive, Gene, Genes, Individual
 from evoprune.operators.repair import land, shift
 
 
-def problems():
-    """Pairs of a genome, within [0, 1] or a little outside, and the arguments of a repair: its weighted mean is set."""
-    rng = random.Random(1)
-    for _ in range(100):
-        size = rng.randint(2, 8)
-        weights = [rng.choice([1.0, rng.uniform(0.1, 10)]) for _ in range(size)]
-        space = Genes.real([str(place) for place in range(size)], 0.0, 1.0)
-        genes = [rng.uniform(-0.2, 1.2) for _ in range(size)]
-        prices = [-weight for weight in weights]
-        budget = Additive.at_share(space, prices, -rng.uniform(0.05, 0.95), fixed=sum(weights))
-        yield genes, {"genes": space, "budget": budget}
-
-
 def knapsacks():
     """Small spaces of levels, prices of both signs, with a genome that lies between levels."""
     rng = random.Random(1)
@@ -89,14 +76,3 @@ def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
             for level in range(len(gene.levels)):
                 other = [*landed[:place], float(level), *landed[place + 1 :]]
                 assert not budget.spent(landed) < budget.spent(other) <= budget.limit
-
-
-def test_a_shift_keeps_differences_between_genes_away_from_the_bounds():
-    compared = 0
-    for genes, space in problems():
-        (found,) = shift(Individual(genes), **space)
-        free = [(old, new) for old, new in zip(genes, found, strict=True) if 0 < new < 1]
-        for (a, x), (b, y) in itertools.pairwise(free):
-            assert abs((y - x) - (b - a)) < 1e-9
-            compared += 1
-    assert compared > 100

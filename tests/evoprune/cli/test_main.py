@@ -1,5 +1,3 @@
-import errno
-import os
 import subprocess
 import sys
 
@@ -13,18 +11,6 @@ from evoprune.cli import main
 def test_an_argument_that_is_not_utf_8_is_refused(arguments, capsys):
     assert main(arguments) == 2
     assert "UTF-8" in capsys.readouterr().err
-
-
-def test_a_full_disk_stops_any_command(evoprune, run, sphere, monkeypatch):
-    folder = run(sphere).folder
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("evoprune.report.page.write_text", full)
-    answer = evoprune("report", folder)
-    assert answer.code == 3
-    assert os.strerror(errno.ENOSPC) in answer.err
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,7 @@
 import pytest
-import yaml
 
 from evoprune.errors import InputError
-from evoprune.experiment.config import read
-from evoprune.experiment.registry import HOME
 from evoprune.experiment.resolve import resolve
-
-EXPERIMENTS = sorted((HOME / "problems").glob("*.yaml"))
 
 
 def benchmark(**keys):
@@ -47,24 +42,6 @@ def test_all_faults_are_reported_at_once():
     ]
 
 
-@pytest.mark.parametrize(
-    ("config", "near"),
-    [
-        ({"problem": "benchmrk"}, "benchmark"),
-        ({"problem": {"use": "benchmark", "dimension": 3}}, "dimensions"),
-        (benchmark(populaton=3), "population"),
-        (benchmark(operators={"mutation": "gaussian"}), "mutate"),
-        (benchmark(operators={"mate": "unifrom"}), "uniform"),
-        (benchmark(operators={"mutate": {"use": "gaussian", "sgima": 1}}), "sigma"),
-        (benchmark(operators={"mate": "deap.tools:cxBlendd"}), "cxBlend"),
-        ({"problem": {"use": "pruning", "search_text": {"source": "x", "windw": 3}}}, "window"),
-    ],
-)
-def test_the_nearest_name_is_suggested(config, near):
-    (fault,) = faults(config)
-    assert f"did you mean '{near}'?" in fault
-
-
 @pytest.mark.parametrize("given", [{}, {"low": 0.5}])
 def test_a_supplied_value_may_be_given(given):
     mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1, **given}
@@ -85,10 +62,3 @@ def test_modules_must_be_listed(plugin):
     assert "list 'listed' under plugins" in fault
     resolved = resolve({**config, "plugins": ["listed"]}, "here")
     assert resolved.config()["operators"]["mutate"] == {"use": "listed:mine", "strength": 0.5}
-
-
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_a_resolved_experiment_resolves_to_itself(path):
-    once = resolve(read(path), str(path)).config()
-    again = resolve(yaml.safe_load(yaml.safe_dump(once)), "resolved").config()
-    assert again == once

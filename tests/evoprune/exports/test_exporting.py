@@ -80,25 +80,6 @@ def test_only_the_same_result_is_exported_over_files_about_it(tmp_path):
         finished(out, mine, is_file=True)
 
 
-unwritten = pytest.fail  # if it is called
-
-
-@pytest.mark.parametrize(
-    ("out", "is_file"),
-    [
-        *(("/", False), (".", False), ("..", False), ("/dev/null/out", False)),
-        ("new/" + 250 * "x", False),
-        ("new/" + 235 * "x", True),  # the card's name is longer
-    ],
-)
-def test_a_place_that_cannot_be_made_is_refused_before_the_work(out, is_file, tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(InputError):
-        export(Path(out), unwritten, {}, None, is_file)
-    assert [*tmp_path.rglob("*")] == [tmp_path / "here"]
-
-
 def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):
     replace = Path.replace
 

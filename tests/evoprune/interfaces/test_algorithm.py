@@ -75,15 +75,3 @@ def test_fronts_of_constrained_fitness_are_those_of_the_rule(people):
     archive.update(people)
     kept = {(one.fitness.values, one.fitness.violation) for one in archive}
     assert kept == {(one.fitness.values, one.fitness.violation) for one in fronts[0]}
-
-
-def test_constraints_come_before_the_objectives(people):
-    def key(one):
-        return violation(one), one.fitness.values[0], -one.fitness.values[1]
-
-    ranked = sorted(people, key=lambda one: one.fitness, reverse=True)
-    assert list(map(key, ranked)) == sorted(map(key, people))
-    assert key(tools.selBest(people, 1)[0]) == min(map(key, people))
-    hall = tools.HallOfFame(5, similar=lambda one, other: list(one) == list(other))
-    hall.update(people)
-    assert list(map(key, hall)) == sorted(map(key, people))[:5]

@@ -2,8 +2,6 @@
 
 from html.parser import HTMLParser
 
-import pytest
-
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -40,31 +38,3 @@ class Page(HTMLParser):
         assert not self.named("script")
         assert all(image["alt"].strip() for image in self.named("img"))
         assert [meta for meta in self.named("meta") if meta.get("name") == "viewport"]
-
-
-@pytest.fixture
-def traded(run, plugin, write):
-    """The folder of a run with two objectives, because its settings ask for both."""
-    plugin(
-        "traded",
-        """
-        import random
-        from evoprune import Evaluation, Genes, Problem, Settings, TradeOffs
-
-        class Both(Settings):
-            both: bool = True
-
-        class Traded(Problem, TradeOffs):
-            Settings = Both
-
-            @classmethod
-            def signs_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
-            @classmethod
-            def labels_of(cls, settings): return ("cost", "gain") if settings.both else ("cost",)
-            genes = Genes.real(["x"], 0.0, 1.0)
-            def evaluate(self, genome): return Evaluation((genome[0], genome[0]))
-            def choose(self, front): return 0
-        """,
-    )
-    file = write('problem: {use: "traded:Traded"}\nplugins: [traded]\npopulation: 8\ngenerations: 1\n')
-    return run(file, "operators.algorithm=nsga2").folder

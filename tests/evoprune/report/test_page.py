@@ -122,22 +122,6 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
     assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
 
 
-@pytest.mark.usefixtures("search_figures", "drawn")
-def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
-    result = json.loads((traded / "result.json").read_text())
-    assert evoprune("report", traded).code == 0
-    markdown = (traded / "report.md").read_text()
-    for point in result["front"]:
-        cost, gain = point["fitness"]
-        assert f"| candidate {point['candidate']} | {cost:.6g} | {gain:.6g} |" in markdown
-    assert f"{len(result['front'])} candidates that no other dominates: cost against gain" in markdown
-    figure = (traded / "convergence.svg").read_text()
-    assert ">median</text>" in figure
-    assert ">best</text>" not in figure
-    (status,) = json.loads(evoprune("status", traded, "--json").out)
-    assert status["best"] is None
-
-
 @pytest.mark.parametrize(("out", "made"), [("a-0.45", "a-0.45.html"), ("new/b.md", "new/b.html"), ("c.html", "c.html")])
 def test_a_page_is_called_what_was_asked(run, sphere, evoprune, tmp_path, out, made):
     assert evoprune("report", run(sphere).folder, "--out", tmp_path / out).code == 0

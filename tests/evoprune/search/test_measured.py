@@ -5,7 +5,6 @@ import json
 import pytest
 
 from evoprune.api import Run
-from tests.runs import lines
 
 MACHINE = """
 from pathlib import Path
@@ -78,17 +77,6 @@ def test_whoever_evaluates_knows_what_was_measured(evoprune, machine, log, tmp_p
         assert line["fitness"] == pytest.approx([abs(line["genome"][0] - line["genome"][1] - 0.1) + 0.25])
     found = Run.open(folder)
     assert found.problem.evaluate([0.5, 0.4]).values == pytest.approx([0.25])
-
-
-def test_scores_of_runs_that_measured_are_not_shared(evoprune, machine, log, tmp_path):
-    vary = "--vary", "operators.select=truncation,tournament"
-    limits = "--seeds", "1", "--budget", "8", "--runs-dir", tmp_path, "--name", "a"
-    assert evoprune("ablate", machine, *vary, *limits).code == 0
-    for folder in (tmp_path / "a").glob("*/*/"):
-        limit = json.loads((folder / "measured.json").read_text())["limit"]
-        for line in lines(folder):
-            if "candidate" in line:
-                assert line["fitness"][0] == pytest.approx(abs(line["genome"][0] - line["genome"][1] - 0.1) + limit)
 
 
 def test_a_run_whose_measurements_were_changed_is_not_resumed(run, evoprune, machine, log):

@@ -67,22 +67,6 @@ def test_genes_whose_harms_are_losses_are_not_measured():
     assert [list(one) for one in known[1].individuals] == [[0.0] * 6]  # which losses of children are measured from
 
 
-def test_a_level_whose_harm_is_not_known_is_measured_beside_the_largest_known_one():
-    harms: list[float | None] = [0.0, 1.0, 2.0, None]
-    genes = Genes([Gene.of_levels(name, "wxyz", "", harms) for name in "abcdefghijkl"])
-    budget = Additive(genes, [[0.0, -1.0, -2.0, -3.0]] * 12, 24.0, fixed=36.0)
-    costs = (1.0, 2.0, 9.0)
-
-    def score(genome, fidelity):
-        return sum((0.0, *costs)[int(level)] for level in genome)
-
-    _, requests = run(2, score, genes=genes, budget=budget)
-    assert {tuple(one) for one in requests[2].individuals} == {
-        tuple(level * float(place == at) for at in range(12)) for place in range(12) for level in (2.0, 3.0)
-    }
-    assert score(requests[3].individuals[0], 1.0) == 12.0  # the least, as the cheap levels follow from the measured one
-
-
 def test_of_a_gene_with_many_levels_some_are_measured_and_the_others_lie_between():
     genes = Genes([Gene.of_levels("many", range(61)), Gene.of_levels("few", "xyz")])
     prices = [[-float(level) for level in range(61)], [0.0, -20.0, -40.0]]
@@ -138,18 +122,3 @@ def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
     assert list(requests[3].individuals[0]) == [1.0] * 6 + [0.0] * 4 + [0.0] * 10  # each alone costs less
     types_alone = harm([0.0] * 14 + [1.0] * 6)
     assert min(value for population in populations for _, value in population) <= types_alone
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_generation_has_scores_on_all_the_data_alone(seed):
-    """Also where the best was screened once more, on data on which all is easier and ranks otherwise."""
-
-    def score(genome, fidelity=1.0):
-        if fidelity == 1:
-            return harm(genome)
-        alone = sum(map(bool, genome)) < 2
-        return 0.01 * harm(genome) + (0.0 if alone else random.Random(f"{seed} {list(genome)}").random())
-
-    populations, _ = run(6, score, seed, screening=0.125, offspring=6, survivors=1)
-    for population in populations:
-        assert [value for _, value in population] == [score(genome) for genome, _ in population]

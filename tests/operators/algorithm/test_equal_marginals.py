@@ -39,20 +39,6 @@ def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
     assert {request.fidelity for request in requests if len(request.individuals) == 5} == {0.5}
 
 
-def test_a_gene_at_its_bound_with_hardly_any_room_is_probed_where_there_is_more(toolbox):
-    random.seed(0)
-    low, up = [0.0] * GENES, [0.9] * GENES
-    low[0], up[0] = TARGET, TARGET + 0.015
-    low[1], up[1] = TARGET - 0.015, TARGET
-    held = space_of(Genes([Gene(str(place), *ends) for place, ends in enumerate(zip(low, up, strict=True))]))
-    for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
-        space.update(held)
-    populations, (_, probes, *_) = drive(equal_marginals(toolbox, **SPACE | {"budget": held["budget"]}), 2)
-    assert probes.individuals[1][0] == up[0]
-    assert probes.individuals[2][1] == low[1]
-    assert populations[-1][0][1] < loss([TARGET] * GENES)
-
-
 def test_a_gene_that_costs_nothing_more_at_its_bound_is_brought_back_if_it_was_dear_to_get_there(toolbox):
     """Gene 0 is all but lost, and the others are as good as they can be for that: no small change is of use."""
     random.seed(0)

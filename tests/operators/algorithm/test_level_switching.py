@@ -14,20 +14,3 @@ def test_many_are_screened_and_few_scored_in_full(toolbox, screening, sizes):
     algorithm = level_switching(toolbox, initial_genomes=START, offspring=9, survivors=2, screening=screening)
     _, requests = drive(algorithm, 4)
     assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0)] + 3 * sizes
-
-
-def test_survivors_are_the_best_of_those_screened(toolbox):
-    random.seed(0)
-    screened = {}
-
-    def score(individual, fidelity):
-        if fidelity < 1:
-            screened[tuple(individual)] = random.random()
-            return screened[tuple(individual)]
-        if screened:
-            best = sorted(screened, key=screened.get)[:3]
-            assert tuple(individual) in best
-        return 1.0
-
-    drive(level_switching(toolbox, initial_genomes=START, offspring=12, survivors=3, screening=0.5), 2, score)
-    assert len(screened) == 12
