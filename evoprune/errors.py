@@ -62,12 +62,12 @@ def stopping_at_full_disks(place: Path) -> Iterator[None]:
         raise Stopped(f"cannot write into {place}: {error.strerror}; what was written before is intact") from error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest of ``known``, then all names."""
-    known = sorted(known)
-    near = nearest(str(name), known)
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The tail of an "unknown name" message: the nearest of ``names``, then all."""
+    names = sorted(names)
+    near = nearest(str(name), names)
     guess = f"; did you mean '{near}'?" if near else ""
-    return f"{guess} (known: {', '.join(known) or 'none'})"
+    return f"{guess} (known: {', '.join(names) or 'none'})"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -154,8 +154,8 @@ def draw_convergence(
     axes.plot(at, [line["median"] for line in whole], color=BLUE, label="median")
     low, high = ([line["quartiles"][i] for line in whole] for i in (0, 1))
     axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half")
-    known = {line["reference"]: line["fitness"][0] for line in history if line.get("reference") in drawn}
-    lined = {name: value for name, value in known.items() if value is not None and not traded}
+    references = {line["reference"]: line["fitness"][0] for line in history if line.get("reference") in drawn}
+    lined = {name: value for name, value in references.items() if value is not None and not traded}
     for name, style in zip(lined, ("--", ":", "-.", (0, (5, 1))), strict=False):
         axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {digits(lined[name])}")
     log_scale_if_wide(axes, [*best, *low, *high, *lined.values()])

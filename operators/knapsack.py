@@ -125,10 +125,10 @@ def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Call
         traces.append(trace)
 
     def chosen(left: int) -> list[int]:
-        found = dict.fromkeys(range(len(costs)), 0)
+        levels = dict.fromkeys(range(len(costs)), 0)
         for trace in reversed(traces):
-            left = trace(left, found)
-        return list(found.values())
+            left = trace(left, levels)
+        return list(levels.values())
 
     return chosen
 
@@ -191,13 +191,13 @@ def gene_trees(places: Collection[int], tables: Sequence[Table], above: frozense
             continue
         connected, new = {start}, [start]
         while new:
-            found = near[new.pop()] - connected
-            connected |= found
-            new += found
+            reached = near[new.pop()] - connected
+            connected |= reached
+            new += reached
         seen |= connected
         first = max(sorted(connected), key=lambda place: len(near[place]))
-        known = above | {first}
-        own = [table for table in tables if first in table[0] and known.issuperset(table[0])]
-        rest = [table for table in tables if not known.issuperset(table[0])]
-        branches.append(Branch(first, own, gene_trees(sorted(connected - {first}), rest, known)))
+        upper = above | {first}
+        inside_tables = [table for table in tables if first in table[0] and upper.issuperset(table[0])]
+        rest = [table for table in tables if not upper.issuperset(table[0])]
+        branches.append(Branch(first, inside_tables, gene_trees(sorted(connected - {first}), rest, upper)))
     return branches

@@ -87,16 +87,16 @@ def _steps(
     genome: Individual, meant: Sequence[float], budget: Budget, way: float
 ) -> Iterator[tuple[int, float, float]]:
     """Each gene, its next level that saves (``way`` 1.0) or spends (-1.0), and the price; the nearest first."""
-    found = []
+    steps = []
     for gene in budget.genes.with_levels:
         end = bound(gene, budget, way)
         for level in levels_between(genome[gene], end):
             price = budget.price(genome, gene, level - genome[gene])
             if price * way < 0:
                 further = abs(level - meant[gene]) - abs(genome[gene] - meant[gene])
-                found.append((further, way * abs(price), gene, level))
+                steps.append((further, way * abs(price), gene, level))
                 break
-    return ((gene, level, abs(price)) for _, price, gene, level in sorted(found))
+    return ((gene, level, abs(price)) for _, price, gene, level in sorted(steps))
 
 
 def _take_up(genome: Individual, budget: Budget) -> None:

@@ -111,8 +111,8 @@ class Backend(ABC):
                 begun = len(genomes)
                 for number, scores in self._until_stall():
                     indices = calls.pop(number, ())
-                    each = scores if isinstance(scores, list) else [scores] * len(indices)  # they may fail together
-                    for index, evaluation in zip(indices, each, strict=False):
+                    singles = scores if isinstance(scores, list) else [scores] * len(indices)  # they may fail together
+                    for index, evaluation in zip(indices, singles, strict=False):
                         if index not in waiting:  # answered twice: a worker was wrongly taken for dead
                             continue
                         self._slowest = max(self._slowest, evaluation.seconds)

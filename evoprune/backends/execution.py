@@ -78,8 +78,8 @@ class Execution:
         if self._is_here and (absent := [each for each in self.devices if not problem.has_device(each)]):
             there = ", ".join(["cpu", *problem.devices()])
             raise InputError(f"this machine has no {', '.join(absent)}; it has {there}", "--devices")
-        found = tuple(problem.devices()) if device == AUTO else (device,)  # each worker would take it
-        devices = self.devices or found
+        available = tuple(problem.devices()) if device == AUTO else (device,)  # each worker would take it
+        devices = self.devices or available
         workers = self.workers
         if workers is None:
             one = self.map == "serial" or (self.map is None and len(devices) <= 1)

@@ -22,8 +22,8 @@ def add_export(commands: Any) -> None:
     example = "python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16"
     parser = add_command(commands, export, "write a run's best candidate for other tools", example)
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
-    told = "the folder to make, or a file with a suffix that the problem knows; it must not exist"
-    parser.add_argument("out", metavar="OUT", type=Path, help=told)
+    about = "the folder to make, or a file with a suffix that the problem knows; it must not exist"
+    parser.add_argument("out", metavar="OUT", type=Path, help=about)
     add_set(parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu")
     parser.add_argument(
         "--push",

@@ -114,8 +114,8 @@ def _keys(keys: Mapping[str, FieldInfo]) -> Iterator[str]:
 
 
 def add_schema(commands: Any) -> None:
-    told = "print the JSON Schema of experiments, for editors"
-    add_command(commands, schema, told, "evoprune schema > evoprune.schema.json")
+    about = "print the JSON Schema of experiments, for editors"
+    add_command(commands, schema, about, "evoprune schema > evoprune.schema.json")
 
 
 def schema(_: argparse.Namespace) -> None:

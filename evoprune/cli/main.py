@@ -102,9 +102,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         (whole := parser()).exit(2, whole.format_help())
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    command, known = arguments[0], [*COMMANDS, *plugin_commands()]
-    if not command.startswith("-") and command not in known:
-        raise InputError(f"unknown command{did_you_mean(command, known)}", command)
+    command, names = arguments[0], [*COMMANDS, *plugin_commands()]
+    if not command.startswith("-") and command not in names:
+        raise InputError(f"unknown command{did_you_mean(command, names)}", command)
     if command in plugin_commands():
         find_command(command)
     whole = parser("" if command.startswith("-") else command)

@@ -54,14 +54,14 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
     )
     group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
-    told = "parallel evaluations (default: one for each device)"
-    group.add_argument("-n", "--workers", type=int, metavar="N", help=told)
+    about = "parallel evaluations (default: one for each device)"
+    group.add_argument("-n", "--workers", type=int, metavar="N", help=about)
     group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of an evaluation (default: cores/workers)")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://host:8786")
     group.add_argument("--hostfile", metavar="FILE", help="SCOOP's hosts: lines 'host n', this host first")
-    told = "stop when no result comes for so long (default: 10 times the slowest, at least 60; first: 3600)"
-    group.add_argument("--stall-after", type=float, metavar="SECONDS", help=told)
+    about = "stop when no result comes for so long (default: 10 times the slowest, at least 60; first: 3600)"
+    group.add_argument("--stall-after", type=float, metavar="SECONDS", help=about)
 
 
 def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Execution:
@@ -129,5 +129,5 @@ def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
 
 def _help(field: FieldInfo) -> str:
     default = catalogue.plain_default(field)
-    told = "" if default is None or default is False else f" (default: {default})"
-    return f"{field.description or ''}{told}".replace("%", "%%")
+    note = "" if default is None or default is False else f" (default: {default})"
+    return f"{field.description or ''}{note}".replace("%", "%%")

@@ -83,10 +83,10 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
     if prefix == OPTION:
         path = f"--{location[0].replace('_', '-')}" if location else "options"
     if fault["type"] == "extra_forbidden":
-        known = _model_at(model, location[:-1])
+        place = _model_at(model, location[:-1])
         if path in elsewhere:
             return f"{path}: unknown key; did you mean '{elsewhere[path]}'?"
-        return f"{path}: unknown key{did_you_mean(location[-1], known.model_fields if known else ())}"
+        return f"{path}: unknown key{did_you_mean(location[-1], place.model_fields if place else ())}"
     if fault["type"] == "missing":
         return f"{path}: missing; it must be given"
     if fault["type"].startswith("value_error"):
@@ -124,8 +124,8 @@ def cut_repr(value: Any) -> str:
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
     """The (nested) model at ``location``; None where there is none."""
-    found: type[BaseModel] | None = model
+    inner: type[BaseModel] | None = model
     for step in location:
-        field = found.model_fields.get(step) if found else None
-        found = model_of(field) if field else None
-    return found
+        field = inner.model_fields.get(step) if inner else None
+        inner = model_of(field) if field else None
+    return inner

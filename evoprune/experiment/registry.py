@@ -48,14 +48,14 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
 def installed() -> dict[str, dict[str, EntryPoint]]:
     """All plugins by group and name; a bare checkout's come from its setup.cfg."""
     there = entry_points()  # once, as it reads a file of each installed package
-    found = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
+    plugins = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
     parser = configparser.ConfigParser()
     parser.read(HOME.parent / "setup.cfg", encoding="utf-8")
     for group, lines in parser["options.entry_points"].items() if "options.entry_points" in parser else ():
         for line in lines.strip().splitlines():
             name, _, value = (part.strip() for part in line.partition("="))
-            found.setdefault(group, {})[name] = EntryPoint(name, value, group)
-    return {group: entries for group, entries in found.items() if group.startswith("evoprune.")}
+            plugins.setdefault(group, {})[name] = EntryPoint(name, value, group)
+    return {group: entries for group, entries in plugins.items() if group.startswith("evoprune.")}
 
 
 def names(group: str) -> dict[str, EntryPoint]:
@@ -70,18 +70,18 @@ def other_groups() -> list[str]:
 
 def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
     """Return the problem class called ``name``. ``allowed``: modules for ``module:attribute``."""
-    found = _find(PROBLEMS, name, names(PROBLEMS), allowed)
-    if not (isinstance(found, type) and issubclass(found, Problem)):
+    problem_class = _find(PROBLEMS, name, names(PROBLEMS), allowed)
+    if not (isinstance(problem_class, type) and issubclass(problem_class, Problem)):
         raise InputError(f"'{name}' is not a subclass of evoprune.Problem")
-    return found
+    return problem_class
 
 
 def operator(slot: str, name: str, allowed: Sequence[str] = ()) -> Callable[..., Any]:
     """Return the operator called ``name`` for ``slot``."""
-    found = _find(OPERATORS, name, operators(slot), allowed)
-    if not callable(found):
+    function = _find(OPERATORS, name, operators(slot), allowed)
+    if not callable(function):
         raise InputError(f"'{name}' is not a function")
-    return found  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]
 
 
 def operators(slot: str) -> dict[str, EntryPoint]:

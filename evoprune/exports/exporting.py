@@ -114,10 +114,10 @@ def load(folder: str | Path) -> Any:
 
 def is_one_file(exporting: type[Exporting], out: Path) -> bool:
     """Return whether ``exporting`` writes to ``out`` as one file; refuse a suffix of letters that it does not know."""
-    known = exporting.file_suffixes()
-    if known and out.suffix not in known and out.suffix[1:2].isalpha():  # model-0.5 is a folder
-        raise InputError(f"no export ends in {out.suffix}{did_you_mean(out.suffix, known)}", str(out))
-    return out.suffix in known
+    suffixes = exporting.file_suffixes()
+    if suffixes and out.suffix not in suffixes and out.suffix[1:2].isalpha():  # model-0.5 is a folder
+        raise InputError(f"no export ends in {out.suffix}{did_you_mean(out.suffix, suffixes)}", str(out))
+    return out.suffix in suffixes
 
 
 def refuse_unless_free(

@@ -142,9 +142,9 @@ def _keep_lines(path: Path, count: int) -> None:
 
 def _append(file: FileIO, record: Line) -> None:
     """Append a line in one piece; ``file`` has no buffer, which would keep a line that a full disk refused."""
-    left = memoryview((_encode(record) + "\n").encode())
-    while left:
-        left = left[file.write(left) or 0 :]
+    rest = memoryview((_encode(record) + "\n").encode())
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def is_generation(line: Line) -> bool:

@@ -182,9 +182,9 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
     evaluation = Evaluation(
         values, line["work"], measures, failure, line["seconds"], worker, line.get("violation", 0.0)
     )
-    known = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
-    kind = next(key for key in known if key in line)
-    known[kind].setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)
+    scores = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
+    kind = next(key for key in scores if key in line)
+    scores[kind].setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)
 
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

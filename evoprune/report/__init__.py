@@ -118,9 +118,9 @@ def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str,
     """The machine of an ``environment``, and the versions of the packages that ``problem`` depends on."""
     installed = environment.get("packages")
     versions = installed if isinstance(installed, dict) else {}
-    told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
-    told |= {name: versions[name] for name in ("evoprune", "deap", *reporting(problem).packages) if name in versions}
-    return {name: str(value) for name, value in told.items()}
+    shown = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
+    shown |= {name: versions[name] for name in ("evoprune", "deap", *reporting(problem).packages) if name in versions}
+    return {name: str(value) for name, value in shown.items()}
 
 
 def repeating(environment: Mapping[str, Any]) -> str:
@@ -173,6 +173,6 @@ def _compared(runs: Sequence[Reported]) -> Iterator[list[object]]:
 def _differing(runs: Sequence[Reported]) -> list[str]:
     """The keys, except the seed, in which the experiments differ; of another operator or problem its name alone."""
     keys = dict.fromkeys(key for run in runs for key in run.settings if key != "seed")
-    found = [key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
-    swapped = [key.removesuffix(".use") for key in found if key.endswith(".use")]
-    return swapped + [key for key in found if not any(key.startswith(f"{other}.") for other in swapped)]
+    differing = [key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
+    swapped = [key.removesuffix(".use") for key in differing if key.endswith(".use")]
+    return swapped + [key for key in differing if not any(key.startswith(f"{other}.") for other in swapped)]

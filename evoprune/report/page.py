@@ -46,13 +46,13 @@ Block = str | Drawing | Details  # a part of a page; a string is Markdown
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
     """Fold each section of ``blocks`` whose title stands after ``head``, the marks of a heading."""
-    title, own = "", list[Block]()
+    title, inner = "", list[Block]()
     for block in [*blocks, head]:
         if isinstance(block, str) and block.split(" ")[0] == head:
-            yield from [Details(title, own)] if title else own
-            title, own = block.removeprefix(head).strip(), []
+            yield from [Details(title, inner)] if title else inner
+            title, inner = block.removeprefix(head).strip(), []
         else:
-            own.append(block)
+            inner.append(block)
 
 
 def text(value: Any) -> str:

@@ -60,22 +60,22 @@ class Reported:
             "chosen": "who won the finals",
             **self.told.words,
         }
-        found = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
+        values = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
         for key, value in self.run.result.as_json().items():
             if _is_single(value) and key not in _ELSEWHERE:
-                found[words.get(key, key)] = _shown(value, key in self.told.shares)
-        return found
+                values[words.get(key, key)] = _shown(value, key in self.told.shares)
+        return values
 
     @cached_property
     def tables(self) -> dict[str, Json]:
         """The result's tables by name: row to column to value."""
-        found = {}
+        tables = {}
         for key, value in self.run.result.as_json().items():
             if isinstance(value, dict) and value and key not in _ELSEWHERE:
                 rows = _rows(value, key, self.told.shares)
                 if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
-                    found[self.told.words.get(key, key)] = rows
-        return found
+                    tables[self.told.words.get(key, key)] = rows
+        return tables
 
     @cached_property
     def exported(self) -> Shown | None:

@@ -107,8 +107,8 @@ def write_mlflow(run: Record) -> str:
 def _log_to_mlflow(client: Any, run: Record) -> str:
     from mlflow.entities import Metric, Param
 
-    known = client.get_experiment_by_name(NAME)
-    experiment = known.experiment_id if known else client.create_experiment(NAME)
+    there = client.get_experiment_by_name(NAME)
+    experiment = there.experiment_id if there else client.create_experiment(NAME)
     for old in client.search_runs([experiment], f"tags.`{_RUN_TAG}` = '{run.ident}'"):
         client.delete_run(old.info.run_id)
     began = round(1000 * run.began)

@@ -139,13 +139,13 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
     The first of equal ones wins, and ``best`` where none could be judged.
     """
     finals = part(problem, Finals)
-    known = {tuple(genome): name for name, genome in finals.contenders.items()} if finals else {}
-    if not known:
+    names = {tuple(genome): name for name, genome in finals.contenders.items()} if finals else {}
+    if not names:
         return best, {}
-    others = [genome for genome in known if genome != best.genome and not evaluator.evaluation_of(genome).failure]
+    others = [genome for genome in names if genome != best.genome and not evaluator.evaluation_of(genome).failure]
     if not others:
-        return best, {"chosen": known.get(best.genome, EVOLVED)}
-    finalists = {best.ident or 0: best} | {known[genome]: evaluator.scored_individual(genome) for genome in others}
+        return best, {"chosen": names.get(best.genome, EVOLVED)}
+    finalists = {best.ident or 0: best} | {names[genome]: evaluator.scored_individual(genome) for genome in others}
     judged = _judge(evaluator, {name: one.genome for name, one in finalists.items()})
     sound = [name for name, evaluation in judged.items() if evaluation.failure is None]
 
@@ -157,7 +157,7 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
     for key, one in finalists.items():
         scores = {"fitness": finite(one.fitness.values[0]), "judged": finite(judged[key].values[0])}
         rows[key if isinstance(key, str) else f"candidate {key}"] = scores
-    return winner, {"chosen": known.get(winner.genome, EVOLVED), "finalists": rows}
+    return winner, {"chosen": names.get(winner.genome, EVOLVED), "finalists": rows}
 
 
 def _judge(evaluator: Evaluator, genomes: Mapping[int | str, tuple[float, ...]]) -> dict[int | str, Evaluation]:

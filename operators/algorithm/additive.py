@@ -160,8 +160,8 @@ class _Belief:
     def __init__(self, costs: Floats, kinds: Sequence[str]) -> None:
         self.costs, self._kinds = costs, numpy.array(kinds)
         self._several: Sequence[str] = list(dict.fromkeys(self._kinds[costs != 0]))
-        found = abs(costs[costs != 0])
-        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(found) if found.size else 1.0)
+        sizes_above_0 = abs(costs[costs != 0])
+        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(sizes_above_0) if sizes_above_0.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
         self._of_kinds = [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []
