@@ -78,12 +78,6 @@ def run_here(experiment, folder):
     return folder / "alone"
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The folder of a run of BENCHMARK on one host."""
-    return run_here(BENCHMARK, tmp_path_factory.mktemp("alone"))
-
-
 def where(folder):
     """The hosts that have scored candidates; the run may be going on."""
     return {line.get("worker", "").split(":")[0] for line in candidates(folder) if not line["memo"]}
@@ -101,14 +95,6 @@ def run(evoprune, tmp_path):
         return process, runs / name
 
     return call
-
-
-@pytest.fixture
-def scoop(pair, tmp_path):
-    """The options that spread a run over both hosts by SCOOP."""
-    hostfile = tmp_path / "hosts"
-    hostfile.write_text("".join(f"{host.name} 1\n" for host in pair))
-    return ["--map", "scoop", "--hostfile", hostfile]
 
 
 @pytest.fixture
@@ -141,7 +127,8 @@ def test_two_hosts_do_what_one_does(run, pair, dask, tmp_path):
 
 
 @pytest.mark.ci
-def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path):
+def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, tmp_path):
+    alone = run_here(BENCHMARK, tmp_path)
     page = (hosts.ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
     (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
     (tmp_path / "scoop.sh").write_text(script.removeprefix("bash\n"))
@@ -166,22 +153,4 @@ def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path
     wait_until(lambda: pair[0].processes() == pair[1].processes() == [])
     (both / "result.json").unlink()
     finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))  # submitted again, it goes on
-    assert result(both) == result(alone)
-
-
-@pytest.mark.ci
-@pytest.mark.parametrize("backend", ["scoop", "dask"])
-def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, alone, backend):
-    spread = request.getfixturevalue(backend)
-    patience = ["--stall-after", "15"] if backend == "scoop" else []
-    process, both = run([*BENCHMARK, "problem.seconds=0.1", "problem.meet=2"], "both", *spread, *patience)
-    wait_until(lambda: where(both) == {host.name for host in pair})
-    pair[1].cut_power()
-    if backend == "scoop":
-        errors = finish(process, 3)
-        assert "without a score: " in errors
-        finish(evoprune("resume", both))
-    else:
-        finish(process)
-    assert lines(both) == lines(alone)
     assert result(both) == result(alone)
