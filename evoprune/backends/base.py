@@ -87,8 +87,7 @@ class Backend(ABC):
     ) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``genomes`` may grow meanwhile. ``together``: ``function`` is given a worker's share of the genomes at once, and
-        a failure alone.
+        ``together``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
         """
         self._slowest *= slower
         self._at_once = max(1, self.share(len(genomes))) if together else 1
@@ -103,12 +102,10 @@ class Backend(ABC):
                 waiting[index] = waiting.get(index, 0) + 1
             self.submit(call)
 
-        begun = 0
         try:
-            while waiting or begun < len(genomes):
-                for first in range(begun, len(genomes), self._at_once):
-                    hand_out(range(len(genomes))[first : first + self._at_once])
-                begun = len(genomes)
+            for first in range(0, len(genomes), self._at_once):
+                hand_out(range(len(genomes))[first : first + self._at_once])
+            while waiting:
                 for number, scores in self._until_stall():
                     indices = calls.pop(number, ())
                     singles = scores if isinstance(scores, list) else [scores] * len(indices)  # they may fail together

@@ -46,8 +46,7 @@ class Reported:
         self.name, self.status, self.settings = run.folder.resolve().name, look(run.folder), flat(resolved.config())
         self.problem, self.told = resolved.problem, reporting(resolved.problem)
         self.objectives = self.problem.labels_of(resolved.settings)
-        self.about, drawn = _titles(run)
-        self.references = {line["reference"]: line["fitness"][0] for line in lines if line.get("reference") in drawn}
+        self.about, _ = _titles(run)
         self.generations = [line for line in lines if is_generation(line)]
 
     @cached_property

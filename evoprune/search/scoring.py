@@ -49,20 +49,14 @@ class Scoring:
         self._spent = self._wall = 0.0
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let workers score in the context, with random draws apart from the run's."""
-        start = time.perf_counter()
-        with draws_apart(), self.backend.at_work():
-            yield
-            self._wall += time.perf_counter() - start
-
-    @contextmanager
     def scores(
         self, asked: Sequence[Asked], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Iterator[Evaluation]]:
         """Yield the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
-        with self.at_work():
+        start = time.perf_counter()
+        with draws_apart(), self.backend.at_work():
             yield self._in_order(asked, recorded, score, **how)
+            self._wall += time.perf_counter() - start
         self.history.caught_up()
 
     def scorer(self, fidelity: float) -> dict[str, Any]:
@@ -70,18 +64,6 @@ class Scoring:
         if (several := part(self.problem, Together)) and several.together:
             return {"score": partial(self.toolbox.evaluate_together, fidelity=fidelity), "together": True}
         return {"score": partial(self.toolbox.evaluate, fidelity=fidelity)}
-
-    def next(self, arriving: Iterator[tuple[int, Evaluation]], asked: Sequence[Asked]) -> tuple[int, Evaluation]:
-        """Return the index in ``asked`` of the next score to arrive, and the score. Raises :class:`Stopped`."""
-        try:
-            index, evaluation = next(arriving)
-        except Stalled as stall:
-            names = [asked[index].label for index in stall.missing]
-            raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
-        self._spent += evaluation.seconds
-        if evaluation.failure:
-            evaluation = replace(evaluation, values=worst(self.problem.signs))
-        return index, evaluation
 
     def with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
         """Return ``evaluation``; a failure without work counts as the last evaluation with some."""
@@ -103,12 +85,18 @@ class Scoring:
         keys = [(one.genome, one.fidelity) for one in asked]
         ready = {at: recorded[key] for at, key in enumerate(keys) if key in recorded}
         rest = [at for at in range(len(asked)) if at not in ready]
-        waiting = [asked[at] for at in rest]
-        arriving = self.toolbox.map(score, [one.genome for one in waiting], **how)
+        arriving = self.toolbox.map(score, [asked[at].genome for at in rest], **how)
         for turn in range(len(asked)):
             while turn not in ready:
-                index, evaluation = self.next(arriving, waiting)
+                try:
+                    index, evaluation = next(arriving)
+                except Stalled as stall:
+                    names = ", ".join(asked[rest[index]].label for index in stall.missing)
+                    raise Stopped(f"{stall}; without a score: {names}") from None
+                self._spent += evaluation.seconds
+                if evaluation.failure:
+                    evaluation = replace(evaluation, values=worst(self.problem.signs))
                 ready[rest[index]] = evaluation
                 if rest[index] != turn:
-                    self.history.ahead(waiting[index].line | scored(evaluation))
+                    self.history.ahead(asked[rest[index]].line | scored(evaluation))
             yield ready.pop(turn)
