@@ -122,8 +122,8 @@ def _part_of(problem: str, kind: type[Part]) -> type[Part] | None:
 
 
 def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
-    found: Any = _part_of(problem, _PARTS[kind])
-    fields: Mapping[str, FieldInfo] = getattr(found, kind).model_fields if found else {}
+    part: Any = _part_of(problem, _PARTS[kind])
+    fields: Mapping[str, FieldInfo] = getattr(part, kind).model_fields if part else {}
     return fields
 
 

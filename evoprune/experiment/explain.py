@@ -12,20 +12,9 @@ from evoprune.interfaces.problem import model_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_KINDS = {
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-}
-"""Expected values, by pydantic's types of errors."""
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "tuple": "a list", "dict": "a mapping"}
+"""Expected values, by the first word of pydantic's types of errors."""
 
-_ALTERNATIVES = {*_KINDS, "literal_error"}
 _ANY_OF = "any_of"  # our own type of error, of all alternatives of several
 
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
@@ -61,20 +50,22 @@ def explain(
 
 def _faults(error: ValidationError) -> list[Any]:
     """Faults of ``error``; one that expects any of several types where a key may hold them."""
-    found: dict[tuple[Any, ...], Any] = {}
+    faults: dict[tuple[Any, ...], Any] = {}
     for fault in error.errors():
-        *outer, last = fault["loc"] or ("",)
-        if not (isinstance(last, str) and _OF_A_UNION.fullmatch(last) and fault["type"] in _ALTERNATIVES):
-            found[*fault["loc"], fault["type"]] = fault
+        (*outer, last), kind = fault["loc"] or ("",), _kind(fault)
+        if not (kind and isinstance(last, str) and _OF_A_UNION.fullmatch(last)):
+            faults[*fault["loc"], fault["type"]] = fault
             continue
-        before = found.get(tuple(outer))
-        expected = [*before["ctx"]["expected"], _alternative(fault)] if before else [_alternative(fault)]
-        found[tuple(outer)] = fault | {"loc": tuple(outer), "type": _ANY_OF, "ctx": {"expected": expected}}
-    return list(found.values())
+        before = faults.get(tuple(outer))
+        expected = [*(before["ctx"]["expected"] if before else ()), kind]
+        faults[tuple(outer)] = {**fault, "loc": tuple(outer), "type": _ANY_OF, "ctx": {"expected": expected}}
+    return list(faults.values())
 
 
-def _alternative(fault: Any) -> str:
-    return str(fault["ctx"]["expected"]) if fault["type"] == "literal_error" else _KINDS[fault["type"]]
+def _kind(fault: Any) -> str | None:
+    if fault["type"] == "literal_error":
+        return str(fault["ctx"]["expected"])
+    return _KINDS.get(fault["type"].split("_")[0])
 
 
 def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[str, str]) -> str:
@@ -104,8 +95,8 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
         return "expected a mapping" + (f" with keys among {', '.join(inner.model_fields)}" if inner else "")
     if kind == _ANY_OF:
         return f"expected {' or '.join(dict.fromkeys(fault['ctx']['expected']))}"
-    if kind in _KINDS:
-        return f"expected {_KINDS[kind]}"
+    if (expected := _kind(fault)) and kind != "literal_error":
+        return f"expected {expected}"
     if kind in {"string_pattern_mismatch", "string_type"} and (outer := _model_at(model, fault["loc"][:-1])):
         field = outer.model_fields.get(str(fault["loc"][-1]))
         if field and field.description:

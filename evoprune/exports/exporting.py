@@ -215,10 +215,10 @@ class Draft:
         self._next = self.seconds = 0.0
         """Seconds that the last draft took."""
 
-    def write(self, genome: Sequence[float], now: bool = False, told: str = "") -> None:
+    def write(self, genome: Sequence[float], now: bool = False, quality: str = "") -> None:
         """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then.
 
-        ``told``: about its quality, for people.
+        ``quality``: of the genome, in words.
         """
         out, start = self.out, time.monotonic()
         if out is None or self._exporting is None or genome == self._written or (start < self._next and not now):
@@ -239,7 +239,7 @@ class Draft:
             note(f"{out} is not written before the end: {error}")
             self.out = None
             return
-        note(f"{out} holds the best candidate so far: {told}")
+        note(f"{out} holds the best candidate so far: {quality}")
         self._written, self.seconds = genome, time.monotonic() - start
         self._next = time.monotonic() + _PAUSE * self.seconds
 
