@@ -23,9 +23,7 @@ from evoprune.interfaces.parts import Finals, Measured, Part, Together, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
-
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 _one_at_a_time = threading.Lock()  # Dask's workers may have threads, and a problem changes the model's own weights
 
 

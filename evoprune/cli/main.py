@@ -28,7 +28,6 @@ _ADDED = (
 )  # fmt: skip
 
 COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
-
 _INTERRUPTED = 130
 
 # Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from

@@ -16,9 +16,7 @@ from evoprune.interfaces.export import Exporting, Measuring
 from evoprune.interfaces.parts import Part, part_class
 
 Kind = Literal["EvalOptions", "ExportOptions"]
-
 _PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
-
 _GIVEN = "given_to_problem"
 
 

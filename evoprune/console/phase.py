@@ -16,7 +16,6 @@ from typing import ClassVar, Self, TextIO, TypeVar
 from tqdm import tqdm
 
 _EVERY, _LIVE = 3.0, 0.5  # seconds between two lines, and between two states of a live one
-
 Item = TypeVar("Item")
 
 Listener = Callable[[str, float | None], None]

@@ -11,7 +11,6 @@ from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.registry import HOME
 
 Config = dict[str, Any]
-
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's takes a quarter of the time
 
 

@@ -22,7 +22,6 @@ _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 
 _REPR = reprlib.Repr()  # which cuts huge values
 _REPR.maxstring = _REPR.maxother = 90
-
 OPTION = "--"  # the prefix of options of a command
 
 _LIMITS = {

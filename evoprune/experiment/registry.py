@@ -21,7 +21,6 @@ HOME = Path(__file__).resolve().parents[1]
 """The package: ``operators`` and ``problems`` are in it, in a checkout as links to the folders beside it."""
 
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
-
 _plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
 

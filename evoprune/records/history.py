@@ -34,7 +34,6 @@ from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]
-
 _SYNC = 1.0  # seconds between two times that lines are made to reach the disk
 
 VARYING = frozenset({"seconds", "idle", "worker"})

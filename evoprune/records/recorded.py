@@ -21,14 +21,10 @@ from evoprune.records.history import Line, is_generation
 from evoprune.records.run_folder import AHEAD, CONFIG, ENVIRONMENT, HISTORY, RESULT, has_experiment
 
 R = TypeVar("R", bound=Result)
-
 Genome = tuple[float, ...]
-
 Key = tuple[Genome, float]  # a genome, and the share of the data that it is scored on
-
 _LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # as of a number that may not be finite
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
-
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _NotNegative = Annotated[float, Field(ge=0.0)]
 

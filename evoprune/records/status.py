@@ -24,7 +24,6 @@ from evoprune.records.history import is_generation
 from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, Promise, has_experiment
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
-
 _EVERY = 2.0  # seconds between two writes of the phase
 
 

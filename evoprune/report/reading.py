@@ -25,7 +25,6 @@ from evoprune.records.status import look
 # keys of a result that have a place of their own on the page
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
 _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
-
 Json = dict[str, Any]
 
 

@@ -129,7 +129,6 @@ def score_references(
 
 
 EVOLVED = "evolved"  # the name of the search's own result
-
 _DEARER = 30.0  # least ratio of the times of judging and of scoring: the final form may take long to make
 
 

@@ -14,7 +14,6 @@ from evoprune import Budget, Evaluate, Individual, InputError
 Genomes = Sequence[Sequence[float]]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-
 FAILED = 700.0  # the loss of a failed candidate: about the largest logarithm that a perplexity can have
 
 

@@ -25,9 +25,7 @@ from evoprune.operators.moves import clip
 _ROUNDS = 16  # of the first removal, each with new measurements
 _KICK = 2  # random exchanges from the best genome when all its neighbours are scored
 _WIDTH = 0.1  # of a step, as a share of a gene's range; of genes with levels at least one level
-
 Move = tuple[int, float]  # a gene, and the way of its step: to where it saves (1.0) or spends (-1.0)
-
 Steps = dict[Move, float]  # the change of the loss by each move
 
 
