@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import evoprune.cli.options as shared
 from evoprune import fronts
 from evoprune.ablation.runs import Planned, carry_out, variants
-from evoprune.cli import options as shared
 from evoprune.cli.options import add_command, add_execution, read_execution
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file

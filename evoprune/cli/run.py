@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+import evoprune.cli.options as shared
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
 from evoprune.backends.execution import Execution
-from evoprune.cli import options as shared
 from evoprune.cli.options import add_command, add_execution, add_set, read_execution, under_scoop
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
