@@ -1,4 +1,4 @@
-"""Operators in DEAP's own form, a kind a file; setup.cfg registers them.
+"""Operators in DEAP's own form, one a file; setup.cfg registers them.
 
 The engine supplies parameters by their names, see :data:`evoprune.experiment.resolve.ALWAYS_SUPPLIED`; every other
 parameter is the user's.

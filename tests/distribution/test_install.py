@@ -48,7 +48,7 @@ def test_the_wheel_holds_experiments_weights_and_no_tests_and_the_version_is_the
     names = zipfile.ZipFile(wheel).namelist()
     assert "evoprune/problems/gpt2_mini.yaml" in names
     assert "evoprune/problems/language_model/bundled/weights/model.safetensors" in names
-    assert "evoprune/operators/mutation.py" in names
+    assert "evoprune/operators/mutation/exchange.py" in names
     assert "evoprune/report/page.html" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"evoprune"}
     version = package.__version__

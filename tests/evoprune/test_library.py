@@ -11,7 +11,7 @@ from evoprune import Gene, InputError, Search, minimize
 from evoprune.errors import Stopped
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
-from evoprune.operators.mutation import gaussian
+from evoprune.operators.mutation.gaussian import gaussian
 
 REAL = [Gene(f"x{place}", -5, 5) for place in range(4)]
 MIXED = [Gene("a", 0, 1), Gene.integer("b", 3, 7), Gene.log("c", 1e-4, 1), Gene.choice("d", ["red", "green", "blue"])]

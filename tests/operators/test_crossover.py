@@ -3,7 +3,8 @@ import random
 import pytest
 
 from evoprune import Individual
-from evoprune.operators.crossover import blend, uniform
+from evoprune.operators.crossover.blend import blend
+from evoprune.operators.crossover.uniform import uniform
 
 SIZE = 500
 

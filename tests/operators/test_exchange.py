@@ -4,7 +4,7 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from evoprune.operators.mutation import exchange
+from evoprune.operators.mutation.exchange import exchange
 from evoprune.testing.spaces import Monotone
 
 WEIGHTS = [1.0, 2.0, 50.0, 3.0, 0.0, 7.0]

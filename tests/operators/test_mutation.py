@@ -6,7 +6,7 @@ from statistics import mean, stdev
 import pytest
 
 from evoprune import Gene, Genes, Individual
-from evoprune.operators.mutation import gaussian
+from evoprune.operators.mutation.gaussian import gaussian
 
 SIZE = 4000
 

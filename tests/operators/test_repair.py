@@ -5,7 +5,8 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from evoprune.operators.repair import land, shift
+from evoprune.operators.repair.landing import land
+from evoprune.operators.repair.shift import shift
 
 
 def knapsacks():

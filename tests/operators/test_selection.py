@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 
 from evoprune import Individual
-from evoprune.operators.selection import elitist, tournament, truncation
+from evoprune.operators.selection.tournament import tournament
+from evoprune.operators.selection.truncation import truncation
+from evoprune.operators.survival.elitist import elitist
 
 both_ways = pytest.mark.parametrize("weight", [-1.0, 1.0])
 

@@ -85,6 +85,12 @@ def test_a_plugin_that_fails_or_exits_on_import_is_named(run, write, plugin, cod
     assert not answer.folder.exists()
 
 
+def test_every_operator_of_ours_is_registered_under_its_own_name():
+    shared = {"__init__", "breeding", "landing", "level_costs", "marginals"}
+    files = {path.stem for path in (HOME / "operators").glob("*/*.py")} - shared
+    assert files <= {name.split(".")[1] for name in registry.names(registry.OPERATORS)}
+
+
 @pytest.mark.parametrize("value", ["no_such_module:x", "evoprune:no_such_attribute"])
 def test_a_half_installed_package_is_named(monkeypatch, value):
     found = {"mate.theirs": EntryPoint("mate.theirs", value, registry.OPERATORS)}

@@ -8,10 +8,11 @@ import pytest
 from deap import base
 
 from evoprune import Additive, Evaluate, Generation, Genes, Individual
-from evoprune.operators.crossover import blend
-from evoprune.operators.mutation import exchange
-from evoprune.operators.repair import shift
-from evoprune.operators.selection import elitist, truncation
+from evoprune.operators.crossover.blend import blend
+from evoprune.operators.mutation.exchange import exchange
+from evoprune.operators.repair.shift import shift
+from evoprune.operators.selection.truncation import truncation
+from evoprune.operators.survival.elitist import elitist
 
 GENES = 10
 TARGET = 0.45

@@ -7,7 +7,7 @@ from deap import base
 from evoprune import Additive, Genes, Individual
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.additive import additive
-from evoprune.operators.repair import shift
+from evoprune.operators.repair.shift import shift
 from tests.operators.algorithm.conftest import drive
 
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])

@@ -6,7 +6,7 @@ from deap import base
 from evoprune import Additive, Genes, Individual
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.greedy import greedy
-from evoprune.operators.repair import shift
+from evoprune.operators.repair.shift import shift
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from evoprune.operators.algorithm.populations import level_switching
+from evoprune.operators.algorithm.level_switching import level_switching
 from tests.operators.algorithm.conftest import GENES, TARGET, drive
 
 START = [[TARGET] * GENES]

@@ -5,7 +5,7 @@ import pytest
 from deap import base, tools
 
 from evoprune import Evaluate, Individual
-from evoprune.operators.algorithm.populations import nsga2
+from evoprune.operators.algorithm.nsga2 import nsga2
 
 SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": []}
 

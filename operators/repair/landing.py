@@ -1,44 +1,12 @@
-"""Repair: bring an individual back to the budget; one in, a tuple of one out."""
+"""Rounding of genes with levels to levels within the budget."""
 
 from collections.abc import Iterator, Sequence
 
-from evoprune import Budget, Genes, Individual
+from evoprune import Budget, Individual
 from evoprune.interfaces.budget import ROUNDING, solve
-from evoprune.operators.moves import bound, clip_genes, levels_between
+from evoprune.operators.moves import bound, levels_between
 
 _NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried
-
-
-def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
-    """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
-
-    Genes with levels move by the same share of their range, then to levels; genes that spend nothing stay. A genome
-    that needs no repair stays as it is; one at levels below the limit only takes levels that fit. Raises ValueError if
-    there is no limit, or if no genome meets it.
-    """
-    budget.check_reachable()
-    possible = genes.allow(individual)
-    if possible and budget.kept(individual):
-        return (individual,)
-    at_levels = possible and all(gene.levels for gene in genes)
-    if not at_levels or not budget.within(individual):
-        _shift(individual, genes, budget)
-    if genes.with_levels:
-        land(individual, budget)
-    return (individual,)
-
-
-def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:
-    start = Individual(individual)
-    ways = [way if weight else 0.0 for way, weight in zip(budget.directions, budget.weights, strict=True)]
-
-    def shifted(step: float) -> Individual:
-        moved = Individual(gene + step * way for gene, way in zip(start, ways, strict=True))
-        return clip_genes(moved, genes.low, genes.up)
-
-    widest = max(map(abs, [*genes.low, *genes.up])) + max(map(abs, start))
-    step = solve(lambda step: -budget.excess(shifted(step)), 0.0, -widest, widest)
-    individual[:] = shifted(step)
 
 
 def land(genome: Individual, budget: Budget) -> None:

@@ -1,4 +1,4 @@
-"""Crossover: two parents in, two children out, changed in place."""
+"""Blend crossover, BLX-alpha."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from deap import tools
 from pydantic import Field
 
-from evoprune import Fraction, Individual
+from evoprune import Individual
 from evoprune.operators.moves import clip_genes
 
 
@@ -24,14 +24,3 @@ def blend(
     """
     first, second = tools.cxBlend(first, second, alpha)
     return clip_genes(first, low, up), clip_genes(second, low, up)
-
-
-def uniform(
-    first: Individual,
-    second: Individual,
-    *,
-    indpb: Annotated[Fraction, Field(description="probability of exchange, for each gene")] = 0.5,
-) -> tuple[Individual, Individual]:
-    """Exchange each gene with probability indpb (Syswerda, "Uniform Crossover in Genetic Algorithms", 1989)."""
-    first, second = tools.cxUniform(first, second, indpb)
-    return first, second

@@ -1,0 +1,37 @@
+"""The generational loop with elitism."""
+
+from deap import base
+
+from evoprune import Algorithm, Evaluate, Generation
+from evoprune.operators.algorithm.breeding import Genomes, breed, first_population
+
+
+def generational(
+    toolbox: base.Toolbox,
+    *,
+    population: int,
+    mate_probability: float,
+    mutate_probability: float,
+    initial_genomes: Genomes,
+) -> Algorithm:
+    """The loop of the ESILV report (2025): an elite passes on unchanged, children fill the places left.
+
+    ::
+
+        people = random individuals, repaired; score them
+        for each generation:
+            elite    = survive(people)                 # never scored again
+            children = until elite + children fill the population:
+                           two parents <- select(people)
+                           mate, mutate, repair
+            score the children
+            people = elite + children
+    """
+    people = first_population(toolbox, population, initial_genomes)
+    yield Evaluate(people)
+    while True:
+        yield Generation(people)
+        elite = toolbox.survive(people)
+        children = breed(toolbox, people, population - len(elite), mate_probability, mutate_probability)
+        yield Evaluate(children)
+        people = [*elite, *children]

@@ -1,0 +1,44 @@
+"""NSGA-II, for problems with several objectives."""
+
+from itertools import chain
+from typing import Annotated
+
+from deap import base, tools
+from pydantic import Field
+
+from evoprune import Algorithm, Evaluate, Generation, InputError
+from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population
+
+
+def nsga2(
+    toolbox: base.Toolbox,
+    *,
+    population: int,
+    mate_probability: float,
+    mutate_probability: float,
+    initial_genomes: Genomes,
+    pool: Annotated[Count, Field(description="children bred for each that is scored on all data")] = 1,
+    screening: Annotated[Share, Field(description="share of the data by which a larger pool is screened")] = 0.125,
+) -> Algorithm:
+    """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
+
+    IEEE Transactions on Evolutionary Computation 6; DEAP's selections. Parents win tournaments by dominance and then by
+    distance, in place of ``toolbox.select``. ``population``: a multiple of 4.
+    """
+    if population % 4:
+        raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
+    people = first_population(toolbox, population, initial_genomes)
+    yield Evaluate(people)
+    people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
+    while True:
+        yield Generation(people)
+        winners = chain.from_iterable(tools.selTournamentDCD(people, population) for _ in range(pool))
+        children = breed(
+            toolbox, people, pool * population, mate_probability, mutate_probability,
+            lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
+        )  # fmt: skip
+        if pool > 1:
+            yield Evaluate(children, screening)
+            children = tools.selNSGA2(children, population)
+        yield Evaluate(children)
+        people = tools.selNSGA2([*people, *children], population)

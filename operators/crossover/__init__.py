@@ -1,0 +1,1 @@
+"""Crossover: two parents in, two children out, changed in place."""

@@ -1,0 +1,1 @@
+"""Mutation: one individual in, a tuple of one out, changed in place."""

@@ -1,0 +1,1 @@
+"""Selection: ``select(individuals, k)`` returns k parents."""

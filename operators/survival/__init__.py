@@ -1,0 +1,1 @@
+"""Survival: ``survive(individuals)`` returns the individuals that pass on unchanged."""
