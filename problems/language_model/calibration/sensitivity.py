@@ -17,10 +17,9 @@ from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import has_bfloat16_units
 from evoprune.problems.language_model.models.experts import products_noted
-from evoprune.problems.language_model.models.forward import Forward, pieces
+from evoprune.problems.language_model.models.forward import Forward, pieces, predictions, scored
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.token_mask import predictions, scored
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
 _COPIES = 8  # of the logits, that are held at once

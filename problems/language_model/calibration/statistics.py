@@ -15,8 +15,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.experts import products_noted
-from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.walk import Walk
+from evoprune.problems.language_model.models.forward import Forward, Walk
 
 DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6

@@ -23,7 +23,6 @@ class EvaluationSettings(TextsSettings, ModelSettings):
         ge=0,
         description="MiB for hidden states that related candidates reuse, at most a tenth of what is free; 0 is none",
     )
-    compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
 
     @property
     def objective_label(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective
-from evoprune.problems.language_model.models.token_mask import predictions
+from evoprune.problems.language_model.models.forward import predictions
 from evoprune.problems.language_model.texts.tasks import Line, rows_of
 from evoprune.problems.language_model.texts.windows import Windows
 

@@ -13,10 +13,9 @@ from torch.nn.functional import cross_entropy
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.device import out_of_memory, sum_dtype
-from evoprune.problems.language_model.models.forward import Forward, Kept, Run
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
 from evoprune.problems.language_model.models.late import made
 from evoprune.problems.language_model.models.processes import map_in_threads
-from evoprune.problems.language_model.models.token_mask import predictions, scored
 
 
 class Objective(ABC):
@@ -161,7 +160,7 @@ class Measure:
                 self.forward.resumed(start, known.wanted(start) if known else []) as run,
             ):
                 score = partial(self._scored, run, add, tokens)
-                scored = map_in_threads(score, alike) if self.forward.threaded else map(score, alike)
+                scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
                 for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
                     if known:

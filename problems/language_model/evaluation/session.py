@@ -40,8 +40,6 @@ class Fitness:
 
     def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Stack, texts: Texts) -> None:
         self._settings, self._resident, self._transform, self._texts = settings, resident, transform, texts
-        if settings.compile:
-            resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
         self.ask("the search", texts.search)
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
@@ -58,7 +56,7 @@ class Fitness:
         if forward.device.type != "cpu":  # a GPU halves the batch
             return
         tokens = min(self.measure.batch_tokens, windows.tokens.numel())
-        taken = forward.working_bytes(tokens, threads if forward.threaded else 1)
+        taken = forward.working_bytes(tokens, threads)
         Room.of(phase, forward.device, 0, taken, "" if self._resident.streams else _STREAM)
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
@@ -78,7 +76,7 @@ class Fitness:
     def together(self) -> bool:
         """True if :meth:`values` runs the model once for all genomes."""
         forward = self._resident.forward
-        return self._transform.late and forward.resumable and not forward.compiled
+        return self._transform.late and forward.resumable
 
     def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
         """As :meth:`value`, of each of ``genomes``, the same bits."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
-from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.late import (
     Late,
     Weights,
@@ -25,7 +25,6 @@ from evoprune.problems.language_model.models.late import (
 )
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.processes import map_in_threads
-from evoprune.problems.language_model.models.token_mask import predictions
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
 
@@ -137,7 +136,7 @@ def _summed(measure: Measure, tokens: Tensor, batches: Sequence[slice], states: 
 
 
 def _each(forward: Forward, work: Callable[[slice], _Result], batches: Sequence[slice]) -> list[_Result]:
-    return [*(map_in_threads(work, batches) if forward.threaded else map(work, batches))]
+    return [*(map_in_threads(work, batches) if forward.device.type == "cpu" else map(work, batches))]
 
 
 def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:

@@ -310,7 +310,7 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     }
     copied: Any = copy.deepcopy(model, parameters)
     for module, own in zip(model.modules(), copied.modules(), strict=True):
-        late = vars(own).pop("forward", None)  # a compiled one computes with the weights of the original module
+        late = vars(own).pop("forward", None)
         if isinstance(late, Late):
             for name in late.makes:
                 getattr(own, name).data.copy_(weight_of(module, name))

@@ -1,4 +1,4 @@
-"""Latency, throughput and memory of a model, run uncompiled and with a cache, as transformers generates with it."""
+"""Latency, throughput and memory of a model, run with a cache, as transformers generates with it."""
 
 import inspect
 import resource
@@ -102,8 +102,6 @@ def as_generating(model: Any) -> Iterator[None]:
         if model.config._attn_implementation == BLOCKED_ATTENTION:
             model.set_attn_implementation("sdpa")
             stack.callback(model.set_attn_implementation, BLOCKED_ATTENTION)
-        if any("forward" in vars(module) for module in model.modules()):  # compiled
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 

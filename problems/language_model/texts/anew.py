@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from evoprune.problems.language_model.models.token_mask import ids
+from evoprune.problems.language_model.models.forward import ids
 from evoprune.problems.language_model.texts.windows import Windows
 
 

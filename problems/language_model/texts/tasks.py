@@ -12,7 +12,6 @@ import numpy
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.token_mask import ids
 from evoprune.problems.language_model.texts.settings import TextSettings
 
 KINDS = {"messages": "messages", "choices": "prompt, choices and answer", "answer": "prompt and answer"}
@@ -203,7 +202,7 @@ Tokens = NDArray[numpy.int64]
 def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
     """Return a row of ``length`` tokens for each of ``lines``: the line, and then the lines after it.
 
-    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.token_mask`). Raises
+    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.forward`). Raises
     :class:`evoprune.InputError` for a longer line.
     """
     tokens = [line_tokens(line, tokenizer) for line in lines]
@@ -214,7 +213,8 @@ def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, lengt
                 "window, or leave the line out"
             )
     starts = numpy.cumsum([0, *map(len, tokens)])[:-1]
-    read = ~ids(numpy.concatenate([*tokens, numpy.empty(0, numpy.int64)]))
+    read = numpy.concatenate([*tokens, numpy.empty(0, numpy.int64)])
+    read = numpy.where(read < 0, read, ~read)  # no token counts
     rows = read[(starts[:, None] + numpy.arange(length)) % max(1, len(read))]
     for row, line_read in zip(rows, tokens, strict=True):
         row[: len(line_read)] = line_read

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from evoprune.errors import blamed_on
 from evoprune.problems.language_model.models.blocks import max_positions
+from evoprune.problems.language_model.models.forward import ids, predictions
 from evoprune.problems.language_model.models.load import added_bos_token
-from evoprune.problems.language_model.models.token_mask import ids, predictions
 from evoprune.problems.language_model.texts.settings import Begin, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.tasks import Line, is_task, lines_of, rows_of
@@ -32,7 +32,7 @@ Tokens = NDArray[numpy.int64]
 class Windows:
     """Windows of tokens ``(windows, window)``, int64 on the CPU, and where they come from.
 
-    Each window of a task file begins with one of ``lines``, whose answer alone counts (see ``models/token_mask.py``):
+    Each window of a task file begins with one of ``lines``, whose answer alone counts (see ``models/forward.py``):
     the lines after it fill the window, and cannot change its score.
     """
 

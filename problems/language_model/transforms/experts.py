@@ -18,10 +18,9 @@ from evoprune.problems.language_model.models.experts import (
     states_noted,
     unchosen_remarks,
 )
-from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.forward import Forward, Walk
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.walk import Walk
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings, Parts

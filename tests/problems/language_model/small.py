@@ -25,9 +25,8 @@ from evoprune.cli import main
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.token_mask import predictions
 from evoprune.problems.language_model.transforms.weights.genes import group
 from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, levels, ranks_in_matrix
 

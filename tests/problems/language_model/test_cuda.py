@@ -7,7 +7,7 @@ import torch
 
 from evoprune.problems.language_model.evaluation.measure import Perplexity
 from evoprune.problems.language_model.models.blocks import count_zeros
-from evoprune.problems.language_model.models.token_mask import predictions
+from evoprune.problems.language_model.models.forward import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 

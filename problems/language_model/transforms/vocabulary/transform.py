@@ -15,8 +15,8 @@ from torch import nn
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.language_model.models.forward import predictions, scored
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.token_mask import predictions, scored
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts

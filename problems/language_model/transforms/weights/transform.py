@@ -114,7 +114,7 @@ class Weights(Transform):
             return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
 
         label, key = self._scored_by
-        key = [*key, method, calibration.identity, sorted(masks.sparsities().items()), self.resident.forward.compiled]
+        key = [*key, method, calibration.identity, sorted(masks.sparsities().items())]
         updated = cached(self.resident, f"updated weights: {method} at {masks.sparsity:.1%}, {label}", key, made)
         masks.forget()
         for matrix in self.matrices:

@@ -6,7 +6,7 @@ import torch
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text, taught
-from evoprune.problems.language_model.models.token_mask import ids, predictions
+from evoprune.problems.language_model.models.forward import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK
 from tests.problems.language_model.recoveries import recover_with, stop_at_step_5

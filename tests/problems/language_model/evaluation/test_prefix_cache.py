@@ -17,7 +17,7 @@ class Evaluator:
 
     def __init__(self, architecture, blocks, limit):
         self.forward = Forward(random_model(architecture, blocks=blocks))
-        self.masks = masks_of(self.forward._model)
+        self.masks = masks_of(self.forward.model)
         self.measure = Measure(self.forward, 64)
         self.states = PrefixCache(blocks, STATE_BYTES, limit)
 

@@ -2,8 +2,7 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma3Config
 
 from evoprune.problems.language_model.models.blocks import find_blocks
-from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.walk import Walk
+from evoprune.problems.language_model.models.forward import Forward, Walk
 from tests.problems.language_model.small import random_model
 
 

@@ -13,8 +13,7 @@ from evoprune.problems.language_model.distillation.loss import DenseModel, diver
 from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.token_mask import ids
+from evoprune.problems.language_model.models.forward import Forward, ids
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.tasks import is_task, records
 from evoprune.problems.language_model.texts.text_splits import share_in_common

@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.api import Run
 from evoprune.problems.language_model.export.folder import Folder
 from evoprune.problems.language_model.export.gguf import GgufFile
-from evoprune.problems.language_model.models.token_mask import ids
+from evoprune.problems.language_model.models.forward import ids
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_format, check_transform
 from evoprune.problems.language_model.texts.settings import TextSettings
