@@ -14,7 +14,7 @@ import pytest
 
 from evoprune.problems.language_model.export import check, folder, runtime
 from evoprune.problems.language_model.gguf import runtime as llama_runtime
-from evoprune.problems.language_model.models.processes import Failed
+from evoprune.problems.language_model.models.device import Failed
 
 _FRESH = folder.run_python, runtime._in_fresh_process, llama_runtime._run
 

@@ -13,10 +13,10 @@ from torch.nn.functional import cross_entropy
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.forward import Forward, scored
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})

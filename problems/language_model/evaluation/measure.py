@@ -12,10 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
-from evoprune.problems.language_model.models.device import out_of_memory, sum_dtype
+from evoprune.problems.language_model.models.device import map_in_threads, out_of_memory, sum_dtype
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
 from evoprune.problems.language_model.models.late import made
-from evoprune.problems.language_model.models.processes import map_in_threads
 
 
 class Objective(ABC):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
+from evoprune.problems.language_model.models.device import map_in_threads
 from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.late import (
     Late,
@@ -24,7 +25,6 @@ from evoprune.problems.language_model.models.late import (
     weights_of,
 )
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.processes import map_in_threads
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
 

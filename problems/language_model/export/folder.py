@@ -17,11 +17,10 @@ from evoprune.problems.language_model.export.card import card
 from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import computing, lines, runtimes
-from evoprune.problems.language_model.models.device import free_memory, release_memory
-from evoprune.problems.language_model.models.load import quiet, stored_dtype
-from evoprune.problems.language_model.models.processes import Failed, environment, run_python
+from evoprune.problems.language_model.models.device import Failed, environment, free_memory, release_memory, run_python
+from evoprune.problems.language_model.models.load import quiet
 from evoprune.problems.language_model.models.tensor_file import saving
-from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
+from evoprune.problems.language_model.models.weight_files import bytes_of, stored_dtype, weight_files
 from evoprune.problems.language_model.results.figures import draw_recovery
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict

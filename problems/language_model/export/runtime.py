@@ -19,8 +19,7 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.models.blocks import max_positions
-from evoprune.problems.language_model.models.device import processor_name
-from evoprune.problems.language_model.models.processes import Failed, environment, run_python
+from evoprune.problems.language_model.models.device import Failed, environment, processor_name, run_python
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.throughput import Load, Phase, peak_bytes, throughputs
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files

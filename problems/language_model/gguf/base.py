@@ -17,10 +17,10 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.names import BLOCK, SAME, Form, Slot, find_slots, learn_form, within_block
 from evoprune.problems.language_model.gguf.sources import OWN, needs_base, pre_tokenizer
-from evoprune.problems.language_model.models.gguf_file import GgufFile, Tensor, read_gguf
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import short_name
+from evoprune.problems.language_model.models.weight_files import GgufFile, Tensor, read_gguf
 
 Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 

@@ -22,7 +22,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Floats
 from evoprune.problems.language_model.models.blocks import find_blocks, has_matrices
-from evoprune.problems.language_model.models.gguf_file import Tensor
+from evoprune.problems.language_model.models.weight_files import Tensor
 
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks

@@ -17,9 +17,8 @@ from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.device import processor_name
+from evoprune.problems.language_model.models.device import Failed, processor_name, run_python
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.processes import Failed, run_python
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.gguf_file import read_gguf
-from evoprune.problems.language_model.models.weight_files import BUNDLED
+from evoprune.problems.language_model.models.weight_files import BUNDLED, read_gguf
 
 READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""

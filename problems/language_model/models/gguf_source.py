@@ -20,8 +20,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__
 from evoprune.problems.language_model.models.cache import cache_folder
-from evoprune.problems.language_model.models.gguf_file import read_gguf
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
+from evoprune.problems.language_model.models.weight_files import read_gguf
 
 _WEIGHTS = "model.safetensors"
 _PART = 2**25  # weights that are dequantised at a time, unless a block has more

@@ -5,7 +5,6 @@ import gc
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import partial
@@ -28,13 +27,12 @@ from evoprune.problems.language_model.models.device import (
     pick_dtype,
     release_memory,
 )
-from evoprune.problems.language_model.models.gguf_file import read_as_package
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.late import Late, run_on, weight_of
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.models.tensor_file import Tensors
-from evoprune.problems.language_model.models.weight_files import BUNDLED, stored_tensors, weight_files
+from evoprune.problems.language_model.models.weight_files import BUNDLED, read_as_package, stored_tensors, weight_files
 
 _KEY = "problem.model"
 _SHARE = 0.5  # of a GPU's memory, for a candidate's weights
@@ -42,7 +40,6 @@ _NAMED = 4  # faulty weights in an error
 _JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")  # objects
 _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
-_DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
 
 
 Check = Callable[[Any, Any], object]
@@ -346,17 +343,3 @@ def quiet() -> Iterator[None]:
     finally:
         logging.set_verbosity(verbosity)
         hub.setLevel(level)
-
-
-def stored_dtype(settings: ModelSettings) -> str | None:
-    """Return the dtype of most weights in the model's files, float16 for quantised ones; None if there are no files."""
-    sizes: Counter[str] = Counter()
-    for path in weight_files(settings):
-        for tensor in stored_tensors(path).values():
-            sizes[_DTYPES.get(tensor.kind, "float16")] += tensor.size
-    return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
-
-
-def stored_kinds(model: str) -> set[str]:
-    """The types of ggml in the .gguf file ``model``; none of another model."""
-    return {found.kind for found in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()

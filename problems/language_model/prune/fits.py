@@ -7,7 +7,7 @@ from typing import get_args
 
 from evoprune import InputError
 from evoprune.problems.language_model.export import KvType
-from evoprune.problems.language_model.models.gguf_file import read_gguf
+from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.results.summary import megabytes
 

@@ -16,11 +16,15 @@ from evoprune.problems.language_model.gguf.sources import cuts_of
 from evoprune.problems.language_model.models.blocks import in_features, positions_of
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.language_model.models.gguf_source import fits_disk
-from evoprune.problems.language_model.models.load import stored_dtype, stored_kinds
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
+from evoprune.problems.language_model.models.weight_files import (
+    stored_dtype,
+    stored_kinds,
+    stored_tensors,
+    weight_files,
+)
 from evoprune.problems.language_model.prune.goals import Subject
 from evoprune.problems.language_model.prune.reach import least_bytes
 from evoprune.problems.language_model.transforms.experts import Experts

@@ -13,8 +13,8 @@ from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.calibration.update import Inputs, update
 from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.forward import Walk
-from evoprune.problems.language_model.models.processes import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.transforms.weights.masks import (
     BASE,

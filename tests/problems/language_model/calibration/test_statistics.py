@@ -10,8 +10,8 @@ from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.calibration.statistics import NAMES, damped_inverse, statistics
 from evoprune.problems.language_model.models import forward
 from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.models.device import map_in_threads
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.processes import map_in_threads
 from tests.problems.language_model.small import inputs_of, random_model
 
 

@@ -1,8 +1,17 @@
+import threading
+
 import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.device import pick_device, pick_dtype
+from evoprune.problems.language_model.models.device import (
+    Failed,
+    environment,
+    map_in_threads,
+    pick_device,
+    pick_dtype,
+    run_python,
+)
 
 
 def test_a_pytorch_that_does_not_tell_of_the_processor_computes_in_float32(monkeypatch):
@@ -18,3 +27,47 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     assert pick_device("auto") == torch.device("cuda")
     with pytest.raises(InputError, match="cuda:7"):
         pick_device("cuda:7")
+
+
+def test_results_are_in_order_and_each_thread_computes_alone(threads):
+    together = threading.Barrier(threads, timeout=60)  # passed only if all run at once
+
+    def alone(number):
+        together.wait()
+        return number, torch.get_num_threads()
+
+    assert list(map_in_threads(alone, range(threads))) == [(number, 1) for number in range(threads)]
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_compute_in_the_format_of_the_one_that_starts_them(threads):
+    def product(_):
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert set(map_in_threads(product, range(threads))) == {torch.bfloat16}
+    assert set(map_in_threads(product, range(threads))) == {torch.float32}
+
+
+@pytest.mark.parametrize(("most", "used"), [(None, 3), (1, 3), (2, 1)])
+def test_a_single_work_is_computed_alone_where_others_are(threads, most, used):
+    assert list(map_in_threads(lambda _: torch.get_num_threads(), [0], most)) == [used]
+
+
+def test_an_error_comes_through_and_leaves_the_number_of_threads(threads):
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_threads(lambda number: 1 / number, range(threads)))
+    assert torch.get_num_threads() == threads
+
+
+def test_a_process_finds_evoprune_anywhere_and_its_json_is_read(tmp_path):
+    code = "import problems; print('{\"found\": 1}')"
+    assert run_python("-c", code, cwd=tmp_path, env=environment()) == {"found": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("raise ValueError('x')", "ValueError: x"), ("raise SystemExit(3)", "exit code 3")]
+)
+def test_a_failure_is_told_by_the_last_line_or_the_exit_code(code, message):
+    with pytest.raises(Failed, match=f"^{message}$"):
+        run_python("-c", code)

@@ -11,8 +11,8 @@ from gguf import GGUFWriter
 from evoprune import InputError
 from evoprune.problems.language_model.models import gguf_source, load
 from evoprune.problems.language_model.models.cache import entries
-from evoprune.problems.language_model.models.load import stored_dtype
 from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.weight_files import stored_dtype
 from tests.problems.language_model.gguf.models import random_gpt2, write_model
 from tests.problems.language_model.small import is_mapped
 

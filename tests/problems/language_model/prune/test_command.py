@@ -108,7 +108,7 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
     prune, text, quantised, tmp_path, monkeypatch, kind, goal, name
 ):
     """The file is made where the command is given, if no other place is."""
-    from evoprune.problems.language_model.models.gguf_file import read_gguf
+    from evoprune.problems.language_model.models.weight_files import read_gguf
 
     monkeypatch.chdir(tmp_path)
     source, out = quantised(kind), tmp_path / f"tiny-{name}.gguf"

@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.gguf_file import read_gguf
+from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.settings import LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
