@@ -11,9 +11,8 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
-from evoprune.problems.language_model.evaluation.accuracy import accuracy
 from evoprune.problems.language_model.evaluation.harness import run_tasks
-from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.evaluation.measure import Measure, accuracy
 from evoprune.problems.language_model.evaluation.session import protocol_of
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.models.device import follow_threads
@@ -59,16 +58,16 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     rows = []
     for name, model in models.items():
         session.transform.apply(model.genome)
-        rows.append(_row(name, resident, session.fitness.perplexity(windows), windows, options))
+        rows.append(_row(name, resident, session.fitness.score_now(windows).value, windows, options))
     for name, model in models.items() if session.transform.updates else ():
         if list(model.genome) != session.transform.dense:
             model.reside()
-            perplexity = session.fitness.perplexity(windows)
+            perplexity = session.fitness.score_now(windows).value
             rows.append(_row(f"{name}, reconstructed", resident, perplexity, windows, options))
     if final.recovered:
         recovered = final.copy().model
         convert(recovered, resident.device, recovered.dtype)
-        perplexity = session.fitness.value_now(windows, Perplexity(), Measure(Forward(recovered), None))
+        perplexity = session.fitness.score_now(windows, measure=Measure(Forward(recovered), None)).value
         row = _row(f"{EVOLVED}, recovered", resident, perplexity, windows, options, recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, session.protocol() | _measured(windows, options), _SHARES)

@@ -48,7 +48,12 @@ class Judge(_Part, Finals):
 
         session = self._session
         assert session.texts.held_out is not None
-        value = session.fitness.judge(genome, session.texts.held_out, FinalModel(session, genome).reside)
+        if session.transform.updates:
+            objective = session.fitness.objective_on(session.texts.held_out, genome)
+            FinalModel(session, genome).reside()
+            value = session.fitness.score_now(session.texts.held_out, objective).value
+        else:
+            value = session.fitness.scores(genome, [session.texts.held_out])[0].value
         session.transform.apply(session.transform.dense)
         return value
 

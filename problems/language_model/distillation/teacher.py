@@ -16,8 +16,7 @@ from evoprune.problems.language_model.calibration.statistics import GRAM, statis
 from evoprune.problems.language_model.calibration.update import compensated
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.evaluation.accuracy import accuracy
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices, in_features
@@ -134,10 +133,11 @@ class Teacher:
 
     def known(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
         """The scores of ``final``, if a report of ``session`` measured them; None if not."""
-        scores = session.fitness.known(final.genome, session.texts.report)
-        if not scores or not self.objective or self.report.lines or final.recovered or session.transform.updates:
+        score = session.fitness.remembered(final.genome, session.texts.report)
+        other = session.settings.objective == "perplexity" or self.report.lines or session.transform.updates
+        if not score or not self.objective or other or final.recovered:
             return None
-        return {"perplexity": finite(scores[1]), "divergence": finite(scores[0])}
+        return {"perplexity": finite(score.perplexity), "divergence": finite(score.value)}
 
 
 def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tuple[DenseModel, RecoveryText]:

@@ -1,10 +1,10 @@
-"""Runs windows of tokens through a model in batches, and adds up an objective's loss: perplexity or divergence."""
+"""Runs windows of tokens through a model in batches: adds up an objective's loss, or counts answers that are right."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.device import map_in_threads, out_of_memory, sum_dtype
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
 from evoprune.problems.language_model.models.late import made
+from evoprune.problems.language_model.texts.tasks import Line, rows_of
+from evoprune.problems.language_model.texts.windows import Windows
 
 
 class Objective(ABC):
@@ -48,7 +50,7 @@ class Divergence(Objective):
     KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest
     probabilities are stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
     ``behind`` is added to each value: the nats a token that the dense model itself loses where it has fewer tokens to
-    predict. The next-token loss is summed beside it.
+    predict. The next-token loss is a second sum.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
@@ -116,8 +118,8 @@ class Measure:
         """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
         return self.value(tokens, Perplexity(), label="measuring")
 
-    def value(self, tokens: Tensor, objective: Objective, states: PrefixCache | None = None, label: str = "") -> float:
-        return objective.value(self.total(tokens, objective.add, states, label), predictions(tokens))
+    def value(self, tokens: Tensor, objective: Objective, label: str = "") -> float:
+        return objective.value(self.total(tokens, objective.add, label=label), predictions(tokens))
 
     def total(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> float:
         """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64."""
@@ -174,9 +176,9 @@ class Measure:
 
     @torch.inference_mode()
     def losses(self, output: Tensor, batch: Tensor, before: int, add: Add) -> list[Tensor]:
-        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all their logits are never held.
+        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all logits are never held at once.
 
-        ``before``: the number of predictions before those of ``batch``.
+        ``before``: the number of predictions before ``batch``.
         """
         predicted, targets = scored(output, batch)
         return [
@@ -197,9 +199,9 @@ def summed(losses: Iterable[Tensor]) -> list[float]:
 
 
 def beside(model: int, total: int) -> float:
-    """The bytes of a GPU of ``total`` that are left to a batch, if the ``model`` has so many.
+    """The bytes of a GPU of ``total`` that are left to a batch by a ``model`` of so many bytes.
 
-    Not those free now, which differ between workers: rounding depends on the batch.
+    Free memory does not count, as it differs between workers: rounding depends on the batch.
     """
     return max(total - 3.0 * model, total / 8)
 
@@ -208,3 +210,42 @@ def fitting(free: float, bytes_per_token: int) -> int:
     """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
     tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
+
+
+class _Likelihoods(Objective):
+    """Keeps the loss of each token, and whether it is the likeliest one; the value is the mean loss."""
+
+    def __init__(self, count: int) -> None:
+        self.losses, self.likeliest = torch.empty(count), torch.empty(count, dtype=torch.bool)
+
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        losses, rows = cross_entropy(logits, targets, reduction="none"), slice(first, first + len(targets))
+        self.losses[rows], self.likeliest[rows] = losses.cpu(), (logits.argmax(-1) == targets).cpu()
+        return losses.sum()
+
+
+def accuracy(windows: Windows, tokenizer: Any, measure: Measure) -> float:
+    """Return the share of the lines of a task file, read as ``windows``, that the model of ``measure`` gets right.
+
+    A line without choices is right if each token of its answers is the likeliest one, given those before it. Of
+    choices, the one with the highest log-probability divided by its number of characters must be the right one, as in
+    lm-evaluation-harness's ``acc_norm``.
+    """
+    variants = [variant for line in windows.lines for variant in line.variants]
+    tokens = torch.from_numpy(rows_of(variants, windows.settings, tokenizer, windows.text.shape[1]))
+    if windows.begin is not None:
+        tokens = torch.cat([windows.tokens[:1, :1].expand(len(tokens), 1), tokens], dim=1)
+    found = _Likelihoods(predictions(tokens))
+    measure.value(tokens, found, label="measuring the accuracy")
+    counts = [predictions(row) for row in tokens.split(1)]
+    rows = zip(found.losses.split(counts), found.likeliest.split(counts), strict=True)
+    right = [_is_right(line, [next(rows) for _ in line.variants]) for line in windows.lines]
+    return sum(right) / len(right)
+
+
+def _is_right(line: Line, rows: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Tell by the losses of the tokens of each variant of ``line``, and whether each is the likeliest one."""
+    if not line.choices:
+        return bool(rows[0][1].all())
+    losses = [float(own.double().sum()) / len(choice) for choice, (own, _) in zip(line.choices, rows, strict=True)]
+    return losses.index(min(losses)) == line.right

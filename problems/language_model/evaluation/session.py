@@ -1,9 +1,9 @@
 """The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from cachetools import LRUCache
@@ -32,10 +32,22 @@ _RECENT = 1000  # candidates whose values are remembered
 _REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
 
 
+class Score(NamedTuple):
+    """The ``value`` of the objective; the next-token ``loss``, nats a token; the number of ``tokens`` scored."""
+
+    value: float
+    loss: float
+    tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        return Perplexity().value(self.loss, 1)
+
+
 class Fitness:
     """Scores genomes on the search text, and reuses hidden states of related candidates.
 
-    Losses are those of a token of the dense model's tokenizer, also where a transform has swapped it.
+    Losses are per token of the dense model's tokenizer, also where a transform has swapped it.
     """
 
     def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Stack, texts: Texts) -> None:
@@ -46,23 +58,22 @@ class Fitness:
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
-        self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
-        """Objective and next-token loss, by text and genome: those of a long search would be many."""
+        self._scores: LRUCache[Any, Score] = LRUCache(_RECENT)
+        """By text and genome: the scores of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
 
     def ask(self, phase: str, windows: Windows) -> None:
         """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``windows``, takes more memory than is free."""
-        forward, threads = self.measure.forward, torch.get_num_threads()
+        forward = self.measure.forward
         if forward.device.type != "cpu":  # a GPU halves the batch
             return
-        tokens = min(self.measure.batch_tokens, windows.tokens.numel())
-        taken = forward.working_bytes(tokens, threads)
+        taken = forward.working_bytes(min(self.measure.batch_tokens, windows.tokens.numel()), torch.get_num_threads())
         Room.of(phase, forward.device, 0, taken, "" if self._resident.streams else _STREAM)
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them.
+        """Return the objective for ``genome``, and the number of tokens scored: a share ``fidelity``, in (0, 1].
 
-        The divergence of a dense model from itself is known, and no token is scored.
+        The divergence of a dense model from itself needs no token.
         """
         search = self._texts.search
         objective = self.objective_on(search, genome)
@@ -70,84 +81,76 @@ class Fitness:
         if isinstance(objective, Divergence) and self._is_dense(genome):
             return objective.behind, 0
         self._states.begin(self._transform.block_fingerprints())
-        return self._noted(genome, self._value(search, objective, fidelity, self._states))
+        part = self._part(search, fidelity)
+        totals = self.measure.totals(part.tokens, objective.add, self._states)
+        return self._remember(genome, _score(objective, totals, part))
 
     @property
     def together(self) -> bool:
         """True if :meth:`values` runs the model once for all genomes."""
-        forward = self._resident.forward
-        return self._transform.late and forward.resumable
+        return self._transform.late and self._resident.forward.resumable
 
     def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
         """As :meth:`value`, of each of ``genomes``, the same bits."""
         search = self._texts.search
         objectives = [self.objective_on(search, genome) for genome in genomes]  # which may run the dense model
         part = self._part(search, fidelity)
-        found, candidates = {}, {}
-        for own, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
+        values, candidates = {}, {}
+        for place, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
             if isinstance(objective, Divergence) and self._is_dense(genome):
-                found[own] = objective.behind, 0
+                values[place] = objective.behind, 0
             else:
                 self._transform.apply(genome)
                 lates = lates_of(self._resident.model)
-                candidates[own] = Candidate(self._transform.block_fingerprints(), lates, objective.add)
+                candidates[place] = Candidate(self._transform.block_fingerprints(), lates, objective.add)
         try:
             totals = totals_together(self.measure, part.tokens, [*candidates.values()], self._states)
         except OSError as error:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
-        for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
+        for (place, candidate), sums in zip(candidates.items(), totals, strict=True):
             self._states.begin(candidate.fingerprints)
-            found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, part))
-        return [found[own] for own in range(len(genomes))]
+            values[place] = self._remember(genomes[place], _score(objectives[place], sums, part))
+        return [values[place] for place in range(len(genomes))]
 
-    def _noted(self, genome: Sequence[float], scored: tuple[float, float, int]) -> tuple[float, int]:
-        """Remember the value, the next-token loss and the tokens of ``genome`` on the search text, begun last."""
-        search, (value, loss, tokens) = self._texts.search, scored
-        if tokens == self._texts.read(search).tokens.numel():
-            self._measured[search.identity, tuple(genome)] = value, loss
-        self._states.judge(value)
-        return value, tokens
+    def _remember(self, genome: Sequence[float], score: Score) -> tuple[float, int]:
+        """Remember the score of ``genome`` on the search text, begun last."""
+        search = self._texts.search
+        if score.tokens == self._texts.read(search).tokens.numel():
+            self._scores[search.identity, tuple(genome)] = score
+        self._states.judge(score.value)
+        return score.value, score.tokens
 
-    def perplexity(self, windows: Windows) -> float:
-        """The perplexity of the model as it is now."""
-        return self.value_now(windows, Perplexity())
-
-    def perplexities(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[float]:
-        """The perplexity of ``genome`` on each of ``texts``: measured with its objective, unless it is known.
+    def scores(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[Score]:
+        """The scores of ``genome`` on each of ``texts``, measured unless they are remembered.
 
         The model is made once for all texts, as cuts and types take as long as a text.
         """
         objectives = [self.objective_on(windows, genome) for windows in texts]
         if self._settings.objective != "perplexity" and self._is_dense(genome):
-            return [Perplexity().value(self._learnt(windows, genome)[1], 1) for windows in texts]
+            known = [self._learnt(windows, genome) for windows in texts]
+            return [Score(divergence.behind, loss, 0) for divergence, loss in known]
         keys = [(windows.identity, tuple(genome)) for windows in texts]
-        if not self._measured.keys() >= {*keys}:
+        if not self._scores.keys() >= {*keys}:
             self._transform.apply(genome)
         for windows, key, objective in zip(texts, keys, objectives, strict=True):
-            if key not in self._measured:
-                self._measured[key] = self._value(windows, objective, label="measuring")[:2]
-        return [Perplexity().value(self._measured[key][1], 1) for key in keys]
+            if key not in self._scores:
+                self._scores[key] = self.score_now(windows, objective)
+        return [self._scores[key] for key in keys]
 
-    def known(self, genome: Sequence[float], windows: Windows) -> tuple[float, float] | None:
-        """The divergence and the perplexity of ``genome`` on ``windows``, if both were measured."""
-        found = self._measured.get((windows.identity, tuple(genome)))
-        if found is None or self._settings.objective == "perplexity":
-            return None
-        return found[0], Perplexity().value(found[1], 1)
+    def remembered(self, genome: Sequence[float], windows: Windows) -> Score | None:
+        """The score of ``genome`` on ``windows``, if it was measured."""
+        return self._scores.get((windows.identity, tuple(genome)))
 
-    def value_now(self, windows: Windows, objective: Objective, measure: Measure | None = None) -> float:
-        """``objective`` on ``windows`` of the model as it is now, or of its copy that ``measure`` runs."""
-        return self._value(windows, objective, label="measuring", measure=measure)[0]
+    def score_now(
+        self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None
+    ) -> Score:  # fmt: skip
+        """The score on ``windows`` of the model as it is now, or of its copy that ``measure`` runs.
 
-    def judge(self, genome: Sequence[float], windows: Windows, reside: Callable[[], Any]) -> float:
-        """The objective on ``windows`` of the model that ``reside`` makes of ``genome``."""
-        objective = self.objective_on(windows, genome)
-        reside()
-        value, loss, _ = self._value(windows, objective, label="measuring")
-        if not self._transform.updates:
-            self._measured[windows.identity, tuple(genome)] = value, loss
-        return value
+        ``objective``: by default the perplexity.
+        """
+        objective, part = objective or Perplexity(), self._texts.read(windows)
+        return _score(objective, (measure or self.measure).totals(part.tokens, objective.add, None, "measuring"), part)
 
     def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
         """The objective of the search on ``windows`` for ``genome``; the model may be another one afterwards."""
@@ -170,14 +173,6 @@ class Fitness:
             made.behind = loss - self._learnt(windows, self._transform.dense)[1]
         return self._divergences[key]
 
-    def _value(
-        self, windows: Windows, objective: Objective, fidelity: float = 1.0, states: PrefixCache | None = None,
-        label: str = "", measure: Measure | None = None,
-    ) -> tuple[float, float, int]:  # fmt: skip
-        """The value of ``objective`` for the model as it is now, its next-token loss, and the tokens that it read."""
-        part = self._part(windows, fidelity)
-        return _of_totals(objective, (measure or self.measure).totals(part.tokens, objective.add, states, label), part)
-
     def _part(self, windows: Windows, fidelity: float) -> Windows:
         """The first ``fidelity`` of ``windows`` as the model reads them now."""
         read = self._texts.read(windows)
@@ -187,10 +182,10 @@ class Fitness:
         return tuple(self._transform.teacher(genome)) == tuple(genome)
 
 
-def _of_totals(objective: Objective, totals: Sequence[float], part: Windows) -> tuple[float, float, int]:
-    """The value of ``objective``, the next-token loss, and the number of tokens, from ``totals`` over ``part``."""
+def _score(objective: Objective, totals: Sequence[float], part: Windows) -> Score:
+    """The score from ``totals`` over ``part``: the sum of the ``objective``, and last of the next-token losses."""
     value = objective.value(part.factor * totals[0], part.predictions)
-    return value, part.factor * totals[-1] / part.predictions, part.tokens.numel()
+    return Score(value, part.factor * totals[-1] / part.predictions, part.tokens.numel())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import LENGTH, file_bytes, of_model
-from evoprune.problems.language_model.evaluation.accuracy import accuracy
+from evoprune.problems.language_model.evaluation.measure import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.results.figures import draw_allocation, draw_cliff
@@ -107,7 +107,7 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()
         for role, windows in texts.items():
-            scores[role][name] = finite(session.fitness.perplexity(windows))
+            scores[role][name] = finite(session.fitness.score_now(windows).value)
     return scores
 
 
@@ -163,9 +163,8 @@ def perplexities(
     result: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():
         wanted = {text: windows for text, (windows, names) in texts.items() if windows and name in names}
-        measured = session.fitness.perplexities(genome, [*wanted.values()])
-        for text, perplexity in zip(wanted, measured, strict=True):
-            result[text][name] = finite(perplexity)
+        for text, score in zip(wanted, session.fitness.scores(genome, [*wanted.values()]), strict=True):
+            result[text][name] = finite(score.perplexity)
     return result
 
 

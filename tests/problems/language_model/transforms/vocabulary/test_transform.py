@@ -69,7 +69,7 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
         total += len(resident.tokenizer.decode(row[1:][counted]).encode())
     assert total == windows.predicted_bytes(session.texts.tokenizer)
     assert ids(read.tokens).max() < len(resident.tokenizer) < len(session.texts.tokenizer)
-    assert session.fitness.perplexity(windows) == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
+    assert session.fitness.score_now(windows).value == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
 
 
 @pytest.mark.parametrize("begin", [True, False])
@@ -103,7 +103,7 @@ def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
     value, perplexities = session.fitness.value([2.0])[0], []
     for level in (0.0, 2.0):
         session.transform.apply([level])
-        perplexities.append(session.fitness.perplexity(session.texts.search))
+        perplexities.append(session.fitness.score_now(session.texts.search).value)
     assert value == pytest.approx(math.log(perplexities[1] / perplexities[0]), rel=1e-4)
     assert session.fitness.value([0.0])[0] == pytest.approx(0.0, abs=1e-6)
 
