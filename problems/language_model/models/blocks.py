@@ -62,14 +62,12 @@ class Matrix:
 class ExpertStack(Matrix):
     """The same matrix of all experts of a block, stacked in one parameter: ``(experts, out, in)``, or transposed.
 
-    Its rows are those of one expert after the other. ``name`` is that of the parameter.
+    The rows of one expert follow the rows of the one before. ``name`` and ``kind`` are the parameter's names.
     """
-
-    own: str  # name of the parameter in its module
 
     @property
     def attribute(self) -> str:
-        return self.own
+        return self.kind
 
     @property
     def parameter(self) -> str:
@@ -89,7 +87,7 @@ class ExpertStack(Matrix):
 
 @dataclass(frozen=True)
 class Mixture:
-    """The routed experts of a block, stacked in the parameters of one module, and their router beside it."""
+    """The routed experts of a block, stacked in the parameters of one module, and their router."""
 
     name: str  # of the module with the experts, in the model
     block: int
@@ -101,13 +99,13 @@ class Mixture:
     @property
     def active(self) -> int | None:
         """The number of experts that a token chooses, if the router names it."""
-        found = vars(self.router).get("top_k")
-        return found if isinstance(found, int) else None
+        count = vars(self.router).get("top_k")
+        return count if isinstance(count, int) else None
 
     @property
     def stacks(self) -> list[ExpertStack]:
         """The matrices of all experts."""
-        return [ExpertStack(f"{self.name}.{own}", self.block, own, self.experts, own) for own in _stacks(self.experts)]
+        return [ExpertStack(f"{self.name}.{kind}", self.block, kind, self.experts) for kind in _stacks(self.experts)]
 
     @property
     def size(self) -> int:
@@ -116,10 +114,10 @@ class Mixture:
 
 
 def _stacks(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The own parameters of ``module`` with more than two dimensions, by name; kernels of convolutions are none."""
+    """Parameters directly in ``module`` with more than two dimensions, by name, except kernels of convolutions."""
     if isinstance(module, nn.Conv1d):
         return {}
-    return {name: own for name, own in module.named_parameters(recurse=False) if own.dim() > 2}
+    return {name: stack for name, stack in module.named_parameters(recurse=False) if stack.dim() > 2}
 
 
 def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -131,12 +129,12 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def stacks_in(module: nn.Module) -> list[torch.Tensor]:
     """The weights of stacked experts anywhere in ``module``, as of :attr:`Mixture.stacks`."""
-    return [stack for each in module.modules() for stack in _stacks(each).values()]
+    return [stack for inner in module.modules() for stack in _stacks(inner).values()]
 
 
 def has_matrices(module: nn.Module) -> bool:
     """Tell whether ``module`` contains a prunable layer, or stacked experts."""
-    return any(True for _ in prunable(module)) or bool(stacks_in(module))
+    return any(prunable(module)) or bool(stacks_in(module))
 
 
 def probe_tokens(model: Any) -> torch.Tensor:
@@ -165,23 +163,23 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
     They are the outermost list of modules of one class with prunable layers; of several, the one with most parameters.
     """
-    found: list[tuple[str, nn.ModuleList]] = []
+    lists: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
-        inside = any(name.startswith(outer + ".") for outer, _ in found)
+        inside = any(name.startswith(outer + ".") for outer, _ in lists)
         similar = isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
         if similar and not inside and has_matrices(module):
-            found.append((name, module))
-    if not found:
+            lists.append((name, module))
+    if not lists:
         name = type(model).__name__
         raise InputError(f"{name} has no list of blocks with Linear or Conv1D layers: no decoder", "problem.model")
-    return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+    return max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
 
 
 def keep_blocks(model: Any, kept: Sequence[int]) -> None:
-    """Remove all blocks but those numbered ``kept`` from ``model``, and update its config."""
+    """Keep the blocks numbered ``kept`` of ``model`` alone, and update its config."""
     name, blocks = find_blocks(model)
-    owner, _, own_name = name.rpartition(".")
-    setattr(model.get_submodule(owner), own_name, nn.ModuleList(blocks[block] for block in kept))
+    owner, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(owner), attribute, nn.ModuleList(blocks[block] for block in kept))
     config = model.config.get_text_config()
     for key, value in list(vars(config).items()):  # the kind of attention of each block, for example
         if "layer" in key and isinstance(value, list) and len(value) == len(blocks):
@@ -223,7 +221,7 @@ def attentions_numbered(model: Any) -> Iterator[None]:
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
-    """Return every prunable matrix of ``model``, block by block; those of stacked experts are not among them."""
+    """Return every prunable matrix of ``model``, block by block, without stacked experts."""
     name, blocks = find_blocks(model)
     return [
         Matrix(f"{name}.{index}.{kind}", index, kind, module)
@@ -233,40 +231,37 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
 
 
 def find_mixtures(model: nn.Module) -> list[Mixture]:
-    """Return the stacked experts of ``model``, block by block; refuse those without a router of their own."""
+    """Return the stacked experts of ``model``, block by block; refuse experts without a router."""
     if not stacks_in(model):  # also where all layers were dropped
         return []
     name, blocks = find_blocks(model)
     return [
-        _mixture(model, f"{name}.{index}.{own}", index, module)
+        _mixture(model, f"{name}.{index}.{inner}", index, module)
         for index, block in enumerate(blocks)
-        for own, module in block.named_modules()
+        for inner, module in block.named_modules()
         if _stacks(module)
     ]
 
 
 def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mixture:
     home = model.get_submodule(name.rpartition(".")[0])
-    inside, counts = set(experts.modules()), {len(own) for own in experts.parameters(recurse=False)}
-    beside = [module for module in home.modules() if module not in inside]
-    routers = [module for module in beside if any(_routes(own, counts) for own in module.parameters(recurse=False))]
+    inside, counts = set(experts.modules()), {len(stack) for stack in experts.parameters(recurse=False)}
+    others = ((module, parameter) for module in home.modules() for parameter in module.parameters(recurse=False))
+    rows = [module for module, one in others if module not in inside and one.dim() == 2 and len(one) in counts]
+    routers = [*dict.fromkeys(rows)]
     if len(counts) > 1 or len(routers) != 1 or isinstance(routers[0], (nn.Linear, Conv1D)):
         raise InputError(
             f"{type(model).__name__} cannot be taken apart: {name} holds several matrices in one parameter; expected "
             "as many experts in each, and beside it one router, a module with a row for each of them",
             "problem.model",
         )
-    found = Mixture(name, block, experts, routers[0], home, counts.pop())
-    if (found.active or 0) > found.count:
+    mixture = Mixture(name, block, experts, routers[0], home, counts.pop())
+    if (mixture.active or 0) > mixture.count:
         raise InputError(
-            f"{name} has {found.count} experts, of which a token chooses {found.active}: expected at least as many",
+            f"{name} has {mixture.count} experts, of which a token chooses {mixture.active}: expected at least as many",
             "problem.model",
         )
-    return found
-
-
-def _routes(parameter: torch.Tensor, counts: set[int]) -> bool:
-    return parameter.dim() == 2 and len(parameter) in counts
+    return mixture
 
 
 def count_zeros(matrices: Iterable[Matrix]) -> int:

@@ -21,11 +21,11 @@ from evoprune.files.locks import lock, private_folder
 from evoprune.interfaces.planning import Command
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
-"""The variables of the environment that name the folder, and the most that all files together may take."""
+"""Environment variables: the folder, and the limit of all files together."""
 
 _GB = 10**9
 _MOST, _SHARE = 10 * _GB, 0.1
-"""The limit by default: so many bytes, or that share of what the disk has free without them, whichever is less."""
+"""The limit by default: so many bytes, or a share of the free disk without the files, whichever is less."""
 
 _KEPT, _LOCK = ".safetensors", ".lock"
 
@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 
 
 def cache_limit() -> int:
-    """The most bytes that files which nobody uses may take. Raises :class:`InputError`, and as :func:`cache_folder`."""
+    """The most bytes that unused files may take. Raises :class:`InputError`, and as :func:`cache_folder`."""
     if (given := os.environ.get(LIMIT)) is None:
         free = shutil.disk_usage(cache_folder()).free + sum(entry.bytes for entry in entries())
         return min(_MOST, int(_SHARE * free))
@@ -63,7 +63,7 @@ class Entry:
     used: float  # when it was last used, in seconds since 1970
 
     def about(self) -> dict[str, str]:
-        """Metadata of the file: ``what`` it is, and of which ``model``; empty if it is damaged."""
+        """Metadata of the file: its description, and its ``model``; empty if it is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
                 return file.metadata() or {}
@@ -73,12 +73,12 @@ class Entry:
 
 def entries() -> list[Entry]:
     """All files, the least recently used first. Raises as :func:`cache_folder`."""
-    found = []
+    files = []
     for path in cache_folder().glob(f"*{_KEPT}"):
         with suppress(FileNotFoundError):  # deleted just now
             state = path.stat()
-            found.append(Entry(path, state.st_size, state.st_mtime))
-    return sorted(found, key=lambda entry: entry.used)
+            files.append(Entry(path, state.st_size, state.st_mtime))
+    return sorted(files, key=lambda entry: entry.used)
 
 
 class CachedFile:
@@ -100,9 +100,9 @@ class CachedFile:
             os.close(self._lock)
 
     def _locked(self, shared: bool = False) -> int:
-        found = lock(self.path.with_suffix(_LOCK), shared)
-        assert found is not None  # it waited
-        return found
+        handle = lock(self.path.with_suffix(_LOCK), shared)
+        assert handle is not None  # it waited
+        return handle
 
     @property
     def exists(self) -> bool:
@@ -116,7 +116,7 @@ class CachedFile:
         make_room()
 
     def discard(self) -> None:
-        """Delete and release the file, because it is damaged; who has it open can go on reading it."""
+        """Delete and release the file, because it is damaged; processes that have it open go on reading it."""
         for path in (self.path, self.path.with_suffix(_LOCK)):
             path.unlink(missing_ok=True)
         os.close(self._lock)
@@ -127,35 +127,35 @@ class CachedFile:
 
 
 def clear() -> list[Entry]:
-    """Delete all files that nobody uses; returns them. Raises as :func:`cache_folder`."""
-    make_room()  # for what killed processes left
+    """Delete and return all unused files. Raises as :func:`cache_folder`."""
+    make_room()  # also deletes files of killed processes
     return [entry for entry in entries() if _delete(entry.path)]
 
 
 def make_room() -> None:
-    """Delete what is too much, as far as nobody uses it, and what killed processes left."""
+    """Delete unused files beyond the limit, and unfinished files of killed processes."""
     with suppress(OSError, InputError):
         for path in cache_folder().glob(f"*{_LOCK}"):
             if not path.with_suffix(_KEPT).exists():
                 _delete(path)
-        left, most = entries(), cache_limit()
-        excess = sum(entry.bytes for entry in left) - most
-        for entry in left:
+        files = entries()
+        excess = sum(entry.bytes for entry in files) - cache_limit()
+        for entry in files:
             if excess > 0 and _delete(entry.path):
                 excess -= entry.bytes
 
 
 def _delete(path: Path) -> bool:
-    """Delete the file ``path``, its beginnings and its lock, unless somebody holds that; return whether it is gone."""
+    """Delete the file ``path``, its beginnings and its lock, unless it is locked; return whether it is gone."""
     try:
-        held = lock(path.with_suffix(_LOCK), wait=0)
+        handle = lock(path.with_suffix(_LOCK), wait=0)
     except OSError:
         return False
-    if held is None:
+    if handle is None:
         return False
-    for each in path.parent.glob(f"{path.stem}.*"):
-        each.unlink(missing_ok=True)
-    os.close(held)
+    for file in path.parent.glob(f"{path.stem}.*"):
+        file.unlink(missing_ok=True)
+    os.close(handle)
     return True
 
 

@@ -142,7 +142,7 @@ def release_memory(device: torch.device) -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library whose allocator can be told what to keep; None for others, where evaluations are slower only."""
+    """The GNU C library; None for others, whose allocators have no such settings."""
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         if libc.malloc_trim and libc.mallopt:

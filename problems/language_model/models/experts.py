@@ -1,4 +1,4 @@
-"""The routed experts of a block, of which some can be left out.
+"""The routed experts of a block, some left out.
 
 Short runs show how many experts a token chooses, and that the router chooses as before among the remaining ones, so
 that no architecture has to be named.
@@ -34,9 +34,9 @@ class Routing(NamedTuple):
 
 
 class RoutedExperts:
-    """The routed experts of one block. All are there when this is made.
+    """The routed experts of one block, all present at first.
 
-    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``late``: those that are left are read whenever they run.
+    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``late``: remaining experts are read whenever they run.
     """
 
     def __init__(self, mixture: Mixture, states: torch.Tensor, late: bool = False) -> None:
@@ -52,7 +52,7 @@ class RoutedExperts:
             if tensor.dim() and len(tensor) == self.count
         ]
         self._late = {stack.attribute for stack in mixture.stacks} if late else set()
-        self._counts = [(each, name) for each in modules for name in COUNTS if vars(each).get(name) == self.count]
+        self._counts = [(one, name) for one in modules for name in COUNTS if vars(one).get(name) == self.count]
         self.weights = mixture.size // self.count
         """Of one expert."""
         self.parameters = sum(whole[0].numel() for _, _, whole in self._whole if isinstance(whole, nn.Parameter))
@@ -71,7 +71,7 @@ class RoutedExperts:
         )
 
     def narrow(self, kept: torch.Tensor, router_alone: bool = False) -> None:
-        """Leave only the experts ``kept`` (int64, in order) with their rows of the router, or these rows alone."""
+        """Leave only the experts ``kept`` (int64, in order) with their rows of the router, or only the rows."""
         whole, passed_over = len(kept) == self.count, self._experts if router_alone else None
         for module, name, tensor in self._whole:
             if module is passed_over:
@@ -132,19 +132,19 @@ class RoutedExperts:
 
 @torch.no_grad()
 def find_experts(model: Any, check: bool = True, late: bool = False) -> list[RoutedExperts]:
-    """The routed experts of each block of ``model`` that has some; refuse those that cannot be left out.
+    """The routed experts of ``model``, block by block; refuse experts that cannot be left out.
 
-    ``check``: whether the routers are tried with fewer experts. ``late``: see :class:`RoutedExperts`.
+    ``check``: try the routers with fewer experts. ``late``: see :class:`RoutedExperts`.
     """
     mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
     if not mixtures:
         raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
     with states_noted(mixtures, states.__setitem__):
         model(input_ids=probe_tokens(model), use_cache=False)
-    found = [RoutedExperts(mixture, states[mixture.block], late) for mixture in mixtures]
-    for each in found if check else ():
-        each.check(states[each.block])
-    return found
+    experts = [RoutedExperts(mixture, states[mixture.block], late) for mixture in mixtures]
+    for of_block in experts if check else ():
+        of_block.check(states[of_block.block])
+    return experts
 
 
 @contextmanager
@@ -167,16 +167,13 @@ def products_noted(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
 
     Experts run one after the other meanwhile, by the code of the architecture.
     """
-    configs = {id(own): own for stack in stacks if (own := getattr(stack.module, "config", None))}.values()
-    before = [config._experts_implementation for config in configs]
-    try:
-        for config in configs:
-            config._experts_implementation = "eager"
-        with _Products(stacks, note) if stacks else nullcontext():
-            yield
-    finally:
-        for config, own in zip(configs, before, strict=True):
-            config._experts_implementation = own
+    with ExitStack() as stack:
+        for config in (getattr(one.module, "config", None) for one in stacks):
+            if config is not None:
+                stack.callback(setattr, config, "_experts_implementation", config._experts_implementation)
+                config._experts_implementation = "eager"
+        stack.enter_context(_Products(stacks, note) if stacks else nullcontext())
+        yield
 
 
 class _Products(TorchFunctionMode):
@@ -198,11 +195,11 @@ class _Products(TorchFunctionMode):
 
 def unchosen_remarks(counts: Mapping[int, int]) -> list[str]:
     """A remark on experts that no token of the calibration text chose; ``counts``: their numbers, by block."""
-    told = [f"{count} of block {block}" for block, count in counts.items() if count]
-    more = f" and of {len(told) - _NAMED} more blocks" if len(told) > _NAMED else ""
-    named = ", ".join(told[:_NAMED]) + more
+    unchosen = [f"{count} of block {block}" for block, count in counts.items() if count]
+    more = f" and of {len(unchosen) - _NAMED} more blocks" if len(unchosen) > _NAMED else ""
+    named = ", ".join(unchosen[:_NAMED]) + more
     remark = f"no token of the calibration text chose some experts ({named}): give more text, of each kind"
-    return [remark] if told else []
+    return [remark] if unchosen else []
 
 
 def _note_states(

@@ -31,7 +31,7 @@ _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factor
 }  # fmt: skip
 _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
 _MIXTURES = ("qwen3moe",)  # architectures whose experts are read
-_BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
+_BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # keys of configs, and tensors
 
 Save = Callable[[Path, Callable[[Tensors], None]], None]
 """Writes a model's settings and tokenizer into a folder, and passes its weights on, some blocks at a time."""
@@ -167,7 +167,7 @@ class Header:
         return int(self._file.value(".block_count", 0))
 
     def complete(self, config: Any, tokenizer: Any) -> None:
-        """Add what transformers ignores: biases and scaled positions to ``config``, a token before texts."""
+        """Add to ``config`` the biases and scaled positions that transformers ignores, and to texts a first token."""
         value = self._file.value
         for key, bias in _BIASES.items():
             if bias in self._file.tensors and hasattr(config, key):

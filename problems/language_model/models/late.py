@@ -23,9 +23,9 @@ Make = Callable[[torch.Tensor | None], torch.Tensor]
 
 
 class Late:
-    """The forward of ``module`` with weights that ``makes`` make, by the names of its parameters, which stay.
+    """The forward of ``module``, in any number of threads, with weights that ``makes`` make, by parameter name.
 
-    In any number of threads. On ``device``, to which all its parameters are copied; None: where these are.
+    All parameters are copied to ``device`` for a run; None: it runs where they are.
     """
 
     def __init__(self, module: nn.Module, makes: Mapping[str, Make], device: torch.device | None = None) -> None:
@@ -42,7 +42,7 @@ class Late:
         return self.layer(self.made(rows), rows is not None)(given, *others, **named)
 
     def layer(self, parameters: Mapping[str, nn.Parameter], some_rows: bool = False) -> Callable[..., Any]:
-        """The forward with these ``parameters``, which of an embedding may be ``some_rows``."""
+        """The forward with ``parameters``; of an embedding, perhaps only ``some_rows``."""
         layer: Any = copy(self._module)
         layer._parameters = {**layer._parameters, **parameters}
         if some_rows:
@@ -52,24 +52,22 @@ class Late:
         return partial(type(layer).forward, layer)
 
     def made(self, rows: torch.Tensor | None) -> dict[str, nn.Parameter]:
-        """Parameters by their names; ``rows``: of an embedding, those that are needed."""
+        """Parameters by their names; ``rows``: the rows of an embedding that are needed."""
         if self.device is None:
             return {name: nn.Parameter(make(rows), requires_grad=False) for name, make in self.makes.items()}
-        found = {}
+        copies = {}
         for name, own in self._module._parameters.items():
             if own is not None:
                 weight = self.makes[name](rows) if name in self.makes else own if rows is None else own[rows]
-                found[name] = nn.Parameter(weight.to(self.device), requires_grad=False)
-        return found
+                copies[name] = nn.Parameter(weight.to(self.device), requires_grad=False)
+        return copies
 
 
 def make_late(module: nn.Module, make: Make | None, name: str = "weight") -> None:
-    """Let ``module`` run with values of its parameter ``name`` that ``make`` makes; None: with its own again."""
+    """Let ``module`` run with values of its parameter ``name`` that ``make`` makes; None: with the stored values."""
     late = _late_of(module)
-    makes = {own: each for own, each in (late.makes if late else {}).items() if own != name}
-    if make:
-        makes[name] = make
-    _put(module, makes, late.device if late else None)
+    makes = {**(late.makes if late else {}), name: make}
+    _put(module, {key: one for key, one in makes.items() if one}, late.device if late else None)
 
 
 def run_on(model: nn.Module, device: torch.device) -> None:
@@ -118,8 +116,8 @@ def maker_of(module: nn.Module, name: str = "weight") -> Make | None:
 
 
 def _late_of(module: nn.Module) -> Late | None:
-    found = vars(module).get("forward")
-    return found if isinstance(found, Late) else None
+    forward = vars(module).get("forward")
+    return forward if isinstance(forward, Late) else None
 
 
 def lates_of(model: nn.Module) -> dict[nn.Module, Late]:
@@ -154,27 +152,27 @@ def made(modules: Iterable[nn.Module], weights: Weights | None = None) -> Iterat
 
 
 def ahead(makes: Iterable[Callable[[], Weights]], device: torch.device) -> Iterator[Weights]:
-    """Yield the weights that each of ``makes`` makes for ``device``; those of the next one are made meanwhile.
+    """Yield the weights that each of ``makes`` makes for ``device``; a thread makes the next weights meanwhile.
 
-    In a thread, on a second stream of a GPU.
+    On a GPU it uses a second stream.
     """
-    beside = torch.cuda.Stream(device) if device.type == "cuda" else None
+    second = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def made_beside(make: Callable[[], Weights]) -> Weights:
-        with torch.inference_mode(), torch.cuda.stream(beside):
+    def made_meanwhile(make: Callable[[], Weights]) -> Weights:
+        with torch.inference_mode(), torch.cuda.stream(second):
             return make()
 
     with ThreadPoolExecutor(1) as pool:
-        begun = (pool.submit(made_beside, make) for make in makes)
+        begun = (pool.submit(made_meanwhile, make) for make in makes)
         for future, _ in pairwise(chain(begun, [None])):
             assert future is not None
-            found = future.result()
-            if beside:
+            weights = future.result()
+            if second:
                 running = torch.cuda.current_stream(device)
-                running.wait_stream(beside)
-                for parameter in chain.from_iterable(own.values() for own in found.values()):
+                running.wait_stream(second)
+                for parameter in chain.from_iterable(own.values() for own in weights.values()):
                     parameter.record_stream(running)  # its memory is reused when this stream is past it
-            yield found
+            yield weights
 
 
 def weight_of(module: Any, name: str = "weight") -> torch.Tensor:

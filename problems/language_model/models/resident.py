@@ -93,7 +93,7 @@ class Resident:
         return sum(in_features(layers[0]) for layers in running if layers)
 
     def _layers_at(self, matrix: Matrix) -> list[Any]:
-        """The layers in the place of ``matrix`` now: its own, those that replace it, or none."""
+        """The layers in the place of ``matrix`` now: its module, layers that replace it, or none."""
         try:
             return [layer for _, layer in prunable(self.model.get_submodule(matrix.name))]
         except AttributeError:  # dropped with the module that held it
@@ -134,7 +134,7 @@ class Resident:
         return hashlib.sha256(repr(shapes).encode()).hexdigest()
 
     def remember_dense(self) -> None:
-        """Compute, while the model is dense, the properties that remain those of the dense model."""
+        """Compute the properties of the dense model, while it is dense."""
         _ = self.weights_sha256, self.shapes_sha256
         _ = self.parameters, self.block_parameters, self.prunable_weights
         with suppress(InputError):  # transforms that need sublayers raise it again

@@ -1,4 +1,4 @@
-"""Settings of a model (its source, device and number format) and faults of its source. Imports no torch."""
+"""Settings of a model (source, device and number format) and faults of the source. Imports no torch."""
 
 import os
 from pathlib import Path
@@ -74,7 +74,7 @@ def is_path(name: str) -> bool:
 
 
 def _folder_fault(folder: Path) -> str | None:
-    """Say what a model's ``folder`` lacks, and what to do about it; None if it has all."""
+    """Name the files that a model's ``folder`` lacks, and the remedy; None if it has all."""
     if not (folder / "config.json").is_file():
         if (folder / "config.yaml").is_file():
             return "is the folder of a run; write its model first: python -m evoprune export"

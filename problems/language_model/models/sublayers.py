@@ -1,7 +1,7 @@
 """The attention and the MLP of each block, and dropping them.
 
-A block is ``x + attention(norm(x))`` and then, or beside it, ``x + mlp(norm(x))``. One short run shows which norms and
-other modules belong to which of the two, so that no architecture has to be named.
+A block is ``x + attention(norm(x))`` and then, or in parallel, ``x + mlp(norm(x))``. One short run shows which part a
+norm or another module belongs to, so that no architecture has to be named.
 """
 
 from collections import Counter
@@ -57,7 +57,7 @@ class Sublayer:
 
 @dataclass
 class _Call:
-    """One call of a child of a block; ``read`` and ``written`` are the addresses of its input and its output."""
+    """One call of a child of a block; ``read`` and ``written`` are the addresses of input and output."""
 
     name: str
     module: nn.Module
@@ -68,7 +68,7 @@ class _Call:
 
 @torch.no_grad()
 def find_sublayers(model: Any) -> list[Sublayer]:
-    """Return the attention and the MLP of each block of ``model``; refuse blocks that are not made of these two."""
+    """Return the attention and the MLP of each block of ``model``; refuse blocks with other parts."""
     blocks = find_blocks(model)[1]
     alive: list[Any] = []  # no two living tensors share an address
     calls: list[list[_Call]] = [[] for _ in blocks]
@@ -103,7 +103,7 @@ def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
 
 
 class _Zeros(nn.Module):
-    """In place of a sublayer's output; zeros of its shape, because some blocks add to it in place."""
+    """In place of a sublayer's output: zeros of the same shape, because some blocks add to it in place."""
 
     def __init__(self, returns_tuple: bool) -> None:
         super().__init__()

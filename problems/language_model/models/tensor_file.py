@@ -23,7 +23,7 @@ _HASH = "sha256"  # the entry of the metadata
 
 
 class Damaged(Exception):
-    """A file does not hold what was written."""
+    """A file whose content does not match its hash."""
 
 
 def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -37,7 +37,7 @@ def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Have safetensors and tokenizers write ``path``, a file or a folder, with OSErrors and Python's modes."""
+    """Let safetensors and tokenizers write ``path``, a file or a folder, with OSErrors and Python's file modes."""
     try:
         yield
     except Exception as error:  # the libraries' own, whose texts contain the system's error
@@ -52,7 +52,7 @@ def saving(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write ``tensors`` so that ``path`` always holds what it held or all of them. Raises OSError."""
+    """Replace ``path`` by ``tensors`` at once, or leave it. Raises OSError."""
     with atomically(path, alone=True) as part, saving(part):
         write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
 

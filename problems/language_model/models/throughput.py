@@ -87,10 +87,10 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
 
 def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
-    """Return a function that reads new tokens after those in a cache, and returns the logits after the last one."""
-    known = inspect.signature(model.forward).parameters
-    name = "cache" if "cache" in known else "past_key_values"  # its older name
-    last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+    """Return a function that reads new tokens after cached ones, and returns the logits after the last one."""
+    parameters = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"  # its older name
+    last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
     return lambda new, cache: model(input_ids=new, use_cache=True, **{name: cache}, **last).logits[:, -1]
 
 
