@@ -23,7 +23,7 @@ from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
 from evoprune.problems.language_model.models.weight_files import read_gguf
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _TEXTS = "model.safetensors", {".json", ".txt", ".jinja"}
 _PART = 2**25  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
 _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
@@ -33,45 +33,56 @@ _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for whi
 _MIXTURES = ("qwen3moe",)  # architectures whose experts are read
 _BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # keys of configs, and tensors
 
+Write = Callable[[Path], None]
+
 Save = Callable[[Path, Callable[[Tensors], None]], None]
 """Writes a model's settings and tokenizer into a folder, and passes its weights on, some blocks at a time."""
 
 
 @contextmanager
-def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | None]:
+def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path]:
     """A folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
 
-    ``save`` is called if the model is not in the cache yet, and never has the whole model in memory. None if it cannot
-    be cached.
+    ``save`` is called if the model is not in the cache yet, and never has the whole model in memory. Without a cache
+    the weights are in the folder itself. Raises :class:`evoprune.InputError` if no disk has room for them.
     """
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
         try:
-            file, found = open_cached(_cache_name(path, dtype))
+            file, content = open_cached(_cache_name(path, dtype))
             stack.callback(file.release)
-            if not found:
+            if not content:
                 if not fits_disk(path, dtype):
                     raise OSError("no room on the disk")
-                parts: list[Path] = []
-
-                def keep(tensors: Tensors) -> None:
-                    parts.append(file.path.with_suffix(f".{len(parts)}"))  # deleted with it, if this process is killed
-                    save_file(tensors, parts[-1])
-
-                save(folder, keep)
-                texts = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
-                about = {"what": "dequantised model", "model": path.name} | texts
-                file.make(lambda path: write_tensors(_whole(parts), about, path))
-                for part in parts:
-                    part.unlink()
+                _dequantise(path, save, folder, file.path, file.make)
+            (folder / _WEIGHTS).symlink_to(file.path)
         except (OSError, SafetensorError):  # of a full disk, for example
-            yield None
-            return
-        (folder / _WEIGHTS).symlink_to(file.path)
-        for name, text in found[1].items() if found else ():
-            if _is_text(name):
+            content, weights = None, folder / _WEIGHTS
+            try:
+                _dequantise(path, save, folder, weights, lambda write: write(weights))
+            except (OSError, SafetensorError) as error:
+                reason = f"{path}: no disk has room for its weights ({error}); set EVOPRUNE_CACHE to a folder with room"
+                raise InputError(reason, "problem.model") from None
+        for name, text in content[1].items() if content else ():
+            if Path(name).suffix in _TEXTS:
                 (folder / name).write_text(text, encoding="utf-8")
         yield folder
+
+
+def _dequantise(path: Path, save: Save, folder: Path, place: Path, make: Callable[[Write], None]) -> None:
+    """Write the model in ``path`` into ``folder``, and by ``make`` its weights, with the texts, to ``place``."""
+    parts: list[Path] = []
+
+    def keep(tensors: Tensors) -> None:
+        parts.append(place.with_suffix(f".{len(parts)}"))  # deleted with it, if this process is killed
+        save_file(tensors, parts[-1])
+
+    save(folder, keep)
+    texts = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.suffix in _TEXTS}
+    about = {"what": "dequantised model", "model": path.name} | texts
+    make(lambda place: write_tensors(_whole(parts), about, place))
+    for part in parts:
+        part.unlink()
 
 
 def fits_disk(path: Path, dtype: torch.dtype) -> bool:
@@ -83,23 +94,19 @@ def fits_disk(path: Path, dtype: torch.dtype) -> bool:
 
 
 def _whole(parts: list[Path]) -> Tensors:
-    """The tensors in ``parts``, mapped; of one whose rows are in several, the rows together, in another part."""
+    """The tensors in ``parts``, mapped; rows of one tensor in several parts are joined in another part."""
     rows: dict[str, list[torch.Tensor]] = {}
     for part in tuple(parts):
         for name, tensor in load_file(part).items():
             rows.setdefault(name, []).append(tensor)
-    found = {name: own[0] for name, own in rows.items()}
-    for name, own in rows.items():
-        if len(own) > 1:
+    whole = {name: pieces[0] for name, pieces in rows.items()}
+    for name, pieces in rows.items():
+        if len(pieces) > 1:
             parts.append(parts[0].with_suffix(f".{len(parts)}"))
-            size = sum(each.numel() for each in own)
-            joined = torch.from_file(str(parts[-1]), shared=True, size=size, dtype=own[0].dtype)
-            found[name] = torch.cat(own, out=joined.view(-1, *own[0].shape[1:]))
-    return found
-
-
-def _is_text(name: str) -> bool:
-    return Path(name).suffix in {".json", ".txt", ".jinja"}
+            size = sum(map(torch.numel, pieces))
+            joined = torch.from_file(str(parts[-1]), shared=True, size=size, dtype=pieces[0].dtype)
+            whole[name] = torch.cat(pieces, out=joined.view(-1, *pieces[0].shape[1:]))
+    return whole
 
 
 def _cache_name(path: Path, dtype: torch.dtype) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -21,12 +21,7 @@ from transformers.utils import logging
 from evoprune import InputError
 from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.attention import use_fast_attention
-from evoprune.problems.language_model.models.device import (
-    out_of_memory,
-    pick_device,
-    pick_dtype,
-    release_memory,
-)
+from evoprune.problems.language_model.models.device import out_of_memory, pick_device, pick_dtype, release_memory
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.late import Late, run_on, weight_of
 from evoprune.problems.language_model.models.memory import Room
@@ -34,9 +29,9 @@ from evoprune.problems.language_model.models.settings import ModelSettings, mode
 from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.models.weight_files import BUNDLED, read_as_package, stored_tensors, weight_files
 
-_KEY = "problem.model"
+_KEY, _NAME = "problem.model", "pretrained_model_name_or_path"
 _SHARE = 0.5  # of a GPU's memory, for a candidate's weights
-_NAMED = 4  # faulty weights in an error
+_LISTED = 4  # faulty weights in an error
 _JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")  # objects
 _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
@@ -54,13 +49,21 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
     where = _where(settings)
-    if "gguf_file" in where:
-        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype, check)) as folder:
-            place = {"pretrained_model_name_or_path": folder} if folder else where
-            model, tokenizer = _read(settings, place, dtype, check)
+    with ExitStack() as stack:
+        if "gguf_file" in where:
+            save = partial(_save, settings, where, dtype, check)
+            where = {_NAME: stack.enter_context(as_folder(Path(settings.model), dtype, save))}
+        tokenizer, config = _tokenizer_and_config(settings, where, check)
+        options: Any = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        with _named(settings):
+            model, info = AutoModelForCausalLM.from_pretrained(  # never a pickle
+                **where, config=config, use_safetensors=True, **options
+            )
+        if settings.model.endswith(".gguf"):
             model.config._name_or_path = tokenizer.name_or_path = settings.model  # the folder is temporary
-    else:
-        model, tokenizer = _read(settings, where, dtype, check)
+    if getattr(model, "is_quantized", False):
+        raise InputError(f"'{settings.model}' is quantised: give a folder in 16 or 32 bits, or a .gguf file", _KEY)
+    _check_complete(info, model, settings.model)
     for name, parameter in model.named_parameters():
         if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
             raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
@@ -83,7 +86,7 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
 
 
 def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
-    """Tell whether candidates' weights are made layer by layer: all of them may not fit ``device``."""
+    """Tell whether candidates' weights are made layer by layer, as ``device`` may have no room for all at once."""
     if settings.memory != "auto":
         return settings.memory == "stream"
     needed: int = sum(parameter.nbytes for parameter in model.parameters())
@@ -93,44 +96,27 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
+    """Arguments of ``from_pretrained``."""
     if settings.model in BUNDLED:
-        return {"pretrained_model_name_or_path": str(BUNDLED[settings.model])}
+        return {_NAME: str(BUNDLED[settings.model])}
     if fault := model_fault(settings.model):
         raise InputError(fault, _KEY)
     path = Path(settings.model)
     if path.suffix == ".gguf":
         path = path.absolute()  # a name alone would be looked for in the working directory, too
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": str(path)}
+        return {_NAME: str(path.parent), "gguf_file": str(path)}
     return {
-        "pretrained_model_name_or_path": settings.model,
+        _NAME: settings.model,
         "revision": settings.revision or "main",
         "trust_remote_code": settings.trust_remote_code,
     }
 
 
-def _read(
-    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, check: Check | None
-) -> tuple[Any, Any]:
-    tokenizer, config = _tokenizer_and_config(settings, where, check)
-    is_gguf = "gguf_file" in where
-    with _told(settings):
-        model, info = AutoModelForCausalLM.from_pretrained(
-            **where,
-            config=config,
-            dtype=torch.float32 if is_gguf else dtype,  # dequantised weights are rounded once, later
-            use_safetensors=None if is_gguf else True,  # never a pickle
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    _check_complete(info, model, settings.model)
-    return _plain(model, settings) if getattr(model, "is_quantized", False) else model, tokenizer
-
-
 @contextmanager
-def _told(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | None = None) -> Iterator[None]:
-    """Word the libraries' errors for people, and hide their messages; ``part`` as for :func:`read_as_package`.
+def _named(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | None = None) -> Iterator[None]:
+    """Turn the libraries' errors into one with the model's name and the ``file`` that is read; hide their messages.
 
-    ``file``: the one that is read.
+    ``part``: as for :func:`read_as_package`.
     """
     try:
         with quiet(), read_as_package(part) if settings.model.endswith(".gguf") else nullcontext():
@@ -138,14 +124,26 @@ def _told(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | N
     except InputError:
         raise
     except Exception as error:  # the libraries raise many kinds of errors
-        raise InputError(_cannot_load(settings, error, file), _KEY) from None
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = reason.partition(" Should contain one of")[0]  # hundreds of names
+        path, remedy = Path(settings.model), "fill the hub's cache on a machine with network, or give a local folder"
+        if isinstance(error, ImportError) and path.suffix == ".gguf":
+            why = f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
+        elif file := _no_json_in(path) or (file if path.exists() else ""):
+            why = f"'{path}': {file} cannot be read ({reason}); expected a model that save_pretrained wrote"
+        else:
+            why = f"'{path}' could not be loaded ({reason}); {remedy} or .gguf file, or run problems/gpt2_mini.yaml"
+        raise InputError(why, _KEY) from None
 
 
 def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any], check: Check | None) -> tuple[Any, Any]:
-    with _told(settings):
+    with _named(settings):
         header = Header(Path(settings.model)) if "gguf_file" in where else None
         _check_block_count(settings, header)
-        config, tokenizer = _config(where), _tokenizer(settings, where)
+        config = AutoConfig.from_pretrained(**where)
+        if header and config.model_type == "gpt2":  # transformers reads the sizes, and does not use them
+            config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
+        tokenizer = _tokenizer(settings, where)
         if header:
             header.complete(config, tokenizer)
     if check:
@@ -154,11 +152,11 @@ def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any], che
 
 
 def _tokenizer(settings: ModelSettings, where: Mapping[str, Any]) -> Any:
-    with _told(settings, "its tokenizer" if settings.model.endswith(".gguf") else "tokenizer.json"):
-        found = AutoTokenizer.from_pretrained(**where)
-        if not found.vocab_size:
+    with _named(settings, "its tokenizer" if settings.model.endswith(".gguf") else "tokenizer.json"):
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        if not tokenizer.vocab_size:
             raise ValueError("it holds no tokens")
-    return found
+    return tokenizer
 
 
 def _save(
@@ -166,7 +164,7 @@ def _save(
     keep: Callable[[Tensors], None],
 ) -> None:  # fmt: skip
     tokenizer, config = _tokenizer_and_config(settings, where, check)
-    with _told(settings):
+    with _named(settings):
         with torch.device("meta"):
             empty = AutoModelForCausalLM.from_config(config)
         empty.config.architectures = [type(empty).__name__]
@@ -174,9 +172,9 @@ def _save(
         tokenizer.save_pretrained(folder)
 
     def dequantised(part: Mapping[str, slice]) -> Tensors:
-        with _told(settings, part=part):
-            found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
-        return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
+        with _named(settings, part=part):
+            read = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
+        return {name: tensor.to(dtype).contiguous() for name, tensor in read.items()}
 
     gc.freeze()  # what is there already is not looked at again
     for part in Header(Path(settings.model)).parts():
@@ -202,26 +200,6 @@ def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
         raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
 
 
-def _config(where: Mapping[str, Any]) -> Any:
-    config = AutoConfig.from_pretrained(**where)
-    if "gguf_file" in where and config.model_type == "gpt2":  # transformers reads these sizes, and does not use them
-        config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
-    return config
-
-
-def _cannot_load(settings: ModelSettings, error: Exception, file: str) -> str:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    reason = reason.partition(" Should contain one of")[0]  # hundreds of names
-    if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
-        return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
-    if file := _no_json_in(Path(settings.model)) or (file if Path(settings.model).exists() else ""):
-        return f"'{settings.model}': {file} cannot be read ({reason}); expected a model that save_pretrained wrote"
-    return (
-        f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
-        "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
-    )
-
-
 def _no_json_in(folder: Path) -> str:
     """Return the name of a file in ``folder`` that should hold a JSON object and does not; empty if there is none."""
     for path in (folder / name for name in _JSON):
@@ -243,40 +221,22 @@ def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> Non
     faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
     if faulty:
         raise InputError(
-            f"'{name}' lacks weights that its config.json requires, or has them in another shape: {_named(faulty)}; "
+            f"'{name}' lacks weights that its config.json requires, or has them in another shape: {_listed(faulty)}; "
             "give a complete checkpoint of a causal language model",
             _KEY,
         )
     left_out = info["unexpected_keys"] - dict(model.named_buffers()).keys()
     if unused := sorted(key for key in left_out if not _NO_WEIGHTS.search(key)):
         raise InputError(
-            f"'{name}' holds weights that its config.json leaves out: {_named(unused)}; correct config.json, such as "
+            f"'{name}' holds weights that its config.json leaves out: {_listed(unused)}; correct config.json, such as "
             "its number of layers, or delete these weights",
             _KEY,
         )
 
 
-def _named(weights: Sequence[str]) -> str:
-    more = f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else ""
-    return ", ".join(weights[:_NAMED]) + more
-
-
-def _plain(quantized: Any, settings: ModelSettings) -> Any:
-    """Return the same weights in a model without quantisation marks, which would prevent saving it."""
-    config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    with torch.device("meta"):  # no second copy of the weights, and no random ones
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
-    if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
-        raise InputError(f"'{settings.model}' is quantised in a format that evoprune cannot dequantise", _KEY)
-    model.load_state_dict(weights, assign=True)
-    model.tie_weights()
-    for name, buffer in quantized.named_buffers():
-        _put_buffer(model, name, buffer)
-    model.generation_config = quantized.generation_config
-    return model
+def _listed(weights: Sequence[str]) -> str:
+    more = f" and {len(weights) - _LISTED} more" if len(weights) > _LISTED else ""
+    return ", ".join(weights[:_LISTED]) + more
 
 
 def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -290,17 +250,13 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
             parameter.data = room.copied(parameter.data, dtype)
     model.to(device=device, dtype=dtype)
     for name, buffer in computed.items():
-        _put_buffer(model, name, buffer.to(device))
-
-
-def _put_buffer(model: nn.Module, name: str, buffer: torch.Tensor) -> None:
-    owner, _, own_name = name.rpartition(".")
-    setattr(model.get_submodule(owner), own_name, buffer)
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, buffer.to(device))
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     """Return a copy in ``dtype`` in main memory or mapped, with an attention that transformers knows."""
-    room = Room.of("a copy", torch.device("cpu"), sum(each.numel() for each in model.parameters()) * dtype.itemsize)
+    room = Room.of("a copy", torch.device("cpu"), sum(map(torch.numel, model.parameters())) * dtype.itemsize)
     parameters: dict[int, Any] = {
         id(parameter): nn.Parameter(room.copied(parameter.detach(), dtype), requires_grad=False)
         for parameter in model.parameters()
@@ -319,7 +275,7 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the tokenizer in ``folder``."""
-    return _tokenizer(ModelSettings(model=str(folder)), {"pretrained_model_name_or_path": folder})
+    return _tokenizer(ModelSettings(model=str(folder)), {_NAME: folder})
 
 
 def added_bos_token(tokenizer: Any) -> int | None:

@@ -1,3 +1,5 @@
+import errno
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -73,17 +75,26 @@ def test_weights_that_cannot_be_dequantised_are_told_for_people(loaded, monkeypa
     assert not entries()
 
 
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch, on_disk):
+@pytest.mark.parametrize("in_cache", [True, False])
+def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch, in_cache):
     first = loaded()
     entries()[0].path.unlink()
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
-    if not on_disk:
+    if not in_cache:
         monkeypatch.setattr(gguf_source.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     second = loaded()
     assert not entries()
-    assert all(torch.equal(tensor, second[0][name]) for name, tensor in first[0].items())
-    assert {is_mapped(tensor) for tensor in second[0].values()} == {on_disk}  # also of a file that is deleted
+    assert same(first, second)
+    assert all(map(is_mapped, second[0].values()))  # from a file that is deleted
+
+
+def test_a_model_that_no_disk_has_room_for_is_refused(loaded, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(gguf_source, "save_file", full)
+    with pytest.raises(InputError, match=r"tiny\.gguf: .*EVOPRUNE_CACHE"):
+        loaded()
 
 
 def test_a_file_of_the_same_name_in_the_working_directory_is_not_read(loaded, path, tmp_path, monkeypatch):
