@@ -52,18 +52,18 @@ def making_entry(name: str, model: str) -> Iterator[None]:
 class Checkpoint(AbstractContextManager["Checkpoint"]):
     """The number of steps of a computation that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
-    Begins with the steps of an interrupted process, and is deleted at the end. ``what``: the computation's label;
+    Begins with the steps of an interrupted process, and is deleted at the end. ``label`` names the computation;
     ``apart`` tells checkpoints of one label and entry apart. Nothing is written outside an entry.
     """
 
-    def __init__(self, what: str, total: int, apart: str = "") -> None:
-        self._what, self._total = what, total
+    def __init__(self, label: str, total: int, apart: str = "") -> None:
+        self._label, self._total = label, total
         self.done, self.tensors = 0, Tensors()
         name, self._model = _entry.get()
         self._file = None
         if name:
             with suppress(OSError):
-                self._file, begun = open_cached(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32])
+                self._file, begun = open_cached(hashlib.sha256(f"{name} {label} {apart}".encode()).hexdigest()[:32])
                 if begun:
                     self.tensors, self.done = begun[0], int(begun[1]["done"])
         self._at, self._pause = time.monotonic(), _EVERY
@@ -74,8 +74,8 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         start = time.monotonic()
         if self._file is None or start - self._at < self._pause:
             return
-        what = f"unfinished: {self._what}, {self.done} of {self._total}"
-        about = {"what": what, "done": str(self.done), "model": self._model}
+        label = f"unfinished: {self._label}, {self.done} of {self._total}"
+        about = {"what": label, "done": str(self.done), "model": self._model}
         try:
             if sum(tensor.nbytes for tensor in tensors.values()) <= cache_limit():
                 whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -92,30 +92,30 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
 
     def __enter__(self) -> Self:
         if self.done:
-            note(f"{self._what}: {self.done} of {self._total} were done before and are used again")
+            note(f"{self._label}: {self.done} of {self._total} were done before and are used again")
         return self
 
 
 Build = Callable[[], Tensors]
 
 
-def cached(resident: Resident, label: str, what: Sequence[object], build: Build) -> Tensors:
+def cached(resident: Resident, label: str, inputs: Sequence[object], build: Build) -> Tensors:
     """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
 
-    ``what``: all other inputs than the loaded model, the processor, versions of libraries, and the code of models and
-    calibration; for other code, :func:`code`.
+    ``inputs``: all but the loaded model, the processor, versions of libraries, and the code of models and calibration;
+    for other code, :func:`code`.
     """
-    return _cached(resident, label, what, build, resident.device, in_use=False)
+    return _cached(resident, label, inputs, build, resident.device, in_use=False)
 
 
 def shared(
-    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device | None = None
+    resident: Resident, label: str, inputs: Sequence[object], build: Build, device: torch.device | None = None
 ) -> Tensors:
     """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
 
     On ``device``, by default the resident's; on the CPU they are mapped and read-only.
     """
-    return _cached(resident, label, what, build, device or resident.device, in_use=True)
+    return _cached(resident, label, inputs, build, device or resident.device, in_use=True)
 
 
 @functools.cache
@@ -129,9 +129,9 @@ def code(*packages: ModuleType) -> str:
 
 
 def _cached(
-    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device, in_use: bool
+    resident: Resident, label: str, inputs: Sequence[object], build: Build, device: torch.device, in_use: bool
 ) -> Tensors:
-    name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(repr([label, *inputs, *_always(resident)]).encode()).hexdigest()[:32]
     try:
         file, content = open_cached(name)
     except OSError as error:

@@ -23,8 +23,7 @@ from evoprune.problems.language_model.models.blocks import find_matrices, in_fea
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.texts.anew import packed
-from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common
+from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
 from evoprune.problems.language_model.transforms.overlay import put_encoded
 

@@ -44,9 +44,9 @@ class TaskSettings(Settings):
 
 
 def _task_manager(settings: TaskSettings, source: str) -> Any:
-    """The harness's index of tasks: of ``include_path`` alone, if all are there, as the index of its own takes long.
+    """The harness's index of tasks: of ``include_path`` alone if it has all, as the whole index takes long.
 
-    Raises :class:`evoprune.InputError`, of ``source``, for a task that is nowhere.
+    Raises :class:`evoprune.InputError`, of ``source``, for an unknown task.
     """
     if find_spec("lm_eval") is None:
         raise InputError(MISSING, source)
@@ -61,10 +61,10 @@ def _task_manager(settings: TaskSettings, source: str) -> Any:
 
 
 @cache
-def _index(include_path: str | None, own: bool) -> Any:
+def _index(include_path: str | None, defaults: bool) -> Any:
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=include_path, include_defaults=own)
+    return TaskManager(include_path=include_path, include_defaults=defaults)
 
 
 def _unknown(settings: TaskSettings, manager: Any) -> list[str]:
@@ -86,13 +86,13 @@ def run_tasks(
         from lm_eval.models.huggingface import HFLM
 
         harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, add_bos_token=begin)
-        found = lm_eval.simple_evaluate(
+        measured = lm_eval.simple_evaluate(
             harness, tasks=settings.names, task_manager=manager, limit=settings.limit,
             bootstrap_iters=0, log_samples=False,
         )  # fmt: skip
     return {
         f"{task} {metric.removesuffix(',none')}": float(value)
-        for task, metrics in found["results"].items()
+        for task, metrics in measured["results"].items()
         for metric, value in metrics.items()
         if isinstance(value, Real) and "stderr" not in metric and metric != "sample_len"
     }

@@ -34,8 +34,8 @@ class _Entry:
 class PrefixCache:
     """Holds at most ``limit`` bytes of states.
 
-    Drops first the states that were not used for long, then those of the worst candidates. If memory is small, states
-    are kept before every second, third, ... block only, or not at all.
+    Drops first the states that were not used for long, then the states of the worst candidates. If memory is small,
+    states are kept before every second, third, ... block only, or not at all.
     """
 
     def __init__(self, blocks: int, state_bytes: int, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Several candidates in one reading of the model: all of them pass through a block before the next block runs."""
+"""Several candidates in one reading of the model: all candidates pass through a block before the next block runs."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: ``fingerprints`` of its blocks, its weights, and the function that adds up its loss."""
+    """A candidate: ``fingerprints`` of blocks, made weights, and the function that adds up the loss."""
 
     fingerprints: Sequence[Hashable]
     lates: Mapping[nn.Module, Late]
@@ -86,7 +86,7 @@ def _totals(
 
 
 def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int) -> Iterator[tuple[int, list[int]]]:
-    """Each block with the candidates that are alike up to it, for all of which it runs once."""
+    """Each block with groups of candidates that are alike up to it: it runs once for a group."""
     for block in range(depth):
         alike: dict[bytes, list[int]] = {}
         for own, start in enumerate(starts):
@@ -112,7 +112,7 @@ def _advance(
     forward: Forward, block: int, tokens: Tensor, batches: Sequence[slice], source: Tensor, target: Tensor,
     weights: Weights | None,
 ) -> None:  # fmt: skip
-    """Write the states after ``block`` into ``target``, which may be ``source``, those before it."""
+    """Write the states after ``block`` into ``target``, given the states before it: ``source``, perhaps the same."""
     device = forward.device
     with forward.through(block, weights) as run:
 

@@ -1,17 +1,20 @@
-"""The texts of a run by their roles, and passages that two texts have in common, at any offset."""
+"""The texts of a run by their roles, read anew for smaller vocabularies, and passages that two texts share."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import max_positions
+from evoprune.problems.language_model.models.forward import ids
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.texts.anew import read_anew
 from evoprune.problems.language_model.texts.settings import TextSettings, TextsSettings, overlap
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, held_out_windows
 
@@ -74,6 +77,40 @@ def refuse_lines(windows: Windows) -> None:
             f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
             "transform vocabulary"
         )
+
+
+def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
+    """Return the text of ``windows``, made by the tokenizer ``first``, as ``tokenizer`` reads each window.
+
+    The bytes that ``windows`` predict are predicted, but for bytes beyond ``longest`` tokens, the most of a window. The
+    factor is the ratio of the bytes of a token.
+    """
+    added = [] if windows.begin is None else [tokenizer.convert_tokens_to_ids(windows.begin)]
+    rows, texts = [], [first.decode(row, clean_up_tokenization_spaces=False) for row in windows.text]
+    for text, row in zip(texts, windows.text, strict=True):
+        begun = 0 if added else len(first.decode(row[:1], clean_up_tokenization_spaces=False))
+        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        places = zip(read["input_ids"], read["offset_mapping"], strict=True)
+        rows.append([*added, *(token if start >= begun else ~token for token, (start, _) in places)][:longest])
+    tokens = pad_sequence([*map(torch.tensor, rows)], batch_first=True, padding_value=~0)
+    settings = windows.settings.model_copy(update={"window": tokens.shape[1]})
+    read = Windows(tokens, settings, windows.places, windows.begin, first=texts[0])
+    bytes_before, bytes_now = (
+        text.predicted_bytes(by) / text.predictions for text, by in ((windows, first), (read, tokenizer))
+    )
+    return replace(read, factor=bytes_before / bytes_now)
+
+
+def packed(windows: Windows, window: int) -> Windows:
+    """Return the text of :func:`read_anew` in windows of ``window`` tokens that all count, one after the other."""
+    first = int(windows.begin is not None)
+    lengths = (int((row >= 0).nonzero().max()) + 1 for row in windows.tokens)  # the rest fills a window
+    text = ids(torch.cat([row[first:length] for row, length in zip(windows.tokens, lengths, strict=True)]))
+    count = len(text) // (window - first)
+    begins = windows.tokens[:1, :first].expand(count, first)
+    tokens = torch.cat([begins, text[: count * (window - first)].reshape(count, -1)], dim=1)
+    settings = windows.settings.model_copy(update={"window": window})
+    return replace(windows, tokens=tokens, settings=settings, places=tuple(range(count)))
 
 
 class Texts:
