@@ -26,7 +26,7 @@ class Objective(ABC):
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Return the summed loss, in nats, of ``logits`` ``(rows, vocabulary)``, float32, as the first of some sums.
 
-        ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before these rows.
+        ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before the rows.
         """
 
     def value(self, total: float, predictions: int) -> float:
@@ -154,7 +154,7 @@ class Measure:
             batch = tokens[first : first + windows]
             start, state = known.longest(first, len(batch)) if known else (0, None)
             batches.setdefault(start, []).append((first, batch, state))
-        found: dict[int, list[Tensor]] = {}
+        losses: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
             with (
                 made(self.forward.modules(self.forward.depth)),
@@ -162,11 +162,11 @@ class Measure:
             ):
                 score = partial(self._scored, run, add, tokens)
                 scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
-                for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
-                    found[first] = losses
+                for first, of_batch, kept in steps(scored, label, "part", len(alike)) if label else scored:
+                    losses[first] = of_batch
                     if known:
                         known.store(first, kept)
-        return summed(loss for first in sorted(found) for loss in found[first])
+        return summed(loss for first in sorted(losses) for loss in losses[first])
 
     def _scored(self, run: Run, add: Add, tokens: Tensor, of: _Batch) -> tuple[int, list[Tensor], Kept]:
         first, batch, state = of
@@ -225,9 +225,9 @@ class _Likelihoods(Objective):
 
 
 def accuracy(windows: Windows, tokenizer: Any, measure: Measure) -> float:
-    """Return the share of the lines of a task file, read as ``windows``, that the model of ``measure`` gets right.
+    """Return the share of the lines of ``windows``, a task file, that the model of ``measure`` gets right.
 
-    A line without choices is right if each token of its answers is the likeliest one, given those before it. Of
+    A line without choices is right if each token of the answers is the likeliest one, given the tokens before. Of
     choices, the one with the highest log-probability divided by its number of characters must be the right one, as in
     lm-evaluation-harness's ``acc_norm``.
     """
@@ -235,10 +235,10 @@ def accuracy(windows: Windows, tokenizer: Any, measure: Measure) -> float:
     tokens = torch.from_numpy(rows_of(variants, windows.settings, tokenizer, windows.text.shape[1]))
     if windows.begin is not None:
         tokens = torch.cat([windows.tokens[:1, :1].expand(len(tokens), 1), tokens], dim=1)
-    found = _Likelihoods(predictions(tokens))
-    measure.value(tokens, found, label="measuring the accuracy")
+    likelihoods = _Likelihoods(predictions(tokens))
+    measure.value(tokens, likelihoods, label="measuring the accuracy")
     counts = [predictions(row) for row in tokens.split(1)]
-    rows = zip(found.losses.split(counts), found.likeliest.split(counts), strict=True)
+    rows = zip(likelihoods.losses.split(counts), likelihoods.likeliest.split(counts), strict=True)
     right = [_is_right(line, [next(rows) for _ in line.variants]) for line in windows.lines]
     return sum(right) / len(right)
 

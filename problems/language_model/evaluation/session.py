@@ -142,10 +142,8 @@ class Fitness:
         """The score of ``genome`` on ``windows``, if it was measured."""
         return self._scores.get((windows.identity, tuple(genome)))
 
-    def score_now(
-        self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None
-    ) -> Score:  # fmt: skip
-        """The score on ``windows`` of the model as it is now, or of its copy that ``measure`` runs.
+    def score_now(self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None) -> Score:
+        """The score on ``windows`` of the model as it is now, or of the copy that ``measure`` runs.
 
         ``objective``: by default the perplexity.
         """

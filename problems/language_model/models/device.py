@@ -18,7 +18,6 @@ import torch
 
 from evoprune import InputError
 from evoprune.experiment.registry import HOME
-from evoprune.problems.language_model.models.late import runs_on
 
 _GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
 """Both versions of control groups: the folder, the limit, and the line of ``memory.stat`` with the memory in use."""
@@ -58,12 +57,6 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def dtype_of(model: Any) -> str:
     """Return the name of the dtype of ``model`` in settings and protocols, such as ``float32``."""
     return str(model.dtype).removeprefix("torch.")
-
-
-def device_of(model: Any) -> str:
-    """Return the device of ``model`` in protocols; a GPU with its card's name, because kernels differ by card."""
-    device = runs_on(model)
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def sum_dtype(device: torch.device) -> torch.dtype:
@@ -107,8 +100,8 @@ def free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
-        found = dict(line.split(":") for line in lines)
-        return min(1024.0 * int(found["MemAvailable"].split()[0]), _left_by_group())
+        sizes = dict(line.split(":") for line in lines)
+        return min(1024.0 * int(sizes["MemAvailable"].split()[0]), _left_by_group())
     with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     return float("inf")
@@ -202,7 +195,7 @@ def map_in_threads(
 
 
 def _begin(autocast: bool, dtype: torch.dtype) -> None:
-    """Let a thread compute as the one that started it; each thread has settings of its own."""
+    """Let a thread compute as the one that started it; settings belong to a thread."""
     torch.set_num_threads(1)
     torch.set_autocast_enabled("cpu", autocast)
     torch.set_autocast_dtype("cpu", dtype)

@@ -64,7 +64,7 @@ class Late:
 
 
 def make_late(module: nn.Module, make: Make | None, name: str = "weight") -> None:
-    """Let ``module`` run with values of its parameter ``name`` that ``make`` makes; None: with the stored values."""
+    """Let ``make`` make the values of the parameter ``name`` of ``module`` for each run; None: the stored values."""
     late = _late_of(module)
     makes = {**(late.makes if late else {}), name: make}
     _put(module, {key: one for key, one in makes.items() if one}, late.device if late else None)

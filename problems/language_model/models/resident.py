@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.blocks import (
     in_features,
     prunable,
 )
-from evoprune.problems.language_model.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
+from evoprune.problems.language_model.models.device import dtype_of, follow_threads, keep_freed_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import runs_on, weight_of
 from evoprune.problems.language_model.models.load import Check, load_model, streams
@@ -36,7 +36,7 @@ class Resident:
     tokenizer: Any
     source: str  # as in the settings
     streams: bool = False
-    """True if a candidate's own weights are made when their layer runs, by :mod:`.late`."""
+    """True if a candidate's weights are made when their layer runs, by :mod:`.late`."""
 
     _kept: ClassVar[dict[str, Any]] = {}
 
@@ -44,11 +44,11 @@ class Resident:
     def load(cls, settings: ModelSettings, check: Check | None = None) -> Self:
         """Load a model, or take the one of :meth:`keep_for_run`; ``check`` is called as by :func:`load_model`."""
         follow_threads()
-        found: Self | None = cls._kept.pop(settings.model, None)
-        if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
-            found = cls(*load_model(settings, check), settings.model)
-        found.streams = streams(settings, found.model, runs_on(found.model))
-        return found
+        resident: Self | None = cls._kept.pop(settings.model, None)
+        if resident is None or settings.dtype not in {resident.dtype, "auto"} or settings.device != "auto":
+            resident = cls(*load_model(settings, check), settings.model)
+        resident.streams = streams(settings, resident.model, runs_on(resident.model))
+        return resident
 
     def keep_for_run(self) -> None:
         """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
@@ -118,7 +118,9 @@ class Resident:
 
     @property
     def place(self) -> str:
-        return device_of(self.model)
+        """The device of the layers; a GPU with its card's name, because kernels differ by card."""
+        device = runs_on(self.model)
+        return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
     @cached_property
     def parameters(self) -> int:
