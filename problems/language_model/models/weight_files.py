@@ -172,59 +172,57 @@ def _read(path: Path, *_: int) -> GgufFile:
 
 
 def _header(content: mmap.mmap) -> tuple[dict[str, Any], list[tuple[str, str, tuple[int, ...], int, int]], int]:
-    """The metadata; name, kind, shape, place and bytes of each tensor; and where the data begins."""
+    """The metadata; name, kind, shape, place and bytes of each tensor; and the place where the data begins."""
     from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType
 
-    magic, version, tensors, entries = struct.unpack_from("<4sIQQ", content, 0)
+    reader = _Reader(content)
+    magic, version, tensors, entries = reader.numbers("4sIQQ")
     if magic != b"GGUF" or version not in _VERSIONS:
         raise ValueError("another format")
-    at, fields = 24, {}
-    for _ in range(entries):
-        key, at = _string(content, at)
-        (kind,) = struct.unpack_from("<I", content, at)
-        fields[key], at = _value(content, at + 4, kind)
+    fields = {reader.string(): reader.value() for _ in range(entries)}
     infos = []
     for _ in range(tensors):
-        name, at = _string(content, at)
-        (dimensions,) = struct.unpack_from("<I", content, at)
-        *shape, number, place = struct.unpack_from(f"<{dimensions}QIQ", content, at + 4)
-        at += 16 + 8 * dimensions
-        known = GGMLQuantizationType(number)
-        weights, nbytes = GGML_QUANT_SIZES[known]
-        infos.append((name, known.name, tuple(reversed(shape)), place, prod(shape) // weights * nbytes))
+        name = reader.string()
+        (dimensions,) = reader.numbers("I")
+        *shape, number, place = reader.numbers(f"{dimensions}QIQ")
+        kind = GGMLQuantizationType(number)
+        weights, nbytes = GGML_QUANT_SIZES[kind]
+        infos.append((name, kind.name, tuple(reversed(shape)), place, prod(shape) // weights * nbytes))
     alignment = fields[_ALIGNMENT].value if _ALIGNMENT in fields else GGUF_DEFAULT_ALIGNMENT
-    return fields, infos, -(-at // alignment) * alignment
+    return fields, infos, -(-reader.place // alignment) * alignment
 
 
-def _value(content: mmap.mmap, at: int, kind: int) -> tuple[Any, int]:
-    """The value at a place, with its type, and the place after it."""
-    from gguf import GGUFValue, GGUFValueType
+class _Reader:
+    """Reads ``content`` from its start, by the format's types. Raises an error of any kind where it is truncated."""
 
-    if kind != _ARRAY:
-        (value,), at = _values(content, at, kind, 1)
-        return GGUFValue(value, GGUFValueType(kind)), at
-    of, count = struct.unpack_from("<IQ", content, at)
-    values, at = _values(content, at + 12, of, count)
-    return GGUFValue(values, GGUFValueType.ARRAY, GGUFValueType(of)), at
+    def __init__(self, content: mmap.mmap) -> None:
+        self._content, self.place = content, 0
 
+    def numbers(self, kinds: str) -> tuple[Any, ...]:
+        """The next numbers; ``kinds``: as of ``struct``."""
+        values = struct.unpack_from(f"<{kinds}", self._content, self.place)
+        self.place += struct.calcsize(f"<{kinds}")
+        return values
 
-def _values(content: mmap.mmap, at: int, kind: int, count: int) -> tuple[list[Any], int]:
-    if kind == _STRING:
-        values = []
-        for _ in range(count):
-            text, at = _string(content, at)
-            values.append(text)
-        return values, at
-    end = at + count * struct.calcsize("<" + _NUMBERS[kind])
-    return list(struct.unpack(f"<{count}{_NUMBERS[kind]}", content[at:end])), end
+    def string(self) -> str:
+        (length,) = self.numbers("Q")
+        (text,) = self.numbers(f"{length}s")
+        return text.decode()  # type: ignore[no-any-return]
 
+    def value(self) -> Any:
+        """The next value, with its type."""
+        from gguf import GGUFValue, GGUFValueType
 
-def _string(content: mmap.mmap, at: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<Q", content, at)
-    end = at + 8 + length
-    if end > len(content):
-        raise ValueError("truncated")
-    return content[at + 8 : end].decode(), end
+        (kind,) = self.numbers("I")
+        if kind != _ARRAY:
+            return GGUFValue(self._values(kind, 1)[0], GGUFValueType(kind))
+        kind, count = self.numbers("IQ")
+        return GGUFValue(self._values(kind, count), GGUFValueType.ARRAY, GGUFValueType(kind))
+
+    def _values(self, kind: int, count: int) -> list[Any]:
+        if kind == _STRING:
+            return [self.string() for _ in range(count)]
+        return list(self.numbers(f"{count}{_NUMBERS[kind]}"))
 
 
 @contextmanager

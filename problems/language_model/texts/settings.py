@@ -99,8 +99,23 @@ class TextsSettings(Settings):
 
     @model_validator(mode="after")
     def _texts_apart(self) -> Self:
-        if fault := fault_of_texts(self.search_text, self.report_text, self.calibration_text):
-            raise ValueError(fault)
+        search, report, calibration = self.search_text, self.report_text, self.calibration_text
+        if overlap(search, report):
+            raise ValueError(
+                "search_text and report_text are the same text; a text that the search sees must not score its result; "
+                "give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
+            )
+        if report.sampling != "first":
+            raise ValueError(
+                f"report_text.sampling is {report.sampling}: expected first, as results are compared on the first "
+                "windows of a text"
+            )
+        if calibration and overlap(calibration, report):
+            raise ValueError("calibration_text and report_text are the same text; use another text for one of them")
+        if calibration and overlap(calibration, search) and calibration.identity != search.identity:
+            raise ValueError(
+                "calibration_text and search_text overlap; give both the same part, or parts that do not overlap"
+            )
         return self
 
     @property
@@ -109,25 +124,6 @@ class TextsSettings(Settings):
             return self.calibration_text
         windows = max(1, CALIBRATION_TOKENS // self.search_text.window)
         return self.search_text.model_copy(update={"windows": windows})
-
-
-def fault_of_texts(search: TextSettings, report: TextSettings, calibration: TextSettings | None) -> str | None:
-    """Return the fault in the choice of texts; None for a sound one."""
-    if overlap(search, report):
-        return (
-            "search_text and report_text are the same text; a text that the search sees must not score its result; "
-            "give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
-        )
-    if report.sampling != "first":
-        return (
-            f"report_text.sampling is {report.sampling}; results are compared on the text's first windows: expected "
-            "first"
-        )
-    if calibration and overlap(calibration, report):
-        return "calibration_text and report_text are the same text; use another text for one of them"
-    if calibration and overlap(calibration, search) and calibration.identity != search.identity:
-        return "calibration_text and search_text overlap; give both the same part, or parts that do not"
-    return None
 
 
 def overlap(one: TextSettings, other: TextSettings) -> bool:
