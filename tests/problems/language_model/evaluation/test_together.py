@@ -1,5 +1,4 @@
 import errno
-import math
 import os
 import random
 
@@ -107,23 +106,6 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert os.strerror(errno.ENOSPC) in said[0]
-
-
-def test_a_score_that_is_not_finite_spoils_no_other(home, language_model, monkeypatch):
-    problem = language_model(**home(reuse_mib=0), memory="stream")
-    genomes, last = relatives(problem, 2), problem.genes[-1]
-    for genome in genomes:
-        genome[-1] = min(genome[-1], last.up - 1)
-    expected, values_of = Generation(problem).evaluate_together(genomes), copies.values_of
-
-    def broken(matrix, weight, kind, *data):
-        values = values_of(matrix, weight, kind, *data)
-        return values * math.nan if (matrix.name, kind) == (last.name, last.levels[-1]) else values
-
-    monkeypatch.setattr(copies, "values_of", broken)
-    found = Generation(problem).evaluate_together([genomes[0], [gene.up for gene in problem.genes], *genomes[1:]])
-    assert math.isnan(found.pop(1).values[0])
-    assert found == expected
 
 
 def test_the_history_depends_on_neither_memory_nor_processes_nor_where_it_was_cut(small, tmp_path):

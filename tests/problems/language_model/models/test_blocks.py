@@ -74,6 +74,8 @@ def test_attentions_that_are_left_have_places_of_their_kind_in_a_cache(tokens):
     plain = tokens[:2, :20]
     for _ in range(8):
         plain = torch.cat([plain, model(plain, use_cache=False).logits[:, -1:].argmax(-1)], 1)
+    numbers = [m.layer_idx for m in model.modules() if hasattr(m, "layer_idx")]
     with attentions_numbered(model):
         found = model.generate(tokens[:2, :20], min_new_tokens=8, max_new_tokens=8, do_sample=False)
     assert torch.equal(found, plain)
+    assert [m.layer_idx for m in model.modules() if hasattr(m, "layer_idx")] == numbers

@@ -87,19 +87,6 @@ def test_what_a_killed_process_began_is_swept_up(hold, cache):
     assert {path.stem for path in cache.iterdir()} == {"b"}
 
 
-def test_what_fails_while_it_is_written_is_not_there(cache):
-    file = CachedFile("a")
-
-    def write(path):
-        path.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        file.make(write)
-    file.release()
-    assert list(cache.iterdir()) == []
-
-
 def test_the_least_recently_used_go_first(monkeypatch):
     for name, used in {"c": 1, "a": 2, "b": 3}.items():
         made(name, 100, used).release()

@@ -1,7 +1,6 @@
 import pytest
-import torch
 
-from evoprune.problems.language_model.models.blocks import attentions_numbered, find_blocks
+from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.sublayers import find_sublayers, set_dropped
 from evoprune.problems.language_model.models.throughput import Load, throughputs, timer
 
@@ -35,16 +34,6 @@ def test_each_pass_of_decode_processes_one_token_after_as_many_others(model, pas
     for _ in range(3):
         run()
     assert passes[1:] == [((2, 1), 16)] * 3
-
-
-def test_a_numbered_model_continues_as_without_a_cache(model, tokens):
-    set_dropped(find_blocks(model)[1][0], find_sublayers(model)[0], dropped=True)
-    numbers = [m.layer_idx for m in model.modules() if hasattr(m, "layer_idx")]
-    given = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
-    with attentions_numbered(model):
-        with_cache, without = (model.generate(tokens[:1, :6], use_cache=use, **given) for use in (True, False))
-    assert torch.equal(with_cache, without)
-    assert [m.layer_idx for m in model.modules() if hasattr(m, "layer_idx")] == numbers
 
 
 def test_models_are_timed_in_turn(model, passes):
