@@ -157,13 +157,13 @@ def statistics(
         if walk and done:
             walk.restore(so_far.tensors)
         for place, (block, of_block) in enumerate(steps(blocks, label, "block")):
-            found: dict[str, Statistics] = {}
+            statistics_of: dict[str, Statistics] = {}
             if place < so_far.done:
-                found = {matrix.name: {INPUT_NORMS: norms[matrix.name]} for matrix in of_block}
+                statistics_of = {matrix.name: {INPUT_NORMS: norms[matrix.name]} for matrix in of_block}
             elif walk:
-                found = gather(walk, block, of_block, activation_names, advance=True)
+                statistics_of = gather(walk, block, of_block, activation_names, advance=True)
                 if activation_names == {INPUT_NORMS}:
-                    norms |= {matrix.name: found[matrix.name][INPUT_NORMS] for matrix in of_block}
+                    norms |= {matrix.name: statistics_of[matrix.name][INPUT_NORMS] for matrix in of_block}
                     so_far.step(norms | walk.states)
             for matrix in of_block:
-                yield matrix, found.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})
+                yield matrix, statistics_of.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})

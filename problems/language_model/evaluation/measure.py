@@ -91,8 +91,8 @@ class Divergence(Objective):
 
 def _log_rest(log_probabilities: Tensor) -> Tensor:
     """Return the logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, finite."""
-    left = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
-    return left.clamp_min(1e-9).log().float()
+    rest = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
+    return rest.clamp_min(1e-9).log().float()
 
 
 _CPU_BATCH = 1024  # tokens: activations between two layers should fit the cache, and each core have a batch
@@ -148,24 +148,24 @@ class Measure:
                 torch.cuda.empty_cache()
 
     def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
-        known = states if self.forward.resumable else None
+        cache = states if self.forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
         for first in range(0, tokens.shape[0], windows):
             batch = tokens[first : first + windows]
-            start, state = known.longest(first, len(batch)) if known else (0, None)
+            start, state = cache.longest(first, len(batch)) if cache else (0, None)
             batches.setdefault(start, []).append((first, batch, state))
         losses: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
             with (
                 made(self.forward.modules(self.forward.depth)),
-                self.forward.resumed(start, known.wanted(start) if known else []) as run,
+                self.forward.resumed(start, cache.wanted(start) if cache else []) as run,
             ):
                 score = partial(self._scored, run, add, tokens)
                 scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
                 for first, of_batch, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     losses[first] = of_batch
-                    if known:
-                        known.store(first, kept)
+                    if cache:
+                        cache.store(first, kept)
         return summed(loss for first in sorted(losses) for loss in losses[first])
 
     def _scored(self, run: Run, add: Add, tokens: Tensor, of: _Batch) -> tuple[int, list[Tensor], Kept]:
@@ -247,5 +247,5 @@ def _is_right(line: Line, rows: Sequence[tuple[Tensor, Tensor]]) -> bool:
     """Tell by the losses of the tokens of each variant of ``line``, and whether each is the likeliest one."""
     if not line.choices:
         return bool(rows[0][1].all())
-    losses = [float(own.double().sum()) / len(choice) for choice, (own, _) in zip(line.choices, rows, strict=True)]
+    losses = [float(row.double().sum()) / len(choice) for choice, (row, _) in zip(line.choices, rows, strict=True)]
     return losses.index(min(losses)) == line.right

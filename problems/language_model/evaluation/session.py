@@ -128,8 +128,8 @@ class Fitness:
         """
         objectives = [self.objective_on(windows, genome) for windows in texts]
         if self._settings.objective != "perplexity" and self._is_dense(genome):
-            known = [self._learnt(windows, genome) for windows in texts]
-            return [Score(divergence.behind, loss, 0) for divergence, loss in known]
+            learnt = [self._learnt(windows, genome) for windows in texts]
+            return [Score(divergence.behind, loss, 0) for divergence, loss in learnt]
         keys = [(windows.identity, tuple(genome)) for windows in texts]
         if not self._scores.keys() >= {*keys}:
             self._transform.apply(genome)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from math import prod
 from typing import TypeVar
 
@@ -41,71 +41,71 @@ class Candidate:
 
 
 def totals_together(
-    measure: Measure, tokens: Tensor, candidates: Sequence[Candidate], known: PrefixCache
+    measure: Measure, tokens: Tensor, candidates: Sequence[Candidate], cache: PrefixCache
 ) -> list[list[float]]:
     """Return :meth:`Measure.totals` of each candidate, the same bits; equal first blocks run once for all.
 
-    ``known``: states of earlier candidates. Raises OSError where the disk has no room for the states.
+    ``cache``: states of earlier candidates. Raises OSError where the disk has no room for the states.
     """
     before = lates_of(measure.forward.model)
     try:
-        return measure.halving(tokens, known, lambda windows: _totals(measure, tokens, windows, candidates, known))
+        return measure.halving(tokens, cache, lambda windows: _totals(measure, tokens, windows, candidates, cache))
     finally:
         put_lates(measure.forward.model, before)
 
 
 def _totals(
-    measure: Measure, tokens: Tensor, windows: int, candidates: Sequence[Candidate], known: PrefixCache
+    measure: Measure, tokens: Tensor, windows: int, candidates: Sequence[Candidate], cache: PrefixCache
 ) -> list[list[float]]:
     forward = measure.forward
     batches = [slice(first, min(first + windows, len(tokens))) for first in range(0, len(tokens), windows)]
     states = _room((len(candidates), *tokens.shape, forward.width), forward)
     hashes = [prefixes(candidate.fingerprints) for candidate in candidates]
-    place = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
-    starts = [_start(each, states[own], batches, known) for own, each in enumerate(candidates)]
+    places = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
+    starts = [_start(candidate, states[place], batches, cache) for place, candidate in enumerate(candidates)]
     steps = [*_steps(starts, hashes, forward.depth)]
     weights: Iterable[Weights | None] = repeat(None)
     if is_elsewhere(forward.model):
         makes = (partial(weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
         weights = ahead(makes, forward.device)
-    for (block, group), own_weights in zip(steps, weights, strict=False):
+    for (block, group), made_ahead in zip(steps, weights, strict=False):
         first = group[0]
         put_lates(forward.model, candidates[first].lates)
-        _advance(forward, block, tokens, batches, states[place[first]], states[first], own_weights)
-        for own in group:
-            place[own] = first
-        if block + 1 in known.wanted(0):
-            known.begin(candidates[first].fingerprints)
+        _advance(forward, block, tokens, batches, states[places[first]], states[first], made_ahead)
+        for number in group:
+            places[number] = first
+        if block + 1 in cache.wanted(0):
+            cache.begin(candidates[first].fingerprints)
             for batch in batches:
-                known.store(batch.start, {block + 1: states[first, batch].clone()})
-    found = []
-    for own, candidate in enumerate(candidates):
+                cache.store(batch.start, {block + 1: states[first, batch].clone()})
+    totals = []
+    for place, candidate in zip(places, candidates, strict=True):
         put_lates(forward.model, candidate.lates)
-        found.append(_summed(measure, tokens, batches, states[place[own]], candidate.add))
-    return found
+        totals.append(_summed(measure, tokens, batches, states[place], candidate.add))
+    return totals
 
 
 def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int) -> Iterator[tuple[int, list[int]]]:
     """Each block with groups of candidates that are alike up to it: it runs once for a group."""
     for block in range(depth):
         alike: dict[bytes, list[int]] = {}
-        for own, start in enumerate(starts):
+        for number, start in enumerate(starts):
             if start <= block:
-                alike.setdefault(hashes[own][block + 1], []).append(own)
+                alike.setdefault(hashes[number][block + 1], []).append(number)
         for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
             yield block, group
 
 
-def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], known: PrefixCache) -> int:
-    """Return the first block that ``candidate`` has to run; write the ``known`` states before it into ``states``."""
-    known.begin(candidate.fingerprints)
-    found = [known.longest(batch.start, batch.stop - batch.start) for batch in batches]
-    if len({start for start, _ in found}) > 1:
+def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], cache: PrefixCache) -> int:
+    """Return the first block that ``candidate`` has to run; write the cached states before it into ``states``."""
+    cache.begin(candidate.fingerprints)
+    cached = [cache.longest(batch.start, batch.stop - batch.start) for batch in batches]
+    if len({start for start, _ in cached}) > 1:
         return 0
-    for batch, (_, state) in zip(batches, found, strict=True):
+    for batch, (_, state) in zip(batches, cached, strict=True):
         if state is not None:
             states[batch] = state
-    return found[0][0]
+    return cached[0][0]
 
 
 def _advance(
@@ -128,11 +128,11 @@ def _summed(measure: Measure, tokens: Tensor, batches: Sequence[slice], states: 
     with made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
 
         def losses(batch: slice) -> list[Tensor]:
-            own = tokens[batch].to(forward.device)
-            output, _ = run(own, states[batch].to(forward.device))
-            return measure.losses(output, own, predictions(tokens[: batch.start]), add)
+            read = tokens[batch].to(forward.device)
+            output, _ = run(read, states[batch].to(forward.device))
+            return measure.losses(output, read, predictions(tokens[: batch.start]), add)
 
-        return summed(loss for found in _each(forward, losses, batches) for loss in found)
+        return summed(chain.from_iterable(_each(forward, losses, batches)))
 
 
 def _each(forward: Forward, work: Callable[[slice], _Result], batches: Sequence[slice]) -> list[_Result]:

@@ -166,9 +166,9 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
-def fitting_threads(device: torch.device, each: float) -> int:
-    """Return how many threads that hold ``each`` bytes may compute on ``device`` at once; 1 if it is no CPU."""
-    fitting = _SHARE * free_memory(device) / each
+def fitting_threads(device: torch.device, nbytes: float) -> int:
+    """Return how many threads that hold ``nbytes`` may compute on ``device`` at once; 1 if it is no CPU."""
+    fitting = _SHARE * free_memory(device) / nbytes
     return max(1, int(min(fitting, torch.get_num_threads()))) if device.type == "cpu" else 1
 
 

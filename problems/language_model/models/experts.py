@@ -80,9 +80,9 @@ class RoutedExperts:
             late = module is self._experts and name in self._late
             if late:
                 make_late(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
-            left = tensor if whole else tensor.detach()[: len(kept)] if late else taken()
+            rest = tensor if whole else tensor.detach()[: len(kept)] if late else taken()
             is_plain = whole or not isinstance(tensor, nn.Parameter)
-            setattr(module, name, left if is_plain else nn.Parameter(left, requires_grad=False))
+            setattr(module, name, rest if is_plain else nn.Parameter(rest, requires_grad=False))
         for module, name in self._counts:
             if module is not passed_over:
                 setattr(module, name, len(kept))
@@ -123,10 +123,10 @@ class RoutedExperts:
         kept = torch.cat([before.chosen[0].cpu(), torch.tensor(others[:1])]).sort().values
         with self.only(kept):
             after = self.routing(token)
-        left, right = before.chosen[0].sort(), after.chosen[0].sort()
-        if not torch.equal(left.values, right.values):
+        first, second = before.chosen[0].sort(), after.chosen[0].sort()
+        if not torch.equal(first.values, second.values):
             return False
-        ratio = after.weights[0][right.indices].float() / before.weights[0][left.indices].float()
+        ratio = after.weights[0][second.indices].float() / before.weights[0][first.indices].float()
         return bool((ratio / ratio.mean() - 1).abs().max() <= _TOLERANCE)
 
 
@@ -218,7 +218,7 @@ def _renumber(
 
 
 def _note_routing(noted: list[Routing], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-    tensors = [each for each in (*given, *named.values()) if isinstance(each, torch.Tensor)]
+    tensors = [value for value in (*given, *named.values()) if isinstance(value, torch.Tensor)]
     if len(tensors) != 3 or tensors[1].is_floating_point() or tensors[1].shape != tensors[2].shape:
         raise ValueError("expected states, chosen experts and their weights")
     noted.append(Routing(*tensors))

@@ -125,18 +125,18 @@ class Forward:
     @contextmanager
     def resumed(self, start: int, keep: Collection[int]) -> Iterator[Run]:
         """Runs from block ``start`` on, in several threads at once, that keep the states before the blocks ``keep``."""
-        own = threading.local()
+        local = threading.local()
 
         @torch.inference_mode()
         def run(tokens: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, Kept]:
-            own.state, own.kept = state, {}
-            return self.rows(tokens), own.kept
+            local.state, local.kept = state, {}
+            return self.rows(tokens), local.kept
 
         with ExitStack() as stack:
             if start:
-                stack.enter_context(_answering(self._blocks[:start], own))
+                stack.enter_context(_answering(self._blocks[:start], local))
             for index in keep:
-                hook = partial(_keep_input, own, index)
+                hook = partial(_keep_input, local, index)
                 stack.callback(self._blocks[index].register_forward_pre_hook(hook, with_kwargs=True).remove)
             yield run
 
@@ -158,11 +158,11 @@ class Forward:
 
         ``weights``: as of :func:`evoprune.problems.language_model.models.late.made`.
         """
-        own = threading.local()
+        local = threading.local()
 
         @torch.inference_mode()
         def run(tokens: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
-            own.state = state
+            local.state = state
             try:
                 self.model.base_model(input_ids=ids(tokens), use_cache=False)
             except _Stopped as stopped:
@@ -172,7 +172,7 @@ class Forward:
         with ExitStack() as stack:
             stack.enter_context(made(self.modules(block), weights))
             if block and self.resumable:
-                stack.enter_context(_answering(self._blocks[:block], own))
+                stack.enter_context(_answering(self._blocks[:block], local))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
             yield run
 
@@ -212,7 +212,7 @@ class Forward:
         try:
             with ExitStack() as stack:
                 if has_base:
-                    stack.callback(head.register_forward_pre_hook(lambda _, own: given.append(own[0])).remove)
+                    stack.callback(head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])).remove)
                 logits, kept = self(tokens, keep=[middle])
             for plain in (True, False) if has_base and middle else (False,) if middle else ():
                 self._plain_head = plain
@@ -239,12 +239,12 @@ def _stop(_: nn.Module, __: Any, output: Any) -> None:
     raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
 
 
-def _keep_input(own: threading.local, number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-    own.kept[number] = given[0] if given else named["hidden_states"]
+def _keep_input(local: threading.local, number: int, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    local.kept[number] = given[0] if given else named["hidden_states"]
 
 
 @contextmanager
-def _answering(blocks: list[nn.Module], own: threading.local) -> Iterator[None]:
+def _answering(blocks: list[nn.Module], local: threading.local) -> Iterator[None]:
     """Let all but the last of ``blocks`` return their input, and the last one return ``own.state``."""
 
     def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
@@ -253,7 +253,7 @@ def _answering(blocks: list[nn.Module], own: threading.local) -> Iterator[None]:
     try:
         for block in blocks:
             block.forward = same  # on the instance: it hides the class's forward
-        blocks[-1].forward = lambda *_, **__: own.state
+        blocks[-1].forward = lambda *_, **__: local.state
         yield
     finally:
         for block in blocks:

@@ -154,17 +154,17 @@ class Header:
         part: dict[str, slice] = {}
         size = 0
         for _, block in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
-            own = dict(block)
-            more = sum(tensor.size for tensor in own.values())
+            tensors = dict(block)
+            more = sum(tensor.size for tensor in tensors.values())
             if size + more > _PART and part:
                 yield part
                 part, size = {}, 0
-            if more > _PART and len(own) == 1:
-                ((name, table),) = own.items()
+            if more > _PART and len(tensors) == 1:
+                ((name, table),) = tensors.items()
                 step = max(1, _PART * table.shape[0] // table.size)
                 yield from ({name: slice(first, first + step)} for first in range(0, table.shape[0], step))
             else:
-                part |= dict.fromkeys(own, slice(None))
+                part |= dict.fromkeys(tensors, slice(None))
                 size += more
         if part:
             yield part
@@ -185,9 +185,9 @@ class Header:
             tokenizer.add_bos_token = True
         kind = value(".rope.scaling.type", "none")
         if kind == "linear":
-            known = config.rope_parameters  # Gemma 3 has one for each kind of attention, and scales one
+            rope = config.rope_parameters  # Gemma 3 has one for each kind of attention, and scales one
             factor = float(value(".rope.scaling.factor"))
-            known.get("full_attention", known).update(rope_type="linear", factor=factor)
+            rope.get("full_attention", rope).update(rope_type="linear", factor=factor)
         tensors = {name: tensor for name, tensor in self._file.tensors.items() if name.startswith("rope_f")}
         if kind not in {"none", "linear"} or tensors.keys() - {_FACTORS}:
             raise self._unknown_scaling()

@@ -170,7 +170,7 @@ def ahead(makes: Iterable[Callable[[], Weights]], device: torch.device) -> Itera
             if second:
                 running = torch.cuda.current_stream(device)
                 running.wait_stream(second)
-                for parameter in chain.from_iterable(own.values() for own in weights.values()):
+                for parameter in chain.from_iterable(parameters.values() for parameters in weights.values()):
                     parameter.record_stream(running)  # its memory is reused when this stream is past it
             yield weights
 

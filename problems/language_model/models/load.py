@@ -244,9 +244,9 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     loaded = model.state_dict().keys()
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
     if device.type == "cpu":
-        others = [each for each in model.parameters() if each.dtype != dtype]
-        room = Room.of("converting", device, sum(each.numel() for each in others) * dtype.itemsize)
-        for parameter in others:
+        converted = [parameter for parameter in model.parameters() if parameter.dtype != dtype]
+        room = Room.of("converting", device, sum(parameter.numel() for parameter in converted) * dtype.itemsize)
+        for parameter in converted:
             parameter.data = room.copied(parameter.data, dtype)
     model.to(device=device, dtype=dtype)
     for name, buffer in computed.items():
@@ -262,11 +262,11 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
         for parameter in model.parameters()
     }
     copied: Any = copy.deepcopy(model, parameters)
-    for module, own in zip(model.modules(), copied.modules(), strict=True):
-        late = vars(own).pop("forward", None)
+    for module, twin in zip(model.modules(), copied.modules(), strict=True):
+        late = vars(twin).pop("forward", None)
         if isinstance(late, Late):
             for name in late.makes:
-                getattr(own, name).data.copy_(weight_of(module, name))
+                getattr(twin, name).data.copy_(weight_of(module, name))
     convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:
         copied.set_attn_implementation("sdpa")

@@ -78,8 +78,8 @@ class Resident:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
         layers = (weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix))
         stacks = (stack for mixture in find_mixtures(self.model) for stack in mixture.stacks)
-        left = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
-        return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in left)
+        weights = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
+        return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in weights)
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:

@@ -95,8 +95,8 @@ def _folder_fault(folder: Path) -> str | None:
 def model_fault(model: str) -> str | None:
     """Say why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
     if model.startswith("bundled:"):
-        known = (BUNDLED_MODEL, BUNDLED_MIXTURE)
-        return None if model in known else f"unknown '{model}'; the bundled models are {' and '.join(known)}"
+        names = (BUNDLED_MODEL, BUNDLED_MIXTURE)
+        return None if model in names else f"unknown '{model}'; the bundled models are {' and '.join(names)}"
     path = Path(model)
     if path.is_dir():
         return f"{path} {fault}" if (fault := _folder_fault(path)) else None
@@ -112,5 +112,5 @@ def size_fault(size: int, needed: int) -> str | None:
     """Say that a file of ``size`` bytes lacks some of the bytes ``needed`` by its header; None if it is whole."""
     if size >= needed:
         return None
-    have, whole = (f"{each / 1e6:,.0f}" if needed >= 1e7 else f"{each / 1e6:,.3f}" for each in (size, needed))
+    have, whole = (f"{count / 1e6:,.0f}" if needed >= 1e7 else f"{count / 1e6:,.3f}" for count in (size, needed))
     return f"the file is incomplete: {have} of {whole} MB; copy or download it again"

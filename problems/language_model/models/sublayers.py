@@ -83,14 +83,15 @@ def find_sublayers(model: Any) -> list[Sublayer]:
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
         model(input_ids=probe_tokens(model), use_cache=False)
     name = type(model).__name__
-    found = [each for at, of_block in enumerate(calls) for each in _sublayers(name, at, of_block, list(ran[at]))]
-    if (number := _first_not_residual(model, found)) is not None:
+    of_blocks = enumerate(zip(calls, ran, strict=True))
+    sublayers = [sublayer for at, (called, ran_at) in of_blocks for sublayer in _sublayers(name, at, called, [*ran_at])]
+    if (number := _first_not_residual(model, sublayers)) is not None:
         raise InputError(
             f"the blocks of {name} cannot be taken apart: block {number} changes what it reads also without its "
             "attention and its MLP; expected blocks that add both to it, as in GPT-2 or Llama",
             "problem.model",
         )
-    return found
+    return sublayers
 
 
 def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
@@ -148,23 +149,23 @@ def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Modul
             before.append(call)
         else:
             chains.append([call])
-    found = {kind: [chain for chain in chains if _kind(chain) == kind] for kind in KINDS}
-    for kind, candidates in found.items():
+    by_kind = {kind: [chain for chain in chains if _kind(chain) == kind] for kind in KINDS}
+    for kind, candidates in by_kind.items():
         if len(candidates) != 1:
             raise InputError(
                 f"the blocks of {model} cannot be taken apart: block {block} has {len(candidates)} parts that look "
                 f"like its {kind}; expected one attention and one MLP, as in GPT-2 or Llama",
                 "problem.model",
             )
-    return [_sublayer(block, kind, found[kind][0], layers) for kind in KINDS]
+    return [_sublayer(block, kind, by_kind[kind][0], layers) for kind in KINDS]
 
 
 def _sublayer(block: int, kind: Kind, chain: list[_Call], layers: list[nn.Module]) -> Sublayer:
     output = [call for call in chain if has_matrices(call.module)][-1]  # a norm or dropout may follow it
     children = {call.name: call.module for call in chain}
     inside = {module for child in children.values() for module in child.modules()}
-    own = tuple(layer for layer in layers if layer in inside)
-    return Sublayer(block, kind, children, output.name, output.returns_tuple, own)
+    inner = tuple(layer for layer in layers if layer in inside)
+    return Sublayer(block, kind, children, output.name, output.returns_tuple, inner)
 
 
 def _kind(chain: list[_Call]) -> Kind | None:

@@ -97,7 +97,7 @@ def stored_tensors(path: Path) -> Mapping[str, Stored]:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length) if length < path.stat().st_size else b"")
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        found = {name: Stored(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+        tensors = {name: Stored(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
         needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
@@ -105,7 +105,7 @@ def stored_tensors(path: Path) -> Mapping[str, Stored]:
         raise InputError("is no .safetensors file, or the beginning of one: copy it again", str(path)) from None
     if fault := size_fault(path.stat().st_size, needed):
         raise InputError(fault, str(path))
-    return found
+    return tensors
 
 
 def stored_dtype(settings: ModelSettings) -> str | None:
@@ -119,7 +119,7 @@ def stored_dtype(settings: ModelSettings) -> str | None:
 
 def stored_kinds(model: str) -> set[str]:
     """The types of ggml in the .gguf file ``model``; none of another model."""
-    return {found.kind for found in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()
+    return {tensor.kind for tensor in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class GgufFile:
 
     def value(self, ending: str, default: Any = None) -> Any:
         """The value of the first key that ends with ``ending``."""
-        return next((found.value for key, found in self.fields.items() if key.endswith(ending)), default)
+        return next((field.value for key, field in self.fields.items() if key.endswith(ending)), default)
 
 
 def read_gguf(path: Path) -> GgufFile:
@@ -274,10 +274,10 @@ class _AsPackage:
         ]
 
 
-def _field(found: Any) -> Any:
-    values = [found.value] if found.sub_type is None else found.value
+def _field(field: Any) -> Any:
+    values = [field.value] if field.sub_type is None else field.value
     parts = [value.encode() if isinstance(value, str) else [value] for value in values]
-    types = [found.type] if found.sub_type is None else [found.type, found.sub_type]
+    types = [field.type] if field.sub_type is None else [field.type, field.sub_type]
     return SimpleNamespace(parts=parts, data=range(len(parts)), types=types)
 
 

@@ -46,14 +46,14 @@ def find_score(name: str) -> Score:
     from evoprune.problems.language_model.calibration import gradients, statistics  # import torch
 
     score: Score = find_plugin(SCORES, name)
-    known = statistics.NAMES | gradients.NAMES
+    names = statistics.NAMES | gradients.NAMES
     try:
-        unknown = needs(score) - known
+        unknown = needs(score) - names
     except (TypeError, ValueError):
         raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
     if unknown:
         raise InputError(
             f"problem.score: '{name}' asks for {', '.join(sorted(unknown))}; "
-            f"the statistics there are: {', '.join(sorted(known))}"
+            f"the statistics there are: {', '.join(sorted(names))}"
         )
     return score

@@ -106,8 +106,8 @@ class Windows:
 
 def settings_of(protocol: Mapping[str, Any]) -> TextSettings:
     """Return the settings of the text that a :meth:`Windows.protocol` describes."""
-    known = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
-    return TextSettings(**known | {"begin": protocol.get("begin") is not None})
+    given = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
+    return TextSettings(**given | {"begin": protocol.get("begin") is not None})
 
 
 def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
@@ -192,12 +192,12 @@ def _all_windows(settings: TextSettings, tokenizer: Any, role: str) -> Windows:
 
 def tokens_of(text: str, tokenizer: Any) -> Tokens:
     """Return the tokens of ``text``, which is tokenised once: a long one takes minutes."""
-    known = _tokens.setdefault(tokenizer, {})
+    read = _tokens.setdefault(tokenizer, {})
     key = hashlib.sha256(text.encode()).digest()
-    if key not in known:
+    if key not in read:
         parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in _parts(text)]
-        known[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts or [[]]])
-    return known[key]
+        read[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts or [[]]])
+    return read[key]
 
 
 _tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()
