@@ -4,8 +4,8 @@ import functools
 import hashlib
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -37,16 +37,7 @@ _EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many t
 _NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
 
 _entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
-
-
-@contextmanager
-def making_entry(name: str, model: str) -> Iterator[None]:
-    """Let checkpoints belong to the cache entry ``name``, which is made of ``model``."""
-    token = _entry.set((name, model))
-    try:
-        yield
-    finally:
-        _entry.reset(token)
+"""The name and the model of the cache entry that is made, to which checkpoints belong."""
 
 
 class Checkpoint(AbstractContextManager["Checkpoint"]):
@@ -137,13 +128,14 @@ def _cached(
     except OSError as error:
         _tell(str(error))
         return build()
-    about = {"what": label, "model": resident.source}
+    about, token = {"what": label, "model": resident.source}, _entry.set((name, resident.source))
     try:
-        with making_entry(name, resident.source):
-            tensors = _on(device, content[0]) if content else _make(file, about, build, device, in_use)
+        tensors = _on(device, content[0]) if content else _make(file, about, build, device, in_use)
     except BaseException:
         file.release()
         raise
+    finally:
+        _entry.reset(token)
     if in_use and file.exists:
         weakref.finalize(resident, file.release)
     else:

@@ -50,11 +50,11 @@ class Divergence(Objective):
     KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest
     probabilities are stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
     ``behind`` is added to each value: the nats a token that the dense model itself loses where it has fewer tokens to
-    predict. The next-token loss is a second sum.
+    predict. ``loss``: the dense model's next-token loss. The next-token loss is a second sum.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
-        self.top, self.behind = top, 0.0
+        self.top, self.behind, self.loss = top, 0.0, 0.0
         self._log_p = torch.empty(predictions, top)
         self._rest, self._losses = torch.empty(2, predictions)
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)

@@ -13,7 +13,7 @@ from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
-from evoprune.problems.language_model.models.device import free_memory
+from evoprune.problems.language_model.models.device import free_memory, keep_freed_memory
 from evoprune.problems.language_model.models.late import lates_of
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
@@ -57,7 +57,7 @@ class Fitness:
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
-        self._divergences: dict[Any, tuple[Divergence, float]] = {}
+        self._divergences: dict[Any, Divergence] = {}
         self._scores: LRUCache[Any, Score] = LRUCache(_RECENT)
         """By text and genome: the scores of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
@@ -128,8 +128,8 @@ class Fitness:
         """
         objectives = [self.objective_on(windows, genome) for windows in texts]
         if self._settings.objective != "perplexity" and self._is_dense(genome):
-            learnt = [self._learnt(windows, genome) for windows in texts]
-            return [Score(divergence.behind, loss, 0) for divergence, loss in learnt]
+            dense = [self.divergence_on(windows, genome) for windows in texts]
+            return [Score(divergence.behind, divergence.loss, 0) for divergence in dense]
         keys = [(windows.identity, tuple(genome)) for windows in texts]
         if not self._scores.keys() >= {*keys}:
             self._transform.apply(genome)
@@ -156,19 +156,15 @@ class Fitness:
 
     def divergence_on(self, windows: Windows, genome: Sequence[float]) -> Divergence:
         """The divergence of ``genome`` on ``windows``, from the dense model that has the same vocabulary."""
-        return self._learnt(windows, genome)[0]
-
-    def _learnt(self, windows: Windows, genome: Sequence[float]) -> tuple[Divergence, float]:
-        """The divergence of :meth:`divergence_on`, and the loss of the model that it was learnt from."""
         teacher = self._transform.teacher(genome)
         key = windows.identity, tuple(teacher)
         if key not in self._divergences:
             self._transform.apply(teacher)
             read = self._texts.read(windows)
             made = Divergence(read.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
-            loss = read.factor * self.measure.total(read.tokens, made.learn) / read.predictions
-            self._divergences[key] = made, loss
-            made.behind = loss - self._learnt(windows, self._transform.dense)[1]
+            made.loss = read.factor * self.measure.total(read.tokens, made.learn) / read.predictions
+            self._divergences[key] = made
+            made.behind = made.loss - self.divergence_on(windows, self._transform.dense).loss
         return self._divergences[key]
 
     def _part(self, windows: Windows, fidelity: float) -> Windows:
@@ -204,7 +200,8 @@ class Session:
         texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in chosen))
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = Stack([kind(resident, own, texts) for kind, own in chosen])
-        resident.settle_memory()
+        if resident.device.type == "cpu":
+            keep_freed_memory()  # after all large tensors are made
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts))
 
     def protocol(self) -> dict[str, Any]:

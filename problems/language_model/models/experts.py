@@ -90,7 +90,14 @@ class RoutedExperts:
     @contextmanager
     def only(self, kept: torch.Tensor) -> Iterator[None]:
         """Let the router choose among the experts ``kept`` alone for a time; they keep their numbers."""
-        hook = self._experts.register_forward_pre_hook(partial(_renumber, kept), with_kwargs=True)
+
+        def changed(value: Any) -> Any:
+            return value if value.is_floating_point() else kept.to(value.device)[value]
+
+        def renumber(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+            return tuple(map(changed, given)), {name: changed(value) for name, value in named.items()}
+
+        hook = self._experts.register_forward_pre_hook(renumber, with_kwargs=True)
         try:
             self.narrow(kept, router_alone=True)
             yield
@@ -105,12 +112,17 @@ class RoutedExperts:
 
     def routing(self, states: torch.Tensor) -> Routing:
         """The experts, as they are now, that each token chooses."""
-        noted: list[Routing] = []
-        note = partial(_note_routing, noted)
+        tensors: list[torch.Tensor] = []
+
+        def note(_: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            tensors.extend(value for value in (*given, *named.values()) if isinstance(value, torch.Tensor))
+
         with ExitStack() as stack:
             stack.callback(self._experts.register_forward_pre_hook(note, with_kwargs=True).remove)
             self.output(states)
-        return noted[0]
+        if len(tensors) != 3 or tensors[1].is_floating_point() or tensors[1].shape != tensors[2].shape:
+            raise ValueError("expected states, chosen experts and their weights")
+        return Routing(*tensors)
 
     def check(self, states: torch.Tensor) -> None:
         """Raise :class:`evoprune.InputError` unless a token chooses the same experts where others are left out."""
@@ -150,10 +162,14 @@ def find_experts(model: Any, check: bool = True, late: bool = False) -> list[Rou
 @contextmanager
 def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
     """Call ``note`` with the block and the inputs of each of ``mixtures`` whenever it runs."""
+
+    def hook(block: int, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        note(block, given[0] if given else named["hidden_states"])
+
     with ExitStack() as stack:
         for mixture in mixtures:
-            hook = partial(_note_states, partial(note, mixture.block))
-            stack.callback(mixture.home.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            own_hook = partial(hook, mixture.block)
+            stack.callback(mixture.home.register_forward_pre_hook(own_hook, with_kwargs=True).remove)
         yield
 
 
@@ -200,25 +216,3 @@ def unchosen_remarks(counts: Mapping[int, int]) -> list[str]:
     named = ", ".join(unchosen[:_NAMED]) + more
     remark = f"no token of the calibration text chose some experts ({named}): give more text, of each kind"
     return [remark] if unchosen else []
-
-
-def _note_states(
-    note: Callable[[torch.Tensor], object], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]
-) -> None:
-    note(given[0] if given else named["hidden_states"])
-
-
-def _renumber(
-    kept: torch.Tensor, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    def changed(value: Any) -> Any:
-        return value if value.is_floating_point() else kept.to(value.device)[value]
-
-    return tuple(map(changed, given)), {name: changed(value) for name, value in named.items()}
-
-
-def _note_routing(noted: list[Routing], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-    tensors = [value for value in (*given, *named.values()) if isinstance(value, torch.Tensor)]
-    if len(tensors) != 3 or tensors[1].is_floating_point() or tensors[1].shape != tensors[2].shape:
-        raise ValueError("expected states, chosen experts and their weights")
-    noted.append(Routing(*tensors))

@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.blocks import (
     in_features,
     prunable,
 )
-from evoprune.problems.language_model.models.device import dtype_of, follow_threads, keep_freed_memory
+from evoprune.problems.language_model.models.device import dtype_of, follow_threads
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import runs_on, weight_of
 from evoprune.problems.language_model.models.load import Check, load_model, streams
@@ -141,8 +141,3 @@ class Resident:
         _ = self.parameters, self.block_parameters, self.prunable_weights
         with suppress(InputError):  # transforms that need sublayers raise it again
             _ = self.sublayers
-
-    def settle_memory(self) -> None:
-        """Let a CPU process keep freed memory from now on; to be called after all large tensors are made."""
-        if self.device.type == "cpu":
-            keep_freed_memory()

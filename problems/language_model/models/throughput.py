@@ -41,10 +41,6 @@ class Load:
             return f"a token (decode, batch {self.batch}, {self.length} tokens before)"
         return f"a prompt (prefill, batch {self.batch}, {self.length} tokens)"
 
-    @property
-    def positions(self) -> int:
-        return self.length + (self.phase == "decode")
-
 
 def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
     """Return the median tokens/s of each of ``models``, timed in turn for ``seconds`` (0: once). Raises ValueError."""
@@ -64,9 +60,9 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
     Raises ValueError if the model has too few positions.
     """
-    longest = max_positions(model)
-    if longest and load.positions > longest:
-        raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
+    longest, needed = max_positions(model), load.length + (load.phase == "decode")
+    if longest and needed > longest:
+        raise ValueError(f"{load.phase} needs {needed} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)
     tokens %= model.get_input_embeddings().num_embeddings
     forward, filled, decodes = step_of(model), DynamicCache(), load.phase == "decode"
