@@ -38,8 +38,11 @@ def gather(
     Room.of("the statistics of gradients", model.device, 0, taken, "choose a score without gradients")
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
         stack.enter_context(at_home(model))
-        sums = {matrix.name: {name: _begun(so_far, matrix, name) for name in names} for matrix in matrices}
-        flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
+        zeros = partial(torch.zeros_like, dtype=torch.float32)
+        sums = {matrix.name: {name: zeros(matrix.rows(matrix.weight)) for name in names} for matrix in matrices}
+        flat = {f"{matrix}.{name}": value for matrix, of_matrix in sums.items() for name, value in of_matrix.items()}
+        for key, value in flat.items() if so_far.done else ():
+            value.copy_(so_far.tensors.pop(key))
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
@@ -100,15 +103,6 @@ def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: to
     with torch.enable_grad():
         rows, targets = scored(forward.rows(window[None]), window[None])
         torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), targets), allow_unused=True)
-
-
-def _begun(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
-    zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
-    return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
-
-
-def _key(matrix: Matrix, name: str) -> str:
-    return f"{matrix.name}.{name}"
 
 
 def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Statistics of each layer of the dense model, block by block, on calibration text; factors of Gram matrices."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
@@ -74,63 +74,50 @@ def gather(
     """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
 
     ``walk`` is before ``block``, and moves to the next with ``advance``. Infinite inputs, as of float16, are refused.
-    Of stacked experts the norms alone are known, over the tokens that chose each.
+    Stacked experts have norms alone, each over the tokens that chose the expert.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
-    products = _Products()
-    with ExitStack() as stack:
+    last: Sums = {}  # inputs, and their product: layers often share inputs
+
+    def add(of_matrix: Sums, _: Any, given: tuple[torch.Tensor, ...]) -> None:
+        if INPUT_NORMS in names:
+            squares = _squares(given[0].flatten(0, -2))
+            of_matrix[INPUT_NORMS] = of_matrix[INPUT_NORMS] + squares if INPUT_NORMS in of_matrix else squares
+        if GRAM in names:
+            if last.get("inputs") is not given[0]:
+                rows = given[0].flatten(0, -2).float()
+                last.update(inputs=given[0], product=rows.T @ rows)
+            of_matrix[GRAM] = of_matrix[GRAM].add_(last["product"]) if GRAM in of_matrix else last["product"].clone()
+
+    def add_expert(stack: ExpertStack, expert: int, inputs: torch.Tensor, _: torch.Tensor) -> None:
+        squares, of_stack = _squares(inputs), sums[stack.name]
+        if INPUT_NORMS not in of_stack:
+            of_stack[INPUT_NORMS] = squares.new_zeros(len(stack.weight), len(squares))
+        of_stack[INPUT_NORMS][expert] += squares
+
+    with ExitStack() as hooks:
         for matrix in matrices:
             if not isinstance(matrix, ExpertStack):
-                hook = partial(_add, sums[matrix.name], names, products)
-                stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
-        stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
-        stack.enter_context(products_noted(stacks, partial(_add_expert, sums)))
+                hook = partial(add, sums[matrix.name])
+                hooks.callback(matrix.module.register_forward_pre_hook(hook).remove)
+        hooks.enter_context(products_noted([one for one in matrices if isinstance(one, ExpertStack)], add_expert))
         (walk.advance if advance else walk.run)(block)
     for name, of_matrix in sums.items():
         if not all(bool(torch.isfinite(value).all()) for value in of_matrix.values()):
             raise InputError(f"problem.dtype: the inputs of {name} are not finite; use bfloat16 or float32")
     tokens = walk.tokens.numel()
-    return {matrix.name: _finished(sums[matrix.name], tokens, matrix.weight.device) for matrix in matrices}
+    return {
+        matrix.name: {
+            name: (value / tokens if name == GRAM else value.sqrt().float()).to(matrix.weight.device)
+            for name, value in sums[matrix.name].items()
+        }
+        for matrix in matrices
+    }
 
 
-class _Products:
-    """Products of a batch's inputs with themselves, computed once for layers that share the inputs."""
-
-    def __init__(self) -> None:
-        self._inputs, self._products = torch.empty(0), torch.empty(0)
-
-    def of(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs is not self._inputs:
-            rows = inputs.flatten(0, -2).float()
-            self._inputs, self._products = inputs, rows.T @ rows
-        return self._products
-
-
-def _add(sums: Sums, names: Collection[str], products: _Products, _: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Add up squares (float64 where the device has it) and products of a layer's inputs."""
-    if INPUT_NORMS in names:
-        squares = inputs[0].flatten(0, -2).float().square().sum(0)
-        squares = squares.to(sum_dtype(squares.device))
-        sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
-    if GRAM in names:
-        product = products.of(inputs[0])
-        sums[GRAM] = sums[GRAM].add_(product) if GRAM in sums else product.clone()
-
-
-def _add_expert(
-    sums: Mapping[str, Sums], stack: ExpertStack, expert: int, inputs: torch.Tensor, _: torch.Tensor
-) -> None:
-    squares = inputs.float().square().sum(0)
-    squares = squares.to(sum_dtype(squares.device))
-    of_stack = sums[stack.name]
-    if INPUT_NORMS not in of_stack:
-        of_stack[INPUT_NORMS] = squares.new_zeros(len(stack.weight), len(squares))
-    of_stack[INPUT_NORMS][expert] += squares
-
-
-def _finished(sums: Sums, tokens: int, home: torch.device) -> Sums:
-    means = {name: (value / tokens if name == GRAM else value.sqrt().float()) for name, value in sums.items()}
-    return {name: value.to(home) for name, value in means.items()}
+def _squares(rows: torch.Tensor) -> torch.Tensor:
+    """The sum of the squares of ``rows``, in float64 where the device has it."""
+    return rows.float().square().sum(0).to(sum_dtype(rows.device))
 
 
 BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only
