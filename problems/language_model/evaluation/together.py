@@ -57,21 +57,45 @@ def totals_together(
 def _totals(
     measure: Measure, tokens: Tensor, windows: int, candidates: Sequence[Candidate], cache: PrefixCache
 ) -> list[list[float]]:
-    forward = measure.forward
+    forward, device = measure.forward, measure.forward.device
     batches = [slice(first, min(first + windows, len(tokens))) for first in range(0, len(tokens), windows)]
     states = _room((len(candidates), *tokens.shape, forward.width), forward)
-    hashes = [prefixes(candidate.fingerprints) for candidate in candidates]
     places = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
+
+    def of_batches(work: Callable[[slice], _Result]) -> Iterable[_Result]:
+        return [*(map_in_threads(work, batches) if device.type == "cpu" else map(work, batches))]
+
+    def advance(block: int, first: int, weights: Weights | None) -> None:
+        """Write the states of candidate ``first`` after ``block``."""
+        source, target = states[places[first]], states[first]
+        with forward.through(block, weights) as run:
+
+            def write(batch: slice) -> None:
+                target[batch] = run(tokens[batch].to(device), source[batch].to(device) if block else None)
+
+            of_batches(write)
+
+    def total(place: int, add: Add) -> list[float]:
+        """The loss that ``add`` sums, given the states after the last block."""
+        with made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
+
+            def losses(batch: slice) -> list[Tensor]:
+                read = tokens[batch].to(device)
+                output, _ = run(read, states[place, batch].to(device))
+                return measure.losses(output, read, predictions(tokens[: batch.start]), add)
+
+            return summed(chain.from_iterable(of_batches(losses)))
+
     starts = [_start(candidate, states[place], batches, cache) for place, candidate in enumerate(candidates)]
-    steps = [*_steps(starts, hashes, forward.depth)]
+    steps = [*_steps(starts, [prefixes(candidate.fingerprints) for candidate in candidates], forward.depth)]
     weights: Iterable[Weights | None] = repeat(None)
     if is_elsewhere(forward.model):
         makes = (partial(weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
-        weights = ahead(makes, forward.device)
+        weights = ahead(makes, device)
     for (block, group), made_ahead in zip(steps, weights, strict=False):
         first = group[0]
         put_lates(forward.model, candidates[first].lates)
-        _advance(forward, block, tokens, batches, states[places[first]], states[first], made_ahead)
+        advance(block, first, made_ahead)
         for number in group:
             places[number] = first
         if block + 1 in cache.wanted(0):
@@ -81,7 +105,7 @@ def _totals(
     totals = []
     for place, candidate in zip(places, candidates, strict=True):
         put_lates(forward.model, candidate.lates)
-        totals.append(_summed(measure, tokens, batches, states[place], candidate.add))
+        totals.append(total(place, candidate.add))
     return totals
 
 
@@ -106,37 +130,6 @@ def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], cache
         if state is not None:
             states[batch] = state
     return cached[0][0]
-
-
-def _advance(
-    forward: Forward, block: int, tokens: Tensor, batches: Sequence[slice], source: Tensor, target: Tensor,
-    weights: Weights | None,
-) -> None:  # fmt: skip
-    """Write the states after ``block`` into ``target``, given the states before it: ``source``, perhaps the same."""
-    device = forward.device
-    with forward.through(block, weights) as run:
-
-        def advance(batch: slice) -> None:
-            target[batch] = run(tokens[batch].to(device), source[batch].to(device) if block else None)
-
-        _each(forward, advance, batches)
-
-
-def _summed(measure: Measure, tokens: Tensor, batches: Sequence[slice], states: Tensor, add: Add) -> list[float]:
-    """Return the loss that ``add`` sums, given the ``states`` after the last block."""
-    forward = measure.forward
-    with made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
-
-        def losses(batch: slice) -> list[Tensor]:
-            read = tokens[batch].to(forward.device)
-            output, _ = run(read, states[batch].to(forward.device))
-            return measure.losses(output, read, predictions(tokens[: batch.start]), add)
-
-        return summed(chain.from_iterable(_each(forward, losses, batches)))
-
-
-def _each(forward: Forward, work: Callable[[slice], _Result], batches: Sequence[slice]) -> list[_Result]:
-    return [*(map_in_threads(work, batches) if forward.device.type == "cpu" else map(work, batches))]
 
 
 def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:
