@@ -140,17 +140,3 @@ def test_beyond_the_limit_only_what_is_shared_is_there_while_the_model_lives(sma
     del second
     assert entries() == []
     assert same(tensors, built())
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device here")
-def test_what_a_device_computed_comes_back_to_it_and_to_no_other(small, built):
-    on = {device: load(small["model"], device=device) for device in ("cuda", "cpu")}
-    build = lambda: {name: tensor.cuda() for name, tensor in built().items()}  # noqa: E731
-    expected = shared(on["cuda"], "numbers", [], build)
-    again = shared(on["cuda"], "numbers", [], build)
-    assert built.calls == 1
-    assert same(again, expected)
-    assert {tensor.device.type for tensor in (expected | again).values()} == {"cuda"}
-    shared(on["cpu"], "numbers", [], built)
-    assert built.calls == 2
