@@ -12,18 +12,9 @@ from torch import Tensor, nn
 
 from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
+from evoprune.problems.language_model.models import late
 from evoprune.problems.language_model.models.device import map_in_threads
 from evoprune.problems.language_model.models.forward import Forward, predictions
-from evoprune.problems.language_model.models.late import (
-    Late,
-    Weights,
-    ahead,
-    is_elsewhere,
-    lates_of,
-    made,
-    put_lates,
-    weights_of,
-)
 from evoprune.problems.language_model.models.memory import Room
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
@@ -36,7 +27,7 @@ class Candidate:
     """A candidate: ``fingerprints`` of blocks, made weights, and the function that adds up the loss."""
 
     fingerprints: Sequence[Hashable]
-    lates: Mapping[nn.Module, Late]
+    lates: Mapping[nn.Module, late.Late]
     add: Add
 
 
@@ -47,11 +38,11 @@ def totals_together(
 
     ``cache``: states of earlier candidates. Raises OSError where the disk has no room for the states.
     """
-    before = lates_of(measure.forward.model)
+    before = late.lates_of(measure.forward.model)
     try:
         return measure.halving(tokens, cache, lambda windows: _totals(measure, tokens, windows, candidates, cache))
     finally:
-        put_lates(measure.forward.model, before)
+        late.put_lates(measure.forward.model, before)
 
 
 def _totals(
@@ -65,7 +56,7 @@ def _totals(
     def of_batches(work: Callable[[slice], _Result]) -> Iterable[_Result]:
         return [*(map_in_threads(work, batches) if device.type == "cpu" else map(work, batches))]
 
-    def advance(block: int, first: int, weights: Weights | None) -> None:
+    def advance(block: int, first: int, weights: late.Weights | None) -> None:
         """Write the states of candidate ``first`` after ``block``."""
         source, target = states[places[first]], states[first]
         with forward.through(block, weights) as run:
@@ -77,7 +68,7 @@ def _totals(
 
     def total(place: int, add: Add) -> list[float]:
         """The loss that ``add`` sums, given the states after the last block."""
-        with made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
+        with late.made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
 
             def losses(batch: slice) -> list[Tensor]:
                 read = tokens[batch].to(device)
@@ -88,13 +79,13 @@ def _totals(
 
     starts = [_start(candidate, states[place], batches, cache) for place, candidate in enumerate(candidates)]
     steps = [*_steps(starts, [prefixes(candidate.fingerprints) for candidate in candidates], forward.depth)]
-    weights: Iterable[Weights | None] = repeat(None)
-    if is_elsewhere(forward.model):
-        makes = (partial(weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
-        weights = ahead(makes, device)
+    weights: Iterable[late.Weights | None] = repeat(None)
+    if late.is_elsewhere(forward.model):
+        makes = (partial(late.weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
+        weights = late.ahead(makes, device)
     for (block, group), made_ahead in zip(steps, weights, strict=False):
         first = group[0]
-        put_lates(forward.model, candidates[first].lates)
+        late.put_lates(forward.model, candidates[first].lates)
         advance(block, first, made_ahead)
         for number in group:
             places[number] = first
@@ -104,7 +95,7 @@ def _totals(
                 cache.store(batch.start, {block + 1: states[first, batch].clone()})
     totals = []
     for place, candidate in zip(places, candidates, strict=True):
-        put_lates(forward.model, candidate.lates)
+        late.put_lates(forward.model, candidate.lates)
         totals.append(total(place, candidate.add))
     return totals
 

@@ -10,15 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.blocks import (
-    Matrix,
-    Mixture,
-    find_blocks,
-    find_matrices,
-    find_mixtures,
-    in_features,
-    prunable,
-)
+from evoprune.problems.language_model.models import blocks
 from evoprune.problems.language_model.models.device import dtype_of, follow_threads
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import runs_on, weight_of
@@ -55,15 +47,15 @@ class Resident:
         self._kept[self.source] = self
 
     @cached_property
-    def matrices(self) -> list[Matrix]:
-        return find_matrices(self.model)
+    def matrices(self) -> list[blocks.Matrix]:
+        return blocks.find_matrices(self.model)
 
     @cached_property
-    def mixtures(self) -> list[Mixture]:
-        return find_mixtures(self.model)
+    def mixtures(self) -> list[blocks.Mixture]:
+        return blocks.find_mixtures(self.model)
 
     @cached_property
-    def with_stacks(self) -> list[Matrix]:
+    def with_stacks(self) -> list[blocks.Matrix]:
         """The matrices and the stacked ones of experts, block by block."""
         stacks = [stack for mixture in self.mixtures for stack in mixture.stacks]
         return sorted([*self.matrices, *stacks], key=lambda matrix: matrix.block)
@@ -77,7 +69,7 @@ class Resident:
     def removed_weights(self) -> int:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
         layers = (weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix))
-        stacks = (stack for mixture in find_mixtures(self.model) for stack in mixture.stacks)
+        stacks = (stack for mixture in blocks.find_mixtures(self.model) for stack in mixture.stacks)
         weights = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
         return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in weights)
 
@@ -90,18 +82,18 @@ class Resident:
         """The width of the heads' outputs now, summed over the blocks."""
         outputs = {sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"}
         running = [self._layers_at(matrix) for matrix in self.matrices if matrix.module in outputs]
-        return sum(in_features(layers[0]) for layers in running if layers)
+        return sum(blocks.in_features(layers[0]) for layers in running if layers)
 
-    def _layers_at(self, matrix: Matrix) -> list[Any]:
+    def _layers_at(self, matrix: blocks.Matrix) -> list[Any]:
         """The layers in the place of ``matrix`` now: its module, layers that replace it, or none."""
         try:
-            return [layer for _, layer in prunable(self.model.get_submodule(matrix.name))]
+            return [layer for _, layer in blocks.prunable(self.model.get_submodule(matrix.name))]
         except AttributeError:  # dropped with the module that held it
             return []
 
     @cached_property
     def block_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in find_blocks(self.model)[1].parameters())
+        return sum(parameter.numel() for parameter in blocks.find_blocks(self.model)[1].parameters())
 
     @cached_property
     def forward(self) -> Forward:
