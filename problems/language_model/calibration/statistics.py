@@ -11,7 +11,6 @@ import torch
 from evoprune import InputError
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration import gradients
-from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.experts import products_noted
@@ -130,27 +129,13 @@ def statistics(
 ) -> Iterator[tuple[Matrix, Statistics]]:
     """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
-    Holds the activations of one block at a time. ``label`` names the work. Interrupted sums are continued, but not Gram
-    matrices, which would take too much room.
+    Holds the activations of one block at a time. ``label`` names the work.
     """
     activation_names, gradient_names = NAMES & set(names), gradients.NAMES & set(names)
     of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
     blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
-    of_what = ", ".join([*sorted(names), *(matrix.name for matrix in matrices)])
-    with Checkpoint(label, len(blocks), of_what) as so_far:
-        done = [matrix for _, of_block in blocks[: so_far.done] for matrix in of_block]
-        norms = {m.name: so_far.tensors[m.name].to(m.weight.device, copy=True) for m in done}
-        if walk and done:
-            walk.restore(so_far.tensors)
-        for place, (block, of_block) in enumerate(steps(blocks, label, "block")):
-            statistics_of: dict[str, Statistics] = {}
-            if place < so_far.done:
-                statistics_of = {matrix.name: {INPUT_NORMS: norms[matrix.name]} for matrix in of_block}
-            elif walk:
-                statistics_of = gather(walk, block, of_block, activation_names, advance=True)
-                if activation_names == {INPUT_NORMS}:
-                    norms |= {matrix.name: statistics_of[matrix.name][INPUT_NORMS] for matrix in of_block}
-                    so_far.step(norms | walk.states)
-            for matrix in of_block:
-                yield matrix, statistics_of.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})
+    for block, of_block in steps(blocks, label, "block"):
+        of_inputs = gather(walk, block, of_block, activation_names, advance=True) if walk else {}
+        for matrix in of_block:
+            yield matrix, of_inputs.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})

@@ -43,18 +43,18 @@ _entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
 class Checkpoint(AbstractContextManager["Checkpoint"]):
     """The number of steps of a computation that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
-    Begins with the steps of an interrupted process, and is deleted at the end. ``label`` names the computation;
-    ``apart`` tells checkpoints of one label and entry apart. Nothing is written outside an entry.
+    Begins with the steps of an interrupted process, and is deleted at the end. ``label`` names the computation.
+    Nothing is written outside an entry.
     """
 
-    def __init__(self, label: str, total: int, apart: str = "") -> None:
+    def __init__(self, label: str, total: int) -> None:
         self._label, self._total = label, total
         self.done, self.tensors = 0, Tensors()
         name, self._model = _entry.get()
         self._file = None
         if name:
             with suppress(OSError):
-                self._file, begun = open_cached(hashlib.sha256(f"{name} {label} {apart}".encode()).hexdigest()[:32])
+                self._file, begun = open_cached(hashlib.sha256(f"{name} {label}".encode()).hexdigest()[:32])
                 if begun:
                     self.tensors, self.done = begun[0], int(begun[1]["done"])
         self._at, self._pause = time.monotonic(), _EVERY

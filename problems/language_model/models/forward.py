@@ -5,7 +5,7 @@ itself which predictions count. The first token of a window is never predicted.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -268,16 +268,6 @@ class Walk:
         self._forward = forward
         self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
         self._states: list[torch.Tensor | None] = [None] * len(self._batches)
-
-    @property
-    def states(self) -> dict[str, torch.Tensor]:
-        """The hidden states now, a tensor for each batch, by name; none before block 0."""
-        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
-
-    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Set :attr:`states` to the states of another walk over the same tokens."""
-        device = self._forward.device
-        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
 
     def run(self, block: int) -> list[torch.Tensor]:
         """Run ``block``, the present one; return the states after it, one tensor for each batch."""

@@ -5,7 +5,6 @@ import torch
 
 from evoprune.problems.language_model.calibration import gradients, tensor_cache
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
-from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, cached
 from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.resident import Resident
@@ -90,32 +89,6 @@ def test_gradients_that_were_interrupted_go_on_and_are_the_same(gathering, capsy
     assert found.keys() == whole.keys()
     assert all(torch.equal(found[name], whole[name]) for name in whole)
     assert names() == ["gradients", "gradients"]
-
-
-def test_norms_of_inputs_that_were_interrupted_go_on_and_are_the_same(resident, tokens, capsys):
-    def norms(what):
-        def build():
-            found = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
-            return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
-
-        return cached(resident, "norms", [what], build)
-
-    def interrupt(_, inputs):
-        if inputs[0].shape[-2] == tokens.shape[1]:  # no trial of a few tokens
-            raise KeyboardInterrupt
-
-    whole = norms("whole")
-    of_block = {matrix.block: matrix.module for matrix in resident.matrices}
-    handle = of_block[2].register_forward_pre_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        norms("interrupted")
-    handle.remove()
-    of_block[0].register_forward_pre_hook(interrupt)  # which is not run again
-    found = norms("interrupted")
-    assert "calibrating: 2 of 3" in capsys.readouterr().err
-    assert found.keys() == whole.keys()
-    assert all(torch.equal(found[name], whole[name]) for name in whole)
-    assert names() == ["norms", "norms"]
 
 
 def test_what_another_result_left_or_what_is_damaged_is_not_used(gathering):
