@@ -108,17 +108,15 @@ class Fitness:
         except OSError as error:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
-        for (place, candidate), sums in zip(candidates.items(), totals, strict=True):
-            self._states.begin(candidate.fingerprints)
+        for place, sums in zip(candidates, totals, strict=True):
             values[place] = self._remember(genomes[place], _score(objectives[place], sums, part))
         return [values[place] for place in range(len(genomes))]
 
     def _remember(self, genome: Sequence[float], score: Score) -> tuple[float, int]:
-        """Remember the score of ``genome`` on the search text, begun last."""
+        """Remember the score of ``genome`` on the search text, if it was read as a whole."""
         search = self._texts.search
         if score.tokens == self._texts.read(search).tokens.numel():
             self._scores[search.identity, tuple(genome)] = score
-        self._states.judge(score.value)
         return score.value, score.tokens
 
     def scores(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[Score]:

@@ -24,10 +24,7 @@ class Evaluator:
     def score(self, genome, tokens, reuse=True):
         self.masks.apply(genome)
         self.states.begin(self.masks.block_cuts())
-        total = self.measure.total(tokens, Perplexity().add, self.states if reuse else None)
-        if reuse:
-            self.states.judge(total)
-        return total
+        return self.measure.total(tokens, Perplexity().add, self.states if reuse else None)
 
 
 def relatives(rng, blocks, pairs):
@@ -76,28 +73,21 @@ def test_little_memory_keeps_few_checkpoints_and_none_is_no_error():
     assert wanted[-1] == 29
 
 
-def test_the_worst_goes_first_and_then_what_has_long_been_of_no_use():
-    def score(states, name, value):
-        states.begin([name, ""])
-        states.longest(0, 1)
-        states.store(0, {1: torch.zeros(1, 25)})
-        states.judge(value)
-
-    def knows(states, name):
-        states.begin([name, ""])
-        return states.longest(0, 1)[0] == 1
-
+def test_the_least_recently_used_state_goes_first():
     states = PrefixCache(2, 100, 600)
-    for number in range(6):
-        score(states, b"%d" % number, value=10 - abs(number - 2))
-    score(states, b"new", value=5.0)
-    assert not knows(states, b"2")
-    assert all(knows(states, b"%d" % n) for n in (0, 4, 5))
-    old = PrefixCache(2, 100, 600)
-    score(old, b"reference", value=0.0)
-    for number in range(200):
-        score(old, b"%d" % (number % 10), value=7.0)
-    assert not knows(old, b"reference")
+
+    def score(name):
+        states.begin([name, ""])
+        if is_stored := states.longest(0, 1)[0] == 1:
+            return is_stored
+        states.store(0, {1: torch.zeros(1, 25)})
+        return False
+
+    assert not any(map(score, range(6)))
+    assert score(0)
+    assert not score("new")
+    assert [score(name) for name in (0, 2, 3, 4, 5, "new")] == [True] * 6
+    assert not score(1)
 
 
 def test_marks_are_told_apart_whatever_they_are_beside():
