@@ -1,4 +1,4 @@
-"""Divides a text into parts for search, calibration and report, and these into windows."""
+"""Divides a text into parts for search, calibration and report, and each part into windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 _SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
 _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
 _ENOUGH = 4_000_000  # characters read at most: of a long text, each part is its beginning
-WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
+_WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
 _LONGEST_LINE = 2048  # tokens
 _NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
 
@@ -28,8 +28,7 @@ _NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part
 class Division:
     """Disjoint parts of a text: their settings and tokens by name, the tokens in a window, and a remark for people.
 
-    Of a task file, each line has ``line`` tokens, those of the longest one, and is read ``answers`` times for the
-    accuracy of a model; a window is about as many lines.
+    Of a task file, each line has ``line`` tokens, as many as the longest one; a window has about as many tokens.
     """
 
     parts: dict[str, Json]
@@ -37,7 +36,6 @@ class Division:
     window: int
     remark: str
     line: int | None = None
-    answers: int = 0
 
     def windows(self, part: str) -> int:
         return self.tokens[part] // self.window
@@ -49,10 +47,6 @@ class Division:
     def settings(self, part: str, windows: int) -> Json:
         return self.parts[part] | {"window": self.line or self.window, "windows": self.count(windows)}
 
-    def scored(self, times: int) -> int:
-        """Return ``times`` that the report text is scored, and those for the accuracies of three models."""
-        return times + 3 * self.answers
-
     @property
     def sizes(self) -> list[int]:
         """Tokens that windows may have, from more to fewer."""
@@ -60,7 +54,7 @@ class Division:
 
 
 def _sizes(least: int, most: int) -> list[int]:
-    return [window for window in WINDOWS if least <= window <= most]
+    return [window for window in _WINDOWS if least <= window <= most]
 
 
 def parts_of(text: str | None) -> dict[str, Json]:
@@ -77,7 +71,7 @@ def parts_of(text: str | None) -> dict[str, Json]:
 
 
 def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
-    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens. Raises InputError."""
+    """Divide the ``parts`` of ``text`` into windows of at most ``longest`` tokens. Raises InputError."""
     tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
     windows = _sizes(0, longest) or [longest]
     fitting = _fitting(windows, tokens)
@@ -113,7 +107,7 @@ def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int
         raise InputError(f"{task} has {len(sizes)} different lines: expected at least {needed} of this length")
     counts = ", ".join(f"{len(own)} for {name}" for name, own in lines.items())
     remark = f"{task}, {len(sizes)} lines of at most {size} tokens: {counts}; the search never sees the report's"
-    return Division(parts, tokens, fitting[0], remark, size, len(line.variants))
+    return Division(parts, tokens, fitting[0], remark, size)
 
 
 def _fitting(windows: Sequence[int], tokens: Mapping[str, int]) -> list[int]:
