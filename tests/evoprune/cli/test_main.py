@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -72,3 +74,15 @@ def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):
     refused = evoprune("run", tmp_path / "nothing.yaml", "-q")
     assert refused.code == 2
     assert "no such file" in refused.err
+
+
+def test_a_full_disk_stops_any_command(evoprune, run, sphere, monkeypatch):
+    folder = run(sphere).folder
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("evoprune.report.page.write_text", full)
+    answer = evoprune("report", folder)
+    assert answer.code == 3
+    assert os.strerror(errno.ENOSPC) in answer.err

@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import time
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partialmethod
 from importlib.metadata import EntryPoint
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import yaml
 
 from evoprune.cli import planned
 from evoprune.experiment import registry
+from evoprune.records import run_folder
 from tests.runs import lines, result
 
 PLANNERS = """
@@ -349,3 +352,58 @@ def test_what_is_no_planner_is_refused_by_name_and_hinders_no_other_command(comm
     answer = evoprune("tiny", "3")
     assert answer.code == 2
     assert "evoprune.commands: 'tiny'" in answer.err
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"seconds": 1e400}', f'{{"seconds": {"9" * 400}}}', '{"out": 3}'])
+def test_a_damaged_promise_hinders_its_own_run_alone(text, command, evoprune, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    again = ("tiny", "3", "--name", "run", "--out", "result")
+    assert evoprune(*again).code == 130
+    Path("runs/run/promised.json").write_text(text)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    for refused in (("resume", "runs/run"), again):
+        answer = evoprune(*refused)
+        assert answer.code == 2
+        assert "runs/run/promised.json: " in answer.err
+    answer = evoprune("tiny", "3", "--name", "other", "--out", "result")
+    assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+def test_limits_are_of_seconds_of_work_and_no_matter_of_the_wall_clock(step, command, evoprune, monkeypatch, tmp_path):
+    wall = count(1.8e9, step)  # set by two hours each time somebody looks at it
+    monkeypatch.setattr(time, "time", lambda: next(wall))
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    assert evoprune("tiny", "3", "--name", "run").code == 130
+    status = Path("runs/run/status.json")
+    status.write_text(json.dumps(json.loads(status.read_text()) | {"seconds": 400.0}))
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    assert evoprune("resume", "runs/run").code == 0
+    assert 0 < result(Path("runs/run"))["left"] < 600
+    assert [line["generation"] for line in lines(Path("runs/run")) if "median" in line] == [0, 1, 2]
+
+
+def test_a_disk_that_is_full_at_the_export_says_how_to_go_on(command, evoprune, tmp_path, monkeypatch):
+    command("OfSums")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    again = ("tiny", "3", "--name", "run", "--out", "result")
+    with monkeypatch.context() as patch:
+        write = run_folder.write_config
+
+        def full(folder, config, name=run_folder.CONFIG):
+            if name != run_folder.CONFIG:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(folder, config, name)
+
+        patch.setattr(run_folder, "write_config", full)
+        answer = evoprune(*again)
+    assert answer.code == 3
+    assert f"{tmp_path}: {os.strerror(errno.ENOSPC)}" in answer.err
+    assert "to continue: python -m evoprune resume runs/run\n" in answer.err
+    assert not Path("result").exists()
+    assert evoprune(*again).code == 0
