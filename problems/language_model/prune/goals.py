@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar
 
 from evoprune import InputError
@@ -335,22 +336,27 @@ def bits_of(kind: str) -> float:
 
 
 def types_near(
-    bits: float, widths: Collection[int], own: Collection[str], count: int, among: Collection[str] = ggml.COMMON
+    bits: float,
+    widths: Collection[int],
+    own: Collection[str],
+    count: int,
+    times: Mapping[str, float] = MappingProxyType({}),
 ) -> list[str]:
-    """The ``count`` types ``among`` some that are nearest to ``bits`` a weight for rows of each of ``widths``.
+    """The ``count`` types nearest to ``bits`` a weight for rows of each of ``widths``, from more to fewer bits.
 
-    From more to fewer bits. ``own``: the types of the source, of which one that is no larger needs no other. For each
-    width there is one that has no more than ``bits``, or else the smallest, whether among them or not.
+    ``own``: the types of the source, of which one that is no larger needs no other. ``times``: to quantise all weights,
+    as a share of the time for it; types above 1 stay out. But for each width there is one that has no more than
+    ``bits``, the one that is made the fastest if need be, or else the smallest.
     """
     chosen: set[str] = set()
     for width in widths:
         fitting = sorted((kind for kind in ggml.COMMON if ggml.fits(kind, width)), key=ggml.bits)
-        quick = [kind for kind in fitting if kind in among]
-        below = [kind for kind in quick if ggml.bits(kind) <= bits] or [
-            kind for kind in fitting if ggml.bits(kind) <= bits
+        quick = [kind for kind in fitting if times.get(kind, 0.0) <= 1]
+        below = [kind for kind in fitting if ggml.bits(kind) <= bits]
+        least = [kind for kind in below if kind in quick][-1:] or sorted(below, key=lambda kind: times.get(kind, 0.0))[
+            :1
         ]
-        least = below[-1:] or fitting[:1]
-        chosen |= {*least, *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
+        chosen |= {*(least or fitting[:1]), *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
     most = max((ggml.bits(kind) for kind in own if kind in ggml.COMMON), default=_MOST_BITS)
     if not {*own} & _HALVES:
         chosen = {kind for kind in chosen if ggml.bits(kind) < most}

@@ -89,8 +89,8 @@ class Phases:
         report = self._timed()
         near: list[Sequence[str]] = []
         if bits is not None:
-            quick = self._quick_types()
-            near = [types_near(bits, subject.widths, subject.kinds_of_source, count, quick) for count in _TYPES]
+            times = self._quantising_times()
+            near = [types_near(bits, subject.widths, subject.kinds_of_source, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
         with Phase("calibrating"):
@@ -146,19 +146,18 @@ class Phases:
             counts = [count for count in _WINDOWS if count <= self.text.windows("report")] or [_WINDOWS[0]]
             return self._clock.doubled(_PACE, counts, lambda count: scored(count, self.text.window))
 
-    def _quick_types(self) -> list[str]:
-        """The types in which all weights are quantised within a share of the time, by some rows of noise."""
-        per_weight = _QUANTISING * self._clock.seconds * torch.get_num_threads() / self.subject.weights
-        draws, found = np.random.default_rng(0), []
+    def _quantising_times(self) -> dict[str, float]:
+        """The time to quantise all weights to each type, as a share of the time for it, by some rows of noise."""
+        draws, times = np.random.default_rng(0), {}
         weights = draws.standard_normal((_TRIED, _WIDTH), np.float32)
         importance = draws.random(_WIDTH, np.float32)
+        whole = self.subject.weights / weights.size / torch.get_num_threads()
         for kind in ggml.COMMON:
             ggml.quantize(weights[:1], kind, importance)  # the first call makes tables
             begun = time.monotonic()
             ggml.quantize(weights, kind, importance)
-            if (time.monotonic() - begun) / weights.size <= per_weight:
-                found.append(kind)
-        return found
+            times[kind] = (time.monotonic() - begun) * whole / (_QUANTISING * self._clock.seconds)
+        return times
 
     def _texts(self, report: int, others: Sequence[str]) -> Json:
         text, window = self.text, self.text.window
