@@ -254,9 +254,13 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         setattr(model.get_submodule(owner), attribute, buffer.to(device))
 
 
+_COPIED = 0.1  # share of the free memory for a copy, beside the model that is copied; a larger one is mapped
+
+
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     """Return a copy in ``dtype`` in main memory or mapped, with an attention that transformers knows."""
-    room = Room.of("a copy", torch.device("cpu"), sum(map(torch.numel, model.parameters())) * dtype.itemsize)
+    taken = sum(map(torch.numel, model.parameters())) * dtype.itemsize
+    room = Room.of("a copy", torch.device("cpu"), taken, share=_COPIED)
     parameters: dict[int, Any] = {
         id(parameter): nn.Parameter(room.copied(parameter.detach(), dtype), requires_grad=False)
         for parameter in model.parameters()

@@ -15,6 +15,7 @@ import torch
 from evoprune.console.phase import Phase
 from evoprune.errors import blamed_on
 from evoprune.experiment.resolve import resolve
+from evoprune.problems.language_model.distillation.teacher import COMPENSATED
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf import ggml
@@ -42,6 +43,7 @@ _QUANTISING = 0.2  # share of the time to quantise all weights, at most
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken
+_COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 
@@ -173,7 +175,7 @@ class Phases:
             "held_out": text.count(searched),
             "report": text.settings("report", report),
             "others": second or None,
-            "keep_codes": self._clock.seconds < _LONG,
+            "keep_codes": _COMPENSATING * COMPENSATED * self._pace > _COMPENSATED * self._clock.seconds,
             "training": f"{max(1.0, self._clock.left):.0f}s",
             "trained_window": text.line or min(_TRAINED_WINDOW, window),
             "trained_text": trained["source"],
