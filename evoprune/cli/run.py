@@ -163,6 +163,7 @@ def keep_promise(folder: Path) -> None:
     if not (promise := Promise.read(folder)):
         return
     from evoprune.report import write  # brings in matplotlib, which --help should not wait for
+    from evoprune.search.search import settle
 
     lines: list[str] = []
     exporting = time.monotonic()
@@ -179,6 +180,8 @@ def keep_promise(folder: Path) -> None:
         if error.__cause__ or not isinstance(error, Stopped):  # an export that failed its check is made
             _say_how_to_continue(folder)
         raise
+    run = Run.open(folder)
+    settle(folder, run.resolved.problem, run.result)
     _tell_times(folder, promise, time.monotonic() - exporting)
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *lines, sep="\n")
     (folder / run_folder.PROMISED).unlink()

@@ -149,7 +149,8 @@ class Reporting(ABC):
     def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
         """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them."""
 
-    def settled(self, settings: Mapping[str, Any], result: Any) -> Mapping[str, Any]:  # noqa: ARG002 - a default
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any], result: Any) -> Mapping[str, Any]:
         """Return the problem's ``settings`` with which a run without a limit of time makes the same ``result``."""
         return settings
 

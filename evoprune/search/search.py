@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from operator import attrgetter
+from pathlib import Path
 from statistics import median
 
 import numpy
@@ -20,8 +21,8 @@ from evoprune.exports.exporting import Draft
 from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
-from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, titles
-from evoprune.interfaces.problem import Evaluation
+from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, reporting, titles
+from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line
@@ -57,14 +58,19 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: L
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
-    if reporting := part(run.problem, Reporting):
-        stated = config.read(folder / run_folder.CONFIG)
-        if (settled := reporting.settled(stated["problem"], result)) != stated["problem"]:
-            run_folder.write_config(folder, stated | {"problem": dict(settled)})
+    if not (folder / run_folder.PROMISED).exists():  # else after the export, for which this problem is used again
+        settle(folder, type(run.problem), result)
     status.end("done")
-    if reporting:
-        reporting.delete_checkpoints(folder)
+    if reports := part(run.problem, Reporting):
+        reports.delete_checkpoints(folder)
     return True
+
+
+def settle(folder: Path, problem: type[Problem], result: Result) -> None:
+    """Write the settings into ``config.yaml`` with which a run without a limit of time makes the same ``result``."""
+    stated = config.read(folder / run_folder.CONFIG)
+    if (settled := reporting(problem).settled(stated["problem"], result)) != stated["problem"]:
+        run_folder.write_config(folder, stated | {"problem": dict(settled)})
 
 
 class _Search:
@@ -214,11 +220,11 @@ class _Search:
                 known = [evaluation.values for _, evaluation in references.values()]
                 families = {"found": [individual.fitness.values for individual in front], "known solutions": known}
                 draw_front(families, labels, problem.signs, folder, title)
-        if reporting := part(problem, Reporting):
+        if reports := part(problem, Reporting):
             points = [(list(individual), individual.fitness.values) for individual in front]
             score, left = evaluator.evaluation_of(best.genome), self._status.seconds_left()
             left = None if left is None else left - self._draft.seconds  # the export writes it again
-            result = {**reporting.report(Outcome(list(best), score, references, points, title, left), folder), **result}
+            result = {**reports.report(Outcome(list(best), score, references, points, title, left), folder), **result}
         return validated(problem.Result, result, f"{type(problem).__name__}.report")
 
 

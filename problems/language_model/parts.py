@@ -107,7 +107,8 @@ class Report(_Part, Reporting):
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun)
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
 
-    def settled(self, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
         row = (result.recovered or {}).get(EVOLVED)
         if row is None or not settings["recover"].get("time"):
             return settings

@@ -40,6 +40,7 @@ _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _RATE_OF_LOSS = 0.003  # learning rate of scales, for each nat a token of divergence on the held-out windows
 _LONG_STEP = 1.0  # seconds
+_SHARE = 0.2  # of the free memory, for activations and weights that are made from scales; else one block's at a time
 _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
@@ -74,7 +75,8 @@ class Training:
         convert(model, self._device, torch.float32)
         taken += parameters.bytes_made
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
-        self._room = Room.of("training", self._device, taken, least, "give train: norms, which takes less")
+        remedy = "give train: norms, which takes less"
+        self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters.groups(), fused=fused)
         use_fast_attention(model, torch.bfloat16 if self._half else model.dtype)
