@@ -63,7 +63,7 @@ def test_the_notebook_keeps_no_output():
 
 
 @pytest.mark.slow
-def test_every_cell_of_the_notebook_runs_and_a_run_is_shown_as_a_table(tmp_path, monkeypatch):
+def test_every_cell_of_the_notebook_runs(tmp_path, monkeypatch):
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
     from IPython.utils.capture import capture_output
     from traitlets.config import Config
@@ -77,7 +77,6 @@ def test_every_cell_of_the_notebook_runs_and_a_run_is_shown_as_a_table(tmp_path,
                 one.run_cell("".join(cell["source"])).raise_error()
     finally:
         shell.clear_instance()
-    assert "<table" in shown.outputs[0].data["text/html"]
     assert [output for output in shown.outputs if "image/svg+xml" in output.data]
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
     assert not (tmp_path / "pruned" / "UNFIT.txt").exists()

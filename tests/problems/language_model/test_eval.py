@@ -95,7 +95,6 @@ def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
         (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], ["--set: "]),
         (["bundled:gpt2-mini", "--limit", "3"], ["limit"]),
         (["bundled:gpt2-mini", "--window", "512"], ["512", "256 positions"]),
-        (["x", "--problem", "prunin"], ["'pruning'"]),
     ],
 )
 @pytest.mark.usefixtures("offline")

@@ -48,14 +48,14 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
 def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
     asked = Milliseconds(speedup=1.0001, length=16, seconds=0.0)
     found = asked.measure(transform)
-    assert found["runtime"] == "llama.cpp"
+    assert found["circumstances"]["runtime"] == "llama.cpp"
     times = {name: dict.fromkeys(own, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02} for name, own in found["genes"].items()}
     budget = asked.budget(transform, found | {"genes": times})
     check_budget(budget)
     assert budget.of.endswith("in llama.cpp")
     for name, other in {"runtime": "transformers", "version": "another"}.items():
         with pytest.raises(InputError, match=f"measured with {name} {other}, this run has"):
-            asked.budget(transform, found | {name: other})
+            asked.budget(transform, found | {"circumstances": found["circumstances"] | {name: other}})
 
 
 @pytest.mark.parametrize(("architecture", "in_decoding", "in_reading"), [("llama", [0], [0, -1]), ("gpt2", [], [0])])
