@@ -139,9 +139,6 @@ class Reporting(ABC):
     explained: ClassVar[Mapping[str, str]] = {}
     """Sentences that explain keys of the result, shown next to the number."""
 
-    first: ClassVar[tuple[str, ...]] = ()
-    """Keys of tables that the page of an exported run shows first, before its folded sections."""
-
     packages: ClassVar[tuple[str, ...]] = ()
     """Installed packages that scores depend on; pages show their versions."""
 

@@ -32,10 +32,6 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     yield code(one.exported.usage)
     for name, (figure, words) in one.exported.figures.items():
         yield Drawing(name, svg(figure), words)
-    for title in (one.told.words.get(key, key) for key in one.told.first):
-        if title in one.tables:
-            yield f"**{text(title)}**"
-            yield _table(one.tables[title])
     yield from folded(_sections(one, level), "#" * level)
 
 
