@@ -182,18 +182,18 @@ def keep_promise(folder: Path) -> None:
         raise
     run = Run.open(folder)
     settle(folder, run.resolved.problem, run.result)
-    _tell_times(folder, promise, time.monotonic() - exporting)
+    _tell_times(run, promise, time.monotonic() - exporting)
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *lines, sep="\n")
     (folder / run_folder.PROMISED).unlink()
 
 
-def _tell_times(folder: Path, promise: Promise, exporting: float) -> None:
-    """Print the time of each phase of a planned run."""
-    run, result = StatusFile(folder).seconds, Run.open(folder).result
+def _tell_times(run: Run, promise: Promise, exporting: float) -> None:
+    """Print the time of each phase of a planned ``run``."""
+    searching = run.result.seconds
     phases = {
         "planning": promise.planning,
-        "search": result.seconds,
-        "report and training": max(0.0, run - result.seconds),
+        "search": searching,
+        "report and training": max(0.0, StatusFile(run.folder).seconds - searching),
         "page and export": exporting,
     }
     for name, seconds in phases.items():
