@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -188,10 +189,16 @@ class Session:
     resident: Resident
     texts: Texts
     transform: Stack
-    fitness: Fitness
 
     @classmethod
     def start(cls, settings: EvaluationSettings, chosen: Sequence[tuple[Any, Any]]) -> Self:
+        """As :meth:`prepare`; and score the dense model on the search text."""
+        session = cls.prepare(settings, chosen)
+        _ = session.fitness
+        return session
+
+    @classmethod
+    def prepare(cls, settings: EvaluationSettings, chosen: Sequence[tuple[Any, Any]]) -> Self:
         """Load the model and make everything else from it; ``chosen``: transforms and their settings."""
         resident = Resident.load(settings)
         resident.remember_dense()
@@ -200,7 +207,12 @@ class Session:
         transform = Stack([kind(resident, own, texts) for kind, own in chosen])
         if resident.device.type == "cpu":
             keep_freed_memory()  # after all large tensors are made
-        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts))
+        return cls(settings, resident, texts, transform)
+
+    @cached_property
+    def fitness(self) -> Fitness:
+        """The scores of genomes; making it scores the dense model."""
+        return Fitness(self.settings, self.resident, self.transform, self.texts)
 
     def protocol(self) -> dict[str, Any]:
         """The protocol of measurements of the models of a run, on any text."""

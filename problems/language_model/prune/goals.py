@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH
 from evoprune.problems.language_model.prune.template import Json
+
+if TYPE_CHECKING:  # it imports torch
+    from evoprune.problems.language_model.prune.subject import Subject
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -27,61 +28,10 @@ _SOME = 0.1  # share of the parameters that is removed even near the border
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
 _RATE, _OF_ROWS = 3e-3, 2.5e-4  # for all weights, times their size: for each removed share, and after rows of tokens
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
-_HALVES, _MOST_BITS = frozenset({"F16", "BF16"}), 16.0  # which any type makes smaller
 _ALGORITHMS: tuple[Json, Json] = (
     {"use": "greedy", "screening": 0.25},
     {"use": "additive", "screening": 0.125, "offspring": 6, "survivors": 1},
 )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model, as far as templates depend on it.
-
-    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
-    ``experts``: how many a block of a mixture can lose; 0 for any other model. ``weight_size``: the root mean square of
-    weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML 2018, section 8). ``positions``: tokens
-    that it reads at once, at most. ``one_file``: whether the result is to be a .gguf file; ``base``: another one;
-    ``widths``: how many of its weights have rows of each length, in matrices that have types; ``kinds_of_source``: the
-    types that these have in the source, and ``by_kind`` their ``widths`` by these, if it is a .gguf file. ``form``: of
-    blocks in a .gguf file, see :func:`evoprune.problems.language_model.gguf.sources.cuts_of`; ``least``: about the
-    bytes of the smallest one of all weights. ``roomy``: whether there is memory to train all weights;
-    ``differentiable``: whether there is for gradients of them.
-    """
-
-    blocks: int
-    width: int | None
-    heads: bool
-    weight_size: float
-    positions: int
-    experts: int = 0
-    widths: Mapping[int, int] = field(default_factory=dict)
-    kinds_of_source: Sequence[str] = ()
-    by_kind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-    one_file: bool = False
-    form: str = BLOCKS
-    least: float = 0.0
-    roomy: bool = False
-    differentiable: bool = False
-    base: str | None = None
-
-    def rate(self, share: float) -> float:
-        """Return the rate that is ``share`` of the size of weights, in two digits."""
-        return float(f"{share * self.weight_size:.1e}")
-
-    @property
-    def quantised(self) -> frozenset[str]:
-        """The quantised types of the source that a .gguf file may keep; none for a folder."""
-        return frozenset(self.kinds_of_source) - ggml.FLOATS if self.one_file else frozenset()
-
-    @property
-    def weights(self) -> int:
-        return max(1, sum(self.widths.values()))
-
-    @property
-    def least_bits(self) -> float:
-        """The bits of a weight in the smallest file of types alone."""
-        return 8 * self.least / self.weights
 
 
 class Goal(ABC):
@@ -247,11 +197,9 @@ class Sparsity(Goal):
         return "sparsity"
 
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        how = {"score": "gblm" if subject.differentiable else "wanda"}
-        long = {"genes": "block_and_kind", "reconstruct": "least_squares"}
-        return (
-            super().slots(subject, short, types) | how | ({"genes": "block", "reconstruct": "none"} if short else long)
-        )
+        score = "gblm" if subject.differentiable else "wanda"
+        genes, update = ("block", "none") if short else ("block_and_kind", "least_squares")
+        return super().slots(subject, short, types) | {"score": score, "genes": genes, "reconstruct": update}
 
 
 class Speedup(Goal):
@@ -274,7 +222,7 @@ class Speedup(Goal):
     def cuts(self, subject: Subject) -> bool:
         """Return False where types alone are fast enough and blocks have to be alike, so that cuts lose much more."""
         alike = subject.one_file and subject.form != BLOCKS
-        return not (alike and shrinking(subject, self.FAST) >= self._SURE * self.value)
+        return not (alike and subject.shrinking(self.FAST) >= self._SURE * self.value)
 
     def fast_types(self, subject: Subject) -> Sequence[str]:
         return self.FAST if subject.quantised else ()
@@ -317,50 +265,6 @@ class Unneeded(Goal):
         train = "scales" if subject.quantised else "all" if subject.roomy else "norms"
         rate = None if subject.quantised else subject.rate(_OF_ROWS)
         return super().slots(subject, short, types) | {"train": train, "rate": rate}
-
-
-def shrinking(subject: Subject, kinds: Collection[str]) -> float:
-    """Return how many times as many bits the quantised source has as one with the smallest of ``kinds``."""
-    own = least = 0.0
-    for kind, widths in subject.by_kind.items():
-        bits = bits_of(kind)
-        for width, count in widths.items():
-            own += count * bits
-            least += count * min([bits, *(ggml.bits(each) for each in kinds if ggml.fits(each, width))])
-    return own / least if least else 1.0
-
-
-def bits_of(kind: str) -> float:
-    """The bits of a weight in ``kind``, of a source."""
-    return ggml.bits(kind) if kind in ggml.COMMON else _MOST_BITS
-
-
-def types_near(
-    bits: float,
-    widths: Collection[int],
-    own: Collection[str],
-    count: int,
-    times: Mapping[str, float] = MappingProxyType({}),
-) -> list[str]:
-    """The ``count`` types nearest to ``bits`` a weight for rows of each of ``widths``, from more to fewer bits.
-
-    ``own``: the types of the source, of which one that is no larger needs no other. ``times``: to quantise all weights,
-    as a share of the time for it; types above 1 stay out. But for each width there is one that has no more than
-    ``bits``, the one that is made the fastest if need be, or else the smallest.
-    """
-    chosen: set[str] = set()
-    for width in widths:
-        fitting = sorted((kind for kind in ggml.COMMON if ggml.fits(kind, width)), key=ggml.bits)
-        quick = [kind for kind in fitting if times.get(kind, 0.0) <= 1]
-        below = [kind for kind in fitting if ggml.bits(kind) <= bits]
-        least = [kind for kind in below if kind in quick][-1:] or sorted(below, key=lambda kind: times.get(kind, 0.0))[
-            :1
-        ]
-        chosen |= {*(least or fitting[:1]), *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
-    most = max((ggml.bits(kind) for kind in own if kind in ggml.COMMON), default=_MOST_BITS)
-    if not {*own} & _HALVES:
-        chosen = {kind for kind in chosen if ggml.bits(kind) < most}
-    return sorted(chosen, key=lambda kind: (-ggml.bits(kind), kind))
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:

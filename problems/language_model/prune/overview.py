@@ -15,7 +15,7 @@ from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.runtime import decoding_speed
-from evoprune.problems.language_model.prune.goals import Size, types_near
+from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.phases import Phases
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.transforms.costs import BYTES
@@ -36,7 +36,7 @@ def overview(phases: Phases, given: Sequence[str]) -> Iterator[str]:
     is_file = model.endswith(".gguf")
     whole = float(Path(model).expanduser().stat().st_size) if is_file else 2.0 * resident.parameters
     sizes = [share * whole for share in (_SHARES if is_file else _OF_HALVES)]
-    kinds = [types_near(8 * size / subject.weights, subject.widths, subject.kinds_of_source, _TYPES) for size in sizes]
+    kinds = [subject.types_near(8 * size / subject.weights, _TYPES) for size in sizes]
     session = phases.session("types", Size(sizes[-1]), sorted({kind for own in kinds for kind in own}))
     yield _now(phases, whole, is_file)
     search = session.texts.search

@@ -22,7 +22,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.prune.goals import Goal, Unneeded, types_near
+from evoprune.problems.language_model.prune.goals import Goal, Unneeded
 from evoprune.problems.language_model.prune.reach import larger_than_source
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
@@ -32,11 +32,7 @@ from evoprune.problems.language_model.texts.division import Division, divide, di
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
 
-_PACE, _CALIBRATING, _CHOOSING = (
-    0.02,
-    0.12,
-    0.08,
-)  # shares of the time: to score the report text, to calibrate, for types
+_PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
 _TYPES = (4, 8, 20)  # nearest to the wanted bits
 _QUANTISING = 0.2  # share of the time to quantise all weights, at most
@@ -92,7 +88,7 @@ class Phases:
         near: list[Sequence[str]] = []
         if bits is not None:
             times = self._quantising_times()
-            near = [types_near(bits, subject.widths, subject.kinds_of_source, count, times) for count in _TYPES]
+            near = [subject.types_near(bits, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
         with Phase("calibrating"):
@@ -118,7 +114,7 @@ class Phases:
         experiment["problem"].pop("recover", None)
         del experiment["evaluations"]
         settings: Any = resolve(experiment, "prune").settings
-        return Session.start(settings, settings.chosen_transforms)
+        return Session.prepare(settings, settings.chosen_transforms)
 
     def _filled(
         self, name: str, goal: Goal, types: Sequence[str], calibration: int, report: int, others: Sequence[str] = ()
@@ -130,23 +126,22 @@ class Phases:
         """Score the dense model on doublings of the report text; return the windows, and leave the pace."""
         measure, tokens = Measure(self.resident.forward, None), self.resident.tokenizer
 
-        def scored(windows: int, window: int) -> float:
+        def score(windows: int, window: int) -> None:
             settings = TextSettings(**replace(self.text, window=window).settings("report", windows))
             read = cut_windows(settings, tokens, "report_text", at_most=True).tokens
             begun = time.monotonic()
             measure.value(read, Perplexity())
             self._pace = (time.monotonic() - begun) / read.numel()
-            return self._pace
 
         with Phase("timing the model"):
-            scored(1, self.text.sizes[-1])  # the first pass takes longer
-            scored(1, self.text.sizes[-1])
+            score(1, self.text.sizes[-1])  # the first pass takes longer
+            score(1, self.text.sizes[-1])
             fitting = [
                 size for size in self.text.sizes if _WINDOWS[0] * size * self._pace <= _PACE * self._clock.seconds
             ]
             self.text = replace(self.text, window=(fitting or self.text.sizes[-1:])[0])
             counts = [count for count in _WINDOWS if count <= self.text.windows("report")] or [_WINDOWS[0]]
-            return self._clock.doubled(_PACE, counts, lambda count: scored(count, self.text.window))
+            return self._clock.doubled(_PACE, counts, lambda count: score(count, self.text.window))
 
     def _quantising_times(self) -> dict[str, float]:
         """The time to quantise all weights to each type, as a share of the time for it, by some rows of noise."""
@@ -163,8 +158,7 @@ class Phases:
 
     def _texts(self, report: int, others: Sequence[str]) -> Json:
         text, window = self.text, self.text.window
-        quick = 8 * window * self._pace <= _CANDIDATE * self._clock.seconds
-        searched = 8 if quick else 4
+        searched = 8 if 8 * window * self._pace <= _CANDIDATE * self._clock.seconds else 4
         trained = trained_on(self._words, self._parts, text.windows("search"))
         second = [{"source": TextSettings(source=one).source, "window": window, "windows": report} for one in others]
         return {

@@ -3,8 +3,11 @@
 import math
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,7 +15,8 @@ from torch.nn.functional import linear
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
-from evoprune.problems.language_model.gguf.sources import cuts_of
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.sources import BLOCKS, cuts_of
 from evoprune.problems.language_model.models.blocks import in_features, positions_of
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.language_model.models.gguf_source import fits_disk
@@ -25,7 +29,6 @@ from evoprune.problems.language_model.models.weight_files import (
     stored_tensors,
     weight_files,
 )
-from evoprune.problems.language_model.prune.goals import Subject
 from evoprune.problems.language_model.prune.reach import least_bytes
 from evoprune.problems.language_model.transforms.experts import Experts
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
@@ -34,6 +37,91 @@ from evoprune.problems.language_model.transforms.widths.cuts import Heads
 _LEAST_READ = 8_000  # tokens that the shortest run reads, about
 _FAR = 2.0  # times that the products of these may take the time that is given
 _TRIED, _SIDE = 64, 1024  # of the product that is timed
+_HALVES, _MOST_BITS = frozenset({"F16", "BF16"}), 16.0  # which any type makes smaller
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, as far as templates depend on it.
+
+    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
+    ``experts``: how many a block of a mixture can lose; 0 for any other model. ``weight_size``: the root mean square of
+    weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML 2018, section 8). ``positions``: tokens
+    that it reads at once, at most. ``one_file``: whether the result is to be a .gguf file; ``base``: another one;
+    ``widths``: how many of its weights have rows of each length, in matrices that have types; ``kinds_of_source``: the
+    types that these have in the source, and ``by_kind`` their ``widths`` by these, if it is a .gguf file. ``form``: of
+    blocks in a .gguf file, see :func:`evoprune.problems.language_model.gguf.sources.cuts_of`; ``least``: about the
+    bytes of the smallest one of all weights. ``roomy``: whether there is memory to train all weights;
+    ``differentiable``: whether there is for gradients of them.
+    """
+
+    width: int | None
+    heads: bool
+    weight_size: float
+    positions: int
+    experts: int = 0
+    widths: Mapping[int, int] = field(default_factory=dict)
+    kinds_of_source: Sequence[str] = ()
+    by_kind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    one_file: bool = False
+    form: str = BLOCKS
+    least: float = 0.0
+    roomy: bool = False
+    differentiable: bool = False
+    base: str | None = None
+
+    def rate(self, share: float) -> float:
+        """Return the rate that is ``share`` of the size of weights, in two digits."""
+        return float(f"{share * self.weight_size:.1e}")
+
+    @property
+    def quantised(self) -> frozenset[str]:
+        """The quantised types of the source that a .gguf file may keep; none for a folder."""
+        return frozenset(self.kinds_of_source) - ggml.FLOATS if self.one_file else frozenset()
+
+    @property
+    def weights(self) -> int:
+        return max(1, sum(self.widths.values()))
+
+    @property
+    def least_bits(self) -> float:
+        """The bits of a weight in the smallest file of types alone."""
+        return 8 * self.least / self.weights
+
+    def shrinking(self, kinds: Collection[str]) -> float:
+        """Return how many times as many bits the quantised source has as one with the smallest of ``kinds``."""
+        own = least = 0.0
+        for kind, widths in self.by_kind.items():
+            bits = _bits_of(kind)
+            for width, count in widths.items():
+                own += count * bits
+                least += count * min([bits, *(ggml.bits(each) for each in kinds if ggml.fits(each, width))])
+        return own / least if least else 1.0
+
+    def types_near(self, bits: float, count: int, times: Mapping[str, float] = MappingProxyType({})) -> list[str]:
+        """The ``count`` types nearest to ``bits`` a weight for rows of each width, from more to fewer bits.
+
+        No type is as large as all of the source's. ``times``: to quantise all weights, as a share of the time for it;
+        types above 1 stay out. But for each width there is one that has no more than ``bits``, the one that is made the
+        fastest if need be, or else the smallest.
+        """
+        chosen: set[str] = set()
+        for width in self.widths:
+            fitting = sorted((kind for kind in ggml.COMMON if ggml.fits(kind, width)), key=ggml.bits)
+            quick = [kind for kind in fitting if times.get(kind, 0.0) <= 1]
+            below = [kind for kind in fitting if ggml.bits(kind) <= bits]
+            fastest = sorted(below, key=lambda kind: times.get(kind, 0.0))
+            reaching = [kind for kind in below if kind in quick][-1:] or fastest[:1] or fitting[:1]
+            chosen |= {*reaching, *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
+        most = max((ggml.bits(kind) for kind in self.kinds_of_source if kind in ggml.COMMON), default=_MOST_BITS)
+        if not {*self.kinds_of_source} & _HALVES:
+            chosen = {kind for kind in chosen if ggml.bits(kind) < most}
+        return sorted(chosen, key=lambda kind: (-ggml.bits(kind), kind))
+
+
+def _bits_of(kind: str) -> float:
+    """The bits of a weight in ``kind``, of a source."""
+    return ggml.bits(kind) if kind in ggml.COMMON else _MOST_BITS
 
 
 def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSettings:
@@ -84,14 +172,12 @@ def subject_of(
     resident: Resident, settings: ModelSettings, one_file: bool, base: str | None, fewer_tokens: bool
 ) -> Subject:
     """Return the facts about ``resident``, loaded by ``settings``. ``fewer_tokens``: whether some may be left out."""
-    matrices, device = resident.matrices, resident.device
-    widths: Counter[int] = Counter()
+    device, widths = resident.device, Counter[int]()
     for matrix in typed_matrices(resident) if one_file else ():
         widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
     tokens = len(resident.model.get_input_embeddings().weight) if fewer_tokens else 0
     gradients = Room.of("gradients", device, 8 * resident.prunable_weights, share=1)
-    subject = Subject(
-        blocks=1 + matrices[-1].block,
+    return Subject(
         width=_width(resident),
         heads=_has_heads(resident),
         experts=_experts(resident),
@@ -99,19 +185,14 @@ def subject_of(
         positions=longest(resident.model.config),
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
+        by_kind=_by_kind(resident.source) if one_file else {},
         one_file=one_file,
         roomy=room_to_train(resident.parameters, device),
         differentiable=device.type != "cpu" or gradients.resident,
+        form=cuts_of(settings.model, base) if one_file else BLOCKS,
+        least=least_bytes(settings, tokens) if one_file else 0.0,
         base=base,
     )
-    if not one_file:
-        return subject
-    of_file = {
-        "by_kind": _by_kind(resident.source),
-        "form": cuts_of(settings.model, base),
-        "least": least_bytes(settings, tokens),
-    }
-    return Subject(**{**vars(subject), **of_file})
 
 
 def longest(config: Any) -> int:

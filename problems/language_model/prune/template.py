@@ -38,7 +38,6 @@ def _filled(value: Any, slots: Mapping[str, Any]) -> Any:
         return [each for each in (_filled(each, slots) for each in value) if each is not _GONE]
     if not isinstance(value, dict):
         return _GONE if value is None else value
-    made = {
-        key: each for key, each in ((key, _filled(each, slots)) for key, each in value.items()) if each is not _GONE
-    }
+    every = {key: _filled(each, slots) for key, each in value.items()}
+    made = {key: each for key, each in every.items() if each is not _GONE}
     return made if "if" not in value or made.pop("if", None) else _GONE

@@ -13,15 +13,12 @@ from evoprune.problems.language_model.prune.goals import (
     Size,
     Sparsity,
     Speedup,
-    Subject,
     channel_step,
-    types_near,
 )
+from evoprune.problems.language_model.prune.subject import Subject
 from evoprune.problems.language_model.prune.template import filled
 
-SUBJECT = Subject(
-    blocks=30, widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, weight_size=0.1, positions=2048
-)
+SUBJECT = Subject(widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, weight_size=0.1, positions=2048)
 
 
 def made(goal, subject=SUBJECT, types=(), short=False):
@@ -121,10 +118,14 @@ def test_a_short_time_has_a_cheaper_way():
 @pytest.mark.parametrize("bits", [2.0, 3.5, 4.5, 5.5, 6.5, 8.0])
 @pytest.mark.parametrize("widths", [(576, 1536), (896, 4864), (2048, 8192)])
 def test_types_around_the_wanted_bits_reach_them_and_more_take_part_later(bits, widths, count):
-    found = types_near(bits, widths, [], count)
-    assert {*found} <= {*types_near(bits, widths, [], count + 1)}
-    assert types_near(bits, widths, ["Q5_1", "F16", "F32"], count) == found
-    assert "Q8_0" not in types_near(bits, widths, ["Q8_0", "Q4_0", "F32"], count)
+    def near(count, own=()):
+        subject = replace(SUBJECT, widths=dict.fromkeys(widths, 1), kinds_of_source=own)
+        return subject.types_near(bits, count)
+
+    found = near(count)
+    assert {*found} <= {*near(count + 1)}
+    assert near(count, ["Q5_1", "F16", "F32"]) == found
+    assert "Q8_0" not in near(count, ["Q8_0", "Q4_0", "F32"])
     sizes = [ggml.bits(kind) for kind in found]
     assert sizes == sorted(sizes, reverse=True)
     for width in widths:
