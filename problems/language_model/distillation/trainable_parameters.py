@@ -44,10 +44,10 @@ class TrainableParameters:
 
     ``norms`` are norms, biases and routers, and in a quantised model the matrices that are not quantised, but no
     embedding, head or expert; ``scales`` are the same, and the scales of quantised matrices in the blocks. ``seed``: of
-    the first low-rank updates.
+    the first low-rank updates; ``products``: the dtype that weights made from scales are multiplied in.
     """
 
-    def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
+    def __init__(self, given: Given, train: Train, seed: int = 0, products: torch.dtype = torch.float32) -> None:
         model, self.train = given.model, train
         self.encoded: dict[str, Encoded] = {}
         """Quantised matrices of the blocks, by name, if scales are trained."""
@@ -62,15 +62,15 @@ class TrainableParameters:
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
         self.bytes_made = 0
-        """Bytes of all weights that are made from scales, float32."""
+        """Bytes of all weights that are made from scales."""
         if train == "scales":
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
             for name, own in self.encoded.items():
                 if has_scales(own.kind):
                     self._scaled[name] = within[name]
-                    self.bytes_made += 4 * within[name].size
-                    train_scales(within[name], own)
+                    self.bytes_made += products.itemsize * within[name].size
+                    train_scales(within[name], own, products)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -169,9 +169,9 @@ class BlockScales(nn.Module):
     _before: torch.Tensor
     _units: torch.Tensor
 
-    def __init__(self, matrix: Matrix, encoded: Encoded) -> None:
+    def __init__(self, matrix: Matrix, encoded: Encoded, products: torch.dtype) -> None:
         super().__init__()
-        self._encoded, self._transposed = encoded, matrix.transposed
+        self._encoded, self._transposed, self._products = encoded, matrix.transposed, products
         fields = codes_of(encoded, matrix.rows(matrix.weight).shape[1])
         self.register_buffer("_before", torch.from_numpy(scales_of(encoded)), persistent=False)
         for number, (codes, _) in enumerate(fields):
@@ -182,11 +182,11 @@ class BlockScales(nn.Module):
         self.register_buffer("_units", units[:, None, None], persistent=False)
 
     def forward(self, change: torch.Tensor) -> torch.Tensor:
-        """The weight, in float32 and as the layer stores it."""
+        """The weight, as the layer stores it; rounded to the dtype of products here, it takes half of the memory."""
         scales = self._scales(change)
         stored = scales + (scales.half().float() - scales).detach()
         codes = (getattr(self, f"_codes_{number}") for number in range(len(self._units)))
-        rows = _Values.apply(stored / self._units, *codes)
+        rows = _Values.apply(stored / self._units, self._products, *codes)
         return rows.T if self._transposed else rows  # type: ignore[no-any-return]
 
     def right_inverse(self, _: torch.Tensor) -> torch.Tensor:
@@ -205,30 +205,35 @@ class _Values(torch.autograd.Function):
     """Multiplies codes by scales; keeps whole numbers for the backward pass, a quarter of the memory of weights."""
 
     @staticmethod
-    def forward(ctx: Any, scales: torch.Tensor, *codes: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, scales: torch.Tensor, products: torch.dtype, *codes: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(*codes)
         values, *minima = (scale[..., None, None] * own for scale, own in zip(scales, codes, strict=True))
         for each in minima:
             values = values + each
-        rows: torch.Tensor = values.expand(*values.shape[:-1], _RUN).flatten(1)
+        rows: torch.Tensor = values.to(products).expand(*values.shape[:-1], _RUN).flatten(1)
         return rows
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         codes = ctx.saved_tensors
-        runs = upstream.unflatten(1, (*codes[0].shape[1:-1], _RUN))
+        runs = upstream.float().unflatten(1, (*codes[0].shape[1:-1], _RUN))
         found = [
             (runs.sum(-1, keepdim=True) * own if own.shape[-1] == 1 else runs * own).sum((-2, -1)) for own in codes
         ]
-        return torch.stack(found), *(None for _ in codes)
+        return torch.stack(found), None, *(None for _ in codes)
 
 
-def train_scales(matrix: Matrix, encoded: Encoded) -> None:
-    """Make the weight of ``matrix``, now the values of ``encoded``, depend on float32 scales that can be trained."""
+def train_scales(matrix: Matrix, encoded: Encoded, products: torch.dtype = torch.float32) -> None:
+    """Make the weight of ``matrix``, now the values of ``encoded``, depend on float32 scales that can be trained.
+
+    ``products``: the dtype that the weight is multiplied in.
+    """
     module: Any = matrix.module
     none = torch.zeros(1, device=matrix.weight.device)  # of no value, but of the dtype that scales must have
     matrix.weight.data = none.expand(matrix.weight.shape)
-    register_parametrization(module, "weight", BlockScales(matrix, encoded).to(matrix.weight.device), unsafe=True)
+    register_parametrization(
+        module, "weight", BlockScales(matrix, encoded, products).to(matrix.weight.device), unsafe=True
+    )
     module.parametrizations.weight.original.requires_grad_(True)
 
 

@@ -71,7 +71,8 @@ class Training:
         self._dtype = model.dtype
         if train != "scales":  # in place of most weights come codes, which take less
             convert(model, self._device, torch.float32)
-        self._parameters = parameters = TrainableParameters(given, train, settings.seed)
+        products = torch.bfloat16 if self._half else torch.float32
+        self._parameters = parameters = TrainableParameters(given, train, settings.seed, products)
         convert(model, self._device, torch.float32)
         taken += parameters.bytes_made
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block

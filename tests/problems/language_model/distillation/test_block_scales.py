@@ -67,6 +67,18 @@ def test_the_gradient_is_that_of_plain_multiplication(quantised):
     torch.testing.assert_close(change_of(matrix).grad, change.grad.float(), rtol=1e-4, atol=1e-3)
 
 
+def test_weights_in_16_bits_have_the_gradient_of_autocast(quantised):
+    matrix, encoded = quantised
+    gradients, inputs = [], torch.randn(8, INPUTS)
+    for products in (torch.float32, torch.bfloat16):
+        own = copy.deepcopy(matrix)
+        train_scales(own, encoded, products)
+        with torch.autocast("cpu", torch.bfloat16):
+            own.module(inputs).square().sum().backward()
+        gradients.append(change_of(own).grad)
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident):
     matrix, encoded = quantised
