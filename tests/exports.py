@@ -29,7 +29,7 @@ def _short_checks() -> Iterator[None]:
     def check_here(*told: str, **_: Any) -> dict[str, Any]:
         return check.main(json.loads(Path(told[-1]).read_text()))
 
-    def llama_here(job: dict[str, Any]) -> dict[str, Any]:
+    def llama_here(job: dict[str, Any], _: float | None = None) -> dict[str, Any]:
         if "context" in job:
             return _FRESH[2](job)
         from evoprune.problems.language_model.gguf import llama  # which not every machine can import

@@ -12,14 +12,14 @@ from typing import Any
 from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.runtime import compared, presets
-from evoprune.problems.language_model.gguf.write import Contents, contents
+from evoprune.problems.language_model.gguf.names import slots_by_parameter
+from evoprune.problems.language_model.gguf.runtime import compared, presets, quantise
+from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.result import Text
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 
@@ -30,7 +30,8 @@ Json = dict[str, Any]
 class Comparison:
     """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
 
-    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
+    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``. ``left``: the
+    seconds that it may still take; None for any.
     """
 
     session: Session
@@ -38,6 +39,7 @@ class Comparison:
     half: str | None
     place: Path
     score: Callable[[Path], Json]
+    left: Callable[[], float | None]
 
     def facts(self, check: Json, timed: bool, preset: bool) -> Json:
         """Return ``source``, ``preset`` and ``runtime`` of :class:`.facts.ExportFacts`.
@@ -58,9 +60,9 @@ class Comparison:
             score = self.score(source)
             found["source"] = self._row(source.stem if own is None else source.name, source, score)
             if timed:
-                found["runtime"] = compared(source, self.place, score, check)
+                found["runtime"] = compared(source, self.place, score, check, timeout=self.left())
             if preset:
-                found["preset"] = self._preset(Path(scratch) / "preset.gguf")
+                found["preset"] = self._preset(source, Path(scratch) / "preset.gguf")
         return found
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
@@ -72,18 +74,16 @@ class Comparison:
         texts = self.session.texts
         return Text.model_validate(texts.report.measured(texts.tokenizer))
 
-    def _preset(self, path: Path) -> Json | None:
+    def _preset(self, source: Path, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
+        importance = importance_on(resident, texts.calibration if texts.calibrates else texts.search)
         try:
-            encodings = self.session.transform.encodings
-            if encodings is None:
-                calibration = texts.calibration if texts.calibrates else texts.search
-                encodings = Encodings(importance_on(resident, calibration))
-            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, encodings)
+            name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
+            note(f"making llama.cpp's {name}")
+            quantise(source, path, name, by_tensor(resident, self.base, importance), self.left())
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None
-        made.write(path)
         return self._row(name, path, self.score(path))
 
     def _row(self, name: str, path: Path, score: Json) -> Json | None:
@@ -95,23 +95,22 @@ class Comparison:
         return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
 
 
-def nearest_preset(resident: Resident, base: Base, size: int, encodings: Encodings) -> tuple[str, Contents]:
-    """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
+def nearest_preset(model: Any, base: Base, size: int) -> str:
+    """Return the name of llama.cpp's preset of the dense ``model`` whose file is nearest to ``size`` bytes.
 
-    It is the largest of at most ``size`` bytes, or the smallest if all are larger. Only types of that preset are made.
+    It is the largest of at most ``size`` bytes, or the smallest if all are larger.
     """
-    plain = contents(resident.model, base, {})
-    matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
-    slots = {slot.name: slot.parameter for slot in plain.layout.slots if slot.parameter in matrices}
-    kinds = presets(resident.model, base, bool(encodings.importance))
-    tensors = {
-        name: {tensor: own[parameter] for tensor, parameter in slots.items() if parameter in own}
-        for name, own in kinds.items()
-    }
-    sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in tensors.items()}
+    plain = contents(model, base, {})
+    sizes = {}
+    for name, kinds in presets(model, base, importance=True).items():
+        own = {slot.name: kinds[slot.parameter] for slot in plain.layout.slots if slot.parameter in kinds}
+        sizes[name] = replace(plain, kinds={**plain.kinds, **own}).bytes
     below = [name for name, own in sizes.items() if own <= size]
-    name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
-    chosen = [(matrices[parameter], kind) for parameter, kind in kinds[name].items() if parameter in matrices]
-    encodings.make((matrix, matrix.weight, kind) for matrix, kind in chosen)
-    encoded = {each.parameter: Encoded(kind, encodings(each, each.weight, kind)) for each, kind in chosen}
-    return name, contents(resident.model, base, encoded)
+    return max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
+
+
+def by_tensor(resident: Resident, base: Base, importance: Tensors) -> Tensors:
+    """Return the ``importance`` of inputs, given by matrix, by the name of the tensor in a .gguf file."""
+    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
+    within = {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
+    return {slot.name: importance[name] for name, own in within.items() for slot in own if name in importance}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections import Counter
@@ -95,12 +96,16 @@ class GgufFile(ExportFormat):
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
         measuring = time.monotonic()
         lost = dense.value(read.factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
-        now, left = time.monotonic(), self.options.seconds
-        enough = left is None or left - (now - begun) > _COMPARING * (now - measuring) + _TIMING
-        timed = enough and not self.options.untimed
+        needed = _COMPARING * (time.monotonic() - measuring) + _TIMING
+
+        def left() -> float | None:
+            limit = self.options.seconds
+            return None if limit is None else max(1.0, limit - (time.monotonic() - begun))
+
+        timed = (left() or math.inf) > needed and not self.options.untimed
 
         def score(path: Path) -> Json:
-            return checked(path, text, report.tokens, begins, of_source.known, timed)
+            return checked(path, text, report.tokens, begins, of_source.known, timed, timeout=left())
 
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
@@ -122,7 +127,7 @@ class GgufFile(ExportFormat):
             "divergence": dense.value(read.factor * found["divergence"], 1),
         }
         found |= {name: read.factor * found[name] for name in _BETWEEN if name in found}
-        comparison = Comparison(session, base, half, place, score)
+        comparison = Comparison(session, base, half, place, score, left)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
         found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}

@@ -11,6 +11,8 @@ JOB is JSON:
   window begins with a token outside the text;
 - to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: whether there will be
   an importance matrix, as some presets then choose other types;
+- to quantise it: ``file``, ``out``, ``preset``, ``threads``, and ``importance``, an .npz file of mean squared inputs by
+  tensor;
 - to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -238,19 +240,35 @@ def _seconds(model: Llama, prompt: NDArray[np.int32], phase: str) -> float:
 
 def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
     """The type of each tensor that a preset quantises. Raises RuntimeError where llama.cpp cannot quantise to it."""
-    params = FFI.new("llama_model_quantize_params *")
-    params[0] = LIB.llama_model_quantize_default_params()
-    params.ftype, params.dry_run = PRESETS[preset], True
-    entries = FFI.new("struct llama_model_imatrix_data[]", 2)  # the last one, empty, is the end
-    name, values = FFI.new("char[]", b"any tensor"), FFI.new("float[]", [1.0])
-    entries[0].name, entries[0].data, entries[0].size = name, values, 1
+    params = LIB.llama_model_quantize_default_params()
+    params.dry_run = True
+    log = _quantise(file, "unused.gguf", preset, params, {"any tensor": np.ones(1)} if importance else {})
+    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall(log) if kind}
+
+
+def quantise(file: str, out: str, preset: str, threads: int, importance: dict[str, Any]) -> Json:
+    """Write the ``preset`` of ``file``. Raises RuntimeError."""
+    params = LIB.llama_model_quantize_default_params()
+    params.nthread, params.allow_requantize = threads, True
+    _quantise(file, out, preset, params, importance)
+    return {}
+
+
+def _quantise(file: str, out: str, preset: str, params: Any, importance: dict[str, Any]) -> str:
+    """Let llama.cpp quantise ``file``, and return its log."""
+    params.ftype = PRESETS[preset]
+    entries = FFI.new("struct llama_model_imatrix_data[]", len(importance) + 1)  # the last one, empty, is the end
+    held = []
+    for entry, (tensor, values) in zip(entries, importance.items(), strict=False):
+        held += [FFI.new("char[]", tensor.encode()), FFI.new("float[]", values.ravel().tolist())]
+        entry.name, entry.data, entry.size = *held[-2:], values.size
     if importance:
         params.imatrix = entries
     _log_lines.clear()
     LIB.llama_log_set(_log, FFI.NULL)
-    if LIB.llama_model_quantize(file.encode(), b"unused.gguf", params):
+    if LIB.llama_model_quantize(file.encode(), out.encode(), FFI.new("llama_model_quantize_params *", params)):
         raise RuntimeError("".join(_log_lines))
-    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_log_lines)) if kind}
+    return "".join(_log_lines)
 
 
 def memory(file: str, context: int, kv: str) -> Json:
@@ -282,6 +300,8 @@ def main(job: Json) -> Json:
     """Do ``job``, and return the findings."""
     if "context" in job:
         return memory(job["file"], job["context"], job["kv"])
+    if "out" in job:
+        return quantise(job["file"], job["out"], job["preset"], job["threads"], dict(np.load(job["importance"])))
     if "file" in job:
         return {preset: preset_kinds(job["file"], preset, job["importance"]) for preset in PRESETS}
     models = [Llama(path, job["threads"]) for path in job["models"]]

@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 def checked(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
-    run: Mapping[str, torch.Tensor] | None = None,
+    run: Mapping[str, torch.Tensor] | None = None, timeout: float | None = None,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
@@ -43,7 +43,8 @@ def checked(
     model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`; ``run``: of the
     file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`. Also
     returns ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
-    transformers', or None. ``failure``: why it cannot be run. ``memory``: read a whole prompt, for the peak.
+    transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak. ``timeout``:
+    seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -53,22 +54,25 @@ def checked(
         np.savez(known, allow_pickle=False, **arrays)
         _tell([path])
         job = {"known": str(known), "text": str(words), "begin": begin}
-        found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
+        found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
-        return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
+        return {"perplexity": math.inf, "divergence": math.inf, "failure": f"was not run: {found['failure']}"}
     del found["length"]
     return found | {"load_seconds": found["load_seconds"][0]}
 
 
-def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
-    """The speeds of two files, timed in turn, and memory and seconds of loading; None where they cannot be measured.
+def compared(dense: Path, evolved: Path, *checks: Json, timeout: float | None = None) -> Json | None:
+    """The speeds of two files, timed in turn, and memory and seconds of loading; None where they are not measured.
 
-    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`.
+    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`;
+    ``timeout``: seconds that it may take.
     """
     files = dense, evolved
     _tell(files)
-    times = [_in_fresh_process(files, _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
-    if any("failure" in each for each in (*times, *checks)):
+    share = timeout and timeout / _PROCESSES
+    times = [_in_fresh_process(files, _SECONDS / _PROCESSES, share) for _ in range(_PROCESSES)]
+    if failed := [each["failure"] for each in (*times, *checks) if "failure" in each]:
+        note(f"speeds are not compared: {failed[0]}")
         return None
     pairs: dict[str, Sequence[float]] = {
         phase: [median(speeds) for speeds in zip(*(each[phase] for each in times), strict=True)]
@@ -129,22 +133,39 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     }
 
 
+def quantise(
+    source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float | None
+) -> None:
+    """Let llama.cpp write its ``preset`` of ``source``; ``importance``: mean squared inputs by tensor.
+
+    Raises :class:`evoprune.InputError` where it does not, or takes longer than ``timeout`` seconds.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        known = Path(scratch) / "importance.npz"
+        np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
+        job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
+        try:
+            _run(job | {"threads": torch.get_num_threads()}, timeout)
+        except Failed as failed:
+            raise InputError(f"llama.cpp does not make {preset}: {_reason(failed.log)}", str(source)) from None
+
+
 def _tell(models: Sequence[Path]) -> None:
     note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
 
 
-def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
+def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float | None = None, **more: Any) -> Json:
     size = sum(path.stat().st_size for path in models)
     Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     try:
-        return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)
+        return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more, timeout)
     except Failed as failed:
         return {"failure": _reason(failed.log)}
 
 
-def _run(job: Json) -> Json:
-    return run_python("-P", str(Path(__file__).with_name("llama.py")), json.dumps(job))
+def _run(job: Json, timeout: float | None = None) -> Json:
+    return run_python("-P", str(Path(__file__).with_name("llama.py")), json.dumps(job), timeout=timeout)
 
 
 def _reason(log: str) -> str:

@@ -210,8 +210,14 @@ class Failed(Exception):
 
 
 def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
-    """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options`` as of ``subprocess.run``."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+    """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options`` as of ``subprocess.run``.
+
+    Raises :class:`Failed`, also where it takes longer than the ``timeout`` among them.
+    """
+    try:
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+    except subprocess.TimeoutExpired as late:
+        raise Failed(f"stopped after {late.timeout:.0f} s, as no time is left") from None
     if done.returncode:
         raise Failed(done.stderr.strip() or f"exit code {done.returncode}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]

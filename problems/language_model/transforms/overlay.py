@@ -13,7 +13,6 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
@@ -49,9 +48,6 @@ class Overlay(Transform):
 
     base: str | None
     """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
-
-    encodings: Encodings
-    """The bytes of matrices of the dense model."""
 
     @property
     def parts(self) -> frozenset[str]:

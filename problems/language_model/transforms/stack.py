@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from evoprune import Budget, InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 from evoprune.problems.language_model.transforms.transform import Transform
 
@@ -75,11 +74,6 @@ class StackForm(StackCosts):
         """Put back the weights that cuts leave, in place of weights in types."""
         if self._overlay:
             self._overlay.lift()
-
-    @property
-    def encodings(self) -> Encodings | None:
-        """The bytes of matrices of the dense model, where a transform gives them types."""
-        return self._overlay.encodings if self._overlay else None
 
     @property
     def base(self) -> str | None:

@@ -1,4 +1,4 @@
-"""llama.cpp runs the files, gives the predictions that the model gives in PyTorch, and lists its presets."""
+"""llama.cpp runs the files, gives the predictions that the model gives in PyTorch, and lists its presets, quantise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evoprune.problems.language_model.evaluation.measure import Divergence
 from evoprune.problems.language_model.gguf import llama
 from evoprune.problems.language_model.gguf.base import own_base
 from evoprune.problems.language_model.gguf.names import find_slots
-from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets
+from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.source import load_text
@@ -63,10 +63,10 @@ def logits_of(model, path, tokens):
     return expected, torch.from_numpy(np.stack(found))
 
 
-def found_in(path, report, dense, run=None):
-    """What llama.cpp finds of the file on the report text."""
-    text = load_text(report.settings, "report_text")
-    return checked(path, text, report.tokens, report.begin is not None, dense.known, run=run and run.known)
+def found_in(path, report, dense, run=None, timeout=None):
+    """Measurements of the file in llama.cpp on the report text."""
+    text, run = load_text(report.settings, "report_text"), run and run.known
+    return checked(path, text, report.tokens, report.begin is not None, dense.known, run=run, timeout=timeout)
 
 
 @pytest.mark.usefixtures("fresh_processes")
@@ -92,6 +92,7 @@ def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_p
         assert found[name] == pytest.approx(float(values.std()) / len(values) ** 0.5, rel=1e-3)
     assert found["first_other_token"] is None
     assert found["peak_bytes"] > path.stat().st_size
+    assert "failure" in found_in(path, report, dense, timeout=1e-3)
     other = report.tokens.clone()
     other[1, 5] += 1
     found = found_in(path, replace(report, tokens=other), dense)
@@ -135,6 +136,12 @@ for number, out in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
+def changed(path, other):
+    """The tensors of ``path`` that have other bytes in ``other``."""
+    both = zip(GGUFReader(path).tensors, GGUFReader(other).tensors, strict=True)
+    return [own for own, another in both if not np.array_equal(own.data, another.data)]
+
+
 def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
     model = random_llama(tied=False)
     base, names = base_of(model), ["Q8_0", "Q4_K_M", "Q3_K_L", "IQ4_NL"]
@@ -146,6 +153,11 @@ def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
     for name in names:
         kinds = {tensors[each.name]: each.tensor_type.name for each in GGUFReader(tmp_path / name).tensors}
         assert found[name] == {parameter: kind for parameter, kind in kinds.items() if kind != "F32"}
+        quantise(dense, tmp_path / "own", name, {}, None)
+        assert (tmp_path / "own").read_bytes() == (tmp_path / name).read_bytes()
+    weighed = {tensor: torch.arange(64.0) for tensor in tensors if tensor.endswith("attn_q.weight")}
+    quantise(dense, tmp_path / "own", names[-1], weighed, None)
+    assert {each.name for each in changed(tmp_path / "own", tmp_path / names[-1])} == {*weighed}
 
 
 @pytest.mark.usefixtures("fresh_processes")
