@@ -26,7 +26,7 @@ from evoprune.problems.language_model.prune.goals import Goal, Unneeded
 from evoprune.problems.language_model.prune.reach import larger_than_source
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
-from evoprune.problems.language_model.prune.template import Json, filled
+from evoprune.problems.language_model.prune.template import Json, filled, least_trained
 from evoprune.problems.language_model.prune.vocabulary import OPTION, text_of, trained_on, unneeded
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -35,11 +35,12 @@ from evoprune.problems.language_model.texts.windows import cut_windows
 _PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
 _TYPES = (4, 8, 20)  # nearest to the wanted bits
-_QUANTISING = 0.2  # share of the time to quantise all weights, at most
+_QUANTISING = 0.2, 0.5  # shares of the time to quantise all weights, at most: before a training, and with none
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
-_LONG = 600.0  # seconds, from which the more exact of two ways is taken
+_LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
+_TRAINING, _TRAINABLE = 6.0, 0.5  # cost of a trained token, in scores; share of the time, about
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 
@@ -85,20 +86,26 @@ class Phases:
         goal, subject = self.goal, self.subject
         name, bits = goal.template(subject), goal.bits(subject)
         report = self._timed()
+        trained = _TRAINABLE * self._clock.seconds / (_TRAINING * self._pace) >= least_trained(name)
         near: list[Sequence[str]] = []
         if bits is not None:
-            times = self._quantising_times()
+            times = self._quantising_times(_QUANTISING[0 if trained else 1])
             near = [subject.types_near(bits, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
+        early = min(1.0, _LONG / self._clock.seconds)
         with Phase("calibrating"):
             windows = self._clock.doubled(
-                _CALIBRATING, counts, lambda count: self.session(name, goal, types, count, report)
+                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types, count, report)
             )
         if near:
             with Phase("estimating the errors of types"):
-                types = self._clock.doubled(_CHOOSING, near, lambda own: self.session(name, goal, own, windows, report))
+                types = self._clock.doubled(
+                    _CHOOSING * early, near, lambda own: self.session(name, goal, own, windows, report)
+                )
         found = self._filled(name, goal, types, windows, report, others)
+        if not trained:
+            del found["problem"]["recover"]
         searched = found["problem"]["search_text"]
         return found | {"budget": found.pop("evaluations") * searched["windows"] * searched["window"], "seed": seed}
 
@@ -143,8 +150,8 @@ class Phases:
             counts = [count for count in _WINDOWS if count <= self.text.windows("report")] or [_WINDOWS[0]]
             return self._clock.doubled(_PACE, counts, lambda count: score(count, self.text.window))
 
-    def _quantising_times(self) -> dict[str, float]:
-        """The time to quantise all weights to each type, as a share of the time for it, by some rows of noise."""
+    def _quantising_times(self, share: float) -> dict[str, float]:
+        """The time to quantise all weights to each type, relative to a ``share`` of all, by some rows of noise."""
         draws, times = np.random.default_rng(0), {}
         weights = draws.standard_normal((_TRIED, _WIDTH), np.float32)
         importance = draws.random(_WIDTH, np.float32)
@@ -153,7 +160,7 @@ class Phases:
             ggml.quantize(weights[:1], kind, importance)  # the first call makes tables
             begun = time.monotonic()
             ggml.quantize(weights, kind, importance)
-            times[kind] = (time.monotonic() - begun) * whole / (_QUANTISING * self._clock.seconds)
+            times[kind] = (time.monotonic() - begun) * whole / (share * self._clock.seconds)
         return times
 
     def _texts(self, report: int, others: Sequence[str]) -> Json:

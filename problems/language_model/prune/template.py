@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 _FOLDER = Path(__file__).with_name("templates")
 _GONE = object()
+_LEAST = "least_trained"  # key that is no setting of an experiment
 
 
 def filled(name: str, slots: Mapping[str, Any]) -> Json:
@@ -19,9 +20,18 @@ def filled(name: str, slots: Mapping[str, Any]) -> Json:
 
     A key whose value is None goes, and a mapping whose ``if`` is none or false.
     """
-    common, own = (yaml.safe_load((_FOLDER / f"{each}.yaml").read_text("utf-8")) for each in ("common", name))
-    made: Json = _filled(_over(common, own), slots)
+    made: Json = _filled(_over(_read("common"), _read(name)), slots)
+    del made[_LEAST]
     return made
+
+
+def least_trained(name: str) -> float:
+    """Return the tokens of training below which the template ``name`` goes without."""
+    return float(_over(_read("common"), _read(name))[_LEAST])
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text("utf-8"))
 
 
 def _over(below: Any, above: Any) -> Any:

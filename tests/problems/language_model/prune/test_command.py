@@ -18,7 +18,7 @@ from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.prune import vocabulary
+from evoprune.problems.language_model.prune import phases, vocabulary
 from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -233,6 +233,14 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
+
+
+@pytest.mark.parametrize("share", [1.0, 1e-9])
+def test_types_are_trained_where_there_is_time_for_enough_tokens(share, prune, quantised, monkeypatch):
+    monkeypatch.setattr(phases, "_TRAINABLE", share)
+    code, out, err = prune("--bits=5.5", "--out=small.gguf", "--time=10m", "--print-config", model=quantised("llama"))
+    assert code == 0, err
+    assert ("recover" in yaml.safe_load(out)["problem"]) == (share == 1.0)
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
