@@ -91,8 +91,14 @@ class Comparison:
             note(f"{name} {score['failure']}")
             return None
         perplexity = finite(score["perplexity"])
-        measured = {"perplexity": perplexity, "bits_per_byte": self.bits_per_byte(perplexity)}
-        return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
+        return {
+            "name": name,
+            "bytes": path.stat().st_size,
+            "divergence": finite(score["divergence"]),
+            "predictions": score["predictions"],
+            "perplexity": perplexity,
+            "bits_per_byte": self.bits_per_byte(perplexity),
+        }
 
 
 def nearest_preset(model: Any, base: Base, size: int) -> str:

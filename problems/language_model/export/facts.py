@@ -21,6 +21,41 @@ class Sparsity(Shares):
 _ERRORS = 3  # standard errors by which means may differ: few tokens have large ones
 
 
+class Predictions(Keys):
+    """A file's predictions in llama.cpp against the dense model's in PyTorch, over the tokens of the report text.
+
+    The mean divergence has its standard ``error``; ``median``, ``p99``, ``p999`` and ``largest`` are the divergence's
+    quantiles. ``same_top``: share of tokens where both have the same likeliest one; ``probability_change``: root mean
+    square of the right token's, in [0, 1]; ``behind``: mean loss behind the dense model's, in nats a token. As in
+    llama.cpp's ``llama-perplexity --kl-divergence``.
+    """
+
+    error: float
+    median: float
+    p99: float
+    p999: float
+    largest: float
+    same_top: float
+    same_top_error: float
+    probability_change: float
+    behind: float
+    behind_error: float
+
+    @property
+    def cells(self) -> list[str]:
+        """The words of :data:`COLUMNS`."""
+        ratio = math.exp(self.behind)
+        return [
+            *(digits(each, 3) for each in (self.median, self.p99, self.p999, self.largest)),
+            f"{self.same_top:.1%} ± {self.same_top_error:.1%}",
+            f"{self.probability_change:.2%}",
+            f"{ratio:.4g} ± {digits(ratio * self.behind_error, 2)}",
+        ]
+
+
+COLUMNS = ("median", "99%", "99.9%", "largest", "same top token", "probability change", "perplexity ratio")
+
+
 class Check(Keys):
     """Measurements of the export in another process; a .gguf file also has a divergence from the dense model.
 
@@ -37,6 +72,7 @@ class Check(Keys):
     failure: str | None = None
     bits_per_byte: float | None = None
     divergence: float | None = None
+    predictions: Predictions | None = None
     run_divergence: float | None = None
     kl_top: int | None = None
     first_other_token: int | None = None
@@ -131,6 +167,7 @@ class Compared(Keys):
     perplexity: float | None
     bits_per_byte: float | None
     divergence: float | None
+    predictions: Predictions | None = None
 
 
 class ExportFacts(Reported):

@@ -28,7 +28,7 @@ from evoprune.problems.language_model.export.card import (
     perplexities,
     repeat,
 )
-from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.export.facts import COLUMNS, Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.models.device import release_memory
@@ -127,6 +127,9 @@ class GgufFile(ExportFormat):
             "divergence": dense.value(read.factor * found["divergence"], 1),
         }
         found |= {name: read.factor * found[name] for name in _BETWEEN if name in found}
+        if table := found["predictions"]:
+            table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
+            table["behind"] += dense.behind
         comparison = Comparison(session, base, half, place, score, left)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
@@ -211,13 +214,16 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
     """A table of the file, its source and a preset, all on the report text in llama.cpp."""
     if facts.source is None:
         return
-    rows: list[tuple[str, Any]] = [(_source(facts), facts.source)]
+    rows: list[tuple[str, int, Any]] = [(_source(facts), facts.source.bytes, facts.source)]
     if facts.preset:
-        rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset))
-    yield "| file | bytes | bits per byte | divergence, nats a token | perplexity |\n|---|---|---|---|---|"
-    for name, size, row in [*((name, row.bytes, row) for name, row in rows), (inline(file), facts.bytes, facts.check)]:
-        measured = (row.bits_per_byte, row.divergence, row.perplexity)
-        yield f"| {name} | {size:,} | {' | '.join(map(plain, measured))} |"
+        rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset.bytes, facts.preset))
+    head = ["file", "bytes", "bits per byte", "divergence, nats a token", *COLUMNS]
+    yield f"| {' | '.join(head)} |\n{'|---' * len(head)}|"
+    for name, size, row in [*rows, (inline(file), facts.bytes, facts.check)]:
+        error = f" ± {digits(row.predictions.error, 2)}" if row.predictions else ""
+        cells = row.predictions.cells if row.predictions else ["-"] * len(COLUMNS)
+        known = [name, f"{size:,}", plain(row.bits_per_byte), f"{plain(row.divergence)}{error}"]
+        yield f"| {' | '.join([*known, *cells])} |"
     yield ""
 
 
@@ -232,11 +238,13 @@ def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
     said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
     if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
-        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts))
+        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts), _bits_error(facts.check))
+        same = _same_top(facts.check)
         if preset and preset.bits_per_byte is not None:
             theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
             lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
-        said.append(lost)
+            same += f" ({preset.name}: {preset.predictions.same_top:.1%})" if same and preset.predictions else ""
+        said += filter(None, [lost, same])
     said += also(facts)
     if facts.runtime:
         said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
@@ -246,6 +254,17 @@ def _verdict(facts: ExportFacts) -> str:
             spare = taken.fits - taken.total
             said[-1] += f", {megabytes(abs(spare))} {'less' if spare >= 0 else 'more'} than {megabytes(taken.fits)}"
     return "; ".join(said)
+
+
+def _bits_error(check: Check) -> float | None:
+    """Standard error of the bits per byte that a file is behind the dense model."""
+    if not check.predictions or not check.perplexity or check.bits_per_byte is None:
+        return None
+    return check.predictions.behind_error * check.bits_per_byte / math.log(check.perplexity)
+
+
+def _same_top(check: Check) -> str:
+    return f"the same top token {check.predictions.same_top:.1%} of the time" if check.predictions else ""
 
 
 def _flags(facts: ExportFacts) -> str:

@@ -6,8 +6,8 @@ JOB is JSON:
   none) and ``seconds`` (how long speeds are measured, in turn, for one round at least);
 - to score the one model too: ``known``, an .npz file with ``tokens`` ``(windows, window)``, the complement where a
   token does not count, and of the tokens that count the dense model's probabilities ``log_p``, ``top``, ``rest`` (see
-  :class:`evoprune.problems.language_model.evaluation.measure.Divergence`), and maybe, with the prefix ``run_``, the
-  same and the ``loss`` of the model in PyTorch; ``text``, a file that begins with the tokens; ``begin``: whether each
+  :class:`evoprune.problems.language_model.evaluation.measure.Divergence`) and ``loss``, and maybe, with the prefix
+  ``run_``, the same of the model in PyTorch; ``text``, a file that begins with the tokens; ``begin``: whether each
   window begins with a token outside the text;
 - to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: whether there will be
   an importance matrix, as some presets then choose other types;
@@ -32,6 +32,7 @@ from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 from numpy.typing import NDArray
 
 Json = dict[str, Any]
+Floats = NDArray[np.float64]
 FFI, LIB = get_ffi(), get_lib()
 
 _GENERATED = 16  # tokens that are generated in one round
@@ -138,7 +139,7 @@ class Llama:
 
 
 def score(model: Llama, known: Any) -> Json:
-    """Perplexity, and divergence from the dense model, both as in evoprune's protocol.
+    """Perplexity, divergence from the dense model, and more on its ``predictions``, as in evoprune's protocol.
 
     Against the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
     ``runtime_divergence`` of predictions with the standard error ``runtime_error``.
@@ -146,6 +147,7 @@ def score(model: Llama, known: Any) -> Json:
     tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
     window = tokens.shape[1]
     losses, begin = np.empty(np.count_nonzero(counted[:, 1:])), 0
+    same = np.empty_like(losses)
     divergences = {of: np.empty_like(losses) for of in ("", "run_") if f"{of}log_p" in known}
     model.begin(window)
     for row, counts in zip(tokens, counted, strict=True):
@@ -159,6 +161,8 @@ def score(model: Llama, known: Any) -> Json:
             log_q = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
             rows = slice(begin, begin + len(log_q))
             losses[rows] = -log_q[np.arange(len(log_q)), targets]
+            likeliest = known["log_p"][rows].argmax(1, keepdims=True)
+            same[rows] = log_q.argmax(1) == np.take_along_axis(known["top"][rows], likeliest, 1)[:, 0]
             for of, divergence in divergences.items():
                 log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
                 chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
@@ -167,18 +171,37 @@ def score(model: Llama, known: Any) -> Json:
                 divergence[rows] = both
             begin = rows.stop
     mean = losses.mean()
-    scores = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
+    scores: Json = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
+    scores["predictions"] = _predictions(divergences[""], same, losses, known["loss"])
     if (between := divergences.get("run_")) is not None:
         scores["loss_error"] = _error(losses - known["run_loss"])
         scores |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
     return scores
 
 
+def _predictions(divergences: Floats, same: Floats, losses: Floats, dense: Floats) -> Json:
+    """The table of llama.cpp's ``llama-perplexity --kl-divergence``, by the keys of its class in ``export/facts.py``.
+
+    Of each token ``(tokens,)``: the divergence, whether both models have the ``same`` likeliest token, and ``losses``.
+    """
+    quantiles = dict(
+        zip(("median", "p99", "p999", "largest"), np.quantile(divergences, (0.5, 0.99, 0.999, 1)), strict=True)
+    )
+    return quantiles | {
+        "error": _error(divergences),
+        "same_top": same.mean(),
+        "same_top_error": _error(same),
+        "probability_change": math.sqrt(np.square(np.exp(-losses) - np.exp(-dense)).mean()),
+        "behind": (losses - dense).mean(),
+        "behind_error": _error(losses - dense),
+    }
+
+
 def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
     return (tokens ^ (tokens >> 63)).astype(np.int32)
 
 
-def _error(values: NDArray[np.float64]) -> float:
+def _error(values: Floats) -> float:
     """Standard error of the mean; 0 of a single value."""
     return float(values.std()) / math.sqrt(max(1, len(values) - 1))
 

@@ -39,6 +39,7 @@ def checked(
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
+    ``predictions``: see :func:`evoprune.problems.language_model.gguf.llama.score`; None where some are infinite.
     ``text``: of the tokens; ``begin``: whether each window begins with a token outside the text. ``dense``: the dense
     model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`; ``run``: of the
     file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`. Also
@@ -56,8 +57,11 @@ def checked(
         job = {"known": str(known), "text": str(words), "begin": begin}
         found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
-        return {"perplexity": math.inf, "divergence": math.inf, "failure": f"was not run: {found['failure']}"}
+        lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
+        return lost | {"predictions": None, "failure": f"was not run: {found['failure']}"}
     del found["length"]
+    if not all(map(math.isfinite, found["predictions"].values())):
+        found["predictions"] = None
     return found | {"load_seconds": found["load_seconds"][0]}
 
 

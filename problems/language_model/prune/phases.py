@@ -35,7 +35,7 @@ from evoprune.problems.language_model.texts.windows import cut_windows
 _PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
 _TYPES = (4, 8, 20)  # nearest to the wanted bits
-_QUANTISING = 0.2, 0.5  # shares of the time to quantise all weights, at most: before a training, and with none
+_QUANTISING = 0.2, 0.3  # shares of the time to quantise all weights, at most: before a training, and with none
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more

@@ -120,9 +120,10 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
-def loss(bits: float, source: str) -> str:
-    """Say how many ``bits`` per byte a model is behind the ``source``, or ahead of it."""
-    return f"{digits(abs(bits), 3)} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
+def loss(bits: float, source: str, error: float | None = None) -> str:
+    """Say how many ``bits`` per byte, with a standard ``error``, a model is behind the ``source``, or ahead of it."""
+    known = "" if error is None else f" ± {digits(error, 2)}"
+    return f"{digits(abs(bits), 3)}{known} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
 
 
 def _savings(result: Reported) -> str:

@@ -129,6 +129,10 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
     assert f"{abs(check['bits_per_byte'] - of_source['bits_per_byte']):.3g}" in verdict
     assert preset["name"] in verdict
+    for row in (check, preset):
+        table = row["predictions"]
+        assert table["median"] <= table["p99"] <= table["p999"] <= table["largest"]
+        assert f"{table['same_top']:.1%}" in verdict
     assert usage.endswith(f"{out} -c 32")
     taken = sum(facts["memory"][part] for part in ("weights", "cache", "buffers", "process"))
     assert f"{taken / 1e6:.1f} MB with a context of 32 tokens, {(1e8 - taken) / 1e6:.1f} MB less" in verdict

@@ -88,6 +88,12 @@ def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_p
     of_tokens = (ours - theirs).gather(1, report.tokens[:, 1:].reshape(-1, 1)).flatten()
     divergences = (ours.exp() * (ours - theirs)).sum(1)
     assert found["runtime_divergence"] == pytest.approx(float(divergences.mean()), rel=1e-3)
+    table, losses = found["predictions"], -theirs.gather(1, report.tokens[:, 1:].reshape(-1, 1)).flatten()
+    expected = -ours.gather(1, report.tokens[:, 1:].reshape(-1, 1)).flatten()
+    assert table["same_top"] == pytest.approx(float((ours.argmax(1) == theirs.argmax(1)).double().mean()))
+    assert table["behind"] == pytest.approx(float((losses - expected).mean()), abs=1e-6)
+    changes = (-losses).exp() - (-expected).exp()
+    assert table["probability_change"] == pytest.approx(float(changes.square().mean().sqrt()), rel=1e-3)
     for name, values in {"loss_error": of_tokens, "runtime_error": divergences}.items():
         assert found[name] == pytest.approx(float(values.std()) / len(values) ** 0.5, rel=1e-3)
     assert found["first_other_token"] is None
