@@ -17,6 +17,8 @@ from evoprune.exports.exporting import push, refuse_unready
 from evoprune.interfaces.export import Table
 from evoprune.records.run_folder import has_experiment
 
+_WIDE = 8  # columns; a table with more is turned
+
 
 def add_export(commands: Any) -> None:
     example = "python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16"
@@ -77,6 +79,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def _lines(table: Table) -> Iterator[str]:
     names = list(table.rows[0])
     texts = ([f"{row[name]:.2%}" if name in table.shares else plain(row[name]) for name in names] for row in table.rows)
-    yield from aligned([names, *texts])
+    lines = [names, *texts]
+    yield from aligned(lines if len(names) <= _WIDE else [[*column] for column in zip(*lines, strict=True)])
     yield ""
     yield from (f"{name}: {plain(value)}" for name, value in table.protocol.items())

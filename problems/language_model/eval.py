@@ -12,7 +12,7 @@ from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
 from evoprune.problems.language_model.evaluation.harness import run_tasks
-from evoprune.problems.language_model.evaluation.measure import Measure, accuracy
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, accuracy
 from evoprune.problems.language_model.evaluation.session import protocol_of
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.models.device import follow_threads
@@ -21,14 +21,16 @@ from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.results.result import EVOLVED
+from evoprune.problems.language_model.results.result import EVOLVED, Text
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
 
-_SHARES = frozenset({"sparsity", "accuracy"})
+_SHARES = frozenset({"sparsity", "accuracy", "same_top", "same_top_error", "probability_change"})
+
+_TOP = 256  # likeliest tokens of the source whose probabilities are compared one by one
 
 _ARGUMENTS = {
     "problem.model": "SOURCE",
@@ -87,18 +89,53 @@ def _row(
 
 
 def measure(source: str, options: EvalOptions) -> Table:
-    """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
-    with _named_as_given():
-        chosen = {"model": source, "device": options.device, "dtype": options.dtype or "float32"}
-        given: Any = check_parameters(ModelSettings, chosen, "")
-        text = _text(options, _reported(Path(given.model)))
-        follow_threads()
-        resident = Resident(*load_any(given), source)
-        check_length(text, resident.model, "text")
-        windows = cut_windows(text, resident.tokenizer, "text")
+    """One row, for the model that ``source`` names; or :func:`against`. Raises :class:`evoprune.InputError`."""
+    if options.against:
+        return against(Path(source), options.against, options)
+    resident, windows = _read(source, options, Path(source))
     found = Measure(resident.forward, None).perplexity(windows.tokens)
     row = _row(Path(source).name, resident, found, windows, options)
     return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
+
+
+def against(file: Path, source: str, options: EvalOptions) -> Table:
+    """Rows for the .gguf ``file`` and its ``source``, if that is one too, in llama.cpp.
+
+    Divergences are those from the source's predictions in PyTorch. Raises :class:`evoprune.InputError`.
+    """
+    from evoprune.problems.language_model.export.gguf import refuse_without_packages
+    from evoprune.problems.language_model.gguf.runtime import checked
+
+    refuse_without_packages()
+    if options.tasks or file.suffix != ".gguf" or not file.is_file():
+        raise InputError("compares a .gguf file, and without --tasks", "--against")
+    resident, windows = _read(source, options, file)
+    dense = Divergence(windows.predictions, min(_TOP, resident.forward.vocabulary))
+    Measure(resident.forward, None).total(windows.tokens, dense.learn, label="measuring")
+    text = Text.model_validate(windows.measured(resident.tokenizer))
+    rows: list[Row] = []
+    for path in [*filter(lambda path: path.suffix == ".gguf", [Path(source)]), file]:
+        found = checked(path, windows.beginning, windows.tokens, windows.begin is not None, dense.known, memory=False)
+        if found.get("first_other_token") is not None:
+            found["failure"] = f"reads other tokens from token {found['first_other_token']:,} on"
+        if "failure" in found or not found["predictions"]:
+            raise InputError(found.get("failure", "has infinite losses"), str(path))
+        bits = text.bits_per_byte(found["perplexity"])
+        row = {"model": path.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
+        rows.append(row | {name: found[name] for name in ("perplexity", "divergence")} | found["predictions"])
+    return Table(rows, protocol_of(resident) | _measured(windows, options), _SHARES)
+
+
+def _read(source: str, options: EvalOptions, exported: Path) -> tuple[Resident, Windows]:
+    """The model that ``source`` names, and the text: by default that of ``exported``. Raises InputError."""
+    with _named_as_given():
+        chosen = {"model": source, "device": options.device, "dtype": options.dtype or "float32"}
+        given: Any = check_parameters(ModelSettings, chosen, "")
+        text = _text(options, _reported(exported))
+        follow_threads()
+        resident = Resident(*load_any(given), source)
+        check_length(text, resident.model, "text")
+        return resident, cut_windows(text, resident.tokenizer, "text")
 
 
 @contextmanager

@@ -215,3 +215,6 @@ class EvalOptions(TaskSettings):
     device: Device = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
     )
+    against: str | None = Field(
+        None, description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both"
+    )

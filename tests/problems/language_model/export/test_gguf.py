@@ -140,6 +140,15 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert verdict in card
     assert f"| {preset['bytes']:,} |" in card
     assert not [path for path in tmp_path.glob("small.*") if str(source.parent).encode() in path.read_bytes()]
+    capsys.readouterr()
+    report = told["report_text"]
+    text = [f"--text={report['source']}", *(f"--{key}={report[key]}" for key in ("window", "windows"))]
+    assert main(["eval", str(out), "--against", str(source), *text, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    for row, known in zip(rows, (of_source, check), strict=True):
+        assert row["perplexity"] == pytest.approx(known["perplexity"], rel=1e-2)
+        assert row["divergence"] == pytest.approx(known["divergence"], abs=0.02)  # the run's dtype is another one
+        assert row["same_top"] == pytest.approx(known["predictions"]["same_top"], abs=0.1)
     found = Run.open(run)
     assert Export(found.problem).draft(found.best.genome, tmp_path / "draft.gguf", Export.ExportOptions())
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
