@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ from evoprune.records import run_folder
 from evoprune.records.run_folder import PROMISED, Promise
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
+_MORE = "evoprune.*"  # facts, and what a problem writes about an exported file
 _PAUSE = 5.0  # times that the last draft took, before the next one
 
 
@@ -200,7 +202,8 @@ def _files(out: Path) -> dict[str, Path]:
     """The files of an export by their places in the repository, where the card of a single file is the card of all."""
     if out.is_dir():
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
-    files = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
+    files = [out, *(about(out, name) for name in (EXPERIMENT, CARD))]
+    files += sorted(out.parent.glob(f"{escape(out.stem)}.{_MORE}"))
     return {(CARD if path == about(out, CARD) else path.name): path for path in files if path.exists()}
 
 

@@ -190,6 +190,8 @@ class ExportFacts(Reported):
     types: Mapping[str, int] = {}
     kinds: Mapping[str, int] = {}
     matrices: Mapping[str, StoredMatrix] = {}
+    recipe: str | None = None
+    """llama.cpp's command that gives another model the same types."""
     architecture: str | None = None
     bits_per_weight: float | None = None
 

@@ -6,7 +6,7 @@ import math
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -131,6 +131,7 @@ class GgufFile(ExportFormat):
             table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
             table["behind"] += dense.behind
         comparison = Comparison(session, base, half, place, score, left)
+        facts["recipe"] = self._recipe(base, place, {name: own["type"] for name, own in facts["matrices"].items()})
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
         found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
@@ -144,6 +145,19 @@ class GgufFile(ExportFormat):
         summary, verdict = list(_summary(typed)), _verdict(typed)
         faults = list(filter(None, [typed.check.fault]))
         return Exported(facts, summary, faults, verdict, f"llama-cli -m {{out}}{_flags(typed)}")
+
+    def _recipe(self, base: Any, place: Path, kinds: Mapping[str, str]) -> str | None:
+        """As :func:`write_recipe`, where a file of types alone is made; the dense model is resident."""
+        from evoprune.problems.language_model.export.comparison import by_tensor
+        from evoprune.problems.language_model.export.recipe import write_recipe
+        from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
+
+        transform, texts, resident = self.session.transform, self.session.texts, self.session.resident
+        if not transform.has_types or [*transform.shaping(self.final.genome)] != [*transform.shaping(transform.dense)]:
+            return None
+        importance = importance_on(resident, texts.calibration if texts.calibrates else None)
+        tokens = texts.calibration.tokens.numel() if texts.calibrates else 0
+        return write_recipe(place, kinds, by_tensor(resident, base, importance), tokens)
 
     @property
     def _half(self) -> str | None:
@@ -208,6 +222,10 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
         "Divergence is that of the file's predictions from the dense model's in PyTorch, in nats a token."
     )
     yield from repeat(facts, about(Path(file), "experiment.yaml").name)
+    if facts.recipe:
+        trained = " The scales of this one were trained in addition." if facts.recovered else ""
+        yield f"\n## The same types from llama.cpp alone\n\n```\n{facts.recipe}\n```\n"
+        yield f"From the source, or from another fine-tune of its model.{trained}"
 
 
 def _compared(facts: ExportFacts, file: str) -> Iterator[str]:

@@ -16,19 +16,19 @@ import pytest
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from gguf import GGUFReader
+from gguf import GGMLQuantizationType, GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.problems.language_model.export import gguf as export
 from evoprune.problems.language_model.export.comparison import nearest_preset
-from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf import ggml, llama
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes, scales_of, with_scales
 from evoprune.problems.language_model.gguf.runtime import presets
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.parts import Export
-from tests.problems.language_model.gguf.models import base_of, random_llama
+from tests.problems.language_model.gguf.models import base_of, random_llama, write_model
 from tests.problems.language_model.small import run_in
 from tests.runs import no_file_above, result
 
@@ -164,6 +164,44 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
     for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
         fitting = [size for size in sizes.values() if size <= limit]
         assert sizes[nearest_preset(model, base, limit)] == (max(fitting) if fitting else min(sizes.values()))
+
+
+def quantise_to(kinds, source, out, importance):
+    """As ``llama-quantize --tensor-type-file --imatrix``."""
+    params = llama.LIB.llama_model_quantize_default_params()
+    overrides = llama.FFI.new("struct llama_model_tensor_override[]", len(kinds) + 1)
+    held = [llama.FFI.new("char[]", name.encode()) for name in kinds]
+    for entry, name, kind in zip(overrides, held, kinds.values(), strict=False):
+        entry.pattern, entry.type = name, GGMLQuantizationType[kind].value
+    params.tt_overrides = overrides
+    llama._quantise(str(source), str(out), "Q8_0", params, importance)
+
+
+def test_llama_cpp_makes_the_same_file_of_types_from_the_source(byte_models, tmp_path):
+    problem = byte_models("llama") | {
+        "use": "language_model",
+        "transforms": {"use": "types", "types": ["Q8_0", "Q4_0"]},
+        "budget": {"use": "bits_per_weight", "at_most": 7.0},
+        "held_out_windows": 0,
+    }
+    run, out = run_in(tmp_path, problem), tmp_path / "small.gguf"
+    assert main(["export", str(run), str(out), "--untimed"]) == 0
+    recipe = json.loads((tmp_path / "small.evoprune.json").read_text())["recipe"]
+    assert f"```\n{recipe}\n```" in (tmp_path / "small.README.md").read_text()
+    words = shlex.split(recipe)
+    files = {option: tmp_path / words[words.index(option) + 1] for option in ("--tensor-type-file", "--imatrix")}
+    kinds = dict(line.split("=") for line in files["--tensor-type-file"].read_text().split())
+    stored = {each.name: each.tensor_type.name for each in GGUFReader(out).tensors if len(each.shape) > 1}
+    assert kinds == stored
+    assert len({*kinds.values()}) > 1
+    resident = Run.open(run).problem.session.resident
+    source = write_model(resident.model, tmp_path / "source.gguf")
+    sums = {each.name: each.data for each in GGUFReader(files["--imatrix"]).tensors}
+    names = [name.removesuffix(".counts") for name in sums if name.endswith(".counts")]
+    importance = {name: sums[f"{name}.in_sum2"] / sums[f"{name}.counts"] for name in names}
+    quantise_to(kinds, source, tmp_path / "theirs.gguf", importance)
+    ours, theirs = (GGUFReader(path).tensors for path in (out, tmp_path / "theirs.gguf"))
+    assert {each.name: each.data.tobytes() for each in ours} == {each.name: each.data.tobytes() for each in theirs}
 
 
 DAMAGE = {
