@@ -43,8 +43,6 @@ def _short_checks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("export.runtime._SECONDS", "gguf.runtime._SECONDS", "budgets.milliseconds._SECONDS"):
             patch.setattr(f"evoprune.problems.language_model.{name}", 0.0)
-        for name in ("prune.overview._TIMED",):
-            patch.setattr(f"evoprune.problems.language_model.{name}", 0.1)
         patch.setattr("evoprune.problems.language_model.transforms.latency._TURN", 0.0)
         patch.setattr(folder, "run_python", check_here)
         patch.setattr(runtime, "_in_fresh_process", lambda _, job: runtime.main(job))

@@ -22,7 +22,6 @@ from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
-_SHORT = 16  # of one where generating alone is timed
 _SECONDS = 4.0  # how long both models are timed in turn, in all processes
 
 _BUFFERS = 2**29  # bytes of activations, logits and keys of a prompt, about
@@ -98,12 +97,6 @@ def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[flo
         raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
     passed = load.length if load.phase == "prefill" else 1
     return [1000 * passed / speed for speed in found[load.phase]]
-
-
-def decoding_speed(path: Path, seconds: float) -> float | None:
-    """Return the tokens a second that the file ``path`` generates, timed for some ``seconds``; None if it does not."""
-    found = _in_fresh_process([path], seconds, phases=["decode"], length=_SHORT)
-    return None if "failure" in found else float(found["decode"][0])
 
 
 def memory(path: Path, context: int, kv: str) -> Json:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from evoprune import InputError
@@ -15,8 +14,6 @@ from evoprune.problems.language_model.prune.template import Json
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.prune.subject import Subject
 
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
 _NEAR = 1.08
 """Below so many times the least bytes of types alone, cuts and types together lose less (docs/measurements/joint.md).
 
@@ -26,33 +23,30 @@ help at 2.7 MB.
 
 _SOME = 0.1  # share of the parameters that is removed even near the border
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
-_RATE, _OF_ROWS = 3e-3, 2.5e-4  # for all weights, times their size: for each removed share, and after rows of tokens
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
-_ALGORITHMS: tuple[Json, Json] = (
-    {"use": "greedy", "screening": 0.25},
-    {"use": "additive", "screening": 0.125, "offspring": 6, "survivors": 1},
-)
 
 
-class Goal(ABC):
-    """A goal, under the option that names it, and the ``value`` that was given for it."""
+class Goal:
+    """A goal, under the option that names it, and the ``value`` that was given for it: a share, by default."""
 
     option: ClassVar[str]
-    example: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
+    expected: ClassVar[str] = "a share between 0 and 1, such as 0.45 or 45%"
+    units: ClassVar[Mapping[str, float]] = {"": 1, "%": 0.01}
+    bounds: ClassVar[tuple[float, float]] = (0, 1)
 
     def __init__(self, value: float) -> None:
         self.value = value
 
     @classmethod
     def read(cls, text: str) -> float:
-        """Return the number in ``text``, a share such as ``0.45`` or ``45%``. Raises :class:`evoprune.InputError`."""
-        found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(%?)", text.strip())
-        value = float(found[1]) / (100 if found[2] else 1) if found else -1.0
-        if not found or not 0 < value < 1:
-            guess = f"; did you mean {text.strip()}%?" if found and not found[2] and 1 < value < 100 else ""
-            raise InputError(f"expected a share between 0 and 1, such as 0.45 or 45%, got '{text}'{guess}", cls.option)
+        """Return the value in ``text``, a number and a unit. Raises :class:`evoprune.InputError`."""
+        parts = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z%]*)", text.strip().lower())
+        units = {unit.lower(): factor for unit, factor in cls.units.items()}
+        value = round(float(parts[1]) * units.get(parts[2], 0.0), 9) if parts else 0.0
+        if not cls.bounds[0] < value < cls.bounds[1]:
+            raise InputError(f"expected {cls.expected}, got '{text}'", cls.option)
         return value
 
     def removed(self, subject: Subject) -> float:  # noqa: ARG002 - a default
@@ -71,10 +65,6 @@ class Goal(ABC):
         """Return the types to choose from where no number of bits is asked for."""
         return ()
 
-    @abstractmethod
-    def limit(self, subject: Subject, short: bool) -> Json | float:
-        """Return the budget; ``short``: with quick measurements of the machine."""
-
     def template(self, subject: Subject) -> str:
         """Return the name of the template. Raises InputError for a model whose blocks cannot be taken apart."""
         if not self.cuts(subject):
@@ -85,42 +75,42 @@ class Goal(ABC):
             raise InputError(
                 "this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune"
             )
-        if not subject.one_file:
-            return "narrower"
-        return "joint" if subject.form == BLOCKS else "joint_alike"
+        return "joint" if subject.one_file else "narrower"
 
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        """Return the slots of :meth:`template`; ``types``: that the search chooses from, beside those of the source."""
-        removed = self.removed(subject)
-        step = subject.width and channel_step(
-            subject.width, max(map(ggml.block_size, subject.quantised | {*types}), default=_LEAST_STEP)
-        )
-        alone = not self.cuts(subject)
+        """Return the slots of :meth:`template`.
+
+        ``short``: with quick measurements of the machine; ``types``: that the search chooses from, beside those of the
+        source.
+        """
+        removed, alike = self.removed(subject), subject.one_file and subject.form != BLOCKS
+        block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
         return {
-            "limit": self.limit(subject, short),
+            "goal": self.option.removeprefix("--"),
+            "value": self.value,
+            "short": short,
             "types": [*types],
             "typed": bool(types or subject.quantised),
-            "from_source": True if subject.quantised else None,
-            "base": None if subject.quantised and not alone else subject.base,
-            "heads": subject.heads,
+            "from_source": bool(subject.quantised) or None,
+            "base": subject.base,
+            "one_file": subject.one_file,
+            "alike": alike,
+            "heads": subject.heads and not alike,
             "blocks_go": subject.form == ONE_WIDTH,
-            "drop": False if removed < _DROPPED else None,
-            "step": step,
-            "genes": "model" if subject.one_file else "block",
-            "algorithm": _ALGORITHMS[subject.one_file],
+            "drop": False if alike or removed < _DROPPED else None,
+            "step": subject.width and channel_step(subject.width, block),
             "train": "all" if subject.roomy else "scales" if subject.one_file else "norms",
-            "rate": subject.rate(_RATE * removed) if subject.roomy else None,
+            "changed": removed * subject.weight_size if subject.roomy else None,
+            "weight_size": subject.weight_size,
+            "differentiable": subject.differentiable,
         }
 
 
 class Remove(Goal):
     """Heads and channels under a budget of parameters."""
 
-    option, example = "--remove", "25%"
+    option = "--remove"
     help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels, or experts"
-
-    def limit(self, subject: Subject, short: bool) -> Json:  # noqa: ARG002
-        return {"use": "parameters", "removed": self.value}
 
 
 class Size(Goal):
@@ -129,16 +119,16 @@ class Size(Goal):
     For a folder cuts alone: heads and channels, or experts.
     """
 
-    option, example, metavar = "--size", "80MB", "BYTES"
+    option, metavar = "--size", "BYTES"
     help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
+    units: ClassVar = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    expected = f"a size with one of {', '.join(units)}, such as 80MB"
+    bounds = (0, 1e15)
 
-    @classmethod
-    def read(cls, text: str) -> float:
-        found = re.fullmatch(r"(\d{1,12}(?:\.\d*)?)\s*([A-Za-z]*)", text.strip())
-        units = {unit.lower(): factor for unit, factor in _UNITS.items()}
-        if not found or found[2].lower() not in units or not float(found[1]):
-            raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
-        return float(round(float(found[1]) * units[found[2].lower()]))
+    def __init__(self, value: float, beside: float = 0.0) -> None:
+        """``value``: bytes of the file; ``beside``: of memory that a user counts, too."""
+        super().__init__(int(value))
+        self.beside = beside
 
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
@@ -158,66 +148,48 @@ class Size(Goal):
     def removed(self, subject: Subject) -> float:
         return max(_SOME, 1 - self._asked(subject) / subject.least_bits) if subject.least else _SOME
 
-    def limit(self, subject: Subject, short: bool) -> Json:  # noqa: ARG002
-        return {"use": "bytes", "at_most": int(self.value)}
-
 
 class Bits(Size):
     """Types of GGUF under a budget of bits for each weight."""
 
-    option, example, metavar = "--bits", "4.5", "BITS"
+    option, metavar = "--bits", "BITS"
     help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
+    units: ClassVar = {"": 1}
+    expected = "bits for each weight, between 1 and 16, such as 4.5"
+    bounds = (1, 16)
 
-    @classmethod
-    def read(cls, text: str) -> float:
-        found = re.fullmatch(r"\d+\.?\d*", text.strip())
-        if not found or not 1 <= float(found[0]) <= 16:
-            raise InputError(f"expected bits for each weight, from 1 to 16, such as 4.5, got '{text}'", cls.option)
-        return float(found[0])
+    def __init__(self, value: float) -> None:
+        super().__init__(0)
+        self.value = value
 
     def _asked(self, subject: Subject) -> float:  # noqa: ARG002
         return self.value
-
-    def limit(self, subject: Subject, short: bool) -> Json:  # noqa: ARG002
-        return {"use": "bits_per_weight", "at_most": self.value}
 
 
 class Sparsity(Goal):
     """As ``problems/smollm2_best.yaml``: GBLM, equal marginal costs, least squares, or a cheaper update."""
 
-    option, example = "--sparsity", "0.5"
+    option = "--sparsity"
     help = "set a share of the weights to zero, as in 0.5 or 50%%"
-
-    def limit(self, subject: Subject, short: bool) -> float:  # noqa: ARG002
-        return self.value
 
     def template(self, subject: Subject) -> str:
         if subject.experts:
             raise InputError("weights of experts are not set to zero yet: give --size or --remove", self.option)
         return "sparsity"
 
-    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        score = "gblm" if subject.differentiable else "wanda"
-        genes, update = ("block", "none") if short else ("block_and_kind", "least_squares")
-        return super().slots(subject, short, types) | {"score": score, "genes": genes, "reconstruct": update}
-
 
 class Speedup(Goal):
     """Heads and channels, and in a .gguf file types, under a budget of milliseconds."""
 
-    option, example, metavar = "--speedup", "1.5", "TIMES"
+    option, metavar = "--speedup", "TIMES"
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels, faster types"
+    units: ClassVar = {"": 1, "x": 1}
+    expected = "how many times as fast, above 1, such as 1.5"
+    bounds = (1, 100)
 
     FAST: ClassVar[Sequence[str]] = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
     _SURE = 1.05  # times as many bits fewer as times as fast
-    _SECONDS, _LENGTHS = (8.0, 2.0), (256, 64)  # that each level is timed, after so many tokens; in a short time
-
-    @classmethod
-    def read(cls, text: str) -> float:
-        found = re.fullmatch(r"(\d+\.?\d*)\s*x?", text.strip())
-        if not found or not 1 < float(found[1]) <= 100:
-            raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
-        return float(found[1])
+    _LENGTHS = (256, 64)  # tokens before the one that is timed; in a short time
 
     def cuts(self, subject: Subject) -> bool:
         """Return False where types alone are fast enough and blocks have to be alike, so that cuts lose much more."""
@@ -225,7 +197,8 @@ class Speedup(Goal):
         return not (alike and subject.shrinking(self.FAST) >= self._SURE * self.value)
 
     def fast_types(self, subject: Subject) -> Sequence[str]:
-        return self.FAST if subject.quantised else ()
+        fitting = [kind for kind in self.FAST if any(ggml.fits(kind, width) for width in subject.widths)]
+        return fitting if subject.quantised else ()
 
     def removed(self, subject: Subject) -> float:
         return 1 - 1 / self.value if self.cuts(subject) else 0.0
@@ -235,36 +208,29 @@ class Speedup(Goal):
             raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
         return super().template(subject)
 
-    def limit(self, subject: Subject, short: bool) -> Json:
-        load = {"phase": "decode", "batch": 1, "length": min(self._LENGTHS[short], subject.positions // 2)}
-        return {"use": "milliseconds", "speedup": self.value, **load, "seconds": self._SECONDS[short]}
+    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
+        length = min(self._LENGTHS[short], subject.positions // 2)
+        return super().slots(subject, short, types) | {"length": length}
 
 
 class Unneeded(Goal):
     """The goal where no other one is given: as the source, without the tokens that a text hardly needs."""
 
-    option: ClassVar[str] = "--vocabulary"
+    option = "--vocabulary"
 
-    def __init__(self, size: float = 0.0, removed: float = 0.0) -> None:
-        """``size``: bytes of weights; ``removed``: parameters, as a share of the blocks'."""
-        super().__init__(size)
-        self._removed = removed
+    def __init__(self, size: float = 0.0, rows: float = 0.0) -> None:
+        """``size``: bytes of weights; ``rows``: parameters that go, as a share of the blocks'."""
+        super().__init__(int(size))
+        self._rows = rows
 
     def cuts(self, subject: Subject) -> bool:  # noqa: ARG002
         return False
-
-    def limit(self, subject: Subject, short: bool) -> Json:  # noqa: ARG002
-        if subject.quantised:
-            return {"use": "bytes", "at_most": int(self.value)}
-        return {"use": "parameters", "removed": self._removed}
 
     def template(self, subject: Subject) -> str:  # noqa: ARG002
         return "vocabulary"
 
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        train = "scales" if subject.quantised else "all" if subject.roomy else "norms"
-        rate = None if subject.quantised else subject.rate(_OF_ROWS)
-        return super().slots(subject, short, types) | {"train": train, "rate": rate}
+        return super().slots(subject, short, types) | {"rows": self._rows}
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:
@@ -272,8 +238,5 @@ def channel_step(width: int, block: int = _LEAST_STEP) -> int:
 
     A multiple of ``block`` or else of 32, if some is.
     """
-    fitting = [size for size in range(_LEAST_STEP, width + 1) if width % size == 0]
-    whole = next(
-        (found for of in (block, _LEAST_STEP) if (found := [size for size in fitting if size % of == 0])), fitting
-    )
-    return min(whole, key=lambda size: abs(size - width / _WIDTHS))
+    sizes = (size for size in range(_LEAST_STEP, width + 1) if width % size == 0)
+    return min(sizes, key=lambda size: (size % block > 0, size % _LEAST_STEP > 0, abs(size - width / _WIDTHS)))

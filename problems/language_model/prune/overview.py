@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -14,14 +12,14 @@ from evoprune.console.formatting import digits
 from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.runtime import decoding_speed
+from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.phases import Phases
+from evoprune.problems.language_model.prune.reach import command, option_value
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.transforms.costs import BYTES
 
-_SHARES, _OF_HALVES = (0.9, 0.75, 0.6), (0.5, 0.35, 0.28)  # of the source's bytes, and of one in 16 bits
-_TIMED = 2.0  # seconds
+_SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the source's, as powers
 _TYPES = 4  # for each size
 
 
@@ -33,24 +31,18 @@ def overview(phases: Phases, given: Sequence[str]) -> Iterator[str]:
     model, resident, subject = phases.settings.model, phases.resident, phases.subject
     if lacking := ggml.missing():
         raise InputError(lacking, model)
-    is_file = model.endswith(".gguf")
-    whole = float(Path(model).expanduser().stat().st_size) if is_file else 2.0 * resident.parameters
-    sizes = [share * whole for share in (_SHARES if is_file else _OF_HALVES)]
-    kinds = [subject.types_near(8 * size / subject.weights, _TYPES) for size in sizes]
-    session = phases.session("types", Size(sizes[-1]), sorted({kind for own in kinds for kind in own}))
-    yield _now(phases, whole, is_file)
+    whole, least = bytes_of(weight_files(phases.settings)), subject.least
+    sizes = [least * (whole / least) ** share for share in _SHARES]
+    kinds = {kind for size in sizes for kind in subject.types_near(8 * size / subject.weights, _TYPES)}
+    session = phases.session("types", Size(sizes[-1]), sorted(kinds))
     search = session.texts.search
-    yield f"the loss of types of matrices alone, before training, by {search.predictions:,} predictions of the text:"
-    letters = search.predicted_bytes(resident.tokenizer) / search.predictions
+    yield f"{model}: {megabytes(whole)}, {resident.parameters:,} parameters; about the loss before training:"
+    bits = search.predictions / search.predicted_bytes(resident.tokenizer) / math.log(2)
     for size in sizes:
-        lost = lost_at(session, size)
-        if lost is None:
-            told = f"no types are as small: {'experts' if subject.experts else 'heads and channels'} go, too"
-        else:
-            told = f"about {digits(lost / letters / math.log(2), 2)} bits per byte"
-        yield f"  {megabytes(size)}, {size / whole:.0%}: {told}"
-        yield f"    {_command(model, size, given)}"
-    yield "faster, or with fewer tokens: --speedup 1.3, --vocabulary TEXT; all goals: prune --help"
+        if (lost := lost_at(session, size)) is not None:
+            yield f"  {megabytes(size)}, {size / whole:.0%}: {digits(lost * bits, 2)} bits per byte"
+            yield f"    {command(model, '--size', option_value(size), *given)}"
+    yield "smaller, faster, or with fewer tokens: prune --help"
 
 
 def lost_at(session: Session, size: float) -> float | None:
@@ -62,21 +54,8 @@ def lost_at(session: Session, size: float) -> float | None:
     budget = transform.budget(BYTES, size)
     if not budget.within(budget.extreme(most=False)):
         return None
-    choices, origin = Choices(budget), transform.dense
+    choices = Choices(budget)
     costs = np.zeros(choices.count)
-    for own in choices.harms(origin, absolute=True).values():
-        costs[[*own]] = [*own.values()]
+    for harms in choices.harms(transform.dense, absolute=True).values():
+        costs[[*harms]] = [*harms.values()]
     return float(costs[choices.numbers(choices.best(costs))].sum())
-
-
-def _now(phases: Phases, whole: float, is_file: bool) -> str:
-    model, parameters = phases.settings.model, phases.resident.parameters
-    told = f"{model}: {megabytes(whole)}{'' if is_file else ' in 16 bits'}, {parameters:,} parameters"
-    speed = decoding_speed(Path(model).expanduser(), _TIMED) if is_file else None
-    return f"{told}; generates {digits(speed, 3)} tokens/s in llama.cpp" if speed else told
-
-
-def _command(model: str, size: float, given: Sequence[str]) -> str:
-    asked = megabytes(size).replace(",", "").replace(" ", "")
-    words = ["python", "-m", "evoprune", "prune", model, "--size", asked, *given, "--out", "smaller.gguf"]
-    return shlex.join(words)

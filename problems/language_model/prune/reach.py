@@ -1,9 +1,11 @@
-"""The smallest files that can come of a model, told by the headers of its files. Imports no torch."""
+"""The smallest sizes that a model can have, told by the headers of its files. Imports no torch."""
+
+from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from evoprune import InputError
@@ -14,8 +16,8 @@ from evoprune.problems.language_model.prune.goals import Bits, Size
 from evoprune.problems.language_model.results.summary import megabytes
 
 _TOKENS = 0.5  # share of the tokens that go before heads and channels do
-_LISTED = 100  # bytes of a header for each tensor, at most
-_BLOCKS, _MLPS = re.compile(r"\.\d+\."), re.compile(r"\.\d+\.(ffn|mlp)")  # tensors in a block, or in its MLP
+_SURE = 1.05  # times the least bytes of types that a suggested goal asks for, before it is rounded
+_IN_BLOCK = re.compile(r"\.\d+\.")
 
 
 def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
@@ -23,12 +25,50 @@ def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
 
     ``tokens``: rows of embedding and head, if tokens may be left out: half of them is little harm.
     """
-    files = weight_files(settings)
-    if not (stored := _stored_in(files)):
+    if not (stored := _stored(settings)):
         return 0.0
+    is_gguf = settings.model.endswith(".gguf")
     rows = sum(each.size for each in stored.values() if each.shape[:1] == (tokens,))
-    left = 1 - _TOKENS * rows / sum(each.size for each in stored.values())
-    return left * _least_bytes(files, stored, one_file=True, cut=None)
+    least = sum(4.0 * each.size for each in stored.values() if len(each.shape) == 1)
+    least += sum(_smallest(each, is_gguf) for each in _matrices(stored, is_gguf).values())
+    if is_gguf:  # its header
+        least += bytes_of(weight_files(settings)) - sum(_bytes_in(each.kind, each, True) for each in stored.values())
+    return least * (1 - _TOKENS * rows / sum(each.size for each in stored.values()))
+
+
+def refuse_size(goal: Size, settings: ModelSettings, one_file: bool, fewer_tokens: bool = False) -> None:
+    """Raise InputError if a model with files here is that small, or nothing makes it so small."""
+    if not (stored := _stored(settings)):
+        return
+    bits, is_gguf = 8 / sum(each.size for each in stored.values()), settings.model.endswith(".gguf")
+    in_bits = isinstance(goal, Bits)
+
+    def shown(size: float) -> str:
+        return f"{size * bits:.2f} bits a weight" if in_bits else megabytes(size + goal.beside)
+
+    whole, limit = bytes_of(weight_files(settings)), goal.value / bits if in_bits else goal.value
+    if whole <= limit:
+        raise InputError(f"is met already: {settings.model} has {shown(whole)}", goal.option)
+    matrices = _matrices({} if fewer_tokens else stored, is_gguf)
+    others = [each for name, each in matrices.items() if not _IN_BLOCK.search(name)]
+    if sum(_smallest(each, is_gguf) if one_file else 2.0 * each.size for each in others) <= limit:
+        return
+    if lacking := ggml.missing():
+        raise InputError(f"is out of reach in 16 bits. {lacking}", goal.option)
+    least = _SURE * least_bytes(settings)
+    value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least + goal.beside)
+    way = command(settings.model, goal.option, value)
+    raise InputError(f"is out of reach; about {shown(least)} is not: {way}", goal.option)
+
+
+def command(model: str, *options: str) -> str:
+    """Return the command line that makes a .gguf file of ``model``."""
+    return shlex.join(["python", "-m", "evoprune", "prune", model, *options, "--out", "smaller.gguf"])
+
+
+def option_value(size: float) -> str:
+    """Return ``size``, in bytes, as an option takes it."""
+    return megabytes(size).replace(",", "").replace(" ", "")
 
 
 def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:
@@ -41,70 +81,28 @@ def larger_than_source(settings: ModelSettings, parameters: int, experiment: Map
         return None
     return (
         f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {settings.model} has "
-        f"{megabytes(whole)}: it may be larger; --size, --remove and --speedup with --out FILE.gguf keep its types"
+        f"{megabytes(whole)}: --out FILE.gguf keeps its types"
     )
 
 
-def _stored_in(files: Sequence[Path]) -> dict[str, Stored]:
-    return {name: found for path in files for name, found in stored_tensors(path).items()}
+def _stored(settings: ModelSettings) -> dict[str, Stored]:
+    return {name: each for path in weight_files(settings) for name, each in stored_tensors(path).items()}
 
 
-def refuse_size(recipe: Size, settings: ModelSettings, one_file: bool, whole_blocks: bool) -> None:
-    """Raise InputError if a model with files here is that small, or nothing that ``recipe`` does makes it so.
-
-    ``whole_blocks``: whether MLPs alone can lose their weights, as no block can be left out.
-    """
-    files = weight_files(settings)
-    if not (stored := _stored_in(files)):
-        return
-    bits = 8 / sum(each.size for each in stored.values())
-    whole, limit = bytes_of(files), recipe.value / bits if isinstance(recipe, Bits) else recipe.value
-
-    def told(size: float) -> str:
-        if isinstance(recipe, Bits):
-            return f"{size * bits:.2f} bits a weight"
-        return megabytes(size)
-
-    if whole <= limit:
-        raise InputError(f"is met already: {files[0].name} has {told(whole)}", recipe.option)
-    least = _least_bytes(files, stored, one_file, _MLPS if whole_blocks else _BLOCKS)
-    if least <= limit:
-        return
-    if one_file:
-        raise InputError(
-            f"types of GGUF and cuts of blocks make this model no smaller than {told(least)}", recipe.option
-        )
-    raise InputError(
-        f"fewer heads, channels or experts make it no smaller than {told(least)}, those of its embeddings in 16 bits; "
-        "--out FILE.gguf stores them in fewer",
-        recipe.option,
-    )
+def _matrices(stored: Mapping[str, Stored], is_gguf: bool) -> dict[str, Stored]:
+    """The matrices, but for a head in a folder, which may be the embedding."""
+    heads = () if is_gguf else ("lm_head.", "embed_out.")
+    return {name: each for name, each in stored.items() if len(each.shape) > 1 and not name.startswith(heads)}
 
 
-def _least_bytes(
-    files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: re.Pattern[str] | None
-) -> float:
-    """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights.
+def _smallest(matrix: Stored, is_gguf: bool) -> float:
+    return min(_bytes_in(kind, matrix, is_gguf) for kind in (*ggml.COMMON, "F16"))
 
-    ``cut``: matches the names of tensors that may go; None for none.
-    """
-    is_gguf = files[0].suffix == ".gguf"
-    if not is_gguf and any(each.kind not in ggml.FLOATS for each in stored.values()):
-        return 0.0  # the shapes are those of packed codes
-    head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
-    own = {name: each for name, each in stored.items() if len(each.shape) > 1 and not name.startswith(head)}
-    gone = {name for name in stored if cut and cut.search(name)}
-    left = {name: each for name, each in own.items() if name not in gone}
-    if not one_file:
-        return sum(2.0 * each.size for each in left.values())
+
+def _bytes_in(kind: str, stored: Stored, is_gguf: bool) -> float:
+    """The bytes of a tensor in ``kind``, inf if its rows do not fit; in folders GPT-2's rows are columns."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    def bytes_in(kind: str, each: Stored) -> float:
-        weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-        widths = each.shape[-1:] if is_gguf else each.shape  # GPT-2's matrices are transposed in its folders
-        return each.size / weights * size if any(width % weights == 0 for width in widths) else math.inf
-
-    header = bytes_of(files) - sum(bytes_in(each.kind, each) for each in stored.values()) if is_gguf else 0.0
-    least = sum(min(bytes_in(kind, each) for kind in (*ggml.COMMON, "F16")) for each in left.values())
-    vectors = (each for name, each in stored.items() if len(each.shape) == 1 and name not in gone)
-    return header - _LISTED * len(gone) + least + sum(4.0 * each.size for each in vectors)
+    weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    widths = stored.shape[-1:] if is_gguf else stored.shape
+    return stored.size / weights * size if any(width % weights == 0 for width in widths) else math.inf

@@ -1,18 +1,15 @@
 """The command line of ``prune``, checked before anything is loaded: one refusal for each mistake. Imports no torch.
 
-Options, packages, texts, the model, and the headers of its files, in this order. The engine checks the places of run
-and export (:mod:`evoprune.files.places`) and the devices.
+The engine checks the places of run and export (:mod:`evoprune.files.places`) and the devices.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 
 from evoprune import InputError
 from evoprune.experiment.explain import validated
@@ -20,7 +17,7 @@ from evoprune.experiment.spec import SEEDS
 from evoprune.exports.exporting import is_one_file
 from evoprune.problems.language_model.distillation.settings import DURATION, seconds_of
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.sources import ONE_WIDTH_IN_ALL, architecture_of, cuts_of
+from evoprune.problems.language_model.gguf.sources import architecture_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
 from evoprune.problems.language_model.parts import Export
@@ -35,8 +32,6 @@ from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fa
 
 GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Sparsity, Speedup)
 
-_LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
-_PATIENCE = 5.0  # seconds for the hub's answer
 _QUICK, _LONGEST = 60.0, 3.6e7  # seconds
 _SUFFIX = ".gguf"
 
@@ -63,18 +58,21 @@ class Request:
 def checked(options: argparse.Namespace) -> Request:
     """Return the request in ``options``. Raises :class:`evoprune.InputError` for the first mistake."""
     goal, stem = _goal(options)
-    clock = Clock(_QUICK if options.quick else _seconds(options.time))
-    settings, base = _model(options.model, "MODEL"), options.base and _model(options.base, "--base").model
-    name, remarks = short_name(settings.model).removesuffix(_SUFFIX), []
-    out = options.out
+    time = options.time.strip()
+    seconds = _QUICK if options.quick else seconds_of(time) if re.match(DURATION, time) else 0.0
+    settings = validated(ModelSettings, {"model": options.model}, "MODEL")
+    base = options.base and validated(ModelSettings, {"model": options.base}, "--base").model
+    name, remarks, out = short_name(settings.model).removesuffix(_SUFFIX), [], options.out
     if out is None and goal is not None and settings.model.endswith(_SUFFIX):
         out = Path(f"{name}-{stem}{_SUFFIX}")
         remarks.append(f"the result goes to {out} (--out changes it)")
     exports_file = out is not None and is_one_file(Export, out)
-    _refuse_options(options, goal, exports_file)
-    _refuse_texts(options)
-    _refuse_missing(settings, base, out if exports_file else None)
     one_file = goal is None or (out is not None and out.suffix == _SUFFIX)
+    for option, fault in _faults(options, goal, seconds, settings, base, exports_file):
+        if fault:
+            raise InputError(str(fault), option)
+    for path in weight_files(settings):
+        stored_tensors(path)  # raises an error for a file that is not whole
     if one_file:
         architecture_of(settings.model, base)  # raises an error for a model that cannot be written
     memory: Json = {}
@@ -83,12 +81,9 @@ def checked(options: argparse.Namespace) -> Request:
         memory = {"context": context, "kv": kv, "fits": int(goal.value)}
         goal, taken = goal.beside_context(settings.model, base, context, kv)
         remarks.append(taken)
-    for path in weight_files(settings):
-        stored_tensors(path)  # raises an error for a file that is not whole
-    if isinstance(goal, Size) and not options.vocabulary:
-        whole = exports_file and cuts_of(settings.model, base) == ONE_WIDTH_IN_ALL
-        refuse_size(goal, settings, exports_file, whole)
-    return Request(name, goal, base, out, one_file, memory, remarks, clock)
+    if isinstance(goal, Size):
+        refuse_size(goal, settings, exports_file, bool(options.vocabulary))
+    return Request(name, goal, base, out, one_file, memory, remarks, Clock(seconds))
 
 
 def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
@@ -100,124 +95,43 @@ def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
     if len(given) != 1:
         raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
     ((goal, text),) = given.items()
-    if options.vocabulary and goal is Sparsity:
-        raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
     named = re.sub(r"[\s%]", "", text)
     return goal(goal.read(text)), named if goal is Size else f"{goal.option.removeprefix('--')}-{named}"
 
 
-def _seconds(text: str) -> float:
-    seconds = seconds_of(text.strip()) if re.match(DURATION, text.strip()) else 0.0
-    if not 0 < seconds <= _LONGEST:
-        raise InputError(
-            f"expected a time such as 90s, 20m or 2h, of at most {_LONGEST / 3600:,.0f}h, got '{text}'", "--time"
-        )
-    return seconds
+def _faults(
+    options: argparse.Namespace, goal: Goal | None, seconds: float, settings: ModelSettings, base: str | None,
+    exports_file: bool,
+) -> Iterator[tuple[str, object]]:  # fmt: skip
+    """Yield options, and their faults where they have some."""
+    in_time, for_file, of_memory = 0 < seconds <= _LONGEST, "is for --out FILE.gguf", f"is for {Fits.option} MEMORY"
+    fits, context = isinstance(goal, Fits), options.context
+    yield "--time", not in_time and f"expected a time such as 90s, 20m or 2h, got '{options.time}'"
+    yield "--base", base and not exports_file and for_file
+    yield goal.option if goal else "", isinstance(goal, Bits | Fits) and not exports_file and for_file
+    yield "--context", context is not None and ((context < 1 and "expected 1 or more") or (not fits and of_memory))
+    yield "--kv", options.kv is not None and not fits and of_memory
+    yield "--seed", not 0 <= options.seed < SEEDS and f"expected a number between 0 and {SEEDS - 1}"
+    yield Sparsity.option, isinstance(goal, Sparsity) and options.vocabulary and f"keeps all tokens: leave out {OPTION}"
+    yield OPTION, options.task and options.vocabulary and "the answers of --task need all tokens: give one of both"
+    texts = {"--text": [options.text], "--task": [options.task], OPTION: [options.vocabulary], "--also": options.also}
+    for option, given in texts.items():
+        for text in (text for text in given or () if text is not None):
+            yield option, _text_fault(text, option)
+    yield "MODEL", model_fault(settings.model)
+    yield "--base", base and not Path(base).is_file() and f"no such file: {base}"
+    yield str(options.out), exports_file and ggml.missing()
+    absent = [path.name for path in weight_files(settings) if not path.is_file()]
+    yield settings.model, absent and f"lacks {', '.join(absent)}; copy or download the model again"
 
 
-def _model(given: str, option: str) -> ModelSettings:
-    return validated(ModelSettings, {"model": given}, option)
-
-
-def _refuse_options(options: argparse.Namespace, goal: Goal | None, exports_file: bool) -> None:
-    if options.base and not exports_file:
-        raise InputError("is for --out FILE.gguf", "--base")
-    if isinstance(goal, Bits | Fits) and not exports_file:
-        raise InputError("is for --out FILE.gguf", goal.option)
-    for option, value in {"--context": options.context, "--kv": options.kv}.items():
-        if value is not None and not isinstance(goal, Fits):
-            raise InputError(f"is for {Fits.option} {Fits.metavar}", option)
-    if options.context is not None and options.context < 1:
-        raise InputError(f"expected 1 or more, got {options.context}", "--context")
-    if not 0 <= options.seed < SEEDS:
-        raise InputError(f"expected a number between 0 and {SEEDS - 1}, got {options.seed}", "--seed")
-
-
-def _refuse_texts(options: argparse.Namespace) -> None:
-    _refuse_text(options.text, "--text", _LEAST_TEXT)
-    _refuse_text(options.vocabulary, OPTION, 1)
-    for also in options.also or ():
-        _refuse_text(also, "--also", 1)
-    _refuse_task(options)
-
-
-def _refuse_missing(settings: ModelSettings, base: str | None, file: Path | None) -> None:
-    """Raise InputError for files and packages that are missing. ``file``: the .gguf file to write, if any."""
-    if fault := model_fault(settings.model):
-        raise InputError(fault, "MODEL")
-    if base and not Path(base).is_file():
-        raise InputError(f"no such file: {base}", "--base")
-    for path in (settings.model, base or ""):
-        if path.endswith(_SUFFIX) and not (find_spec("gguf") and find_spec("accelerate")):
-            raise InputError("reading it needs more packages; pip install 'evoprune[gguf]'", path)
-    if file and (lacking := ggml.missing()):
-        raise InputError(lacking, str(file))
-    files = weight_files(settings)
-    if not files:
-        _refuse_unless_on_hub(settings.model)
-    if absent := [path.name for path in files if not path.is_file()]:
-        raise InputError(f"lacks {', '.join(absent)}; copy or download the model again", settings.model)
-
-
-def _refuse_text(text: str | None, option: str, least: int) -> None:
-    if text is None:
-        return
-    try:
-        settings = TextSettings(source=text)
-    except ValueError:
-        raise InputError("cannot be read", option) from None
+def _text_fault(text: str, option: str) -> str | None:
+    settings = validated(TextSettings, {"source": text}, option)
     if fault := text_fault(settings):
-        raise InputError(fault, option)
-    if settings.is_bundled:
-        return
+        return fault
     if not settings.is_local:
-        raise InputError(f"{text}: no such file; expected a .txt, .jsonl or .parquet file", option)
-    size = Path(text).stat().st_size
-    if size < least and Path(text).suffix != ".parquet":  # which is compressed
-        raise InputError(
-            f"{text} has {size:,} bytes; expected about {max(1, least // 500)} kB of English, or more", option
-        )
-
-
-def _refuse_task(options: argparse.Namespace) -> None:
-    if options.text and is_task(TextSettings(source=options.text)):
-        raise InputError(f"{options.text} is a task file: expected it after --task", "--text")
-    if options.task is None:
-        return
-    _refuse_text(options.task, "--task", 1)
-    settings = TextSettings(source=options.task)
-    if not is_task(settings):
-        raise InputError(f"{options.task}: expected a .jsonl file with {', or '.join(KINDS.values())}", "--task")
-    if fault := task_fault(settings):
-        raise InputError(fault, "--task")
-    if options.vocabulary:
-        raise InputError("the answers of --task are scored in all tokens: give one of both", OPTION)
-
-
-def _refuse_unless_on_hub(name: str) -> None:
-    """Raise InputError unless the hub has the model ``name`` and says so in time."""
-    import huggingface_hub  # slow to import
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
-
-    def ask() -> None:
-        try:
-            huggingface_hub.HfApi().model_info(name, timeout=_PATIENCE)
-        except Exception as error:  # of HTTP, of the network, of the hub's rules
-            faults[:] = [error]
-        else:
-            faults.clear()
-
-    faults: list[Exception] = [TimeoutError(f"no answer in {_PATIENCE:.0f} s")]
-    asking = Thread(target=ask, daemon=True)  # resolving a name has no time limit of its own
-    asking.start()
-    asking.join(_PATIENCE)
-    if not (found := list(faults)):
-        return
-    if isinstance(found[0], RepositoryNotFoundError | ValueError):  # not there, or no name for it
-        why = "no such folder or file, and no such model on the hub"
-    elif isinstance(found[0], OfflineModeIsEnabled):
-        why = "no such folder or file, nor in the hub's cache, and HF_HUB_OFFLINE is set"
-    else:
-        reason = next((line for line in str(found[0]).splitlines() if line.strip()), type(found[0]).__name__)
-        why = f"no such folder or file, nor in the hub's cache, and the hub cannot be reached ({reason})"
-    raise InputError(f"{why}; give a folder or a .gguf file", name)
+        return None if settings.is_bundled else f"{text}: no such file; expected a .txt, .jsonl or .parquet file"
+    if option == "--task":
+        lines = f"expected a .jsonl file with {', or '.join(KINDS.values())}"
+        return task_fault(settings) if is_task(settings) else f"{text}: {lines}"
+    return f"{text} is a task file: expected it after --task" if option == "--text" and is_task(settings) else None

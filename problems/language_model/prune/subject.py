@@ -70,10 +70,6 @@ class Subject:
     differentiable: bool = False
     base: str | None = None
 
-    def rate(self, share: float) -> float:
-        """Return the rate that is ``share`` of the size of weights, in two digits."""
-        return float(f"{share * self.weight_size:.1e}")
-
     @property
     def quantised(self) -> frozenset[str]:
         """The quantised types of the source that a .gguf file may keep; none for a folder."""

@@ -18,16 +18,22 @@ _LEAST = "least_trained"  # key that is no setting of an experiment
 def filled(name: str, slots: Mapping[str, Any]) -> Json:
     """Return the template ``name`` over ``common.yaml``, with ``slots`` in place of their names.
 
-    A key whose value is None goes, and a mapping whose ``if`` is none or false.
+    ``$slot * 2`` is a product, in two digits. A key without a value goes, and so does a mapping whose ``if`` is false;
+    one with ``then`` is replaced by it, or by its ``else``.
     """
-    made: Json = _filled(_over(_read("common"), _read(name)), slots)
-    del made[_LEAST]
-    return made
+    limit = _filled(_read("limits")[slots["goal"]], slots)
+    experiment: Json = _filled(_template(name), {**slots, "limit": limit})
+    del experiment[_LEAST]
+    return experiment
 
 
 def least_trained(name: str) -> float:
     """Return the tokens of training below which the template ``name`` goes without."""
-    return float(_over(_read("common"), _read(name))[_LEAST])
+    return float(_template(name)[_LEAST])
+
+
+def _template(name: str) -> Any:
+    return _over(_read("common"), _read(name))
 
 
 def _read(name: str) -> Any:
@@ -42,12 +48,15 @@ def _over(below: Any, above: Any) -> Any:
 
 def _filled(value: Any, slots: Mapping[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("$"):
-        found = slots.get(value[1:])
-        return _GONE if found is None else found
+        name, _, factor = value[1:].partition(" * ")
+        slot = slots.get(name)
+        return _GONE if slot is None else float(f"{slot * float(factor):.1e}") if factor else slot
     if isinstance(value, list):
-        return [each for each in (_filled(each, slots) for each in value) if each is not _GONE]
+        return [item for item in (_filled(each, slots) for each in value) if item is not _GONE]
     if not isinstance(value, dict):
         return _GONE if value is None else value
-    every = {key: _filled(each, slots) for key, each in value.items()}
-    made = {key: each for key, each in every.items() if each is not _GONE}
-    return made if "if" not in value or made.pop("if", None) else _GONE
+    applies = "if" not in value or _filled(value["if"], slots) not in (_GONE, False, [])
+    if "then" in value or "else" in value:
+        return _filled(value.get("then" if applies else "else"), slots)
+    items = {key: _filled(each, slots) for key, each in value.items() if key != "if"} if applies else {}
+    return {key: item for key, item in items.items() if item is not _GONE} if applies else _GONE

@@ -40,23 +40,22 @@ def unneeded(resident: Resident, words: Json, text: Json) -> Unneeded:
     place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(uses, count))
     if place == len(counts):
         raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", OPTION)
-    count = counts[place]
+    gone = rows - counts[place]
     files = weight_files(ModelSettings(model=resident.source))
     ends = [each for path in files for each in stored_tensors(path).values() if each.shape[:1] == (rows,)]
-    saved = (1 - count / rows) * sum(tensor_bytes(each.kind, each.shape) for each in ends)
-    tied = head is None or head.weight is embedding.weight
-    width = embedding.weight.shape[1] * (1 if tied else 2)
-    return Unneeded(bytes_of(files) - saved, (rows - count) * width / resident.block_parameters)
+    size = bytes_of(files) - (gone / rows) * sum(tensor_bytes(each.kind, each.shape) for each in ends)
+    weights = {end.weight for end in (embedding, head) if end is not None}  # one if they are tied
+    return Unneeded(size, gone * sum(weight.shape[1] for weight in weights) / resident.block_parameters)
 
 
 def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
     """Settings of the text ``given`` for the vocabulary: where it is ``text`` itself, its part for calibration."""
     if text is not None and Path(given).resolve() == Path(text).resolve():
         return dict(parts["calibration"])
-    found = TextSettings(source=given)
+    settings = TextSettings(source=given)
     with blamed_on(OPTION):
-        load_text(found, "transforms.texts")
-    return {"source": found.source}
+        load_text(settings, "transforms.texts")
+    return {"source": settings.source}
 
 
 def trained_on(words: Json | None, parts: Mapping[str, Json], windows: int) -> Json:

@@ -1,14 +1,18 @@
 """The goal of a file that fits into memory beside a context."""
 
+import shlex
+
 import pytest
 
 from evoprune import InputError
+from evoprune.cli.main import parser
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.gguf.runtime import memory
 from evoprune.problems.language_model.prune.fits import Fits
+from evoprune.problems.language_model.prune.request import checked
 from tests.problems.language_model.gguf.models import random_llama, write_model
 
 
@@ -25,13 +29,17 @@ def test_a_file_of_that_size_and_the_context_take_the_memory_together(model):
     assert left.value == pytest.approx(found["weights"] / 2, abs=2**20)  # the process differs by some pages
 
 
-@pytest.mark.parametrize(
-    ("wanted", "context", "fault"),
-    [(1e9, 32, "--fits: is met"), (1e3, 32, "--fits: .*without any weights")],
-)
-def test_nothing_to_do_and_no_room_are_refused(wanted, context, fault, model):
-    with pytest.raises(InputError, match=fault):
-        Fits(wanted).beside_context(str(model), None, context, "f16")
+def test_nothing_to_do_and_no_room_are_refused_with_a_command_that_works(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def refused(wanted):
+        with pytest.raises(InputError, match="--fits: ") as error:
+            checked(parser("prune").parse_args(["prune", str(model), f"--fits={wanted}", "--context=32"]))
+        return str(error.value)
+
+    assert "met already" in refused("9GB")
+    suggested = shlex.split(refused("1kB").split(": ")[-1])
+    assert checked(parser("prune").parse_args([*suggested[3:], "--context=32"])).goal.value > 0
 
 
 def test_a_number_or_a_place_is_read():

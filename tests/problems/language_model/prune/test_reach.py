@@ -1,5 +1,6 @@
 """The smallest size that a model is made, by the headers of its files."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,11 @@ def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cut
     parameters = transform.resident.parameters
     for source in (folder, base):
         for recipe in (Size(smallest), Bits(8.01 * smallest / parameters)):
-            refuse_size(recipe, ModelSettings(model=str(source)), one_file=True, whole_blocks=False)
-    for recipe in (Size(0.5 * smallest), Bits(0.5 * 8 * smallest / parameters)):
-        with pytest.raises(InputError, match=recipe.option):
-            refuse_size(recipe, ModelSettings(model=str(base)), one_file=True, whole_blocks=False)
+            refuse_size(recipe, ModelSettings(model=str(source)), one_file=True)
+    for recipe in (Size(0.3 * smallest), Bits(0.3 * 8 * smallest / parameters)):
+        with pytest.raises(InputError, match=recipe.option) as refused:
+            refuse_size(recipe, ModelSettings(model=str(base)), one_file=True)
+        command = shlex.split(str(refused.value).split(": ")[-1])
+        suggested = type(recipe)(recipe.read(command[command.index(recipe.option) + 1]))
+        refuse_size(suggested, ModelSettings(model=str(base)), one_file=True)
+        assert suggested.value * (parameters / 8 if isinstance(recipe, Bits) else 1) >= smallest
