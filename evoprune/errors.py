@@ -62,6 +62,11 @@ def stopping_at_full_disks(place: Path) -> Iterator[None]:
         raise Stopped(f"cannot write into {place}: {error.strerror}; what was written before is intact") from error
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, or its kind where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The tail of an "unknown name" message: the nearest of ``names``, then all."""
     names = sorted(names)

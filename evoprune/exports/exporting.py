@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
+from evoprune.errors import InputError, Stopped, did_you_mean, first_line, stopping_at_full_disks
 from evoprune.experiment.config import Config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import resolve_at
@@ -176,7 +176,7 @@ def refuse_unready(name: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"expected OWNER/NAME: {str(error).splitlines()[0]}", f"--push {name}") from None
+        raise InputError(f"expected OWNER/NAME: {first_line(error)}", f"--push {name}") from None
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise InputError("HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it", "--push")
     if huggingface_hub.get_token() is None:
@@ -193,8 +193,8 @@ def push(out: Path, name: str) -> str:
         made = api.create_repo(name, private=True, exist_ok=True)
         api.create_commit(made.repo_id, operations, commit_message="Upload a model that evoprune made")
     except Exception as error:  # of HTTP, of the network, of the hub's rules
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise Stopped(f"{out} is written and whole, but was not uploaded to {name}: {reason}") from None
+        why = f"was not uploaded to {name}: {first_line(error)}"
+        raise Stopped(f"{out} is written and whole, but {why}") from None
     return str(made)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evoprune.console.formatting import flat
-from evoprune.errors import InputError
+from evoprune.errors import InputError, first_line
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation
@@ -81,7 +81,7 @@ def write_wandb(run: Record) -> str:
             config=dict(run.config), settings=settings,
         )  # fmt: skip
     except wandb.errors.Error as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{reason}; run `wandb login`, or set WANDB_MODE=offline", "--wandb") from None
     for line in run.generations:
         logged.log(dict(_scalars(line)), step=line["generation"])
@@ -101,7 +101,7 @@ def write_mlflow(run: Record) -> str:
     except ImportError as error:
         raise InputError(f"needs MLflow: pip install 'evoprune[mlflow]' ({error})", "--mlflow") from None
     except mlflow.exceptions.MlflowException as error:
-        raise InputError(str(error).splitlines()[0], "--mlflow") from None
+        raise InputError(first_line(error), "--mlflow") from None
 
 
 def _log_to_mlflow(client: Any, run: Record) -> str:

@@ -18,7 +18,7 @@ from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import computing, lines, runtimes
 from evoprune.problems.language_model.models.device import Failed, environment, free_memory, release_memory, run_python
-from evoprune.problems.language_model.models.load import quiet
+from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.models.tensor_file import saving
 from evoprune.problems.language_model.models.weight_files import bytes_of, stored_dtype, weight_files
 from evoprune.problems.language_model.results.figures import draw_recovery

@@ -16,13 +16,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from evoprune import InputError
+from evoprune.errors import first_line
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.files.json_files import read_json, write_json
 from evoprune.files.places import without_folders
 from evoprune.problems.language_model.models.blocks import number_attentions
 from evoprune.problems.language_model.models.device import dtype_of, pick_device, pick_dtype
-from evoprune.problems.language_model.models.load import convert, load_model, load_tokenizer, quiet
+from evoprune.problems.language_model.models.hub import quiet
+from evoprune.problems.language_model.models.load import convert, load_model, load_tokenizer
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import STRUCTURE, ModelSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
@@ -64,7 +66,7 @@ def load(folder: Path) -> Any:
     try:
         structure = Structure.model_validate(read_json(path))
     except ValidationError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
     with quiet():
         config = AutoConfig.from_pretrained(folder)
@@ -82,7 +84,7 @@ def load(folder: Path) -> Any:
         weights = load_file(folder / WEIGHTS)
         missing, unknown = model.load_state_dict(weights, strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:  # the last for tensors of another shape
-        raise InputError(f"cannot be read: {str(error).splitlines()[0]}", str(folder / WEIGHTS)) from None
+        raise InputError(f"cannot be read: {first_line(error)}", str(folder / WEIGHTS)) from None
     tensors = model.state_dict()
     read = {tensors[name].data_ptr() for name in weights if name in tensors}
     lacking = [name for name in missing if tensors[name].data_ptr() not in read]  # but for those tied to others

@@ -2,13 +2,11 @@
 
 import copy
 import gc
-import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,13 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-from transformers.utils import logging
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.attention import use_fast_attention
 from evoprune.problems.language_model.models.device import out_of_memory, pick_device, pick_dtype, release_memory
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
+from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.models.late import Late, run_on, weight_of
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
@@ -124,15 +122,16 @@ def _named(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | 
     except InputError:
         raise
     except Exception as error:  # the libraries raise many kinds of errors
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason, remedy = reason_and_remedy(error)
         reason = reason.partition(" Should contain one of")[0]  # hundreds of names
-        path, remedy = Path(settings.model), "fill the hub's cache on a machine with network, or give a local folder"
+        path = Path(settings.model)
         if isinstance(error, ImportError) and path.suffix == ".gguf":
             why = f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
         elif file := _no_json_in(path) or (file if path.exists() else ""):
             why = f"'{path}': {file} cannot be read ({reason}); expected a model that save_pretrained wrote"
         else:
-            why = f"'{path}' could not be loaded ({reason}); {remedy} or .gguf file, or run problems/gpt2_mini.yaml"
+            remedy += ", or give a local folder or .gguf file, or run problems/gpt2_mini.yaml"
+            why = f"'{path}' could not be loaded ({reason}); {remedy}"
         raise InputError(why, _KEY) from None
 
 
@@ -288,18 +287,3 @@ def added_bos_token(tokenizer: Any) -> int | None:
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
     usual = tokenizer(text, add_special_tokens=True)["input_ids"]
     return int(usual[0]) if usual and usual[: len(plain)] != plain else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
-    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
-    level = hub.level
-    logging.set_verbosity_error()
-    hub.setLevel(ERROR)
-    try:
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        hub.setLevel(level)

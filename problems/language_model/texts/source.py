@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from evoprune import InputError
 from evoprune.errors import blamed_on
+from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import UTF_8, is_task, parsed
 
@@ -94,13 +95,14 @@ def _hub(settings: TextSettings) -> str:
     import datasets  # slow to import, and needed for hub texts only
 
     try:
-        rows = datasets.load_dataset(settings.source, settings.subset, split=settings.split or HUB_SPLIT)
+        with quiet():
+            rows = datasets.load_dataset(settings.source, settings.subset, split=settings.split or HUB_SPLIT)
         return BETWEEN_ROWS.join(rows[settings.column])
     except Exception as error:  # the libraries raise many kinds of errors
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason, remedy = reason_and_remedy(error)
         raise InputError(
-            f"the data set '{settings.source}' could not be loaded ({reason}); give a local .txt, .jsonl or .parquet "
-            "as source, fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
+            f"the data set '{settings.source}' could not be loaded ({reason}); {remedy}, or give a local .txt, .jsonl "
+            "or .parquet as source, or run problems/gpt2_mini.yaml"
         ) from None
 
 

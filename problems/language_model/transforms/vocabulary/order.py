@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.load import quiet
+from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.texts.windows import Tokens, tokens_of
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, describe
 

@@ -1,0 +1,38 @@
+"""Downloads from the hub: quietly, and errors in one line. Imports no torch."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from logging import ERROR, getLogger
+
+from evoprune.errors import first_line
+
+_LOGGERS = "transformers", "huggingface_hub", "datasets"
+_BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}  # of httpx, whatever the hub's package calls it
+
+
+def reason_and_remedy(error: Exception) -> tuple[str, str]:
+    """Return the first line of a library's ``error``, or of the one behind it, and the remedy."""
+    reason, behind = first_line(error), error.__cause__ or error.__context__
+    while behind:
+        if type(behind).__name__ in _BROKEN:
+            return f"the download broke off: {first_line(behind)}", "run the command again"
+        behind = behind.__cause__ or behind.__context__
+    if "gated" in reason:
+        return reason, "ask for access on its page, then run `hf auth login` or set HF_TOKEN"
+    return reason, "fill the hub's cache on a machine with network"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
+    loggers = [getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
