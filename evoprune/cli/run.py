@@ -28,6 +28,7 @@ from evoprune.records import run_folder
 from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, find, look
 from evoprune.search import run as search
+from evoprune.search.forecast import measure
 
 
 def add_run(commands: Any) -> None:
@@ -122,14 +123,22 @@ def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], words: str)
 
 
 def add_validate(commands: Any) -> None:
-    example = "python -m evoprune validate problems/gpt2_mini.yaml"
-    shared.add_experiment(add_command(commands, validate, "check an experiment without running anything", example))
+    example = "python -m evoprune validate problems/gpt2_mini.yaml --measure"
+    parser = add_command(commands, validate, "check an experiment without running anything", example)
+    shared.add_experiment(parser)
+    parser.add_argument("--measure", action="store_true", help="load the problem, and say how long a run takes")
+    add_execution(parser)
 
 
 def validate(options: argparse.Namespace) -> None:
     """Check an experiment without running anything."""
-    refuse_missing(shared.read_experiment(options), options.file)
-    print(f"{options.file}: valid (data are not read)")
+    how = read_execution(options, scoop_for="run")
+    resolved = shared.read_experiment(options)
+    refuse_missing(resolved, options.file)
+    if not options.measure:
+        print(f"{options.file}: valid (data are not read; --measure reads them, and says how long a run takes)")
+        return
+    print(f"{options.file}: valid", *measure(resolved, how).lines(), sep="\n")
 
 
 def carry_out(call: Callable[[], bool], folder: Path) -> None:

@@ -146,6 +146,10 @@ class Reporting(ABC):
     def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
         """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them."""
 
+    def work(self) -> float:
+        """Return about how much work, in the problem's ``work_unit``, :meth:`report` and finals take; for forecasts."""
+        return 0.0
+
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: Any) -> Mapping[str, Any]:
         """Return the problem's ``settings`` with which a run without a limit of time makes the same ``result``."""

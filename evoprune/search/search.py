@@ -29,11 +29,13 @@ from evoprune.records.history import History, Line
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold, score_references
+from evoprune.search.forecast import IDLE_GENERATIONS, Forecast
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, draws_apart
 from evoprune.search.toolbox import Prepared
 
-_IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
+_QUICK = 0.1  # seconds of an evaluation below which nobody asks for the time of a run
+_LONG = 600.0  # seconds of a run that it says beforehand
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
@@ -98,6 +100,8 @@ class _Search:
         if not self._past.lines:
             history.go_live()
         references = score_references(evaluator, self._problem.references())
+        if references and not self._past.lines:
+            self._tell_time([evaluation for _, evaluation in references.values()])
         self._start = time.perf_counter() - self._past.seconds
         try:
             best = self._evolve()
@@ -122,6 +126,15 @@ class _Search:
         progress.now("writing the report")
         return self._report(best, front, references, finals | {"seconds": seconds})
 
+    def _tell_time(self, timed: Sequence[Evaluation]) -> None:
+        """Say how long the run will take, if it is long, by the ``timed`` evaluations."""
+        if max(evaluation.seconds for evaluation in timed) < _QUICK:
+            return
+        forecast = Forecast.of(self._run, timed)
+        if forecast.seconds > _LONG:
+            words = [f"search and report take about {forecast.seconds / 60:,.0f} min", forecast.advice]
+            self._progress.note("; ".join(filter(None, words)))
+
     def _evolve(self) -> Individual:
         """Run the algorithm to its last generation, or until its budget or time is spent; return the best."""
         experiment, evaluator = self._experiment, self._evaluator
@@ -135,7 +148,7 @@ class _Search:
             self._record_generation(step.population)
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             spent = evaluator.work >= (experiment.budget or math.inf)
-            if spent or self._generation == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
+            if spent or self._generation == experiment.generations or (experiment.budget and idle == IDLE_GENERATIONS):
                 break
             left = self._status.seconds_left(searching=True)
             self._timed_out = (self._history.live or self._history.at_end) and left is not None and left <= 0

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from evoprune.problems.language_model.problem import LanguageModel
 
 
+_COMPARED = 3  # models on texts other than that of the report: the dense, the uniform and the evolved one
+
+
 class _Part:
     def __init__(self, problem: LanguageModel) -> None:
         self._problem, self._session = problem, problem.session
@@ -106,6 +109,12 @@ class Report(_Part, Reporting):
         if problem.recovery:
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun)
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
+
+    def work(self) -> float:
+        texts, known = self._session.texts, len(self._problem.references())
+        held_out = texts.held_out.tokens.numel() if texts.held_out else 0
+        others = held_out + sum(windows.tokens.numel() for windows in texts.second)
+        return (known + 1) * texts.report.tokens.numel() + _COMPARED * others
 
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:

@@ -151,3 +151,12 @@ def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
         found.append(reconstructed(session, uniform)["report_reconstructed"]["uniform"])
     assert math.isfinite(found[0])
     assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+def test_the_foreseen_work_is_that_of_the_report(language_model, tmp_path, monkeypatch):
+    problem = language_model(budget={"use": "weights", "removed": 0.4})
+    found, measure = outcome_of(problem, [0.2, 0.5, 0.5]), problem.session.fitness.measure
+    read, totals = [], measure.totals
+    monkeypatch.setattr(measure, "totals", lambda *a: (read.append(a[0].numel()), totals(*a))[1])
+    Report(problem).report(found, tmp_path)
+    assert Report(problem).work() == sum(read)

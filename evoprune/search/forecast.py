@@ -1,0 +1,99 @@
+"""Forecast of the time of a run: the course of its algorithm with drawn scores, at a measured speed."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from evoprune.backends.execution import Execution
+from evoprune.console.formatting import digits
+from evoprune.console.phase import steps
+from evoprune.errors import Stopped
+from evoprune.experiment.resolve import Resolved
+from evoprune.interfaces.algorithm import Evaluate
+from evoprune.interfaces.parts import Reporting, part
+from evoprune.interfaces.problem import Evaluation
+from evoprune.search.scoring import draws_apart
+from evoprune.search.toolbox import Prepared, decide
+
+_TIMED = 3  # evaluations, after one that warms up
+_HOUR = 3600.0
+IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Work of the search, of scoring known solutions, and of the report; ``speed``: work a second of all workers."""
+
+    unit: str
+    speed: float
+    search: float
+    known: float
+    report: float
+
+    @classmethod
+    def of(cls, run: Prepared, timed: Sequence[Evaluation]) -> Self:
+        """Return the forecast of ``run`` from ``timed`` evaluations on all the data, at least one of them sound."""
+        sound = [evaluation for evaluation in timed if evaluation.failure is None and evaluation.work]
+        if not sound:
+            raise Stopped(f"every evaluation failed; the last one: {timed[-1].failure}")
+        work = sum(evaluation.work for evaluation in sound)
+        speed = (run.execution.workers or 1) * work / max(1e-9, sum(evaluation.seconds for evaluation in sound))
+        reports, known = part(run.problem, Reporting), len(run.problem.references())
+        each = work / len(sound)
+        return cls(run.problem.work_unit, speed, _searched(run, each), known * each, reports.work() if reports else 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of search and report, without the known solutions."""
+        return (self.search + self.report) / self.speed
+
+    @property
+    def advice(self) -> str:
+        """The setting with which the run takes an hour, or the reason that none does; empty where it takes less."""
+        if self.seconds <= _HOUR:
+            return ""
+        left = _HOUR * self.speed - self.known - self.report
+        return f"in an hour: --set budget={left:.0f}" if left > 0 else "the report alone takes more than an hour"
+
+    def lines(self) -> list[str]:
+        """The speed, and the time of each part, for a person."""
+        parts = {"known solutions": self.known, "search": self.search, "report": self.report}
+        times = [f"{name}: {digits(work / self.speed / 60, 2)} min" for name, work in parts.items()]
+        return [f"speed: {digits(self.speed, 3)} {self.unit} a second", *times, *filter(None, [self.advice])]
+
+
+def measure(resolved: Resolved, execution: Execution) -> Forecast:
+    """Load the problem, and time the first genomes of its search."""
+    run = Prepared.of(resolved, Path(), decide(resolved, execution))
+    random.seed(resolved.experiment.seed)
+    first = next(step for step in run.toolbox.algorithm(run.toolbox) if isinstance(step, Evaluate))
+    few = first.individuals[: 1 + _TIMED]
+    timed = [run.toolbox.evaluate(one) for one in steps(few, "timing the first candidates", "candidate")]
+    return Forecast.of(run, timed[1:] or timed)
+
+
+def _searched(run: Prepared, work: float) -> float:
+    """The work of the search where an evaluation takes ``work``, and each genome has a drawn score."""
+    experiment, problem = run.resolved.experiment, run.problem
+    scores: dict[tuple[Any, ...], list[float]] = {}
+    total, generation, idle = 0.0, -1, 0
+    with draws_apart():
+        random.seed(experiment.seed)
+        for step in run.toolbox.algorithm(run.toolbox):
+            before = len(scores)
+            if isinstance(step, Evaluate):
+                fidelity = step.fidelity if problem.has_fidelities else 1.0
+                for individual in step.individuals:
+                    drawn = scores.setdefault((fidelity, *individual), [random.random() for _ in problem.signs])
+                    individual.fitness.assign(drawn, 0.0)
+                total += fidelity * work * (len(scores) - before)
+                idle = 0 if len(scores) > before else idle
+                continue
+            generation, idle = generation + 1, idle + 1
+            spent = total >= (experiment.budget or math.inf)
+            if spent or generation == experiment.generations or idle > IDLE_GENERATIONS:
+                break
+    return total

@@ -1,0 +1,70 @@
+"""Forecasts of the time of a run, by its algorithm and a measured speed."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evoprune.backends.execution import Execution
+from evoprune.errors import Stopped
+from evoprune.experiment.resolve import resolve_at
+from evoprune.interfaces.problem import Evaluation
+from evoprune.search import search
+from evoprune.search.forecast import Forecast
+from evoprune.search.toolbox import Prepared
+
+TIMED = [Evaluation((1.0,), work=1.0, seconds=0.5), Evaluation((1.0,), work=1.0, seconds=1.5)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("budget=20",),
+        ("operators.survive={use: elitist, fraction: 0.25}",),
+        ("operators.algorithm=random_search",),
+        ("problem={use: knapsack}", "operators.repair=shift"),
+    ],
+)
+def test_the_evaluations_are_those_of_the_run(run, sphere, settings):
+    done = run(sphere, *settings)
+    assert done.code == 0, done.err
+    prepared = Prepared.of(resolve_at(sphere, settings), Path(), Execution(workers=1))
+    assert Forecast.of(prepared, TIMED).search == done.json("result.json")["evaluations"]
+
+
+def test_the_speed_is_that_of_all_workers_and_failures_tell_none(sphere):
+    prepared = Prepared.of(resolve_at(sphere, ()), Path(), Execution(workers=3))
+    broken = replace(TIMED[0], seconds=100.0, failure="broken")
+    assert Forecast.of(prepared, [*TIMED, broken]).speed == 3 * 1.0
+    with pytest.raises(Stopped, match="broken"):
+        Forecast.of(prepared, [broken])
+
+
+def test_the_budget_that_is_advised_takes_an_hour():
+    long = Forecast("steps", speed=2.0, search=1e6, known=100.0, report=1100.0)
+    budget = float(re.search(r"budget=(\d+)", long.advice)[1])
+    assert (budget + long.known + long.report) / long.speed == 3600
+    assert not replace(long, search=6000.0).advice
+    assert "budget" not in replace(long, report=1e6).advice
+
+
+def test_a_long_run_says_its_time_before_it_begins(run, evoprune, sphere, monkeypatch):
+    monkeypatch.setattr(search, "_QUICK", 0.0)
+    monkeypatch.setattr(search, "_LONG", 0.0)
+    told = run(sphere).err.splitlines()
+    (at,) = (at for at, line in enumerate(told) if line.endswith(" min"))
+    (first,) = (at for at, line in enumerate(told) if line.startswith("generation 0"))
+    assert at < first
+    more = evoprune("resume", run(sphere, name="other").folder, "--set", "generations=6")
+    assert " min" not in more.err
+
+
+def test_validate_measures_and_writes_nothing(evoprune, sphere, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    answer = evoprune("validate", sphere, "--measure")
+    assert answer.code == 0
+    assert "evaluations a second" in answer.out
+    assert answer.out.count(" min") == 3
+    assert sorted(tmp_path.rglob("*")) == before
