@@ -135,9 +135,9 @@ class LanguageModel(Problem):
 
     @classmethod
     def devices(cls) -> list[str]:
-        import torch
+        from evoprune.problems.language_model.models.device import accelerators
 
-        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        return accelerators()
 
     @classmethod
     def has_device(cls, name: str) -> bool:

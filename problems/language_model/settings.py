@@ -213,7 +213,7 @@ class EvalOptions(TaskSettings):
         None, description="number format to compute in (default: the run's; float32 for a model)"
     )
     device: Device = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
+        "auto", description="auto, cpu, cuda, cuda:N, xpu, xpu:N or mps; for a model (for a run: --set problem.device=)"
     )
     against: str | None = Field(
         None, description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both"

@@ -43,7 +43,7 @@ def gather(
         flat = {f"{matrix}.{name}": value for matrix, of_matrix in sums.items() for name, value in of_matrix.items()}
         for key, value in flat.items() if so_far.done else ():
             value.copy_(so_far.tensors.pop(key))
-        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+        if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)

@@ -48,7 +48,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
         stack.enter_context(at_home(model))
         sums = _Sums(so_far.tensors)
-        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+        if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if model.device.type == "cpu" and model.dtype == torch.bfloat16 and not has_bfloat16_units():
             stack.enter_context(_transposed(matrix.module for matrix in matrices if matrix.module is not embedding))

@@ -78,8 +78,7 @@ class Training:
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         remedy = "give train: norms, which takes less"
         self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
-        fused = self._device.type in {"cpu", "cuda"}
-        self._adam = torch.optim.AdamW(parameters.groups(), fused=fused)
+        self._adam = torch.optim.AdamW(parameters.groups(), fused=True)
         use_fast_attention(model, torch.bfloat16 if self._half else model.dtype)
         if not self._room.resident:
             _keep_no_activations(model)

@@ -12,7 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
-from evoprune.problems.language_model.models.device import map_in_threads, out_of_memory, sum_dtype
+from evoprune.problems.language_model.models.device import (
+    map_in_threads,
+    out_of_memory,
+    release_memory,
+    sum_dtype,
+    total_memory,
+)
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
 from evoprune.problems.language_model.models.late import made
 from evoprune.problems.language_model.texts.tasks import Line, rows_of
@@ -144,8 +150,7 @@ class Measure:
             self.batch_tokens = windows // 2 * tokens.shape[1]
             if states:
                 states.clear()  # they belong to batches of another size
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release_memory(self.forward.device)
 
     def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
         cache = states if self.forward.resumable else None
@@ -187,9 +192,9 @@ class Measure:
         ]
 
     def _fitting(self) -> int:
-        if self.forward.device.type != "cuda":
+        total = total_memory(self.forward.device)
+        if total is None:
             return _CPU_BATCH
-        total = torch.cuda.get_device_properties(self.forward.device).total_memory
         return fitting(beside(self.forward.bytes, total), self.forward.bytes_per_token)
 
 
@@ -198,7 +203,7 @@ def summed(losses: Iterable[Tensor]) -> list[float]:
     return torch.stack([*losses]).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
 
 
-def beside(model: int, total: int) -> float:
+def beside(model: int, total: float) -> float:
     """The bytes of a GPU of ``total`` that are left to a batch by a ``model`` of so many bytes.
 
     Free memory does not count, as it differs between workers: rounding depends on the batch.

@@ -85,7 +85,7 @@ class Folder(ExportFormat):
         report = session.texts.read(session.texts.report)
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
         device = session.resident.device
-        if device.type == "cuda":
+        if device.type != "cpu":
             release_memory(device)  # the other process needs the memory that this one only caches
             if free_memory(device) < _ROOM * facts["bytes"]:
                 device = torch.device("cpu")

@@ -30,27 +30,42 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
+def accelerators() -> list[str]:
+    """Return the names of this machine's accelerators, all of one kind, such as ``cuda:0``."""
+    if not torch.accelerator.is_available():
+        return []
+    return [f"{torch.accelerator.current_accelerator()}:{number}" for number in range(torch.accelerator.device_count())]
+
+
 def pick_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU."""
+    """Return the device called ``name``; ``auto`` takes the accelerator, or the CPU where there is none."""
+    there = accelerators()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = there[0].partition(":")[0] if there else "cpu"
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InputError(f"no '{name}', PyTorch sees {count} CUDA devices; use auto or cpu", "problem.device")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("no 'mps' on this machine; use auto or cpu", "problem.device")
+    if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
+        found = ", ".join(there) or "no accelerator"
+        raise InputError(f"no '{name}', PyTorch sees {found}; use auto or cpu", "problem.device")
     return device
+
+
+def function_of(device: torch.device, name: str) -> Callable[..., Any] | None:
+    """Return PyTorch's function ``name`` for the kind of ``device``, such as ``mem_get_info``.
+
+    None for the CPU, and where this kind has no such function.
+    """
+    return None if device.type == "cpu" else getattr(torch.get_device_module(device), name, None)
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype called ``name``; ``auto`` is bfloat16 if ``device`` has fast units for it, else float32."""
     if name != "auto":
         return getattr(torch, name)  # type: ignore[no-any-return]
-    if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+    if device.type == "cpu":
+        fast = has_bfloat16_units()
     else:
-        fast = device.type == "cpu" and has_bfloat16_units()
+        supported = function_of(device, "is_bf16_supported")
+        fast = supported is not None and supported(including_emulation=False)
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -97,14 +112,22 @@ def keep_freed_memory() -> None:
 
 def free_memory(device: torch.device) -> float:
     """Return the free bytes on ``device``; infinity where the system does not say."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+    if info := function_of(device, "mem_get_info"):
+        return float(info(device)[0])
     with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
         sizes = dict(line.split(":") for line in lines)
         return min(1024.0 * int(sizes["MemAvailable"].split()[0]), _left_by_group())
     with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     return float("inf")
+
+
+def total_memory(device: torch.device) -> float | None:
+    """Return the bytes of the memory of ``device``; None for the CPU, and where PyTorch does not say."""
+    if properties := function_of(device, "get_device_properties"):
+        return float(properties(device).total_memory)
+    recommended = function_of(device, "recommended_max_memory")  # of MPS, which shares the system's
+    return float(recommended()) if recommended else None
 
 
 def _left_by_group() -> float:
@@ -127,8 +150,8 @@ def _left_by_group() -> float:
 def release_memory(device: torch.device) -> None:
     """Free unused memory, also of models in reference cycles, so that :func:`free_memory` counts it."""
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    if empty_cache := function_of(device, "empty_cache"):
+        empty_cache()
     elif libc := _glibc():
         libc.malloc_trim(0)
 
@@ -145,8 +168,8 @@ def _glibc() -> ctypes.CDLL | None:
 
 def processor_name(device: torch.device) -> str:
     """Return the name of the GPU or CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if name := function_of(device, "get_device_name"):
+        return str(name(device))
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import partial
 from itertools import chain, pairwise
@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+
+from evoprune.problems.language_model.models.device import function_of
 
 Weights = Mapping[nn.Module, dict[str, nn.Parameter]]
 """The parameters of some modules for a run, by their names."""
@@ -154,12 +156,13 @@ def made(modules: Iterable[nn.Module], weights: Weights | None = None) -> Iterat
 def ahead(makes: Iterable[Callable[[], Weights]], device: torch.device) -> Iterator[Weights]:
     """Yield the weights that each of ``makes`` makes for ``device``; a thread makes the next weights meanwhile.
 
-    On a GPU it uses a second stream.
+    On a device with streams it uses a second one.
     """
-    second = torch.cuda.Stream(device) if device.type == "cuda" else None
+    streams: Any = torch.get_device_module(device)
+    second = streams.Stream(device) if function_of(device, "Stream") else None
 
     def made_meanwhile(make: Callable[[], Weights]) -> Weights:
-        with torch.inference_mode(), torch.cuda.stream(second):
+        with torch.inference_mode(), streams.stream(second) if second else nullcontext():
             return make()
 
     with ThreadPoolExecutor(1) as pool:
@@ -168,7 +171,7 @@ def ahead(makes: Iterable[Callable[[], Weights]], device: torch.device) -> Itera
             assert future is not None
             weights = future.result()
             if second:
-                running = torch.cuda.current_stream(device)
+                running = streams.current_stream(device)
                 running.wait_stream(second)
                 for parameter in chain.from_iterable(parameters.values() for parameters in weights.values()):
                     parameter.record_stream(running)  # its memory is reused when this stream is past it

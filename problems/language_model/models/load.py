@@ -18,7 +18,13 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from evoprune import InputError
 from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.attention import use_fast_attention
-from evoprune.problems.language_model.models.device import out_of_memory, pick_device, pick_dtype, release_memory
+from evoprune.problems.language_model.models.device import (
+    out_of_memory,
+    pick_device,
+    pick_dtype,
+    release_memory,
+    total_memory,
+)
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.models.late import Late, run_on, weight_of
@@ -65,7 +71,7 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
     for name, parameter in model.named_parameters():
         if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
             raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
-    copies = device.type == "cuda" and streams(settings, model, device)
+    copies = device.type != "cpu" and streams(settings, model, device)
     try:
         convert(model, torch.device("cpu") if copies else device, dtype)
     except RuntimeError as error:
@@ -88,8 +94,8 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
     if settings.memory != "auto":
         return settings.memory == "stream"
     needed: int = sum(parameter.nbytes for parameter in model.parameters())
-    if device.type == "cuda":  # not its free memory: its workers must agree
-        return needed >= _SHARE * float(torch.cuda.get_device_properties(device).total_memory)
+    if total := total_memory(device):  # not its free memory: its workers must agree
+        return needed >= _SHARE * total
     return device.type == "cpu" and not Room.of("the search", device, needed).resident
 
 

@@ -11,7 +11,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.models import blocks
-from evoprune.problems.language_model.models.device import dtype_of, follow_threads
+from evoprune.problems.language_model.models.device import dtype_of, follow_threads, processor_name
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import runs_on, weight_of
 from evoprune.problems.language_model.models.load import Check, load_model, streams
@@ -112,7 +112,7 @@ class Resident:
     def place(self) -> str:
         """The device of the layers; a GPU with its card's name, because kernels differ by card."""
         device = runs_on(self.model)
-        return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+        return str(device) if device.type == "cpu" else f"{device} ({processor_name(device)})"
 
     @cached_property
     def parameters(self) -> int:

@@ -39,7 +39,7 @@ def registered(group: str, *others: str) -> AfterValidator:
 
 
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|xpu|mps)(:\d+)?)$")]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -51,7 +51,7 @@ class ModelSettings(Settings):
     )
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
     trust_remote_code: bool = Field(False, description="run model code from the hub")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N, xpu, xpu:N or mps")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format; auto is bfloat16 if the device is fast at it, else float32"
     )

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.blocks import attentions_numbered, max_positions
+from evoprune.problems.language_model.models.device import function_of
 
 Phase = Literal["decode", "prefill"]
 
@@ -111,9 +112,9 @@ def _timed(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the peak memory of tensors on a CUDA device, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    """Return the peak memory of tensors on an accelerator that tells it, else of this process."""
+    if peak := function_of(device, "max_memory_allocated"):
+        return int(peak(device))
     if sys.platform == "linux":
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -22,11 +22,14 @@ def test_a_pytorch_that_does_not_tell_of_the_processor_computes_in_float32(monke
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert pick_device("auto") == torch.device("cuda")
-    with pytest.raises(InputError, match="cuda:7"):
-        pick_device("cuda:7")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("xpu"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert pick_device("auto") == torch.device("xpu")
+    assert pick_device("xpu:1") == torch.device("xpu:1")
+    for absent in ("xpu:7", "cuda", "mps"):
+        with pytest.raises(InputError, match=absent):
+            pick_device(absent)
 
 
 def test_results_are_in_order_and_each_thread_computes_alone(threads):
