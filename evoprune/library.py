@@ -36,7 +36,7 @@ from evoprune.search.scoring import draws_apart
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
 
-_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered"}
+_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale"}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Benchmark(Problem):
         settings = self.settings
         nearest = min(max(OPTIMA[settings.function], settings.low), settings.up)
         mean = nearest if settings.mean is None else settings.mean
-        return Additive.at_share(self.genes, [-1.0] * settings.dimensions, -mean)
+        return Additive(self.genes, [-1.0] * settings.dimensions, -mean * settings.dimensions)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
         return Evaluation(tuple(getattr(benchmarks, self.settings.function)(genome)))

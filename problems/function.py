@@ -23,10 +23,12 @@ class GeneSettings(Checked):
     levels: tuple[str | bool | int | float | None, ...] = Field((), description="its levels, in place of bounds")
     exponent: bool = Field(False, description="whether the bounds are logarithms of the value, to base 10")
     ordered: bool = Field(True, description="whether its levels have an order")
+    scale: float | None = Field(None, gt=0, description="the change that steps are shares of (default: the range)")
 
     def gene(self) -> Gene:
         up = float(len(self.levels) - 1) if self.levels else self.up
-        return Gene(self.name, self.low, up, levels=self.levels, exponent=self.exponent, ordered=self.ordered)
+        more = self.model_dump(include={"levels", "exponent", "ordered", "scale"})
+        return Gene(self.name, self.low, up, **more)
 
 
 class FunctionSettings(Settings):

@@ -64,20 +64,17 @@ class Budget(ABC):
 
     @cached_property
     def weights(self) -> list[float]:
-        """Weight of each gene, at least 0: the change by 1 of a real gene, or by the whole range of levels.
-
-        The other genes are in the middle of their ranges.
-        """
+        """Weight of each gene, at least 0: its cost across :attr:`evoprune.Gene.span`, the others in their middle."""
         return [
-            abs(self._across(place)) / (1.0 if gene.levels else gene.up - gene.low) if gene.free else 0.0
+            abs(self._across(place)) / ((gene.up - gene.low) / gene.span) if gene.free else 0.0
             for place, gene in enumerate(self.genes)
         ]
 
     @cached_property
     def directions(self) -> list[float]:
-        """The signed change of each gene that saves its weight: ±1 for real genes, ± the range for levels."""
+        """The signed change of each gene that saves its weight: ± its span."""
         return [
-            (-1.0 if weight and not self.saves(place) else 1.0) * (gene.up if gene.levels else 1.0)
+            (-1.0 if weight and not self.saves(place) else 1.0) * gene.span
             for place, (gene, weight) in enumerate(zip(self.genes, self.weights, strict=True))
         ]
 
@@ -147,8 +144,8 @@ class Additive(Budget):
             if isinstance(price, Sequence):
                 _check(gene, price, limited=limit is not None)
         self._prices, self._fixed = list(prices), fixed
-        self.scale = math.fsum(map(_reach, prices)) or 1.0
-        """The sum of the absolute prices; of a table, the difference between its ends."""
+        self.scale = _scale(genes, prices) or 1.0
+        """The sum of the absolute prices of spans; of a table, the difference between its ends."""
         self._share = (limit - fixed) / self.scale if share is None and limit is not None else share
         super().__init__(genes, limit, unit)
 
@@ -156,13 +153,13 @@ class Additive(Budget):
     def at_share(
         cls, genes: Genes, prices: Sequence[Price], share: float | None, unit: str = "units", fixed: float = 0.0
     ) -> Additive:
-        """A budget whose limit is ``fixed`` plus ``share``, in [-1, 1], of the sum of the absolute prices.
+        """A budget whose limit is ``fixed`` plus ``share``, in [-1, 1], of its :attr:`scale`.
 
-        For real genes in [0, 1] with prices below 0, ``-share`` is the mean that genes must have, each counted by its
+        For real genes of span 1 with prices below 0, ``-share`` is the mean that genes must have, each counted by its
         price: exactly, where a limit in large units would be rounded.
         """
-        scale = math.fsum(map(_reach, prices))
-        return cls(genes, prices, None if share is None else fixed + share * scale, unit, fixed, share)
+        limit = None if share is None else fixed + share * _scale(genes, prices)
+        return cls(genes, prices, limit, unit, fixed, share)
 
     def spent(self, genome: Sequence[float]) -> float:
         return self._fixed + math.fsum(map(_spent, self._prices, genome))
@@ -185,10 +182,7 @@ class Additive(Budget):
 
     @cached_property
     def weights(self) -> list[float]:
-        return [
-            _reach(price) * (gene.up if gene.levels and not isinstance(price, Sequence) else 1.0)
-            for gene, price in zip(self.genes, self._prices, strict=True)
-        ]
+        return [*map(_reach, self.genes, self._prices)]
 
 
 def _needed(limit: float | None) -> float:
@@ -213,9 +207,13 @@ def _spent(price: Price, value: float) -> float:
     return price[below] + rest * (price[below + 1] - price[below]) if rest else price[below]
 
 
-def _reach(price: Price) -> float:
-    """The most that a gene can change: of a real gene, for each 1 of it."""
-    return max(price) - min(price) if isinstance(price, Sequence) else abs(price)
+def _reach(gene: Gene, price: Price) -> float:
+    """The cost of the span of ``gene``."""
+    return max(price) - min(price) if isinstance(price, Sequence) else abs(price) * gene.span
+
+
+def _scale(genes: Genes, prices: Sequence[Price]) -> float:
+    return math.fsum(map(_reach, genes, prices))
 
 
 def solve(rising: Callable[[float], float], target: float, low: float, up: float) -> float:

@@ -20,7 +20,7 @@ class Gene:
     of the loss, known for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of
     one kind add to each other's harm alike. ``exponent``: the number in the genome is the logarithm, to base 10, of the
     gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any other, crossover takes a
-    parent's.
+    parent's. ``scale``: the change that steps of operators are shares of; None for the range.
 
     >>> from evoprune import Gene
     >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)
@@ -39,6 +39,7 @@ class Gene:
     kind: str = ""
     exponent: bool = False
     ordered: bool = True
+    scale: float | None = None
 
     @classmethod
     def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = ()) -> Gene:
@@ -76,6 +77,11 @@ class Gene:
     @property
     def free(self) -> bool:
         return self.low < self.up
+
+    @property
+    def span(self) -> float:
+        """The change that steps are shares of: :attr:`scale`, or the range; 1 of a fixed gene."""
+        return self.scale or self.up - self.low or 1.0
 
     def chosen(self, value: float) -> Any:
         """Decode the number ``value`` in a genome: the level itself, or the number on its own scale."""
@@ -115,8 +121,8 @@ class Genes(tuple[Gene, ...]):
         return made
 
     @classmethod
-    def real(cls, names: Sequence[str], low: float, up: float) -> Genes:
-        return cls([Gene(name, low, up) for name in names])
+    def real(cls, names: Sequence[str], low: float, up: float, scale: float | None = None) -> Genes:
+        return cls([Gene(name, low, up, scale=scale) for name in names])
 
     @cached_property
     def names(self) -> list[str]:
@@ -140,9 +146,8 @@ class Genes(tuple[Gene, ...]):
         return [place for place, gene in enumerate(self) if not gene.ordered]
 
     @cached_property
-    def units(self) -> list[float]:
-        """Scale of each gene: the range of levels; 1 of a real gene."""
-        return [gene.up if gene.levels else 1.0 for gene in self]
+    def spans(self) -> list[float]:
+        return [gene.span for gene in self]
 
     @cached_property
     def with_levels(self) -> list[int]:

@@ -11,6 +11,14 @@ from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest
 
 
+class _Scaled(list[float]):
+    """``individual`` in units of ``spans``, with its fitness."""
+
+    def __init__(self, individual: Individual, spans: numpy.ndarray) -> None:
+        super().__init__(numpy.divide(individual, spans))
+        self.fitness = individual.fitness
+
+
 def cma(
     toolbox: base.Toolbox,
     *,
@@ -18,7 +26,7 @@ def cma(
     initial_genomes: Genomes,
     genes: Genes,
     sigma: Annotated[
-        float, Field(ge=1e-9, le=1e9, description="first standard deviation of a real gene, or share of the levels")
+        float, Field(ge=1e-9, le=1e9, description="first standard deviation, as a share of a gene's range")
     ] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
@@ -31,11 +39,11 @@ def cma(
     if initial_genomes:
         yield Evaluate(people)
     centre = fittest(people, 1)[0] if initial_genomes else people[0]
-    units = [max(gene.up - gene.low, 0.5 / sigma) if gene.levels else 1.0 for gene in genes]
-    strategy = Strategy(list(centre), sigma, lambda_=population, cmatrix=numpy.diag(numpy.square(units)))
+    spans = numpy.array([max(gene.span, 0.5 / sigma) if gene.levels else gene.span for gene in genes])
+    strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population)
     while True:
-        drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))
+        drawn = strategy.generate(lambda scaled: Individual(map(float, scaled * spans), template.fitness.weights))
         people = [toolbox.repair(individual)[0] for individual in drawn]
         yield Evaluate(people)
         yield Generation(people)
-        strategy.update(people)
+        strategy.update([_Scaled(individual, spans) for individual in people])

@@ -36,8 +36,7 @@ def equal_marginals(
     measurement and the average of the last ones, are screened, and the survivors scored on all data. Genes at the
     bounds where they save the most are also tried at their values in the first genome: a layer that is all but gone has
     a small marginal cost. After a measurement without success, mutants of the best are screened for some generations,
-    for twice as many after each that fails. For one objective, and real genes that are shares: ``probe`` and ``step``
-    are on a scale of 0 to 1; of genes with levels they are shares of their range.
+    for twice as many after each that fails. For one objective; ``probe`` and ``step`` are shares of a gene's range.
     """
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
@@ -101,7 +100,7 @@ def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Indi
     """``centre`` with one gene moved to where it saves or, without room there, the other way; levels until it tells."""
     gene, moved = budget.genes[place], centre.child()
     sign = 1.0 if budget.directions[place] > 0 else -1.0
-    width = max(probe * gene.up, 1.0) if gene.levels else probe
+    width = max(probe * gene.span, 1.0) if gene.levels else probe * gene.span
     room, back = gene.up - moved[place], moved[place] - gene.low
     if sign < 0:
         room, back = back, room

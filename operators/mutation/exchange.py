@@ -47,4 +47,4 @@ def exchange(
 def _room(genome: Sequence[float], gene: int, budget: Budget, way: float) -> float:
     """The units that ``gene``, of a fixed price, can still save (``way`` 1.0) or spend (-1.0); below 0 if beyond."""
     move = bound(gene, budget, way) - genome[gene]
-    return (move if way * budget.directions[gene] > 0 else -move) * budget.weights[gene]
+    return way * move / budget.directions[gene] * budget.weights[gene]

@@ -14,16 +14,18 @@ def gaussian(
     individual: Individual,
     *,
     genes: Genes,
-    sigma: Annotated[Positive, Field(description="standard deviation of a change; of levels, a share of them")] = 0.05,
-    limit: Annotated[Positive, Field(description="the largest change of a gene; of levels, a share of them")] = 0.10,
+    sigma: Annotated[
+        Positive, Field(description="standard deviation of a change, as a share of the gene's range")
+    ] = 0.05,
+    limit: Annotated[Positive, Field(description="the largest change, as a share of the gene's range")] = 0.10,
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025), or one level."""
     before = list(individual)
-    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in genes.units], indpb)
+    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * span for span in genes.spans], indpb)
     for place, (old, noisy) in enumerate(zip(before, individual, strict=True)):
         if noisy != old:
-            gene, reach = genes[place], limit * genes.units[place]
+            gene, reach = genes[place], limit * genes.spans[place]
             new = clip(clip(noisy, old - reach, old + reach), gene.low, gene.up)
             # At a bound, clipping hides the side that the noise was on.
             individual[place] = another_level(gene, old, new if new != old else noisy) if gene.levels else new

@@ -34,5 +34,6 @@ def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:
         return clip_genes(moved, genes.low, genes.up)
 
     widest = max(map(abs, [*genes.low, *genes.up])) + max(map(abs, start))
+    widest /= min([1.0, *(abs(way) for way in ways if way)])
     step = solve(lambda step: -budget.excess(shifted(step)), 0.0, -widest, widest)
     individual[:] = shifted(step)

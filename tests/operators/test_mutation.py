@@ -13,7 +13,7 @@ SIZE = 4000
 
 def mutated(**parameters):
     random.seed(1)
-    genes = Genes.real([str(place) for place in range(SIZE)], -100.0, 100.0)
+    genes = Genes.real([str(place) for place in range(SIZE)], -100.0, 100.0, scale=1.0)
     return gaussian(Individual([0.5] * SIZE), genes=genes, **parameters)[0]
 
 

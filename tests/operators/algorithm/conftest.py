@@ -35,7 +35,7 @@ def best_allocation() -> list[float]:
 
 def space_of(genes=None):
     """``genes`` and ``budget``, as the engine supplies them: genes save their weights, and keep the mean TARGET."""
-    genes = genes or Genes.real([str(gene) for gene in range(GENES)], 0.0, 0.9)
+    genes = genes or Genes.real([str(gene) for gene in range(GENES)], 0.0, 0.9, scale=1.0)
     prices = [-weight for weight in WEIGHTS]
     return {"genes": genes, "budget": Additive.at_share(genes, prices, -TARGET, fixed=sum(WEIGHTS))}
 

@@ -11,6 +11,7 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 _SPREAD = 0.15  # of sparsities in random genomes, to each side of the uniform one
+_POINTS = 1.0  # steps are in points of sparsity, whatever the bounds
 _REACH = 0.3  # the largest difference in sparsity between a kind of matrix and its block
 
 
@@ -39,7 +40,7 @@ class Sparsities:
     def __init__(self, matrices: Sequence[Matrix], settings: WeightsSettings) -> None:
         self._low, self._up = settings.min_sparsity, settings.max_sparsity
         self.groups = group(matrices, settings.genes)
-        self.genes = Genes.real([group.name for group in self.groups], self._low, self._up)
+        self.genes = Genes.real([group.name for group in self.groups], self._low, self._up, _POINTS)
         self.weights = [float(group.size) for group in self.groups]
         """The number of weights that a gene removes for each 1 of its value."""
         self._spreads = [_SPREAD] * len(self.genes)
@@ -73,8 +74,8 @@ class BlockAndKind(Sparsities):
         kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
         self._blocks = len(blocks)
         self._places = [(blocks.index(m.block), len(blocks) + kinds.index(m.kind)) for m in matrices]
-        of_blocks = [Gene(f"block {block}", self._low, self._up) for block in blocks]
-        self.genes = Genes([*of_blocks, *(Gene(kind, -_REACH, _REACH) for kind in kinds)])
+        of_blocks = [Gene(f"block {block}", self._low, self._up, scale=_POINTS) for block in blocks]
+        self.genes = Genes([*of_blocks, *(Gene(kind, -_REACH, _REACH, scale=_POINTS) for kind in kinds)])
         self.weights = [0.0] * len(self.genes)
         for genes, size in zip(self._places, self._sizes, strict=True):
             for gene in genes:

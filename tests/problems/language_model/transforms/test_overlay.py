@@ -63,7 +63,7 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     typed = [*plain[:6], *(gene.up for gene in transform.genes[6:])]
     transform.apply(typed)
     held = transform.encoded()
-    importance = transform.encodings.importance
+    importance = transform._overlay._copies._encodings.importance
     assert left.keys() == {"transformer.h.1.mlp.c_proj", "transformer.h.0.attn.c_proj"}
     for name, each in held.items():
         own = name.removesuffix(".weight")

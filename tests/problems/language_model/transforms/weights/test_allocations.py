@@ -34,7 +34,7 @@ SIZES = [1.0, 2.0, 3.0]
 @pytest.fixture
 def budget():
     """Genes between 0.2 and 0.8 whose mean, counted by ``SIZES``, must be a half."""
-    genes = Genes.real(["a", "b", "c"], 0.2, 0.8)
+    genes = Genes.real(["a", "b", "c"], 0.2, 0.8, scale=1.0)
     return Additive.at_share(genes, [-size for size in SIZES], -0.5, fixed=sum(SIZES))
 
 
