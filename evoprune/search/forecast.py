@@ -61,7 +61,7 @@ class Forecast:
     def lines(self) -> list[str]:
         """The speed, and the time of each part, for a person."""
         parts = {"known solutions": self.known, "search": self.search, "report": self.report}
-        times = [f"{name}: {digits(work / self.speed / 60, 2)} min" for name, work in parts.items()]
+        times = [f"{name}: {work / self.speed / 60:,.1f} min" for name, work in parts.items()]
         return [f"speed: {digits(self.speed, 3)} {self.unit} a second", *times, *filter(None, [self.advice])]
 
 

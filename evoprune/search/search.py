@@ -127,8 +127,8 @@ class _Search:
         return self._report(best, front, references, finals | {"seconds": seconds})
 
     def _tell_time(self, timed: Sequence[Evaluation]) -> None:
-        """Say how long the run will take, if it is long, by the ``timed`` evaluations."""
-        if max(evaluation.seconds for evaluation in timed) < _QUICK:
+        """Say how long a run without a limit of time will take, if it is long, by the ``timed`` evaluations."""
+        if self._status.seconds_left() is not None or max(evaluation.seconds for evaluation in timed) < _QUICK:
             return
         forecast = Forecast.of(self._run, timed)
         if forecast.seconds > _LONG:

@@ -10,6 +10,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import Stopped
 from evoprune.experiment.resolve import resolve_at
 from evoprune.interfaces.problem import Evaluation
+from evoprune.records.status import StatusFile
 from evoprune.search import search
 from evoprune.search.forecast import Forecast
 from evoprune.search.toolbox import Prepared
@@ -59,6 +60,8 @@ def test_a_long_run_says_its_time_before_it_begins(run, evoprune, sphere, monkey
     assert at < first
     more = evoprune("resume", run(sphere, name="other").folder, "--set", "generations=6")
     assert " min" not in more.err
+    monkeypatch.setattr(StatusFile, "seconds_left", lambda self, searching=False: 900.0)
+    assert " min" not in run(sphere, name="limited").err  # whose time is known
 
 
 def test_validate_measures_and_writes_nothing(evoprune, sphere, tmp_path):
