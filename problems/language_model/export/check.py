@@ -27,7 +27,7 @@ def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if job.get("rows"):
         rows = torch.tensor(job["rows"])
-        own = torch.tensor(first + ids)
+        own = torch.tensor(first + ids)[: rows.shape[1]]  # fewer tokens read a window as more, which may be too many
         rows[0, : len(own)] = torch.where(rows[0, : len(own)] < 0, ~own, own)
         return rows
     return torch.tensor([first + ids[at * length : (at + 1) * length] for at in range(job["windows"])])

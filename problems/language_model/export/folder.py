@@ -45,12 +45,12 @@ class Folder(ExportFormat):
         model, encoded = final.copy(getattr(torch, dtype))
         with quiet(), saving(place):
             session.resident.tokenizer.save_pretrained(place)
+            session.transform.write(model)
             if session.transform.plain:
-                session.transform.write(model)
                 model.save_pretrained(place)
             else:
-                shaping = session.transform.shaping(final.genome)
-                ragged_model.save(model, settings.transforms, shaping, place)  # type: ignore[attr-defined]
+                replayed = session.transform.replayed(final.genome)
+                ragged_model.save(model, settings.transforms, replayed, place)  # type: ignore[attr-defined]
         facts = self.facts(run, model, sorted(place.glob("*.safetensors")))
         facts |= {"dtype": dtype, "ragged": ragged_model.is_ragged(place)}
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))

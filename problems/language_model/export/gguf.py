@@ -66,7 +66,7 @@ class GgufFile(ExportFormat):
         read = texts.read(window)
         own = Divergence(read.predictions, min(self.session.settings.kl_top, fitness.measure.forward.vocabulary))
         fitness.measure.total(read.tokens, own.learn)
-        found = checked(place, window.beginning, read.tokens, window.begin is not None, own.known, memory=False)
+        found = checked(place, read.beginning, read.tokens, window.begin is not None, own.known, memory=False)
         if not found["divergence"] < _BROKEN:
             raise InputError(found.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
         return True
@@ -84,7 +84,7 @@ class GgufFile(ExportFormat):
         model, encoded = final.copy() if final.recovered else final.reside()
         made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
-        text, begins = report.beginning, report.begin is not None
+        begins = report.begin is not None
 
         read = session.texts.read(report)
         own = Divergence(read.predictions, dense.top)
@@ -105,7 +105,7 @@ class GgufFile(ExportFormat):
         timed = (left() or math.inf) > needed and not self.options.untimed
 
         def score(path: Path) -> Json:
-            return checked(path, text, report.tokens, begins, of_source.known, timed, timeout=left())
+            return checked(path, report.beginning, report.tokens, begins, of_source.known, timed, timeout=left())
 
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
@@ -121,7 +121,7 @@ class GgufFile(ExportFormat):
         del model, encoded, made, ours
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # of the final model: llama.cpp takes about as much
-        found = checked(place, text, read.tokens, begins, dense.known, timed, own.known)
+        found = checked(place, read.beginning, read.tokens, begins, dense.known, timed, own.known)
         found |= {
             "perplexity": found["perplexity"] ** read.factor,
             "divergence": dense.value(read.factor * found["divergence"], 1),

@@ -28,7 +28,6 @@ from evoprune.problems.language_model.models.load import convert, load_model, lo
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import STRUCTURE, ModelSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
-from evoprune.problems.language_model.transforms.overlay import Overlay
 from evoprune.problems.language_model.transforms.stack import Stack
 
 WEIGHTS = "ragged.safetensors"
@@ -48,8 +47,8 @@ def is_ragged(folder: Path) -> bool:
 
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
-    """Write ``model``, on the CPU, with the dense model's config; ``genome``: the genes that decide shapes."""
-    cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
+    """Write ``model``, on the CPU, with a config of blocks that are whole; ``genome``: of transforms that cut them."""
+    cuts = tuple(chosen for chosen in transforms if find_plugin(TRANSFORMS, chosen.use).replayed)
     structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
     write_json(folder / STRUCTURE, without_folders(structure.model_dump(mode="json")))
     first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once

@@ -215,6 +215,8 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     read = _ids(tokens)
     expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
     ours = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
+    if len(ours) < len(expected):  # the text is of one window, which may have been cut
+        ours = ours[: read.shape[1]]
     same = ours == expected[: len(ours)]
     return None if len(ours) and same.all() else int(np.append(same, False).argmin())
 

@@ -46,6 +46,7 @@ class Overlay(Transform):
     In a stack it comes last: it is lifted before cuts are applied, and laid on the remaining weights.
     """
 
+    replayed = False
     base: str | None
     """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
 

@@ -35,7 +35,8 @@ class StackForm(StackCosts):
 
     def write(self, model: Any) -> None:
         for transform in self.transforms:
-            transform.write(model)
+            if self.plain or not transform.replayed:
+                transform.write(model)
 
     def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
         remaining = (each.remaining_tokens(own) for each, own in self._split(genome))
@@ -55,6 +56,10 @@ class StackForm(StackCosts):
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
         """Return the genes of ``genome`` that decide shapes: all but the last, which choose types."""
         return genome[: self._slices[-1].start] if self._overlay else genome
+
+    def replayed(self, genome: Sequence[float]) -> list[float]:
+        """Return the genes of ``genome`` by which a ragged folder is read."""
+        return [value for each, own in self._split(genome) if each.replayed for value in own]
 
     @property
     def has_types(self) -> bool:

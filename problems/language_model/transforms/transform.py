@@ -64,6 +64,9 @@ class ModelChange(ABC):
     vocabularies: Sequence[Sequence[int] | None] = ()
     """Of a transform that removes tokens: the remaining ones at each level of its only gene, None for all."""
 
+    replayed: ClassVar[bool] = True
+    """False if a ragged folder is read without it: its config and weights say all."""
+
     def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
         """Raise :class:`evoprune.InputError` for a model that it cannot change.
 

@@ -60,6 +60,7 @@ class Vocabulary(Transform):
     Settings = VocabularySettings
     settings: VocabularySettings
     units = (WEIGHTS, PARAMETERS, ATTENTION)
+    replayed = False
 
     def __init__(self, resident: Resident, settings: VocabularySettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)

@@ -35,6 +35,11 @@ def test_of_a_task_file_it_measures_the_answers_and_reads_the_first_line_itself(
     marked = torch.cat([~tokens[:, :20], tokens[:, 20:]], dim=1)
     (tmp_path / "line.txt").write_text(" ".join(f"w{word}" for word in tokens[0, :9].tolist()))
     found = check.main(job | {"rows": marked.tolist(), "text": str(tmp_path / "line.txt")})
+    (tmp_path / "line.txt").write_text(" ".join(f"w{word}" for word in [*tokens[0].tolist(), 1]))  # more than fit
+    assert (
+        check.main(job | {"rows": marked.tolist(), "text": str(tmp_path / "line.txt")})["tokens_sha256"]
+        == (found["tokens_sha256"])
+    )
     losses = cross_entropy(model(tokens).logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")[:, 19:]
     assert found["perplexity"] == pytest.approx(math.exp(losses.mean()), rel=1e-4)
     assert found["tokens_sha256"] == hashlib.sha256(marked.numpy().tobytes()).hexdigest()

@@ -10,9 +10,11 @@ import torch
 
 from evoprune import InputError
 from evoprune.api import Run
+from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.folder import Folder
 from evoprune.problems.language_model.export.gguf import GgufFile
 from evoprune.problems.language_model.models.forward import ids
+from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_format, check_transform
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -123,6 +125,21 @@ def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one(typed):
     fewer = [1.0, *every[1:]]
     transform.apply(fewer)
     assert torch.equal(embedding.weight, whole[list(transform.remaining_tokens(fewer))])
+
+
+def test_a_folder_of_blocks_that_differ_is_read_without_the_texts(tmp_path):
+    session = session_of(transforms=[VOCABULARY, "sublayers"])
+    transform, model = session.transform, session.resident.model
+    genome = [2.0, 1.0, *transform.dense[2:]]
+    transform.apply(genome)
+    window = torch.arange(32)[None]
+    with torch.inference_mode():
+        expected = model(window).logits
+        copy = copy_of(model, model.dtype)
+        transform.write(copy)
+        ragged_model.save(copy, session.settings.transforms, transform.replayed(genome), tmp_path)
+        assert torch.allclose(ragged_model.load(tmp_path)(window).logits, expected, atol=1e-5)
+    assert expected.shape[-1] < session.transform.transforms[0]._rows
 
 
 def test_scripts_that_lose_tokens_are_told(session):
