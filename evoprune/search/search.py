@@ -196,7 +196,7 @@ class _Search:
 
     def _remark(self, best: Individual) -> None:
         budget, work, unit = self._experiment.budget, self._evaluator.work, self._problem.work_unit
-        if budget and work < budget:
+        if budget and 0 < work < budget:
             ended = "its time" if self._timed_out else f"generations={self._generation}"
             all_done = self._timed_out or self._generation == self._experiment.generations
             why = f"; {ended} ended it" if all_done else ""

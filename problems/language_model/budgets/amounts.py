@@ -1,4 +1,4 @@
-"""The budgets in weights, parameters, bytes and operations."""
+"""The budgets in weights, parameters, bytes, operations and tokens."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -67,6 +67,23 @@ def bits_per_weight(
 ) -> Budget:
     """Keep the file at some bits for each parameter of the dense model."""
     return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
+
+
+def tokens(
+    transform: Stack,
+    *,
+    at_most: Annotated[int | None, Field(ge=1, description="tokens of the vocabulary, at most")] = None,
+) -> Budget:
+    """Keep the vocabulary small; for the transform ``vocabulary``."""
+    rows = len(transform.resident.model.get_input_embeddings().weight)
+    counts = [
+        [0.0 if kept is None else float(len(kept) - rows) for kept in each.vocabularies] or 0.0
+        for each in transform.transforms
+        for _ in each.genes
+    ]
+    if not any(counts):
+        raise InputError("tokens needs the transform vocabulary", "problem.budget")
+    return Additive(transform.genes, counts, at_most, "tokens", rows)
 
 
 def operations(

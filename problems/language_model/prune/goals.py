@@ -218,19 +218,15 @@ class Unneeded(Goal):
 
     option = "--vocabulary"
 
-    def __init__(self, size: float = 0.0, rows: float = 0.0) -> None:
-        """``size``: bytes of weights; ``rows``: parameters that go, as a share of the blocks'."""
-        super().__init__(int(size))
-        self._rows = rows
+    def __init__(self, tokens: int = 0) -> None:
+        """``tokens``: that stay."""
+        super().__init__(tokens)
 
     def cuts(self, subject: Subject) -> bool:  # noqa: ARG002
         return False
 
     def template(self, subject: Subject) -> str:  # noqa: ARG002
         return "vocabulary"
-
-    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        return super().slots(subject, short, types) | {"rows": self._rows}
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:

@@ -26,26 +26,16 @@ _LONG = 32  # windows, of which a search reads 8, and a training holds out at mo
 
 def unneeded(resident: Resident, words: Json, text: Json) -> Unneeded:
     """Return the goal for the model ``resident``: settings of the text that says which tokens stay, and of another."""
-    from evoprune.problems.language_model.gguf.write import tensor_bytes
-    from evoprune.problems.language_model.models.settings import ModelSettings
-    from evoprune.problems.language_model.models.weight_files import bytes_of, stored_tensors, weight_files
     from evoprune.problems.language_model.texts.windows import tokens_of
     from evoprune.problems.language_model.transforms.vocabulary.order import order_of, uses_in
 
-    embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
-    rows = len(embedding.weight)
     order = order_of(resident.tokenizer, [load_text(TextSettings(**words), OPTION)])
     uses = uses_in(tokens_of(load_text(TextSettings(**text), OPTION), resident.tokenizer))
-    counts = range(order.fewest, rows, _STEP)
+    counts = range(order.fewest, len(resident.model.get_input_embeddings().weight), _STEP)
     place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(uses, count))
     if place == len(counts):
         raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", OPTION)
-    gone = rows - counts[place]
-    files = weight_files(ModelSettings(model=resident.source))
-    ends = [each for path in files for each in stored_tensors(path).values() if each.shape[:1] == (rows,)]
-    size = bytes_of(files) - (gone / rows) * sum(tensor_bytes(each.kind, each.shape) for each in ends)
-    weights = {end.weight for end in (embedding, head) if end is not None}  # one if they are tied
-    return Unneeded(size, gone * sum(weight.shape[1] for weight in weights) / resident.block_parameters)
+    return Unneeded(counts[place])
 
 
 def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:

@@ -127,7 +127,8 @@ def asked(
     if speedup := given.get("speedup"):
         times = result["cost"][budget.unit]
         return {"unit": "speedup", "wanted": float(speedup), "got": times["dense"] / times["evolved"]}
-    return {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
+    goal: dict[str, Any] = {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
+    return goal | ({"whole": budget.spent(session.transform.dense)} if budget.unit == "tokens" else {})
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:

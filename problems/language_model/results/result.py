@@ -125,12 +125,14 @@ class Asked(Keys):
     """The goal of a run, and its result in the same unit.
 
     ``unit``: such as ``bytes``. ``share``: whether the numbers are shares of the dense model's that are removed.
+    ``whole``: the tokens of the dense model.
     """
 
     unit: str
     wanted: float
     got: float
     share: bool = False
+    whole: float | None = None
 
 
 class RecoveryProtocol(Keys):

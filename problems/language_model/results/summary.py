@@ -98,6 +98,8 @@ def reached(result: Reported, size: int | None) -> str:
         return f"{sizes or _sizes(round(goal.got), source)} ({megabytes(goal.wanted)} asked for)"
     if goal.share:
         said = f"{_removed(goal)} ({100 * goal.wanted:.4g}% asked for)"
+    elif goal.whole:
+        said = f"{goal.got:,.0f} of {goal.whole:,.0f} {goal.unit} stay"
     else:
         unit = "times as fast" if goal.unit == "speedup" else goal.unit
         said = f"{goal.got:.2f} {unit} ({goal.wanted:g} asked for)"

@@ -65,6 +65,7 @@ def test_the_bytes_are_those_of_a_file_beside_its_header(language_model, tmp_pat
         ({"transforms": WIDTHS, "budget": {"use": "bytes"}}, "problem.budget: "),
         ({"transforms": WIDTHS, "budget": {"use": "bytes", "removed": 0.25, "at_most": 10**6}}, "at_most and removed"),
         ({"budget": {"use": "bytes", "removed": 0.25}}, "Weights .*weights.*'parameters'"),
+        ({"transforms": WIDTHS, "budget": {"use": "tokens", "at_most": 9}}, "transform vocabulary"),
         ({"budget": {"use": "operations", "removed": 0.25}}, "Weights .*weights.*'attention width'"),
     ],
 )

@@ -47,6 +47,7 @@ VERDICTS = {
     "in types": ({"cost": TYPED}, "5.00 bits a weight instead of 16.30, 0.6 kB: "),
     "bits": ({"cost": TYPED, "asked": {"unit": "bits a weight", "wanted": 5, "got": 4.996}}, "weight (5 asked for), "),
     "a size": ({"cost": TYPED, "asked": SIZE}, "0.6 kB (0.7 kB asked for): "),
+    "tokens": ({"asked": {"unit": "tokens", "wanted": 90, "got": 80, "whole": 100}}, "80 of 100 tokens stay: "),
     "faster": (
         {"cost": SMALLER | TIMES, "asked": {"unit": "speedup", "wanted": 1.6, "got": 1.5}},
         "1.50 times as fast (1.6 asked for): ",

@@ -10,6 +10,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.api import Run
+from evoprune.problems.language_model.budgets.amounts import tokens
 from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.folder import Folder
 from evoprune.problems.language_model.export.gguf import GgufFile
@@ -20,6 +21,7 @@ from evoprune.problems.language_model.testing import check_format, check_transfo
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.vocabulary.transform import _gains
+from evoprune.testing import check_budget
 from tests.problems.language_model.small import run_in
 from tests.problems.language_model.transforms.gguf_types.test_file_size import check_bytes
 
@@ -125,6 +127,13 @@ def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one(typed):
     fewer = [1.0, *every[1:]]
     transform.apply(fewer)
     assert torch.equal(embedding.weight, whole[list(transform.remaining_tokens(fewer))])
+
+
+def test_a_limit_of_tokens_counts_the_remaining_ones(session):
+    (transform,), budget = session.transform.transforms, tokens(session.transform, at_most=3100)
+    spent = [budget.spent([float(level)]) for level in range(len(transform.vocabularies))]
+    assert spent == [4096, *(len(kept) for kept in transform.vocabularies[1:])]
+    check_budget(budget)
 
 
 def test_a_folder_of_blocks_that_differ_is_read_without_the_texts(tmp_path):
