@@ -49,7 +49,9 @@ class Fits(Size):
 
         parts = memory(Path(file), context, kv)
         beside = parts["cache"] + parts["buffers"] + parts["process"]
-        return type(self)(self.value - beside, beside), (
+        goal = type(self)(self.value - beside)
+        goal.beside, goal.options = beside, ("--context", str(context), "--kv", kv)
+        return goal, (
             f"a context of {context:,} tokens takes {megabytes(beside)} of {megabytes(self.value)} in llama.cpp, "
             f"{megabytes(parts['cache'])} of them for keys and values in {kv}: the rest is for the file"
         )

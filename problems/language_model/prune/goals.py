@@ -14,20 +14,17 @@ from evoprune.problems.language_model.prune.template import Json
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.prune.subject import Subject
 
-_NEAR = 1.08
-"""Below so many times the least bytes of types alone, cuts and types together lose less (docs/measurements/joint.md).
-
-The least of SmolLM2 is 68 MB, and types alone are best from 75 MB on; that of the bundled model is 2.63 MB, and cuts
-help at 2.7 MB.
-"""
-
+_NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
 _SOME = 0.1  # share of the parameters that is removed even near the border
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
 
 class Goal:
-    """A goal, under the option that names it, and the ``value`` that was given for it: a share, by default."""
+    """A goal, under the option that names it, and the ``value`` that was given for it: a share, by default.
+
+    ``only``: its template, if it has one for all models. ``mixtures``: whether experts can be removed for it.
+    """
 
     option: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
@@ -35,8 +32,10 @@ class Goal:
     expected: ClassVar[str] = "a share between 0 and 1, such as 0.45 or 45%"
     units: ClassVar[Mapping[str, float]] = {"": 1, "%": 0.01}
     bounds: ClassVar[tuple[float, float]] = (0, 1)
+    only: ClassVar[str | None] = None
+    mixtures: ClassVar[bool] = True
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: float = 0) -> None:
         self.value = value
 
     @classmethod
@@ -55,7 +54,7 @@ class Goal:
 
     def cuts(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
         """Return whether heads and channels, or experts, are removed."""
-        return True
+        return self.only is None
 
     def bits(self, subject: Subject) -> float | None:  # noqa: ARG002 - a default
         """Return about the bits of a weight that types are to reach; None for those of the source alone."""
@@ -66,7 +65,11 @@ class Goal:
         return ()
 
     def template(self, subject: Subject) -> str:
-        """Return the name of the template. Raises InputError for a model whose blocks cannot be taken apart."""
+        """Return the name of the template. Raises InputError for a model that has none."""
+        if subject.experts and not self.mixtures and (self.only or self.cuts(subject)):
+            raise InputError("is not for mixtures of experts: give --size or --remove", self.option)
+        if self.only:
+            return self.only
         if not self.cuts(subject):
             return "types"
         if subject.experts:
@@ -86,14 +89,14 @@ class Goal:
         removed, alike = self.removed(subject), subject.one_file and subject.form != BLOCKS
         block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
         return {
+            **vars(subject),
             "goal": self.option.removeprefix("--"),
             "value": self.value,
+            "bytes": int(self.value),
             "short": short,
             "types": [*types],
             "typed": bool(types or subject.quantised),
             "from_source": bool(subject.quantised) or None,
-            "base": subject.base,
-            "one_file": subject.one_file,
             "alike": alike,
             "heads": subject.heads and not alike,
             "blocks_go": subject.form == ONE_WIDTH,
@@ -101,8 +104,6 @@ class Goal:
             "step": subject.width and channel_step(subject.width, block),
             "train": "all" if subject.roomy else "scales" if subject.one_file else "norms",
             "changed": removed * subject.weight_size if subject.roomy else None,
-            "weight_size": subject.weight_size,
-            "differentiable": subject.differentiable,
         }
 
 
@@ -124,11 +125,8 @@ class Size(Goal):
     units: ClassVar = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     expected = f"a size with one of {', '.join(units)}, such as 80MB"
     bounds = (0, 1e15)
-
-    def __init__(self, value: float, beside: float = 0.0) -> None:
-        """``value``: bytes of the file; ``beside``: of memory that a user counts, too."""
-        super().__init__(int(value))
-        self.beside = beside
+    beside: float = 0.0  # bytes of memory that a user counts, too
+    options: Sequence[str] = ()  # that belong to it
 
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
@@ -158,10 +156,6 @@ class Bits(Size):
     expected = "bits for each weight, between 1 and 16, such as 4.5"
     bounds = (1, 16)
 
-    def __init__(self, value: float) -> None:
-        super().__init__(0)
-        self.value = value
-
     def _asked(self, subject: Subject) -> float:  # noqa: ARG002
         return self.value
 
@@ -171,11 +165,7 @@ class Sparsity(Goal):
 
     option = "--sparsity"
     help = "set a share of the weights to zero, as in 0.5 or 50%%"
-
-    def template(self, subject: Subject) -> str:
-        if subject.experts:
-            raise InputError("weights of experts are not set to zero yet: give --size or --remove", self.option)
-        return "sparsity"
+    only, mixtures = "sparsity", False
 
 
 class Speedup(Goal):
@@ -186,6 +176,7 @@ class Speedup(Goal):
     units: ClassVar = {"": 1, "x": 1}
     expected = "how many times as fast, above 1, such as 1.5"
     bounds = (1, 100)
+    mixtures = False
 
     FAST: ClassVar[Sequence[str]] = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
     _SURE = 1.05  # times as many bits fewer as times as fast
@@ -203,30 +194,16 @@ class Speedup(Goal):
     def removed(self, subject: Subject) -> float:
         return 1 - 1 / self.value if self.cuts(subject) else 0.0
 
-    def template(self, subject: Subject) -> str:
-        if subject.experts and self.cuts(subject):
-            raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
-        return super().template(subject)
-
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
         length = min(self._LENGTHS[short], subject.positions // 2)
         return super().slots(subject, short, types) | {"length": length}
 
 
 class Unneeded(Goal):
-    """The goal where no other one is given: as the source, without the tokens that a text hardly needs."""
+    """The goal where no other one is given: as the source, with ``value`` tokens."""
 
     option = "--vocabulary"
-
-    def __init__(self, tokens: int = 0) -> None:
-        """``tokens``: that stay."""
-        super().__init__(tokens)
-
-    def cuts(self, subject: Subject) -> bool:  # noqa: ARG002
-        return False
-
-    def template(self, subject: Subject) -> str:  # noqa: ARG002
-        return "vocabulary"
+    only = "vocabulary"
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:

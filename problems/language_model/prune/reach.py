@@ -11,12 +11,19 @@ from typing import Any
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
+from evoprune.problems.language_model.models.weight_files import (
+    Stored,
+    bytes_of,
+    read_gguf,
+    stored_tensors,
+    weight_files,
+)
 from evoprune.problems.language_model.prune.goals import Bits, Size
 from evoprune.problems.language_model.results.summary import megabytes
 
 _TOKENS = 0.5  # share of the tokens that go before heads and channels do
 _SURE = 1.05  # times the least bytes of types that a suggested goal asks for, before it is rounded
+_HALF = 16.0  # bits of a weight where no type fits
 _IN_BLOCK = re.compile(r"\.\d+\.")
 
 
@@ -31,12 +38,12 @@ def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
     rows = sum(each.size for each in stored.values() if each.shape[:1] == (tokens,))
     least = sum(4.0 * each.size for each in stored.values() if len(each.shape) == 1)
     least += sum(_smallest(each, is_gguf) for each in _matrices(stored, is_gguf).values())
-    if is_gguf:  # its header
-        least += bytes_of(weight_files(settings)) - sum(_bytes_in(each.kind, each, True) for each in stored.values())
+    for path in weight_files(settings) if is_gguf else ():
+        least += path.stat().st_size - sum(each.data.nbytes for each in read_gguf(path).tensors.values())
     return least * (1 - _TOKENS * rows / sum(each.size for each in stored.values()))
 
 
-def refuse_size(goal: Size, settings: ModelSettings, one_file: bool, fewer_tokens: bool = False) -> None:
+def refuse_size(goal: Size, settings: ModelSettings, one_file: bool) -> None:
     """Raise InputError if a model with files here is that small, or nothing makes it so small."""
     if not (stored := _stored(settings)):
         return
@@ -49,15 +56,14 @@ def refuse_size(goal: Size, settings: ModelSettings, one_file: bool, fewer_token
     whole, limit = bytes_of(weight_files(settings)), goal.value / bits if in_bits else goal.value
     if whole <= limit:
         raise InputError(f"is met already: {settings.model} has {shown(whole)}", goal.option)
-    matrices = _matrices({} if fewer_tokens else stored, is_gguf)
-    others = [each for name, each in matrices.items() if not _IN_BLOCK.search(name)]
+    others = [each for name, each in _matrices(stored, is_gguf).items() if not _IN_BLOCK.search(name)]
     if sum(_smallest(each, is_gguf) if one_file else 2.0 * each.size for each in others) <= limit:
         return
     if lacking := ggml.missing():
         raise InputError(f"is out of reach in 16 bits. {lacking}", goal.option)
     least = _SURE * least_bytes(settings)
     value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least + goal.beside)
-    way = command(settings.model, goal.option, value)
+    way = command(settings.model, goal.option, value, *goal.options)
     raise InputError(f"is out of reach; about {shown(least)} is not: {way}", goal.option)
 
 
@@ -96,13 +102,7 @@ def _matrices(stored: Mapping[str, Stored], is_gguf: bool) -> dict[str, Stored]:
 
 
 def _smallest(matrix: Stored, is_gguf: bool) -> float:
-    return min(_bytes_in(kind, matrix, is_gguf) for kind in (*ggml.COMMON, "F16"))
-
-
-def _bytes_in(kind: str, stored: Stored, is_gguf: bool) -> float:
-    """The bytes of a tensor in ``kind``, inf if its rows do not fit; in folders GPT-2's rows are columns."""
-    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    widths = stored.shape[-1:] if is_gguf else stored.shape
-    return stored.size / weights * size if any(width % weights == 0 for width in widths) else math.inf
+    """The bytes of a matrix in its smallest type; in folders GPT-2's rows are columns."""
+    widths = matrix.shape[-1:] if is_gguf else matrix.shape
+    fitting = (ggml.bits(kind) for kind in ggml.COMMON if any(ggml.fits(kind, width) for width in widths))
+    return matrix.size / 8 * min(fitting, default=_HALF)

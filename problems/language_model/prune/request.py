@@ -81,8 +81,8 @@ def checked(options: argparse.Namespace) -> Request:
         memory = {"context": context, "kv": kv, "fits": int(goal.value)}
         goal, taken = goal.beside_context(settings.model, base, context, kv)
         remarks.append(taken)
-    if isinstance(goal, Size):
-        refuse_size(goal, settings, exports_file, bool(options.vocabulary))
+    if isinstance(goal, Size) and not options.vocabulary:
+        refuse_size(goal, settings, exports_file)
     return Request(name, goal, base, out, one_file, memory, remarks, Clock(seconds))
 
 
