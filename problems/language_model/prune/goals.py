@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH
-from evoprune.problems.language_model.prune.template import Json
+from evoprune.problems.language_model.prune.template import Json, goal_rules
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.prune.subject import Subject
@@ -29,9 +29,6 @@ class Goal:
     option: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
-    expected: ClassVar[str] = "a share between 0 and 1, such as 0.45 or 45%"
-    units: ClassVar[Mapping[str, float]] = {"": 1, "%": 0.01}
-    bounds: ClassVar[tuple[float, float]] = (0, 1)
     only: ClassVar[str | None] = None
     mixtures: ClassVar[bool] = True
 
@@ -41,12 +38,17 @@ class Goal:
     @classmethod
     def read(cls, text: str) -> float:
         """Return the value in ``text``, a number and a unit. Raises :class:`evoprune.InputError`."""
-        parts = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z%]*)", text.strip().lower())
-        units = {unit.lower(): factor for unit, factor in cls.units.items()}
+        rules, parts = goal_rules(cls.name()), re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z%]*)", text.strip().lower())
+        units = {unit.lower(): factor for unit, factor in rules["units"].items()}
         value = round(float(parts[1]) * units.get(parts[2], 0.0), 9) if parts else 0.0
-        if not cls.bounds[0] < value < cls.bounds[1]:
-            raise InputError(f"expected {cls.expected}, got '{text}'", cls.option)
+        if not rules["between"][0] < value < rules["between"][1]:
+            raise InputError(f"expected {rules['expects']}, got '{text}'", cls.option)
         return value
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the option without its dashes."""
+        return cls.option.removeprefix("--")
 
     def removed(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """Return about the share of the blocks' parameters that are removed, if some are."""
@@ -90,7 +92,7 @@ class Goal:
         block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
         return {
             **vars(subject),
-            "goal": self.option.removeprefix("--"),
+            "goal": self.name(),
             "value": self.value,
             "bytes": int(self.value),
             "short": short,
@@ -122,9 +124,6 @@ class Size(Goal):
 
     option, metavar = "--size", "BYTES"
     help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
-    units: ClassVar = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-    expected = f"a size with one of {', '.join(units)}, such as 80MB"
-    bounds = (0, 1e15)
     beside: float = 0.0  # bytes of memory that a user counts, too
     options: Sequence[str] = ()  # that belong to it
 
@@ -152,9 +151,6 @@ class Bits(Size):
 
     option, metavar = "--bits", "BITS"
     help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
-    units: ClassVar = {"": 1}
-    expected = "bits for each weight, between 1 and 16, such as 4.5"
-    bounds = (1, 16)
 
     def _asked(self, subject: Subject) -> float:  # noqa: ARG002
         return self.value
@@ -173,9 +169,6 @@ class Speedup(Goal):
 
     option, metavar = "--speedup", "TIMES"
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels, faster types"
-    units: ClassVar = {"": 1, "x": 1}
-    expected = "how many times as fast, above 1, such as 1.5"
-    bounds = (1, 100)
     mixtures = False
 
     FAST: ClassVar[Sequence[str]] = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast

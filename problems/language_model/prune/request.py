@@ -88,7 +88,7 @@ def checked(options: argparse.Namespace) -> Request:
 
 def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
     """Return the goal in ``options``, and a part of a file's name for it, such as ``75MB`` or ``remove-25``."""
-    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in GOALS}
+    asked = {goal: getattr(options, goal.name()) for goal in GOALS}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if not given:
         return (Unneeded() if options.vocabulary else None), "vocabulary"
@@ -96,7 +96,7 @@ def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
         raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
     ((goal, text),) = given.items()
     named = re.sub(r"[\s%]", "", text)
-    return goal(goal.read(text)), named if goal is Size else f"{goal.option.removeprefix('--')}-{named}"
+    return goal(goal.read(text)), named if goal is Size else f"{goal.name()}-{named}"
 
 
 def _faults(

@@ -21,10 +21,16 @@ def filled(name: str, slots: Mapping[str, Any]) -> Json:
     ``$slot * 2`` is a product, in two digits. A key without a value goes, and so does a mapping whose ``if`` is false;
     one with ``then`` is replaced by it, or by its ``else``.
     """
-    limit = _filled(_read("limits")[slots["goal"]], slots)
+    limit = _filled(goal_rules(slots["goal"])["limit"], slots)
     experiment: Json = _filled(_template(name), {**slots, "limit": limit})
     del experiment[_LEAST]
     return experiment
+
+
+def goal_rules(name: str) -> Json:
+    """Return the rules of the goal ``name``: units and bounds of its value, and its budget."""
+    rules: Json = _read("goals")[name]
+    return rules
 
 
 def least_trained(name: str) -> float:
