@@ -95,13 +95,9 @@ class _Version:
     base: torch.Tensor
     level: torch.Tensor
 
-    def mask(self, cut: int, weight: torch.Tensor) -> torch.Tensor:
-        """Set ``weight`` to the weights that remain at ``cut``, and return it."""
-        torch.ge(self.level, cut, out=weight)  # ones and zeros
-        return weight.mul_(self.base)
-
     def masked(self, cut: int, _: torch.Tensor | None = None) -> torch.Tensor:
-        return self.mask(cut, torch.empty_like(self.base))
+        """Return the weights that remain at ``cut``, and zeros."""
+        return torch.ge(self.level, cut, out=torch.empty_like(self.base)).mul_(self.base)
 
 
 class Masks:
@@ -131,6 +127,7 @@ class Masks:
     def apply(self, sparsities: Sequence[float]) -> float:
         """Mask the model at the ``sparsities`` of the groups, where cuts changed; return the prunable weights' one."""
         cuts = chain.from_iterable(map(cuts_of, self.groups, sparsities))
+        weights, bases = [], []
         for matrix, cut in zip(self._matrices, cuts, strict=True):
             if self._cuts[matrix.name] != cut:
                 versions = self._versions[matrix.name]
@@ -139,8 +136,11 @@ class Masks:
                     make = partial(version.masked, cut[0]) if cut[1] else None
                     make_late(matrix.module, make, matrix.attribute)
                 else:
-                    version.mask(cut[0], matrix.weight.data)
+                    weights.append(torch.ge(version.level, cut[0], out=matrix.weight.data))  # ones and zeros
+                    bases.append(version.base)
                 self._cuts[matrix.name] = cut
+        if weights:
+            torch._foreach_mul_(weights, bases)  # one launch for many matrices
         return self.sparsity
 
     @property
