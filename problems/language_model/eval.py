@@ -110,7 +110,8 @@ def against(file: Path, source: str, options: EvalOptions) -> Table:
     if options.tasks or file.suffix != ".gguf" or not file.is_file():
         raise InputError("compares a .gguf file, and without --tasks", "--against")
     resident, windows = _read(source, options, file)
-    dense = Divergence(windows.predictions, min(_TOP, resident.forward.vocabulary))
+    forward = resident.forward
+    dense = Divergence(windows.predictions, min(_TOP, forward.vocabulary), forward.device)
     Measure(resident.forward, None).total(windows.tokens, dense.learn, label="measuring")
     text = Text.model_validate(windows.measured(resident.tokenizer))
     rows: list[Row] = []

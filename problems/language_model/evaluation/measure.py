@@ -2,13 +2,15 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
@@ -19,7 +21,7 @@ from evoprune.problems.language_model.models.device import (
     sum_dtype,
     total_memory,
 )
-from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions
 from evoprune.problems.language_model.models.late import made
 from evoprune.problems.language_model.texts.tasks import Line, rows_of
 from evoprune.problems.language_model.texts.windows import Windows
@@ -59,33 +61,34 @@ class Divergence(Objective):
     predict. ``loss``: the dense model's next-token loss. The next-token loss is a second sum.
     """
 
-    def __init__(self, predictions: int, top: int) -> None:
+    def __init__(self, predictions: int, top: int, device: torch.device | None = None) -> None:
         self.top, self.behind, self.loss = top, 0.0, 0.0
-        self._log_p = torch.empty(predictions, top)
-        self._rest, self._losses = torch.empty(2, predictions)
-        self._tokens = torch.empty(predictions, top, dtype=torch.int32)
+        self._log_p = torch.empty(predictions, top, device=device)
+        self._rest, self._losses = torch.empty(2, predictions, device=device)
+        self._tokens = torch.empty(predictions, top, dtype=torch.int32, device=device)
 
     @property
     def known(self) -> dict[str, Tensor]:
-        """``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` and the next token's ``loss``."""
-        return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest, "loss": self._losses}
+        """``log_p`` and ``top``, tokens: ``(predictions, top)``; ``rest`` and the next token's ``loss``; on the CPU."""
+        known = {"log_p": self._log_p, "top": self._tokens, "rest": self._rest, "loss": self._losses}
+        return {name: tensor.cpu() for name, tensor in known.items()}
 
     def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Store the dense model's ``logits`` ``(rows, vocabulary)``; return their summed next-token loss."""
         rows = slice(first, first + logits.shape[0])
         whole = logits.log_softmax(-1)
         log_p, tokens = whole.topk(self._tokens.shape[1], sorted=False)
-        self._losses[rows] = -whole.gather(1, targets[:, None]).squeeze(1).cpu()
-        self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
-        self._rest[rows] = _log_rest(log_p).cpu()
+        self._losses[rows] = -whole.gather(1, targets[:, None]).squeeze(1)
+        self._log_p[rows], self._tokens[rows], self._rest[rows] = log_p, tokens, _log_rest(log_p)
         return cross_entropy(logits, targets, reduction="sum")
 
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Return the summed divergence, and the next-token loss."""
         rows = slice(first, first + logits.shape[0])
-        log_p, rest_p = self._log_p[rows].to(logits.device), self._rest[rows].to(logits.device)
-        tokens, whole = self._tokens[rows].to(logits.device, torch.int64), logits.logsumexp(-1, keepdim=True)
-        log_q = logits.gather(1, tokens) - whole
+        known = (self._log_p, self._rest, self._tokens)  # a trained copy runs elsewhere
+        log_p, rest_p, tokens = (each[rows].to(logits.device) for each in known)
+        whole = logits.logsumexp(-1, keepdim=True)
+        log_q = logits.gather(1, tokens.long()) - whole
         inside = (log_p.exp() * (log_p - log_q)).sum(-1)
         outside = rest_p.exp() * (rest_p - _log_rest(log_q))
         following = (whole - logits.gather(1, targets[:, None])).squeeze(1)
@@ -109,8 +112,38 @@ Add = Callable[[Tensor, Tensor, int], Tensor]
 
 Result = TypeVar("Result")
 
-_Batch = tuple[int, Tensor, Tensor | None]
-"""Its first window; its tokens ``(windows, window)``; the states before its first block."""
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of a text, on the device: it is made once, so that no candidate waits for a copy."""
+
+    first: int
+    """The number of its first window."""
+    before: int
+    """The number of predictions before it."""
+    tokens: Tensor
+    """As :meth:`Measure.total` takes them."""
+    targets: Tensor
+    """The predicted tokens that count."""
+    counted: Tensor | None
+    """Their numbers among the predicted tokens; None if all count."""
+
+    @classmethod
+    def of(cls, tokens: Tensor, first: int, windows: int, device: torch.device) -> "Batch":
+        own, before = tokens[first : first + windows], predictions(tokens[:first])
+        targets = own[:, 1:].flatten()
+        counted = (targets >= 0).nonzero().squeeze(1) if (targets < 0).any() else None
+        targets = (targets if counted is None else targets[counted]).to(device)
+        return cls(first, before, own.to(device), targets, counted if counted is None else counted.to(device))
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.first + len(self.tokens))
+
+    def scored(self, rows: Tensor) -> Tensor:
+        """The ``rows`` ``(windows, window, width)`` that predict :attr:`targets`."""
+        rows = rows[:, :-1].flatten(0, 1)
+        return rows if self.counted is None else rows[self.counted]
 
 
 class Measure:
@@ -119,6 +152,8 @@ class Measure:
     def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
         self.forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
+        self._batches: MutableMapping[Tensor, dict[int, list[Batch]]] = WeakTensorKeyDictionary()
+        """Of the texts that are in use, by the number of windows."""
 
     def perplexity(self, tokens: Tensor) -> float:
         """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
@@ -154,18 +189,17 @@ class Measure:
 
     def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
         cache = states if self.forward.resumable else None
-        batches: dict[int, list[_Batch]] = {}
-        for first in range(0, tokens.shape[0], windows):
-            batch = tokens[first : first + windows]
-            start, state = cache.longest(first, len(batch)) if cache else (0, None)
-            batches.setdefault(start, []).append((first, batch, state))
+        batches: dict[int, list[tuple[Batch, Tensor | None]]] = {}
+        for batch in self.batches(tokens, windows):
+            start, state = cache.longest(batch.first, len(batch.tokens)) if cache else (0, None)
+            batches.setdefault(start, []).append((batch, state))
         losses: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
             with (
                 made(self.forward.modules(self.forward.depth)),
                 self.forward.resumed(start, cache.wanted(start) if cache else []) as run,
             ):
-                score = partial(self._scored, run, add, tokens)
+                score = partial(self._scored, run, add)
                 scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
                 for first, of_batch, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     losses[first] = of_batch
@@ -173,21 +207,25 @@ class Measure:
                         cache.store(first, kept)
         return summed(loss for first in sorted(losses) for loss in losses[first])
 
-    def _scored(self, run: Run, add: Add, tokens: Tensor, of: _Batch) -> tuple[int, list[Tensor], Kept]:
-        first, batch, state = of
-        batch = batch.to(self.forward.device)
-        output, kept = run(batch, state)
-        return first, self.losses(output, batch, predictions(tokens[:first]), add), kept
+    def batches(self, tokens: Tensor, windows: int) -> list[Batch]:
+        """Return the batches of ``windows`` each, made once while ``tokens`` is in use."""
+        made = self._batches.setdefault(tokens, {})
+        if windows not in made:
+            starts = range(0, len(tokens), windows)
+            made[windows] = [Batch.of(tokens, first, windows, self.forward.device) for first in starts]
+        return made[windows]
+
+    def _scored(self, run: Run, add: Add, of: tuple[Batch, Tensor | None]) -> tuple[int, list[Tensor], Kept]:
+        batch, state = of
+        output, kept = run(batch.tokens, state)
+        return batch.first, self.losses(output, batch, add), kept
 
     @torch.inference_mode()
-    def losses(self, output: Tensor, batch: Tensor, before: int, add: Add) -> list[Tensor]:
-        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all logits are never held at once.
-
-        ``before``: the number of predictions before ``batch``.
-        """
-        predicted, targets = scored(output, batch)
+    def losses(self, output: Tensor, batch: Batch, add: Add) -> list[Tensor]:
+        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all logits are never held at once."""
+        predicted, targets = batch.scored(output), batch.targets
         return [
-            add(self.forward.logits(predicted[part]), targets[part], before + part.start)
+            add(self.forward.logits(predicted[part]), targets[part], batch.before + part.start)
             for part in self.forward.parts(len(targets))
         ]
 

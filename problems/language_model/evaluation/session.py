@@ -59,6 +59,7 @@ class Fitness:
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
         self._divergences: dict[Any, Divergence] = {}
+        self._parts: dict[Any, Windows] = {}
         self._scores: LRUCache[Any, Score] = LRUCache(_RECENT)
         """By text and genome: the scores of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
@@ -160,7 +161,8 @@ class Fitness:
         if key not in self._divergences:
             self._transform.apply(teacher)
             read = self._texts.read(windows)
-            made = Divergence(read.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
+            forward = self._resident.forward
+            made = Divergence(read.predictions, min(self._settings.kl_top, forward.vocabulary), forward.device)
             made.loss = read.factor * self.measure.total(read.tokens, made.learn) / read.predictions
             self._divergences[key] = made
             made.behind = made.loss - self.divergence_on(windows, self._transform.dense).loss
@@ -169,7 +171,10 @@ class Fitness:
     def _part(self, windows: Windows, fidelity: float) -> Windows:
         """The first ``fidelity`` of ``windows`` as the model reads them now."""
         read = self._texts.read(windows)
-        return read.chosen(range(max(1, math.ceil(fidelity * len(read.tokens)))))
+        key = read.identity, fidelity
+        if fidelity < 1 and key not in self._parts:
+            self._parts[key] = read.chosen(range(max(1, math.ceil(fidelity * len(read.tokens)))))
+        return self._parts.get(key, read)
 
     def _is_dense(self, genome: Sequence[float]) -> bool:
         return tuple(self._transform.teacher(genome)) == tuple(genome)

@@ -10,11 +10,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from evoprune.problems.language_model.evaluation.measure import Add, Measure, summed
+from evoprune.problems.language_model.evaluation.measure import Add, Batch, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
 from evoprune.problems.language_model.models import late
 from evoprune.problems.language_model.models.device import map_in_threads
-from evoprune.problems.language_model.models.forward import Forward, predictions
+from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
@@ -49,11 +49,11 @@ def _totals(
     measure: Measure, tokens: Tensor, windows: int, candidates: Sequence[Candidate], cache: PrefixCache
 ) -> list[list[float]]:
     forward, device = measure.forward, measure.forward.device
-    batches = [slice(first, min(first + windows, len(tokens))) for first in range(0, len(tokens), windows)]
+    batches = measure.batches(tokens, windows)
     states = _room((len(candidates), *tokens.shape, forward.width), forward)
     places = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
 
-    def of_batches(work: Callable[[slice], _Result]) -> Iterable[_Result]:
+    def of_batches(work: Callable[[Batch], _Result]) -> Iterable[_Result]:
         return [*(map_in_threads(work, batches) if device.type == "cpu" else map(work, batches))]
 
     def advance(block: int, first: int, weights: late.Weights | None) -> None:
@@ -61,8 +61,8 @@ def _totals(
         source, target = states[places[first]], states[first]
         with forward.through(block, weights) as run:
 
-            def write(batch: slice) -> None:
-                target[batch] = run(tokens[batch].to(device), source[batch].to(device) if block else None)
+            def write(batch: Batch) -> None:
+                target[batch.rows] = run(batch.tokens, source[batch.rows].to(device) if block else None)
 
             of_batches(write)
 
@@ -70,10 +70,9 @@ def _totals(
         """The loss that ``add`` sums, given the states after the last block."""
         with late.made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
 
-            def losses(batch: slice) -> list[Tensor]:
-                read = tokens[batch].to(device)
-                output, _ = run(read, states[place, batch].to(device))
-                return measure.losses(output, read, predictions(tokens[: batch.start]), add)
+            def losses(batch: Batch) -> list[Tensor]:
+                output, _ = run(batch.tokens, states[place, batch.rows].to(device))
+                return measure.losses(output, batch, add)
 
             return summed(chain.from_iterable(of_batches(losses)))
 
@@ -92,7 +91,7 @@ def _totals(
         if block + 1 in cache.wanted(0):
             cache.begin(candidates[first].fingerprints)
             for batch in batches:
-                cache.store(batch.start, {block + 1: states[first, batch].clone()})
+                cache.store(batch.first, {block + 1: states[first, batch.rows].clone()})
     totals = []
     for place, candidate in zip(places, candidates, strict=True):
         late.put_lates(forward.model, candidate.lates)
@@ -111,15 +110,15 @@ def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int)
             yield block, group
 
 
-def _start(candidate: Candidate, states: Tensor, batches: Sequence[slice], cache: PrefixCache) -> int:
+def _start(candidate: Candidate, states: Tensor, batches: Sequence[Batch], cache: PrefixCache) -> int:
     """Return the first block that ``candidate`` has to run; write the cached states before it into ``states``."""
     cache.begin(candidate.fingerprints)
-    cached = [cache.longest(batch.start, batch.stop - batch.start) for batch in batches]
+    cached = [cache.longest(batch.first, len(batch.tokens)) for batch in batches]
     if len({start for start, _ in cached}) > 1:
         return 0
     for batch, (_, state) in zip(batches, cached, strict=True):
         if state is not None:
-            states[batch] = state
+            states[batch.rows] = state
     return cached[0][0]
 
 

@@ -64,7 +64,8 @@ class GgufFile(ExportFormat):
         texts, fitness = self.session.texts, self.session.fitness
         window = texts.search.chosen([0])
         read = texts.read(window)
-        own = Divergence(read.predictions, min(self.session.settings.kl_top, fitness.measure.forward.vocabulary))
+        forward = fitness.measure.forward
+        own = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
         fitness.measure.total(read.tokens, own.learn)
         found = checked(place, read.beginning, read.tokens, window.begin is not None, own.known, memory=False)
         if not found["divergence"] < _BROKEN:
@@ -87,7 +88,7 @@ class GgufFile(ExportFormat):
         begins = report.begin is not None
 
         read = session.texts.read(report)
-        own = Divergence(read.predictions, dense.top)
+        own = Divergence(read.predictions, dense.top, self.session.resident.forward.device)
 
         def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
             own.learn(logits, targets, first)
