@@ -298,7 +298,7 @@ def simulated(devices: int) -> Iterator[Counter[str]]:
         "get_device_properties": _properties,
         "get_device_name": lambda _=None: "simulated",
         "get_device_capability": lambda _=None: (8, 0),
-        "is_bf16_supported": lambda *_, **__: True,
+        "is_bf16_supported": lambda *_, **__: False,  # autocast of a device has no effect on tensors of the CPU
         "max_memory_allocated": lambda _=None: 0,
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: current_stream(device).synchronize(),
