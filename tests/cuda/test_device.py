@@ -11,6 +11,7 @@ from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.models.forward import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
+from tests.cuda.conftest import REAL
 from tests.problems.language_model.small import BLOCKS, problem_in
 
 UNIFORM = [0.3] * BLOCKS
@@ -99,3 +100,11 @@ def test_weights_that_are_copied_for_each_block_give_the_same_scores(problem):
     genomes = list(relatives(4, 2))
     together = part(copied, Together).evaluate_together(genomes, 1.0)
     assert [each.values for each in together] == [on_device.evaluate(genome).values for genome in genomes]
+
+
+@pytest.mark.skipif(REAL, reason="the simulation detects it")
+def test_a_stream_that_does_not_wait_for_copied_weights_is_detected(problem, monkeypatch):
+    copied = problem(memory="stream")
+    monkeypatch.setattr(torch.cuda.Stream, "wait_stream", lambda *_: None)
+    with pytest.raises(RuntimeError, match="waited"):
+        part(copied, Together).evaluate_together(list(relatives(4, 1)), 1.0)
