@@ -138,9 +138,10 @@ def task(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
-def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text, task, tmp_path, tiny):
+def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text, task, tmp_path, tiny, monkeypatch):
     """Into a file that is no larger than it should be."""
     pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(phases, "_TRAINABLE", 1e9)  # it is trained, however slow the machine
     out, other = tmp_path / "small.gguf", tmp_path / "other.txt"
     other.write_text(text.read_text()[5_000:])
     also = [f"--also={text}", f"--also={other}"]
