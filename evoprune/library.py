@@ -9,7 +9,7 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
@@ -23,6 +23,7 @@ from deap.tools import ParetoFront
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
+from evoprune.console.phase import silent
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
@@ -68,6 +69,7 @@ def minimize(
     seed: int = 0,
     workers: int | Execution = 1,
     folder: str | Path | None = None,
+    progress: bool = False,
 ) -> Minimum:
     """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
 
@@ -81,7 +83,7 @@ def minimize(
     ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that violate them
     less are better, whatever their values. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
-    same call continues after an interruption; None keeps none.
+    same call continues after an interruption; None keeps none. ``progress``: write the run's lines to standard error.
 
     Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
@@ -90,9 +92,12 @@ def minimize(
     problem, plugins = _described(f, genes, objectives, constraints, execution)
     more = {"budget": evaluations, "plugins": plugins}
     resolved = _resolved(problem, algorithm, operators, population=population, seed=seed, **more)
-    if folder is not None:
-        return _minimum(resolved, Path(folder), execution)
-    with tempfile.TemporaryDirectory() as place:
+    with ExitStack() as stack:
+        if not progress:
+            stack.enter_context(silent())
+        if folder is not None:
+            return _minimum(resolved, Path(folder), execution)
+        place = stack.enter_context(tempfile.TemporaryDirectory())
         return replace(_minimum(resolved, Path(place, "run"), replace(execution, figures=False)), folder=None)
 
 

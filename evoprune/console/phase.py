@@ -22,10 +22,13 @@ Listener = Callable[[str, float | None], None]
 """Takes the current activity and its remaining seconds, if known. Called from other threads."""
 
 _listeners: list[Listener] = []
+_silencers: list[object] = []
 
 
 def note(text: str, stream: TextIO | None = None) -> None:
-    """Write one line to standard error, or to ``stream``, at once, above a live line."""
+    """Write one line to standard error, or to ``stream``, at once, above a live line, unless all is :func:`silent`."""
+    if _silencers:
+        return
     stream = stream or sys.stderr
     with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
         tqdm.write(text, file=stream)
@@ -38,6 +41,16 @@ def is_live() -> bool:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError):  # a stream that is no file
         return False
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show no phases and notes of this process."""
+    _silencers.append(None)
+    try:
+        yield
+    finally:
+        _silencers.pop()
 
 
 @contextmanager
@@ -59,7 +72,7 @@ class Phase(AbstractContextManager["Phase"]):
         self._state: str | Callable[[], str] = state
         self._over, self._said = threading.Event(), time.perf_counter()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
-        self._quiet, self._live, self._end = quiet, is_live(), math.inf
+        self._quiet, self._live, self._end = quiet or bool(_silencers), is_live(), math.inf
         form = "{desc} {elapsed}"
         self._line = tqdm(desc=state, bar_format=form, leave=False, disable=self._quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)

@@ -49,6 +49,13 @@ def test_ask_and_tell_make_the_search_of_minimize(algorithm, f, genes, tmp_path)
     assert sorted(map(repr, search.front)) == sorted(map(repr, found.front))
 
 
+@pytest.mark.parametrize("progress", [False, True])
+def test_it_is_silent_unless_asked_for_its_progress(progress, capfd):
+    minimize(benchmarks.sphere, REAL, evaluations=40, progress=progress)
+    out, err = capfd.readouterr()
+    assert (bool(err), out) == (progress, "")
+
+
 def outside(genome):
     return 4 - sum(value**2 for value in genome)
 
