@@ -41,6 +41,7 @@ _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
 _TRAINING, _TRAINABLE = 6.0, 0.5  # cost of a trained token, in scores; share of the time, about
+_REPORTED = 0.06  # share of the time for a pass over the report text, without a training: there are about six
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 
@@ -92,7 +93,7 @@ class Phases:
             times = self._quantising_times(_QUANTISING[0 if trained else 1])
             near = [subject.types_near(bits, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
-        counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
+        counts = self._counts("calibration")
         early = min(1.0, _LONG / self._clock.seconds)
         with Phase("calibrating"):
             windows = self._clock.doubled(
@@ -103,6 +104,8 @@ class Phases:
                 types = self._clock.doubled(
                     _CHOOSING * early, near, lambda own: self.session(name, goal, own, windows, report)
                 )
+        if not trained:  # the time makes the report more certain
+            report = max(count for count in self._counts("report") if count == report or self._fits(count))
         found = self._filled(name, goal, types, windows, report, others)
         if not trained:
             del found["problem"]["recover"]
@@ -147,8 +150,15 @@ class Phases:
                 size for size in self.text.sizes if _WINDOWS[0] * size * self._pace <= _PACE * self._clock.seconds
             ]
             self.text = replace(self.text, window=(fitting or self.text.sizes[-1:])[0])
-            counts = [count for count in _WINDOWS if count <= self.text.windows("report")] or [_WINDOWS[0]]
-            return self._clock.doubled(_PACE, counts, lambda count: score(count, self.text.window))
+            return self._clock.doubled(_PACE, self._counts("report"), lambda count: score(count, self.text.window))
+
+    def _counts(self, part: str) -> list[int]:
+        """The numbers of windows that ``part`` of the text has."""
+        return [count for count in _WINDOWS if count <= self.text.windows(part)] or [_WINDOWS[0]]
+
+    def _fits(self, windows: int) -> bool:
+        """Tell whether a report on so many windows leaves time for everything else, where nothing is trained."""
+        return windows * self.text.window * self._pace <= _REPORTED * self._clock.seconds
 
     def _quantising_times(self, share: float) -> dict[str, float]:
         """The time to quantise all weights to each type, relative to a ``share`` of all, by some rows of noise."""
