@@ -241,7 +241,9 @@ def test_types_are_trained_where_there_is_time_for_enough_tokens(share, prune, q
     monkeypatch.setattr(phases, "_TRAINABLE", share)
     code, out, err = prune("--bits=5.5", "--out=small.gguf", "--time=10m", "--print-config", model=quantised("llama"))
     assert code == 0, err
-    assert ("recover" in yaml.safe_load(out)["problem"]) == (share == 1.0)
+    problem = yaml.safe_load(out)["problem"]
+    assert ("recover" in problem) == (share == 1.0)
+    assert share == 1.0 or problem["report_text"]["windows"] > 4  # there is time to be more certain
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
