@@ -36,7 +36,7 @@ install: $(VENV)/run
 
 $(VENV)/run: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --editable .
+	$(BIN)/pip install --quiet --no-compile --editable '.[gguf,recover]'
 	touch $@
 
 $(VENV)/test: setup.cfg
