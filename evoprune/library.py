@@ -1,6 +1,6 @@
 """The engine as a library: minimise a function, or ask for genomes and tell their values.
 
-Genomes are lists of the genes' values here: of a gene with levels the level itself.
+Genomes are lists of the genes' values here: of a gene with levels the level itself. May be given by name, too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
 from sys import modules
@@ -30,34 +30,23 @@ from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
+from evoprune.minimum import Ending, Minimum, State
 from evoprune.search import toolbox
 from evoprune.search.run import run_to_its_end
 from evoprune.search.scoring import draws_apart
+from evoprune.search.search import watching
 
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
 
+Values = Mapping[str, Any] | Sequence[Any]
+"""Values of the genes, by name or in their order."""
+
 _FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale"}
 
 
-@dataclass(frozen=True)
-class Minimum:
-    """The best ``genome``, and its ``values``, one an objective.
-
-    ``front``: of several objectives, the non-dominated genomes, and their values. ``folder``: of the run.
-    ``violation``: the sum of the constraints above 0 of the best, where no genome satisfied all.
-    """
-
-    genome: list[Any]
-    values: tuple[float, ...]
-    evaluations: int
-    front: list[tuple[list[Any], tuple[float, ...]]]
-    folder: Path | None
-    violation: float = 0.0
-
-
 def minimize(
-    f: Callable[[list[Any]], float | Sequence[float]] | Problem,
+    f: Callable[..., float | Sequence[float]] | Problem,
     genes: Sequence[Gene] = (),
     *,
     algorithm: str | Mapping[str, Any] = "generational",
@@ -65,36 +54,50 @@ def minimize(
     population: int = 20,
     evaluations: int = 1000,
     objectives: int = 1,
-    constraints: Sequence[Callable[[list[Any]], float]] = (),
+    maximise: bool = False,
+    constraints: Sequence[Callable[..., float]] = (),
+    initial: Sequence[Values] = (),
     seed: int = 0,
     workers: int | Execution = 1,
     folder: str | Path | None = None,
     progress: bool = False,
+    callback: Callable[[State], Any] = lambda _: None,
+    target: float | None = None,
+    seconds: float | None = None,
+    patience: int | None = None,
 ) -> Minimum:
-    """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
+    """Minimise ``f``, a function of the genes' values; or search a :class:`evoprune.Problem`.
 
     >>> from evoprune import Gene, minimize
-    >>> genes = [Gene("x", -1.0, 1.0), Gene.choice("y", ["odd", "even"])]
-    >>> minimize(lambda genome: genome[0] ** 2 + (genome[1] == "odd"), genes, evaluations=200).genome[1]
+    >>> found = minimize(lambda x, y: x**2 + (y == "odd"), [Gene("x", -1.0, 1.0), Gene.choice("y", ["odd", "even"])])
+    >>> found["y"]
     'even'
 
-    ``evaluations``: number of different genomes after which no generation begins (for a problem, units of work).
-    ``objectives``: the count of numbers that ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``.
-    ``constraints``: more functions of the list, each satisfied where it returns 0 or less; genomes that violate them
-    less are better, whatever their values. ``workers``: processes on this host, or an
-    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
-    same call continues after an interruption; None keeps none. ``progress``: write the run's lines to standard error.
+    ``f`` is called with the genes' values by name where its parameters are the genes' names, or else with their list;
+    so are ``constraints``, each satisfied where it returns 0 or less: genomes that violate them less are better,
+    whatever their values. ``maximise``: whether more is better. ``objectives``: the count of numbers that ``f``
+    returns; for more than one take ``nsga2`` as the ``algorithm``. ``initial``: genomes to begin with, as mappings by
+    name or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several
+    import ``f`` by its name. ``folder``: of the run, which the same call continues after an interruption; None keeps
+    none. ``progress``: write the run's lines to standard error.
+
+    No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
+    ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
+    once ``callback``, called after each, returns True.
 
     Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
-    problem, plugins = _described(f, genes, objectives, constraints, execution)
-    more = {"budget": evaluations, "plugins": plugins}
-    resolved = _resolved(problem, algorithm, operators, population=population, seed=seed, **more)
+    more = {"objectives": objectives, "maximise": maximise}
+    problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
+    keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
+    resolved = _resolved(problem, algorithm, operators, **keys)
+    ending = Ending(callback, target, seconds, patience)
     with ExitStack() as stack:
         if not progress:
             stack.enter_context(silent())
+        stack.enter_context(watching(ending.watch(resolved.problem(resolved.settings))))
         if folder is not None:
             return _minimum(resolved, Path(folder), execution)
         place = stack.enter_context(tempfile.TemporaryDirectory())
@@ -115,10 +118,12 @@ class Search:
 
     def __init__(
         self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = "generational",
-        operators: Operators | None = None, population: int = 20, objectives: int = 1, seed: int = 0,
+        operators: Operators | None = None, population: int = 20, objectives: int = 1, maximise: bool = False,
+        initial: Sequence[Values] = (), seed: int = 0,
     ) -> None:  # fmt: skip
         self.genes = Genes(genes)
-        described = _function(["asked:for"], self.genes, objectives)
+        more = {"objectives": objectives, "maximise": maximise, "initial": _listed(initial, genes)}
+        described = _function(["asked:for"], self.genes, more)
         resolved = _resolved(described, algorithm, operators, population=population, seed=seed)
         problem = resolved.problem(resolved.settings)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
@@ -166,21 +171,29 @@ class Search:
                 self.generation += 1
         return [list(genome) for genome in self._open]
 
-    def tell(self, genome: Sequence[Any], values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
-        """Give the values of a genome from :meth:`ask`, one an objective; the worst for one that failed: ``inf``.
+    def tell(self, genome: Values, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
+        """Give the values of a genome, one an objective; the worst for one that failed: ``inf``.
 
-        ``constraints``: the values of the constraints, see :func:`minimize`.
+        It may be one that :meth:`ask` did not return. ``constraints``: their values, see :func:`minimize`.
         """
+        (genome,) = _listed([genome], self.genes)
         given = tuple(map(float, numpy.ravel(values)))
         if len(given) != len(self._signs):
             raise InputError(f"expected {len(self._signs)} values, got {len(given)}", "tell")
-        if tuple(genome) not in self._open:
-            raise InputError(f"{list(genome)} was not asked for, or is known already", "tell")
-        individuals = self._open.pop(tuple(genome))
+        individuals = self._open.pop(tuple(genome), None) or [self._unasked(genome)]
         sound = all(map(math.isfinite, given))
         self._scores[individuals[0].genome] = (given if sound else worst(self._signs)), violation(constraints)
         for individual in individuals:
             self._score(individual)
+
+    def _unasked(self, genome: Sequence[Any]) -> Individual:
+        try:
+            made = Individual(self.genes.encoded(genome), self._signs)
+        except ValueError as error:
+            raise InputError(str(error), "tell") from None
+        if made.genome in self._scores:
+            raise InputError(f"{list(genome)} is known already", "tell")
+        return made
 
     def _score(self, individual: Individual) -> None:
         individual.fitness.assign(*self._scores[individual.genome])
@@ -201,10 +214,19 @@ class Search:
                 self._draws = random.getstate(), numpy.random.get_state()
 
 
+def _listed(points: Sequence[Values], genes: Sequence[Gene]) -> list[list[Any]]:
+    """``points``, each as the list of its values."""
+    names = [gene.name for gene in genes]
+    for point in points:
+        if isinstance(point, Mapping) and point.keys() != {*names}:
+            raise InputError(f"expected a value for each of {', '.join(names)}, got {dict(point)}", "initial")
+    return [[point[name] for name in names] if isinstance(point, Mapping) else list(point) for point in points]
+
+
 def _described(
-    f: Any, genes: Sequence[Gene], objectives: int, constraints: Sequence[Any], execution: Execution
+    f: Any, genes: Sequence[Gene], constraints: Sequence[Any], execution: Execution, more: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The ``problem`` section of an experiment that searches ``f``, and its plugins."""
+    """The ``problem`` section of an experiment that searches ``f``, with ``more`` settings, and its plugins."""
     alone = not execution.places[1:] and execution.map in (None, "serial")
     named = [_named(type(f) if isinstance(f, Problem) else f), *map(_named, constraints)]
     for name, module in named:
@@ -212,15 +234,15 @@ def _described(
             raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
-        if constraints:
-            raise InputError("a Problem has its own: the violation of the Evaluation that it returns", "constraints")
+        if constraints or any(more[key] for key in ("maximise", "initial")):
+            raise InputError("a Problem has constraints, signs and first genomes of its own", "minimize")
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name
     kind: Any = registry.problem(_FUNCTION)
     every = zip(calls, (f, *constraints), named, strict=True)
     kind.lent.update({call: function for call, function, (_, module) in every if module is None})
-    return _function(calls, Genes(genes), objectives), plugins
+    return _function(calls, Genes(genes), more), plugins
 
 
 def _named(f: Any) -> tuple[str, str | None]:
@@ -233,11 +255,11 @@ def _named(f: Any) -> tuple[str, str | None]:
     return f"{module}:{name}", module if importable else None
 
 
-def _function(calls: Sequence[str], genes: Genes, objectives: int) -> dict[str, Any]:
+def _function(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]) -> dict[str, Any]:
     """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
     described = [{key: value for key, value in asdict(gene).items() if key in _GENE} for gene in genes]
     call, *constraints = calls
-    return {"use": _FUNCTION, "call": call, "genes": described, "objectives": objectives, "constraints": constraints}
+    return {"use": _FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
 
 
 def _resolved(
@@ -251,5 +273,11 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
     run = Run.open(folder)
     genes = run.problem.genes
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
-    best, evaluations = run.best, run.result.evaluations
-    return Minimum(genes.chosen(best.genome), tuple(best.fitness), evaluations, front, folder, best.violation)
+    best, evaluations, worst_ = run.best, run.result.evaluations, worst(run.problem.signs)[0]
+    history = [
+        (genes.chosen(line["genome"]), tuple(worst_ if value is None else value for value in line["fitness"]))
+        for line in run.lines
+        if "candidate" in line and not line["memo"]
+    ]
+    found = genes.chosen(best.genome), tuple(best.fitness)
+    return Minimum(*found, evaluations, front, folder, best.violation, genes.names, history)

@@ -89,6 +89,16 @@ class Gene:
             return self.levels[int(value)]
         return 10.0**value if self.exponent else value
 
+    def encoded(self, value: Any) -> float:
+        """Return the number in a genome that :meth:`chosen` decodes to ``value``. Raises ValueError for none."""
+        if self.levels and value in self.levels:
+            return float(self.levels.index(value))
+        if not self.levels and isinstance(value, int | float) and (not self.exponent or value > 0):
+            number = math.log10(value) if self.exponent else float(value)
+            if math.isclose(self.nearest(number), number, rel_tol=1e-12, abs_tol=1e-12):
+                return self.nearest(number)
+        raise ValueError(f"gene '{self.name}': {value!r} is none of its values")
+
     def nearest(self, value: float) -> float:
         """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
         inside = min(max(value, self.low), self.up)
@@ -177,6 +187,12 @@ class Genes(tuple[Gene, ...]):
         for place in self._decoded:
             values[place] = self[place].chosen(values[place])
         return values
+
+    def encoded(self, values: Sequence[Any]) -> list[float]:
+        """Return the genome of ``values``: see :meth:`Gene.encoded`. Raises ValueError for impossible ones."""
+        if len(values) != len(self):
+            raise ValueError(f"expected {len(self)} values, got {len(values)}")
+        return [gene.encoded(value) for gene, value in zip(self, values, strict=True)]
 
     @cached_property
     def _decoded(self) -> list[int]:

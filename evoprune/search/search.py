@@ -3,8 +3,8 @@
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
@@ -34,8 +34,23 @@ from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, draws_apart
 from evoprune.search.toolbox import Prepared
 
+Watch = Callable[[int, int, float, Individual, bool], bool]
+"""Takes the generation that ended, evaluations, seconds, the best, and whether they are new; True ends the search."""
+
+_watches: list[Watch] = []
+
 _QUICK = 0.1  # seconds of an evaluation below which nobody asks for the time of a run
 _LONG = 600.0  # seconds of a run that it says beforehand
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Ask ``watch`` after each generation of the searches in this process."""
+    _watches.append(watch)
+    try:
+        yield
+    finally:
+        _watches.remove(watch)
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
@@ -88,7 +103,7 @@ class _Search:
         scoring = Scoring(run.toolbox, self._problem, backend, history)
         self._evaluator = Evaluator(scoring, progress, self._experiment.max_failures, past)
         self._draft = Draft(run.folder, self._problem)
-        self._generation, self._timed_out = -1, False
+        self._generation, self._ended_by = -1, ""
         self._start = 0.0
 
     def result(self) -> Result | None:
@@ -118,7 +133,7 @@ class _Search:
         if history.at_end and (run.folder / run_folder.RESULT).exists():
             return None
         history.go_live()
-        if self._timed_out:  # `resume`, and another run of this experiment, end where it ended
+        if self._ended_by:  # `resume`, and another run of this experiment, end where it ended
             run_folder.write_config(run.folder, run.resolved.config() | {"generations": self._generation})
         if failure := evaluator.evaluation_of(best.genome).failure:
             raise Stopped(f"every candidate failed; the last one: {failure}")
@@ -147,16 +162,28 @@ class _Search:
             self._generation += 1
             self._record_generation(step.population)
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
+            must_end = self._must_end()
             spent = evaluator.work >= (experiment.budget or math.inf)
             if spent or self._generation == experiment.generations or (experiment.budget and idle == IDLE_GENERATIONS):
+                self._ended_by = ""
                 break
-            left = self._status.seconds_left(searching=True)
-            self._timed_out = (self._history.live or self._history.at_end) and left is not None and left <= 0
-            if self._timed_out:
+            if must_end:
                 break
         if evaluator.best is None:
             raise Stopped("the algorithm ended without a candidate that was scored on all the data")
         return evaluator.best
+
+    def _must_end(self) -> bool:
+        """Tell whether the time is over, or a :func:`watching` function ends the search, where nothing is recorded."""
+        new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
+        best, seconds = self._evaluator.best, time.perf_counter() - self._start
+        with draws_apart():
+            asked = [
+                watch(self._generation, self._evaluator.evaluations, seconds, best, new) for watch in _watches if best
+            ]
+        if new:
+            self._ended_by = "its time" if left is not None and left <= 0 else "the caller" if any(asked) else ""
+        return bool(self._ended_by)
 
     def _draft_best(self, now: bool = False) -> None:
         if self._draft.out and self._history.live and self._evaluator.best is not None:
@@ -197,8 +224,8 @@ class _Search:
     def _remark(self, best: Individual) -> None:
         budget, work, unit = self._experiment.budget, self._evaluator.work, self._problem.work_unit
         if budget and 0 < work < budget:
-            ended = "its time" if self._timed_out else f"generations={self._generation}"
-            all_done = self._timed_out or self._generation == self._experiment.generations
+            ended = self._ended_by or f"generations={self._generation}"
+            all_done = self._ended_by or self._generation == self._experiment.generations
             why = f"; {ended} ended it" if all_done else ""
             self._progress.note(f"{work:,.0f} of a budget of {budget:,.0f} {unit} were spent{why}")
         if excess := best.fitness.violation:

@@ -56,6 +56,89 @@ def test_it_is_silent_unless_asked_for_its_progress(progress, capfd):
     assert (bool(err), out) == (progress, "")
 
 
+def named(a, b, c, d):
+    return mixed([a, b, c, d])
+
+
+def test_values_go_by_name_where_parameters_are_the_genes_names():
+    how = {"evaluations": 60, "seed": 2, "constraints": [lambda d, c, b, a: a - 0.5]}
+    ours = minimize(named, MIXED, **how)
+    theirs = minimize(mixed, MIXED, **{**how, "constraints": [lambda genome: genome[0] - 0.5]})
+    assert ours == theirs
+    assert [ours[name] for name in "abcd"] == ours.genome
+
+
+def test_more_is_better_where_it_is_maximised():
+    how = {"evaluations": 60, "seed": 1}
+    least = minimize(lambda g: -mixed(g), MIXED, **how)
+    most = minimize(mixed, MIXED, maximise=True, **how)
+    assert (most.genome, most.values[0]) == (least.genome, -least.values[0])
+
+
+@pytest.mark.parametrize("algorithm", ["generational", "cma", "random_search"])
+def test_it_begins_with_the_initial_genomes(algorithm):
+    first = {"a": 0.25, "b": 6, "c": 0.01, "d": "blue"}
+    asked = [first, [0.5, 3, 1.0, "red"]]
+    found = minimize(mixed, MIXED, algorithm=algorithm, initial=asked, evaluations=30)
+    search = Search(MIXED, algorithm=algorithm, initial=asked)
+    for begun in ([genome for genome, _ in found.history], search.ask()):
+        assert begun[0] == pytest.approx([*first.values()])
+        assert begun[1] == [*asked[1]]
+    for wrong in ([{"a": 0.25}], [[0.5, 3, 1.0, "pink"]], [[0.5, 3, 0.0, "red"]], [[0.5, 8, 1.0, "red"]]):
+        with pytest.raises(InputError, match="initial"):
+            minimize(mixed, MIXED, initial=wrong)
+
+
+def test_a_search_takes_values_of_genomes_that_it_did_not_ask_for():
+    search = Search(MIXED, population=4)
+    best = {"a": 0.0, "b": 5, "c": 0.01, "d": "green"}
+    search.tell(best, -1.0)
+    assert search.best == ([*best.values()], (-1.0,))
+    assert search.evaluations == 1
+    for wrong in (best, best | {"d": "pink"}, {"a": 1}):
+        with pytest.raises(InputError):
+            search.tell(wrong, 0.0)
+
+
+def test_rules_end_a_search_and_the_history_is_its_own():
+    states = []
+    how = {"population": 6, "evaluations": 1000, "seed": 4}
+    whole = minimize(benchmarks.sphere, REAL, callback=states.append, **how)
+    assert [state.generation for state in states] == [*range(len(states))]
+    assert states[-1].values == whole.values
+    assert len(whole.history) == whole.evaluations == states[-1].evaluations
+    assert min(value for _, (value,) in whole.history) == whole.values[0]
+    target = states[len(states) // 2].values[0]
+    wanted = next(state for state in states if state.values[0] <= target)
+    for rule in ({"target": target}, {"callback": lambda state: state.values[0] <= target}):
+        ended = minimize(benchmarks.sphere, REAL, **rule, **how)
+        assert (ended.values, ended.evaluations) == (wanted.values, wanted.evaluations)
+    assert minimize(benchmarks.sphere, REAL, seconds=0.0, **how).evaluations == states[0].evaluations
+    still = minimize(lambda _: 1.0, REAL, patience=3, **how)
+    assert still.evaluations < 6 * 5
+    table = whole.to_pandas()
+    assert [*table.columns] == [*whole.names, "value"]
+    assert table["value"].min() == whole.values[0]
+    assert whole.plot().axes[0].lines
+
+
+def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
+    calls = []
+
+    def killed(genome):
+        calls.append(genome)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return benchmarks.sphere(genome)[0]
+
+    how = {"population": 6, "patience": 2, "seed": 3, "algorithm": "random_search"}
+    with pytest.raises(KeyboardInterrupt):
+        minimize(killed, REAL, folder=tmp_path / "run", **how)
+    again = minimize(killed, REAL, folder=tmp_path / "run", **how)
+    assert again.evaluations + 1 == len(calls)
+    assert minimize(benchmarks.sphere, REAL, **how).history == again.history
+
+
 def outside(genome):
     return 4 - sum(value**2 for value in genome)
 
@@ -109,9 +192,8 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     first, *others = search.ask()
     search.tell(first, 1.0)
     assert search.ask() == others
-    for wrong in (first, [0.0] * 4):
-        with pytest.raises(InputError):
-            search.tell(wrong, 1.0)
+    with pytest.raises(InputError):
+        search.tell(first, 1.0)
     with pytest.raises(InputError, match="2"):
         search.tell(others[0], (1.0, 2.0))
     for genome in others:

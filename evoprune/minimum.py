@@ -1,0 +1,103 @@
+"""The result of :func:`evoprune.minimize`, the state of its search after a generation, and the rules that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.problem import Problem
+from evoprune.search.search import Watch
+
+Point = tuple[list[Any], tuple[float, ...]]
+"""Values of the genes, and the values of the function there, one an objective."""
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The best ``genome``, and its ``values``, one an objective; ``found["x"]`` is its value of the gene ``x``.
+
+    ``front``: of several objectives, the non-dominated genomes, and their values. ``history``: the genomes in the order
+    of their evaluation. ``folder``: of the run. ``violation``: the sum of the constraints above 0 of the best, where no
+    genome satisfied all.
+    """
+
+    genome: list[Any]
+    values: tuple[float, ...]
+    evaluations: int
+    front: list[Point]
+    folder: Path | None
+    violation: float = 0.0
+    names: list[str] = field(default_factory=list)
+    history: list[Point] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.genome[self.names.index(name)]
+
+    def to_pandas(self) -> Any:
+        """Return the :attr:`history` as a pandas ``DataFrame``: a column a gene, and ``value``, or ``value 0``, ..."""
+        import pandas
+
+        values = ["value"] if len(self.values) == 1 else [f"value {place}" for place in range(len(self.values))]
+        return pandas.DataFrame([[*genome, *own] for genome, own in self.history], columns=[*self.names, *values])
+
+    def plot(self) -> Any:
+        """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        axes, values = figure.add_subplot(), [own for _, own in self.history]
+        if len(self.values) == 1:
+            axes.plot([own[0] for own in values], ".")
+            axes.axhline(self.values[0])
+            axes.set(xlabel="evaluation", ylabel="value")
+        else:
+            axes.plot(*zip(*(own[:2] for own in values), strict=True), ".")
+            axes.plot(*zip(*sorted(own[:2] for _, own in self.front), strict=True), "o-")
+            axes.set(xlabel="value 0", ylabel="value 1")
+        return figure
+
+
+@dataclass(frozen=True)
+class State:
+    """A search after a ``generation``: the best ``genome`` and its ``values``; ``seconds`` since it began."""
+
+    generation: int
+    evaluations: int
+    seconds: float
+    genome: list[Any]
+    values: tuple[float, ...]
+
+
+@dataclass
+class Ending:
+    """Rules that end a search, see :func:`evoprune.minimize`."""
+
+    callback: Callable[[State], Any]
+    target: float | None
+    seconds: float | None
+    patience: int | None
+    _better: int = 0  # the last generation with a better best
+    _best: Individual | None = None
+
+    def watch(self, problem: Problem) -> Watch:
+        """Return the rules for a search of ``problem``."""
+
+        def ends(generation: int, evaluations: int, seconds: float, best: Individual, new: bool) -> bool:
+            if self._best is None or best.fitness > self._best.fitness:
+                self._best, self._better = deepcopy(best), generation
+            if not new:
+                return False
+            state = State(generation, evaluations, seconds, problem.genes.chosen(best), best.fitness.values)
+            sign = problem.signs[0]
+            reached = (
+                self.target is not None and sign * state.values[0] >= sign * self.target and not best.fitness.violation
+            )
+            late = self.seconds is not None and seconds >= self.seconds
+            idle = self.patience is not None and generation - self._better >= self.patience
+            return self.callback(state) is True or reached or late or idle
+
+        return ends
