@@ -1,10 +1,11 @@
-"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line every few seconds."""
+"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line a minute and for each new activity."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
 import os
+import re
 import sys
 import threading
 import time
@@ -15,7 +16,11 @@ from typing import ClassVar, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
-_EVERY, _LIVE = 3.0, 0.5  # seconds between two lines, and between two states of a live one
+_EVERY, _AGAIN, _LIVE = 3.0, 60.0, 0.5
+"""Seconds before a line, before one that differs in numbers alone, and between two states of a live one."""
+
+_NUMBERS = re.compile(r"[\d.,:%]+(?:e-?\d+|[kM])?")
+
 Item = TypeVar("Item")
 
 Listener = Callable[[str, float | None], None]
@@ -70,7 +75,7 @@ class Phase(AbstractContextManager["Phase"]):
 
     def __init__(self, state: str = "", quiet: bool = False) -> None:
         self._state: str | Callable[[], str] = state
-        self._over, self._said = threading.Event(), time.perf_counter()
+        self._over, self._said, self._words = threading.Event(), time.perf_counter(), ""
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
         self._quiet, self._live, self._end = quiet or bool(_silencers), is_live(), math.inf
         form = "{desc} {elapsed}"
@@ -106,8 +111,11 @@ class Phase(AbstractContextManager["Phase"]):
                     listener(state, max(0.0, left) if math.isfinite(left) else None)
             if self._live:
                 self._line.set_description_str(state)
-            elif self is self._open[-1] and state and time.perf_counter() - self._said >= _EVERY:
-                self.note(state)
+            elif self is self._open[-1] and state:
+                words = _NUMBERS.sub("", state)
+                if time.perf_counter() - self._said >= (_AGAIN if words == self._words else _EVERY):
+                    self._words = words
+                    self.note(state)
 
 
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:

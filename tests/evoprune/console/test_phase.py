@@ -36,6 +36,7 @@ class Told(io.StringIO):
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch):
     monkeypatch.setattr(module, "_EVERY", 0.0)
+    monkeypatch.setattr(module, "_AGAIN", 0.0)
     monkeypatch.setattr(module, "_LIVE", 0.001)
 
 
@@ -58,6 +59,20 @@ def test_only_the_innermost_phase_is_told(monkeypatch):
         before = told.getvalue().count("the whole run")
         assert told.wait_for("the first part\n" * 2)
     assert told.getvalue().count("the whole run") == before
+
+
+def test_a_state_that_differs_in_numbers_alone_is_told_a_minute_later(monkeypatch):
+    monkeypatch.setattr(module, "_AGAIN", 1e9)
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    heard: list[str] = []
+    with listening(lambda state, _: heard.append(state)), Phase("reading 1/3, 1.5k tokens/s") as phase:
+        assert told.wait_for("reading 1/3")
+        phase.now("reading 2/3, 7e-05 tokens/s")
+        while heard.count("reading 2/3, 7e-05 tokens/s") < 2:  # the first one is dealt with
+            pass
+        phase.now("writing")
+        assert told.wait_for("writing")
+    assert told.getvalue().splitlines() == ["reading 1/3, 1.5k tokens/s", "writing"]
 
 
 def test_steps_are_the_items_and_tell_how_many_are_done(monkeypatch):
