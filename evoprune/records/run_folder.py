@@ -39,7 +39,8 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
         if os.path.lexists(folder):
             if may_exist:
                 return folder
-            raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
+            more = f", or continue it: python -m evoprune resume {folder}" if has_experiment(folder) else ""
+            raise InputError(f"'{folder}' exists already; choose another name{more}", "--name")
     else:
         stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
         places = (runs_dir / f"{stem}{end}" for end in ("", *(f"-{number}" for number in range(2, 1000))))

@@ -134,6 +134,8 @@ def how_found(facts: ExportFacts) -> str:
     """Origin of the choice: the end of a sentence."""
     if facts.rival:
         return f"is that of {inline(facts.rival)}, to compare results of a search with"
+    if facts.winner == EVOLVED and facts.evaluations == 1:
+        return "has the least estimated loss within the limit (a knapsack); nothing was searched"
     if facts.winner == EVOLVED:
         return "was found by an evolutionary search with evoprune"
     return f"is {inline(facts.winner)}: an evolutionary search with evoprune gained nothing over it"

@@ -185,6 +185,7 @@ class ExportFacts(Reported):
     runtime: Runtime | None = None
     memory: Memory | None = None
     seed: int | None = None
+    evaluations: int = 0
     dtype: str | None = None
     ragged: bool = False
     types: Mapping[str, int] = {}

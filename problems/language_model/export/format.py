@@ -84,6 +84,7 @@ class ExportFormat(ABC):
             "sparsity": {**shares, "denominators": wholes, "matrices": matrices},
             "chosen": run.winner,
             "seed": run.seed,
+            "evaluations": run.evaluations,
         }
         return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.repeated() | own
 

@@ -44,6 +44,7 @@ _BROKEN = 0.5  # nats a token between runtimes that a rounding never makes
 _COMPARING, _TIMING = 6.0, 20.0
 """Times that a comparison takes as long as the report text in PyTorch, at most; and seconds for the speeds."""
 
+_MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
 _BETWEEN = ("loss_error", "runtime_divergence", "runtime_error")  # keys of differences between runtimes
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -142,6 +143,7 @@ class GgufFile(ExportFormat):
             asked = self.options.model_dump(include={"context", "kv", "fits"})
             facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
         typed = ExportFacts.read(facts)
+        about(place, _MODELFILE).write_text(f"FROM ./{place.name}\n", encoding="utf-8")
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         summary, verdict = list(_summary(typed)), _verdict(typed)
         faults = list(filter(None, [typed.check.fault]))
@@ -202,10 +204,12 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     made = f"as {called(facts)}" if facts.rival else "made smaller"
     yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
-    command = inline(f"llama-cli -m {shlex.quote(file)}{_flags(facts)}")
+    quoted, modelfile = shlex.quote(file), shlex.quote(about(Path(file), _MODELFILE).name)
+    ways = f"llama-cli -m {quoted}{_flags(facts)}", f"llama-server -m {quoted}{_flags(facts)}"
+    commands = ", ".join(map(inline, [*ways, f"ollama create NAME -f {modelfile}"]))
     yield (
         f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
-        f"`{facts.architecture}`. It runs like any other: {command}.\n"
+        f"`{facts.architecture}`. It runs like any other: {commands}.\n"
     )
     yield f"{_verdict(facts)}\n"
     yield from _compared(facts, file)

@@ -23,6 +23,7 @@ def test_a_search_that_gained_nothing_says_so(write):
     text = write(chosen="uniform")
     assert "`uniform`: an evolutionary search with evoprune gained nothing over it" in text
     assert "found by an evolutionary search" not in text
+    assert "evolutionary" not in write(evaluations=1)
 
 
 def test_it_states_perplexities_sparsities_and_protocol_and_no_path(write):

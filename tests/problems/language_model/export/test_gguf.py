@@ -76,7 +76,7 @@ def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_pa
     out = tmp_path / "small.gguf"
     options = ["--untimed", *(["--base", str(base)] if kind == "llama" else [])]
     assert main(["export", str(run), str(out), *options]) == 0
-    names = {"small.README.md", "small.evoprune.json", "small.experiment.yaml", "small.gguf"}
+    names = {f"small.{end}" for end in ("README.md", "evoprune.json", "evoprune.Modelfile", "experiment.yaml", "gguf")}
     assert {path.name for path in tmp_path.iterdir()} == names
     facts = json.loads((tmp_path / "small.evoprune.json").read_text())
     result = json.loads((run / "result.json").read_text())
@@ -99,8 +99,11 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
         assert times[name]["dense"] > 0
     assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
     assert times["file_bytes"]["evolved"] == (tmp_path / "my file.gguf").stat().st_size
-    commands = re.findall(r"(?:llama-cli -m|evoprune run) ([^`\n]+)", (tmp_path / "my file.README.md").read_text())
-    assert [shlex.split(words)[0] for words in commands] == ["my file.gguf", "my file.experiment.yaml"]
+    pattern = r"(?:llama-cli -m|llama-server -m|ollama create NAME -f|evoprune run) ([^`\n]+)"
+    commands = re.findall(pattern, (tmp_path / "my file.README.md").read_text())
+    names = [shlex.split(words)[0] for words in commands]
+    assert names == ["my file.gguf"] * 2 + ["my file.evoprune.Modelfile", "my file.experiment.yaml"]
+    assert all((tmp_path / name).is_file() for name in names)
 
 
 def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(byte_models, tmp_path, capsys):
