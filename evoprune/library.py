@@ -89,6 +89,7 @@ def minimize(
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
+    execution = replace(execution, figures=False)  # the result draws them when asked for
     more = {"objectives": objectives, "maximise": maximise}
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
     keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
@@ -101,7 +102,7 @@ def minimize(
         if folder is not None:
             return _minimum(resolved, Path(folder), execution)
         place = stack.enter_context(tempfile.TemporaryDirectory())
-        return replace(_minimum(resolved, Path(place, "run"), replace(execution, figures=False)), folder=None)
+        return replace(_minimum(resolved, Path(place, "run"), execution), folder=None)
 
 
 class Search:
