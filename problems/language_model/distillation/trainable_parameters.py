@@ -172,6 +172,7 @@ class BlockScales(nn.Module):
     def __init__(self, matrix: Matrix, encoded: Encoded, products: torch.dtype) -> None:
         super().__init__()
         self._encoded, self._transposed, self._products = encoded, matrix.transposed, products
+        self.shape = matrix.weight.shape
         fields = codes_of(encoded, matrix.rows(matrix.weight).shape[1])
         self.register_buffer("_before", torch.from_numpy(scales_of(encoded)), persistent=False)
         for number, (codes, _) in enumerate(fields):
@@ -247,8 +248,8 @@ def fix_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     found: Encoded = chain[0].encoded(chain.original)
-    remove_parametrizations(parametrised, "weight", leave_parametrized=True)
-    matrix.weight.data = room.empty(matrix.weight.shape, dtype).to(matrix.weight.device)
+    remove_parametrizations(parametrised, "weight", leave_parametrized=False)
+    matrix.weight.data = room.empty(chain[0].shape, dtype).to(matrix.weight.device)
     put_encoded(matrix, found)
     matrix.weight.requires_grad_(False)
     return found

@@ -79,15 +79,18 @@ def test_weights_in_16_bits_have_the_gradient_of_autocast(quantised):
     assert torch.equal(*gradients)
 
 
-@pytest.mark.parametrize("resident", [True, False])
-def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident):
+@pytest.mark.parametrize(
+    ("resident", "products"), [(True, torch.float32), (False, torch.float32), (True, torch.bfloat16)]
+)
+def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident, products):
     matrix, encoded = quantised
-    train_scales(matrix, encoded)
+    train_scales(matrix, encoded, products)
     change_of(matrix).data.uniform_(-0.1, 0.1)
     trained = matrix.weight.detach().clone()
     found = fix_scales(matrix, replace(ROOM, resident=resident), torch.float32)
     assert type(matrix.module) in {torch.nn.Linear, Conv1D}
-    assert torch.equal(matrix.weight, trained)
+    assert torch.equal(matrix.weight.to(products), trained)
+    trained = matrix.weight
     values = torch.from_numpy(ggml.dequantize(found.data, found.kind, INPUTS))
     assert torch.equal(matrix.rows(trained), values)
 
