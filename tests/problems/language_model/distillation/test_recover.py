@@ -8,7 +8,7 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.api import Run
-from evoprune.problems.language_model.distillation import teacher
+from evoprune.problems.language_model.distillation import teacher, training
 from evoprune.problems.language_model.distillation.recover import decided, refuse_scales
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
@@ -52,8 +52,10 @@ def typed(language_model):
     return FinalModel(problem.session, [gene.up * (place != 0) for place, gene in enumerate(problem.genes)])
 
 
-def test_scales_of_a_model_in_16_bits_are_trained(language_model, tmp_path):
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+def test_scales_of_a_model_in_16_bits_are_trained(products, language_model, tmp_path, monkeypatch):
     pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(training, "pick_dtype", lambda *_: products)
     types = {"use": "types", "types": ["Q4_0"], "importance": False}
     problem = language_model(transforms=types, dtype="bfloat16")
     final = FinalModel(problem.session, [gene.up for gene in problem.genes])
