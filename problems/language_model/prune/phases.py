@@ -88,13 +88,13 @@ class Phases:
         name, bits = goal.template(subject), goal.bits(subject)
         report = self._timed()
         trained = _TRAINABLE * self._clock.seconds / (_TRAINING * self._pace) >= least_trained(name)
+        early = min(1.0, _LONG / self._clock.seconds)
         near: list[Sequence[str]] = []
         if bits is not None:
-            times = self._quantising_times(_QUANTISING[0 if trained else 1])
+            times = self._quantising_times(_QUANTISING[0 if trained else 1] * early)
             near = [subject.types_near(bits, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
         counts = self._counts("calibration")
-        early = min(1.0, _LONG / self._clock.seconds)
         with Phase("calibrating"):
             windows = self._clock.doubled(
                 _CALIBRATING * early, counts, lambda count: self.session(name, goal, types, count, report)
