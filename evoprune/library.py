@@ -1,6 +1,6 @@
 """The engine as a library: minimise a function, or ask for genomes and tell their values.
 
-Genomes are lists of the genes' values here: of a gene with levels the level itself. May be given by name, too.
+Genomes are lists of the genes' values here, of a gene with levels the level itself; they may be given by name, too.
 """
 
 from __future__ import annotations
@@ -94,11 +94,10 @@ def minimize(
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
     keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
     resolved = _resolved(problem, algorithm, operators, **keys)
-    ending = Ending(callback, target, seconds, patience)
     with ExitStack() as stack:
         if not progress:
             stack.enter_context(silent())
-        stack.enter_context(watching(ending.watch(resolved.problem(resolved.settings))))
+        stack.enter_context(watching(Ending(callback, target, seconds, patience)))
         if folder is not None:
             return _minimum(resolved, Path(folder), execution)
         place = stack.enter_context(tempfile.TemporaryDirectory())
@@ -177,7 +176,7 @@ class Search:
 
         It may be one that :meth:`ask` did not return. ``constraints``: their values, see :func:`minimize`.
         """
-        (genome,) = _listed([genome], self.genes)
+        (genome,) = _listed([genome], self.genes, "tell")
         given = tuple(map(float, numpy.ravel(values)))
         if len(given) != len(self._signs):
             raise InputError(f"expected {len(self._signs)} values, got {len(given)}", "tell")
@@ -215,12 +214,12 @@ class Search:
                 self._draws = random.getstate(), numpy.random.get_state()
 
 
-def _listed(points: Sequence[Values], genes: Sequence[Gene]) -> list[list[Any]]:
-    """``points``, each as the list of its values."""
+def _listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:
+    """The lists of the values of ``points``, given as ``argument``."""
     names = [gene.name for gene in genes]
     for point in points:
         if isinstance(point, Mapping) and point.keys() != {*names}:
-            raise InputError(f"expected a value for each of {', '.join(names)}, got {dict(point)}", "initial")
+            raise InputError(f"expected a value for each of {', '.join(names)}, got {dict(point)}", argument)
     return [[point[name] for name in names] if isinstance(point, Mapping) else list(point) for point in points]
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evoprune import figures
 from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.problem import Problem
-from evoprune.search.search import Watch
+from evoprune.interfaces.genes import Genes
 
 Point = tuple[list[Any], tuple[float, ...]]
 """Values of the genes, and the values of the function there, one an objective."""
@@ -46,10 +46,8 @@ class Minimum:
 
     def plot(self) -> Any:
         """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
-        from matplotlib.figure import Figure
-
-        figure = Figure()
-        axes, values = figure.add_subplot(), [own for _, own in self.history]
+        figure, axes = figures.new()
+        values = [own for _, own in self.history]
         if len(self.values) == 1:
             axes.plot([own[0] for own in values], ".")
             axes.axhline(self.values[0])
@@ -83,21 +81,17 @@ class Ending:
     _better: int = 0  # the last generation with a better best
     _best: Individual | None = None
 
-    def watch(self, problem: Problem) -> Watch:
-        """Return the rules for a search of ``problem``."""
-
-        def ends(generation: int, evaluations: int, seconds: float, best: Individual, new: bool) -> bool:
-            if self._best is None or best.fitness > self._best.fitness:
-                self._best, self._better = deepcopy(best), generation
-            if not new:
-                return False
-            state = State(generation, evaluations, seconds, problem.genes.chosen(best), best.fitness.values)
-            sign = problem.signs[0]
-            reached = (
-                self.target is not None and sign * state.values[0] >= sign * self.target and not best.fitness.violation
-            )
-            late = self.seconds is not None and seconds >= self.seconds
-            idle = self.patience is not None and generation - self._better >= self.patience
-            return self.callback(state) is True or reached or late or idle
-
-        return ends
+    def __call__(
+        self, generation: int, evaluations: int, seconds: float, best: Individual, genes: Genes, new: bool
+    ) -> bool:
+        """Tell whether the search ends, as a function of :func:`evoprune.search.search.watching`."""
+        if self._best is None or best.fitness > self._best.fitness:
+            self._best, self._better = deepcopy(best), generation
+        if not new:
+            return False
+        state = State(generation, evaluations, seconds, genes.chosen(best), best.fitness.values)
+        sign, valid = best.fitness.weights[0], not best.fitness.violation
+        reached = self.target is not None and valid and sign * state.values[0] >= sign * self.target
+        late = self.seconds is not None and seconds >= self.seconds
+        idle = self.patience is not None and generation - self._better >= self.patience
+        return self.callback(state) is True or reached or late or idle

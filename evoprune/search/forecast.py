@@ -12,6 +12,7 @@ from evoprune.console.formatting import digits
 from evoprune.console.phase import steps
 from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved
+from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate
 from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation
@@ -20,7 +21,13 @@ from evoprune.search.toolbox import Prepared, decide
 
 _TIMED = 3  # evaluations, after one that warms up
 _HOUR = 3600.0
-IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
+_IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
+
+
+def is_over(experiment: Experiment, work: float, generation: int, idle: int) -> bool:
+    """Tell whether a search ends after ``generation``, of which the last ``idle`` ones scored nothing new."""
+    spent = work >= (experiment.budget or math.inf)
+    return spent or generation == experiment.generations or (bool(experiment.budget) and idle == _IDLE_GENERATIONS)
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,19 @@ def _searched(run: Prepared, work: float) -> float:
     """The work of the search where an evaluation takes ``work``, and each genome has a drawn score."""
     experiment, problem = run.resolved.experiment, run.problem
     scores: dict[tuple[Any, ...], list[float]] = {}
-    total, generation, idle = 0.0, -1, 0
+    total, before, generation, idle = 0.0, 0.0, -1, 0
     with draws_apart():
         random.seed(experiment.seed)
         for step in run.toolbox.algorithm(run.toolbox):
-            before = len(scores)
             if isinstance(step, Evaluate):
+                known = len(scores)
                 fidelity = step.fidelity if problem.has_fidelities else 1.0
                 for individual in step.individuals:
                     drawn = scores.setdefault((fidelity, *individual), [random.random() for _ in problem.signs])
                     individual.fitness.assign(drawn, 0.0)
-                total += fidelity * work * (len(scores) - before)
-                idle = 0 if len(scores) > before else idle
+                total += fidelity * work * (len(scores) - known)
                 continue
-            generation, idle = generation + 1, idle + 1
-            spent = total >= (experiment.budget or math.inf)
-            if spent or generation == experiment.generations or idle > IDLE_GENERATIONS:
+            generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
+            if is_over(experiment, total, generation, idle):
                 break
     return total

@@ -1,6 +1,5 @@
 """One search, from its first draw, or its record, to its result."""
 
-import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from evoprune.exports.exporting import Draft
 from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, reporting, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
@@ -29,13 +29,13 @@ from evoprune.records.history import History, Line
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold, score_references
-from evoprune.search.forecast import IDLE_GENERATIONS, Forecast
+from evoprune.search.forecast import Forecast, is_over
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, draws_apart
 from evoprune.search.toolbox import Prepared
 
-Watch = Callable[[int, int, float, Individual, bool], bool]
-"""Takes the generation that ended, evaluations, seconds, the best, and whether they are new; True ends the search."""
+Watch = Callable[[int, int, float, Individual, Genes, bool], bool]
+"""Takes the generation that ended, evaluations, seconds, the best, the genes, and whether all is new; True ends it."""
 
 _watches: list[Watch] = []
 
@@ -163,8 +163,7 @@ class _Search:
             self._record_generation(step.population)
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             must_end = self._must_end()
-            spent = evaluator.work >= (experiment.budget or math.inf)
-            if spent or self._generation == experiment.generations or (experiment.budget and idle == IDLE_GENERATIONS):
+            if is_over(experiment, evaluator.work, self._generation, idle):
                 self._ended_by = ""
                 break
             if must_end:
@@ -176,14 +175,19 @@ class _Search:
     def _must_end(self) -> bool:
         """Tell whether the time is over, or a :func:`watching` function ends the search, where nothing is recorded."""
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
-        best, seconds = self._evaluator.best, time.perf_counter() - self._start
-        with draws_apart():
-            asked = [
-                watch(self._generation, self._evaluator.evaluations, seconds, best, new) for watch in _watches if best
-            ]
+        asked = self._asked(new) if _watches else []
         if new:
             self._ended_by = "its time" if left is not None and left <= 0 else "the caller" if any(asked) else ""
         return bool(self._ended_by)
+
+    def _asked(self, new: bool) -> list[bool]:
+        """Ask the :func:`watching` functions."""
+        best, seconds = self._evaluator.best, time.perf_counter() - self._start
+        if best is None:
+            return []
+        state = self._generation, self._evaluator.evaluations, seconds, best, self._problem.genes, new
+        with draws_apart():
+            return [watch(*state) for watch in _watches]
 
     def _draft_best(self, now: bool = False) -> None:
         if self._draft.out and self._history.live and self._evaluator.best is not None:
