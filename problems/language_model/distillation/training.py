@@ -79,7 +79,7 @@ class Training:
         remedy = "give train: norms, which takes less"
         self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
         self._adam = torch.optim.AdamW(parameters.groups(), fused=True)
-        use_fast_attention(model, torch.bfloat16 if self._half else model.dtype)
+        use_fast_attention(model, products)
         if not self._room.resident:
             _keep_no_activations(model)
         self.progress = self._read()

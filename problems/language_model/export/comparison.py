@@ -12,16 +12,13 @@ from typing import Any
 from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.evaluation.session import Session
+from evoprune.problems.language_model.export.recipe import by_tensor
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.names import slots_by_parameter
 from evoprune.problems.language_model.gguf.runtime import compared, presets, quantise
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 
 Json = dict[str, Any]
 
@@ -113,10 +110,3 @@ def nearest_preset(model: Any, base: Base, size: int) -> str:
         sizes[name] = replace(plain, kinds={**plain.kinds, **own}).bytes
     below = [name for name, own in sizes.items() if own <= size]
     return max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
-
-
-def by_tensor(resident: Resident, base: Base, importance: Tensors) -> Tensors:
-    """Return the ``importance`` of inputs, given by matrix, by the name of the tensor in a .gguf file."""
-    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
-    within = {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
-    return {slot.name: importance[name] for name, own in within.items() for slot in own if name in importance}

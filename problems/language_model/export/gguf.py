@@ -6,7 +6,7 @@ import math
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -28,7 +28,7 @@ from evoprune.problems.language_model.export.card import (
     perplexities,
     repeat,
 )
-from evoprune.problems.language_model.export.facts import COLUMNS, Check, ExportFacts
+from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.models.device import release_memory
@@ -76,6 +76,7 @@ class GgufFile(ExportFormat):
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
         from evoprune.problems.language_model.export.comparison import Comparison
+        from evoprune.problems.language_model.export.recipe import write_recipe
         from evoprune.problems.language_model.gguf.runtime import checked, memory
         from evoprune.problems.language_model.gguf.write import contents
 
@@ -133,7 +134,8 @@ class GgufFile(ExportFormat):
             table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
             table["behind"] += dense.behind
         comparison = Comparison(session, base, half, place, score, left)
-        facts["recipe"] = self._recipe(base, place, {name: own["type"] for name, own in facts["matrices"].items()})
+        kinds = {name: own["type"] for name, own in facts["matrices"].items()}
+        facts["recipe"] = write_recipe(session, final.genome, base, place, kinds)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
         found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
@@ -148,19 +150,6 @@ class GgufFile(ExportFormat):
         summary, verdict = list(_summary(typed)), _verdict(typed)
         faults = list(filter(None, [typed.check.fault]))
         return Exported(facts, summary, faults, verdict, f"llama-cli -m {{out}}{_flags(typed)}")
-
-    def _recipe(self, base: Any, place: Path, kinds: Mapping[str, str]) -> str | None:
-        """As :func:`write_recipe`, where a file of types alone is made; the dense model is resident."""
-        from evoprune.problems.language_model.export.comparison import by_tensor
-        from evoprune.problems.language_model.export.recipe import write_recipe
-        from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
-
-        transform, texts, resident = self.session.transform, self.session.texts, self.session.resident
-        if not transform.has_types or [*transform.shaping(self.final.genome)] != [*transform.shaping(transform.dense)]:
-            return None
-        importance = importance_on(resident, texts.calibration if texts.calibrates else None)
-        tokens = texts.calibration.tokens.numel() if texts.calibrates else 0
-        return write_recipe(place, kinds, by_tensor(resident, base, importance), tokens)
 
     @property
     def _half(self) -> str | None:
@@ -261,8 +250,9 @@ def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
     said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
     if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
-        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts), _bits_error(facts.check))
-        same = _same_top(facts.check)
+        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts), facts.check.bits_error)
+        ours = facts.check.predictions
+        same = f"the same top token {ours.same_top:.1%} of the time" if ours else ""
         if preset and preset.bits_per_byte is not None:
             theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
             lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
@@ -277,17 +267,6 @@ def _verdict(facts: ExportFacts) -> str:
             spare = taken.fits - taken.total
             said[-1] += f", {megabytes(abs(spare))} {'less' if spare >= 0 else 'more'} than {megabytes(taken.fits)}"
     return "; ".join(said)
-
-
-def _bits_error(check: Check) -> float | None:
-    """Standard error of the bits per byte that a file is behind the dense model."""
-    if not check.predictions or not check.perplexity or check.bits_per_byte is None:
-        return None
-    return check.predictions.behind_error * check.bits_per_byte / math.log(check.perplexity)
-
-
-def _same_top(check: Check) -> str:
-    return f"the same top token {check.predictions.same_top:.1%} of the time" if check.predictions else ""
 
 
 def _flags(facts: ExportFacts) -> str:

@@ -85,8 +85,8 @@ class Goal:
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
         """Return the slots of :meth:`template`.
 
-        ``short``: with quick measurements of the machine; ``types``: that the search chooses from, beside those of the
-        source.
+        ``short``: with quick measurements of the machine; ``types``: that the search chooses from, in addition to
+        the source's.
         """
         removed, alike = self.removed(subject), subject.one_file and subject.form != BLOCKS
         block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
