@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Generator, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import Annotated
 
@@ -42,6 +43,7 @@ def breed(
 ) -> list[Individual]:  # fmt: skip
     """Return ``count`` repaired children; ``select`` draws their parents, ``toolbox.select`` by default."""
     children: list[Individual] = []
+    population = _Scored(population)
     while len(children) < count:
         parents = (select or toolbox.select)(population, 2)
         pair = [parent.child() for parent in parents]
@@ -65,9 +67,17 @@ def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
     return child  # type: ignore[no-any-return]
 
 
+class _Scored(list[Individual]):
+    """A population whose scores stay, so that parents are drawn from one ranking."""
+
+    @cached_property
+    def best_first(self) -> list[Individual]:
+        return sorted(self, key=attrgetter("fitness.order"), reverse=True)
+
+
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     """The ``count`` best, best first; of equals the first."""
-    return sorted(individuals, key=attrgetter("fitness.order"), reverse=True)[:count]
+    return (individuals if isinstance(individuals, _Scored) else _Scored(individuals)).best_first[:count]
 
 
 def cost(individual: Individual) -> float:

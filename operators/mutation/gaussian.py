@@ -1,8 +1,8 @@
 """Gaussian mutation of bounded size."""
 
+import random
 from typing import Annotated
 
-from deap import tools
 from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual
@@ -21,11 +21,9 @@ def gaussian(
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025), or one level."""
-    before = list(individual)
-    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * span for span in genes.spans], indpb)
-    for place, (old, noisy) in enumerate(zip(before, individual, strict=True)):
-        if noisy != old:
-            gene, reach = genes[place], limit * genes.spans[place]
+    for place, (old, span) in enumerate(zip(individual, genes.spans, strict=True)):
+        if random.random() < indpb and (noisy := old + random.gauss(0.0, sigma * span)) != old:
+            gene, reach = genes[place], limit * span
             new = clip(clip(noisy, old - reach, old + reach), gene.low, gene.up)
             # At a bound, clipping hides the side that the noise was on.
             individual[place] = another_level(gene, old, new if new != old else noisy) if gene.levels else new
