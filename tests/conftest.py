@@ -7,11 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from importlib.metadata import distributions
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ import pytest
 from evoprune import figures
 from evoprune.backends.evaluation import _THREAD_VARIABLES
 from evoprune.cli.main import _WAITING
-from evoprune.records import run_folder
 from evoprune.search import search
 
 _DRAW = figures._write
@@ -58,13 +55,11 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session", autouse=True)
 def _runs_without_details() -> Iterator[None]:
-    """Read the versions of installed packages once, draw no search, write other figures empty, and wait for no disk.
+    """Draw no search, write other figures empty, and wait for no disk.
 
     Each takes as long as a search here.
     """
-    packages = [SimpleNamespace(metadata={"Name": each.name, "Version": each.version}) for each in distributions()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "distributions", lambda: packages)
         patch.setattr(figures, "_write", _write_empty)
         for name in _OF_SEARCH:
             patch.setattr(search, name, lambda *_: None)

@@ -18,7 +18,6 @@ A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the k
 :data:`VARYING` differ between two runs of one configuration and seed.
 """
 
-import json
 import math
 import os
 import time
@@ -28,6 +27,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from evoprune.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.problem import Evaluation
@@ -35,13 +36,14 @@ from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]
 _SYNC = 1.0  # seconds between two times that lines are made to reach the disk
+_HELD = 0.02  # seconds that a candidate's line may wait for the next ones: as much as a kill loses
 
 VARYING = frozenset({"seconds", "idle", "worker"})
 """Keys whose values differ between two runs of one configuration and seed."""
 
 
 class History:
-    """Appends lines to a run's history; each line reaches the file whole.
+    """Appends lines to a run's history; each reaches the file whole, quick candidates' together.
 
     A resumed run writes all its lines again from the first: each is compared with its record in ``recorded``, and a
     difference raises :class:`InputError`. Nothing is changed before :meth:`go_live`, which calls ``before_first``.
@@ -56,11 +58,13 @@ class History:
         self._number = 0
         self._kept: int | None = None
         self._file: FileIO | None = None
-        self._synced = -math.inf
+        self._synced = self._written = -math.inf
+        self._waiting: list[bytes] = []
         self.summary: list[Line] = []  # all lines but candidates
         self.live = False
 
     def close(self) -> None:
+        self._flush()
         if self._file:
             self._file.close()
 
@@ -75,17 +79,26 @@ class History:
             self._recorded.popleft()
             return
         self.go_live()
-        self._file = self._file or FileIO(self._path, "ab")
-        _append(self._file, record)
-        if sync and time.monotonic() - self._synced > _SYNC:
+        self._waiting.append(encode(record))
+        now = time.monotonic()
+        if sync or now - self._written > _HELD:
+            self._flush()
+            self._written = now
+        if sync and self._file and now - self._synced > _SYNC:
             os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+            self._synced = now
+
+    def _flush(self) -> None:
+        lines, self._waiting = b"".join(self._waiting), []  # at once: a full disk is not asked twice
+        if lines:
+            self._file = self._file or FileIO(self._path, "ab")
+            append(self._file, lines)
 
     def ahead(self, record: Line) -> None:
         """Keep a score whose turn has not come; needed no more after :meth:`caught_up`."""
         self.go_live()
         with FileIO(self._ahead, "ab") as file:
-            _append(file, record)
+            append(file, encode(record))
 
     def caught_up(self) -> None:
         """Delete the scores ahead of their turn, as all have had it."""
@@ -97,12 +110,14 @@ class History:
 
         Finals come last: where a run is lengthened, the finals of the shorter one are dropped.
         """
+        if not self._recorded:
+            return
         records = list(records)
         if records and self._recorded and "finalist" in self._recorded[0] and "finalist" not in records[0]:
             self._recorded.clear()
             self._kept = self._number
         for ahead, (record, found) in enumerate(zip(records, self._recorded, strict=False), 1):
-            expected = json.loads(json.dumps(record))
+            expected = orjson.loads(encode(record))
             differing = [key for key in expected if key not in VARYING and found.get(key, _absent) != expected[key]]
             if differing:
                 raise InputError(
@@ -131,7 +146,6 @@ class History:
 
 
 _absent = object()
-_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode  # json.dumps makes an encoder for each line
 
 
 def _keep_lines(path: Path, count: int) -> None:
@@ -139,9 +153,14 @@ def _keep_lines(path: Path, count: int) -> None:
         file.truncate(sum(len(file.readline()) for _ in range(count)))
 
 
-def _append(file: FileIO, record: Line) -> None:
-    """Append a line in one piece; ``file`` has no buffer, which would keep a line that a full disk refused."""
-    rest = memoryview((_encode(record) + "\n").encode())
+def encode(record: Line) -> bytes:
+    """``record`` as a line; floats in the fewest digits that give the same float."""
+    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def append(file: FileIO, lines: bytes) -> None:
+    """Append ``lines`` in one piece; ``file`` has no buffer, which would keep a line that a full disk refused."""
+    rest = memoryview(lines)
     while rest:
         rest = rest[file.write(rest) or 0 :]
 

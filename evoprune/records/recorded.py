@@ -1,20 +1,19 @@
 """Reads the recorded part of a run from its folder, which may come from anywhere and is checked."""
 
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from evoprune.errors import InputError
 from evoprune.experiment.explain import cut_repr, validated
 from evoprune.experiment.resolve import Resolved, resolve_at
-from evoprune.files.json_files import parse_finite, read_json
+from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
 from evoprune.records.history import Line, is_generation
@@ -23,7 +22,6 @@ from evoprune.records.run_folder import AHEAD, CONFIG, ENVIRONMENT, HISTORY, RES
 R = TypeVar("R", bound=Result)
 Genome = tuple[float, ...]
 Key = tuple[Genome, float]  # a genome, and the share of the data that it is scored on
-_LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # as of a number that may not be finite
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _NotNegative = Annotated[float, Field(ge=0.0)]
@@ -156,9 +154,8 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
 
 def _parse(raw: bytes) -> Line:
     try:
-        parse_float = parse_finite if _LARGE.search(raw) else float  # which is ten times as fast
-        line = json.loads(raw, parse_float=parse_float, parse_constant=parse_finite)
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits and deep nesting among them
+        line = orjson.loads(raw)
+    except ValueError as error:  # infinite numbers and deep nesting among them
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):
         raise InputError(f"expected an object, got a {type(line).__name__}")

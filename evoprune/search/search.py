@@ -75,10 +75,11 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: L
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
-    if not (folder / run_folder.PROMISED).exists():  # else after the export, for which this problem is used again
+    reports = part(run.problem, Reporting)
+    if reports and not (folder / run_folder.PROMISED).exists():  # else after the export, which uses this problem again
         settle(folder, type(run.problem), result)
     status.end("done")
-    if reports := part(run.problem, Reporting):
+    if reports:
         reports.delete_checkpoints(folder)
     return True
 

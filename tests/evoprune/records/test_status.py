@@ -14,7 +14,7 @@ def halfway(run, sphere):
     """A run's folder as it is after two whole generations and a part of the third, state running."""
     folder = run(sphere).folder
     lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
-    end = next(at for at, line in enumerate(lines) if '"generation": 2' in line and '"candidate"' in line)
+    end = next(at for at, line in enumerate(lines) if '"generation":2' in line and '"candidate"' in line)
     (folder / "history.jsonl").write_text("".join(lines[: end + 2]) + lines[end + 2][:20])
     (folder / "result.json").unlink()
     StatusFile(folder).write("running")

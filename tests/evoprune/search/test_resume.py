@@ -237,7 +237,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(run, resume, start, counted
 
 ATTACKS = {
     "pickle": (b"\x80\x04\x95\x1d\x00\x00\x00cposix\nsystem\n(S'touch owned'\ntR.\n", "is not a line of JSON"),
-    "huge exponent": (b'{"generation": 0, "seconds": 1e400}\n', "1e400 is not a finite number"),
+    "huge exponent": (b'{"generation": 0, "seconds": 1e400}\n', "infinity"),
     "deep": (b"[" * 100_000 + b"\n", "is not a line of JSON"),
     "text for a number": (
         b'{"reference": "zero", "genome": ["0"], "fitness": [0], "work": 1, "seconds": 1}\n',
@@ -262,8 +262,8 @@ def test_a_line_that_the_run_would_not_write_is_refused(run, resume, counted):
     history = (folder / "history.jsonl").read_text()
     for old, new in [
         ('"zero"', '"../x"'),
-        ('"evaluations": 6', '"evaluations": 7'),
-        ('"parents": []', '"parents": [9]'),
+        ('"evaluations":6', '"evaluations":7'),
+        ('"parents":[]', '"parents":[9]'),
     ]:
         (folder / "history.jsonl").write_text(history.replace(old, new, 1))
         before = contents(folder)
