@@ -26,19 +26,6 @@ def test_the_history_is_the_same_with_every_backend(run, run_by, alive):
     assert alive() == []
 
 
-@pytest.mark.parametrize("options", PARALLEL[:2])
-def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, workshop, tmp_path, options):
-    settings = [f"problem.folder={tmp_path}", "problem.trouble=fail once", "problem.when_above=2"]
-    process, folder = run_by(options, workshop, *settings)
-    finish(process)
-    marks = {float(path.name.removeprefix("tried-")): path.read_text() for path in tmp_path.glob("tried-*")}
-    assert marks
-    scored = {line["genome"][0]: line for line in candidates(folder)}
-    assert not [line for line in scored.values() if "failure" in line]
-    if "processes" in options:  # the others do not say who gets a call
-        assert all(not scored[gene]["worker"].endswith(f":{pid}") for gene, pid in marks.items())
-
-
 @pytest.mark.parametrize("options", ["--map processes -n 1", DASK])
 def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, monkeypatch, options):
     monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1ms")  # as on a host where starting is slow
@@ -108,14 +95,21 @@ def test_workers_share_out_devices_and_leave_no_process_when_interrupted_and_the
 def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resumed(
     run_by, evoprune, workshop, whole, alive, tmp_path, gate, options
 ):
+    """Its candidates that fail once are scored by another worker."""
     gate.admit(20)
-    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    settings = [f"problem.folder={tmp_path}", "problem.trouble=fail once", "problem.when_above=2"]
+    process, folder = run_by(options, workshop, *settings)
     wait_until(lambda: len(gate.held()) == 2, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (1 if "scoop" in options else -signal.SIGKILL)
     assert ("SCOOP ran ended without an exit code" in errors) == ("scoop" in options)
     wait_until(lambda: alive() == [])
+    failed = {float(path.name.removeprefix("tried-")): path.read_text() for path in tmp_path.glob("tried-*")}
+    scored = {gene: line["worker"] for line in candidates(folder) if (gene := line["genome"][0]) in failed}
+    assert scored
+    if "processes" in options:  # the others do not say who gets a call
+        assert all(not worker.endswith(f":{failed[gene]}") for gene, worker in scored.items())
     gate.open()
     assert evoprune("resume", folder).code == 0
     assert lines(folder) == lines(whole)
