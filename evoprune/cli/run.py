@@ -21,6 +21,7 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import refuse_missing
 from evoprune.exports.exporting import is_draft
+from evoprune.files.json_files import write_json
 from evoprune.files.locks import claimed
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import part_class, reporting
@@ -182,6 +183,8 @@ def keep_promise(folder: Path) -> None:
                 with run_folder.locked(folder):
                     lines = Run.open(folder).export(promise.out, **promise.options).lines(Path(promise.out))
         finally:
+            times = _times(Run.open(folder), promise, time.monotonic() - exporting)
+            write_json(folder / run_folder.TIMES, times)
             with Phase("writing the page"):
                 page, _ = write([folder], folder / "report.html")
             print(f"the page: {page}")
@@ -191,22 +194,20 @@ def keep_promise(folder: Path) -> None:
         raise
     run = Run.open(folder)
     settle(folder, run.resolved.problem, run.result)
-    _tell_times(run, promise, time.monotonic() - exporting)
+    print(*(f"{name}: {tqdm.format_interval(seconds)}" for name, seconds in times.items()), sep="\n")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *lines, sep="\n")
     (folder / run_folder.PROMISED).unlink()
 
 
-def _tell_times(run: Run, promise: Promise, exporting: float) -> None:
-    """Print the time of each phase of a planned ``run``."""
+def _times(run: Run, promise: Promise, exporting: float) -> dict[str, float]:
+    """Return the seconds of each phase of a planned ``run``."""
     searching = run.result.seconds
-    phases = {
+    return {
         "planning": promise.planning,
         "search": searching,
         "report and training": max(0.0, StatusFile(run.folder).seconds - searching),
-        "page and export": exporting,
+        "export": exporting,
     }
-    for name, seconds in phases.items():
-        print(f"{name}: {tqdm.format_interval(seconds)}")
 
 
 def _say_how_to_continue(folder: Path) -> None:

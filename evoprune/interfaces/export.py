@@ -15,8 +15,8 @@ from evoprune.interfaces.problem import Checked
 class Exported:
     """Result of an export: facts for ``evoprune.json``, summary lines, and faults why it must not be used.
 
-    ``verdict``: a line that compares it with its source. ``usage``: the command that uses it, with ``{out}`` for its
-    path.
+    ``verdict``: a line that compares it with its source. ``usage``: commands that use it, a line each, the usual
+    one first, with ``{out}`` for its path, and ``{stem}`` for that without the suffix.
 
     >>> from pathlib import Path
     >>> from evoprune import Exported
@@ -32,8 +32,14 @@ class Exported:
 
     def lines(self, out: Path) -> list[str]:
         """Return lines about the export ``out`` for people, the verdict and the command last."""
-        usage = f"to use it: {self.usage.replace('{out}', shlex.quote(str(out)))}" if self.usage else ""
-        return list(filter(None, [*self.summary, self.verdict, f"written and checked: {out}", usage]))
+        usage = [f"to use it: {line}" for line in commands(self.usage, out)[:1]]
+        return list(filter(None, [*self.summary, self.verdict, f"written and checked: {out}", *usage]))
+
+
+def commands(usage: str, out: Path) -> list[str]:
+    """Return the lines of ``usage`` for the export ``out``, as a shell reads them."""
+    stem, place = (shlex.quote(str(path)) for path in (out.with_suffix(""), out))
+    return usage.replace("{out}", place).replace("{stem}", stem).splitlines()
 
 
 class Exporting(ABC):
@@ -74,11 +80,6 @@ class Exporting(ABC):
         InputError where the quality was not measured.
         """
         raise InputError(f"the problem {cls.__name__} compares no exports")
-
-    @classmethod
-    def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
-        """Figures (matplotlib's) of an export by title, and their captions, for the run's page."""
-        return {}
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:

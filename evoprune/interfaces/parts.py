@@ -3,14 +3,19 @@
 A problem may also list classes in ``parts``: each inherits some parts, and is made from the problem.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from evoprune.errors import InputError
 from evoprune.interfaces.problem import Evaluation, Problem
+
+if TYPE_CHECKING:
+    from evoprune.report.page import Block, Heatmap
 
 Part = TypeVar("Part")
 
@@ -121,6 +126,13 @@ class Outcome:
     seconds_left: float | None = None
 
 
+class Shown(NamedTuple):
+    """Parts of a page, see :mod:`evoprune.report.page`: the result in a table with others, and maps of it."""
+
+    comparison: Sequence[Block] = ()
+    maps: Sequence[Heatmap] = ()
+
+
 class Reporting(ABC):
     """Facts and figures about the result, beyond its fitness.
 
@@ -172,6 +184,11 @@ class Reporting(ABC):
     def summary(cls, result: Any) -> Sequence[str]:
         """Return lines about ``result`` for a person, the verdict first."""
         return []
+
+    @classmethod
+    def shown(cls, result: Any, facts: Mapping[str, Any] | None) -> Shown:
+        """Return the parts of a page about ``result``; ``facts``: the ``evoprune.json`` of its export, if any."""
+        return Shown()
 
 
 def reporting(problem: type[Problem]) -> type[Reporting]:

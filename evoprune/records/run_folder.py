@@ -27,6 +27,7 @@ PROMISED = "promised.json"  # a Promise
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"  # written before the first score
 HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"  # the scores: see evoprune.records.history
 RESULT = "result.json"  # written at the end
+TIMES = "times.json"  # seconds of each phase of a planned run, by name
 EXPORTED = "exported.json"  # the path of the last export of the result, for the run's page
 
 

@@ -10,29 +10,43 @@ from typing import Any
 from evoprune.console.formatting import Share, flat, interval, plain
 from evoprune.errors import InputError
 from evoprune.experiment.config import dumped
-from evoprune.figures import svg
-from evoprune.files.json_files import read_json
 from evoprune.files.places import distinct
-from evoprune.interfaces.parts import reporting
+from evoprune.interfaces.export import Exporting, commands
+from evoprune.interfaces.parts import part_class, reporting
 from evoprune.interfaces.problem import Problem
-from evoprune.records.run_folder import CONFIG, ENVIRONMENT
+from evoprune.records.run_folder import CONFIG
 from evoprune.report.page import Block, Details, Drawing, code, facts, folded, table, text, write_page
 from evoprune.report.reading import Json, Reported, read_run
 
 
 def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     """The page's part on ``one``, with headings of ``level`` and deeper."""
+    head, exported = "#" * level, one.exported
     yield text(one.about)
-    if one.exported is None:
-        if one.finished:
-            yield from (f"> {text(verdict)}" for verdict in one.told.summary(one.run.result)[:1])
-        yield from _sections(one, level)
-        return
-    yield f"> {text(one.exported.verdict)}"
-    yield code(one.exported.usage)
-    for name, (figure, words) in one.exported.figures.items():
-        yield Drawing(name, svg(figure), words)
-    yield from folded(_sections(one, level), "#" * level)
+    if exported:
+        yield f"> {text(exported.facts['verdict'])}"
+    elif one.finished:
+        yield from (f"> {text(verdict)}" for verdict in one.told.summary(one.run.result)[:1])
+    yield from one.shown.comparison
+    if exported:
+        yield f"{head} Use it"
+        yield code("\n".join(commands(exported.facts.get("usage", ""), exported.out)) or str(exported.out))
+    elif one.finished and part_class(one.problem, Exporting):
+        yield f"{head} Export it"
+        yield code(f"python -m evoprune export {shlex.quote(str(one.run.folder))} OUT")
+    if one.finished:
+        yield f"{head} Repeat it"
+        again = f"python -m evoprune run {shlex.quote(str(one.run.folder / CONFIG))}"
+        planned = f"{again}  # the same search, without a limit of time" if one.planned else ""
+        yield code("\n".join(filter(None, [repeating(one.environment) or again, planned])))
+    for drawn in one.shown.maps:
+        yield f"{head} {text(drawn.title)}"
+        yield drawn
+    if one.run.result.seconds:
+        yield f"{head} Time"
+        yield facts(one.seconds)
+    sections = _sections(one, level)
+    yield from folded(sections, head) if exported or any(one.shown) else sections
 
 
 def _sections(one: Reported, level: int) -> Iterator[Block]:
@@ -62,10 +76,6 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
-    if result.seconds:
-        yield f"{head} Time"
-        evaluating = f"{plain(result.seconds_evaluating)} s, summed over workers"
-        yield facts({"search": f"{plain(result.seconds)} s", "evaluations": evaluating})
     failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
     yield f"{head} Failures"
     words = (text(f"candidate {line['candidate']}: {line['failure']}") for line in failures)
@@ -74,13 +84,10 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
         yield f"{head} Protocol"
         yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
         yield facts(flat(protocol))
-    path = one.run.folder / ENVIRONMENT
-    environment = read_json(path) if path.exists() else {}
     yield f"{head} Environment"
-    yield facts(machine(environment, one.problem))
-    yield f"{head} Repeat"
-    yield code(repeating(environment) or f"python -m evoprune run {shlex.quote(str(one.run.folder / CONFIG))}")
-    yield Details("The experiment", [code(dumped(one.run.resolved.config()))])
+    yield facts(machine(one.environment, one.problem))
+    yield f"{head} Experiment"
+    yield code(dumped(one.run.resolved.config()))
 
 
 def _table(rows: Mapping[str, Json]) -> str:

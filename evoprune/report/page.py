@@ -41,7 +41,25 @@ class Details:
     blocks: Sequence[Block]
 
 
-Block = str | Drawing | Details  # a part of a page; a string is Markdown
+@dataclass(frozen=True)
+class Heatmap:
+    """A table of coloured cells. ``rows``: by name, then by column; a cell is its words and its place in [0, 1].
+
+    ``whole``: rows of one cell. ``key``: colours, by their meaning. ``words``: the caption.
+    """
+
+    title: str
+    rows: Mapping[str, Mapping[str, tuple[str, float]]]
+    whole: Mapping[str, tuple[str, float]]
+    key: Mapping[str, float]
+    words: str
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for row in self.rows.values() for column in row))
+
+
+Block = str | Drawing | Details | Heatmap  # a part of a page; a string is Markdown
 
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
@@ -118,6 +136,10 @@ def _cell(value: Any) -> str:
 def _markdown(block: Block) -> str:
     if isinstance(block, Drawing):
         return f"*{text(block.title)}*: {text(block.words)}"
+    if isinstance(block, Heatmap):
+        rows = [[name, *(row.get(column, ("",))[0] for column in block.columns)] for name, row in block.rows.items()]
+        rows += [[name, words, *[""] * (len(block.columns) - 1)] for name, (words, _) in block.whole.items()]
+        return f"{table(['', *block.columns], rows)}\n\n{text(block.words)}"
     if isinstance(block, Details):
         inner = "\n\n".join(map(_markdown, block.blocks))
         return f"<details><summary>{text(block.summary)}</summary>\n\n{inner}\n\n</details>"
@@ -130,10 +152,39 @@ def to_html(block: Block) -> str:
         image = f"data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()}"
         shown = f'<img src="{image}" alt="{escape(block.title)}">'
         return f"<figure>{shown}<figcaption>{escape(block.words)}</figcaption></figure>\n"
+    if isinstance(block, Heatmap):
+        return "".join(_heatmap(block))
     if isinstance(block, Details):
         inner = "".join(map(to_html, block.blocks))
         return f"<details><summary>{escape(block.summary)}</summary>\n{inner}</details>\n"
     return str(_PARSER.render(block))
+
+
+def _heatmap(block: Heatmap) -> Iterator[str]:
+    yield f'<figure><div class="wide" tabindex="0"><table class="map" aria-label="{escape(block.title)}">\n'
+    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in block.columns)
+    yield f"<thead><tr><th></th>{head}</tr></thead>\n<tbody>\n"
+    for name, (words, place) in block.whole.items():
+        span = len(block.columns) + 1
+        yield f'<tr><td colspan="{span}" style="{_colours(place)}">{escape(f"{name}: {words}")}</td></tr>\n'
+    for name, row in block.rows.items():
+        cells = (row.get(column) for column in block.columns)
+        drawn = (f'<td style="{_colours(cell[1])}">{escape(cell[0])}</td>' if cell else "<td></td>" for cell in cells)
+        yield f"<tr><th>{escape(name)}</th>{''.join(drawn)}</tr>\n"
+    key = (f'<span class="key" style="{_colours(place)}">{escape(words)}</span>' for words, place in block.key.items())
+    yield f"</tbody></table></div>\n<p>{' '.join(key)}</p><figcaption>{escape(block.words)}</figcaption></figure>\n"
+
+
+_SCALE = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis, readable by all
+_LIGHT = 0.55  # place on the scale from which on words are black
+
+
+def _colours(place: float) -> str:
+    """Return the style of a cell at ``place`` on the scale, in [0, 1]: the colours of ground and words."""
+    at, part = divmod(place * (len(_SCALE) - 1), 1)
+    low, high = (_SCALE[min(int(at) + more, len(_SCALE) - 1)] for more in (0, 1))
+    ground = ",".join(str(round(a + part * (b - a))) for a, b in zip(low, high, strict=True))
+    return f"background:rgb({ground});color:{'#000' if place > _LIGHT else '#fff'}"
 
 
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -1,6 +1,5 @@
 """Reads a run for its page, whether it is finished or not."""
 
-import shlex
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,18 +7,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from evoprune import api
-from evoprune.console.formatting import Share, flat
+from evoprune.console.formatting import Share, flat, interval
 from evoprune.errors import InputError
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
-from evoprune.interfaces.parts import part_class, reporting, titles
+from evoprune.interfaces.parts import Shown, part_class, reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation, may_win
 from evoprune.records.recorded import read_experiment
-from evoprune.records.run_folder import EXPORTED, HISTORY, RESULT
+from evoprune.records.run_folder import ENVIRONMENT, EXPORTED, HISTORY, RESULT, TIMES
 from evoprune.records.status import look
 
 # keys of a result that have a place of their own on the page
@@ -28,12 +27,11 @@ _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
 Json = dict[str, Any]
 
 
-class Shown(NamedTuple):
-    """The first screen of a page: an export's verdict, the command that uses it, and its figures with captions."""
+class Export(NamedTuple):
+    """An export of a run: its place and its ``evoprune.json``."""
 
-    verdict: str
-    usage: str
-    figures: Mapping[str, tuple[Any, str]]
+    out: Path
+    facts: Mapping[str, Any]
 
 
 class Reported:
@@ -76,7 +74,7 @@ class Reported:
         return tables
 
     @cached_property
-    def exported(self) -> Shown | None:
+    def exported(self) -> Export | None:
         """The last export of the run's result; None if there is none, or if it has no verdict."""
         path = self.run.folder / EXPORTED
         exporting = part_class(self.problem, Exporting)
@@ -87,8 +85,29 @@ class Reported:
         facts = read_json(described) if described.exists() else {}
         if not facts.get("verdict") or facts.get("best") != self.run.best.model_dump(mode="json"):
             return None
-        usage = str(facts.get("usage", "")).replace("{out}", shlex.quote(str(out))) or str(out)
-        return Shown(str(facts["verdict"]), usage, exporting.drawn(facts))
+        return Export(out, facts)
+
+    @cached_property
+    def shown(self) -> Shown:
+        """The problem's parts of the page; none while the run goes on."""
+        return self.told.shown(self.run.result, self.exported and self.exported.facts) if self.finished else Shown()
+
+    @cached_property
+    def environment(self) -> Json:
+        path = self.run.folder / ENVIRONMENT
+        return read_json(path) if path.exists() else {}
+
+    @property
+    def planned(self) -> bool:
+        return (self.run.folder / TIMES).exists()
+
+    @cached_property
+    def seconds(self) -> dict[str, str]:
+        """The times of phases, and the search's evaluations, in words."""
+        result = self.run.result
+        times = read_json(self.run.folder / TIMES) if self.planned else {"search": result.seconds}
+        words = {name: interval(value) for name, value in times.items()}
+        return words | {"evaluations, summed over workers": interval(result.seconds_evaluating)}
 
     @property
     def numbers(self) -> dict[str, float]:

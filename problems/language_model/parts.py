@@ -11,7 +11,7 @@ from evoprune import Evaluation, Exported, Finals, Measured, Reporting, Together
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Exporting, Measuring, Table
-from evoprune.interfaces.parts import Outcome
+from evoprune.interfaces.parts import Outcome, Shown
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -140,6 +140,13 @@ class Report(_Part, Reporting):
     def summary(cls, result: LanguageModelResult) -> list[str]:
         return summary(result)
 
+    @classmethod
+    def shown(cls, result: LanguageModelResult, facts: Mapping[str, Any] | None) -> Shown:
+        from evoprune.problems.language_model.export.page import comparison, maps
+
+        model = ExportFacts.read(facts) if facts else result
+        return Shown([*comparison(model)], [*maps(model)])
+
 
 class Export(_Part, Exporting):
     """Writes the result as a folder, or as a file of a registered format."""
@@ -174,12 +181,6 @@ class Export(_Part, Exporting):
         from evoprune.problems.language_model.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
-
-    @classmethod
-    def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
-        from evoprune.problems.language_model.export.figures import drawn
-
-        return drawn(ExportFacts.read(facts))
 
     @classmethod
     def compared(cls, facts: Mapping[str, Any]) -> tuple[Mapping[str, float], str]:

@@ -85,13 +85,6 @@ class Check(Keys):
         return math.log(found / expected) if found and expected else None
 
     @property
-    def bits_error(self) -> float | None:
-        """Standard error of the bits per byte that a file is behind the dense model."""
-        if not self.predictions or not self.perplexity or self.bits_per_byte is None:
-            return None
-        return self.predictions.behind_error * self.bits_per_byte / math.log(self.perplexity)
-
-    @property
     def fault(self) -> str | None:
         """Say why the export is not the model of the run; None if it is as computed.
 
@@ -127,6 +120,7 @@ class Runtime(Keys):
     prefill: Pair
     decode: Pair
     file_bytes: Pair
+    peak_bytes: Pair | None = None
     length: int
     threads: int
     processor: str

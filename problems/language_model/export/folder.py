@@ -25,6 +25,7 @@ from evoprune.problems.language_model.results.figures import draw_recovery
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict
 
+_USAGE = 'python -ic "import sys, evoprune; model, tokenizer = evoprune.load(sys.argv[1])" {out}'
 _ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
 _TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token by which losses may differ: both in float32; either in 16 bits
 _ROUNDING = 0.15  # nats, the standard deviation of the loss of a token in 16 bits from that in float32
@@ -74,7 +75,7 @@ class Folder(ExportFormat):
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
         typed = ExportFacts.read(facts)
         (place / "README.md").write_text(card(typed), encoding="utf-8")
-        return Exported(facts, summary, faults, verdict(typed, typed.bytes))
+        return Exported(facts, summary, faults, verdict(typed, typed.bytes), _USAGE)
 
     def _checked(self, folder: Path, facts: Json, perplexity: float | None) -> tuple[Json, list[str]]:
         """Load ``folder`` in a fresh process: return the figures for ``evoprune.json``, and differences from the run.

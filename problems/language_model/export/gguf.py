@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from evoprune import Exported, InputError
 from evoprune.console.formatting import digits, plain
 from evoprune.exports.exporting import CARD, about
 from evoprune.files.json_files import finite
+from evoprune.interfaces.export import commands
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.export.card import (
     called,
@@ -30,6 +31,7 @@ from evoprune.problems.language_model.export.card import (
 )
 from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
+from evoprune.problems.language_model.export.page import behind, comparison
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
@@ -149,7 +151,7 @@ class GgufFile(ExportFormat):
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         summary, verdict = list(_summary(typed)), _verdict(typed)
         faults = list(filter(None, [typed.check.fault]))
-        return Exported(facts, summary, faults, verdict, f"llama-cli -m {{out}}{_flags(typed)}")
+        return Exported(facts, summary, faults, verdict, _usage(typed, place.name))
 
     @property
     def _half(self) -> str | None:
@@ -193,14 +195,13 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     made = f"as {called(facts)}" if facts.rival else "made smaller"
     yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
-    quoted, modelfile = shlex.quote(file), shlex.quote(about(Path(file), _MODELFILE).name)
-    ways = f"llama-cli -m {quoted}{_flags(facts)}", f"llama-server -m {quoted}{_flags(facts)}"
-    commands = ", ".join(map(inline, [*ways, f"ollama create NAME -f {modelfile}"]))
+    yield f"{_verdict(facts)}\n"
+    yield from (f"{block}\n" for block in comparison(facts))
+    yield "\n".join(["```", *commands(_usage(facts, file), Path(file)), "```\n"])
     yield (
         f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
-        f"`{facts.architecture}`. It runs like any other: {commands}.\n"
+        f"`{facts.architecture}`.\n"
     )
-    yield f"{_verdict(facts)}\n"
     yield from _compared(facts, file)
     yield from (f"- {line}" for line in _summary(facts))
     if runtime := facts.runtime:
@@ -249,13 +250,11 @@ def _source(facts: ExportFacts) -> str:
 def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
     said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
-    if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
-        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts), facts.check.bits_error)
-        ours = facts.check.predictions
+    if known := behind(facts.check, source):
+        lost, ours = loss(known[0], _source(facts), known[1]), facts.check.predictions
         same = f"the same top token {ours.same_top:.1%} of the time" if ours else ""
-        if preset and preset.bits_per_byte is not None:
-            theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
-            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
+        if preset and (other := behind(preset, source)):
+            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {digits(other[0], 3)})"
             same += f" ({preset.name}: {preset.predictions.same_top:.1%})" if same and preset.predictions else ""
         said += filter(None, [lost, same])
     said += also(facts)
@@ -269,12 +268,20 @@ def _verdict(facts: ExportFacts) -> str:
     return "; ".join(said)
 
 
-def _flags(facts: ExportFacts) -> str:
-    """Flags of llama.cpp for the context and its cache, after a space."""
-    if facts.memory is None:
-        return ""
-    kind = facts.memory.kv
-    return f" -c {facts.memory.context}" + (f" -ctk {kind} -ctv {kind}" if kind != "f16" else "")
+def _usage(facts: ExportFacts, file: str) -> str:
+    """Commands that run the ``file``, see :class:`evoprune.Exported`: of llama.cpp, Ollama and LM Studio."""
+    flags, name = "", re.sub(r"[^a-z0-9._-]+", "-", Path(file).stem.lower()).strip("-") or "model"
+    if facts.memory:
+        kind = facts.memory.kv
+        flags = f" -c {facts.memory.context}" + (f" -ctk {kind} -ctv {kind}" if kind != "f16" else "")
+    return "\n".join(
+        [
+            f"llama-cli -m {{out}}{flags}",
+            f"llama-server -m {{out}}{flags}",
+            f"ollama create {name} -f {{stem}}.{_MODELFILE} && ollama run {name}",
+            "lms import {out}  # LM Studio",
+        ]
+    )
 
 
 def _summary(facts: ExportFacts) -> Iterator[str]:

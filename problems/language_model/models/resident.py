@@ -4,7 +4,6 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any, ClassVar, Self
 
 import torch
@@ -67,11 +66,20 @@ class Resident:
 
     @property
     def removed_weights(self) -> int:
-        """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
-        layers = (weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix))
+        """The number of prunable weights that are zero or gone now."""
+        return self.prunable_weights - sum(self.nonzero_weights.values())
+
+    @property
+    def nonzero_weights(self) -> dict[str, int]:
+        """The nonzero weights now at the place of each prunable matrix; layers that replace it count their own."""
+        left = {
+            matrix.name: sum(int(torch.count_nonzero(weight_of(layer))) for layer in self._layers_at(matrix))
+            for matrix in self.matrices
+        }
         stacks = (stack for mixture in blocks.find_mixtures(self.model) for stack in mixture.stacks)
-        weights = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
-        return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in weights)
+        return left | {
+            stack.name: int(torch.count_nonzero(weight_of(stack.module, stack.attribute))) for stack in stacks
+        }
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:

@@ -67,13 +67,16 @@ def report(
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.of
     transform.apply(outcome.best)
-    removed = session.resident.removed_weights
+    left = session.resident.nonzero_weights
+    removed = session.resident.prunable_weights - sum(left.values())
     wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
     result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
     if goal := asked(session, outcome.best, budgets, result):
         result["asked"] = goal
     pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
-    by_matrix = pruned.masks.sparsities() if pruned else {}
+    if not transform.has_types:  # which round few weights to zero
+        sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
+        result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
     against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
@@ -86,7 +89,7 @@ def report(
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
     if pruned:
-        result |= _sparsities(pruned, by_matrix, outcome, folder, result, scores)
+        result |= _sparsities(pruned, outcome, folder, result, scores)
     for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
@@ -181,10 +184,9 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 
 
 def _sparsities(
-    cut: Weights, by_matrix: Mapping[str, float], outcome: Outcome, folder: Path, result: Mapping[str, Any],
-    scores: Mapping[str, Perplexities],
+    cut: Weights, outcome: Outcome, folder: Path, result: Mapping[str, Any], scores: Mapping[str, Perplexities]
 ) -> dict[str, Any]:  # fmt: skip
-    """Return ``curve``, ``allocations``, ``by_matrix`` and ``figures`` of a search of sparsities.
+    """Return ``curve``, ``allocations`` and ``figures`` of a search of sparsities.
 
     ``result``: the report so far. ``scores``: of all references and the best, by text.
     """
@@ -198,7 +200,7 @@ def _sparsities(
     target = result.get("asked", {}).get("wanted", evolved)
     removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
     for matrix in cut.matrices:
-        removed[matrix.block] += by_matrix[matrix.name] * matrix.size
+        removed[matrix.block] += result["by_matrix"][matrix.name] * matrix.size
         sizes[matrix.block] += matrix.size
     by_block = [removed[block] / size for block, size in sizes.items()]
     places, perplexity = {UNIFORM: target, EVOLVED: evolved}, result["perplexity"]
@@ -214,7 +216,6 @@ def _sparsities(
             name: {"genome": outcome.references[name][0]} | {text: of[name] for text, of in texts.items()}
             for name in allocations
         },
-        "by_matrix": dict(by_matrix),
         "figures": {
             "sparsity_by_layer": draw_allocation(by_block, target, folder, outcome.title),
             "cliff": draw_cliff([(at, reported[name]) for name, at in curve.items()], marks, folder, outcome.title),

@@ -189,6 +189,8 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
 
     asked: Asked | None = None
     sparsity: Shares
+    by_matrix: Mapping[str, Fraction] | None = None
+    """Share of its weights that each matrix has lost; None where they have types."""
     cost: Cost | None = None
     perplexity: Perplexities
     bits_per_byte: Mapping[str, float | None] | None = None

@@ -23,9 +23,9 @@ PLANNERS = """
 import dataclasses
 import json
 import os
-from matplotlib.figure import Figure
 from evoprune import Evaluation, Exported, Genes, Plan, Planner, Problem, Reporting
 from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.parts import Shown
 from evoprune.interfaces.planning import Command
 from evoprune.interfaces.problem import Checked
 from evoprune.problems.benchmark import Benchmark
@@ -96,8 +96,8 @@ class Sum(Problem, Exporting, Reporting):
         return bool(place.suffix)
 
     @classmethod
-    def drawn(cls, facts):
-        return {"a figure": (Figure(), f"it sums to {facts['sum']}")}
+    def shown(cls, result, facts):
+        return Shown([f"it sums to {facts['sum']}"] if facts else [])
 
     def _come_to(self, part):
         if os.environ["INTERRUPTED_IN"] == part:
@@ -180,6 +180,7 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     for words in ("> 2 numbers of 3", usage, f"it sums to {sum(genome)}"):
         assert words in first
     assert "| candidates evaluated |" in folded
+    assert "| planning | 0" in first
     facts = json.loads((tmp_path / "result" / "evoprune.json").read_text())
     facts["best"]["genome"][0] += 1  # of another result
     (tmp_path / "result" / "evoprune.json").write_text(json.dumps(facts))

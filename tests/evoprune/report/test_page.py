@@ -6,9 +6,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evoprune.interfaces.parts import Shown
 from evoprune.problems.benchmark import Benchmark
 from evoprune.report import page
 from tests.evoprune.report.conftest import Page
+
+FIVE, FOUR = ("five", 1.0), ("four", 0.5)
+MAP = page.Heatmap("bits", {"0": {"q": FIVE}, "1": {"q": FIVE, "k": FOUR}}, {"a<1>": ("x&y", 0)}, {"five": 1}, "words")
 
 
 @pytest.fixture
@@ -91,6 +95,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "summary": lambda _: ["It <i>gained</i> much.", "More."],
         "about": classmethod(lambda cls, settings: f"sphere in {settings.dimensions} dimensions"),
         "drawn_references": classmethod(lambda cls, settings: ("optimum",)),
+        "shown": classmethod(lambda cls, result, facts: Shown([page.text("beside <b>others</b>")], [MAP])),
     }
     for name, value in said.items():
         monkeypatch.setattr(Benchmark, name, value, raising=False)
@@ -115,6 +120,12 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "| unit | m |",
     ):
         assert line in markdown.splitlines()
+    order = ("It &lt;i&gt;", "beside &lt;b&gt;", "Repeat it", "a&lt;1&gt;: x&amp;y", "Time", "<details><summary>Result")
+    assert sorted(order, key=html.index) == [*order]
+    colours = [cell["style"] for cell in Page(html).named("td") if "background" in cell.get("style", "")]
+    assert len(colours) == 4
+    assert len(set(colours)) == 3
+    assert "| 1 | five | four |" in markdown
     for words in ("It &lt;i&gt;gained&lt;/i&gt; much.", "by &lt;b&gt;name", f"{result['best']['genome'][0]:.1%}"):
         assert words in html
     assert "More." not in html + markdown

@@ -1,0 +1,177 @@
+"""Parts of a run's page: the model in a table with others, and maps of its matrices."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from evoprune.console.formatting import digits
+from evoprune.problems.language_model.export.facts import Check, Compared, ExportFacts, Runtime, StoredMatrix
+from evoprune.problems.language_model.results.result import EVOLVED, Reported
+from evoprune.problems.language_model.results.summary import megabytes
+from evoprune.problems.language_model.transforms import UNIFORM
+from evoprune.report.page import Block, Heatmap, table, text
+
+THIS = "this model"
+
+Columns = Mapping[str, Mapping[str, str]]
+"""Models by name; the words of each by the name of a measurement."""
+
+
+def comparison(model: Reported) -> Iterator[Block]:
+    """Yield a table of the ``model`` with its source and baselines, and the terms of it."""
+    if isinstance(model, ExportFacts) and model.matrices:
+        columns = _files(model)
+        terms = "Loss behind the source, and how often the likeliest token is that of the dense model, in llama.cpp, on"
+    else:
+        columns, terms = _models(model), "Perplexity on"
+    terms += " the report text, which the search never saw."
+    if UNIFORM in columns:
+        terms += " Uniform: every layer loses the same share."
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    yield table(["", *columns], ([name, *(of.get(name, "") for of in columns.values())] for name in names))
+    yield f"*{text(terms)}*"
+
+
+def maps(model: Reported) -> Iterator[Heatmap]:
+    """Yield a map of the types of the matrices, or else of the share that each has lost, if any is known."""
+    if isinstance(model, ExportFacts) and model.matrices:
+        yield types_map(model.matrices)
+    elif model.by_matrix and any(model.by_matrix.values()):
+        yield removed_map(model.by_matrix)
+
+
+def behind(row: Check | Compared, source: Compared | None) -> tuple[float, float | None] | None:
+    """Return the bits per byte that a file is behind the ``source``, and their standard error; None if not measured.
+
+    Behind the dense model in PyTorch, if the source was not run.
+    """
+    if row.bits_per_byte is None or (row.perplexity or 1) <= 1:
+        return None
+    bits, own = row.bits_per_byte / math.log(row.perplexity or 1), row.predictions
+    if source and source.bits_per_byte is not None:
+        lost = row.bits_per_byte - source.bits_per_byte
+    elif own:
+        lost = own.behind * bits
+    else:
+        return None
+    return lost, own.behind_error * bits if own else None
+
+
+def _files(facts: ExportFacts) -> Columns:
+    """A .gguf file, the preset and the source."""
+    assert facts.cost is not None
+    dense, source = facts.cost.parameters.dense, facts.source
+    own = _file(facts.bytes, facts.bits_per_weight, facts.check, source) | _speeds(facts.runtime, "evolved")
+    if facts.memory:
+        own[f"memory with a context of {facts.memory.context:,} tokens"] = megabytes(facts.memory.total)
+    columns = {"this file": own}
+    if facts.preset:
+        bits = 8 * facts.preset.bytes / dense
+        columns[f"llama.cpp's {facts.preset.name}"] = _file(facts.preset.bytes, bits, facts.preset, source)
+    size = source.bytes if source else facts.protocol.source_bytes
+    if size:
+        columns["source"] = _file(size, 8 * size / dense, None, source) | _speeds(facts.runtime, "dense")
+    return columns
+
+
+def _speeds(timed: Runtime | None, which: Literal["dense", "evolved"]) -> dict[str, str]:
+    if timed is None:
+        return {}
+    pairs = {"generates": timed.decode, "reads": timed.prefill}
+    words = {name: f"{digits(getattr(pair, which), 3)} tokens/s" for name, pair in pairs.items()}
+    return words | ({"memory to run it": megabytes(getattr(timed.peak_bytes, which))} if timed.peak_bytes else {})
+
+
+def _file(size: int, bits: float | None, row: Check | Compared | None, source: Compared | None) -> dict[str, str]:
+    """Words on a file of ``size`` bytes with ``bits`` a weight; ``row``: its measurements, None for the source's."""
+    words = {"size": megabytes(size), "bits a weight": f"{bits:.2f}" if bits else ""}
+    if lost := row and behind(row, source):
+        words["loss, bits per byte"] = digits(lost[0], 3) + (f" ± {digits(lost[1], 2)}" if lost[1] else "")
+    if row and (own := row.predictions):
+        words["same top token"] = f"{own.same_top:.1%} ± {own.same_top_error:.1%}"
+    return words
+
+
+def _models(model: Reported) -> Columns:
+    """The result, the uniform and the dense model; times are those of an exported folder."""
+    bits, smaller = model.measured_bits, model.cost if model.is_smaller else None
+    trained = (model.recovered or {}).get(EVOLVED)
+    final = model.perplexity.exported.measured
+    if trained and trained.helped:
+        final |= {EVOLVED: trained.perplexity_after}
+    columns: dict[str, dict[str, str]] = {}
+    for name, title in {EVOLVED: THIS, UNIFORM: UNIFORM, "dense": "dense"}.items():
+        if name not in final:
+            continue
+        column = columns[title] = {}
+        if smaller and name != UNIFORM:
+            column["weights"] = megabytes(getattr(smaller.bytes, name))
+            column["parameters"] = f"{getattr(smaller.parameters, name):,}"
+        if name == EVOLVED:
+            column["of the prunable weights removed"] = f"{model.sparsity.prunable:.1%}"
+        column["perplexity"] = digits(final[name])
+        if bits.get(name) is not None:
+            column["bits per byte"] = digits(bits[name])
+        if name in (shares := model.measured_accuracy):
+            column["accuracy"] = f"{shares[name]:.1%}"
+        if isinstance(model, ExportFacts) and name != UNIFORM:
+            column |= _speeds(model.runtime, "dense" if name == "dense" else "evolved")
+    return columns
+
+
+def types_map(matrices: Mapping[str, StoredMatrix]) -> Heatmap:
+    """Return a map of the type of each matrix: a colour for each number of bits, in their order."""
+    usual: dict[str, tuple[int, int]] = {}  # the largest shape of each kind
+    for name, matrix in matrices.items():
+        kind = _place(name)[1]
+        usual[kind] = max(usual.get(kind, (0, 0)), (matrix.rows, matrix.width))
+    weights = Counter[str]()
+    for matrix in matrices.values():
+        weights[matrix.type] += matrix.rows * matrix.width
+    bits = {matrix.type: matrix.bits for matrix in matrices.values()}
+    levels = sorted(set(bits.values()))
+    place = {kind: levels.index(of) / max(1, len(levels) - 1) for kind, of in bits.items()}
+    cells = {}
+    for name, matrix in matrices.items():
+        narrow = (matrix.rows, matrix.width) != usual[_place(name)[1]]
+        cells[name] = f"{matrix.type}{f' {matrix.rows} x {matrix.width}' * narrow}", place[matrix.type]
+    key = {
+        f"{kind}: {bits[kind]:.4g} bits, {weights[kind] / weights.total():.1%}": place[kind]
+        for kind in sorted(bits, key=lambda kind: (bits[kind], kind))
+    }
+    words = f"Types of the {len(matrices)} matrices; the key has the bits of a weight and the share of all weights."
+    if any(" x " in words for words, _ in cells.values()):
+        words += " Rows x width are given of matrices that are narrower than others of their kind."
+    return _map("Types by block and matrix", cells, key, words)
+
+
+def removed_map(shares: Mapping[str, float]) -> Heatmap:
+    """Return a map of the share of its weights that each matrix has lost."""
+    least, most = min(shares.values()), max(shares.values())
+    place = {share: (most - share) / (most - least or 1) for share in shares.values()}
+    cells = {name: (f"{share:.0%}", place[share]) for name, share in shares.items()}
+    key = {f"{share:.0%} removed": place.get(share, 0.5) for share in (most, (most + least) / 2, least)}
+    return _map("Weights removed by block and matrix", cells, key, "Shares of the weights of each matrix.")
+
+
+def _map(title: str, cells: Mapping[str, tuple[str, float]], key: Mapping[str, float], words: str) -> Heatmap:
+    """A map of ``cells``, by the names of matrices: a row for each block, a column for each kind."""
+    rows: dict[str, dict[str, Any]] = {}
+    whole = {}
+    for name, cell in cells.items():
+        block, kind = _place(name)
+        if block is None:
+            whole[kind] = cell
+        else:
+            rows.setdefault(block, {})[kind] = cell
+    return Heatmap(title, rows, whole, key, words)
+
+
+def _place(name: str) -> tuple[str | None, str]:
+    """Return the block, if any, and the kind of the matrix ``name``, such as ``blk.3.attn_q.weight``."""
+    found = re.fullmatch(r"\D*?\.(\d+)\.(.+?)(\.weight)?", name)
+    return (found[1], found[2]) if found else (None, name.removesuffix(".weight"))
