@@ -1,11 +1,10 @@
-"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line a minute and for each new activity."""
+"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line at its end and one a minute."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
 import os
-import re
 import sys
 import threading
 import time
@@ -16,10 +15,8 @@ from typing import ClassVar, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
-_EVERY, _AGAIN, _LIVE = 3.0, 60.0, 0.5
-"""Seconds before a line, before one that differs in numbers alone, and between two states of a live one."""
-
-_NUMBERS = re.compile(r"[\d.,:%]+(?:e-?\d+|[kM])?")
+_LONG, _AGAIN, _LIVE = 3.0, 60.0, 0.5
+"""Seconds of a phase that is worth a line, between two lines within a phase, and between two states of a live one."""
 
 Item = TypeVar("Item")
 
@@ -69,20 +66,26 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 class Phase(AbstractContextManager["Phase"]):
-    """Shows the newest state of the innermost phase on standard error, unless ``quiet``, until it is left."""
+    """Shows the newest state of the innermost phase on standard error, unless ``quiet``, until it is left.
+
+    ``label``: the first state; elsewhere than on a terminal, a line says at the end how long it took.
+    """
 
     _open: ClassVar[list[Phase]] = []
+    _said: ClassVar[float] = 0.0  # when the last line was written
 
-    def __init__(self, state: str = "", quiet: bool = False) -> None:
-        self._state: str | Callable[[], str] = state
-        self._over, self._said, self._words = threading.Event(), time.perf_counter(), ""
+    def __init__(self, label: str = "", quiet: bool = False) -> None:
+        self._state: str | Callable[[], str] = label
+        self._label, self._begun, self._over = label, time.perf_counter(), threading.Event()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
         self._quiet, self._live, self._end = quiet or bool(_silencers), is_live(), math.inf
         form = "{desc} {elapsed}"
-        self._line = tqdm(desc=state, bar_format=form, leave=False, disable=self._quiet or not self._live)
+        self._line = tqdm(desc=label, bar_format=form, leave=False, disable=self._quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)
 
     def __enter__(self) -> Self:
+        if not self._open:
+            Phase._said = time.perf_counter()
         self._open.append(self)
         self._thread.start()
         return self
@@ -92,15 +95,22 @@ class Phase(AbstractContextManager["Phase"]):
         self._thread.join()
         self._line.close()
         self._open.remove(self)
+        seconds = time.perf_counter() - self._begun
+        if self._label and not kind and not self._live and seconds >= _LONG:
+            self.note(f"{self._label}: {seconds:.0f} s")
 
     def now(self, state: str | Callable[[], str], seconds_left: float = math.inf) -> None:
         """Show ``state``, or the text that it returns whenever one is shown."""
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:
-        self._said = time.perf_counter()
+        Phase._said = time.perf_counter()
         if not self._quiet:
             note(text, self._stream)
+
+    @property
+    def silent_for_long(self) -> bool:
+        return time.perf_counter() - self._said >= _AGAIN
 
     def _repeat(self) -> None:
         while not self._over.wait(_LIVE):
@@ -111,20 +121,18 @@ class Phase(AbstractContextManager["Phase"]):
                     listener(state, max(0.0, left) if math.isfinite(left) else None)
             if self._live:
                 self._line.set_description_str(state)
-            elif self is self._open[-1] and state:
-                words = _NUMBERS.sub("", state)
-                if time.perf_counter() - self._said >= (_AGAIN if words == self._words else _EVERY):
-                    self._words = words
-                    self.note(state)
+            elif self is self._open[-1] and state and self.silent_for_long:
+                self.note(state)
 
 
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:
     """Yield ``items`` and show how many ``unit`` of ``total`` are done; workers are silent."""
     total = len(items) if isinstance(items, Sized) else total
     worker, live = multiprocessing.parent_process() is not None, is_live()
-    bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_EVERY, disable=worker or not live)
-    with Phase(label, quiet=worker or live) as phase, bar:
+    bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_LONG, disable=worker or not live)
+    with Phase(quiet=worker or live) as phase, bar:
         start = time.perf_counter()
+        phase.now(label)
         for done, item in enumerate(items, 1):
             yield item
             bar.update()

@@ -1,4 +1,4 @@
-"""Shows how far a search is: the newest state, and a line for each generation."""
+"""Shows how far a search is: the newest state, and a line for each generation, or a minute's last one in a log."""
 
 import math
 import time
@@ -15,13 +15,15 @@ class Progress(Phase):
     """The phase of a run that searches, after ``seconds`` of a resumed one."""
 
     def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
-        super().__init__("scoring the known solutions")
+        super().__init__()
+        self.now("scoring the known solutions")
         self._generations, self._budget, self._work_unit, self._seconds = generations, budget, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work = 0, 0.0
         self._number, self._size, self._before = 0, 0, 0
         self._best: Individual | None = None
         self._left = math.inf  # seconds, after the last generation
+        self._untold = ""  # of the last generation, if it is not told yet
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last one."""
@@ -43,16 +45,26 @@ class Progress(Phase):
         self._number = number
         self.now(f"generation {number}: scoring {self._size} candidates", self._left)
 
-    def generation(self, number: int, median: float | None) -> None:
+    def generation(self, number: int, median: float | None, limit: float | None) -> None:
+        """Tell the state after a generation. ``limit``: seconds that the search may still take."""
         elapsed = time.perf_counter() - self._start
         self._left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
         if self._budget:
             self._left = min(self._left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
+        self._left = max(0.0, min(self._left, math.inf if limit is None else limit))
         of = self._spent() or f"/{self._generations}"
-        self.note(
+        self._untold = (
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(self._left)} left"
         )
+        if number == 0 or self._live or self.silent_for_long:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write the line on the last generation, unless it is written."""
+        if self._untold:
+            self.note(self._untold)
+        self._untold = ""
 
     def _spent(self) -> str:
         return f", {min(1.0, self._work / self._budget):.0%} spent" if self._budget else ""

@@ -12,7 +12,7 @@ import numpy
 
 from evoprune.backends import Backend
 from evoprune.console.formatting import digits
-from evoprune.console.phase import note
+from evoprune.console.phase import Phase, note
 from evoprune.errors import Stopped
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
@@ -124,8 +124,9 @@ class _Search:
         except KeyboardInterrupt:
             self._draft_best(now=True)
             raise
-        progress.now("judging the finalists")
-        best, finals = hold(self._problem, best, evaluator)
+        progress.tell()
+        with Phase("judging the finalists"):
+            best, finals = hold(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
         if front := sorted(evaluator.front, key=attrgetter("fitness"), reverse=True):
             best = self._choice(front)
@@ -139,8 +140,8 @@ class _Search:
         if failure := evaluator.evaluation_of(best.genome).failure:
             raise Stopped(f"every candidate failed; the last one: {failure}")
         self._remark(best)
-        progress.now("writing the report")
-        return self._report(best, front, references, finals | {"seconds": seconds})
+        with Phase("writing the report"):
+            return self._report(best, front, references, finals | {"seconds": seconds})
 
     def _tell_time(self, timed: Sequence[Evaluation]) -> None:
         """Say how long a run without a limit of time will take, if it is long, by the ``timed`` evaluations."""
@@ -218,7 +219,7 @@ class _Search:
         }
         self._history.write(line, sync=True)
         if self._history.live:
-            self._progress.generation(self._generation, middle)
+            self._progress.generation(self._generation, middle, self._status.seconds_left(True))
 
     def _choice(self, front: Sequence[Individual]) -> Individual:
         """The problem's choice in ``front``, else the best by the first objective."""
@@ -235,7 +236,6 @@ class _Search:
             self._progress.note(f"{work:,.0f} of a budget of {budget:,.0f} {unit} were spent{why}")
         if excess := best.fitness.violation:
             self._progress.note(f"no candidate satisfies all constraints; the best violates them by {digits(excess)}")
-        self._progress.note("the search is done; writing the report on its best candidate")
 
     def _report(
         self, best: Individual, front: Sequence[Individual], references: Mapping[str, tuple[list[float], Evaluation]],
