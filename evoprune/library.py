@@ -46,7 +46,7 @@ _FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "orde
 
 
 def minimize(
-    f: Callable[..., float | Sequence[float]] | Problem,
+    f: Callable[..., Any] | Problem,
     genes: Sequence[Gene] = (),
     *,
     algorithm: str | Mapping[str, Any] = "generational",
@@ -55,7 +55,8 @@ def minimize(
     evaluations: int = 1000,
     objectives: int = 1,
     maximise: bool = False,
-    constraints: Sequence[Callable[..., float]] = (),
+    batch: bool = False,
+    constraints: Sequence[Callable[..., Any]] = (),
     initial: Sequence[Values] = (),
     seed: int = 0,
     workers: int | Execution = 1,
@@ -75,11 +76,12 @@ def minimize(
 
     ``f`` is called with the genes' values by name where its parameters are the genes' names, or else with their list;
     so are ``constraints``, each satisfied where it returns 0 or less: genomes that violate them less are better,
-    whatever their values. ``maximise``: whether more is better. ``objectives``: the count of numbers that ``f``
-    returns; for more than one take ``nsga2`` as the ``algorithm``. ``initial``: genomes to begin with, as mappings by
-    name or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several
-    import ``f`` by its name. ``folder``: of the run, which the same call continues after an interruption; None keeps
-    none. ``progress``: write the run's lines to standard error.
+    whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays (candidates,), and return
+    (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better. ``objectives``: the count
+    of numbers that ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``. ``initial``: genomes to begin
+    with, as mappings by name or lists. ``workers``: processes on this host, or an
+    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
+    same call continues after an interruption; None keeps none. ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
@@ -90,7 +92,7 @@ def minimize(
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     execution = replace(execution, figures=False)  # the result draws them when asked for
-    more = {"objectives": objectives, "maximise": maximise}
+    more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
     keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
     resolved = _resolved(problem, algorithm, operators, **keys)
@@ -234,8 +236,8 @@ def _described(
             raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
-        if constraints or any(more[key] for key in ("maximise", "initial")):
-            raise InputError("a Problem has constraints, signs and first genomes of its own", "minimize")
+        if constraints or any(more[key] for key in ("maximise", "initial", "batch")):
+            raise InputError("a Problem has constraints, signs, batches and first genomes of its own", "minimize")
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Self
 import numpy
 from pydantic import Field, model_validator
 
-from evoprune import Evaluation, Gene, Genes, Problem, Settings
+from evoprune import Batched, Evaluation, Gene, Genes, Problem, Settings
 from evoprune.experiment.registry import find_plugin
 from evoprune.interfaces.problem import Checked, violation
 
-Called = Callable[[list[Any]], Any]
+Called = Callable[[Any], Any]
 
 
 Value = str | bool | int | float | None
@@ -45,6 +45,10 @@ class FunctionSettings(Settings):
     genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
     objectives: int = Field(1, ge=1, description="the numbers that it returns")
     maximise: bool = Field(False, description="whether more is better; else less is")
+    batch: bool = Field(
+        False,
+        description="whether functions take an array, or columns by name, a row a candidate, and return rows",
+    )
     initial: tuple[tuple[Value, ...], ...] = Field((), description="genomes to begin with, by the genes' values")
     constraints: tuple[str, ...] = Field(
         (), description="module:name of functions of the same list, each satisfied where it returns 0 or less"
@@ -61,7 +65,7 @@ class FunctionSettings(Settings):
         return self
 
 
-class Function(Problem):
+class Function(Problem, Batched):
     """Minimise, or maximise, a function of your own: a number, or several numbers against each other."""
 
     Settings = FunctionSettings
@@ -76,30 +80,53 @@ class Function(Problem):
     @cached_property
     def _functions(self) -> list[Called]:
         calls = self.settings.call, *self.settings.constraints
-        return [called(self.lent.get(call) or find_plugin("", call), self.genes) for call in calls]
+        return [called(self.lent.get(call) or find_plugin("", call), self.genes, self.batch) for call in calls]
 
     def initial_genomes(self) -> list[list[float]]:
         return [self.genes.encoded(values) for values in self.settings.initial]
 
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
-        result, *others = (function(self.genes.chosen(genome)) for function in self._functions)
-        constraints = [float(value) for value in others]
-        measures = {"constraints": constraints} if constraints else {}
-        values = result if isinstance(result, tuple) else tuple(numpy.ravel(result))
-        return Evaluation(values, measures=measures, violation=violation(constraints))
+    @property
+    def batch(self) -> bool:
+        return self.settings.batch
+
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+        if self.batch:
+            return self.evaluate_batch([genome], fidelity)[0]
+        return _evaluation(*(function(self.genes.chosen(genome)) for function in self._functions))
+
+    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
+        candidates = [self.genes.chosen(genome) for genome in genomes]
+        answers = [numpy.asarray(function(candidates)) for function in self._functions]
+        for answer in answers:
+            if answer.shape[:1] != (len(genomes),):
+                raise ValueError(f"expected {len(genomes)} rows of values, one a candidate, got shape {answer.shape}")
+        return [_evaluation(*rows) for rows in zip(*answers, strict=True)]
 
     @classmethod
     def signs_of(cls, settings: FunctionSettings) -> tuple[float, ...]:
         return (1.0 if settings.maximise else -1.0,) * settings.objectives
 
 
-def called(function: Called, genes: Genes) -> Called:
-    """Return ``function`` as one of the list of the values of ``genes``, which it may have as named parameters."""
+def _evaluation(result: Any, *constraints: Any) -> Evaluation:
+    values = result if isinstance(result, tuple) else tuple(numpy.ravel(result))
+    if not constraints:
+        return Evaluation(values)
+    excess = [float(value) for value in constraints]
+    return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))
+
+
+def called(function: Called, genes: Genes, batch: bool = False) -> Called:
+    """Return ``function`` as one of the list of the values of ``genes``, which it may have as named parameters.
+
+    ``batch``: a list of such lists, which ``function`` takes as an array, or as an array for each parameter.
+    """
     try:
-        parameters = inspect.signature(function).parameters
+        named = {*inspect.signature(function).parameters} == {*genes.names}
     except (TypeError, ValueError):  # of a built-in one
-        return function
-    if {*parameters} != {*genes.names}:
-        return function
-    named: Callable[..., Any] = function
-    return lambda values: named(**dict(zip(genes.names, values, strict=True)))
+        named = False
+    if not named:
+        kind = float if all(isinstance(level, int | float) for gene in genes for level in gene.levels) else object
+        return (lambda rows: function(numpy.array(rows, dtype=kind))) if batch else function
+    by_name: Callable[..., Any] = function
+    columns: Callable[[Any], Any] = (lambda rows: map(numpy.array, zip(*rows, strict=True))) if batch else iter
+    return lambda values: by_name(**dict(zip(genes.names, columns(values), strict=True)))

@@ -83,19 +83,19 @@ class Backend(ABC):
         return math.ceil(genomes / self.workers)
 
     def map(
-        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, together: bool = False
+        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, batch: bool = False
     ) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``together``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
+        ``batch``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
         """
         self._slowest *= slower
-        self._at_once = max(1, self.share(len(genomes))) if together else 1
+        self._at_once = max(1, self.share(len(genomes))) if batch else 1
         waiting: dict[int, int] = {}  # genomes without a score: how often each was tried
         calls: dict[int, Sequence[int]] = {}  # calls that are running: the genomes of each
 
         def hand_out(indices: Sequence[int], avoid: str = "") -> None:
-            given = tuple(tuple(genomes[index]) for index in indices) if together else genomes[indices[0]]
+            given = tuple(tuple(genomes[index]) for index in indices) if batch else genomes[indices[0]]
             call = Call(next(self._numbers), function, given, avoid)
             calls[call.number] = indices
             for index in indices:

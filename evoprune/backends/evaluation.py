@@ -19,7 +19,7 @@ from evoprune.backends.base import Scorer, Scores
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
-from evoprune.interfaces.parts import Finals, Measured, Part, Together, part
+from evoprune.interfaces.parts import Batched, Finals, Measured, Part, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
@@ -127,10 +127,10 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
     return this_worker.scores(ref, lambda problem: [problem.evaluate(genome, *how)], 1)[0]
 
 
-def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
-    """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Together`."""
+def evaluate_batch(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
+    """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Batched`."""
     return this_worker.scores(
-        ref, lambda problem: _part(problem, Together).evaluate_together(genomes, fidelity), len(genomes)
+        ref, lambda problem: _part(problem, Batched).evaluate_batch(genomes, fidelity), len(genomes)
     )
 
 

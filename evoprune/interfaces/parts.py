@@ -77,23 +77,23 @@ class Measured(ABC):
         """Take the result of :meth:`take_measurements`, in each process, before genes and budget are asked for."""
 
 
-class Together(ABC):
+class Batched(ABC):
     """Scoring of several genomes at once, in less time or memory than one after the other.
 
-    >>> from evoprune import Evaluation, Together
-    >>> class InOnePass(Together):
-    ...     together = True
-    ...     def evaluate_together(self, genomes, fidelity=1.0):
+    >>> from evoprune import Evaluation, Batched
+    >>> class InOnePass(Batched):
+    ...     batch = True
+    ...     def evaluate_batch(self, genomes, fidelity=1.0):
     ...         return [Evaluation((sum(genome),)) for genome in genomes]
     """
 
     @property
     @abstractmethod
-    def together(self) -> bool:
+    def batch(self) -> bool:
         """True if each worker is to score its share of a generation in one call."""
 
     @abstractmethod
-    def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
+    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
         """Score each genome exactly as :meth:`Problem.evaluate` does; after an exception each is scored alone."""
 
 

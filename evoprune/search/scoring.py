@@ -13,7 +13,7 @@ from deap import base
 
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
-from evoprune.interfaces.parts import Together, part
+from evoprune.interfaces.parts import Batched, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Genome, Key
@@ -61,8 +61,8 @@ class Scoring:
 
     def scorer(self, fidelity: float) -> dict[str, Any]:
         """Return the function that scores on a share ``fidelity`` of the data, and the way to map it."""
-        if (several := part(self.problem, Together)) and several.together:
-            return {"score": partial(self.toolbox.evaluate_together, fidelity=fidelity), "together": True}
+        if (several := part(self.problem, Batched)) and several.batch:
+            return {"score": partial(self.toolbox.evaluate_batch, fidelity=fidelity), "batch": True}
         return {"score": partial(self.toolbox.evaluate, fidelity=fidelity)}
 
     def with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:

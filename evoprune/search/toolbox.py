@@ -72,7 +72,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=genes)
-    for score in (evaluation.evaluate, evaluation.evaluate_together, evaluation.judge):
+    for score in (evaluation.evaluate, evaluation.evaluate_batch, evaluation.judge):
         toolbox.register(score.__name__, score, ref)
     return toolbox
 

@@ -82,7 +82,7 @@ class LanguageModel(Problem):
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         if self.session.fitness.together:
-            return parts.Generation(self).evaluate_together([genome], fidelity)[0]
+            return parts.Generation(self).evaluate_batch([genome], fidelity)[0]
         return self.evaluation(genome, *self.session.fitness.value(genome, fidelity))
 
     def evaluation(self, genome: Sequence[float], value: float, tokens: int) -> Evaluation:

@@ -4,6 +4,7 @@ import json
 import math
 import random
 
+import numpy
 import pytest
 from deap import benchmarks
 
@@ -66,6 +67,37 @@ def test_values_go_by_name_where_parameters_are_the_genes_names():
     theirs = minimize(mixed, MIXED, **{**how, "constraints": [lambda genome: genome[0] - 0.5]})
     assert ours == theirs
     assert [ours[name] for name in "abcd"] == ours.genome
+
+
+def rows(table):
+    assert table.dtype == object
+    return [mixed(row) for row in table]
+
+
+def columns(a, b, c, d):
+    return a + (b - 5) ** 2 + abs(numpy.log10(c) + 2) + (d != "green")
+
+
+@pytest.mark.parametrize("f", [rows, columns])
+def test_a_batch_is_scored_in_one_call_of_the_same_search(f):
+    calls = []
+
+    def limit(table):
+        calls.append(len(table))
+        return table[:, 0] - 0.5
+
+    how = {"evaluations": 60, "seed": 2, "population": 12}
+    ours = minimize(f, MIXED, batch=True, constraints=[limit], **how)
+    alone = minimize(mixed, MIXED, constraints=[lambda genome: genome[0] - 0.5], **how)
+    assert ours.genome == alone.genome
+    assert [value for _, (value,) in ours.history] == pytest.approx([value for _, (value,) in alone.history])
+    assert calls[0] == 12
+    assert sum(calls) == ours.evaluations
+    traded = {"objectives": 2, "algorithm": "nsga2", "evaluations": 60}
+    front = minimize(lambda table: [two(row) for row in table.tolist()], REAL, batch=True, **traded)
+    assert front == minimize(two, REAL, **traded)
+    with pytest.raises(Stopped, match="rows"):
+        minimize(lambda table: table[0], REAL, batch=True, evaluations=60)
 
 
 def test_more_is_better_where_it_is_maximised():

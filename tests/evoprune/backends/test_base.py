@@ -37,7 +37,7 @@ def test_what_is_scored_together_is_tried_once_more_alone():
 
     for dies, again in ((False, [(2.0,)]), (True, [(1.0,), (2.0,), (3.0,)])):
         calls = []
-        found = dict(Serial().map(partial(function, dies, calls), genomes, together=True))
+        found = dict(Serial().map(partial(function, dies, calls), genomes, batch=True))
         assert calls == [[(1.0,), (2.0,), (3.0,)], *([genome] for genome in again)]
         assert [found[index].failure for index in range(3)] == [None, "never", None]
         assert found[2].values == (3.0,)
@@ -51,6 +51,6 @@ def test_each_worker_gets_its_share_at_once_and_as_much_more_time():
         given.append(len(genomes))
         return [Evaluation((0.0,), seconds=20.0) for _ in genomes]
 
-    assert len(list(backend.map(function, [[1.0], [2.0], [3.0]], together=True))) == 3
+    assert len(list(backend.map(function, [[1.0], [2.0], [3.0]], batch=True))) == 3
     assert given == [2, 1]
     assert backend.stall_after == 2 * 200.0
