@@ -29,14 +29,14 @@ def _short_checks() -> Iterator[None]:
     def check_here(*told: str, **_: Any) -> dict[str, Any]:
         return check.main(json.loads(Path(told[-1]).read_text()))
 
-    def llama_here(job: dict[str, Any], _: float | None = None) -> dict[str, Any]:
+    def llama_here(job: dict[str, Any], _: float | None = None, script: str = "llama.py") -> dict[str, Any]:
         if "context" in job:
             return _FRESH[2](job)
-        from evoprune.problems.language_model.gguf import llama  # which not every machine can import
+        from evoprune.problems.language_model.gguf import llama, quantiser  # which not every machine can import
 
         with redirect_stderr(StringIO()) as log:
             try:
-                return json.loads(json.dumps(llama.main(job)))
+                return json.loads(json.dumps((llama if script == "llama.py" else quantiser).main(job)))
             except Exception:
                 raise Failed(log.getvalue() + traceback.format_exc()) from None
 

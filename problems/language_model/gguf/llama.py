@@ -9,10 +9,6 @@ JOB is JSON:
   :class:`evoprune.problems.language_model.evaluation.measure.Divergence`) and ``loss``, and maybe, with the prefix
   ``run_``, the same of the model in PyTorch; ``text``, a file that begins with the tokens; ``begin``: whether each
   window begins with a token outside the text;
-- to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: whether there will be
-  an importance matrix, as some presets then choose other types;
-- to quantise it: ``file``, ``out``, ``preset``, ``threads``, and ``importance``, an .npz file of mean squared inputs by
-  tensor;
 - to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -40,16 +36,6 @@ _WARM = 64  # tokens of the prompt that a model reads before it is timed
 _ROWS = 128  # tokens whose logits are held at a time
 _LETTERS = 24  # more letters of a text than a token has
 _ERROR = 4  # the level of errors in llama.cpp's log
-
-PRESETS = {
-    "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14, "Q4_1": 3,
-    "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "IQ3_M": 27, "IQ3_S": 26,
-    "IQ3_XS": 22, "IQ3_XXS": 23, "Q2_K": 10, "Q2_K_S": 21, "IQ2_M": 29, "IQ2_S": 28, "IQ2_XS": 20, "IQ2_XXS": 19,
-}  # fmt: skip
-"""llama.cpp's numbers of the presets of its quantiser."""
-
-_TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
-"""A line of the quantiser's log: the tensor, and its type where it is quantised."""
 
 _CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")
 _BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
@@ -263,39 +249,6 @@ def _seconds(model: Llama, prompt: NDArray[np.int32], phase: str) -> float:
     return (time.perf_counter() - start) / _GENERATED
 
 
-def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
-    """The type of each tensor that a preset quantises. Raises RuntimeError where llama.cpp cannot quantise to it."""
-    params = LIB.llama_model_quantize_default_params()
-    params.dry_run = True
-    log = _quantise(file, "unused.gguf", preset, params, {"any tensor": np.ones(1)} if importance else {})
-    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall(log) if kind}
-
-
-def quantise(file: str, out: str, preset: str, threads: int, importance: dict[str, Any]) -> Json:
-    """Write the ``preset`` of ``file``. Raises RuntimeError."""
-    params = LIB.llama_model_quantize_default_params()
-    params.nthread, params.allow_requantize = threads, True
-    _quantise(file, out, preset, params, importance)
-    return {}
-
-
-def _quantise(file: str, out: str, preset: str, params: Any, importance: dict[str, Any]) -> str:
-    """Let llama.cpp quantise ``file``, and return its log."""
-    params.ftype = PRESETS[preset]
-    entries = FFI.new("struct llama_model_imatrix_data[]", len(importance) + 1)  # the last one, empty, is the end
-    held = []
-    for entry, (tensor, values) in zip(entries, importance.items(), strict=False):
-        held += [FFI.new("char[]", tensor.encode()), FFI.new("float[]", values.ravel().tolist())]
-        entry.name, entry.data, entry.size = *held[-2:], values.size
-    if importance:
-        params.imatrix = entries
-    _log_lines.clear()
-    LIB.llama_log_set(_log, FFI.NULL)
-    if LIB.llama_model_quantize(file.encode(), out.encode(), FFI.new("llama_model_quantize_params *", params)):
-        raise RuntimeError("".join(_log_lines))
-    return "".join(_log_lines)
-
-
 def memory(file: str, context: int, kv: str) -> Json:
     """Bytes that a file takes with a ``context`` of so many tokens, by a dry load, which takes none.
 
@@ -325,10 +278,6 @@ def main(job: Json) -> Json:
     """Do ``job``, and return the findings."""
     if "context" in job:
         return memory(job["file"], job["context"], job["kv"])
-    if "out" in job:
-        return quantise(job["file"], job["out"], job["preset"], job["threads"], dict(np.load(job["importance"])))
-    if "file" in job:
-        return {preset: preset_kinds(job["file"], preset, job["importance"]) for preset in PRESETS}
     models = [Llama(path, job["threads"]) for path in job["models"]]
     found = speeds(models, job["length"], job["seconds"], job["phases"])
     found["load_seconds"] = [round(model.load_seconds, 3) for model in models]

@@ -121,7 +121,7 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
         outline = Path(scratch) / "outline.gguf"
         whole.write_outline(outline)
         try:
-            found = _run({"file": str(outline), "importance": importance})
+            found = _run({"file": str(outline), "importance": importance}, script="quantiser.py")
         except Failed as failed:
             raise InputError(f"llama.cpp does not say what its presets are: {_reason(failed.log)}") from None
     return {
@@ -142,7 +142,7 @@ def quantise(
         np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
         job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
         try:
-            _run(job | {"threads": torch.get_num_threads()}, timeout)
+            _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
         except Failed as failed:
             raise InputError(f"llama.cpp does not make {preset}: {_reason(failed.log)}", str(source)) from None
 
@@ -161,8 +161,8 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float | N
         return {"failure": _reason(failed.log)}
 
 
-def _run(job: Json, timeout: float | None = None) -> Json:
-    return run_python("-P", str(Path(__file__).with_name("llama.py")), json.dumps(job), timeout=timeout)
+def _run(job: Json, timeout: float | None = None, script: str = "llama.py") -> Json:
+    return run_python("-P", str(Path(__file__).with_name(script)), json.dumps(job), timeout=timeout)
 
 
 def _reason(log: str) -> str:

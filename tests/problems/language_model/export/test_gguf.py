@@ -22,7 +22,7 @@ from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.problems.language_model.export import gguf as export
 from evoprune.problems.language_model.export.comparison import nearest_preset
-from evoprune.problems.language_model.gguf import ggml, llama
+from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes, scales_of, with_scales
 from evoprune.problems.language_model.gguf.runtime import presets
@@ -172,13 +172,13 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
 
 def quantise_to(kinds, source, out, importance):
     """As ``llama-quantize --tensor-type-file --imatrix``."""
-    params = llama.LIB.llama_model_quantize_default_params()
-    overrides = llama.FFI.new("struct llama_model_tensor_override[]", len(kinds) + 1)
-    held = [llama.FFI.new("char[]", name.encode()) for name in kinds]
+    params = quantiser.LIB.llama_model_quantize_default_params()
+    overrides = quantiser.FFI.new("struct llama_model_tensor_override[]", len(kinds) + 1)
+    held = [quantiser.FFI.new("char[]", name.encode()) for name in kinds]
     for entry, name, kind in zip(overrides, held, kinds.values(), strict=False):
         entry.pattern, entry.type = name, GGMLQuantizationType[kind].value
     params.tt_overrides = overrides
-    llama._quantise(str(source), str(out), "Q8_0", params, importance)
+    quantiser._quantise(str(source), str(out), "Q8_0", params, importance)
 
 
 def test_llama_cpp_makes_the_same_file_of_types_from_the_source(byte_models, tmp_path):

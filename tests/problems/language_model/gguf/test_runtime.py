@@ -15,7 +15,7 @@ from gguf import GGUFReader
 
 from evoprune import InputError
 from evoprune.problems.language_model.evaluation.measure import Divergence
-from evoprune.problems.language_model.gguf import llama
+from evoprune.problems.language_model.gguf import llama, quantiser
 from evoprune.problems.language_model.gguf.base import own_base
 from evoprune.problems.language_model.gguf.names import find_slots
 from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets, quantise
@@ -151,7 +151,7 @@ def changed(path, other):
 def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
     model = random_llama(tied=False)
     base, names = base_of(model), ["Q8_0", "Q4_K_M", "Q3_K_L", "IQ4_NL"]
-    jobs = [each for name in names for each in (str(llama.PRESETS[name]), tmp_path / name)]
+    jobs = [each for name in names for each in (str(quantiser.PRESETS[name]), tmp_path / name)]
     dense = write_model(model, tmp_path / "dense.gguf")
     subprocess.run([sys.executable, "-c", QUANTISE, dense, *jobs], check=True, capture_output=True)
     tensors = {slot.name: slot.parameter for slot in find_slots(model, base.architecture)}
