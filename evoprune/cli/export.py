@@ -78,8 +78,11 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _lines(table: Table) -> Iterator[str]:
     names = list(table.rows[0])
-    texts = ([f"{row[name]:.2%}" if name in table.shares else plain(row[name]) for name in names] for row in table.rows)
-    lines = [names, *texts]
+
+    def shown(name: str, value: Any) -> str:
+        return f"{value:.2%}" if name in table.shares and value is not None else plain(value)
+
+    lines = [names, *([shown(name, row[name]) for name in names] for row in table.rows)]
     yield from aligned(lines if len(names) <= _WIDE else [[*column] for column in zip(*lines, strict=True)])
     yield ""
     yield from (f"{name}: {plain(value)}" for name, value in table.protocol.items())

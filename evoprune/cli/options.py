@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -88,11 +88,16 @@ def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo], title: str = "") -> None:
-    """Add ``--name`` for each of ``fields``, in a group with a ``title``, unless another option has that name."""
+    """Add ``--name`` for each of ``fields``, in a group with a ``title``, unless another option has that name.
+
+    A tuple may be given more than once.
+    """
     group = parser.add_argument_group(title) if title else parser
     names = list(parser.get_default(_GIVEN) or ())
     for name, field in fields.items():
         switch: dict[str, Any] = {"action": "store_true", "default": None} if field.annotation is bool else {}
+        if get_origin(field.annotation) is tuple:
+            switch = {"action": "append"}
         with suppress(argparse.ArgumentError):
             group.add_argument(f"--{name.replace('_', '-')}", **switch, help=_help(field))
             names.append(name)
@@ -127,5 +132,5 @@ def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
 
 def _help(field: FieldInfo) -> str:
     default = catalogue.plain_default(field)
-    note = "" if default is None or default is False else f" (default: {default})"
+    note = "" if default in (None, False, ()) else f" (default: {default})"
     return f"{field.description or ''}{note}".replace("%", "%%")

@@ -3,18 +3,23 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import binomtest
 
 from evoprune import InputError
 from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
+from evoprune.problems.language_model.evaluation.answers import accuracy, right_answers, right_lines, variants_of
 from evoprune.problems.language_model.evaluation.harness import run_tasks
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, accuracy
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import protocol_of
 from evoprune.problems.language_model.export.ragged_model import load_any
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import follow_threads
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
@@ -24,6 +29,7 @@ from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, Text
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
+from evoprune.problems.language_model.texts.tasks import is_task, most_tokens
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
@@ -32,11 +38,13 @@ _SHARES = frozenset({"sparsity", "accuracy", "same_top", "same_top_error", "prob
 
 _TOP = 256  # likeliest tokens of the source whose probabilities are compared one by one
 
+_TEXTS = ("text", "also", "tasks")  # options that name texts
+
 _ARGUMENTS = {
     "problem.model": "SOURCE",
     "problem.device": "--device",
-    "problem.text": "--text",
-    "problem.text.window": "--window",
+    **{f"problem.{option}": f"--{option}" for option in _TEXTS},
+    **{f"problem.{option}.window": "--window" for option in _TEXTS},
 }
 """The argument of ``eval`` that corresponds to each key of an experiment."""
 
@@ -48,6 +56,8 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     """
     session = final.session
     resident = session.resident
+    if options.against:
+        raise InputError("is for a .gguf file, not for a run", "--against")
     if options.dtype and options.dtype != resident.dtype:
         raise InputError("a run is measured in its own dtype; change it with --set problem.dtype=...", "--dtype")
     if options.device not in {"auto", session.settings.device, str(resident.device)}:
@@ -92,51 +102,89 @@ def measure(source: str, options: EvalOptions) -> Table:
     """One row, for the model that ``source`` names; or :func:`against`. Raises :class:`evoprune.InputError`."""
     if options.against:
         return against(Path(source), options.against, options)
-    resident, windows = _read(source, options, Path(source))
+    resident, (windows,) = _read(source, options, Path(source))
     found = Measure(resident.forward, None).perplexity(windows.tokens)
     row = _row(Path(source).name, resident, found, windows, options)
     return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
 
 
 def against(file: Path, source: str, options: EvalOptions) -> Table:
-    """Rows for the .gguf ``file`` and its ``source``, if that is one too, in llama.cpp.
+    """Rows for the .gguf ``file`` and its ``source``, if that is one too, in llama.cpp: two for each text.
 
     Divergences are those from the source's predictions in PyTorch. Raises :class:`evoprune.InputError`.
     """
-    from evoprune.problems.language_model.export.gguf import refuse_without_packages
+    if lacking := ggml.missing():
+        raise InputError(lacking, "--against")
+    if file.suffix != ".gguf" or not file.is_file():
+        raise InputError("compares a .gguf file", "--against")
+    resident, texts = _read(source, options, file)
+    by_text = [[*_compared(file, source, resident, windows)] for windows in texts]
+    keys = dict.fromkeys(key for rows in by_text for row in rows for key in row)
+    protocol = protocol_of(resident) | _measured(texts[0], options)
+    if len(texts) > 1:
+        protocol["also"] = [windows.protocol() for windows in texts[1:]]
+    plain = [rows[-1] for rows, windows in zip(by_text, texts, strict=True) if not windows.lines]
+    if len(plain) > 1:
+        protocol["worst_text"] = max(plain, key=lambda row: float(row["divergence"]))["text"]
+    return Table([{key: row.get(key) for key in keys} for rows in by_text for row in rows], protocol, _SHARES)
+
+
+def _compared(file: Path, source: str, resident: Resident, windows: Windows) -> Iterator[Row]:
+    """Yield rows of the ``source``, which is resident, if it is a .gguf file, and of ``file`` on ``windows``."""
     from evoprune.problems.language_model.gguf.runtime import checked
 
-    refuse_without_packages()
-    if options.tasks or file.suffix != ".gguf" or not file.is_file():
-        raise InputError("compares a .gguf file, and without --tasks", "--against")
-    resident, windows = _read(source, options, file)
-    forward = resident.forward
+    forward, tokenizer, variants, right = resident.forward, resident.tokenizer, None, None
+    text = Text.model_validate(windows.measured(tokenizer))
     dense = Divergence(windows.predictions, min(_TOP, forward.vocabulary), forward.device)
-    Measure(resident.forward, None).total(windows.tokens, dense.learn, label="measuring")
-    text = Text.model_validate(windows.measured(resident.tokenizer))
-    rows: list[Row] = []
-    for path in [*filter(lambda path: path.suffix == ".gguf", [Path(source)]), file]:
-        found = checked(path, windows.beginning, windows.tokens, windows.begin is not None, dense.known, memory=False)
+    Measure(forward, None).total(windows.tokens, dense.learn, label="measuring")
+    others = [Path(source)] if source.endswith(".gguf") else []
+    if windows.lines:
+        variants = variants_of(windows, tokenizer)
+        right = None if others else right_lines(windows, tokenizer, Measure(forward, None))
+    for path in [*others, file]:
+        begins = windows.begin is not None
+        found = checked(path, windows.beginning, windows.tokens, begins, dense.known, memory=False, variants=variants)
         if found.get("first_other_token") is not None:
             found["failure"] = f"reads other tokens from token {found['first_other_token']:,} on"
         if "failure" in found or not found["predictions"]:
             raise InputError(found.get("failure", "has infinite losses"), str(path))
         bits = text.bits_per_byte(found["perplexity"])
-        row = {"model": path.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
-        rows.append(row | {name: found[name] for name in ("perplexity", "divergence")} | found["predictions"])
-    return Table(rows, protocol_of(resident) | _measured(windows, options), _SHARES)
+        row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
+        row |= {name: found[name] for name in ("perplexity", "divergence")} | found["predictions"]
+        if windows.lines:
+            own = right_answers(windows.lines, found["answers"])
+            row |= {"accuracy": sum(own) / len(own)} | (flips(right, own) if right else {})
+            right = own
+        yield row
 
 
-def _read(source: str, options: EvalOptions, exported: Path) -> tuple[Resident, Windows]:
-    """The model that ``source`` names, and the text: by default that of ``exported``. Raises InputError."""
+def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
+    """Count the answers that became wrong, and right; and McNemar's exact test (1947) that both are as likely."""
+    pairs = [*zip(before, after, strict=True)]
+    lost, gained = pairs.count((True, False)), pairs.count((False, True))
+    probability = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    return {"became_wrong": lost, "became_right": gained, "mcnemar_p": probability}
+
+
+def _read(source: str, options: EvalOptions, exported: Path) -> tuple[Resident, list[Windows]]:
+    """The model that ``source`` names, and the texts: by default that of ``exported``. Raises InputError."""
     with _named_as_given():
         chosen = {"model": source, "device": options.device, "dtype": options.dtype or "float32"}
         given: Any = check_parameters(ModelSettings, chosen, "")
-        text = _text(options, _reported(exported))
+        texts = _texts(options, _reported(exported))
         follow_threads()
         resident = Resident(*load_any(given), source)
-        check_length(text, resident.model, "text")
-        return resident, cut_windows(text, resident.tokenizer, "text")
+        for role, text in texts:
+            check_length(text, resident.model, role)
+        return resident, [_shortest(cut_windows(text, resident.tokenizer, role), resident) for role, text in texts]
+
+
+def _shortest(windows: Windows, resident: Resident) -> Windows:
+    """Cut the tokens after the longest line of a task file, which cannot change its score."""
+    if not windows.lines:
+        return windows
+    size = max(most_tokens(line, resident.tokenizer) for line in windows.lines) + (windows.begin is not None)
+    return replace(windows, tokens=windows.tokens[:, :size])
 
 
 @contextmanager
@@ -147,13 +195,28 @@ def _named_as_given() -> Iterator[None]:
         raise InputError(error.problems, _ARGUMENTS.get(error.source or "", error.source)) from None
 
 
-def _text(options: EvalOptions, default: TextSettings) -> TextSettings:
-    """The text of ``options``, completed from ``default``; of another text than that, only how windows are cut."""
-    given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True)
-    if options.text is None:
+def _texts(options: EvalOptions, default: TextSettings) -> list[tuple[str, TextSettings]]:
+    """The texts of ``options``, and the option that names each; the first is as of :func:`_text`."""
+    tasks = options.names if options.against else []
+    texts = [("text", _text(options, default))] if options.text or not tasks else []
+    texts += [("also", _text(options, default, other)) for other in options.also]
+    texts += [("tasks", _text(options, default, task, windows=options.limit)) for task in tasks]
+    for task in (text for role, text in texts if role == "tasks" and not is_task(text)):
+        raise InputError(f"{task.source}: expected a .jsonl file with prompt and answer for --against", "--tasks")
+    return texts
+
+
+def _text(options: EvalOptions, default: TextSettings, other: str | None = None, **more: Any) -> TextSettings:
+    """The text of ``options``, or an ``other`` one, completed from ``default`` and ``more``.
+
+    Of another text than ``default``, only how windows are cut.
+    """
+    given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True) | more
+    source = other or options.text
+    if source is None:
         return TextSettings(**default.model_dump() | given)
     own = {"window": default.window, "windows": None, "begin": default.begin}
-    return TextSettings(**own | given, source=options.text)
+    return TextSettings(**own | given, source=source)
 
 
 def _reported(source: Path) -> TextSettings:

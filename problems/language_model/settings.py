@@ -216,5 +216,16 @@ class EvalOptions(TaskSettings):
         "auto", description="auto, cpu, cuda, cuda:N, xpu, xpu:N or mps; for a model (for a run: --set problem.device=)"
     )
     against: str | None = Field(
-        None, description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both"
+        None,
+        description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both, and "
+        "--tasks are .jsonl files, as --task of prune reads them",
     )
+    also: tuple[Source, ...] = Field(
+        (), description="for --against: another text, or task file, to compare on; may be given more than once"
+    )
+
+    @model_validator(mode="after")
+    def _compared(self) -> Self:
+        if self.also and not self.against:
+            raise ValueError("also: is for a .gguf file and --against its source")
+        return self

@@ -16,7 +16,8 @@ from evoprune.problems.language_model.calibration.statistics import GRAM, statis
 from evoprune.problems.language_model.calibration.update import compensated
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, accuracy
+from evoprune.problems.language_model.evaluation.answers import accuracy
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices, in_features

@@ -1,11 +1,11 @@
-"""Runs windows of tokens through a model in batches: adds up an objective's loss, or counts answers that are right."""
+"""Runs windows of tokens through a model in batches: adds up an objective's loss."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,8 +23,6 @@ from evoprune.problems.language_model.models.device import (
 )
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions
 from evoprune.problems.language_model.models.late import made
-from evoprune.problems.language_model.texts.tasks import Line, rows_of
-from evoprune.problems.language_model.texts.windows import Windows
 
 
 class Objective(ABC):
@@ -253,42 +251,3 @@ def fitting(free: float, bytes_per_token: int) -> int:
     """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
     tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
-
-
-class _Likelihoods(Objective):
-    """Keeps the loss of each token, and whether it is the likeliest one; the value is the mean loss."""
-
-    def __init__(self, count: int) -> None:
-        self.losses, self.likeliest = torch.empty(count), torch.empty(count, dtype=torch.bool)
-
-    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
-        losses, rows = cross_entropy(logits, targets, reduction="none"), slice(first, first + len(targets))
-        self.losses[rows], self.likeliest[rows] = losses.cpu(), (logits.argmax(-1) == targets).cpu()
-        return losses.sum()
-
-
-def accuracy(windows: Windows, tokenizer: Any, measure: Measure) -> float:
-    """Return the share of the lines of ``windows``, a task file, that the model of ``measure`` gets right.
-
-    A line without choices is right if each token of the answers is the likeliest one, given the tokens before. Of
-    choices, the one with the highest log-probability divided by its number of characters must be the right one, as in
-    lm-evaluation-harness's ``acc_norm``.
-    """
-    variants = [variant for line in windows.lines for variant in line.variants]
-    tokens = torch.from_numpy(rows_of(variants, windows.settings, tokenizer, windows.text.shape[1]))
-    if windows.begin is not None:
-        tokens = torch.cat([windows.tokens[:1, :1].expand(len(tokens), 1), tokens], dim=1)
-    likelihoods = _Likelihoods(predictions(tokens))
-    measure.value(tokens, likelihoods, label="measuring the accuracy")
-    counts = [predictions(row) for row in tokens.split(1)]
-    rows = zip(likelihoods.losses.split(counts), likelihoods.likeliest.split(counts), strict=True)
-    right = [_is_right(line, [next(rows) for _ in line.variants]) for line in windows.lines]
-    return sum(right) / len(right)
-
-
-def _is_right(line: Line, rows: Sequence[tuple[Tensor, Tensor]]) -> bool:
-    """Tell by the losses of the tokens of each variant of ``line``, and whether each is the likeliest one."""
-    if not line.choices:
-        return bool(rows[0][1].all())
-    losses = [float(row.double().sum()) / len(choice) for choice, (row, _) in zip(line.choices, rows, strict=True)]
-    return losses.index(min(losses)) == line.right

@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.page import behind, comparison
 from evoprune.problems.language_model.export.runtime import lines
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
@@ -162,7 +162,8 @@ class GgufFile(ExportFormat):
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
-        refuse_without_packages()
+        if lacking := ggml.missing():
+            raise InputError(lacking)
         from evoprune.problems.language_model.gguf.base import find_base
         from evoprune.problems.language_model.gguf.layout import lay_out
 
@@ -176,17 +177,8 @@ class GgufFile(ExportFormat):
 
 def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
     """Type, rows, width and bits of a weight."""
-    from evoprune.problems.language_model.gguf import ggml
-
     *rows, width = shape
     return {"type": kind, "rows": prod(rows), "width": width, "bits": 8 * ggml.row_bytes(kind, width) / width}
-
-
-def refuse_without_packages() -> None:
-    """Raise :class:`evoprune.InputError` if a package is missing that writes .gguf files, or runs them."""
-    for name in ("gguf", "llama_cpp_py_sync"):
-        if find_spec(name) is None:
-            raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
 
 
 def _card(facts: ExportFacts, file: str) -> Iterator[str]:

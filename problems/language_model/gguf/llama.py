@@ -7,8 +7,8 @@ JOB is JSON:
 - to score the one model too: ``known``, an .npz file with ``tokens`` ``(windows, window)``, the complement where a
   token does not count, and of the tokens that count the dense model's probabilities ``log_p``, ``top``, ``rest`` (see
   :class:`evoprune.problems.language_model.evaluation.measure.Divergence`) and ``loss``, and maybe, with the prefix
-  ``run_``, the same of the model in PyTorch; ``text``, a file that begins with the tokens; ``begin``: whether each
-  window begins with a token outside the text;
+  ``run_``, the same of the model in PyTorch, and ``variants``, rows of tokens with answers; ``text``, a file that
+  begins with the tokens; ``begin``: whether each window begins with a token outside the text;
 - to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -20,6 +20,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,38 +125,53 @@ class Llama:
         return tokens[: max(0, count)]
 
 
+def _predictions_of(model: Llama, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float32], Any]]:
+    """Yield the number of a row of ``tokens``, log-probabilities ``(some, vocabulary)`` and the tokens that follow.
+
+    Of the tokens that count, some at a time; a row is read up to the last of these.
+    """
+    model.begin(tokens.shape[1])
+    for number, (row, counts) in enumerate(zip(_ids(tokens), tokens >= 0, strict=True)):
+        model.cut(0)
+        last = int(np.flatnonzero(counts).max(initial=0))
+        for first in range(0, last, _ROWS):
+            logits = model.read(row[first : min(first + _ROWS, last)], first, every=True)
+            following = slice(first + 1, first + 1 + len(logits))
+            scored = counts[following]
+            rated = logits[scored]
+            shifted = rated - rated.max(1, keepdims=True)
+            yield number, shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), row[following][scored]
+
+
+def answers(model: Llama, tokens: NDArray[np.int64]) -> Json:
+    """``answers`` of the rows of ``tokens``: the loss in nats, and whether each token is the likeliest one."""
+    found: list[Any] = [[0.0, True] for _ in tokens]
+    for number, log_q, targets in _predictions_of(model, tokens):
+        found[number][0] -= float(log_q[np.arange(len(log_q)), targets].sum(dtype=np.float64))
+        found[number][1] &= bool((log_q.argmax(1) == targets).all())
+    return {"answers": found}
+
+
 def score(model: Llama, known: Any) -> Json:
     """Perplexity, divergence from the dense model, and more on its ``predictions``, as in evoprune's protocol.
 
     Against the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
     ``runtime_divergence`` of predictions with the standard error ``runtime_error``.
     """
-    tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
-    window = tokens.shape[1]
-    losses, begin = np.empty(np.count_nonzero(counted[:, 1:])), 0
+    losses, begin = np.empty(np.count_nonzero(known["tokens"][:, 1:] >= 0)), 0
     same = np.empty_like(losses)
     divergences = {of: np.empty_like(losses) for of in ("", "run_") if f"{of}log_p" in known}
-    model.begin(window)
-    for row, counts in zip(tokens, counted, strict=True):
-        model.cut(0)
-        for first in range(0, window, _ROWS):
-            logits = model.read(row[first : first + _ROWS], first, every=True)
-            following = slice(first + 1, first + 1 + len(logits))
-            scored = counts[following]
-            rated, targets = logits[: len(scored)][scored], row[following][scored]
-            shifted = rated - rated.max(1, keepdims=True)
-            log_q = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-            rows = slice(begin, begin + len(log_q))
-            losses[rows] = -log_q[np.arange(len(log_q)), targets]
-            likeliest = known["log_p"][rows].argmax(1, keepdims=True)
-            same[rows] = log_q.argmax(1) == np.take_along_axis(known["top"][rows], likeliest, 1)[:, 0]
-            for of, divergence in divergences.items():
-                log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
-                chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
-                rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
-                both = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
-                divergence[rows] = both
-            begin = rows.stop
+    for _, log_q, targets in _predictions_of(model, known["tokens"]):
+        rows = slice(begin, begin + len(log_q))
+        losses[rows] = -log_q[np.arange(len(log_q)), targets]
+        likeliest = known["log_p"][rows].argmax(1, keepdims=True)
+        same[rows] = log_q.argmax(1) == np.take_along_axis(known["top"][rows], likeliest, 1)[:, 0]
+        for of, divergence in divergences.items():
+            log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
+            chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
+            rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
+            divergence[rows] = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
+        begin = rows.stop
     mean = losses.mean()
     scores: Json = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
     scores["predictions"] = _predictions(divergences[""], same, losses, known["loss"])
@@ -170,10 +186,8 @@ def _predictions(divergences: Floats, same: Floats, losses: Floats, dense: Float
 
     Of each token ``(tokens,)``: the divergence, whether both models have the ``same`` likeliest token, and ``losses``.
     """
-    quantiles = dict(
-        zip(("median", "p99", "p999", "largest"), np.quantile(divergences, (0.5, 0.99, 0.999, 1)), strict=True)
-    )
-    return quantiles | {
+    names = ("median", "p99", "p999", "largest")
+    return dict(zip(names, np.quantile(divergences, (0.5, 0.99, 0.999, 1)), strict=True)) | {
         "error": _error(divergences),
         "same_top": same.mean(),
         "same_top_error": _error(same),
@@ -286,6 +300,7 @@ def main(job: Json) -> Json:
         found |= score(models[0], known)
         text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
         found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
+        found |= answers(models[0], known["variants"]) if "variants" in known else {}
     return found
 
 

@@ -34,24 +34,25 @@ Json = dict[str, Any]
 
 def checked(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
-    run: Mapping[str, torch.Tensor] | None = None, timeout: float | None = None,
+    run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None, timeout: float | None = None,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``predictions``: see :func:`evoprune.problems.language_model.gguf.llama.score`; None where some are infinite.
     ``text``: of the tokens; ``begin``: whether each window begins with a token outside the text. ``dense``: the dense
     model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`; ``run``: of the
-    file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`. Also
-    returns ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
+    file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`.
+    ``variants``: rows of tokens, for :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns
+    ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
     transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak. ``timeout``:
     seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
         words.write_text(text, encoding="utf-8", newline="")
-        of_run = {f"run_{name}": tensor for name, tensor in (run or {}).items()}
-        arrays = {name: tensor.numpy() for name, tensor in {**dense, **of_run, "tokens": tokens}.items()}
-        np.savez(known, allow_pickle=False, **arrays)
+        tensors = {**dense, "tokens": tokens} | {f"run_{name}": tensor for name, tensor in (run or {}).items()}
+        tensors |= {} if variants is None else {"variants": variants}
+        np.savez(known, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
         _tell([path])
         job = {"known": str(known), "text": str(words), "begin": begin}
         found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)

@@ -12,7 +12,7 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import LENGTH, file_bytes, of_model
-from evoprune.problems.language_model.evaluation.measure import accuracy
+from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.results.figures import draw_allocation, draw_cliff

@@ -1,12 +1,13 @@
 """The command ``eval`` measures runs, exports and any model under a stated protocol."""
 
 import json
+import math
 import shutil
 
 import pytest
 
 from evoprune.cli import main
-from evoprune.problems.language_model.eval import _reported
+from evoprune.problems.language_model.eval import _reported, flips
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
 
@@ -94,6 +95,7 @@ def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
         (["bundled:gpt2-mini", "--text", "nofile.txt"], ["--text: nofile.txt: no such file"]),
         (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], ["--set: "]),
         (["bundled:gpt2-mini", "--limit", "3"], ["limit"]),
+        (["bundled:gpt2-mini", "--also", "x.txt"], ["also"]),
         (["bundled:gpt2-mini", "--window", "512"], ["512", "256 positions"]),
     ],
 )
@@ -104,7 +106,18 @@ def test_what_cannot_be_measured_is_refused(capsys, arguments, fragments):
     assert all(fragment in told for fragment in fragments)
 
 
-@pytest.mark.parametrize("arguments", [["--device", "cuda"], ["--dtype", "float16"]])
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 0), (7, 3), (2, 9)])
+def test_flips_are_judged_by_the_sign_test(lost, gained):
+    before = [True] * lost + [False] * gained + [True, False]
+    after = [False] * lost + [True] * gained + [True, False]
+    count, least = lost + gained, min(lost, gained)
+    tail = sum(math.comb(count, each) for each in range(least + 1)) / 2**count
+    found = flips(before, after)
+    assert (found["became_wrong"], found["became_right"]) == (lost, gained)
+    assert found["mcnemar_p"] == pytest.approx(min(1.0, 2 * tail))
+
+
+@pytest.mark.parametrize("arguments", [["--device", "cuda"], ["--dtype", "float16"], ["--against", "some.gguf"]])
 def test_a_runs_own_settings_are_changed_by_set_alone(run_on, capsys, arguments):
     assert main(["eval", str(run_on("gpt2")), *arguments]) == 2
     assert f"{arguments[0]}: " in capsys.readouterr().err

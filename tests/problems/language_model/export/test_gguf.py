@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,11 @@ from gguf import GGMLQuantizationType, GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.language_model.export import gguf as export
 from evoprune.problems.language_model.export.comparison import nearest_preset
 from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes, scales_of, with_scales
-from evoprune.problems.language_model.gguf.runtime import presets
+from evoprune.problems.language_model.gguf.runtime import presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.parts import Export
 from tests.problems.language_model.gguf.models import base_of, random_llama, write_model
@@ -158,6 +158,41 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
 
 
+def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
+    """Accuracies are those in PyTorch."""
+    told = byte_models("llama")
+    source, out, task = Path(told["model"]).with_name("base.gguf"), tmp_path / "small.gguf", tmp_path / "task.jsonl"
+    quantise(source, out, "Q4_0", {}, None)
+    words = Path(told["report_text"]["source"]).read_text()
+    lines = [
+        {"prompt": words[at : at + 9], "choices": [words[at + 9 : at + 9 + size] for size in (2, 3)], "answer": at % 2}
+        for at in range(0, 400, 13)
+    ]
+    task.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    def measured(*options):
+        capsys.readouterr()
+        assert main(["eval", *map(str, options), "--json", "--window=32"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    texts = [told[f"{role}_text"]["source"] for role in ("report", "search")]
+    found = measured(out, "--against", source, "--text", texts[0], "--also", texts[1], "--tasks", task)
+    assert [(row["model"], row["text"]) for row in found["rows"]] == [
+        (name, text) for text in ("report.txt", "search.txt", "task.jsonl") for name in ("base.gguf", "small.gguf")
+    ]
+    own = {row["text"]: row["divergence"] for row in found["rows"][1:4:2]}
+    assert found["protocol"]["worst_text"] == max(own, key=own.get)
+    *_, before, after = found["rows"]
+    for row, file in ((before, source), (after, out)):
+        assert row["accuracy"] == pytest.approx(measured(file, "--text", task)["rows"][0]["accuracy"], abs=0.1)
+    changed = (after["became_right"] - after["became_wrong"]) / len(lines)
+    assert after["accuracy"] - before["accuracy"] == pytest.approx(changed)
+    assert found["rows"][0]["accuracy"] is None
+    folder = measured(out, "--against", told["model"], "--tasks", task)["rows"]
+    assert folder[0]["accuracy"] == after["accuracy"]
+    assert len(folder) == 1
+
+
 def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
     model = random_llama(blocks=4)
     base, sizes = base_of(model), {}
@@ -242,7 +277,7 @@ def test_a_full_disk_stops_an_export_and_leaves_nothing(run_of, out, room, tmp_p
 def test_what_cannot_be_written_is_refused_in_a_line(run_of, missing, reason, tmp_path, capsys, monkeypatch):
     run, _ = run_of("gpt2", SUBLAYERS)
     capsys.readouterr()  # of the run
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr(ggml, "find_spec", lambda name: None if name == missing else find_spec(name))
     assert main(["export", str(run), str(tmp_path / "small.gguf")]) == 2
     told = capsys.readouterr().err
     assert reason in told

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 from evoprune import InputError
 from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.distillation.loss import DenseModel, divergence, loss_on
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity, accuracy
+from evoprune.problems.language_model.evaluation.answers import accuracy
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward, ids
 from evoprune.problems.language_model.texts.settings import TextSettings
