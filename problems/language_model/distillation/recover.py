@@ -200,7 +200,7 @@ def _train(
     transform.apply(transform.dense)
     release_memory(device)  # of the copies in types that the session's model had
     dtype, read = model.dtype, transform.teacher(final.genome)
-    alone = not final.recovered and [*transform.shaping(final.genome)] == [*transform.shaping(read)]
+    alone = not final.recovered and transform.same_but_types(final.genome, read)
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")

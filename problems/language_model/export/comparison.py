@@ -13,12 +13,11 @@ from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.export.recipe import by_tensor
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.runtime import compared, presets, quantise
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.results.result import Text
-from evoprune.problems.language_model.transforms.gguf_types.levels import importance_on
+from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
 
 Json = dict[str, Any]
 
@@ -73,7 +72,8 @@ class Comparison:
 
     def _preset(self, source: Path, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
-        importance = importance_on(resident, texts.calibration if texts.calibrates else texts.search)
+        text = texts.calibration if texts.calibrates else texts.search
+        importance = self.session.transform.importance or importance_on(resident, text)
         try:
             name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
             note(f"making llama.cpp's {name}")

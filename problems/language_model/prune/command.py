@@ -54,6 +54,8 @@ class Prune(Planner):
             help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
             "(default: MODEL itself, if it is one)",
         )
+        told = "for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
+        parser.add_argument("--imatrix", metavar="FILE.gguf", help=told)
         parser.add_argument(
             OPTION,
             metavar="FILE",

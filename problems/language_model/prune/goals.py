@@ -156,6 +156,21 @@ class Bits(Size):
         return self.value
 
 
+class Recipe(Goal):
+    """The types of a recipe: nothing is chosen, scales alone are trained. ``value``: bytes, known with the model."""
+
+    option, metavar = "--recipe", "FILE"
+    help = "the types that a file gives each tensor, as for llama-quantize --tensor-type-file, for --out FILE.gguf"
+    only = "types"
+
+    def __init__(self, value: float = 1, file: str = "") -> None:
+        super().__init__(value)
+        self.file = file
+
+    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
+        return super().slots(subject, short, types) | {"recipe": self.file, "types": None}
+
+
 class Sparsity(Goal):
     """As ``problems/smollm2_best.yaml``: GBLM, equal marginal costs, least squares, or a cheaper update."""
 

@@ -22,7 +22,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.prune.goals import Goal, Unneeded
+from evoprune.problems.language_model.prune.goals import Goal, Recipe, Unneeded
 from evoprune.problems.language_model.prune.reach import larger_than_source
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
@@ -31,6 +31,7 @@ from evoprune.problems.language_model.prune.vocabulary import OPTION, text_of, t
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
+from evoprune.problems.language_model.transforms.costs import BYTES
 
 _PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
@@ -51,7 +52,7 @@ class Phases:
 
     def __init__(self, options: argparse.Namespace, request: Request) -> None:
         """Load the model. Raises InputError for a text or a model that is unfit."""
-        self.request, self._clock, self._pace = request, request.clock, 0.0
+        self.request, self._clock, self._pace, self._imatrix = request, request.clock, 0.0, options.imatrix
         given = options.task or options.text or options.vocabulary
         option = "--task" if options.task else OPTION if options.vocabulary and not options.text else "--text"
         with blamed_on(option):
@@ -104,6 +105,9 @@ class Phases:
                 types = self._clock.doubled(
                     _CHOOSING * early, near, lambda own: self.session(name, goal, own, windows, report)
                 )
+        if isinstance(goal, Recipe):
+            budget = self.session(name, goal, types, windows, report).transform.budget(BYTES, None)
+            goal.value = budget.spent(budget.extreme(most=False))
         if not trained:  # the time makes the report more certain
             report = max(count for count in self._counts("report") if count == report or self._fits(count))
         found = self._filled(name, goal, types, windows, report, others)
@@ -130,7 +134,8 @@ class Phases:
         self, name: str, goal: Goal, types: Sequence[str], calibration: int, report: int, others: Sequence[str] = ()
     ) -> Json:
         slots = goal.slots(self.subject, self._clock.seconds < _LONG, types) | self._texts(report, others)
-        return filled(name, slots | {"calibration": self.text.settings("calibration", calibration)})
+        more = {"calibration": self.text.settings("calibration", calibration), "imatrix": self._imatrix}
+        return filled(name, slots | more)
 
     def _timed(self) -> int:
         """Score the dense model on doublings of the report text; return the windows, and leave the pace."""

@@ -17,20 +17,21 @@ from evoprune.experiment.spec import SEEDS
 from evoprune.exports.exporting import is_one_file
 from evoprune.problems.language_model.distillation.settings import DURATION, seconds_of
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance
 from evoprune.problems.language_model.gguf.sources import architecture_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
 from evoprune.problems.language_model.parts import Export
 from evoprune.problems.language_model.prune.clock import Clock
 from evoprune.problems.language_model.prune.fits import CONTEXT, KINDS_OF_CACHE, Fits
-from evoprune.problems.language_model.prune.goals import Bits, Goal, Remove, Size, Sparsity, Speedup, Unneeded
+from evoprune.problems.language_model.prune.goals import Bits, Goal, Recipe, Remove, Size, Sparsity, Speedup, Unneeded
 from evoprune.problems.language_model.prune.reach import refuse_size
 from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.prune.vocabulary import OPTION
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
 
-GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Sparsity, Speedup)
+GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Recipe, Sparsity, Speedup)
 
 _QUICK, _LONGEST = 60.0, 3.6e7  # seconds
 _SUFFIX = ".gguf"
@@ -75,6 +76,10 @@ def checked(options: argparse.Namespace) -> Request:
         stored_tensors(path)  # raises an error for a file that is not whole
     if one_file:
         architecture_of(settings.model, base)  # raises an error for a model that cannot be written
+    if isinstance(goal, Recipe):
+        TensorTypes(Path(goal.file))  # these raise errors for files that are none
+    if options.imatrix:
+        read_importance(Path(options.imatrix))
     memory: Json = {}
     if isinstance(goal, Fits):
         context, kv = options.context or CONTEXT, options.kv or KINDS_OF_CACHE[0]
@@ -95,6 +100,8 @@ def _goal(options: argparse.Namespace) -> tuple[Goal | None, str]:
     if len(given) != 1:
         raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
     ((goal, text),) = given.items()
+    if goal is Recipe:
+        return Recipe(file=text), goal.name()
     named = re.sub(r"[\s%]", "", text)
     return goal(goal.read(text)), named if goal is Size else f"{goal.name()}-{named}"
 
@@ -108,11 +115,13 @@ def _faults(
     fits, context = isinstance(goal, Fits), options.context
     yield "--time", not in_time and f"expected a time such as 90s, 20m or 2h, got '{options.time}'"
     yield "--base", base and not exports_file and for_file
-    yield goal.option if goal else "", isinstance(goal, Bits | Fits) and not exports_file and for_file
+    yield "--imatrix", options.imatrix and not exports_file and for_file
+    yield goal.option if goal else "", isinstance(goal, Bits | Fits | Recipe) and not exports_file and for_file
     yield "--context", context is not None and ((context < 1 and "expected 1 or more") or (not fits and of_memory))
     yield "--kv", options.kv is not None and not fits and of_memory
     yield "--seed", not 0 <= options.seed < SEEDS and f"expected a number between 0 and {SEEDS - 1}"
-    yield Sparsity.option, isinstance(goal, Sparsity) and options.vocabulary and f"keeps all tokens: leave out {OPTION}"
+    keeps_all = isinstance(goal, Sparsity | Recipe) and options.vocabulary
+    yield goal.option if goal else "", keeps_all and f"keeps all tokens: leave out {OPTION}"
     yield OPTION, options.task and options.vocabulary and "the answers of --task need all tokens: give one of both"
     texts = {"--text": [options.text], "--task": [options.task], OPTION: [options.vocabulary], "--also": options.also}
     for option, given in texts.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -49,6 +50,8 @@ class Overlay(Transform):
     replayed = False
     base: str | None
     """The .gguf file of the dense model, if the settings name one: exports copy its tokenizer."""
+    importance: Mapping[str, torch.Tensor] = MappingProxyType({})
+    """The importance of the inputs of matrices, by name, that types are made with; empty for none."""
 
     @property
     def parts(self) -> frozenset[str]:

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from evoprune import Budget, InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.transforms import UNIFORM
@@ -53,9 +55,10 @@ class StackForm(StackCosts):
         """True if blocks change by more than types."""
         return any(each is not self._overlay and not each.vocabularies for each in self.transforms)
 
-    def shaping(self, genome: Sequence[float]) -> Sequence[float]:
-        """Return the genes of ``genome`` that decide shapes: all but the last, which choose types."""
-        return genome[: self._slices[-1].start] if self._overlay else genome
+    def same_but_types(self, one: Sequence[float], other: Sequence[float]) -> bool:
+        """Return whether two genomes have the same genes, but for the last, which choose types."""
+        shaping = slice(self._slices[-1].start if self._overlay else None)
+        return [*one[shaping]] == [*other[shaping]]
 
     def replayed(self, genome: Sequence[float]) -> list[float]:
         """Return the genes of ``genome`` by which a ragged folder is read."""
@@ -79,6 +82,11 @@ class StackForm(StackCosts):
         """Put back the weights that cuts leave, in place of weights in types."""
         if self._overlay:
             self._overlay.lift()
+
+    @property
+    def importance(self) -> Mapping[str, Tensor]:
+        """The importance of the inputs of matrices, by name, that types are made with; empty for none."""
+        return self._overlay.importance if self._overlay else {}
 
     @property
     def base(self) -> str | None:

@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 class Encodings:
     """The bytes of matrices of the dense model, made when a candidate needs them and kept in files without names.
 
-    ``importance``: of the inputs of matrices by their names, as of :func:`.levels.importance_of`.
+    ``importance``: of the inputs of matrices by their names, as of :func:`.importance.importance_of`.
     """
 
     def __init__(self, importance: Tensors) -> None:

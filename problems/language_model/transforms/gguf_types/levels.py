@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evoprune.problems.language_model import gguf
 from evoprune.problems.language_model.calibration.sensitivity import Factors, sensitivity
-from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, as_importance, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms import gguf_types
 from evoprune.problems.language_model.transforms.gguf_types.encodings import in_threads, quantised_rows, row_slices
+from evoprune.problems.language_model.transforms.gguf_types.importance import CPU, cache_key
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 
 Pair = tuple[str, str]  # the name of a matrix, and a type
@@ -37,8 +36,6 @@ _SIDES = ("outputs", "inputs")  # of a pair of factors, as they are named in the
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
 
-_CPU = torch.device("cpu")
-
 
 @dataclass(frozen=True)
 class Errors:
@@ -46,7 +43,7 @@ class Errors:
 
     ``relative``: the squared error as a share of the squared weights, both weighed. ``harms``: the divergence that the
     error makes, in nats a token; empty without a calibration text. ``importance``: of the inputs of matrices by their
-    names, as of :func:`importance_of`; empty for none.
+    names, as of :func:`.importance.importance_of`; empty for none.
     """
 
     relative: Mapping[Pair, float]
@@ -93,13 +90,14 @@ class Errors:
 
 
 def errors_on(
-    resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], calibration: Windows | None
-) -> Errors:
+    resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], importance: Tensors,
+    calibration: Windows | None,
+) -> Errors:  # fmt: skip
     """Return the errors of the matrices ``chosen`` for each type, of all ``matrices``; those of a type are cached.
 
-    ``calibration``: the text that gives inputs their importance; None for none.
+    ``importance``: of inputs, by matrix. ``calibration``: the text that gives the harms; None for none.
     """
-    importance = importance_on(resident, calibration)
+    weighed = sha256_of(importance)
     sensitive = cache(lambda: _sensitivity_on(resident, calibration, matrices))
     samples: dict[str, Sample] = {}
     relative: dict[Pair, float] = {}
@@ -111,8 +109,8 @@ def errors_on(
             samples.update(zip((matrix.name for matrix in new), sampled(new, sensitive()), strict=True))
             return estimated([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
 
-        what = [*_what(calibration), *(matrix.name for matrix in own)]
-        found = shared(resident, f"errors of matrices in {kind}", what, made, _CPU)
+        what = [*cache_key(calibration), weighed, *(matrix.name for matrix in own)]
+        found = shared(resident, f"errors of matrices in {kind}", what, made, CPU)
         pairs = [(matrix.name, kind) for matrix in own]
         relative |= zip(pairs, found["relative"].tolist(), strict=True)
         if calibration is not None:
@@ -204,17 +202,6 @@ def _squares(values: ggml.Floats, factors: Factors, rows: NDArray[np.int64]) -> 
     return sums
 
 
-def importance_on(resident: Resident, calibration: Windows | None) -> Tensors:
-    """As :func:`importance_of`, on the text ``calibration``: cached, as other runs may have other types.
-
-    None: no importance.
-    """
-    if calibration is None:
-        return {}
-    made = partial(importance_of, resident, calibration.tokens)
-    return shared(resident, "importance of inputs", _what(calibration), made, _CPU)
-
-
 def _sensitivity_on(resident: Resident, calibration: Windows | None, matrices: Sequence[Matrix]) -> Sensitivity:
     """As :func:`sensitivity`, on the text ``calibration``: cached too. None: not known."""
     if calibration is None:
@@ -226,19 +213,6 @@ def _sensitivity_on(resident: Resident, calibration: Windows | None, matrices: S
         sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in found.items()}
         return {f"{side} {name}": each for name, own in sides.items() for side, each in zip(_SIDES, own, strict=False)}
 
-    flat = shared(resident, "sensitivity of matrices", _what(calibration), made, _CPU)
+    flat = shared(resident, "sensitivity of matrices", cache_key(calibration), made, CPU)
     names = [matrix.name for matrix in matrices if f"{_SIDES[0]} {matrix.name}" in flat]
     return {name: [*zip(*(flat[f"{side} {name}"] for side in _SIDES), strict=True)] for name in names}
-
-
-def _what(calibration: Windows | None) -> list[object]:
-    return [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
-
-
-def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU.
-
-    Of stacked ones ``(experts, in)``, over the tokens that chose an expert.
-    """
-    known = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
-    return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}

@@ -70,7 +70,7 @@ def _preset(
 
     Another type with no more bytes and no larger error takes the place of a preset's.
     """
-    problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
+    problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE})), "recipe": None}))
     transform = problem.session.transform.transforms[0]
     return problem, transform.genome_of(kinds), {"dense": transform.dense}
 

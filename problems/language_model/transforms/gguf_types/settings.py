@@ -27,6 +27,14 @@ class TypesSettings(Settings):
     importance: bool = Field(
         True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"
     )
+    imatrix: Source | None = Field(
+        None, description="llama.cpp's importance matrix of the same model, a .gguf file, in place of the text's"
+    )
+    recipe: Source | None = Field(
+        None,
+        description="a file with the type of each tensor, as llama-quantize --tensor-type-file reads it, in place of "
+        "types; nothing is left to choose",
+    )
     source_types: bool = Field(
         True,
         description="if the source is quantised: allow the types that reproduce its matrices exactly; false leaves "
@@ -44,6 +52,10 @@ class TypesSettings(Settings):
             raise ValueError("types: expected each type once")
         if self.types == () and not self.from_source:
             raise ValueError("types: expected at least 1, or from_source")
+        if self.recipe and self.types is not None:
+            raise ValueError("types: leave them out, as recipe names them")
+        if self.imatrix and not self.importance:
+            raise ValueError("imatrix: is for importance: true")
         return self
 
     @property

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from evoprune import InputError, Price, Term
 from evoprune.console.phase import note
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.models.blocks import ExpertStack
+from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
+from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on, slots_of
 from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
@@ -49,7 +52,7 @@ class Types(TypedCopies):
     another one matches in bytes and in error is no level; once times are known, in time and in error. Errors are
     estimated on some rows, and a matrix is quantised when a candidate has it in a type. ggml quantises, with an
     importance matrix if the settings say so: the mean squares of the inputs. With ``from_source`` the first type is
-    that of the source, not 16 bits, and rows of the source keep their bytes.
+    that of the source, not 16 bits, and rows of the source keep their bytes. A ``recipe`` leaves one more type.
     """
 
     Settings = TypesSettings
@@ -59,7 +62,9 @@ class Types(TypedCopies):
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.base = settings.base
-        matrices, source, kinds = typed_matrices(resident), {}, settings.chosen
+        matrices, source = typed_matrices(resident), {}
+        recipe = self._recipe(matrices) if settings.recipe else {}
+        kinds = sorted({*recipe.values()} - ggml.FLOATS) if recipe else settings.chosen
         if settings.from_source:
             if not resident.source.endswith(".gguf"):
                 raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
@@ -67,10 +72,13 @@ class Types(TypedCopies):
 
             source = source_types(resident.model, find_base(resident) if self.base else self._base, matrices)
         check_types(settings.types or (), matrices)
-        calibration = self.texts.calibration if settings.importance else None
-        chosen = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
-        errors = errors_on(resident, matrices, chosen, calibration)
+        may = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
+        chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in may.items()}
+        calibration = self.texts.calibration if self.calibrates(settings) else None
+        errors = errors_on(resident, matrices, chosen, self._importance(calibration), None if recipe else calibration)
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
+        same = {name for name, own in source.items() if own.kind == recipe.get(name)}
+        self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
         if not self._set_copies(matrices, errors, source, sizes) and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
@@ -79,14 +87,32 @@ class Types(TypedCopies):
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
-        return settings.importance
+        return settings.importance and not (settings.imatrix and settings.recipe)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:
         faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
-        if settings.base and not Path(settings.base).is_file():
-            faults.append(f"problem.transforms.base: {settings.base}: no such file")
-        return faults
+        files = settings.model_dump(include={"base", "imatrix", "recipe"}, exclude_none=True).items()
+        absent = [(key, file) for key, file in files if not Path(file).is_file()]
+        return [*faults, *(f"problem.transforms.{key}: {file}: no such file" for key, file in absent)]
+
+    def _recipe(self, matrices: Sequence[Matrix]) -> dict[str, str]:
+        """The type of each of ``matrices`` in the recipe, by name. Raises InputError for one that it cannot have."""
+        from evoprune.problems.language_model.gguf.recipe import TensorTypes
+
+        recipe, slots, found = TensorTypes(Path(self.settings.recipe or "")), slots_of(self.resident, self._base), {}
+        for matrix in matrices:
+            kinds, width = {recipe.kind(slot.name) for slot in slots[matrix.name]}, matrix.rows(matrix.weight).shape[1]
+            if len(kinds) > 1 or not ggml.fits(max(kinds), width):
+                name = " and ".join(slot.name for slot in slots[matrix.name])
+                raise InputError(f"{name} of {width} weights a row cannot be {' and '.join(kinds)}", str(recipe.path))
+            found[matrix.name] = max(kinds)
+        return found
+
+    def _importance(self, calibration: Windows | None) -> Tensors:
+        if self.settings.imatrix:
+            return importance_in(Path(self.settings.imatrix), self.resident, self._base)
+        return importance_on(self.resident, calibration) if calibration else {}
 
     @classmethod
     def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
@@ -99,10 +125,12 @@ class Types(TypedCopies):
         """llama.cpp's presets; where a preset's type is no level, the first level that has no more bits.
 
         So a preset gets better where another type matches one of its own in bytes, with less error. None where harms
-        are known, as the first child of a search by costs is much better then.
+        are known, as the first child of a search by costs is much better then; those of a recipe where there is one.
         """
         if self.errors.harms:
             return []
+        if self.settings.recipe:
+            return [self.uniform(1)]
         try:
             presets = self.presets()
         except InputError as error:
@@ -183,8 +211,8 @@ class Types(TypedCopies):
     def describe(self) -> dict[str, Any]:
         settings = self.settings
         return {
-            "types": list(self.settings.chosen),
-            "importance": settings.importance,
+            "types": Path(settings.recipe).name if settings.recipe else list(settings.chosen),
+            "importance": Path(settings.imatrix).name if settings.imatrix else settings.importance,
             "source_types": dict(self.reproduced) if settings.source_types else False,
             **({"from_source": True} if settings.from_source else {}),
         }
@@ -196,7 +224,8 @@ class Types(TypedCopies):
             f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "
             "than they are: for claims set source_types: false, or take a source in 16 bits"
         )
-        return [*unchosen_remarks(unread), *([remark] if exact else [])]
+        larger = f"{self._larger} matrices keep the type of the source: that of the recipe has no fewer bytes"
+        return [*unchosen_remarks(unread), *([remark] if exact else []), *([larger] if self._larger else [])]
 
     @property
     def _bits(self) -> Bits:

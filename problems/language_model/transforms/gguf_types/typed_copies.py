@@ -30,7 +30,7 @@ class TypedCopies(Overlay):
 
         ``sizes``: as of :class:`.genes.TypeGenes`.
         """
-        self.matrices, self.errors, self._source = matrices, errors, source
+        self.matrices, self.errors, self._source, self.importance = matrices, errors, source, errors.importance
         self._levels = TypeGenes(matrices, self.resident.with_stacks, errors, sizes)
         self._copies = Copies(self.resident, matrices, Encodings(errors.importance), source)
         return bool(self.genes.free)

@@ -123,6 +123,32 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
     assert asked["got"] >= asked["wanted"] if goal.startswith("--remove") else asked["got"] <= asked["wanted"]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+def test_a_recipe_and_an_importance_matrix_leave_scales_alone_to_find(prune, text, quantised, tmp_path, monkeypatch):
+    import numpy as np
+
+    from evoprune.problems.language_model.gguf.recipe import read_importance, write_importance
+    from evoprune.problems.language_model.models.weight_files import read_gguf
+
+    monkeypatch.setattr(phases, "_TRAINABLE", 1e9)  # it is trained, however slow the machine
+    source, recipe, weighed, out = quantised("llama"), *(tmp_path / name for name in ("r.txt", "i.gguf", "out.gguf"))
+    matrices = {name: each for name, each in read_gguf(source).tensors.items() if len(each.shape) > 1}
+    kinds = {name: "Q4_1" if "attn" in name else "Q4_0" for name in matrices}
+    recipe.write_text("".join(f"{name}={kind}\n" for name, kind in kinds.items()))
+    known = {name: 1 + np.arange(each.shape[1], dtype=np.float32) for name, each in matrices.items() if "blk" in name}
+    write_importance(weighed, known, 8)
+    code, _, err = prune(
+        "--recipe", recipe, "--imatrix", weighed, "--text", text, "--time", "2s", "--out", out, model=source
+    )
+    assert code == 0, err
+    assert {name: read_gguf(out).tensors[name].kind for name in matrices} == kinds
+    assert result(tmp_path / "runs" / "run")["recovered"]["evolved"]["trained"].startswith("scales")
+    written = read_importance(tmp_path / "out.evoprune.imatrix.gguf")
+    assert all(np.allclose(each, written[name][0]) for name, each in known.items())
+    assert "calibrating" not in err
+
+
 @pytest.fixture
 def task(tmp_path):
     """Writes a task file of so many lines of 37 bytes."""

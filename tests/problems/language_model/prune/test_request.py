@@ -51,6 +51,12 @@ MISTAKES = [
     ("--bits: is for", FOLDER, "--bits=4"),
     ("--bits: ", FOLDER, "--bits=17", FILE),
     ("--fits: is for", FOLDER, "--fits=8GB"),
+    ("--recipe: is for", FOLDER, "--recipe=short.txt"),
+    ("short.txt: 'Too'", "tiny.gguf", "--recipe=short.txt", FILE),
+    ("none.txt: ", "tiny.gguf", "--recipe=none.txt", FILE),
+    ("--recipe: keeps all", "tiny.gguf", "--recipe=short.txt", "--vocabulary=text.txt"),
+    ("--imatrix: is for", FOLDER, "--remove=20%", "--imatrix=tiny.gguf"),
+    ("tiny.gguf: is no importance matrix", "tiny.gguf", GOAL, FILE, "--imatrix=tiny.gguf"),
     ("--context: ", "tiny.gguf", "--fits=8GB", "--context=0"),
     ("--context: ", "tiny.gguf", "--fits=8GB", "--context=49"),  # a token more than it has positions
     ("--context: is for --fits", "tiny.gguf", GOAL, "--context=32"),

@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.gguf_types.levels import importance_of
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
 from tests.problems.language_model.gguf.models import random_qwen3_moe, write_quantised
 from tests.problems.language_model.mixtures import EXPERTS, mixture_in, random_mixture, routed
 

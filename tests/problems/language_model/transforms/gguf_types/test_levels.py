@@ -11,9 +11,10 @@ import torch
 
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.transforms.gguf_types import encodings, levels
+from evoprune.problems.language_model.transforms.gguf_types import encodings, importance, levels
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
-from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, importance_of, sampled
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
+from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, sampled
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, typed_matrices
 
 
@@ -96,8 +97,8 @@ def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
         raise AssertionError("read again")
 
     first = types(types=["Q8_0"])
-    for statistic in ("importance_of", "sensitivity"):
-        monkeypatch.setattr(levels, statistic, again)
+    monkeypatch.setattr(importance, "importance_of", again)
+    monkeypatch.setattr(levels, "sensitivity", again)
     second = types(types=["Q8_0", "Q4_0"])
     (name, *_) = first.errors.importance
     assert first.errors.importance[name].equal(second.errors.importance[name])
