@@ -153,7 +153,7 @@ class Additive(Budget):
     def at_share(
         cls, genes: Genes, prices: Sequence[Price], share: float | None, unit: str = "units", fixed: float = 0.0
     ) -> Additive:
-        """A budget whose limit is ``fixed`` plus ``share``, in [-1, 1], of its :attr:`scale`.
+        """A budget whose limit is ``fixed`` plus a ``share``, in [-1, 1], of :attr:`scale`.
 
         For real genes of span 1 with prices below 0, ``-share`` is the mean that genes must have, each counted by its
         price: exactly, where a limit in large units would be rounded.

@@ -111,7 +111,7 @@ def measure(source: str, options: EvalOptions) -> Table:
 def against(file: Path, source: str, options: EvalOptions) -> Table:
     """Rows for the .gguf ``file`` and its ``source``, if that is one too, in llama.cpp: two for each text.
 
-    Divergences are those from the source's predictions in PyTorch. Raises :class:`evoprune.InputError`.
+    Divergences are from the source's predictions in PyTorch. Raises :class:`evoprune.InputError`.
     """
     if lacking := ggml.missing():
         raise InputError(lacking, "--against")

@@ -24,25 +24,25 @@ class Room:
 
     @classmethod
     def of(
-        cls, phase: str, device: torch.device, tensors: float, beside: float = 0.0, instead: str = "",
+        cls, phase: str, device: torch.device, tensors: float, fixed: float = 0.0, instead: str = "",
         share: float = _SHARE,
     ) -> Self:  # fmt: skip
-        """Find room for ``phase``, which holds bytes of ``tensors`` that may be streamed, and others ``beside`` them.
+        """Find room for ``phase``: for bytes of ``tensors`` that may be streamed, and ``fixed`` bytes in memory.
 
         Raises :class:`evoprune.Stopped` if there is no room for the latter. ``instead``: a remedy for it. ``share``: of
         the rest, which streamable tensors may take.
         """
         free = free_memory(device)
-        if tensors > share * (free - beside):
+        if tensors > share * (free - fixed):
             release_memory(device)  # which takes a moment
             free = free_memory(device)
-        if beside > free:
+        if fixed > free:
             remedy = f", or {instead}" if instead else ""
             raise Stopped(
-                f"{phase} takes about {beside / 1e9:.1f} GB beside what is loaded, and {free / 1e9:.1f} GB are free on "
+                f"{phase} takes about {fixed / 1e9:.1f} GB beside what is loaded, and {free / 1e9:.1f} GB are free on "
                 f"{device}: nothing is lost; end other processes and continue{remedy}"
             )
-        return cls(device, tensors <= share * (free - beside))
+        return cls(device, tensors <= share * (free - fixed))
 
     @classmethod
     def mapped(cls) -> Self:

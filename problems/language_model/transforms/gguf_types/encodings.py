@@ -77,7 +77,7 @@ def in_threads(work: Callable[[Given], Made], given: Sequence[Given], label: str
 def quantised_rows(
     weights: ggml.Floats, kind: str, importance: torch.Tensor | None, rows: NDArray[np.int64], count: int
 ) -> ggml.Bytes:
-    """Quantise ``weights``, those of ``rows`` of a matrix with ``count``, in rising order."""
+    """Quantise the ``weights`` of ``rows``, in rising order, of a matrix with ``count`` rows."""
     if importance is None or importance.dim() == 1:
         return ggml.quantize(weights, kind, None if importance is None else importance.cpu().numpy())
     of_experts = importance.cpu().numpy()
@@ -89,7 +89,7 @@ def quantised_rows(
 def values_of(
     matrix: Matrix, weight: torch.Tensor, kind: str, data: ggml.Bytes, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The values of ``data`` in ``kind``, or of its ``rows``, laid out and stored like ``weight`` of ``matrix``."""
+    """The values of ``data`` in ``kind``, or of some ``rows``, laid out and stored like ``weight`` of ``matrix``."""
     width = matrix.rows(weight).shape[1]
     data = data if rows is None else data[rows.cpu().numpy()]
     values = torch.empty(len(data), width, dtype=weight.dtype)

@@ -49,7 +49,7 @@ class FileTimer(Timer):
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others belong to ``overlay``. ``base``: of its files;
+        The first ``cuts`` genes of ``transform`` cut, the others belong to ``overlay``. ``base``: metadata of files;
         ``dense``: the types of the dense model.
         """
         super().__init__(transform, load, kinds)

@@ -1,4 +1,4 @@
-"""The error of each matrix in each type, estimated on some of its rows, and the types that are worth their bytes."""
+"""The error of each matrix in each type, estimated on some rows, and the types that are worth their bytes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def errors_on(
     resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], importance: Tensors,
     calibration: Windows | None,
 ) -> Errors:  # fmt: skip
-    """Return the errors of the matrices ``chosen`` for each type, of all ``matrices``; those of a type are cached.
+    """Return the errors of the matrices ``chosen`` for each type, of all ``matrices``; cached by type.
 
     ``importance``: of inputs, by matrix. ``calibration``: the text that gives the harms; None for none.
     """
@@ -121,9 +121,9 @@ def errors_on(
 
 @dataclass(frozen=True)
 class Sample:
-    """Some ``rows`` of a matrix, and the share that each has in the estimate of its relative error.
+    """Some ``rows`` of a matrix, and the share of each in the estimate of the relative error.
 
-    ``sizes``: of each row, the sum of its squared weights, weighed by ``factors``; ``total``: that of all rows.
+    ``sizes``: the sum of the squared weights of each row, weighed by ``factors``; ``total``: the sum of all rows.
     """
 
     rows: NDArray[np.int64]
@@ -136,8 +136,8 @@ class Sample:
 def sampled(matrices: Sequence[Matrix], sensitive: Sensitivity, count: int = SAMPLED) -> list[Sample]:
     """Draw ``count`` rows of each of ``matrices``, or all of a smaller one, in proportion to their weighed squares.
 
-    Systematic sampling with these probabilities (Madow, "On the theory of systematic sampling, II", 1949): the error of
-    a row is nearly the same share of its squares in all rows, so that few give the sum (Hansen and Hurwitz, 1943).
+    Systematic sampling (Madow, "On the theory of systematic sampling, II", 1949): the error of a row is nearly the same
+    share of the row's squares in all rows, so that few give the sum (Hansen and Hurwitz, 1943).
     """
     sizes: dict[str, list[NDArray[np.float64]]] = {}
     parts = [(matrix, part) for matrix in matrices for part in row_slices(matrix)]

@@ -124,8 +124,8 @@ class Types(TypedCopies):
     def initial_genomes(self) -> Sequence[list[float]]:
         """llama.cpp's presets; where a preset's type is no level, the first level that has no more bits.
 
-        So a preset gets better where another type matches one of its own in bytes, with less error. None where harms
-        are known, as the first child of a search by costs is much better then; those of a recipe where there is one.
+        A preset improves where another type has as many bytes and less error. None where harms are known, as the first
+        child of a search by costs is much better then; those of a recipe where there is one.
         """
         if self.errors.harms:
             return []
