@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field
 
@@ -56,23 +56,45 @@ class Predictions(Keys):
 COLUMNS = ("median", "99%", "99.9%", "largest", "same top token", "probability change", "perplexity ratio")
 
 
-class Check(Keys):
+class Behind(NamedTuple):
+    """Bits per byte that a file is behind the dense model in PyTorch, with a standard error; see ``same_top`` above."""
+
+    bits: float
+    error: float
+    same_top: float
+
+
+class Scored(Keys):
+    """Measurements of a .gguf file on the report text in llama.cpp; ``divergence``: from the dense model."""
+
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    divergence: float | None = None
+    predictions: Predictions | None = None
+
+    @property
+    def behind(self) -> Behind | None:
+        """The loss, measured on the same tokens as the dense model's; None where some are infinite."""
+        found = self.predictions
+        if not found or not self.perplexity or self.bits_per_byte is None:
+            return None
+        unit = self.bits_per_byte / math.log(self.perplexity)
+        return Behind(unit * found.behind, unit * found.behind_error, found.same_top)
+
+
+class Check(Scored):
     """Measurements of the export in another process; a .gguf file also has a divergence from the dense model.
 
     ``tolerance``: of the rule in :attr:`fault`, in nats a token, as are ``loss_error``, the standard error of the mean
     difference of losses, and llama.cpp's ``runtime_divergence`` from PyTorch on the same model, with its own.
     """
 
-    perplexity: float | None = None
     run_perplexity: float | None = None
     tolerance: float
     loss_error: float | None = 0.0
     runtime_divergence: float | None = 0.0
     runtime_error: float | None = 0.0
     failure: str | None = None
-    bits_per_byte: float | None = None
-    divergence: float | None = None
-    predictions: Predictions | None = None
     run_divergence: float | None = None
     kl_top: int | None = None
     first_other_token: int | None = None
@@ -160,15 +182,11 @@ class StoredMatrix(Keys):
     bits: float
 
 
-class Compared(Keys):
-    """A file that an exported one is compared with, on the same text; ``divergence``: from the dense model."""
+class Compared(Scored):
+    """A file that an exported one is compared with, on the same text."""
 
     name: str
     bytes: int
-    perplexity: float | None
-    bits_per_byte: float | None
-    divergence: float | None
-    predictions: Predictions | None = None
 
 
 class ExportFacts(Reported):

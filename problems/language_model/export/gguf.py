@@ -30,7 +30,7 @@ from evoprune.problems.language_model.export.card import (
 )
 from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
-from evoprune.problems.language_model.export.page import behind, comparison
+from evoprune.problems.language_model.export.page import comparison
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
@@ -241,14 +241,13 @@ def _source(facts: ExportFacts) -> str:
 
 def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
-    said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
-    if known := behind(facts.check, source):
-        lost, ours = loss(known[0], _source(facts), known[1]), facts.check.predictions
-        same = f"the same top token {ours.same_top:.1%} of the time" if ours else ""
-        if preset and (other := behind(preset, source)):
-            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {digits(other[0], 3)})"
-            same += f" ({preset.name}: {preset.predictions.same_top:.1%})" if same and preset.predictions else ""
-        said += filter(None, [lost, same])
+    said, preset = [reached(facts, facts.bytes)], facts.preset
+    if ours := facts.check.behind:
+        lost, same = loss(ours.bits, "the source", ours.error), f"the same top token {ours.same_top:.1%} of the time"
+        if preset and (theirs := preset.behind):
+            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {digits(theirs.bits, 3)})"
+            same += f" ({preset.name}: {theirs.same_top:.1%})"
+        said += [lost, same]
     said += also(facts)
     if facts.runtime:
         said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from evoprune.console.formatting import digits
-from evoprune.problems.language_model.export.facts import Check, Compared, ExportFacts, Runtime, StoredMatrix
+from evoprune.problems.language_model.export.facts import ExportFacts, Runtime, Scored, StoredMatrix
 from evoprune.problems.language_model.results.result import EVOLVED, Reported
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
@@ -44,37 +43,23 @@ def maps(model: Reported) -> Iterator[Heatmap]:
         yield removed_map(model.by_matrix)
 
 
-def behind(row: Check | Compared, source: Compared | None) -> tuple[float, float | None] | None:
-    """Return the bits per byte that a file is behind the ``source``, and their standard error; None if not measured.
-
-    Behind the dense model in PyTorch, if the source was not run.
-    """
-    if row.bits_per_byte is None or (row.perplexity or 1) <= 1:
-        return None
-    bits, own = row.bits_per_byte / math.log(row.perplexity or 1), row.predictions
-    if source and source.bits_per_byte is not None:
-        lost = row.bits_per_byte - source.bits_per_byte
-    elif own:
-        lost = own.behind * bits
-    else:
-        return None
-    return lost, own.behind_error * bits if own else None
-
-
 def _files(facts: ExportFacts) -> Columns:
     """A .gguf file, the preset and the source."""
     assert facts.cost is not None
     dense, source = facts.cost.parameters.dense, facts.source
-    own = _file(facts.bytes, facts.bits_per_weight, facts.check, source) | _speeds(facts.runtime, "evolved")
+    own = _file(facts.bytes, facts.bits_per_weight, facts.check) | _speeds(facts.runtime, "evolved")
     if facts.memory:
         own[f"memory with a context of {facts.memory.context:,} tokens"] = megabytes(facts.memory.total)
     columns = {"this file": own}
     if facts.preset:
         bits = 8 * facts.preset.bytes / dense
-        columns[f"llama.cpp's {facts.preset.name}"] = _file(facts.preset.bytes, bits, facts.preset, source)
+        columns[f"llama.cpp's {facts.preset.name}"] = _file(facts.preset.bytes, bits, facts.preset)
     size = source.bytes if source else facts.protocol.source_bytes
     if size:
-        columns["source"] = _file(size, 8 * size / dense, None, source) | _speeds(facts.runtime, "dense")
+        made = source and not facts.protocol.model.endswith(".gguf")
+        columns[f"dense, {source.name}" if source and made else "source"] = _file(
+            size, 8 * size / dense, None
+        ) | _speeds(facts.runtime, "dense")
     return columns
 
 
@@ -86,13 +71,12 @@ def _speeds(timed: Runtime | None, which: Literal["dense", "evolved"]) -> dict[s
     return words | ({"memory to run it": megabytes(getattr(timed.peak_bytes, which))} if timed.peak_bytes else {})
 
 
-def _file(size: int, bits: float | None, row: Check | Compared | None, source: Compared | None) -> dict[str, str]:
+def _file(size: int, bits: float | None, row: Scored | None) -> dict[str, str]:
     """Words on a file of ``size`` bytes with ``bits`` a weight; ``row``: its measurements, None for the source's."""
     words = {"size": megabytes(size), "bits a weight": f"{bits:.2f}" if bits else ""}
-    if lost := row and behind(row, source):
-        words["loss, bits per byte"] = digits(lost[0], 3) + (f" ± {digits(lost[1], 2)}" if lost[1] else "")
-    if row and (own := row.predictions):
-        words["same top token"] = f"{own.same_top:.1%} ± {own.same_top_error:.1%}"
+    if row and row.behind and row.predictions:
+        words["loss, bits per byte"] = f"{digits(row.behind.bits, 3)} ± {digits(row.behind.error, 2)}"
+        words["same top token"] = f"{row.behind.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
     return words
 
 
