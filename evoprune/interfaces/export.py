@@ -1,5 +1,6 @@
 """Optional parts of a problem whose results are exported, or measured again."""
 
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -38,8 +39,8 @@ class Exported:
 
 def commands(usage: str, out: Path) -> list[str]:
     """Return the lines of ``usage`` for the export ``out``, as a shell reads them."""
-    stem, place = (shlex.quote(str(path)) for path in (out.with_suffix(""), out))
-    return usage.replace("{out}", place).replace("{stem}", stem).splitlines()
+    places = {"out": str(out), "stem": str(out.with_suffix(""))}
+    return re.sub(r"\{(out|stem)\}(\S*)", lambda found: shlex.quote(places[found[1]] + found[2]), usage).splitlines()
 
 
 class Exporting(ABC):

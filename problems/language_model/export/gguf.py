@@ -270,7 +270,7 @@ def _usage(facts: ExportFacts, file: str) -> str:
             f"llama-cli -m {{out}}{flags}",
             f"llama-server -m {{out}}{flags}",
             f"ollama create {name} -f {{stem}}.{_MODELFILE} && ollama run {name}",
-            "lms import {out}  # LM Studio",
+            "lms import --symbolic-link {out}  # LM Studio",
         ]
     )
 

@@ -99,7 +99,9 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
         assert times[name]["dense"] > 0
     assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
     assert times["file_bytes"]["evolved"] == (tmp_path / "my file.gguf").stat().st_size
-    pattern = r"(?:llama-cli -m|llama-server -m|ollama create my-file -f|lms import|evoprune run) ([^`\n]+)"
+    pattern = (
+        r"(?:llama-cli -m|llama-server -m|ollama create my-file -f|lms import --symbolic-link|evoprune run) ([^`\n]+)"
+    )
     commands = re.findall(pattern, (tmp_path / "my file.README.md").read_text())
     names = [shlex.split(words)[0] for words in commands]
     file, modelfile, experiment = (f"my file.{end}" for end in ("gguf", "evoprune.Modelfile", "experiment.yaml"))
