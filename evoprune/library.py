@@ -29,10 +29,12 @@ from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.problem import Problem, violation, worst
+from evoprune.interfaces.problem import Evaluation, Problem, violation, worst
 from evoprune.minimum import Ending, Minimum, State
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
-from evoprune.search.run import run_to_its_end
+from evoprune.search.run import refuse_other, run_to_its_end
 from evoprune.search.scoring import draws_apart
 from evoprune.search.search import watching
 
@@ -41,6 +43,9 @@ Operators = Mapping[str, str | Mapping[str, Any]]
 
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
+
+_Told = tuple[int | None, tuple[float, ...], tuple[float, ...], float]
+"""Number of a candidate, None of one that was not asked for; its genome, values and violation."""
 
 _FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale"}
 
@@ -116,13 +121,17 @@ class Search:
     ...         search.tell(genome, genome[0] ** 2)
     >>> search.best[1][0] < 0.01
     True
+
+    ``folder``: of the values told, from which the same call goes on after an interruption; None keeps none. A search
+    can be pickled; the copy goes on alike, without a folder.
     """
 
     def __init__(
         self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = "generational",
         operators: Operators | None = None, population: int = 20, objectives: int = 1, maximise: bool = False,
-        initial: Sequence[Values] = (), seed: int = 0,
+        initial: Sequence[Values] = (), seed: int = 0, folder: str | Path | None = None,
     ) -> None:  # fmt: skip
+        self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
         self.genes = Genes(genes)
         more = {"objectives": objectives, "maximise": maximise, "initial": _listed(initial, genes)}
         described = _function(["asked:for"], self.genes, more)
@@ -134,9 +143,29 @@ class Search:
         self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
+        self._told: list[_Told] = []
+        self._history: History | None = None
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
+        if folder is not None:
+            self._go_on(Path(folder), resolved)
+
+    def _go_on(self, folder: Path, resolved: Resolved) -> None:
+        """Take the values told before from ``folder``, and keep those to come there."""
+        with run_folder.making(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = ExitStack()
+        self._lock.enter_context(run_folder.locked(folder))
+        refuse_other(resolved, folder, "take another folder")
+        run_folder.write_config(folder, resolved.config())
+        for line in recorded.read(folder, self._signs).lines:
+            values = worst(self._signs) if "failure" in line else tuple(line["fitness"])
+            self._repeat((line.get("candidate"), tuple(line["genome"]), values, line.get("violation", 0.0)))
+        self._history = History(folder, (), lambda: list(recorded.cut_broken_end(folder)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._arguments, self._told, self._numbered)
 
     @property
     def evaluations(self) -> int:
@@ -184,9 +213,30 @@ class Search:
             raise InputError(f"expected {len(self._signs)} values, got {len(given)}", "tell")
         individuals = self._open.pop(tuple(genome), None) or [self._unasked(genome)]
         sound = all(map(math.isfinite, given))
-        self._scores[individuals[0].genome] = (given if sound else worst(self._signs)), violation(constraints)
+        self._learn(individuals, given if sound else worst(self._signs), violation(constraints))
+
+    def _learn(self, individuals: Sequence[Individual], values: tuple[float, ...], excess: float) -> None:
+        first = individuals[0]
+        if self._history:
+            failure = None if all(map(math.isfinite, values)) else "no finite value"
+            name = {"reference": f"told {len(self._told)}"} if first.ident is None else {"candidate": first.ident}
+            line: Line = {**name, "genome": list(first)}
+            if first.ident is not None:
+                line |= {"generation": self.generation, "parents": list(first.parents), "memo": False}
+            self._history.write(line | scored(Evaluation(values, failure=failure, violation=excess)), sync=True)
+        self._told.append((first.ident, first.genome, values, excess))
+        self._scores[first.genome] = values, excess
         for individual in individuals:
             self._score(individual)
+
+    def _repeat(self, told: _Told) -> None:
+        number, genome, values, excess = told
+        if number is not None and number >= self._numbered:
+            self.ask()
+        key = tuple(self.genes.chosen(genome))
+        if (number is None) != (key not in self._open):
+            raise InputError("its search cannot be continued exactly: code or operators changed", f"candidate {number}")
+        self._learn(self._open.pop(key, []) or [Individual(genome, self._signs)], values, excess)
 
     def _unasked(self, genome: Sequence[Any]) -> Individual:
         try:
@@ -214,6 +264,15 @@ class Search:
                 yield
             finally:
                 self._draws = random.getstate(), numpy.random.get_state()
+
+
+def _unpickled(arguments: Mapping[str, Any], told: Sequence[_Told], numbered: int) -> Search:
+    search = Search(**arguments)
+    for one in told:
+        search._repeat(one)
+    if search._numbered < numbered:
+        search.ask()
+    return search
 
 
 def _listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:

@@ -50,7 +50,7 @@ class History:
     """
 
     def __init__(
-        self, folder: Path, recorded: Sequence[Line] = (), before_first: Callable[[], None] = lambda: None
+        self, folder: Path, recorded: Sequence[Line] = (), before_first: Callable[[], object] = lambda: None
     ) -> None:
         self._path, self._ahead = folder / HISTORY, folder / AHEAD
         self._recorded = deque(recorded)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import random
 
 import numpy
@@ -15,6 +16,7 @@ from evoprune.interfaces.genes import Genes
 from evoprune.operators.mutation.gaussian import gaussian
 
 REAL = [Gene(f"x{place}", -5, 5) for place in range(4)]
+MIXED_REAL = [*REAL[:2], Gene.log("rate", 1e-4, 1)]
 MIXED = [Gene("a", 0, 1), Gene.integer("b", 3, 7), Gene.log("c", 1e-4, 1), Gene.choice("d", ["red", "green", "blue"])]
 
 
@@ -233,6 +235,39 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     assert search.best == (first, (1.0,))
     assert search.ask()
     assert search.generation == 1
+
+
+@pytest.mark.parametrize("again", ["folder", "pickle"])
+def test_a_search_goes_on_from_its_folder_and_from_a_pickle(again, tmp_path):
+    how = {"algorithm": "nsga2", "population": 8, "objectives": 2, "seed": 5}
+    folder = tmp_path / "search" if again == "folder" else None
+
+    def go_on(search, evaluations):
+        while search.evaluations < evaluations:
+            for genome in search.ask()[: evaluations - search.evaluations]:
+                search.tell(genome, two([math.inf, 0] if genome[0] > 4 else genome))
+        return search
+
+    def begun(folder):
+        search = go_on(Search(MIXED_REAL, folder=folder, **how), 9)
+        search.tell([0.5, 0.5, 1e-3], (0.2, 0.3), [0.0])
+        return go_on(search, 20)
+
+    whole = go_on(begun(None), 50)
+    search = begun(folder)
+    if folder:
+        with pytest.raises(InputError, match="process"):
+            Search(MIXED_REAL, folder=folder, **how)
+        del search
+        (folder / "history.jsonl").open("a").write('{"candidate": 30, "gen')
+        with pytest.raises(InputError, match="another"):
+            Search(MIXED_REAL, folder=folder, **how | {"seed": 6})
+        search = Search(MIXED_REAL, folder=folder, **how)
+    else:
+        search = pickle.loads(pickle.dumps(search))
+    assert search.evaluations == 20
+    assert (go_on(search, 50).front, search.generation) == (whole.front, whole.generation)
+    assert search.ask() == whole.ask()
 
 
 def test_workers_change_nothing_but_must_find_the_function():
