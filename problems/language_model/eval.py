@@ -1,6 +1,7 @@
 """Measures models: perplexity under a stated protocol, and tasks of lm-evaluation-harness (Gao et al., 2021)."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -150,7 +151,9 @@ def _compared(file: Path, source: str, resident: Resident, windows: Windows) -> 
             raise InputError(found.get("failure", "has infinite losses"), str(path))
         bits = text.bits_per_byte(found["perplexity"])
         row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
-        row |= {name: found[name] for name in ("perplexity", "divergence")} | found["predictions"]
+        row |= {name: found[name] for name in ("perplexity", "divergence")} | (table := found["predictions"])
+        ratio = math.exp(table["behind"])
+        row |= {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * table["behind_error"]}
         if windows.lines:
             own = right_answers(windows.lines, found["answers"])
             row |= {"accuracy": sum(own) / len(own)} | (flips(right, own) if right else {})

@@ -117,9 +117,7 @@ class GgufFile(ExportFormat):
             "bits_per_weight": 8 * size / parameters,
             "kinds": dict(Counter(made.kinds.values())),
             "matrices": {
-                slot.name: _matrix(made.kinds[slot.name], slot.shape)
-                for slot in made.layout.slots
-                if len(slot.shape) > 1
+                own.name: _matrix(made.kinds[own.name], own.shape) for own in made.layout.slots if own.shape[1:]
             },
             "architecture": made.layout.architecture,
         }
