@@ -158,15 +158,14 @@ class Types(TypedCopies):
         """No weight and no parameter is saved. Bytes are counted of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
-        from evoprune.problems.language_model.gguf.names import slots_by_parameter
         from evoprune.problems.language_model.gguf.write import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
-        slots = slots_by_parameter(self.resident.model, base.architecture, base.forms)
+        slots = slots_of(self.resident, base)
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self.genes, strict=True):
             kinds = [base.half if kind == DENSE else kind for kind in gene.levels]
-            own = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.parameter]) for kind in kinds]
+            own = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.name]) for kind in kinds]
             prices.append([float(size - own[0]) for size in own])
         return prices, dense
 
