@@ -34,7 +34,7 @@ from evoprune.minimum import Ending, Minimum, State
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
-from evoprune.search.run import refuse_other, run_to_its_end
+from evoprune.search.run import refuse_other, run_with_others
 from evoprune.search.scoring import draws_apart
 from evoprune.search.search import watching
 
@@ -86,7 +86,8 @@ def minimize(
     of numbers that ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``. ``initial``: genomes to begin
     with, as mappings by name or lists. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
-    same call continues after an interruption; None keeps none. ``progress``: write the run's lines to standard error.
+    same call continues after an interruption; processes that make it at the same time share the work. None keeps none.
+    ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
@@ -96,7 +97,7 @@ def minimize(
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
-    execution = replace(execution, figures=False)  # the result draws them when asked for
+    execution = replace(execution, figures=False, shared=True)  # the result draws figures when asked for
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
     keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
@@ -330,7 +331,7 @@ def _resolved(
 
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
-    run_to_its_end(resolved, folder, execution)
+    run_with_others(resolved, folder, execution)
     run = Run.open(folder)
     genes = run.problem.genes
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]

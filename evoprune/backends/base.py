@@ -83,11 +83,13 @@ class Backend(ABC):
         return math.ceil(genomes / self.workers)
 
     def map(
-        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, batch: bool = False
-    ) -> Iterator[tuple[int, Evaluation]]:
+        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, batch: bool = False,
+        claim: Callable[[int], bool] | None = None,
+    ) -> Iterator[tuple[int, Evaluation]]:  # fmt: skip
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``batch``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
+        ``batch``: ``function`` is given a worker's share of the genomes at once, and a failure alone. ``claim``: asked
+        for each index when a worker is free for it; False leaves it out.
         """
         self._slowest *= slower
         self._at_once = max(1, self.share(len(genomes))) if batch else 1
@@ -102,9 +104,15 @@ class Backend(ABC):
                 waiting[index] = waiting.get(index, 0) + 1
             self.submit(call)
 
+        shares = iter(range(len(genomes))[at : at + self._at_once] for at in range(0, len(genomes), self._at_once))
+
+        def fill() -> None:
+            while (claim is None or len(calls) < self.workers) and (share := next(shares, None)):
+                if indices := [index for index in share if claim is None or claim(index)]:
+                    hand_out(indices)
+
         try:
-            for first in range(0, len(genomes), self._at_once):
-                hand_out(range(len(genomes))[first : first + self._at_once])
+            fill()
             while waiting:
                 for number, scores in self._until_stall():
                     indices = calls.pop(number, ())
@@ -118,6 +126,7 @@ class Backend(ABC):
                         else:
                             del waiting[index]
                             yield index, evaluation
+                fill()
         except Lost as loss:
             raise Stalled(waiting, str(loss)) from None
 

@@ -21,7 +21,7 @@ class Execution:
 
     ``workers``: evaluations at once. ``devices``: of the workers, empty for all that the problem finds. ``threads``: of
     the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops. ``figures``: of
-    the search, drawn at its end.
+    the search, drawn at its end. ``shared``: whether other processes may score candidates, too.
     """
 
     map: str | None = None
@@ -32,6 +32,7 @@ class Execution:
     hostfile: str | None = None
     stall_after: float | None = None
     figures: bool = True
+    shared: bool = False
 
     def __post_init__(self) -> None:
         most, why = _CLUSTER, ""

@@ -1,5 +1,6 @@
 """Reads the recorded part of a run from its folder, which may come from anywhere and is checked."""
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,13 +49,18 @@ class _Reference(_Score):
     reference: str
 
 
-class _Candidate(_Score):
+class _Asked(_Strict):
     candidate: _Count
     generation: _Count
     parents: list[_Count]
+    genome: list[float]
     memo: bool
     fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
     probe: bool = False
+
+
+class _Candidate(_Asked, _Score):
+    pass
 
 
 class _Finalist(_Score):
@@ -92,11 +98,22 @@ def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
         else:
             _learn(recorded, line, signs)
+    _learn_ahead(recorded, folder, signs)
+    return recorded
+
+
+def ahead(folder: Path, signs: tuple[float, ...]) -> dict[Key, Evaluation]:
+    """The scores of candidates in ``folder`` that came before their turn."""
+    recorded = RecordedRun()
+    _learn_ahead(recorded, folder, signs)
+    return recorded.candidates
+
+
+def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...]) -> None:
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
         _learn(recorded, line, signs)
-    return recorded
 
 
 def read_result(folder: Path, kind: type[R]) -> R:
@@ -109,10 +126,11 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
     """Cut the history, and the scores ahead of it, after their last sound line; yield a note for each that was cut."""
     for path in (folder / HISTORY, folder / AHEAD):
         if path.exists():
-            sound = b"".join(raw for raw, _ in _sound(path))
-            if len(sound) < path.stat().st_size:
-                yield f"{path}: the last line was cut short and is dropped"
             with path.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # other processes may score for this run
+                sound = b"".join(raw for raw, _ in _sound(path))
+                if len(sound) < path.stat().st_size:
+                    yield f"{path}: the last line was cut short and is dropped"
                 file.truncate(len(sound))
                 if sound and not sound.endswith(b"\n"):
                     file.seek(0, os.SEEK_END)
@@ -121,7 +139,20 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
 
 def lines(path: Path, whole: bool = False) -> Iterator[Line]:
     """The checked lines in ``path``, if any, but for a broken last one, unless it must be ``whole``."""
-    return (line for _, line in _sound(path, whole)) if path.exists() else iter(())
+    return (line for _, line in _sound(path, whole))
+
+
+def asked(path: Path) -> list[Line]:
+    """The lines in ``path`` of candidates that wait for a score; none if it is missing."""
+    try:
+        found: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise InputError(f"holds a line that is not JSON ({error})", str(path)) from None
+    for line in found:
+        validated(_Asked, line, str(path))
+    return found
 
 
 def number(value: Any) -> float | None:
@@ -136,6 +167,8 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
     """Each line, raw and read. The last one is left out if it is broken or still being written, unless ``whole``."""
     try:
         opened = path.open("rb")
+    except FileNotFoundError:  # as the scores ahead of their turn, when all had it
+        return
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
     with opened as file:

@@ -26,9 +26,14 @@ CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before an
 PROMISED = "promised.json"  # a Promise
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"  # written before the first score
 HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"  # the scores: see evoprune.records.history
+ASKED, CLAIMS = "asked.jsonl", "claims"  # of several processes: see evoprune.search.sharing
 RESULT = "result.json"  # written at the end
 TIMES = "times.json"  # seconds of each phase of a planned run, by name
 EXPORTED = "exported.json"  # the path of the last export of the result, for the run's page
+
+
+class Busy(InputError):
+    """Another process has the folder."""
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
@@ -72,19 +77,20 @@ def making(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = "exists already" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
-        raise InputError(f"'{folder}' {why}; nothing was changed", "--runs-dir") from None
+        there = os.path.lexists(folder)
+        why = "exists already" if there else f"cannot be made: {error.strerror}"
+        raise (Busy if there else InputError)(f"'{folder}' {why}; nothing was changed", "--runs-dir") from None
 
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Lock ``folder`` until the context ends. Raises :class:`InputError` if another process has the lock."""
+    """Lock ``folder`` until the context ends. Raises :class:`Busy` if another process has the lock."""
     try:
         descriptor = lock(folder / name, wait=0.1)  # :func:`is_locked` may have it for a moment
     except OSError as error:
         raise InputError(f"cannot be locked for writing: {error.strerror}", str(folder)) from None
     if descriptor is None:
-        raise InputError("another process is still running it; nothing was changed", str(folder))
+        raise Busy("another process is still running it; nothing was changed", str(folder))
     try:
         yield
     finally:

@@ -18,9 +18,10 @@ from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
 from evoprune.records.recorded import Key, RecordedRun, deciding, refuse_another, refuse_change, version_of
-from evoprune.records.run_folder import Promise
+from evoprune.records.run_folder import Busy, Promise, has_experiment
 from evoprune.records.status import keeping_status
 from evoprune.search.search import carry_out
+from evoprune.search.sharing import help_with
 from evoprune.search.toolbox import Prepared, decide
 
 _NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
@@ -101,6 +102,20 @@ def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mappi
         run(resolved, place, how, known)
     elif not (place / run_folder.RESULT).exists():
         resume(place, (), how)
+
+
+def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
+    """As :func:`run_to_its_end`, by all processes that call it: one makes the search, the others score for it.
+
+    Raises :class:`InputError` where another search is in ``place``.
+    """
+    while True:
+        if has_experiment(place):
+            refuse_change(deciding(resolve_at(place / run_folder.CONFIG, ())), deciding(resolved), "experiment", place)
+        try:
+            return run_to_its_end(resolved, place, how)
+        except Busy:
+            help_with(resolved, place, how)
 
 
 def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:

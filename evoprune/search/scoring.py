@@ -13,10 +13,11 @@ from deap import base
 
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
-from evoprune.interfaces.parts import Batched, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Genome, Key
+from evoprune.search.sharing import Sharing
+from evoprune.search.toolbox import scorer
 
 
 @contextmanager
@@ -43,8 +44,11 @@ class Asked:
 class Scoring:
     """The workers of a run, with the record of the part that is replayed; measures their idle time."""
 
-    def __init__(self, toolbox: base.Toolbox, problem: Problem, backend: Backend, history: History) -> None:
+    def __init__(
+        self, toolbox: base.Toolbox, problem: Problem, backend: Backend, history: History, sharing: Sharing | None
+    ) -> None:
         self.toolbox, self.problem, self.backend, self.history = toolbox, problem, backend, history
+        self._sharing = sharing
         self._usual_work: dict[float, float] = {}
         self._spent = self._wall = 0.0
 
@@ -60,10 +64,8 @@ class Scoring:
         self.history.caught_up()
 
     def scorer(self, fidelity: float) -> dict[str, Any]:
-        """Return the function that scores on a share ``fidelity`` of the data, and the way to map it."""
-        if (several := part(self.problem, Batched)) and several.batch:
-            return {"score": partial(self.toolbox.evaluate_batch, fidelity=fidelity), "batch": True}
-        return {"score": partial(self.toolbox.evaluate, fidelity=fidelity)}
+        """As :func:`evoprune.search.toolbox.scorer`."""
+        return scorer(self.toolbox, self.problem, fidelity)
 
     def with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
         """Return ``evaluation``; a failure without work counts as the last evaluation with some."""
@@ -85,7 +87,11 @@ class Scoring:
         keys = [(one.genome, one.fidelity) for one in asked]
         ready = {at: recorded[key] for at, key in enumerate(keys) if key in recorded}
         rest = [at for at in range(len(asked)) if at not in ready]
-        arriving = self.toolbox.map(score, [asked[at].genome for at in rest], **how)
+        mapped = partial(self.toolbox.map, score, **how)
+        if self._sharing and asked and "candidate" in asked[0].line:
+            arriving = self._sharing.map(mapped, [asked[at].line for at in rest])
+        else:
+            arriving = mapped([asked[at].genome for at in rest])
         for turn in range(len(asked)):
             while turn not in ready:
                 try:

@@ -32,6 +32,7 @@ from evoprune.search.evaluator import Evaluator, hold, score_references
 from evoprune.search.forecast import Forecast, is_over
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, draws_apart
+from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
 
 Watch = Callable[[int, int, float, Individual, Genes, bool], bool]
@@ -101,7 +102,8 @@ class _Search:
         self._run, self._history, self._past, self._progress, self._status = run, history, past, progress, status
         self._experiment, self._problem = run.resolved.experiment, run.problem
         run.toolbox.register("map", backend.map)
-        scoring = Scoring(run.toolbox, self._problem, backend, history)
+        sharing = Sharing(run.folder, self._problem.signs) if run.execution.shared else None
+        scoring = Scoring(run.toolbox, self._problem, backend, history, sharing)
         self._evaluator = Evaluator(scoring, progress, self._experiment.max_failures, past)
         self._draft = Draft(run.folder, self._problem)
         self._generation, self._ended_by = -1, ""

@@ -1,0 +1,195 @@
+"""Several processes on one run: the one with its lock makes the search, and the others score candidates for it.
+
+While another process is there, the searching one writes the lines of the candidates to score into ``asked.jsonl``.
+Before a process scores one, it claims it: it locks the byte of the candidate's number in ``claims``, which the system
+unlocks where the process ends. The score of another process is in ``ahead.jsonl`` before its claim is released; the
+claims of the searching one last until nothing is asked for. So each candidate is scored once, but for a kill's.
+"""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from evoprune.backends import start
+from evoprune.backends.execution import Execution
+from evoprune.console.phase import Phase
+from evoprune.experiment.resolve import Resolved
+from evoprune.files.json_files import read_json, write_text
+from evoprune.files.locks import is_locked
+from evoprune.interfaces.problem import Evaluation, worst
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import Line, append, encode, scored
+from evoprune.records.recorded import Key
+from evoprune.records.run_folder import AHEAD, ASKED, CLAIMS, ENVIRONMENT, LOCK
+from evoprune.search.toolbox import Prepared, decide, scorer
+
+Map = Callable[..., Iterator[tuple[int, Evaluation]]]
+"""Maps a function as :meth:`Backend.map` does: of genomes, with ``claim``."""
+
+_HELPER = 2**40  # the byte that helpers lock together
+_LOOK, _PAUSE = 0.1, 0.01  # seconds between two looks for helpers, and for scores or work of others
+
+
+class _Claims:
+    """Locks of bytes of one file, which this process must not open twice: to close it would release all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = FileIO(folder / CLAIMS, "a+")
+
+    def take(self, number: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def release(self, number: int, count: int = 1) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, count, number)
+
+    def help(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _HELPER)
+
+    @property
+    def helped(self) -> bool:
+        if not self.take(_HELPER):
+            return True
+        self.release(_HELPER)
+        return False
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Sharing:
+    """Candidates of the run in ``folder``, which this process scores with the helpers that come and go."""
+
+    def __init__(self, folder: Path, signs: Sequence[float]) -> None:
+        self._folder, self._signs = folder, tuple(signs)
+        self._claims: _Claims | None = None
+        self._looked, self._offered = 0.0, False
+        (folder / ASKED).unlink(missing_ok=True)  # of a process that was killed
+
+    def map(self, mapped: Map, lines: Sequence[Line]) -> Iterator[tuple[int, Evaluation]]:
+        """Yield ``(index, score)`` of the candidates of ``lines``, scored here by ``mapped`` or by helpers."""
+        keys = {key_of(line): index for index, line in enumerate(lines)}
+        waiting, begun = set(keys.values()), set[int]()
+
+        def claim(index: int) -> bool:
+            if index not in waiting or index in begun:
+                return False
+            if self._offered or self._helped():
+                if not self._offered:
+                    self._offer([lines[each] for each in sorted(waiting - begun)])
+                assert self._claims
+                if not self._claims.take(lines[index]["candidate"]) or key_of(lines[index]) in self._ahead():
+                    return False
+            begun.add(index)
+            return True
+
+        try:
+            while waiting:
+                for index, evaluation in self._scores(mapped, lines, claim, keys):
+                    if index in waiting:
+                        waiting.discard(index)
+                        if not waiting:
+                            self._withdraw()
+                        yield index, evaluation
+                if waiting:
+                    time.sleep(_PAUSE)
+        finally:
+            self._withdraw()
+
+    def _scores(
+        self, mapped: Map, lines: Sequence[Line], claim: Callable[[int], bool], keys: dict[Key, int]
+    ) -> Iterator[tuple[int, Evaluation]]:
+        yield from mapped([tuple(line["genome"]) for line in lines], claim=claim)
+        if self._offered:
+            yield from ((keys[key], score) for key, score in self._ahead().items() if key in keys)
+
+    def _helped(self) -> bool:
+        if (now := time.monotonic()) - self._looked < _LOOK or not (self._folder / CLAIMS).exists():
+            return False
+        self._looked, self._claims = now, self._claims or _Claims(self._folder)
+        return self._claims.helped
+
+    def _offer(self, lines: Sequence[Line]) -> None:
+        write_text(self._folder / ASKED, b"".join(map(encode, lines)).decode())
+        self._offered = True
+
+    def _withdraw(self) -> None:
+        if self._offered and self._claims:
+            (self._folder / ASKED).unlink(missing_ok=True)
+            self._claims.release(0, _HELPER)
+            self._offered = False
+
+    def _ahead(self) -> dict[Key, Evaluation]:
+        return recorded.ahead(self._folder, self._signs)
+
+
+def key_of(line: Line) -> Key:
+    """The memo's key of the genome of ``line``."""
+    return tuple(line["genome"]), line.get("fidelity", 1.0)
+
+
+def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
+    """Score candidates of the run in ``folder`` while another process makes its search.
+
+    Raises :class:`evoprune.InputError` where it is not the run of ``resolved``.
+    """
+    claims = _Claims(folder)
+    claims.help()
+    try:
+        with Phase("waiting for candidates of another process"):
+            while not (folder / ASKED).exists():
+                if not is_locked(folder / LOCK):
+                    return
+                time.sleep(_PAUSE)
+        environment = read_json(folder / ENVIRONMENT)
+        recorded.refuse_another(resolved, environment, folder)
+        run = Prepared.of(resolved, folder, decide(resolved, execution), run_folder.read_measured(folder))
+        recorded.refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
+        with start(run.execution, run.building) as backend, Phase("scoring candidates of another process"):
+            while is_locked(folder / LOCK):
+                _score_some(run, backend.map, claims)
+                time.sleep(_PAUSE)
+    finally:
+        claims.close()
+
+
+def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
+    """Score the candidates that are asked for now, and claimed by nobody."""
+    asked, signs = run.folder / ASKED, run.problem.signs
+    with suppress(FileNotFoundError):
+        now = _state(asked)
+        if not (lines := recorded.asked(asked)):
+            return
+
+        def claim(index: int) -> bool:
+            number = lines[index]["candidate"]
+            if not claims.take(number):
+                return False
+            with suppress(FileNotFoundError):
+                if _state(asked) == now and key_of(lines[index]) not in recorded.ahead(run.folder, signs):
+                    return True
+            claims.release(number)
+            return False
+
+        how: dict[str, Any] = scorer(run.toolbox, run.problem, lines[0].get("fidelity", 1.0))
+        for index, evaluation in mapped(how.pop("score"), [line["genome"] for line in lines], claim=claim, **how):
+            if evaluation.failure:
+                evaluation = replace(evaluation, values=worst(signs))
+            with FileIO(run.folder / AHEAD, "ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # :func:`recorded.cut_broken_end` must not cut it
+                append(file, encode(lines[index] | scored(evaluation)))
+            claims.release(lines[index]["candidate"])
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Tell one version of the file at ``path`` from another."""
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns
