@@ -1,4 +1,4 @@
-"""The results of an ablation: median and range of each variant, a rank test against the first, and curves."""
+"""The results of an ablation: median and range of each variant, a paired test against the first, and curves."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ _LINES = ("-", "--", ":", "-.")  # for variants beyond the colours
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of a variant over its seeds. ``p``: two-sided Mann-Whitney U test against the first variant.
+    """Scores of a variant over its seeds. ``coverage``: probability that ``range`` contains the median of all seeds.
 
-    It is corrected for the number of variants (Holm, Scandinavian Journal of Statistics 6, 1979); None for the first.
+    ``p``: two-sided signed-rank test of the differences from the first variant on the same seeds (Wilcoxon, Biometrics
+    Bulletin 1, 1945), corrected for the number of variants (Holm, Scandinavian Journal of Statistics 6, 1979); None for
+    the first.
     """
 
     variant: str
     runs: int
     median: float
     range: tuple[float, float]
+    coverage: float
     p: float | None
 
     @property
@@ -54,10 +57,11 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
         save(draw_curves(runs, budget, unit, label), folder, "curves")
     variants = len({run.variant for run in runs})
     seeds = len(runs) // variants
-    least = _difference(range(seeds), range(seeds, 2 * seeds)) * max(1, variants - 1)
+    least = 2.0 ** (1 - seeds) * max(1, variants - 1)
     sections.append(
-        f"p: Mann-Whitney, two-sided, corrected by Holm's method; with {seeds} seeds and {variants} variants none can "
-        f"fall below {min(1.0, least):.3g}."
+        f"Range: of {seeds} seeds; it contains the median of all seeds with a probability of {_coverage(seeds):.3g}.\n"
+        "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
+        f"{seeds} seeds and {variants} variants none can fall below {min(1.0, least):.3g}."
     )
     return "\n\n".join(sections) + "\n"
 
@@ -83,24 +87,33 @@ def _by_variant(runs: Sequence[Finished], scores: Sequence[float]) -> dict[str, 
 
 
 def compare(scores: Mapping[str, Sequence[float]]) -> list[Row]:
-    """A row for each variant of ``scores`` (by name, a number a seed), in their order."""
+    """A row for each variant of ``scores`` (by name, a number for each of the same seeds), in their order."""
     first, *others = scores.values()
     raw = numpy.array([_difference(first, values) for values in others])
     order, p = raw.argsort(), raw.copy()
     p[order] = numpy.maximum.accumulate(raw[order] * numpy.arange(len(raw), 0, -1)).clip(max=1.0)
     return [
-        Row(name, len(values), float(numpy.median(values)), (float(min(values)), float(max(values))), each)
+        Row(name, len(values), float(numpy.median(values)), _range(values), _coverage(len(values)), each)
         for (name, values), each in zip(scores.items(), [None, *p.tolist()], strict=True)
     ]
 
 
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    return float(min(values)), float(max(values))
+
+
+def _coverage(seeds: int) -> float:
+    """Probability that the median of all seeds is within the range of some: not all are above it, nor all below."""
+    return 1 - 2.0 ** (1 - seeds)
+
+
 def _difference(first: Sequence[float], other: Sequence[float]) -> float:
     """The p of one comparison: exact where seeds are few, also with ties."""
-    if min(len(first), len(other)) < 2:
+    differences = numpy.subtract(first, other)
+    if len(differences) < 2 or not differences.any():
         return 1.0
-    ties = len({*first, *other}) < len(first) + len(other)
-    method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=0) if ties else "auto"
-    return float(stats.mannwhitneyu(first, other, alternative="two-sided", method=method).pvalue)
+    method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=0)
+    return float(stats.wilcoxon(differences, method=method).pvalue)
 
 
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:
