@@ -77,20 +77,17 @@ class Run:
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`."""
-        path = self.folder / run_folder.HISTORY
-        if not path.exists():
-            raise InputError(f"there is no {path.name}; expected the folder of a run", str(self.folder))
-        return list(recorded.lines(path, whole=True))
+        return _lines(self.folder)
 
     @property
     def history(self) -> Any:
-        """The candidates in the order of breeding, as columns: a pandas ``DataFrame`` where pandas is installed."""
-        return _columns([line for line in self.lines if "candidate" in line])
+        """The candidates, see :func:`read_history`."""
+        return read_history(self.folder)[0]
 
     @property
     def generations(self) -> Any:
-        """The population's spread after each generation, as columns like :attr:`history`."""
-        return _columns([line for line in self.lines if is_generation(line)])
+        """The population's spread after each generation, see :func:`read_history`."""
+        return read_history(self.folder)[1]
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -168,6 +165,22 @@ def run(
     finally:
         this_worker.forget()  # the run's problem, which may be large
     return Run.open(folder)
+
+
+def read_history(folder: str | Path) -> tuple[Any, Any]:
+    """Return tables of the candidates, in the order of breeding, and of the generations of a run, finished or not.
+
+    The tables are pandas ``DataFrame``, or where pandas is not installed, lists by column.
+    """
+    lines = _lines(Path(folder))
+    return _columns([line for line in lines if "candidate" in line]), _columns([*filter(is_generation, lines)])
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    path = folder / run_folder.HISTORY
+    if not path.exists():
+        raise InputError(f"there is no {path.name}; expected the folder of a run", str(folder))
+    return list(recorded.lines(path, whole=True))
 
 
 def _plain(spec: Mapping[str, Any]) -> config.Config:

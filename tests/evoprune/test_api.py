@@ -41,6 +41,15 @@ def test_history_comes_in_columns(finished):
     assert list(finished.generations["generation"]) == [0, 1, 2]
 
 
+def test_the_history_of_a_run_under_way_is_two_tables(finished):
+    (finished.folder / "result.json").unlink()
+    candidates, generations = api.read_history(finished.folder)
+    assert len(candidates["genome"]) == 6 + 2 * 3
+    assert list(generations["evaluations"])[-1] == len({tuple(genome) for genome in candidates["genome"]})
+    with pytest.raises(InputError, match="history"):
+        api.read_history(finished.folder / "nothing")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"best": NaN}', "[" * 100_000, '{"best": {"genome": []}, "seed": 0}'])
 def test_a_result_that_is_none_is_refused(finished, text):
     (finished.folder / "result.json").write_text(text)
