@@ -47,7 +47,7 @@ Values = Mapping[str, Any] | Sequence[Any]
 _Told = tuple[int | None, tuple[float, ...], tuple[float, ...], float]
 """Number of a candidate, None of one that was not asked for; its genome, values and violation."""
 
-_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale"}
+_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale", "when"}
 
 
 def minimize(
@@ -280,9 +280,9 @@ def _listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "in
     """The lists of the values of ``points``, given as ``argument``."""
     names = [gene.name for gene in genes]
     for point in points:
-        if isinstance(point, Mapping) and point.keys() != {*names}:
+        if isinstance(point, Mapping) and not point.keys() <= {*names}:
             raise InputError(f"expected a value for each of {', '.join(names)}, got {dict(point)}", argument)
-    return [[point[name] for name in names] if isinstance(point, Mapping) else list(point) for point in points]
+    return [[*map(point.get, names)] if isinstance(point, Mapping) else list(point) for point in points]
 
 
 def _described(

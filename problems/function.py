@@ -28,10 +28,13 @@ class GeneSettings(Checked):
     exponent: bool = Field(False, description="whether the bounds are logarithms of the value, to base 10")
     ordered: bool = Field(True, description="whether its levels have an order")
     scale: float | None = Field(None, gt=0, description="the change that steps are shares of (default: the range)")
+    when: tuple[str, Value] | None = Field(
+        None, description="name of an earlier gene, and its level without which this one is inactive: None"
+    )
 
     def gene(self) -> Gene:
         up = float(len(self.levels) - 1) if self.levels else self.up
-        more = self.model_dump(include={"levels", "exponent", "ordered", "scale"})
+        more = self.model_dump(include={"levels", "exponent", "ordered", "scale", "when"})
         return Gene(self.name, self.low, up, **more)
 
 

@@ -20,7 +20,8 @@ class Gene:
     of the loss, known for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of
     one kind add to each other's harm alike. ``exponent``: the number in the genome is the logarithm, to base 10, of the
     gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any other, crossover takes a
-    parent's. ``scale``: the change that steps of operators are shares of; None for the range.
+    parent's. ``scale``: the change that steps of operators are shares of; None for the range. ``when``: the name of an
+    earlier gene with levels, and one of its levels; without it this gene is inactive, and its value None.
 
     >>> from evoprune import Gene
     >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)
@@ -40,30 +41,34 @@ class Gene:
     exponent: bool = False
     ordered: bool = True
     scale: float | None = None
+    when: tuple[str, Any] | None = None
 
     @classmethod
-    def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = ()) -> Gene:
+    def of_levels(
+        cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = (), *,
+        when: tuple[str, Any] | None = None,
+    ) -> Gene:  # fmt: skip
         """One of ``levels``. Raises ValueError where there are none."""
         if not levels:
             raise ValueError(f"gene '{name}': expected at least one level")
-        return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms))
+        return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms), when=when)
 
     @classmethod
-    def integer(cls, name: str, low: int, up: int) -> Gene:
+    def integer(cls, name: str, low: int, up: int, *, when: tuple[str, Any] | None = None) -> Gene:
         """A whole number from ``low`` to ``up``."""
-        return cls.of_levels(name, range(low, up + 1))
+        return cls.of_levels(name, range(low, up + 1), when=when)
 
     @classmethod
-    def log(cls, name: str, low: float, up: float) -> Gene:
+    def log(cls, name: str, low: float, up: float, *, when: tuple[str, Any] | None = None) -> Gene:
         """A number from ``low``, above 0, to ``up``, searched by its logarithm."""
         if not low > 0:
             raise ValueError(f"gene '{name}': expected low above 0 on a logarithmic scale, got {low:g}")
-        return cls(name, math.log10(low), math.log10(up), exponent=True)
+        return cls(name, math.log10(low), math.log10(up), exponent=True, when=when)
 
     @classmethod
-    def choice(cls, name: str, options: Sequence[Any]) -> Gene:
+    def choice(cls, name: str, options: Sequence[Any], *, when: tuple[str, Any] | None = None) -> Gene:
         """One of some ``options`` without an order."""
-        return replace(cls.of_levels(name, options), ordered=False)
+        return replace(cls.of_levels(name, options, when=when), ordered=False)
 
     def __post_init__(self) -> None:
         if not -math.inf < self.low <= self.up < math.inf:
@@ -99,6 +104,10 @@ class Gene:
                 return self.nearest(number)
         raise ValueError(f"gene '{self.name}': {value!r} is none of its values")
 
+    def random(self) -> float:
+        """A value drawn evenly from all, from the global :mod:`random`."""
+        return float(random.randrange(len(self.levels))) if self.levels else random.uniform(self.low, self.up)
+
     def nearest(self, value: float) -> float:
         """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
         inside = min(max(value, self.low), self.up)
@@ -116,6 +125,8 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
 class Genes(tuple[Gene, ...]):
     """The genes of a genome, in order: at least one, with different names. Raises ValueError for others.
 
+    A genome holds the middle of each inactive gene, so that equal genomes are equal in their active genes.
+
     >>> from evoprune import Gene, Genes
     >>> genes = Genes([Gene("rate"), Gene.of_levels("bits", [2, 4, 8])])
     >>> genes.chosen([0.5, 2.0]), genes.allow([0.5, 1.5])
@@ -128,6 +139,9 @@ class Genes(tuple[Gene, ...]):
             raise ValueError("expected at least one gene")
         if len({gene.name for gene in made}) < len(made):
             raise ValueError("expected another name for each gene")
+        for place, gene in enumerate(made):
+            if gene.when and not any(gene.when[0] == one.name and gene.when[1] in one.levels for one in made[:place]):
+                raise ValueError(f"gene '{gene.name}': expected an earlier gene and one of its levels, got {gene.when}")
         return made
 
     @classmethod
@@ -163,11 +177,30 @@ class Genes(tuple[Gene, ...]):
     def with_levels(self) -> list[int]:
         return [place for place, gene in enumerate(self) if gene.levels]
 
+    @cached_property
+    def conditions(self) -> list[tuple[int, int, float]]:
+        """Place of each gene with a condition, place of the gene that decides, and its level by which it is active."""
+        return [
+            (place, self.names.index(gene.when[0]), self[self.names.index(gene.when[0])].encoded(gene.when[1]))
+            for place, gene in enumerate(self)
+            if gene.when
+        ]
+
+    def inactive(self, genome: Sequence[float]) -> set[int]:
+        """Places of the genes whose condition ``genome`` does not meet, or whose condition is of such a gene."""
+        places: set[int] = set()
+        for place, decides, level in self.conditions:
+            if genome[decides] != level or decides in places:
+                places.add(place)
+        return places
+
     def nearest(self, genome: Sequence[float]) -> list[float]:
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
         nearest = clipped(genome, self.low, self.up)
         for place in self.with_levels:
             nearest[place] = self[place].nearest(nearest[place])
+        for place in self.inactive(nearest):
+            nearest[place] = self[place].nearest((self[place].low + self[place].up) / 2)
         return nearest
 
     def allow(self, genome: Sequence[float]) -> bool:
@@ -176,23 +209,32 @@ class Genes(tuple[Gene, ...]):
 
     def random(self) -> list[float]:
         """A genome drawn evenly from all values, from the global :mod:`random`."""
-        return [
-            float(random.randrange(len(gene.levels))) if gene.levels else random.uniform(gene.low, gene.up)
-            for gene in self
-        ]
+        drawn = [gene.random() for gene in self]
+        return self.nearest(drawn) if self.conditions else drawn
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
-        """Decode ``genome``: see :meth:`Gene.chosen`."""
+        """Decode ``genome``: see :meth:`Gene.chosen`; None of an inactive gene."""
         values: list[Any] = list(genome)
         for place in self._decoded:
             values[place] = self[place].chosen(values[place])
+        for place in self.inactive(genome):
+            values[place] = None
         return values
 
     def encoded(self, values: Sequence[Any]) -> list[float]:
-        """Return the genome of ``values``: see :meth:`Gene.encoded`. Raises ValueError for impossible ones."""
+        """Return the genome of ``values``: see :meth:`Gene.encoded`; None is the value of an inactive gene.
+
+        Raises ValueError for impossible values, and for None of an active gene.
+        """
         if len(values) != len(self):
             raise ValueError(f"expected {len(self)} values, got {len(values)}")
-        return [gene.encoded(value) for gene, value in zip(self, values, strict=True)]
+        given = [
+            gene.low if gene.when and value is None and None not in gene.levels else gene.encoded(value)
+            for gene, value in zip(self, values, strict=True)
+        ]
+        for place in {*range(len(self))} - self.inactive(given):
+            self[place].encoded(values[place])
+        return self.nearest(given)
 
     @cached_property
     def _decoded(self) -> list[int]:

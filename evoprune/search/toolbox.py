@@ -71,8 +71,11 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     if genes.unordered:
         toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
-    if "repair" not in resolved.operators:
-        toolbox.register("repair", _to_nearest, genes=genes)
+    if genes.conditions:
+        for slot in ("mate", "mutate"):
+            toolbox.register(slot, _with_inactive_drawn, getattr(toolbox, slot), genes)
+    if "repair" not in resolved.operators or genes.conditions:
+        toolbox.register("repair", _to_nearest, getattr(toolbox, "repair", None), genes)
     for score in (evaluation.evaluate, evaluation.evaluate_batch, evaluation.judge):
         toolbox.register(score.__name__, score, ref)
     return toolbox
@@ -97,7 +100,23 @@ def _mate_by_options(
     return first, second
 
 
-def _to_nearest(individual: Individual, genes: Genes) -> tuple[Individual]:
+def _with_inactive_drawn(
+    vary: Callable[..., tuple[Individual, ...]], genes: Genes, *individuals: Individual
+) -> tuple[Individual, ...]:
+    """``vary``, to which inactive genes, which may become active, have the value of the other, or a random one."""
+    inactive = [genes.inactive(individual) for individual in individuals]
+    for individual, own in zip(individuals, inactive, strict=True):
+        for place in sorted(own):
+            others = (other for other, places in zip(individuals, inactive, strict=True) if place not in places)
+            other = next(others, None)
+            individual[place] = genes[place].random() if other is None else other[place]
+    return vary(*individuals)
+
+
+def _to_nearest(
+    repair: Callable[[Individual], tuple[Individual]] | None, genes: Genes, individual: Individual
+) -> tuple[Individual]:
+    (individual,) = repair(individual) if repair else (individual,)
     individual[:] = genes.nearest(individual)
     return (individual,)
 

@@ -47,8 +47,9 @@ def check_genes(genes: Genes) -> None:
         near = genes.nearest(far)
         require(genes.allow(near), f"genes.nearest({far}) is not allowed: {near}")
         require(genes.nearest(genome) == genome, f"genes.nearest changes an allowed genome: {genome}")
-        for gene, value, chosen in zip(genes, near, genes.chosen(near), strict=True):
-            expected = gene.levels[round(value)] if gene.levels else value
+        inactive = genes.inactive(near)
+        for place, (gene, value, chosen) in enumerate(zip(genes, near, genes.chosen(near), strict=True)):
+            expected = None if place in inactive else gene.levels[round(value)] if gene.levels else value
             require(chosen == expected, f"gene '{gene.name}' at {value} stands for {expected}, not {chosen}")
     require(not genes.allow(genes.low[1:]), "genes.allow accepts a genome without a value for each gene")
     require(not genes.allow([math.nan] * len(genes)), "genes.allow accepts nan")

@@ -102,6 +102,30 @@ def test_a_batch_is_scored_in_one_call_of_the_same_search(f):
         minimize(lambda table: table[0], REAL, batch=True, evaluations=60)
 
 
+@pytest.mark.parametrize("algorithm", ["generational", "nsga2"])
+def test_inactive_genes_are_none_and_no_active_ones_are_asked_for_twice(algorithm, tmp_path):
+    genes = [
+        Gene.choice("kind", ["net", "tree", "line"]),
+        Gene.integer("depth", 1, 100, when=("kind", "tree")),
+        Gene.log("rate", 1e-4, 1, when=("kind", "net")),
+    ]
+
+    def f(kind, depth, rate):
+        assert (depth is not None, rate is not None) == (kind == "tree", kind == "net")
+        return abs(depth - 7) / 10 if kind == "tree" else 5 if rate is None else 1 + abs(math.log10(rate) + 2)
+
+    how = {"initial": [{"kind": "line"}, {"kind": "tree", "depth": 90}], "algorithm": algorithm, "evaluations": 100}
+    found = minimize(f, genes, folder=tmp_path / "run", **how)
+    asked = [tuple(genome) for genome, _ in found.history]
+    assert len(set(asked)) == len(asked) == found.evaluations
+    assert asked[:2] == [("line", None, None), ("tree", 90, None)]
+    assert found["rate"] is None
+    assert len({depth for _, depth, _ in asked}) > 10
+    assert minimize(f, genes, folder=tmp_path / "run", **how) == found
+    with pytest.raises(InputError, match="depth"):
+        minimize(f, genes, initial=[{"kind": "tree"}])
+
+
 def test_more_is_better_where_it_is_maximised():
     how = {"evaluations": 60, "seed": 1}
     least = minimize(lambda g: -mixed(g), MIXED, **how)

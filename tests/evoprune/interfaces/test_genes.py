@@ -9,8 +9,41 @@ from evoprune.testing import check_genes
 MIXED = Genes([Gene("a", -1.0, 2.0), Gene.of_levels("b", "xyz"), Gene("c", 0.5, 0.5), Gene.of_levels("d", [8])])
 
 
-def test_they_keep_their_own_laws():
-    check_genes(MIXED)
+CONDITIONAL = Genes(
+    [
+        Gene.choice("kind", ["tree", "net", "none"]),
+        Gene("share", when=("kind", "tree")),
+        Gene.integer("layers", 1, 2, when=("kind", "net")),
+        Gene.log("width", 1, 100, when=("layers", 2)),
+    ]
+)
+
+
+@pytest.mark.parametrize("genes", [MIXED, Genes(CONDITIONAL[:3])])
+def test_they_keep_their_own_laws(genes):
+    check_genes(genes)
+
+
+def test_genomes_are_equal_where_their_active_genes_are():
+    random.seed(2)
+    active = {"tree": ["kind", "share"], "net": ["kind", "layers"], "none": ["kind"], 2: ["kind", "layers", "width"]}
+    seen = set()
+    for _ in range(60):
+        drawn = [gene.random() for gene in CONDITIONAL]
+        values = CONDITIONAL.chosen(drawn)
+        there = [name for name, value in zip(CONDITIONAL.names, values, strict=True) if value is not None]
+        assert there == active[values[2] if values[2] == 2 else values[0]]
+        others = [
+            value if shown is not None else gene.random()
+            for gene, value, shown in zip(CONDITIONAL, drawn, values, strict=True)
+        ]
+        assert CONDITIONAL.nearest(drawn) == CONDITIONAL.nearest(others)
+        assert CONDITIONAL.encoded(values) == pytest.approx(CONDITIONAL.nearest(drawn))
+        seen.add(tuple(there))
+    assert len(seen) == len(active)
+    for wrong in (["tree", None, None, None], [None, 0.5, None, None], ["tree", 2.0, None, None]):
+        with pytest.raises(ValueError, match="gene '"):
+            CONDITIONAL.encoded(wrong)
 
 
 @pytest.mark.parametrize("value", [-3.0, -0.0, 0.2, 0.5, 0.51, 1.5, 1.7, 9.0])
@@ -46,6 +79,8 @@ def test_what_is_no_genome_is_not_allowed(genome):
         lambda: Gene.of_levels("a", "xy", harms=[0.0, None]),
         lambda: Genes([]),
         lambda: Genes([Gene("a"), Gene("a")]),
+        lambda: Genes([Gene("a", when=("b", 1)), Gene.integer("b", 1, 2)]),
+        lambda: Genes([Gene.integer("b", 1, 2), Gene("a", when=("b", 3))]),
     ],
 )
 def test_genes_that_hold_no_genome_are_refused(make):
