@@ -1,5 +1,10 @@
-"""Covariance matrix adaptation, on genomes repaired to the budget."""
+"""Covariance matrix adaptation with restarts, on genomes repaired to the budget."""
 
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
 from typing import Annotated
 
 import numpy
@@ -9,13 +14,19 @@ from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest
+from evoprune.operators.moves import another_level
+
+_STILL = 1e-9  # of the best value: a smaller range of the values in the last generations ends a descent
+_CONDITION = 1e14  # of the covariance matrix; beyond it, numbers are too coarse
 
 
 class _Scaled(list[float]):
-    """``individual`` in units of ``spans``, with its fitness."""
+    """``individual`` in units of ``spans``, with its fitness; inactive genes as they were ``drawn``, not all alike."""
 
-    def __init__(self, individual: Individual, spans: numpy.ndarray) -> None:
-        super().__init__(numpy.divide(individual, spans))
+    def __init__(self, individual: Individual, drawn: Sequence[float], genes: Genes, spans: numpy.ndarray) -> None:
+        inactive = genes.inactive(individual)
+        values = [drawn[place] if place in inactive else value for place, value in enumerate(individual)]
+        super().__init__(numpy.divide(values, spans))
         self.fitness = individual.fitness
 
 
@@ -27,23 +38,48 @@ def cma(
     genes: Genes,
     sigma: Annotated[
         float, Field(ge=1e-9, le=1e9, description="first standard deviation, as a share of a gene's range")
-    ] = 0.05,
+    ] = 0.2,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
-    It starts at the best known genome, or at a random one, and learns from repaired genomes. A gene with levels varies
-    by half a level at least.
+    It starts at the best known genome, or in the middle of all ranges, and learns from repaired genomes. A gene with
+    levels varies by half a level at least, at first. Where it has converged, it starts again at a random genome with
+    twice the population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC
+    2005).
     """
-    template: Individual = toolbox.individual()
-    people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
+    middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
+    people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes or [middle])
     if initial_genomes:
         yield Evaluate(people)
     centre = fittest(people, 1)[0] if initial_genomes else people[0]
+    weights = centre.fitness.weights
     spans = numpy.array([max(gene.span, 0.5 / sigma) if gene.levels else gene.span for gene in genes])
-    strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population)
-    while True:
-        drawn = strategy.generate(lambda scaled: Individual(map(float, scaled * spans), template.fitness.weights))
-        people = [toolbox.repair(individual)[0] for individual in drawn]
-        yield Evaluate(people)
-        yield Generation(people)
-        strategy.update([_Scaled(individual, spans) for individual in people])
+    for descent in count():
+        strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population << descent)
+        values = deque[float](maxlen=10 + math.ceil(30 * len(genes) / strategy.lambda_))
+        while not _converged(strategy, values):
+            drawn = strategy.generate(lambda scaled: Individual(map(float, scaled * spans), weights))
+            _switch_level(random.choice(drawn), genes)
+            people = [toolbox.repair(individual.child())[0] for individual in drawn]
+            yield Evaluate(people)
+            yield Generation(people)
+            strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
+            values.append(fittest(people, 1)[0].fitness.wvalues[0])
+        centre = first_population(toolbox, 1, ())[0]
+
+
+def _switch_level(individual: Individual, genes: Genes) -> None:
+    """Change one gene with levels, as the distribution may have become too narrow for another level.
+
+    As the margin of Hamano and others, "CMA-ES with margin", GECCO 2022, keeps other levels possible.
+    """
+    if places := [place for place in genes.with_levels if genes[place].free]:
+        place = random.choice(places)
+        old = genes[place].nearest(individual[place])
+        individual[place] = another_level(genes[place], old, old + random.choice((-1.0, 1.0)))
+
+
+def _converged(strategy: Strategy, values: deque[float]) -> bool:
+    """Return whether the best ``values`` of generations are alike, or the distribution is too narrow or too long."""
+    full = len(values) == values.maxlen
+    return strategy.cond**2 > _CONDITION or (full and max(values) - min(values) <= _STILL * abs(values[-1]))

@@ -1,13 +1,45 @@
 import random
 
 import numpy
+import pytest
 from deap import base
 
-from evoprune import Individual
+from evoprune import Gene, Genes, Individual
 from evoprune.operators.algorithm.cma import cma
 from evoprune.operators.repair.shift import shift
 from evoprune.problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
+
+
+def test_it_begins_in_the_middle_and_again_with_twice_the_population_where_nothing_changes():
+    genes = Genes.real("ab", 2.0, 6.0)
+    random.seed(0)
+    numpy.random.seed(0)
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(genes.random()))
+    tools.register("repair", lambda individual: (individual,))
+    steps = cma(tools, population=4, initial_genomes=[], genes=genes, sigma=1e-6)
+    populations, _ = drive(steps, 60, lambda *_: 1.0)
+    assert all(value == pytest.approx(4.0, abs=1e-3) for genome, _ in populations[0] for value in genome)
+    sizes = [len(population) for population in populations]
+    assert sizes == sorted(sizes)
+    assert {*sizes} == {4 << descent for descent in range(len({*sizes}))} > {4}
+    again = populations[sizes.index(8)][0][0]
+    assert max(abs(value - 4.0) for value in again) > 0.01
+
+
+def test_other_levels_stay_possible():
+    genes = Genes([Gene("x", -1.0, 1.0), Gene.integer("n", 0, 9)])
+    random.seed(0)
+    numpy.random.seed(0)
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(genes.random()))
+    tools.register("repair", lambda individual: (Individual(genes.nearest(individual)),))
+    steps = cma(tools, population=6, initial_genomes=[], genes=genes)
+    populations, _ = drive(steps, 60, lambda genome, _: genome[0] ** 2 + genome[1])
+    late = {genome[1] for population in populations[40:] for genome, _ in population}
+    assert 0.0 in late
+    assert len(late) > 1
 
 
 def test_genes_with_levels_are_searched():
