@@ -23,14 +23,14 @@ from deap.tools import ParetoFront
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import silent
+from evoprune.console.phase import note, silent
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, Problem, violation, worst
-from evoprune.minimum import Ending, Minimum, State
+from evoprune.minimum import AUTO, Ending, Minimum, State, default
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
@@ -54,9 +54,9 @@ def minimize(
     f: Callable[..., Any] | Problem,
     genes: Sequence[Gene] = (),
     *,
-    algorithm: str | Mapping[str, Any] = "generational",
+    algorithm: str | Mapping[str, Any] = AUTO,
     operators: Operators | None = None,
-    population: int = 20,
+    population: int | None = None,
     evaluations: int = 1000,
     objectives: int = 1,
     maximise: bool = False,
@@ -83,11 +83,11 @@ def minimize(
     so are ``constraints``, each satisfied where it returns 0 or less: genomes that violate them less are better,
     whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays (candidates,), and return
     (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better. ``objectives``: the count
-    of numbers that ``f`` returns; for more than one take ``nsga2`` as the ``algorithm``. ``initial``: genomes to begin
-    with, as mappings by name or lists. ``workers``: processes on this host, or an
-    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
-    same call continues after an interruption; processes that make it at the same time share the work. None keeps none.
-    ``progress``: write the run's lines to standard error.
+    of numbers that ``f`` returns. ``algorithm``, ``population``: by default those of :func:`evoprune.minimum.default`.
+    ``initial``: genomes to begin with, as mappings by name, less the inactive genes, or lists. ``workers``: processes
+    on this host, or an :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of
+    the run, which the same call continues after an interruption; processes that make it at the same time share the
+    work. None keeps none. ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
@@ -100,11 +100,14 @@ def minimize(
     execution = replace(execution, figures=False, shared=True)  # the result draws figures when asked for
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
-    keys = {"population": population, "budget": evaluations, "plugins": plugins, "seed": seed}
-    resolved = _resolved(problem, algorithm, operators, **keys)
+    budget = f.budget if isinstance(f, Problem) else None
+    subject = (f.genes, len(f.signs)) if isinstance(f, Problem) else (Genes(genes), objectives)
+    how = algorithm, operators, population, *subject, budget is not None and budget.limit is not None
+    resolved = _resolved(problem, *how, budget=evaluations, plugins=plugins, seed=seed)
     with ExitStack() as stack:
         if not progress:
             stack.enter_context(silent())
+        note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         stack.enter_context(watching(Ending(callback, target, seconds, patience)))
         if folder is not None:
             return _minimum(resolved, Path(folder), execution)
@@ -128,15 +131,15 @@ class Search:
     """
 
     def __init__(
-        self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = "generational",
-        operators: Operators | None = None, population: int = 20, objectives: int = 1, maximise: bool = False,
+        self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = AUTO,
+        operators: Operators | None = None, population: int | None = None, objectives: int = 1, maximise: bool = False,
         initial: Sequence[Values] = (), seed: int = 0, folder: str | Path | None = None,
     ) -> None:  # fmt: skip
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
         self.genes = Genes(genes)
         more = {"objectives": objectives, "maximise": maximise, "initial": _listed(initial, genes)}
         described = _function(["asked:for"], self.genes, more)
-        resolved = _resolved(described, algorithm, operators, population=population, seed=seed)
+        resolved = _resolved(described, algorithm, operators, population, self.genes, objectives, seed=seed)
         problem = resolved.problem(resolved.settings)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         self._signs, self._steps = problem.signs, tools.algorithm(tools)
@@ -325,9 +328,12 @@ def _function(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]) -> di
 
 
 def _resolved(
-    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, **keys: Any
-) -> Resolved:
-    return resolve({"problem": problem, "operators": {"algorithm": algorithm, **(operators or {})}, **keys}, "minimize")
+    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, population: int | None,
+    genes: Genes, objectives: int, limited: bool = False, **keys: Any,
+) -> Resolved:  # fmt: skip
+    chosen, size = default(genes, objectives, limited) if algorithm == AUTO else ({"algorithm": algorithm}, 20)
+    keys |= {"operators": chosen | dict(operators or {}), "population": population or size}
+    return resolve({"problem": problem, **keys}, "minimize")
 
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
@@ -342,4 +348,5 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
         if "candidate" in line and not line["memo"]
     ]
     found = genes.chosen(best.genome), tuple(best.fitness)
-    return Minimum(*found, evaluations, front, folder, best.violation, genes.names, history)
+    algorithm = run.resolved.operators["algorithm"].use
+    return Minimum(*found, evaluations, front, folder, best.violation, genes.names, history, algorithm)

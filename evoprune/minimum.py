@@ -1,7 +1,8 @@
-"""The result of :func:`evoprune.minimize`, the state of its search after a generation, and the rules that end it."""
+"""The algorithm of :func:`evoprune.minimize` by default, its state after a generation, its end, and its result."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,13 +17,31 @@ Point = tuple[list[Any], tuple[float, ...]]
 """Values of the genes, and the values of the function there, one an objective."""
 
 
+AUTO = "auto"
+
+
+def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[str, Any], int]:
+    """Operators for a search in ``genes``, by slot, and its population; ``limited``: by a budget.
+
+    By the table in docs/measurements/engine.md. The count of evaluations and of workers does not matter: a search that
+    goes on to more, on another machine, is the same one.
+    """
+    if objectives > 1:
+        return {"algorithm": "nsga2"}, 20
+    if limited:
+        return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
+    if 2 * len(genes.unordered) > len(genes):
+        return {"algorithm": "generational"}, 20
+    return {"algorithm": "cma"}, 4 + int(3 * math.log(len(genes)))  # Hansen's default
+
+
 @dataclass(frozen=True)
 class Minimum:
     """The best ``genome``, and its ``values``, one an objective; ``found["x"]`` is its value of the gene ``x``.
 
     ``front``: of several objectives, the non-dominated genomes, and their values. ``history``: the genomes in the order
     of their evaluation. ``folder``: of the run. ``violation``: the sum of the constraints above 0 of the best, where no
-    genome satisfied all.
+    genome satisfied all. ``algorithm``: the one that searched.
     """
 
     genome: list[Any]
@@ -32,7 +51,8 @@ class Minimum:
     folder: Path | None
     violation: float = 0.0
     names: list[str] = field(default_factory=list)
-    history: list[Point] = field(default_factory=list)
+    history: list[Point] = field(default_factory=list, repr=False)
+    algorithm: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.genome[self.names.index(name)]

@@ -14,6 +14,7 @@ from evoprune.errors import Stopped
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.operators.mutation.gaussian import gaussian
+from evoprune.problems.benchmark import Knapsack, KnapsackSettings
 
 REAL = [Gene(f"x{place}", -5, 5) for place in range(4)]
 MIXED_REAL = [*REAL[:2], Gene.log("rate", 1e-4, 1)]
@@ -241,6 +242,34 @@ def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_pa
         minimize(benchmarks.sphere, REAL, constraints=[lambda _: math.nan], evaluations=40)
 
 
+@pytest.mark.parametrize(
+    ("genes", "how", "expected"),
+    [
+        (REAL, {}, ("cma", 8)),
+        (MIXED[:3], {}, ("cma", 7)),
+        (MIXED, {}, ("cma", 8)),
+        ([*MIXED[2:], Gene.choice("e", "xyz")], {}, ("generational", 20)),
+        (REAL, {"objectives": 2}, ("nsga2", 20)),
+        (REAL, {"population": 12}, ("cma", 12)),
+        (REAL, {"algorithm": "random_search"}, ("random_search", 20)),
+    ],
+)
+def test_the_algorithm_by_default_goes_by_genes_and_objectives_and_is_told(genes, how, expected, capfd):
+    f = two if "objectives" in how else lambda _: 0.0
+    found = minimize(f, genes, evaluations=1, progress=True, **how)
+    assert (found.algorithm, found.evaluations) == expected
+    first, *_ = capfd.readouterr().err.splitlines()
+    assert all(str(part) in first for part in expected)
+    assert Search(genes, **how).ask() == [genome for genome, _ in found.history]
+
+
+def test_a_problem_with_a_limit_is_searched_within_it():
+    problem = Knapsack(KnapsackSettings(items=20))
+    found = minimize(problem, evaluations=100)
+    assert found.algorithm == "additive"
+    assert found.values == problem.evaluate(problem.references()["optimum"]).values
+
+
 def as_values(found):
     return found if isinstance(found, tuple) else (found,)
 
@@ -325,7 +354,8 @@ def test_options_without_an_order_have_no_neighbours(seed):
 
 def test_children_have_the_options_of_their_parents():
     genes = [Gene.choice("d", range(1000)), Gene("x")]
-    search = Search(genes, population=6, operators={"mutate": {"use": "gaussian", "indpb": 0.0}}, seed=1)
+    how = {"algorithm": "generational", "operators": {"mutate": {"use": "gaussian", "indpb": 0.0}}}
+    search = Search(genes, population=6, seed=1, **how)
     first = {genome[0] for genome in search.ask()}
     while search.generation < 5:
         for genome in search.ask():
