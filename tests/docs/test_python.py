@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from types import ModuleType
 
 import pytest
 
+from evoprune.api import run
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve
 from evoprune.testing import check_operator
@@ -43,6 +45,7 @@ def test_the_script_on_the_page_runs_with_workers_and_goes_on_from_its_folder(tm
 
 def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     found = blocks(ROOT / "docs" / "extending.md")
     for block in found:
         if block.language == "python":
@@ -54,6 +57,11 @@ def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monke
         path.write_text(text if "problem:" in text else text + "problem: benchmark\n")
         resolve(config.read(path), str(path))
     check_operator("mutate", importlib.import_module("my_operators").swap)
+    (coins,) = (tmp_path / f"{number}.yaml" for number, text in enumerate(experiments) if "Coins" in text)
+    found = run(coins, name="coins")
+    every = map(found.problem.evaluate, product(range(10), repeat=3))
+    assert found.best.violation == 0
+    assert found.best.fitness[0] == min(score.values[0] for score in every if not score.violation)
 
 
 def test_the_notebook_keeps_no_output():
