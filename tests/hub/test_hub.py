@@ -31,18 +31,22 @@ configs:
   - {{split: test, path: {SUBSET}/test-*}}
 ---
 """
-SMALL = ("population=4", "generations=1", "problem.held_out_windows=1", "problem.search_text.windows=1",
+SMALL = ("population=4", "generations=1", "problem.curve=[]", "problem.held_out_windows=1",
+         "problem.search_text.windows=1",
          "problem.report_text.windows=1", "problem.search_text.window=64", "problem.report_text.window=64")  # fmt: skip
 COMMANDS = """
 import json, sys
+import datasets, huggingface_hub
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from evoprune.cli import main
 from evoprune.problems.language_model.export import runtime
 runtime._SECONDS, runtime._in_fresh_process = 0.0, lambda _, job: runtime.main(job)
 for line in sys.stdin:
+    offline, *arguments = json.loads(line)
+    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = offline
     with redirect_stderr(StringIO()) as errors, redirect_stdout(StringIO()):
-        code = main(json.loads(line))
+        code = main(arguments)
     print(json.dumps([code, errors.getvalue().splitlines()]), flush=True)
 """
 
@@ -68,20 +72,18 @@ def hub(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def variables(hub, tmp_path_factory):
-    """The environment of processes that use the hub and an empty cache; Xet would upload to servers of its own."""
+def evoprune(hub, tmp_path_factory):
+    """Calls the command line, in one process as importing takes longer than a run: exit code, lines of messages.
+
+    It uses the hub and a cache that is empty at first; Xet would upload to servers of its own.
+    """
     own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path_factory.mktemp("home")), "HF_TOKEN": "hf_x"}
-    return os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-
-
-@pytest.fixture(scope="module")
-def evoprune(variables):
-    """Calls the command line, in one process as importing takes longer than a run: exit code, lines of messages."""
+    variables = os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
     command, pipe = [sys.executable, "-c", COMMANDS], subprocess.PIPE
     with subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, text=True) as process:
 
-        def call(*arguments):
-            print(json.dumps([*map(str, arguments)]), file=process.stdin, flush=True)
+        def call(*arguments, offline=False):
+            print(json.dumps([offline, *map(str, arguments)]), file=process.stdin, flush=True)
             return json.loads(process.stdout.readline())
 
         yield call
@@ -100,14 +102,13 @@ def done(evoprune, tmp_path_factory):
     return folder
 
 
-def test_a_run_from_the_cache_is_that_from_the_hub(hub, done, variables, tmp_path):
+def test_a_run_from_the_cache_is_that_from_the_hub(hub, evoprune, done, tmp_path):
     hub.asked.clear()
-    command = [sys.executable, "-m", "evoprune", *experiment(tmp_path / "again")]
-    again = subprocess.run(command, env=variables | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    code, messages = evoprune(*experiment(tmp_path / "again"), offline=True)
+    assert code == 0, messages
     assert lines(tmp_path / "again") == lines(done)
     assert not hub.asked
-    assert "Salesforce" not in again.stderr  # the messages of libraries
+    assert not any("Salesforce" in line for line in messages)  # the messages of libraries
 
 
 def test_an_export_is_uploaded_and_loads_from_there(hub, evoprune, done, tmp_path):
