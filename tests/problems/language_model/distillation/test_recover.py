@@ -1,6 +1,7 @@
 """A recovered model is better, or it stays as it was; zeros stay zero."""
 
 import math
+from functools import cache
 
 import numpy
 import pytest
@@ -14,6 +15,7 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import scales_of, with_scales
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.language_model.small import plain_perplexity
@@ -90,17 +92,28 @@ def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path
     assert row.perplexity_after == row.perplexity_before
 
 
-@pytest.fixture
-def quantised(language_model):
+@pytest.fixture(scope="module")
+def quantised(small):
     """All matrices in 4-bit types of 32 weights, one of them with minima."""
     pytest.importorskip("llama_cpp_py_sync")
-    problem = language_model(transforms={"use": "types", "types": ["Q4_1", "Q4_0"], "importance": False})
+    types = {"use": "types", "types": ["Q4_1", "Q4_0"], "importance": False}
+    problem = LanguageModel(LanguageModelSettings(**small, transforms=types))
     return FinalModel(problem.session, [float(gene.up - place % 2) for place, gene in enumerate(problem.genes)])
 
 
-def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, tmp_path):
-    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
-    found = recover_with(quantised, tmp_path / "found", train="scales")
+@pytest.fixture(scope="module")
+def whole(quantised, tmp_path_factory):
+    """Its recovery by scales, each with other settings once."""
+
+    @cache
+    def of(**settings):
+        return recover_with(quantised, tmp_path_factory.mktemp("whole"), train="scales", **settings)
+
+    return of
+
+
+def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, whole):
+    plain, found = whole(keep_codes=True), whole()
     rows = [each.rows["evolved"] for each in (plain, found)]
     assert rows[0].divergence_before == rows[1].divergence_before
     before, (model, after) = (
@@ -115,11 +128,10 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
     assert not numpy.array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
 
 
-def test_codes_that_are_worse_are_dropped(quantised, tmp_path, monkeypatch):
-    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
+def test_codes_that_are_worse_are_dropped(quantised, whole, tmp_path, monkeypatch):
     zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
     monkeypatch.setattr(teacher, "compensated", zeros)
-    found = recover_with(quantised, tmp_path / "found", train="scales")
+    found, plain = recover_with(quantised, tmp_path, train="scales"), whole(keep_codes=True)
     assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
 
 
@@ -139,30 +151,26 @@ def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_a
         refuse_scales(RecoverSettings(train="scales"), session.transform)
 
 
-def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, tmp_path, monkeypatch):
-    whole = recover_with(quantised, tmp_path / "whole", train="scales")
+def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         stop_at_step_5(patched, KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
-            recover_with(quantised, tmp_path / "again", train="scales")
-    again = recover_with(quantised, tmp_path / "again", train="scales")
-    assert again.weights.keys() == whole.weights.keys()
-    assert all(torch.equal(each, whole.weights[name]) for name, each in again.weights.items())
+            recover_with(quantised, tmp_path, train="scales")
+    again, weights = recover_with(quantised, tmp_path, train="scales"), whole().weights
+    assert again.weights.keys() == weights.keys()
+    assert all(torch.equal(each, weights[name]) for name, each in again.weights.items())
 
 
-def test_scales_are_trained_further_from_where_they_were(quantised, tmp_path):
-    first = recover_with(quantised, tmp_path / "first", train="scales")
-    further = FinalModel(quantised.session, quantised.genome, first.weights)
-    second = recover_with(further, tmp_path / "second", train="scales")
-    key = "held_out_divergence"
-    best = min(point[key] for point in first.rows["evolved"].curve)
+def test_scales_are_trained_further_from_where_they_were(quantised, whole, tmp_path):
+    further = FinalModel(quantised.session, quantised.genome, whole().weights)
+    second, key = recover_with(further, tmp_path, train="scales"), "held_out_divergence"
+    best = min(point[key] for point in whole().rows["evolved"].curve)
     assert second.rows["evolved"].curve[0][key] == pytest.approx(best, rel=1e-4)
 
 
-def test_matrices_may_be_trained_after_their_scales_and_are_then_rounded_anew(quantised, tmp_path):
-    scaled = recover_with(quantised, tmp_path / "scales", train="scales")
-    further = FinalModel(quantised.session, quantised.genome, scaled.weights)
-    found = recover_with(further, tmp_path / "all", train="all")
+def test_matrices_may_be_trained_after_their_scales_and_are_then_rounded_anew(quantised, whole, tmp_path):
+    further = FinalModel(quantised.session, quantised.genome, whole().weights)
+    found = recover_with(further, tmp_path, train="all")
     model = FinalModel(quantised.session, quantised.genome, found.weights).copy().model
     report = quantised.session.texts.report.tokens
     assert found.rows["evolved"].perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-4)

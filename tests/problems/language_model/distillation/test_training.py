@@ -84,9 +84,9 @@ def test_a_training_that_gets_slower_or_faster_has_other_steps_and_ends_with_a_m
         monkeypatch.setattr(Training, "_steps_within", lambda *_, left=left: next(left))
         (row,) = recovered(smaller_run, tmp_path / str(more), [], tokens=None, time="1m", evaluations=3).rows.values()
         assert [point["tokens"] for point in row.curve] == [128 * step for step in [0, *steps]]
-        own = {"tokens": None, "schedule": row.schedule, "evaluations": 3}
-        (again,) = recovered(smaller_run, tmp_path / f"{more} again", [], **own).rows.values()
-        assert again.curve == row.curve
+    own = {"tokens": None, "schedule": row.schedule, "evaluations": 3}
+    (again,) = recovered(smaller_run, tmp_path / "again", [], **own).rows.values()
+    assert again.curve == row.curve
 
 
 def test_measuring_the_speed_changes_nothing(curve, monkeypatch):
