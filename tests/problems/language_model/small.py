@@ -6,6 +6,7 @@ import json
 import math
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy
@@ -20,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from evoprune import Problem
+from evoprune import Genes, Problem
 from evoprune.cli import main
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
@@ -139,6 +140,11 @@ def outcome_of(problem: Problem, best: list[float]) -> Outcome:
     """What a search that found ``best`` would hand over."""
     references = {name: (genome, problem.evaluate(genome)) for name, genome in problem.references().items()}
     return Outcome(best, problem.evaluate(best), references)
+
+
+def drawn(genes: Genes, rng: Random) -> list[float]:
+    """A random genome of levels."""
+    return [float(rng.randint(0, int(gene.up))) for gene in genes]
 
 
 def is_mapped(tensor: torch.Tensor) -> bool:

@@ -12,14 +12,11 @@ from evoprune.problems.language_model.budgets.latency import TIMED, savings, tim
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms import latency
 from evoprune.testing import check_budget
+from tests.problems.language_model.small import drawn
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
 DECODE = Load("decode", length=16)
 REST = 100_000
-
-
-def drawn(genes, rng):
-    return [float(rng.randint(0, int(gene.up))) for gene in genes]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.testing import check_budget
-from tests.problems.language_model.small import problem_in, resume_cut, run_in
+from tests.problems.language_model.small import drawn, problem_in, resume_cut, run_in
 from tests.runs import lines, result
 
 LOW_RANK = {"use": "low_rank"}
@@ -33,10 +33,6 @@ def _installed(tmp_path_factory, monkeypatch):
     registry.installed.cache_clear()  # as in a process that never looked before
     yield
     registry.installed.cache_clear()
-
-
-def drawn(genes, rng):
-    return [float(rng.randint(0, int(gene.up))) for gene in genes]
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])  # Conv1D and Linear

@@ -14,7 +14,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.shapes import Shapes
-from tests.problems.language_model.small import problem_in
+from tests.problems.language_model.small import drawn, problem_in
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -23,10 +23,6 @@ TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"]}
 BLOCKS = {"use": "sublayers", "genes": "block", "keep": [0]}
 WIDTH = {"use": "channels", "genes": "model", "drop": False, "score": "wanda", "compensate": True}
 EACH = [{"use": "heads", "compensate": True}, {"use": "channels", "compensate": True}]
-
-
-def drawn(genes, rng):
-    return [float(rng.randint(0, int(gene.up))) for gene in genes]
 
 
 @pytest.fixture
