@@ -137,12 +137,19 @@ def test_a_kill_while_checkpoints_are_deleted_blocks_no_resume(phased, smaller_r
     assert not list(folder.glob("recovery*/"))
 
 
-def test_an_interrupted_recovery_in_a_run_may_go_on_in_another_way(smaller_run, tmp_path, monkeypatch, capsys):
-    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(RECOVER)}"]
-    folder = tmp_path / "run"
-    with monkeypatch.context() as patched:
+@pytest.fixture(scope="module")
+def stopped(smaller_run, tmp_path_factory):
+    """A run that was interrupted in its recovery."""
+    home, told = tmp_path_factory.mktemp("stopped"), f"problem.recover={json.dumps(RECOVER)}"
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", told, "--runs-dir", str(home)]
+    with pytest.MonkeyPatch.context() as patched:
         stop_at_step_5(patched, KeyboardInterrupt)
-        assert main([*command, "--runs-dir", str(tmp_path), "--name", "run"]) == 130
+        assert main([*command, "--name", "run"]) == 130
+    return home / "run"
+
+
+def test_an_interrupted_recovery_in_a_run_may_go_on_in_another_way(stopped, tmp_path, capsys):
+    folder = shutil.copytree(stopped, tmp_path / "run")
     before = (folder / "history.jsonl").read_bytes()
     assert main(["resume", str(folder), "--set", "problem.recover.train=norms"]) == 0
     assert (folder / "history.jsonl").read_bytes() == before
@@ -151,12 +158,8 @@ def test_an_interrupted_recovery_in_a_run_may_go_on_in_another_way(smaller_run, 
     assert "alike" in capsys.readouterr().err
 
 
-def test_a_run_whose_time_is_over_ends_without_its_recovery(smaller_run, tmp_path, monkeypatch, capsys):
-    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(RECOVER)}"]
-    folder = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        stop_at_step_5(patched, KeyboardInterrupt)
-        assert main([*command, "--runs-dir", str(tmp_path), "--name", "run"]) == 130
+def test_a_run_whose_time_is_over_ends_without_its_recovery(stopped, tmp_path, capsys):
+    folder = shutil.copytree(stopped, tmp_path / "run")
     (folder / "promised.json").write_text(json.dumps({"seconds": 0.0}))
     assert main(["resume", str(folder)]) == 0
     assert not result(folder).get("recovered")

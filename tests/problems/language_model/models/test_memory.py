@@ -71,8 +71,8 @@ def test_copies_in_types_that_are_to_be_resident_need_room(free, problem_on, mon
         problem_on("qwen2", types)
 
 
-@pytest.fixture
-def typed(tmp_path, byte_models):
+@pytest.fixture(scope="module")
+def typed(byte_models, tmp_path_factory):
     """Runs a search of types whose result's scales are trained; returns its folder."""
     known = byte_models("qwen2")
     problem = known | {
@@ -85,9 +85,15 @@ def typed(tmp_path, byte_models):
 
     def run(name, code=0):
         this_worker.forget()  # it asked for its room before
-        return run_in(tmp_path, problem, name=name, code=code)
+        return run_in(tmp_path_factory.mktemp(name), problem, name=name, code=code)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def expected(typed):
+    """The outcome with all the room it asks for."""
+    return outcome(typed("roomy"))
 
 
 @pytest.fixture
@@ -110,8 +116,8 @@ def outcome(run):
 
 
 @pytest.mark.slow
-def test_a_run_whose_tensors_have_no_room_ends_with_the_same_bits(typed, asked):
-    history, perplexity, weights = outcome(typed("roomy"))
+def test_a_run_whose_tensors_have_no_room_ends_with_the_same_bits(typed, expected, asked):
+    history, perplexity, weights = expected
     phases = []
 
     def nothing(phase):
@@ -128,8 +134,7 @@ def test_a_run_whose_tensors_have_no_room_ends_with_the_same_bits(typed, asked):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["the search", "the report", "training"])
-def test_a_phase_without_room_ends_the_run_with_code_3_which_goes_on_later(typed, asked, free, capsys, phase):
-    expected = outcome(typed("roomy"))
+def test_a_phase_without_room_ends_the_run_with_code_3_which_goes_on_later(typed, expected, asked, free, capsys, phase):
     capsys.readouterr()
     asked(lambda now: free(0.0 if now == phase else math.inf))
     run = typed("refused", 3)
@@ -141,5 +146,5 @@ def test_a_phase_without_room_ends_the_run_with_code_3_which_goes_on_later(typed
     if run.exists():
         assert main(["resume", str(run), "--set", "problem.memory=stream"]) == 0
     else:  # nothing was recorded yet
-        typed("refused")
+        run = typed("refused")
     assert outcome(run)[:2] == expected[:2]
