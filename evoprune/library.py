@@ -108,11 +108,12 @@ def minimize(
         if not progress:
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
-        stack.enter_context(watching(Ending(callback, target, seconds, patience)))
+        ending = Ending(callback, target, seconds, patience)
+        stack.enter_context(watching(ending))
         if folder is not None:
-            return _minimum(resolved, Path(folder), execution)
+            return _minimum(resolved, Path(folder), execution, ending)
         place = stack.enter_context(tempfile.TemporaryDirectory())
-        return replace(_minimum(resolved, Path(place, "run"), execution), folder=None)
+        return replace(_minimum(resolved, Path(place, "run"), execution, ending), folder=None)
 
 
 class Search:
@@ -336,17 +337,13 @@ def _resolved(
     return resolve({"problem": problem, **keys}, "minimize")
 
 
-def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
+def _minimum(resolved: Resolved, folder: Path, execution: Execution, ending: Ending) -> Minimum:
     run_with_others(resolved, folder, execution)
     run = Run.open(folder)
-    genes = run.problem.genes
+    genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
-    best, evaluations, worst_ = run.best, run.result.evaluations, worst(run.problem.signs)[0]
-    history = [
-        (genes.chosen(line["genome"]), tuple(worst_ if value is None else value for value in line["fitness"]))
-        for line in run.lines
-        if "candidate" in line and not line["memo"]
-    ]
-    found = genes.chosen(best.genome), tuple(best.fitness)
-    algorithm = run.resolved.operators["algorithm"].use
-    return Minimum(*found, evaluations, front, folder, best.violation, genes.names, history, algorithm)
+    scores = ending.scores or recorded.read(folder, signs).candidates
+    history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
+    found = genes.chosen(run.best.genome), tuple(run.best.fitness)
+    more = run.best.violation, genes.names, history, run.resolved.operators["algorithm"].use
+    return Minimum(*found, run.result.evaluations, front, folder, *more)

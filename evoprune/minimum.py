@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 from evoprune import figures
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
+from evoprune.interfaces.problem import Evaluation
+from evoprune.records.recorded import Key
 
 Point = tuple[list[Any], tuple[float, ...]]
 """Values of the genes, and the values of the function there, one an objective."""
@@ -98,18 +100,21 @@ class Ending:
     target: float | None
     seconds: float | None
     patience: int | None
+    scores: Mapping[Key, Evaluation] = field(default_factory=dict)  # of the search, where this process made it
     _better: int = 0  # the last generation with a better best
     _best: Individual | None = None
 
     def __call__(
-        self, generation: int, evaluations: int, seconds: float, best: Individual, genes: Genes, new: bool
-    ) -> bool:
+        self, generation: int, scores: Mapping[Key, Evaluation], seconds: float, best: Individual, genes: Genes,
+        new: bool,
+    ) -> bool:  # fmt: skip
         """Tell whether the search ends, as a function of :func:`evoprune.search.search.watching`."""
+        self.scores = scores
         if self._best is None or best.fitness > self._best.fitness:
             self._best, self._better = deepcopy(best), generation
         if not new:
             return False
-        state = State(generation, evaluations, seconds, genes.chosen(best), best.fitness.values)
+        state = State(generation, len(scores), seconds, genes.chosen(best), best.fitness.values)
         sign, valid = best.fitness.weights[0], not best.fitness.violation
         reached = self.target is not None and valid and sign * state.values[0] >= sign * self.target
         late = self.seconds is not None and seconds >= self.seconds

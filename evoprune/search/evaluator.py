@@ -23,13 +23,13 @@ class Evaluator:
     """Memo of a search: scores individuals, each genome once on a share of the data, and none with a recorded score.
 
     ``evaluations``: scores without memo hits and references; ``work``: their cost; ``busy``: seconds in ``evaluate``.
-    ``front``: the non-dominated candidates. ``references``: scores of known solutions.
+    ``memo``: the scores, in order. ``front``: the non-dominated candidates. ``references``: scores of known solutions.
     """
 
     def __init__(self, scoring: Scoring, progress: Progress, max_failures: float, recorded: RecordedRun) -> None:
         self.scoring, self.progress, self.recorded = scoring, progress, recorded
         self._history, self._signs = scoring.history, scoring.problem.signs
-        self._memo: dict[Key, Evaluation] = {}
+        self.memo: dict[Key, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
         self._max_failures, self.failures, self._last_failure = max_failures, 0, ""
@@ -62,7 +62,7 @@ class Evaluator:
 
     def evaluation_of(self, genome: Genome) -> Evaluation:
         """Return the score of ``genome`` on all the data."""
-        return self._memo.get((genome, 1.0)) or self.references[genome]
+        return self.memo.get((genome, 1.0)) or self.references[genome]
 
     def scored_individual(self, genome: Genome) -> Individual:
         """Return an individual with the score of ``genome``."""
@@ -77,7 +77,7 @@ class Evaluator:
             number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # the history could not hold it
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
-            memo = (genome, fidelity) in self._memo or genome in new
+            memo = (genome, fidelity) in self.memo or genome in new
             line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
             line["genome"], line["memo"] = list(genome), memo
             if fidelity < 1:
@@ -90,7 +90,7 @@ class Evaluator:
 
     def _learn(self, asked: Asked, evaluation: Evaluation) -> None:
         evaluation = self.scoring.with_work(evaluation, asked.fidelity)
-        self._memo[asked.genome, asked.fidelity] = evaluation
+        self.memo[asked.genome, asked.fidelity] = evaluation
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
@@ -98,7 +98,7 @@ class Evaluator:
             self.failures, self._last_failure = self.failures + 1, evaluation.failure
 
     def _record(self, individual: Individual, candidate: Asked) -> None:
-        evaluation = self._memo[candidate.genome, candidate.fidelity]
+        evaluation = self.memo[candidate.genome, candidate.fidelity]
         individual.ident = candidate.line["candidate"]
         individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):

@@ -26,7 +26,7 @@ from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line
-from evoprune.records.recorded import RecordedRun
+from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold, score_references
 from evoprune.search.forecast import Forecast, is_over
@@ -35,8 +35,8 @@ from evoprune.search.scoring import Scoring, draws_apart
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
 
-Watch = Callable[[int, int, float, Individual, Genes, bool], bool]
-"""Takes the generation that ended, evaluations, seconds, the best, the genes, and whether all is new; True ends it."""
+Watch = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes, bool], bool]
+"""Takes the generation that ended, all scores, seconds, the best, the genes, and whether all is new; True ends it."""
 
 _watches: list[Watch] = []
 
@@ -189,7 +189,7 @@ class _Search:
         best, seconds = self._evaluator.best, time.perf_counter() - self._start
         if best is None:
             return []
-        state = self._generation, self._evaluator.evaluations, seconds, best, self._problem.genes, new
+        state = self._generation, self._evaluator.memo, seconds, best, self._problem.genes, new
         with draws_apart():
             return [watch(*state) for watch in _watches]
 

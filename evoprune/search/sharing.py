@@ -112,10 +112,12 @@ class Sharing:
             yield from ((keys[key], score) for key, score in self._ahead().items() if key in keys)
 
     def _helped(self) -> bool:
-        if (now := time.monotonic()) - self._looked < _LOOK or not (self._folder / CLAIMS).exists():
+        if (now := time.monotonic()) - self._looked < _LOOK:
             return False
-        self._looked, self._claims = now, self._claims or _Claims(self._folder)
-        return self._claims.helped
+        self._looked = now
+        if self._claims is None and (self._folder / CLAIMS).exists():  # made by the first helper
+            self._claims = _Claims(self._folder)
+        return self._claims is not None and self._claims.helped
 
     def _offer(self, lines: Sequence[Line]) -> None:
         write_text(self._folder / ASKED, b"".join(map(encode, lines)).decode())
