@@ -23,20 +23,6 @@ BENCHMARK = [
     "generations=2",
     "population=30",
 ]
-MINI = [
-    "problems/gpt2_mini.yaml",
-    "plugins=[tests.patient]",
-    "problem.use=tests.patient:PatientPruning",
-    "problem.model=bundled:gpt2-mini",
-    "problem.dtype=float32",
-    "problem.sparsity=0.45",
-    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 128, windows: 2}",
-    "problem.report_text={source: 'bundled:python-docs', split: test, window: 128, windows: 1}",
-    "problem.calibration_text={source: 'bundled:python-docs', split: train, window: 128, windows: 4}",
-    "problem.curve=[]",
-    "generations=1",
-    "population=6",
-]
 PYTHON = [sys.executable, "-m", "dask"]
 
 
@@ -117,8 +103,8 @@ def dask(pair, tmp_path):
 
 
 def test_two_hosts_do_what_one_does(run, pair, dask, tmp_path):
-    alone = run_here(MINI, tmp_path)
-    process, both = run([*MINI, "problem.meet=2"], "both", *dask)
+    alone = run_here(BENCHMARK, tmp_path)
+    process, both = run([*BENCHMARK, "problem.meet=2"], "both", *dask)
     finish(process)
     assert where(alone) == {""}
     assert where(both) == {host.name for host in pair}

@@ -36,8 +36,8 @@ class Workshop(Benchmark):
                 log.write(repr(list(genome)) + "\\n")
             self.pass_gate(Path(settings.folder))
         if settings.trouble == "overlap":
-            with open(Path(settings.folder) / "busy", "w") as busy:
-                fcntl.flock(busy, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where another evaluation holds it
+            with open(Path(settings.folder) / f"busy-{os.getpid()}", "w") as busy:
+                fcntl.flock(busy, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where another thread holds it
                 time.sleep(0.01)
         if genome[0] > settings.when_above:
             self.trouble(genome)

@@ -1,8 +1,13 @@
+import multiprocessing
+import os
+import signal
 from functools import partial
 
 from evoprune import Evaluation
 from evoprune.backends.base import Serial
 from evoprune.backends.evaluation import failed
+from evoprune.backends.execution import Execution
+from evoprune.backends.processes import Processes
 
 
 def times_out_of(failures):
@@ -54,3 +59,11 @@ def test_each_worker_gets_its_share_at_once_and_as_much_more_time():
     assert len(list(backend.map(function, [[1.0], [2.0], [3.0]], batch=True))) == 3
     assert given == [2, 1]
     assert backend.stall_after == 2 * 200.0
+
+
+def test_an_idle_process_that_is_killed_is_replaced():
+    with Processes(Execution("processes", 2)) as backend:
+        for _ in range(2):
+            found = dict(backend.map(Evaluation, [[1.0], [2.0], [3.0]]))
+            assert [found[index].values for index in range(3)] == [[1.0], [2.0], [3.0]]
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)

@@ -1,6 +1,8 @@
 """What is Dask's own."""
 
 import json
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,16 +14,18 @@ from tests.runs import candidates, finish, lines, wait_until
 pytestmark = pytest.mark.slow  # each starts workers of its own, and a scheduler
 
 
-def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, whole, tmp_path, gate):
+def test_a_scheduler_of_dask_may_be_there_already_whose_workers_score_one_at_a_time(
+    run_by, workshop, whole, tmp_path, gate
+):
     distributed = pytest.importorskip("distributed")
     gate.admit(2)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=4, dashboard_address=None) as cluster:
         options = f"--map dask --scheduler {cluster.scheduler_address}"
-        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
         wait_until(lambda: len(gate.held()) == 2, process)
         gate.open()
         finish(process)
-        assert len({line["worker"] for line in candidates(folder)}) == 2
+    assert len({line["worker"] for line in candidates(folder)}) == 2
     assert lines(folder) == lines(whole)
 
 
@@ -46,17 +50,7 @@ def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, evopru
     assert len(candidates(folder)) > held
 
 
-def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, whole, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
-        options = f"--map dask --scheduler {cluster.scheduler_address}"
-        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
-        finish(process)
-    assert lines(folder) == lines(whole)
-    assert not [line for line in candidates(folder) if "failure" in line]
-
-
-def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
+def test_dask_is_not_asked_while_its_thread_is_held_and_an_idle_worker_may_die(monkeypatch):
     pytest.importorskip("distributed")
     from evoprune.backends import dask
 
@@ -65,3 +59,6 @@ def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
         with backend.at_work():
             assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
         assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
+        with backend.at_work():
+            os.kill(min(backend._client.run(os.getpid).values()), signal.SIGKILL)  # an idle worker
+            assert len(list(backend.map(Evaluation, [[1.0], [2.0]]))) == 2

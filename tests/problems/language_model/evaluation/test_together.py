@@ -113,7 +113,7 @@ def test_the_history_depends_on_neither_memory_nor_processes_nor_where_it_was_cu
         problem = small | {"use": "pruning", "curve": [0.3], "memory": memory}
         return run_in(tmp_path, problem, *options, name=memory)
 
-    resident, streamed = run("resident"), run("stream", "-n", "2")
+    resident, streamed = run("resident"), run("stream", "--map", "processes")
     assert lines(streamed) == lines(resident)
     resume_cut(streamed, len(lines(resident)) - 2)  # in this process, and a part of the generation
     assert lines(streamed) == lines(resident)
