@@ -344,6 +344,6 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, ending: End
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     scores = ending.scores or recorded.read(folder, signs).candidates
     history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
-    found = genes.chosen(run.best.genome), tuple(run.best.fitness)
-    more = run.best.violation, genes.names, history, run.resolved.operators["algorithm"].use
-    return Minimum(*found, run.result.evaluations, front, folder, *more)
+    best, algorithm = run.best, run.resolved.operators["algorithm"].use
+    found = genes.chosen(best.genome), tuple(best.fitness), run.result.evaluations
+    return Minimum(*found, front, folder, best.violation, genes.names, history, algorithm)
