@@ -21,7 +21,7 @@ from evoprune.files.json_files import write_text
 # characters that begin or end markup anywhere; underscores within a word do not
 _MARKUP = re.compile(r"[\\`*|<>\[\]&]|(?<![^\W_])_|_(?![^\W_])")
 _MARKUP_AT_START = re.compile(r"^(\d*)([-+#=~]|[.)](?!\S))")
-_NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?|-|nan|inf|infinite|")
+_NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?( ± [\d.]+%?)?( \D+)?|-|nan|inf|infinite|")  # with error and unit
 
 
 @dataclass(frozen=True)

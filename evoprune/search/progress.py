@@ -53,6 +53,8 @@ class Progress(Phase):
             self._left = min(self._left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
         self._left = max(0.0, min(self._left, math.inf if limit is None else limit))
         of = self._spent() or f"/{self._generations}"
+        if not self._generations:  # nothing is searched
+            return
         self._untold = (
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(self._left)} left"

@@ -11,7 +11,7 @@ from statistics import median
 import numpy
 
 from evoprune.backends import Backend
-from evoprune.console.formatting import digits
+from evoprune.console.formatting import digits, interval
 from evoprune.console.phase import Phase, note
 from evoprune.errors import Stopped
 from evoprune.experiment import config
@@ -200,7 +200,7 @@ class _Search:
 
     def _quality(self, best: Individual) -> str:
         left = self._status.seconds_left()
-        minutes = "" if left is None else f", {max(0.0, left) / 60:.1f} min left"
+        minutes = "" if left is None or left < 0 else f", {interval(left)} left"
         return f"{self._problem.labels_of(self._problem.settings)[0]} {digits(best.fitness.values[0])}{minutes}"
 
     def _record_generation(self, population: Sequence[Individual]) -> None:

@@ -96,7 +96,7 @@ def _models(model: Reported) -> Columns:
             column["weights"] = megabytes(getattr(smaller.bytes, name))
             column["parameters"] = f"{getattr(smaller.parameters, name):,}"
         if name == EVOLVED:
-            column["of the prunable weights removed"] = f"{model.sparsity.prunable:.1%}"
+            column["prunable weights removed"] = f"{model.sparsity.prunable:.1%}"
         column["perplexity"] = digits(final[name])
         if bits.get(name) is not None:
             column["bits per byte"] = digits(bits[name])

@@ -66,6 +66,8 @@ def report(
         if isinstance(budget, ReportedBudget):
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.of
+    transform.apply(transform.dense)
+    sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
     transform.apply(outcome.best)
     left = session.resident.nonzero_weights
     removed = session.resident.prunable_weights - sum(left.values())
@@ -75,7 +77,6 @@ def report(
         result["asked"] = goal
     pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
     if not transform.has_types:  # which round few weights to zero
-        sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
         result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})

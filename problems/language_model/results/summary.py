@@ -146,7 +146,9 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
         return
     winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
     closed = scores.gap_closed
-    if winner != EVOLVED:
+    if result.evaluations == 1:
+        yield f"Nothing was searched; the result is the {winner} model."
+    elif winner != EVOLVED:
         yield f"The search gained nothing over {winner} here; the result is the {winner} model."
     elif closed is not None and closed < _NO_GAIN:
         yield "On the report text, the search gained nothing over uniform."

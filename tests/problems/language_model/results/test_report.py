@@ -105,6 +105,21 @@ def test_blocks_that_are_gone_count_as_removed(language_model, tmp_path):
     assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
 
 
+@pytest.mark.parametrize(
+    "transform", [{"use": "heads"}, {"use": "channels", "step": 32}, {"use": "sublayers"}, {"use": "weights"}]
+)
+def test_each_matrix_states_the_share_of_its_weights_that_it_lost(language_model, tmp_path, transform):
+    problem = language_model(transforms=transform)
+    sizes = {matrix.name: matrix.size for matrix in problem.session.resident.matrices}
+    best = [0.0] * len(problem.genes)
+    best[0] = 0.5 if transform["use"] == "weights" else 1.0
+    found = Report(problem).report(outcome_of(problem, best), tmp_path)
+    lost = found["by_matrix"]
+    removed = sum(lost[name] * size for name, size in sizes.items())
+    assert removed / sum(sizes.values()) == pytest.approx(found["sparsity"]["prunable"])
+    assert {".".join(name.split(".")[:3]) for name, share in lost.items() if share > 0.1} == {"transformer.h.0"}
+
+
 def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning, tmp_path):
     problem = pruning(score="wanda")
     stated, session = Report(problem).report(outcome_of(problem, BEST), tmp_path)["protocol"], problem.session

@@ -67,6 +67,10 @@ GAINS = {
     "as exported": ({"perplexity": UPDATED}, "closed 4% "),
     "uniform won": ({"evolved": 122.0, "chosen": "uniform"}, NOTHING),
     "equal": ({"evolved": 122.0}, NOTHING),
+    "nothing searched": (
+        {"evolved": 122.0, "evaluations": 1},
+        "Nothing was searched; the result is the uniform model.",
+    ),
     "another won": ({"chosen": "owl"}, "nothing over owl here; the result is the owl model."),
     "worse there": ({"evolved": 122.1, "chosen": "evolved"}, "On the report text, the search gained nothing over "),
     "no gap": ({"uniform": None}, "infinite"),
