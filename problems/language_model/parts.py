@@ -107,7 +107,7 @@ class Report(_Part, Reporting):
         uniform = problem.baselines.uniform.get(UNIFORM)
         result = report(self._session, outcome, folder, problem.limits.all, uniform)
         if problem.recovery:
-            result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun)
+            result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun, self.work())
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
 
     def work(self) -> float:
@@ -118,11 +118,11 @@ class Report(_Part, Reporting):
 
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
-        row = (result.recovered or {}).get(EVOLVED)
-        if row is None or not settings["recover"].get("time"):
+        recover, row = settings.get("recover"), (result.recovered or {}).get(EVOLVED)
+        if not recover or not recover.get("time"):
             return settings
-        recover = {key: value for key, value in settings["recover"].items() if key != "time"}
-        return {**settings, "recover": recover | {"schedule": list(row.schedule)}}
+        untimed = {key: value for key, value in recover.items() if key != "time"}
+        return {**settings, "recover": untimed | {"schedule": list(row.schedule)} if row else None}
 
     def delete_checkpoints(self, folder: Path) -> None:
         if self._problem.recovery:

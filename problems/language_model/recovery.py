@@ -19,7 +19,7 @@ from evoprune.problems.language_model.distillation.recover import (
     refuse_scales,
     refuse_unknown,
 )
-from evoprune.problems.language_model.distillation.settings import RecoverSettings
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
 from evoprune.problems.language_model.distillation.trainable_parameters import refuse_lora
 from evoprune.problems.language_model.evaluation.session import Session
@@ -34,7 +34,7 @@ WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""
 
 _EXPORTED, _AFTER = 2.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
-_LEAST = 5.0  # seconds of a training
+_TRAINING = 6.0  # cost of a trained token, in scored ones
 
 Json = dict[str, Any]
 
@@ -66,17 +66,20 @@ class Recovery:
         refuse_scales(settings, transform)
         _ = self.text
 
-    def in_run(self, outcome: Outcome, result: Json, folder: Path, reporting: float) -> Json:
+    def in_run(self, outcome: Outcome, result: Json, folder: Path, reporting: float, scored: float) -> Json:
         """Add the recovery to ``result``; write the weights into the run's ``folder``, if they are better.
 
-        ``reporting``: the seconds that the report took, as the time that a planned run has left counts measurements.
+        ``reporting``: the seconds that the report took, for so many ``scored`` tokens. In a planned run, the export and
+        its measurements have their time before the training.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
-            if left <= _LEAST:
-                note("no time is left to train the result: give a longer one, or the command recover")
-                return result
+            assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
+            if left * scored < _TRAINING * self.asked.least * reporting:
+                why = f"no time for {self.asked.least:,} tokens"
+                note(f"nothing is trained: {why}; give a longer one, or the command recover")
+                return result | {"untrained": why}
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.known, settings, self.text, folder / WORKPLACE, anew=True)

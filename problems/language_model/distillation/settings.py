@@ -111,6 +111,7 @@ class RecoverPhaseSettings(RecoverSettings):
     part: tuple[Fraction, Fraction] | None = Field(
         None, description="the part of text to train on, as two shares of its characters: see search_text"
     )
+    least: int = Field(512, ge=1, description="with a time: train nothing where it is too short for so many tokens")
 
     def text_settings(self, search: TextSettings) -> TextSettings:
         return super().text_settings(search).model_copy(update={"part": self.part} if self.part else {})

@@ -27,7 +27,7 @@ class ExportOptions(Settings):
         "the same size",
     )
     seconds: float | None = Field(
-        None, description="leave times and preset out where they would take longer than so many seconds"
+        None, description="leave the source and times out where they would take longer than so many seconds"
     )
     context: int | None = Field(
         None, ge=1, description="for OUT.gguf: tell the memory that llama.cpp takes with a context of so many tokens"

@@ -19,6 +19,8 @@ from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
 
+_TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
+
 Json = dict[str, Any]
 
 
@@ -26,8 +28,8 @@ Json = dict[str, Any]
 class Comparison:
     """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
 
-    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``. ``left``: the
-    seconds that it may still take; None for any.
+    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
+    ``scoring``: seconds that it took for the file. ``left``: seconds that it may still take; the preset may take more.
     """
 
     session: Session
@@ -35,13 +37,14 @@ class Comparison:
     half: str | None
     place: Path
     score: Callable[[Path], Json]
-    left: Callable[[], float | None]
+    scoring: float
+    left: Callable[[], float]
 
     def facts(self, check: Json, timed: bool, preset: bool) -> Json:
-        """Return ``source``, ``preset`` and ``runtime`` of :class:`.facts.ExportFacts`.
+        """Return ``source``, ``preset`` and ``runtime`` of :class:`.facts.ExportFacts`, as far as there is time.
 
         ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
-        one. The dense model is resident afterwards.
+        one, which comes first. The dense model is resident afterwards.
         """
         session = self.session
         own = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
@@ -53,12 +56,13 @@ class Comparison:
             source = own or Path(scratch) / f"{self.half or self.base.half}.gguf"
             if own is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
-            score = self.score(source)
-            found["source"] = self._row(source.stem if own is None else source.name, source, score)
-            if timed:
-                found["runtime"] = compared(source, self.place, score, check, timeout=self.left())
             if preset:
                 found["preset"] = self._preset(source, Path(scratch) / "preset.gguf")
+            if self.left() > self.scoring:
+                score = self.score(source)
+                found["source"] = self._row(source.stem if own is None else source.name, source, score)
+                if timed and self.left() > self.scoring + _TIMING:
+                    found["runtime"] = compared(source, self.place, score, check, timeout=self.left())
         return found
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
@@ -77,7 +81,7 @@ class Comparison:
         try:
             name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
             note(f"making llama.cpp's {name}")
-            quantise(source, path, name, by_tensor(resident, self.base, importance), self.left())
+            quantise(source, path, name, by_tensor(resident, self.base, importance))
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None

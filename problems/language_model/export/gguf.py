@@ -43,9 +43,6 @@ _TOLERANCE, _OF_LOST = 0.02, 0.05
 
 _BROKEN = 0.5  # nats a token between runtimes that a rounding never makes
 
-_COMPARING, _TIMING = 6.0, 20.0
-"""Times that a comparison takes as long as the report text in PyTorch, at most; and seconds for the speeds."""
-
 _MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
 _BETWEEN = ("loss_error", "runtime_divergence", "runtime_error")  # keys of differences between runtimes
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -99,18 +96,15 @@ class GgufFile(ExportFormat):
             return dense.add(logits, targets, first)
 
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
-        measuring = time.monotonic()
         lost = dense.value(read.factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
-        needed = _COMPARING * (time.monotonic() - measuring) + _TIMING
+        timed = not self.options.untimed
 
-        def left() -> float | None:
-            limit = self.options.seconds
-            return None if limit is None else max(1.0, limit - (time.monotonic() - begun))
-
-        timed = (left() or math.inf) > needed and not self.options.untimed
+        def left() -> float:
+            limit = math.inf if self.options.seconds is None else self.options.seconds
+            return limit - (time.monotonic() - begun)
 
         def score(path: Path) -> Json:
-            return checked(path, report.beginning, report.tokens, begins, of_source.known, timed, timeout=left())
+            return checked(path, report.beginning, report.tokens, begins, of_source.known, timed)
 
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
@@ -124,7 +118,9 @@ class GgufFile(ExportFormat):
         del model, encoded, made, ours
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # of the final model: llama.cpp takes about as much
+        scoring = time.monotonic()
         found = checked(place, read.beginning, read.tokens, begins, dense.known, timed, own.known)
+        scoring = time.monotonic() - scoring
         found |= {
             "perplexity": found["perplexity"] ** read.factor,
             "divergence": dense.value(read.factor * found["divergence"], 1),
@@ -133,7 +129,7 @@ class GgufFile(ExportFormat):
         if table := found["predictions"]:
             table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
             table["behind"] += dense.behind
-        comparison = Comparison(session, base, half, place, score, left)
+        comparison = Comparison(session, base, half, place, score, scoring, left)
         kinds = {name: own["type"] for name, own in facts["matrices"].items()}
         facts["recipe"] = write_recipe(session, final.genome, base, place, kinds)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
@@ -215,11 +211,13 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
 
 def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
     """A table of the file, its source and a preset, all on the report text in llama.cpp."""
-    if facts.source is None:
-        return
-    rows: list[tuple[str, int, Any]] = [(_source(facts), facts.source.bytes, facts.source)]
+    rows: list[tuple[str, int, Any]] = []
+    if facts.source:
+        rows.append((_source(facts), facts.source.bytes, facts.source))
     if facts.preset:
         rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset.bytes, facts.preset))
+    if not rows:
+        return
     head = ["file", "bytes", "bits per byte", "divergence, nats a token", *COLUMNS]
     yield f"| {' | '.join(head)} |\n{'|---' * len(head)}|"
     for name, size, row in [*rows, (inline(file), facts.bytes, facts.check)]:

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 def checked(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
-    run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None, timeout: float | None = None,
+    run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
@@ -44,8 +44,7 @@ def checked(
     file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`.
     ``variants``: rows of tokens, for :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
-    transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak. ``timeout``:
-    seconds that it may take.
+    transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -54,8 +53,8 @@ def checked(
         tensors |= {} if variants is None else {"variants": variants}
         np.savez(known, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
         _tell([path])
-        job = {"known": str(known), "text": str(words), "begin": begin}
-        found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
+        job: Json = {"known": str(known), "text": str(words), "begin": begin}
+        found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
         return lost | {"predictions": None, "failure": f"was not run: {found['failure']}"}
@@ -65,7 +64,7 @@ def checked(
     return found | {"load_seconds": found["load_seconds"][0]}
 
 
-def compared(dense: Path, evolved: Path, *checks: Json, timeout: float | None = None) -> Json | None:
+def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
     """The speeds of two files, timed in turn, and memory and seconds of loading; None where they are not measured.
 
     As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`;
@@ -73,7 +72,7 @@ def compared(dense: Path, evolved: Path, *checks: Json, timeout: float | None = 
     """
     files = dense, evolved
     _tell(files)
-    share = timeout and timeout / _PROCESSES
+    share = timeout / _PROCESSES if timeout < math.inf else None
     times = [_in_fresh_process(files, _SECONDS / _PROCESSES, share) for _ in range(_PROCESSES)]
     if failed := [each["failure"] for each in (*times, *checks) if "failure" in each]:
         note(f"speeds are not compared: {failed[0]}")
@@ -131,19 +130,17 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     }
 
 
-def quantise(
-    source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float | None
-) -> None:
+def quantise(source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor]) -> None:
     """Let llama.cpp write its ``preset`` of ``source``; ``importance``: mean squared inputs by tensor.
 
-    Raises :class:`evoprune.InputError` where it does not, or takes longer than ``timeout`` seconds.
+    Raises :class:`evoprune.InputError` where it does not.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "importance.npz"
         np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
         job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
         try:
-            _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
+            _run(job | {"threads": torch.get_num_threads()}, script="quantiser.py")
         except Failed as failed:
             raise InputError(f"llama.cpp does not make {preset}: {_reason(failed.log)}", str(source)) from None
 

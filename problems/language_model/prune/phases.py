@@ -26,7 +26,7 @@ from evoprune.problems.language_model.prune.goals import Goal, Recipe, Unneeded
 from evoprune.problems.language_model.prune.reach import larger_than_source
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
-from evoprune.problems.language_model.prune.template import Json, filled, least_trained
+from evoprune.problems.language_model.prune.template import Json, filled
 from evoprune.problems.language_model.prune.vocabulary import OPTION, text_of, trained_on, unneeded
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -34,15 +34,15 @@ from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.costs import BYTES
 
 _PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
-_WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration and of report text
+_WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration
+_REPORTED = (8, 4, 2, 1)  # windows of report text, the most that fit: every text has eight
+_REPORTING, _PASSES = 0.5, 7.0  # share of the time for passes over them, and their number, in PyTorch and llama.cpp
 _TYPES = (4, 8, 20)  # nearest to the wanted bits
-_QUANTISING = 0.2, 0.3  # shares of the time to quantise all weights, at most: before a training, and with none
+_QUANTISING = 0.2  # share of the time to quantise all weights, at most
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
-_TRAINING, _TRAINABLE = 6.0, 0.5  # cost of a trained token, in scores; share of the time, about
-_REPORTED = 0.06  # share of the time for a pass over the report text, without a training: there are about six
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 
@@ -76,6 +76,7 @@ class Phases:
             find_base(self.resident, request.base)  # raises an error if nothing says what the file holds besides
         with Phase("looking at the model"):
             self.text = divided(self.resident.tokenizer, self.resident.model.config)
+            self._report = self.text, _REPORTED[0]  # its windows are as long as the text allows, whatever the time
             tokens = self._words is not None
             self.subject = subject_of(self.resident, self.settings, request.one_file, request.base, tokens)
             self.goal: Goal | None = request.goal
@@ -87,83 +88,60 @@ class Phases:
         assert self.goal is not None
         goal, subject = self.goal, self.subject
         name, bits = goal.template(subject), goal.bits(subject)
-        report = self._timed()
-        trained = _TRAINABLE * self._clock.seconds / (_TRAINING * self._pace) >= least_trained(name)
+        self._time()
         early = min(1.0, _LONG / self._clock.seconds)
         near: list[Sequence[str]] = []
         if bits is not None:
-            times = self._quantising_times(_QUANTISING[0 if trained else 1] * early)
+            times = self._quantising_times(_QUANTISING * early)
             near = [subject.types_near(bits, count, times) for count in _TYPES]
         types = near[0] if near else goal.fast_types(subject)
-        counts = self._counts("calibration")
+        counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
         with Phase("calibrating"):
             windows = self._clock.doubled(
-                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types, count, report)
+                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types, count)
             )
         if near:
             with Phase("estimating the errors of types"):
-                types = self._clock.doubled(
-                    _CHOOSING * early, near, lambda own: self.session(name, goal, own, windows, report)
-                )
+                types = self._clock.doubled(_CHOOSING * early, near, lambda own: self.session(name, goal, own, windows))
         if isinstance(goal, Recipe):
-            budget = self.session(name, goal, types, windows, report).transform.budget(BYTES, None)
+            budget = self.session(name, goal, types, windows).transform.budget(BYTES, None)
             goal.value = budget.spent(budget.extreme(most=False))
-        if not trained:  # the time makes the report more certain
-            report = max(count for count in self._counts("report") if count == report or self._fits(count))
-        found = self._filled(name, goal, types, windows, report, others)
-        if not trained:
-            del found["problem"]["recover"]
+        found = self._filled(name, goal, types, windows, others)
         searched = found["problem"]["search_text"]
         return found | {"budget": found.pop("evaluations") * searched["windows"] * searched["window"], "seed": seed}
 
-    def session(
-        self, name: str, goal: Goal, types: Sequence[str], calibration: int = _WINDOWS[0], report: int = _WINDOWS[0]
-    ) -> Session:
-        """Make the session of a template: what it calibrates and estimates is in the cache then.
-
-        ``calibration``, ``report``: windows of these texts.
-        """
+    def session(self, name: str, goal: Goal, types: Sequence[str], calibration: int = _WINDOWS[0]) -> Session:
+        """Make the session of a template, with so many windows to calibrate: its statistics are in the cache then."""
         self.resident.keep_for_run()
-        experiment = self._filled(name, goal, types, calibration, report)
+        experiment = self._filled(name, goal, types, calibration)
         experiment["problem"].pop("recover", None)
         del experiment["evaluations"]
         settings: Any = resolve(experiment, "prune").settings
         return Session.prepare(settings, settings.chosen_transforms)
 
     def _filled(
-        self, name: str, goal: Goal, types: Sequence[str], calibration: int, report: int, others: Sequence[str] = ()
+        self, name: str, goal: Goal, types: Sequence[str], calibration: int, others: Sequence[str] = ()
     ) -> Json:
-        slots = goal.slots(self.subject, self._clock.seconds < _LONG, types) | self._texts(report, others)
+        slots = goal.slots(self.subject, self._clock.seconds < _LONG, types) | self._texts(others)
         more = {"calibration": self.text.settings("calibration", calibration), "imatrix": self._imatrix}
         return filled(name, slots | more)
 
-    def _timed(self) -> int:
-        """Score the dense model on doublings of the report text; return the windows, and leave the pace."""
-        measure, tokens = Measure(self.resident.forward, None), self.resident.tokenizer
-
-        def score(windows: int, window: int) -> None:
-            settings = TextSettings(**replace(self.text, window=window).settings("report", windows))
-            read = cut_windows(settings, tokens, "report_text", at_most=True).tokens
-            begun = time.monotonic()
-            measure.value(read, Perplexity())
-            self._pace = (time.monotonic() - begun) / read.numel()
-
+    def _time(self) -> None:
+        """Time the dense model: its pace decides the windows of the search, and how many of the report fit."""
+        window, tokens, seconds = self.text.sizes[-1], self.resident.tokenizer, self._clock.seconds
+        settings = TextSettings(**replace(self.text, window=window).settings("report", 1))
+        read = cut_windows(settings, tokens, "report_text", at_most=True).tokens
+        measure = Measure(self.resident.forward, None)
         with Phase("timing the model"):
-            score(1, self.text.sizes[-1])  # the first pass takes longer
-            score(1, self.text.sizes[-1])
-            fitting = [
-                size for size in self.text.sizes if _WINDOWS[0] * size * self._pace <= _PACE * self._clock.seconds
-            ]
-            self.text = replace(self.text, window=(fitting or self.text.sizes[-1:])[0])
-            return self._clock.doubled(_PACE, self._counts("report"), lambda count: score(count, self.text.window))
-
-    def _counts(self, part: str) -> list[int]:
-        """The numbers of windows that ``part`` of the text has."""
-        return [count for count in _WINDOWS if count <= self.text.windows(part)] or [_WINDOWS[0]]
-
-    def _fits(self, windows: int) -> bool:
-        """Tell whether a report on so many windows leaves time for everything else, where nothing is trained."""
-        return windows * self.text.window * self._pace <= _REPORTED * self._clock.seconds
+            for _ in range(2):  # the first pass takes longer
+                begun = time.monotonic()
+                measure.value(read, Perplexity())
+                self._pace = (time.monotonic() - begun) / read.numel()
+        pass_seconds = _PASSES * self.text.window * self._pace
+        fitting = [count for count in _REPORTED if count * pass_seconds <= _REPORTING * seconds]
+        self._report = self.text, (fitting or _REPORTED[-1:])[0]
+        short = [size for size in self.text.sizes if _WINDOWS[0] * size * self._pace <= _PACE * seconds]
+        self.text = replace(self.text, window=(short or [window])[0])
 
     def _quantising_times(self, share: float) -> dict[str, float]:
         """The time to quantise all weights to each type, relative to a ``share`` of all, by some rows of noise."""
@@ -178,18 +156,19 @@ class Phases:
             times[kind] = (time.monotonic() - begun) * whole / (share * self._clock.seconds)
         return times
 
-    def _texts(self, report: int, others: Sequence[str]) -> Json:
-        text, window = self.text, self.text.window
+    def _texts(self, others: Sequence[str]) -> Json:
+        (report, reported), text, window = self._report, self.text, self.text.window
         searched = 8 if 8 * window * self._pace <= _CANDIDATE * self._clock.seconds else 4
         trained = trained_on(self._words, self._parts, text.windows("search"))
-        second = [{"source": TextSettings(source=one).source, "window": window, "windows": report} for one in others]
+        sizes = {"window": report.window, "windows": reported}
+        second = [{"source": TextSettings(source=one).source, **sizes} for one in others]
         return {
             "model": self.settings.model,
             "dtype": self.resident.dtype,
             "vocabulary": [self._words] if self._words else None,
             "search": text.settings("search", searched),
             "held_out": text.count(searched),
-            "report": text.settings("report", report),
+            "report": report.settings("report", reported),
             "others": second or None,
             "keep_codes": _COMPENSATING * COMPENSATED * self._pace > _COMPENSATED * self._clock.seconds,
             "training": f"{max(1.0, self._clock.left):.0f}s",
@@ -220,10 +199,10 @@ class Phases:
         yield f"{model}: {resident.parameters:,} parameters, {resident.dtype} on {resident.place}"
         yield self.text.remark
         search, calibration = problem["search_text"], problem["calibration_text"]
-        trained = problem.get("recover", {}).get("train")
+        report, trained = problem["report_text"], problem.get("recover", {}).get("train")
         yield (
-            f"{calibration['windows']} windows of {calibration['window']} tokens to calibrate, {search['windows']} for "
-            f"each candidate, {problem['report_text']['windows']} for the report, {1 / self._pace:,.0f} tokens/s; "
+            f"{1 / self._pace:,.0f} tokens/s: {report['windows']} windows of {report['window']} tokens to report on, "
+            f"{calibration['windows']} of {calibration['window']} to calibrate, {search['windows']} for candidates; "
             + (f"the time that is left then trains {trained}" if trained else "nothing is trained")
         )
         rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters

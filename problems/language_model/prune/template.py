@@ -12,7 +12,6 @@ Json = dict[str, Any]
 
 _FOLDER = Path(__file__).with_name("templates")
 _GONE = object()
-_LEAST = "least_trained"  # key that is no setting of an experiment
 
 
 def filled(name: str, slots: Mapping[str, Any]) -> Json:
@@ -22,8 +21,7 @@ def filled(name: str, slots: Mapping[str, Any]) -> Json:
     one with ``then`` is replaced by it, or by its ``else``.
     """
     limit = _filled(goal_rules(slots["goal"])["limit"], slots)
-    experiment: Json = _filled(_template(name), {**slots, "limit": limit})
-    del experiment[_LEAST]
+    experiment: Json = _filled(_over(_read("common"), _read(name)), {**slots, "limit": limit})
     return experiment
 
 
@@ -31,15 +29,6 @@ def goal_rules(name: str) -> Json:
     """Return the rules of the goal ``name``: units and bounds of its value, and its budget."""
     rules: Json = _read("goals")[name]
     return rules
-
-
-def least_trained(name: str) -> float:
-    """Return the tokens of training below which the template ``name`` goes without."""
-    return float(_template(name)[_LEAST])
-
-
-def _template(name: str) -> Any:
-    return _over(_read("common"), _read(name))
 
 
 def _read(name: str) -> Any:

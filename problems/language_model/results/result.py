@@ -202,6 +202,8 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     """Shares of the lines of a task file, see :attr:`measured_accuracy`."""
     second: tuple[SecondText, ...] | None = None
     recovered: dict[str, RecoveredRow] | None = None
+    untrained: str | None = None
+    """Why a run with a limit of time did not train its result."""
     protocol: Protocol
     rival: str | None = None
     """Name of a solution to compare with, which no run found."""

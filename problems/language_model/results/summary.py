@@ -76,12 +76,18 @@ def verdict(result: Reported, size: int | None = None) -> str:
 
 
 def also(result: Reported) -> Iterator[str]:
-    """Say the accuracy of each model on a task file, and the loss on other texts."""
+    """Say the tokens of a training, the accuracy of each model on a task file, and the loss on other texts."""
+    row = (result.recovered or {}).get(EVOLVED)
+    if result.untrained:
+        yield f"nothing was trained: {result.untrained}"
+    elif row and row.helped:
+        yield f"trained on {row.tokens:,} tokens"
+    elif row:
+        yield f"training on {row.curve[-1]['tokens']:,} tokens did not help"
     if shares := result.measured_accuracy:
         others = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != EVOLVED)
         yield f"accuracy {shares[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
-    trained = (result.recovered or {}).get(EVOLVED)
-    when = " before training" if trained and trained.helped else ""
+    when = " before training" if row and row.helped else ""
     for second in result.second or ():
         before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
         if before is not None and after is not None:

@@ -94,7 +94,7 @@ def quantised(tmp_path):
 def trained(monkeypatch):
     """A moment of training in each run, also on a busy machine."""
     lasting = RecoverSettings.lasting
-    monkeypatch.setattr(recovery, "_LEAST", -math.inf)
+    monkeypatch.setattr(recovery, "_EXPORTED", -math.inf)
     monkeypatch.setattr(RecoverSettings, "lasting", lambda own, _: lasting(own, 0.3))
 
 
@@ -168,7 +168,6 @@ def task(tmp_path):
 def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text, task, tmp_path, tiny, monkeypatch):
     """Into a file that is no larger than it should be."""
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(phases, "_TRAINABLE", 1e9)  # it is trained, however slow the machine
     out, other = tmp_path / "small.gguf", tmp_path / "other.txt"
     other.write_text(text.read_text()[5_000:])
     also = [f"--also={text}", f"--also={other}"]
@@ -263,14 +262,31 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
 
 
-@pytest.mark.parametrize("share", [1.0, 1e-9])
-def test_types_are_trained_where_there_is_time_for_enough_tokens(share, prune, quantised, monkeypatch):
-    monkeypatch.setattr(phases, "_TRAINABLE", share)
-    code, out, err = prune("--bits=5.5", "--out=small.gguf", "--time=10m", "--print-config", model=quantised("llama"))
+@pytest.mark.slow
+def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock_repeats_it(
+    prune, text, quantised, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recovery, "_TRAINING", math.inf)
+    out = tmp_path / "small.gguf"
+    code, printed, err = prune("--bits=6", "--text", text, "--time=2s", "--out", out, model=quantised("llama"))
     assert code == 0, err
-    problem = yaml.safe_load(out)["problem"]
-    assert ("recover" in problem) == (share == 1.0)
-    assert share == 1.0 or problem["report_text"]["windows"] > 4  # there is time to be more certain
+    facts, folder = read_json(described_in(out, FACTS, True)), tmp_path / "runs" / "run"
+    verdict = next(line for line in printed.splitlines() if facts["preset"]["name"] in line)
+    assert all(words in verdict for words in (" ± ", "same top token", "nothing was trained", "4,096"))
+    assert facts["check"]["predictions"].keys() == facts["preset"]["predictions"].keys()
+    assert yaml.safe_load((folder / "config.yaml").read_text())["problem"].get("recover") is None
+
+
+def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_search(prune, monkeypatch):
+    found = []
+    for share in (0.0, 1e9):
+        monkeypatch.setattr(phases, "_PACE", share)
+        code, out, err = prune("--remove=20%", "--print-config", model="bundled:gpt2-mini")
+        assert code == 0, err
+        found.append(yaml.safe_load(out)["problem"])
+    short, long = found
+    assert short["search_text"]["window"] < long["search_text"]["window"] == long["report_text"]["window"]
+    assert short["report_text"] == long["report_text"]
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
