@@ -6,9 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, ClassVar
 
 from evoprune import Plan, Planner
-from evoprune.problems.language_model.prune.fits import CONTEXT, KINDS_OF_CACHE
-from evoprune.problems.language_model.prune.request import GOALS, checked
-from evoprune.problems.language_model.prune.vocabulary import OPTION
+from evoprune.problems.language_model.prune.goals import GOALS, Fits, Unneeded
+from evoprune.problems.language_model.prune.request import checked
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
@@ -31,48 +30,38 @@ class Prune(Planner):
         goals = parser.add_argument_group("goal", "one of these")
         for goal in GOALS:
             goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
-        told = f"for --fits: tokens (default: {CONTEXT})"
-        parser.add_argument("--context", type=int, metavar="N", help=told)
-        told = f"for --fits: the type of keys and values (default: {KINDS_OF_CACHE[0]})"
-        parser.add_argument("--kv", choices=KINDS_OF_CACHE, help=told)
-        texts = parser.add_mutually_exclusive_group()
-        texts.add_argument(
-            "--text",
-            metavar="FILE",
-            help="a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the "
-            "Python documentation that comes with Python)",
+        add, texts, times = parser.add_argument, *(parser.add_mutually_exclusive_group() for _ in range(2))
+        add("--context", type=int, metavar="N", help=f"for --fits: tokens (default: {Fits.CONTEXT})")
+        told = f"for --fits: the type of keys and values (default: {Fits.CACHES[0]})"
+        add("--kv", choices=Fits.CACHES, help=told)
+        told = (
+            "a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the Python "
+            "documentation that comes with Python)"
         )
-        texts.add_argument(
-            "--task",
-            metavar="FILE.jsonl",
-            help="in place of --text: lines with prompt and answer, with prompt, choices and answer, or with messages, "
-            "whose answers alone are scored",
+        texts.add_argument("--text", metavar="FILE", help=told)
+        told = (
+            "in place of --text: lines with prompt and answer, with prompt, choices and answer, or with messages, "
+            "whose answers alone are scored"
         )
-        parser.add_argument(
-            "--base",
-            metavar="FILE.gguf",
-            help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
-            "(default: MODEL itself, if it is one)",
+        texts.add_argument("--task", metavar="FILE.jsonl", help=told)
+        told = (
+            "for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied (default: "
+            "MODEL itself, if it is one)"
         )
+        add("--base", metavar="FILE.gguf", help=told)
         told = "for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
-        parser.add_argument("--imatrix", metavar="FILE.gguf", help=told)
-        parser.add_argument(
-            OPTION,
-            metavar="FILE",
-            help="leave out tokens that a text like this one does not need, beside a goal or alone; other languages "
-            "are read worse then (may be the file of --text)",
+        add("--imatrix", metavar="FILE.gguf", help=told)
+        told = (
+            "leave out tokens that a text like this one does not need, beside a goal or alone; other languages are "
+            "read worse then (may be the file of --text)"
         )
-        parser.add_argument(
-            "--also",
-            metavar="FILE",
-            action="append",
-            help="another text to measure the result on, such as one in another language; may be given more than once",
-        )
-        times = parser.add_mutually_exclusive_group()
+        add(Unneeded.option, metavar="FILE", help=told)
+        told = "another text to measure the result on, such as one in another language; may be given more than once"
+        add("--also", metavar="FILE", action="append", help=told)
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
         told = "a minute, or as much more as this model needs: the shortest --time that works"
         times.add_argument("--quick", action="store_true", help=told)
-        parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
+        add("--seed", type=int, default=0, help="of the search (default: 0)")
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
@@ -92,22 +81,13 @@ class Prune(Planner):
         options, request = self.options, self._request
         phases = Phases(options, request)
         if request.goal is None:
-            from evoprune.problems.language_model.prune.overview import overview
-
             named = {"--task": options.task, "--text": options.text}
-            given = [part for option, file in named.items() if file for part in (option, file)]
-            for line in overview(phases, given):
+            for line in phases.overview([part for option, file in named.items() if file for part in (option, file)]):
                 print(line)
             return None
-        experiment = phases.experiment(options.seed, options.also or ())
+        experiment = phases.experiment(options.seed)
         phases.resident.keep_for_run()
+        remarks = [*request.remarks, *phases.remarks(experiment)]
         export = request.memory | ({"base": request.base} if request.base else {})
-        left = request.clock.left
-        return Plan(
-            experiment,
-            [*request.remarks, *phases.remarks(experiment)],
-            export,
-            left,
-            SEARCHING * left,
-            phases.room(experiment["problem"].get("budget")),
-        )
+        left, room = request.clock.left, phases.room(experiment["problem"].get("budget"))
+        return Plan(experiment, remarks, export, left, SEARCHING * left, room)

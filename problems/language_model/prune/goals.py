@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from evoprune import InputError
+from evoprune.problems.language_model.export import KvType
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH
+from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.prune.template import Json, goal_rules
+from evoprune.problems.language_model.results.summary import megabytes
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.prune.subject import Subject
+
+Times = Callable[[], Mapping[str, float]]
+
+FAST = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
 
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
 _SOME = 0.1  # share of the parameters that is removed even near the border
@@ -58,12 +66,8 @@ class Goal:
         """Return whether heads and channels, or experts, are removed."""
         return self.only is None
 
-    def bits(self, subject: Subject) -> float | None:  # noqa: ARG002 - a default
-        """Return about the bits of a weight that types are to reach; None for those of the source alone."""
-        return None
-
-    def fast_types(self, subject: Subject) -> Sequence[str]:  # noqa: ARG002 - a default
-        """Return the types to choose from where no number of bits is asked for."""
+    def types(self, subject: Subject, times: Times) -> Sequence[str]:  # noqa: ARG002 - a default
+        """Return the types to choose from, in addition to the source's. ``times``: of :meth:`.Subject.types`."""
         return ()
 
     def template(self, subject: Subject) -> str:
@@ -83,11 +87,7 @@ class Goal:
         return "joint" if subject.one_file else "narrower"
 
     def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        """Return the slots of :meth:`template`.
-
-        ``short``: with quick measurements of the machine; ``types``: that the search chooses from, in addition to
-        the source's.
-        """
+        """Return the slots of :meth:`template` with ``types``. ``short``: whether to time the machine quickly."""
         removed, alike = self.removed(subject), subject.one_file and subject.form != BLOCKS
         block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
         return {
@@ -104,7 +104,6 @@ class Goal:
             "blocks_go": subject.form == ONE_WIDTH,
             "drop": False if alike or removed < _DROPPED else None,
             "step": subject.width and channel_step(subject.width, block),
-            "train": "all" if subject.roomy else "scales" if subject.one_file else "norms",
             "changed": removed * subject.weight_size if subject.roomy else None,
         }
 
@@ -130,17 +129,14 @@ class Size(Goal):
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
             return True
-        return (subject.width is not None or subject.experts > 0) and self._asked(subject) < _NEAR * subject.least_bits
+        return (subject.width is not None or subject.experts) and self._asked(subject) < _NEAR * subject.least_bits
 
     def _asked(self, subject: Subject) -> float:
         """About the bits of a weight in the wanted file."""
         return 8 * self.value / subject.weights
 
-    def bits(self, subject: Subject) -> float | None:
-        """With cuts those of types alone that are smallest."""
-        if not subject.one_file:
-            return None
-        return max(self._asked(subject), subject.least_bits) if self.cuts(subject) else self._asked(subject)
+    def types(self, subject: Subject, times: Times) -> Sequence[str]:
+        return subject.types(max(self._asked(subject), subject.least_bits), times()) if subject.one_file else ()
 
     def removed(self, subject: Subject) -> float:
         return max(_SOME, 1 - self._asked(subject) / subject.least_bits) if subject.least else _SOME
@@ -154,6 +150,50 @@ class Bits(Size):
 
     def _asked(self, subject: Subject) -> float:  # noqa: ARG002
         return self.value
+
+
+class Fits(Size):
+    """The size of a file that leaves room for the cache and the buffers of a context."""
+
+    option, metavar = "--fits", "MEMORY"
+    help = (
+        "make llama.cpp take no more memory, with --context tokens, as in 8GB; ram or vram: no more than is free here"
+    )
+    CONTEXT: ClassVar[int] = 4096  # tokens, by default
+    CACHES: ClassVar[Sequence[str]] = get_args(KvType)  # types of keys and values, the default first
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        place = {"ram": "cpu", "vram": "auto"}.get(text.strip().lower())
+        if place is None:
+            return super().read(text)
+        from evoprune.problems.language_model.models.device import free_memory, pick_device
+
+        device = pick_device(place)
+        if place == "auto" and device.type == "cpu":
+            raise InputError("there is no GPU here; expected a size, such as 8GB", cls.option)
+        return free_memory(device)
+
+    def beside_context(self, model: str, base: str | None, context: int, kv: str) -> tuple[Fits, str]:
+        """Return the goal for the file alone, and a remark on the memory that the ``context`` takes.
+
+        Raises :class:`evoprune.InputError` without a .gguf file of the model, or for a context that it cannot read.
+        """
+        file = base or model
+        if not file.endswith(".gguf"):
+            raise InputError("needs a .gguf file of the model: give one as MODEL, or any with --base", self.option)
+        if context > (positions := read_gguf(Path(file)).value(".context_length")):
+            raise InputError(f"this model was trained for {positions:,} tokens, got {context:,}", "--context")
+        from evoprune.problems.language_model.gguf.runtime import memory
+
+        parts = memory(Path(file), context, kv)
+        beside = parts["cache"] + parts["buffers"] + parts["process"]
+        goal = type(self)(self.value - beside)
+        goal.beside, goal.options = beside, ("--context", str(context), "--kv", kv)
+        return goal, (
+            f"a context of {context:,} tokens takes {megabytes(beside)} of {megabytes(self.value)} in llama.cpp, "
+            f"{megabytes(parts['cache'])} of them for keys and values in {kv}: the rest is for the file"
+        )
 
 
 class Recipe(Goal):
@@ -186,17 +226,16 @@ class Speedup(Goal):
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels, faster types"
     mixtures = False
 
-    FAST: ClassVar[Sequence[str]] = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
     _SURE = 1.05  # times as many bits fewer as times as fast
     _LENGTHS = (256, 64)  # tokens before the one that is timed; in a short time
 
     def cuts(self, subject: Subject) -> bool:
         """Return False where types alone are fast enough and blocks have to be alike, so that cuts lose much more."""
         alike = subject.one_file and subject.form != BLOCKS
-        return not (alike and subject.shrinking(self.FAST) >= self._SURE * self.value)
+        return not (alike and subject.shrinking >= self._SURE * self.value)
 
-    def fast_types(self, subject: Subject) -> Sequence[str]:
-        fitting = [kind for kind in self.FAST if any(ggml.fits(kind, width) for width in subject.widths)]
+    def types(self, subject: Subject, times: Times) -> Sequence[str]:  # noqa: ARG002
+        fitting = [kind for kind in FAST if any(ggml.fits(kind, width) for width in subject.widths)]
         return fitting if subject.quantised else ()
 
     def removed(self, subject: Subject) -> float:
@@ -212,6 +251,9 @@ class Unneeded(Goal):
 
     option = "--vocabulary"
     only = "vocabulary"
+
+
+GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Recipe, Sparsity, Speedup)
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from evoprune import InputError
+from evoprune.console.formatting import digits
 from evoprune.console.phase import Phase
 from evoprune.errors import blamed_on
 from evoprune.experiment.resolve import resolve
+from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.distillation.teacher import COMPENSATED
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
@@ -22,29 +27,29 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.prune.goals import Goal, Recipe, Unneeded
-from evoprune.problems.language_model.prune.reach import larger_than_source
+from evoprune.problems.language_model.prune.goals import Goal, Recipe, Size, Unneeded
+from evoprune.problems.language_model.prune.reach import command, option_value
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json, filled
-from evoprune.problems.language_model.prune.vocabulary import OPTION, text_of, trained_on, unneeded
+from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
-from evoprune.problems.language_model.texts.windows import cut_windows
+from evoprune.problems.language_model.texts.source import load_text
+from evoprune.problems.language_model.texts.windows import cut_windows, tokens_of
 from evoprune.problems.language_model.transforms.costs import BYTES
+from evoprune.problems.language_model.transforms.vocabulary.order import order_of, uses_in
 
-_PACE, _CALIBRATING, _CHOOSING = 0.02, 0.12, 0.08  # shares of the time: for the pace, calibration, and errors of types
-_WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration
-_REPORTED = (8, 4, 2, 1)  # windows of report text, the most that fit: every text has eight
-_REPORTING, _PASSES = 0.5, 7.0  # share of the time for passes over them, and their number, in PyTorch and llama.cpp
-_TYPES = (4, 8, 20)  # nearest to the wanted bits
-_QUANTISING = 0.2  # share of the time to quantise all weights, at most
+_CANDIDATE, _CALIBRATING, _QUANTISING = 0.02, 0.12, 0.2  # shares of the time: for one, at most; all; all weights
+_REPORTING, _PASSES = 0.5, 7.0  # share of the time for passes over the report text, and their number, with llama.cpp's
+_WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
-_CANDIDATE = 0.02  # share of the time that a candidate may take to be scored on 8 windows, else 4
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
-_MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
+_LOST, _STEP = 0.02, 256  # expected nats a token that tokens left out may cost, about a hundredth; tokens of a step
+_MANY = 32  # windows, of which a search reads 8, and a training holds out at most as many
+_SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the source's, as powers
 
 
 class Phases:
@@ -53,60 +58,56 @@ class Phases:
     def __init__(self, options: argparse.Namespace, request: Request) -> None:
         """Load the model. Raises InputError for a text or a model that is unfit."""
         self.request, self._clock, self._pace, self._imatrix = request, request.clock, 0.0, options.imatrix
-        given = options.task or options.text or options.vocabulary
-        option = "--task" if options.task else OPTION if options.vocabulary and not options.text else "--text"
+        given, words, others = options.task or options.text or options.vocabulary, options.vocabulary, options.also
+        option = "--task" if options.task else Unneeded.option if words and not options.text else "--text"
         with blamed_on(option):
             self._parts = parts_of(given)
-        self._words = text_of(options.vocabulary, given, self._parts) if options.vocabulary else None
+        self._words = _text_of(words, given, self._parts) if words else None
         device = options.devices.split(",")[0]
         self.settings = model_settings(options.model, math.inf if options.quick else self._clock.seconds, device)
 
         def divided(tokenizer: Any, config: Any) -> Division:
             with blamed_on(option):
                 found = (divide_lines if options.task else divide)(given, self._parts, tokenizer, longest(config))
-            for other in options.also or ():
-                with blamed_on("--also"):
+            with blamed_on("--also"):
+                for other in others or ():
                     text = TextSettings(source=other, window=found.window)
                     cut_windows(text, tokenizer, "second_text", at_most=True)
             return found
 
         with Phase(f"loading {options.model}"):
-            self.resident = Resident.load(self.settings, divided)  # texts are refused before the weights are read
+            resident = self.resident = Resident.load(self.settings, divided)  # texts are refused before it reads more
         if request.one_file:
-            find_base(self.resident, request.base)  # raises an error if nothing says what the file holds besides
+            find_base(resident, request.base)  # raises an error if nothing says what the file holds besides
         with Phase("looking at the model"):
-            self.text = divided(self.resident.tokenizer, self.resident.model.config)
-            self._report = self.text, _REPORTED[0]  # its windows are as long as the text allows, whatever the time
-            tokens = self._words is not None
-            self.subject = subject_of(self.resident, self.settings, request.one_file, request.base, tokens)
+            self.text = self._report = divided(resident.tokenizer, resident.model.config)
+            self._searched, self._reported, self._others = (
+                8,
+                8,
+                [TextSettings(source=one).source for one in others or ()],
+            )
+            self.subject = subject_of(resident, self.settings, request.one_file, request.base, words is not None)
             self.goal: Goal | None = request.goal
             if self._words and isinstance(self.goal, Unneeded):
-                self.goal = unneeded(self.resident, self._words, self._parts["search"])
+                self.goal = _unneeded(resident, self._words, self._parts["search"])
 
-    def experiment(self, seed: int, others: Sequence[str]) -> Json:
-        """Fill the template of the goal; ``others``: the texts of ``--also``. Raises InputError if it cannot be met."""
+    def experiment(self, seed: int) -> Json:
+        """Fill the template of the goal. Raises InputError if it cannot be met."""
         assert self.goal is not None
         goal, subject = self.goal, self.subject
-        name, bits = goal.template(subject), goal.bits(subject)
+        name = goal.template(subject)
         self._time()
         early = min(1.0, _LONG / self._clock.seconds)
-        near: list[Sequence[str]] = []
-        if bits is not None:
-            times = self._quantising_times(_QUANTISING * early)
-            near = [subject.types_near(bits, count, times) for count in _TYPES]
-        types = near[0] if near else goal.fast_types(subject)
-        counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or [_WINDOWS[0]]
+        types = goal.types(subject, lambda: self._quantising_times(_QUANTISING * early))
+        counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or _WINDOWS[:1]
         with Phase("calibrating"):
             windows = self._clock.doubled(
-                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types, count)
+                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types[-1:], count)
             )
-        if near:
-            with Phase("estimating the errors of types"):
-                types = self._clock.doubled(_CHOOSING * early, near, lambda own: self.session(name, goal, own, windows))
         if isinstance(goal, Recipe):
-            budget = self.session(name, goal, types, windows).transform.budget(BYTES, None)
-            goal.value = budget.spent(budget.extreme(most=False))
-        found = self._filled(name, goal, types, windows, others)
+            sizes = self.session(name, goal, types, windows).transform.budget(BYTES, None)
+            goal.value = sizes.spent(sizes.extreme(most=False))
+        found = self._filled(name, goal, types, windows)
         searched = found["problem"]["search_text"]
         return found | {"budget": found.pop("evaluations") * searched["windows"] * searched["window"], "seed": seed}
 
@@ -119,17 +120,10 @@ class Phases:
         settings: Any = resolve(experiment, "prune").settings
         return Session.prepare(settings, settings.chosen_transforms)
 
-    def _filled(
-        self, name: str, goal: Goal, types: Sequence[str], calibration: int, others: Sequence[str] = ()
-    ) -> Json:
-        slots = goal.slots(self.subject, self._clock.seconds < _LONG, types) | self._texts(others)
-        more = {"calibration": self.text.settings("calibration", calibration), "imatrix": self._imatrix}
-        return filled(name, slots | more)
-
     def _time(self) -> None:
-        """Time the dense model: its pace decides the windows of the search, and how many of the report fit."""
-        window, tokens, seconds = self.text.sizes[-1], self.resident.tokenizer, self._clock.seconds
-        settings = TextSettings(**replace(self.text, window=window).settings("report", 1))
+        """Time the dense model: the report has its time first, in long windows; those of the search may be short."""
+        sizes, tokens, seconds = self.text.sizes, self.resident.tokenizer, self._clock.seconds
+        settings = TextSettings(**replace(self.text, window=sizes[-1]).settings("report", 1))
         read = cut_windows(settings, tokens, "report_text", at_most=True).tokens
         measure = Measure(self.resident.forward, None)
         with Phase("timing the model"):
@@ -137,11 +131,12 @@ class Phases:
                 begun = time.monotonic()
                 measure.value(read, Perplexity())
                 self._pace = (time.monotonic() - begun) / read.numel()
-        pass_seconds = _PASSES * self.text.window * self._pace
-        fitting = [count for count in _REPORTED if count * pass_seconds <= _REPORTING * seconds]
-        self._report = self.text, (fitting or _REPORTED[-1:])[0]
-        short = [size for size in self.text.sizes if _WINDOWS[0] * size * self._pace <= _PACE * seconds]
-        self.text = replace(self.text, window=(short or [window])[0])
+        while self._reported > 1 and _PASSES * self._reported * self.text.window * self._pace > _REPORTING * seconds:
+            self._reported //= 2
+        ways = [(size, count) for size in sizes for count in (8, 4)]
+        fitting = [(size, count) for size, count in ways if size * count * self._pace <= _CANDIDATE * seconds]
+        window, self._searched = (fitting or ways[-1:])[0]
+        self.text = replace(self.text, window=window)
 
     def _quantising_times(self, share: float) -> dict[str, float]:
         """The time to quantise all weights to each type, relative to a ``share`` of all, by some rows of noise."""
@@ -156,61 +151,121 @@ class Phases:
             times[kind] = (time.monotonic() - begun) * whole / (share * self._clock.seconds)
         return times
 
-    def _texts(self, others: Sequence[str]) -> Json:
-        (report, reported), text, window = self._report, self.text, self.text.window
-        searched = 8 if 8 * window * self._pace <= _CANDIDATE * self._clock.seconds else 4
-        trained = trained_on(self._words, self._parts, text.windows("search"))
-        sizes = {"window": report.window, "windows": reported}
-        second = [{"source": TextSettings(source=one).source, **sizes} for one in others]
-        return {
+    def _filled(self, name: str, goal: Goal, types: Sequence[str], calibration: int) -> Json:
+        text, report = self.text, self._report.settings("report", self._reported)
+        trained = _trained_on(self._words, self._parts, text.windows("search"))
+        sizes = {"window": self._report.window, "windows": self._reported}
+        slots = {
             "model": self.settings.model,
             "dtype": self.resident.dtype,
             "vocabulary": [self._words] if self._words else None,
-            "search": text.settings("search", searched),
-            "held_out": text.count(searched),
-            "report": report.settings("report", reported),
-            "others": second or None,
+            "search": text.settings("search", self._searched),
+            "held_out": text.count(self._searched),
+            "calibration": text.settings("calibration", calibration),
+            "imatrix": self._imatrix,
+            "report": report,
+            "others": [{"source": source, **sizes} for source in self._others] or None,
             "keep_codes": _COMPENSATING * COMPENSATED * self._pace > _COMPENSATED * self._clock.seconds,
             "training": f"{max(1.0, self._clock.left):.0f}s",
-            "trained_window": text.line or min(_TRAINED_WINDOW, window),
+            "trained_window": text.line or min(_TRAINED_WINDOW, text.window),
             "trained_text": trained["source"],
             "trained_split": trained.get("split"),
             "trained_part": trained.get("part"),
         }
+        return filled(name, goal.slots(self.subject, self._clock.seconds < _LONG, types) | slots)
 
     def room(self, budget: Any) -> float:
         """Bytes that the export needs, at least: a draft comes before a .gguf file, which may be compared with one."""
-        parameters, is_gguf = self.resident.parameters, self.settings.model.endswith(".gguf")
-        one_file, size, halves = self.request.one_file, 2.0 * parameters, 2.0 * parameters
-        if one_file or not is_gguf:
-            size = min(size, bytes_of(weight_files(self.settings)) or size)
-        limit = budget if isinstance(budget, dict) else {}
-        size *= 1.0 - float(limit.get("removed", 0.0))
-        most = float(limit.get("at_most", math.inf))
-        limits = {"bytes": most, "bits_per_weight": most * parameters / 8, "milliseconds": self.subject.least}
-        size = min(size, limits.get(limit.get("use", ""), math.inf))
+        one_file, is_gguf = self.request.one_file, self.settings.model.endswith(".gguf")
+        limit = budget if isinstance(budget, dict) and budget.get("use") == BYTES else {}
+        halves = 2.0 * self.resident.parameters
+        source = bytes_of(weight_files(self.settings)) if one_file or not is_gguf else halves
+        size = min(halves, source or halves, float(limit.get("at_most", math.inf)))
         return 2 * size + (0.0 if is_gguf else halves) if one_file else size
 
     def remarks(self, experiment: Json) -> Iterator[str]:
         """Lines for the user: the decisions of the clock."""
         resident, problem, model = self.resident, experiment["problem"], self.settings.model
-        if larger := larger_than_source(self.settings, resident.parameters, experiment):
-            yield larger
+        whole, made = bytes_of(weight_files(self.settings)), 2.0 * resident.parameters
+        transforms = repr(problem.get("transforms"))
+        if model.endswith(".gguf") and made > whole and not ("'types'" in transforms or isinstance(self.goal, Size)):
+            yield (
+                f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {model} has "
+                f"{megabytes(whole)}: --out FILE.gguf keeps its types"
+            )
         yield f"{model}: {resident.parameters:,} parameters, {resident.dtype} on {resident.place}"
         yield self.text.remark
-        search, calibration = problem["search_text"], problem["calibration_text"]
-        report, trained = problem["report_text"], problem.get("recover", {}).get("train")
+        search, calibration, report = (problem[f"{name}_text"] for name in ("search", "calibration", "report"))
+        trained = problem.get("recover", {}).get("train")
         yield (
             f"{1 / self._pace:,.0f} tokens/s: {report['windows']} windows of {report['window']} tokens to report on, "
             f"{calibration['windows']} of {calibration['window']} to calibrate, {search['windows']} for candidates; "
             + (f"the time that is left then trains {trained}" if trained else "nothing is trained")
         )
-        rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters
-        cuts = self.goal is not None and self.goal.cuts(self.subject)
-        if cuts and not self._words and rows >= _MANY:
-            yield (
-                f"{rows:.0%} of the parameters are rows of tokens: {OPTION} TEXT, which leaves out those that a text "
-                "does not need, may lose less"
-            )
-        if not self.subject.heads and "'channels'" in repr(problem.get("transforms")):
+        if not self.subject.heads and "'channels'" in transforms:
             yield "attentions cannot lose heads in this model: channels of MLPs alone go"
+
+    def overview(self, given: Sequence[str]) -> Iterator[str]:
+        """Yield lines on sizes that the model could have, their losses without a search, and commands.
+
+        ``given``: the option that named the text, and its name.
+        """
+        model, resident, subject = self.settings.model, self.resident, self.subject
+        if lacking := ggml.missing():
+            raise InputError(lacking, model)
+        whole, least = bytes_of(weight_files(self.settings)), subject.least
+        sizes = [least * (whole / least) ** share for share in _SHARES]
+        session = self.session("types", Size(sizes[-1]), subject.types(subject.least_bits))
+        search = session.texts.search
+        yield f"{model}: {megabytes(whole)}, {resident.parameters:,} parameters; about the loss before training:"
+        bits = search.predictions / search.predicted_bytes(resident.tokenizer) / math.log(2)
+        for size in sizes:
+            if (lost := lost_at(session, size)) is not None:
+                yield f"  {megabytes(size)}, {size / whole:.0%}: {digits(lost * bits, 2)} bits per byte"
+                yield f"    {command(model, '--size', option_value(size), *given)}"
+        yield "smaller, faster, or with fewer tokens: prune --help"
+
+
+def lost_at(session: Session, size: float) -> float | None:
+    """Return the nats a token that types lose in a file of ``size`` bytes, by their estimated errors.
+
+    None if no types are as small.
+    """
+    transform = session.transform
+    budget = transform.budget(BYTES, size)
+    if not budget.within(budget.extreme(most=False)):
+        return None
+    choices = Choices(budget)
+    costs = np.zeros(choices.count)
+    for harms in choices.harms(transform.dense, absolute=True).values():
+        costs[[*harms]] = [*harms.values()]
+    return float(costs[choices.numbers(choices.best(costs))].sum())
+
+
+def _unneeded(resident: Resident, words: Json, text: Json) -> Unneeded:
+    """Return the goal for the model ``resident``: settings of the text that says which tokens stay, and of another."""
+    order = order_of(resident.tokenizer, [load_text(TextSettings(**words), Unneeded.option)])
+    uses = uses_in(tokens_of(load_text(TextSettings(**text), Unneeded.option), resident.tokenizer))
+    counts = range(order.fewest, len(resident.model.get_input_embeddings().weight), _STEP)
+    place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(uses, count))
+    if place == len(counts):
+        raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", Unneeded.option)
+    return Unneeded(counts[place])
+
+
+def _text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
+    """Settings of the text ``given`` for the vocabulary: where it is ``text`` itself, its part for calibration."""
+    if text is not None and Path(given).resolve() == Path(text).resolve():
+        return dict(parts["calibration"])
+    settings = TextSettings(source=given)
+    with blamed_on(Unneeded.option):
+        load_text(settings, "transforms.texts")
+    return {"source": settings.source}
+
+
+def _trained_on(words: Json | None, parts: Mapping[str, Json], windows: int) -> Json:
+    """Settings of the text to train on: another one than ``words``, which has hardly any of the missing tokens.
+
+    ``windows``: of the part for the search, most of which must be left to train on.
+    """
+    return parts["search" if words == parts["calibration"] and windows >= _MANY else "calibration"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
@@ -18,7 +17,7 @@ from evoprune.problems.language_model.models.weight_files import (
     stored_tensors,
     weight_files,
 )
-from evoprune.problems.language_model.prune.goals import Bits, Size
+from evoprune.problems.language_model.prune.goals import FAST, Bits, Size
 from evoprune.problems.language_model.results.summary import megabytes
 
 _TOKENS = 0.5  # share of the tokens that go before heads and channels do
@@ -61,10 +60,10 @@ def refuse_size(goal: Size, settings: ModelSettings, one_file: bool) -> None:
         return
     if lacking := ggml.missing():
         raise InputError(f"is out of reach in 16 bits. {lacking}", goal.option)
-    least = _SURE * least_bytes(settings)
-    value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least + goal.beside)
+    least = _SURE * (least_bytes(settings) + goal.beside)
+    value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least)
     way = command(settings.model, goal.option, value, *goal.options)
-    raise InputError(f"is out of reach; about {shown(least)} is not: {way}", goal.option)
+    raise InputError(f"is out of reach; about {shown(least - goal.beside)} is not: {way}", goal.option)
 
 
 def command(model: str, *options: str) -> str:
@@ -77,18 +76,12 @@ def option_value(size: float) -> str:
     return megabytes(size).replace(",", "").replace(" ", "")
 
 
-def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:
-    """Return a remark if ``experiment`` may make more bytes of ``parameters``, in 16 bits, than its source has."""
-    problem = experiment["problem"]
-    if "'types'" in repr(problem.get("transforms")) or problem.get("budget", {}).get("use") == "bytes":
-        return None
-    whole, made = bytes_of(weight_files(settings)), 2.0 * parameters
-    if not settings.model.endswith(".gguf") or made <= whole:
-        return None
-    return (
-        f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {settings.model} has "
-        f"{megabytes(whole)}: --out FILE.gguf keeps its types"
-    )
+def shrinking(settings: ModelSettings) -> float:
+    """Return how many times as many bits a .gguf file has as with its matrices in the smallest of :data:`FAST`."""
+    matrices = _matrices(_stored(settings), True).values() if settings.model.endswith(".gguf") else ()
+    own = [_smallest(each, True, {*ggml.COMMON} & {each.kind}) for each in matrices]
+    fast = [min(size, _smallest(each, True, FAST)) for each, size in zip(matrices, own, strict=True)]
+    return sum(own) / sum(fast) if own else 1.0
 
 
 def _stored(settings: ModelSettings) -> dict[str, Stored]:
@@ -101,8 +94,8 @@ def _matrices(stored: Mapping[str, Stored], is_gguf: bool) -> dict[str, Stored]:
     return {name: each for name, each in stored.items() if len(each.shape) > 1 and not name.startswith(heads)}
 
 
-def _smallest(matrix: Stored, is_gguf: bool) -> float:
-    """The bytes of a matrix in its smallest type; in folders GPT-2's rows are columns."""
+def _smallest(matrix: Stored, is_gguf: bool, kinds: Collection[str] = ggml.COMMON) -> float:
+    """The bytes of a matrix in the smallest of ``kinds``; in folders GPT-2's rows are columns."""
     widths = matrix.shape[-1:] if is_gguf else matrix.shape
-    fitting = (ggml.bits(kind) for kind in ggml.COMMON if any(ggml.fits(kind, width) for width in widths))
+    fitting = (ggml.bits(kind) for kind in kinds if any(ggml.fits(kind, width) for width in widths))
     return matrix.size / 8 * min(fitting, default=_HALF)

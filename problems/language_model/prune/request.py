@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from evoprune import InputError
 from evoprune.experiment.explain import validated
@@ -22,19 +24,47 @@ from evoprune.problems.language_model.gguf.sources import architecture_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
 from evoprune.problems.language_model.models.weight_files import stored_tensors, weight_files
 from evoprune.problems.language_model.parts import Export
-from evoprune.problems.language_model.prune.clock import Clock
-from evoprune.problems.language_model.prune.fits import CONTEXT, KINDS_OF_CACHE, Fits
-from evoprune.problems.language_model.prune.goals import Bits, Goal, Recipe, Remove, Size, Sparsity, Speedup, Unneeded
+from evoprune.problems.language_model.prune.goals import GOALS, Bits, Fits, Goal, Recipe, Size, Sparsity, Unneeded
 from evoprune.problems.language_model.prune.reach import refuse_size
 from evoprune.problems.language_model.prune.template import Json
-from evoprune.problems.language_model.prune.vocabulary import OPTION
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
 
-GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Recipe, Sparsity, Speedup)
+Value = TypeVar("Value")
 
 _QUICK, _LONGEST = 60.0, 3.6e7  # seconds
 _SUFFIX = ".gguf"
+
+
+@dataclass
+class Clock:
+    """Looks at the time between doublings of a phase; nothing is forecast but the next one, from the one before.
+
+    ``seconds``: from its making to the deadline.
+    """
+
+    seconds: float
+    _begun: float = field(default_factory=lambda: time.monotonic())
+
+    @property
+    def left(self) -> float:
+        """Seconds to the deadline; below 0 after it."""
+        return self.seconds - (time.monotonic() - self._begun)
+
+    def doubled(self, share: float, values: Sequence[Value], work: Callable[[Value], object]) -> Value:
+        """Do ``work`` on the first of ``values``, and on each next one while it fits into ``share`` of the time.
+
+        Each value is to take about twice as long as the one before. Return the last one that was worked on.
+        """
+        end = time.monotonic() + share * self.seconds
+        for value in values[:-1]:
+            begun = time.monotonic()
+            work(value)
+            now = time.monotonic()
+            if now + 2 * (now - begun) > end:
+                return value
+        work(values[-1])
+        return values[-1]
 
 
 @dataclass(frozen=True)
@@ -59,8 +89,8 @@ class Request:
 def checked(options: argparse.Namespace) -> Request:
     """Return the request in ``options``. Raises :class:`evoprune.InputError` for the first mistake."""
     goal, stem = _goal(options)
-    time = options.time.strip()
-    seconds = _QUICK if options.quick else seconds_of(time) if re.match(DURATION, time) else 0.0
+    told = options.time.strip()
+    seconds = _QUICK if options.quick else seconds_of(told) if re.match(DURATION, told) else 0.0
     settings = validated(ModelSettings, {"model": options.model}, "MODEL")
     base = options.base and validated(ModelSettings, {"model": options.base}, "--base").model
     name, remarks, out = short_name(settings.model).removesuffix(_SUFFIX), [], options.out
@@ -82,7 +112,7 @@ def checked(options: argparse.Namespace) -> Request:
         read_importance(Path(options.imatrix))
     memory: Json = {}
     if isinstance(goal, Fits):
-        context, kv = options.context or CONTEXT, options.kv or KINDS_OF_CACHE[0]
+        context, kv = options.context or Fits.CONTEXT, options.kv or Fits.CACHES[0]
         memory = {"context": context, "kv": kv, "fits": int(goal.value)}
         goal, taken = goal.beside_context(settings.model, base, context, kv)
         remarks.append(taken)
@@ -120,13 +150,17 @@ def _faults(
     yield "--context", context is not None and ((context < 1 and "expected 1 or more") or (not fits and of_memory))
     yield "--kv", options.kv is not None and not fits and of_memory
     yield "--seed", not 0 <= options.seed < SEEDS and f"expected a number between 0 and {SEEDS - 1}"
-    keeps_all = isinstance(goal, Sparsity | Recipe) and options.vocabulary
-    yield goal.option if goal else "", keeps_all and f"keeps all tokens: leave out {OPTION}"
-    yield OPTION, options.task and options.vocabulary and "the answers of --task need all tokens: give one of both"
-    texts = {"--text": [options.text], "--task": [options.task], OPTION: [options.vocabulary], "--also": options.also}
-    for option, given in texts.items():
-        for text in (text for text in given or () if text is not None):
-            yield option, _text_fault(text, option)
+    words, task, option = options.vocabulary, options.task, Unneeded.option
+    keeps_all = isinstance(goal, Sparsity | Recipe) and words
+    yield goal.option if goal else "", keeps_all and f"keeps all tokens: leave out {option}"
+    yield option, task and words and "the answers of --task need all tokens: give one of both"
+    texts = [
+        ("--text", options.text),
+        ("--task", task),
+        (option, words),
+        *(("--also", one) for one in options.also or ()),
+    ]
+    yield from ((option, _text_fault(text, option)) for option, text in texts if text is not None)
     yield "MODEL", model_fault(settings.model)
     yield "--base", base and not Path(base).is_file() and f"no such file: {base}"
     yield str(options.out), exports_file and ggml.missing()

@@ -3,9 +3,10 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,13 +30,12 @@ from evoprune.problems.language_model.models.weight_files import (
     stored_tensors,
     weight_files,
 )
-from evoprune.problems.language_model.prune.reach import least_bytes
+from evoprune.problems.language_model.prune.reach import least_bytes, shrinking
 from evoprune.problems.language_model.transforms.experts import Experts
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from evoprune.problems.language_model.transforms.widths.cuts import Heads
 
-_LEAST_READ = 8_000  # tokens that the shortest run reads, about
-_FAR = 2.0  # times that the products of these may take the time that is given
+_READ = 8_000  # tokens that the shortest run reads, about: it may take twice the time that is given
 _TRIED, _SIDE = 64, 1024  # of the product that is timed
 _HALVES, _MOST_BITS = frozenset({"F16", "BF16"}), 16.0  # which any type makes smaller
 
@@ -44,25 +44,24 @@ _HALVES, _MOST_BITS = frozenset({"F16", "BF16"}), 16.0  # which any type makes s
 class Subject:
     """A model, as far as templates depend on it.
 
-    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
-    ``experts``: how many a block of a mixture can lose; 0 for any other model. ``weight_size``: the root mean square of
-    weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML 2018, section 8). ``positions``: tokens
-    that it reads at once, at most. ``one_file``: whether the result is to be a .gguf file; ``base``: another one;
-    ``widths``: how many of its weights have rows of each length, in matrices that have types; ``kinds_of_source``: the
-    types that these have in the source, and ``by_kind`` their ``widths`` by these, if it is a .gguf file. ``form``: of
-    blocks in a .gguf file, see :func:`evoprune.problems.language_model.gguf.sources.cuts_of`; ``least``: about the
-    bytes of the smallest one of all weights. ``roomy``: whether there is memory to train all weights;
-    ``differentiable``: whether there is for gradients of them.
+    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``, ``experts``: whether they can go.
+    ``weight_size``: the root mean square of weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML
+    2018, section 8). ``positions``: tokens that it reads at once, at most. ``one_file``: whether the result is to be a
+    .gguf file; ``base``: another one; ``widths``: how many of its weights have rows of each length, in matrices that
+    have types; ``kinds_of_source``: the types that these have in the source; ``shrinking``: how many times as many bits
+    as in the smallest of :data:`.reach.FAST`. ``form``: of blocks in a .gguf file, see
+    :func:`evoprune.problems.language_model.gguf.sources.cuts_of`; ``least``: about the bytes of the smallest one of all
+    weights. ``roomy``: whether there is memory to train all weights; ``differentiable``: for gradients of them.
     """
 
     width: int | None
     heads: bool
     weight_size: float
     positions: int
-    experts: int = 0
+    experts: bool = False
     widths: Mapping[int, int] = field(default_factory=dict)
     kinds_of_source: Sequence[str] = ()
-    by_kind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    shrinking: float = 1.0
     one_file: bool = False
     form: str = BLOCKS
     least: float = 0.0
@@ -84,40 +83,22 @@ class Subject:
         """The bits of a weight in the smallest file of types alone."""
         return 8 * self.least / self.weights
 
-    def shrinking(self, kinds: Collection[str]) -> float:
-        """Return how many times as many bits the quantised source has as one with the smallest of ``kinds``."""
-        own = least = 0.0
-        for kind, widths in self.by_kind.items():
-            bits = _bits_of(kind)
-            for width, count in widths.items():
-                own += count * bits
-                least += count * min([bits, *(ggml.bits(each) for each in kinds if ggml.fits(each, width))])
-        return own / least if least else 1.0
+    def types(self, bits: float, times: Mapping[str, float] = MappingProxyType({})) -> list[str]:
+        """The types to choose from, from more to fewer bits; none is as large as all of the source's.
 
-    def types_near(self, bits: float, count: int, times: Mapping[str, float] = MappingProxyType({})) -> list[str]:
-        """The ``count`` types nearest to ``bits`` a weight for rows of each width, from more to fewer bits.
-
-        No type is as large as all of the source's. ``times``: to quantise all weights, as a share of the time for it;
-        types above 1 stay out. But for each width there is one that has no more than ``bits``, the one that is made the
-        fastest if need be, or else the smallest.
+        ``times``: to quantise all weights, as a share of the time for it; types above 1 stay out. But for rows of each
+        width there is one of at most ``bits`` a weight, the fastest to make, or else the smallest.
         """
         chosen: set[str] = set()
         for width in self.widths:
             fitting = sorted((kind for kind in ggml.COMMON if ggml.fits(kind, width)), key=ggml.bits)
-            quick = [kind for kind in fitting if times.get(kind, 0.0) <= 1]
-            below = [kind for kind in fitting if ggml.bits(kind) <= bits]
-            fastest = sorted(below, key=lambda kind: times.get(kind, 0.0))
-            reaching = [kind for kind in below if kind in quick][-1:] or fastest[:1] or fitting[:1]
-            chosen |= {*reaching, *sorted(quick, key=lambda kind: abs(ggml.bits(kind) - bits))[:count]}
+            reaching = [kind for kind in fitting if ggml.bits(kind) <= bits] or fitting[:1]
+            chosen |= {min(reaching, key=lambda kind: times.get(kind, 0.0))} if reaching else set()
+            chosen |= {kind for kind in fitting if times.get(kind, 0.0) <= 1}
         most = max((ggml.bits(kind) for kind in self.kinds_of_source if kind in ggml.COMMON), default=_MOST_BITS)
         if not {*self.kinds_of_source} & _HALVES:
             chosen = {kind for kind in chosen if ggml.bits(kind) < most}
         return sorted(chosen, key=lambda kind: (-ggml.bits(kind), kind))
-
-
-def _bits_of(kind: str) -> float:
-    """The bits of a weight in ``kind``, of a source."""
-    return ggml.bits(kind) if kind in ggml.COMMON else _MOST_BITS
 
 
 def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSettings:
@@ -142,49 +123,51 @@ def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSetting
             f"are free; expected a smaller model, or a folder in bfloat16",
             model,
         )
-    least = 2 * weights * _LEAST_READ / _products(device, dtype)
-    if least > _FAR * seconds:
+    least = weights * _READ / _products(device, dtype)
+    if least > 2 * seconds:
         raise InputError(
-            f"is too short for {weights / 1e9:.1f} billion weights in {dtype} on this machine; expected at "
-            f"least about {math.ceil(least / 60)}m",
+            f"is too short for {weights / 1e9:.1f} billion weights in {dtype} on this machine; expected at least about "
+            f"{math.ceil(least / 60)}m",
             "--time",
         )
     return settings
 
 
 def _products(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure the floating-point operations of a second that products reach."""
-    inputs, weight = torch.ones(_TRIED, _SIDE), torch.ones(_SIDE, _SIDE)
-    inputs, weight = inputs.to(device, dtype), weight.to(device, dtype)
-    times = []
+    """Measure the multiplications of a second that products reach."""
+    inputs, weight = (torch.ones(rows, _SIDE, device=device, dtype=dtype) for rows in (_TRIED, _SIDE))
+    times = [time.perf_counter()]
     for _ in range(5):
-        start = time.perf_counter()
         float(linear(inputs, weight)[0, 0])  # waits for a GPU
-        times.append(time.perf_counter() - start)
-    return 2 * _TRIED * _SIDE**2 / min(times)
+        times.append(time.perf_counter())
+    return _TRIED * _SIDE**2 / min(after - before for before, after in pairwise(times))
 
 
 def subject_of(
     resident: Resident, settings: ModelSettings, one_file: bool, base: str | None, fewer_tokens: bool
 ) -> Subject:
     """Return the facts about ``resident``, loaded by ``settings``. ``fewer_tokens``: whether some may be left out."""
-    device, widths = resident.device, Counter[int]()
+    device, widths, matrices = resident.device, Counter[int](), resident.with_stacks
     for matrix in typed_matrices(resident) if one_file else ():
         widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
     tokens = len(resident.model.get_input_embeddings().weight) if fewer_tokens else 0
-    gradients = Room.of("gradients", device, 8 * resident.prunable_weights, share=1)
+    middle = [each for each in matrices if each.block == matrices[len(matrices) // 2].block]
+    squares = sum(float(each.weight.float().square().sum()) for each in middle)
+    width = None
+    with suppress(InputError, IndexError):  # experts are no layers
+        width = next(in_features(each.layers[-1]) for each in resident.sublayers if each.kind == "mlp")
     return Subject(
-        width=_width(resident),
-        heads=_has_heads(resident),
-        experts=_experts(resident),
-        weight_size=_weight_size(resident),
+        width=width,
+        heads=_loses(Heads, resident),
+        experts=_loses(Experts, resident),
+        weight_size=math.sqrt(squares / sum(each.size for each in middle)),
         positions=longest(resident.model.config),
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
-        by_kind=_by_kind(resident.source) if one_file else {},
+        shrinking=shrinking(settings) if one_file else 1.0,
         one_file=one_file,
         roomy=room_to_train(resident.parameters, device),
-        differentiable=device.type != "cpu" or gradients.resident,
+        differentiable=device.type != "cpu" or Room.of("", device, 8 * resident.prunable_weights, share=1).resident,
         form=cuts_of(settings.model, base) if one_file else BLOCKS,
         least=least_bytes(settings, tokens) if one_file else 0.0,
         base=base,
@@ -196,37 +179,8 @@ def longest(config: Any) -> int:
     return positions_of(config) or 2048
 
 
-def _weight_size(resident: Resident) -> float:
-    """The root mean square of the weights in the matrices of the middle block."""
-    matrices = resident.with_stacks
-    own = [matrix for matrix in matrices if matrix.block == matrices[len(matrices) // 2].block]
-    squares = sum(float(matrix.weight.float().square().sum()) for matrix in own)
-    return math.sqrt(squares / sum(matrix.size for matrix in own))
-
-
-def _by_kind(source: str) -> dict[str, Counter[int]]:
-    """The numbers of weights in matrices of the .gguf file ``source``, by type and length of rows."""
-    found: dict[str, Counter[int]] = {}
-    for each in stored_tensors(Path(source)).values() if source.endswith(".gguf") else ():
-        if len(each.shape) > 1:
-            found.setdefault(each.kind, Counter())[each.shape[-1]] += each.size
-    return found
-
-
-def _has_heads(resident: Resident) -> bool:
+def _loses(cut: Any, resident: Resident) -> bool:
     with suppress(InputError):
-        Heads(resident, Heads.Settings(), None)
+        cut(resident, cut.Settings(), None)
         return True
     return False
-
-
-def _experts(resident: Resident) -> int:
-    with suppress(InputError):
-        return max(int(gene.up) for gene in Experts(resident, Experts.Settings(), None).genes)
-    return 0
-
-
-def _width(resident: Resident) -> int | None:
-    with suppress(InputError, IndexError):  # experts are no layers
-        return next(in_features(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
-    return None

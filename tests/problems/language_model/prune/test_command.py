@@ -12,14 +12,16 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
+from evoprune.cli.main import parser
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.prune import phases, vocabulary
+from evoprune.problems.language_model.prune import phases
 from evoprune.problems.language_model.prune.goals import Size
+from evoprune.problems.language_model.prune.request import checked
 from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
@@ -125,13 +127,12 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
-def test_a_recipe_and_an_importance_matrix_leave_scales_alone_to_find(prune, text, quantised, tmp_path, monkeypatch):
+def test_a_recipe_and_an_importance_matrix_leave_scales_alone_to_find(prune, text, quantised, tmp_path):
     import numpy as np
 
     from evoprune.problems.language_model.gguf.recipe import read_importance, write_importance
     from evoprune.problems.language_model.models.weight_files import read_gguf
 
-    monkeypatch.setattr(phases, "_TRAINABLE", 1e9)  # it is trained, however slow the machine
     source, recipe, weighed, out = quantised("llama"), *(tmp_path / name for name in ("r.txt", "i.gguf", "out.gguf"))
     matrices = {name: each for name, each in read_gguf(source).tensors.items() if len(each.shape) > 1}
     kinds = {name: "Q4_1" if "attn" in name else "Q4_0" for name in matrices}
@@ -225,7 +226,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     if not goal:
         code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
         assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
-        monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+        monkeypatch.setattr(phases, "_LOST", 1.0)
     code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
     assert code == 0, err
     problem = yaml.safe_load(out)["problem"]
@@ -242,9 +243,9 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
 def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
     """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+    monkeypatch.setattr(phases, "_LOST", 1.0)
     for least, part in ((1, "search_text"), (10**6, "calibration_text")):
-        monkeypatch.setattr(vocabulary, "_LONG", least)
+        monkeypatch.setattr(phases, "_MANY", least)
         arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
         code, out, err = prune(*arguments, model="bundled:gpt2-mini")
         assert code == 0, err
@@ -277,14 +278,16 @@ def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock
     assert yaml.safe_load((folder / "config.yaml").read_text())["problem"].get("recover") is None
 
 
-def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_search(prune, monkeypatch):
-    found = []
+def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_search(monkeypatch):
+    options = parser("prune").parse_args(["prune", "bundled:gpt2-mini", "--remove=20%"])
+    found, experiments = phases.Phases(options, checked(options)), []
+    whole = found.text
     for share in (0.0, 1e9):
-        monkeypatch.setattr(phases, "_PACE", share)
-        code, out, err = prune("--remove=20%", "--print-config", model="bundled:gpt2-mini")
-        assert code == 0, err
-        found.append(yaml.safe_load(out)["problem"])
-    short, long = found
+        monkeypatch.setattr(phases, "_CANDIDATE", share)
+        found.text = whole
+        found._time()
+        experiments.append(found._filled("narrower", found.goal, [], 4)["problem"])
+    short, long = experiments
     assert short["search_text"]["window"] < long["search_text"]["window"] == long["report_text"]["window"]
     assert short["report_text"] == long["report_text"]
 

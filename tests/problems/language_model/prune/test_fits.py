@@ -11,7 +11,7 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.gguf.runtime import memory
-from evoprune.problems.language_model.prune.fits import Fits
+from evoprune.problems.language_model.prune.goals import Fits
 from evoprune.problems.language_model.prune.request import checked
 from tests.problems.language_model.gguf.models import random_llama, write_model
 

@@ -8,6 +8,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL
 from evoprune.problems.language_model.prune.goals import (
+    FAST,
     Bits,
     Remove,
     Size,
@@ -61,7 +62,7 @@ def test_a_file_of_a_narrower_model_has_the_types_of_its_source(own, step):
     else:
         assert last == {"use": "types", "types": [], "from_source": True}
     assert (channels["use"], channels["step"]) == ("channels", step)
-    assert bool(Speedup(1.3).fast_types(subject)) == (own != ["F16"])
+    assert bool(Speedup(1.3).types(subject, dict)) == (own != ["F16"])
 
 
 @pytest.mark.parametrize(("form", "cuts"), [(ONE_WIDTH, ["sublayers", "channels"]), (ONE_WIDTH_IN_ALL, ["channels"])])
@@ -74,9 +75,8 @@ def test_where_all_blocks_of_a_file_are_alike_whole_ones_go_and_channels_of_all(
 
 
 def test_where_all_blocks_of_a_file_are_alike_types_alone_make_it_faster_as_far_as_they_can():
-    own = {"Q8_0": {896: 10**7}, "Q5_0": {896: 10**7, 4864: 10**7}}  # 6.5 bits, and 4.5 with Q4_0
-    subject = replace(SUBJECT, one_file=True, kinds_of_source=[*own], by_kind=own, form=ONE_WIDTH)
-    faster = made(Speedup(1.3), subject, Speedup.FAST)
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q8_0", "Q5_0"], shrinking=6.5 / 4.5, form=ONE_WIDTH)
+    faster = made(Speedup(1.3), subject, FAST)
     assert [each["use"] for each in faster["transforms"]] == ["types"]
     assert (faster["budget"]["speedup"], faster["recover"]["train"]) == (1.3, "scales")
     for goal, of in [(Speedup(1.5), subject), (Speedup(1.3), replace(subject, form=BLOCKS))]:
@@ -84,7 +84,7 @@ def test_where_all_blocks_of_a_file_are_alike_types_alone_make_it_faster_as_far_
 
 
 def test_a_mixture_loses_experts_and_has_types():
-    subject = replace(SUBJECT, width=None, experts=6)
+    subject = replace(SUBJECT, width=None, experts=True)
     assert made(Remove(0.25), subject)["transforms"] == [{"use": "experts", "genes": "block"}]
     subject = replace(subject, one_file=True, least=7e7)
     experts, types = made(Size(6e7), subject, ["Q4_0"])["transforms"]
@@ -114,23 +114,23 @@ def test_a_short_time_has_a_cheaper_way():
     assert found[0] > found[1]
 
 
-@pytest.mark.parametrize("count", [1, 4, 20])
 @pytest.mark.parametrize("bits", [2.0, 3.5, 4.5, 5.5, 6.5, 8.0])
 @pytest.mark.parametrize("widths", [(576, 1536), (896, 4864), (2048, 8192)])
-def test_types_around_the_wanted_bits_reach_them_and_more_take_part_later(bits, widths, count):
-    def near(count, own=()):
-        subject = replace(SUBJECT, widths=dict.fromkeys(widths, 1), kinds_of_source=own)
-        return subject.types_near(bits, count)
-
-    found = near(count)
-    assert {*found} <= {*near(count + 1)}
-    assert near(count, ["Q5_1", "F16", "F32"]) == found
-    assert "Q8_0" not in near(count, ["Q8_0", "Q4_0", "F32"])
+def test_types_that_are_quick_to_make_take_part_and_one_that_reaches_the_wanted_bits(bits, widths):
+    subject = replace(SUBJECT, widths=dict.fromkeys(widths, 1))
+    everything = {kind for kind in ggml.COMMON if any(ggml.fits(kind, width) for width in widths)}
+    found = subject.types(bits)
+    assert {*found} == everything
+    assert replace(subject, kinds_of_source=["Q5_1", "F16", "F32"]).types(bits) == found
+    assert "Q8_0" not in replace(subject, kinds_of_source=["Q8_0", "Q4_0", "F32"]).types(bits)
     sizes = [ggml.bits(kind) for kind in found]
     assert sizes == sorted(sizes, reverse=True)
+    slow = dict.fromkeys(everything, 2.0) | {"Q8_0": 1.0}
+    few = subject.types(bits, slow)
+    assert {"Q8_0"} <= {*few} < everything
     for width in widths:
-        own = [ggml.bits(kind) for kind in found if ggml.fits(kind, width)]
-        assert min(own) <= max(bits, min(ggml.bits(kind) for kind in ggml.COMMON if ggml.fits(kind, width)))
+        own = [ggml.bits(kind) for kind in few if ggml.fits(kind, width)]
+        assert min(own) <= max(bits, min(ggml.bits(kind) for kind in everything if ggml.fits(kind, width)))
 
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])

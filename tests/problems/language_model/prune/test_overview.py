@@ -12,7 +12,7 @@ from evoprune.problems.language_model.prune.goals import Size
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from evoprune.problems.language_model.prune.overview import lost_at
+from evoprune.problems.language_model.prune.phases import lost_at
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
 

@@ -8,10 +8,12 @@ import pytest
 from evoprune import InputError
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.prune.goals import Bits, Size
-from evoprune.problems.language_model.prune.reach import refuse_size
+from evoprune.problems.language_model.prune.reach import refuse_size, shrinking
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
+
+from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,8 @@ def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cut
         suggested = type(recipe)(recipe.read(command[command.index(recipe.option) + 1]))
         refuse_size(suggested, ModelSettings(model=str(base)), one_file=True)
         assert suggested.value * (parameters / 8 if isinstance(recipe, Bits) else 1) >= smallest
+
+
+def test_a_file_shrinks_as_far_as_the_types_go_that_are_fast(tmp_path):
+    source = write_quantised(random_llama(), tmp_path / "tiny.gguf", "Q8_0")
+    assert shrinking(ModelSettings(model=str(source))) == pytest.approx(8.5 / 4.5)

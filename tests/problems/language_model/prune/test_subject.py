@@ -24,8 +24,8 @@ def _nothing_is_loaded(monkeypatch):
 def test_a_time_far_below_that_of_the_products_is_refused_with_one_that_is_not(tmp_path, monkeypatch):
     model = save(random_model("llama"), tmp_path)
     weights = sum(each.numel() for each in random_model("llama").parameters() if each.dim() == 2)
-    monkeypatch.setattr(subject, "_products", lambda *_: 2.0 * weights)  # a token takes a second
-    assert model_settings(model, subject._LEAST_READ).model == model
+    monkeypatch.setattr(subject, "_products", lambda *_: 1.0 * weights)  # a token takes a second
+    assert model_settings(model, subject._READ).model == model
     assert model_settings(model, math.inf).dtype == "auto"
     with pytest.raises(InputError, match="--time") as refused:
         model_settings(model, 60.0)
