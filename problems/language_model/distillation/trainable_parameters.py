@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
+from torch.utils.weak import WeakIdKeyDictionary
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
@@ -61,15 +63,12 @@ class TrainableParameters:
         for parameter in _candidates(model, train, given.encoded):
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
-        self.bytes_made = 0
-        """Bytes of all weights that are made from scales."""
         if train == "scales":
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
             for name, own in self.encoded.items():
                 if has_scales(own.kind):
                     self._scaled[name] = within[name]
-                    self.bytes_made += products.itemsize * within[name].size
                     train_scales(within[name], own, products)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -184,11 +183,16 @@ class BlockScales(nn.Module):
 
     def forward(self, change: torch.Tensor) -> torch.Tensor:
         """The weight, as the layer stores it; rounded to the dtype of products here, it takes half of the memory."""
+        rows = self._rows(change)
+        if torch.is_grad_enabled():
+            _makers[_base_of(rows)] = partial(self._rows, change.detach())
+        return rows.T if self._transposed else rows
+
+    def _rows(self, change: torch.Tensor) -> torch.Tensor:
         scales = self._scales(change)
         stored = scales + (scales.half().float() - scales).detach()
         codes = (getattr(self, f"_codes_{number}") for number in range(len(self._units)))
-        rows = _Values.apply(stored / self._units, self._products, *codes)
-        return rows.T if self._transposed else rows  # type: ignore[no-any-return]
+        return _Values.apply(stored / self._units, self._products, *codes)  # type: ignore[no-any-return]
 
     def right_inverse(self, _: torch.Tensor) -> torch.Tensor:
         """No change: the weight must be the one that was quantised."""
@@ -222,6 +226,28 @@ class _Values(torch.autograd.Function):
             (runs.sum(-1, keepdim=True) * own if own.shape[-1] == 1 else runs * own).sum((-2, -1)) for own in codes
         ]
         return torch.stack(found), None, *(None for _ in codes)
+
+
+_makers: MutableMapping[torch.Tensor, Callable[[], torch.Tensor]] = WeakIdKeyDictionary()
+"""Makes the weights again that are made from scales."""
+
+
+def _base_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor._base is None else tensor._base
+
+
+def made_again() -> torch.autograd.graph.saved_tensors_hooks:
+    """Return a context in which weights made from scales are not kept for the backward pass, but made again in it."""
+
+    def pack(tensor: torch.Tensor) -> Any:
+        maker = _makers.get(_base_of(tensor))
+        return (maker, tensor.shape, tensor.stride()) if maker else tensor.detach()
+
+    @torch.no_grad()
+    def unpack(kept: Any) -> torch.Tensor:
+        return kept if isinstance(kept, torch.Tensor) else kept[0]().as_strided(*kept[1:])
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
 def train_scales(matrix: Matrix, encoded: Encoded, products: torch.dtype = torch.float32) -> None:

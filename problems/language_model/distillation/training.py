@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
 from evoprune.console.phase import Phase
@@ -25,6 +24,7 @@ from evoprune.problems.language_model.distillation.trainable_parameters import (
     Given,
     TrainableParameters,
     fitting,
+    made_again,
 )
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.attention import use_fast_attention
@@ -73,8 +73,15 @@ class Training:
             convert(model, self._device, torch.float32)
         products = torch.bfloat16 if self._half else torch.float32
         self._parameters = parameters = TrainableParameters(given, train, settings.seed, products)
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+        ends = [layer.weight for layer in (embedding, head) if layer is not None and self._half]
+        values = {weight: weight.data for weight in ends}  # products round them to bfloat16 anyway
+        for weight in values:
+            weight.data = weight.data.new_empty(0)
         convert(model, self._device, torch.float32)
-        taken += parameters.bytes_made
+        for weight, own in values.items():
+            weight.data = own
+        self._hook = embedding.register_forward_hook(lambda _, __, states: states.float())
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         remedy = "give train: norms, which takes less"
         self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
@@ -132,6 +139,7 @@ class Training:
             else:
                 progress.seconds += time.perf_counter() - start
         self._load(self._checkpoints.best())
+        self._hook.remove()
         return self._parameters.merged(self._model, self._room, self._dtype)
 
     def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
@@ -171,7 +179,7 @@ class Training:
             group["lr"] = rate * group["share"]
         windows = windows_of(step, settings.step_windows, len(self._text.train), settings.seed)
         tokens = self._text.train[windows].to(self._device)
-        with self._autocast():
+        with self._autocast(), made_again():
             loss, parts = loss_on(tokens, self._forward, self._teacher, settings.cross_entropy_weight)
         loss.backward()
         self._parameters.keep_zeros()
@@ -184,8 +192,7 @@ class Training:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
     def _held_out(self) -> dict[str, float]:
-        once = cached() if self._room.resident else nullcontext()  # computes weights from scales once
-        with self._autocast(), once:
+        with self._autocast():
             return held_out_scores(
                 self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
 from evoprune.problems.language_model.transforms.overlay import put_encoded
 
 pytest.importorskip("llama_cpp_py_sync")
+from evoprune.problems.language_model.distillation import trainable_parameters
 from evoprune.problems.language_model.distillation.teacher import compensate
-from evoprune.problems.language_model.distillation.trainable_parameters import fix_scales, train_scales
+from evoprune.problems.language_model.distillation.trainable_parameters import fix_scales, made_again, train_scales
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of
 from tests.problems.language_model.small import ROOM, random_model
@@ -77,6 +79,19 @@ def test_weights_in_16_bits_have_the_gradient_of_autocast(quantised):
             own.module(inputs).square().sum().backward()
         gradients.append(change_of(own).grad)
     assert torch.equal(*gradients)
+
+
+def test_weights_are_made_again_for_the_backward_pass_with_the_same_gradients(quantised):
+    matrix, encoded = quantised
+    train_scales(matrix, encoded, torch.bfloat16)
+    inputs, change, found = torch.randn(8, INPUTS, requires_grad=True), change_of(matrix), []
+    for context in (nullcontext(), made_again()):
+        with torch.autocast("cpu", torch.bfloat16), context:
+            loss = matrix.module(inputs).square().sum()
+        found.append((len(trainable_parameters._makers), *torch.autograd.grad(loss, [change, inputs])))
+    (kept, *expected), (left, *gradients) = found
+    assert (kept, left) == (1, 0)
+    assert all(map(torch.equal, gradients, expected))
 
 
 @pytest.mark.parametrize(
