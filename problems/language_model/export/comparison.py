@@ -20,6 +20,7 @@ from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
 
 _TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
+_QUANTISING = 2.0  # times as long as scoring that a preset may take, at least
 
 Json = dict[str, Any]
 
@@ -81,7 +82,8 @@ class Comparison:
         try:
             name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
             note(f"making llama.cpp's {name}")
-            quantise(source, path, name, by_tensor(resident, self.base, importance))
+            limit = max(self.left(), _QUANTISING * self.scoring)  # IQ-types of a large model take many minutes
+            quantise(source, path, name, by_tensor(resident, self.base, importance), limit)
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None

@@ -72,8 +72,7 @@ def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.in
     """
     files = dense, evolved
     _tell(files)
-    share = timeout / _PROCESSES if timeout < math.inf else None
-    times = [_in_fresh_process(files, _SECONDS / _PROCESSES, share) for _ in range(_PROCESSES)]
+    times = [_in_fresh_process(files, _SECONDS / _PROCESSES, timeout / _PROCESSES) for _ in range(_PROCESSES)]
     if failed := [each["failure"] for each in (*times, *checks) if "failure" in each]:
         note(f"speeds are not compared: {failed[0]}")
         return None
@@ -130,17 +129,19 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     }
 
 
-def quantise(source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor]) -> None:
+def quantise(
+    source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float = math.inf
+) -> None:
     """Let llama.cpp write its ``preset`` of ``source``; ``importance``: mean squared inputs by tensor.
 
-    Raises :class:`evoprune.InputError` where it does not.
+    Raises :class:`evoprune.InputError` where it does not, or takes longer than ``timeout`` seconds.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known = Path(scratch) / "importance.npz"
         np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
         job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
         try:
-            _run(job | {"threads": torch.get_num_threads()}, script="quantiser.py")
+            _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
         except Failed as failed:
             raise InputError(f"llama.cpp does not make {preset}: {_reason(failed.log)}", str(source)) from None
 
@@ -149,7 +150,7 @@ def _tell(models: Sequence[Path]) -> None:
     note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
 
 
-def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float | None = None, **more: Any) -> Json:
+def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = math.inf, **more: Any) -> Json:
     size = sum(path.stat().st_size for path in models)
     Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
@@ -159,8 +160,9 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float | N
         return {"failure": _reason(failed.log)}
 
 
-def _run(job: Json, timeout: float | None = None, script: str = "llama.py") -> Json:
-    return run_python("-P", str(Path(__file__).with_name(script)), json.dumps(job), timeout=timeout)
+def _run(job: Json, timeout: float = math.inf, script: str = "llama.py") -> Json:
+    limit = timeout if timeout < math.inf else None
+    return run_python("-P", str(Path(__file__).with_name(script)), json.dumps(job), timeout=limit)
 
 
 def _reason(log: str) -> str:
