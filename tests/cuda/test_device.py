@@ -1,4 +1,4 @@
-"""Laws of a session on a CUDA device, on the bundled model."""
+"""Laws of a session on a CUDA device."""
 
 import random
 
@@ -12,20 +12,15 @@ from evoprune.problems.language_model.models.forward import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from tests.cuda.conftest import REAL
-from tests.problems.language_model.small import BLOCKS, problem_in
+from tests.problems.language_model.small import BLOCKS
 
 UNIFORM = [0.3] * BLOCKS
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return problem_in(tmp_path_factory.mktemp("home"))
-
-
 @pytest.fixture
-def problem(settings):
+def problem(small):
     """Makes the problem of pruning a tiny model."""
-    return lambda device="cuda", **others: Pruning(PruningSettings(**settings | {"device": device} | others))
+    return lambda device="cuda", **others: Pruning(PruningSettings(**small | {"device": device} | others))
 
 
 def relatives(seed, pairs):
@@ -51,7 +46,7 @@ def test_float32_agrees_with_the_cpu(problem, others):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reuse_changes_no_result(problem, dtype):
     reusing, plain = problem(dtype=dtype), problem(dtype=dtype, reuse_mib=0)
-    for genome in relatives(1, 10):
+    for genome in relatives(1, 4):
         assert reusing.evaluate(genome).values == plain.evaluate(genome).values
     assert reusing.session.fitness._states.bytes > 0
 
