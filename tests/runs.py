@@ -24,8 +24,8 @@ def draw_nothing() -> None:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until ``condition()``, a minute at most, while ``process`` goes on."""
-    end = time.monotonic() + 60
+    """Wait until ``condition()``, five minutes at most, while ``process`` goes on."""
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end
         assert process is None or process.poll() is None, process.communicate()

@@ -62,7 +62,7 @@ def hub(tmp_path_factory):
         (text / SUBSET).mkdir(parents=True)
         (text / "README.md").write_text(CARD)
         for split in ("validation", "test"):
-            rows = pyarrow.table({"text": paragraphs(python_docs(split))})
+            rows = pyarrow.table({"text": paragraphs(python_docs(split))[:300]})
             parquet.write_table(rows, text / SUBSET / f"{split}-00000-of-00001.parquet")
     with Hub(folder) as served:
         served.gated.add("me/closed")
