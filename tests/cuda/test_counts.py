@@ -10,14 +10,11 @@ import random
 from typing import Any
 
 import pytest
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from evoprune.experiment.explain import validated
 from evoprune.problems.language_model.problem import LanguageModel
 from tests.cuda.conftest import REAL
 from tests.cuda.simulated import counts
-from tests.problems.language_model.small import problem_in
 
 pytestmark = pytest.mark.skipif(REAL, reason="of the simulation")
 
@@ -61,11 +58,3 @@ def counted(settings: dict[str, Any]) -> tuple[int, ...]:
 def test_counts_of_a_candidate_of_the_bundled_model(kind):
     texts = {"search_text": TEXT | {"windows": 4}, "calibration_text": TEXT | {"windows": 2}}
     assert counted({"model": "bundled:gpt2-mini", **texts, **KINDS[kind]}) == TABLE[kind]
-
-
-def test_counts_of_gpt2s_layers(tmp_path):
-    """Twelve blocks, narrow ones: counts do not depend on sizes, and 124 million weights gave the same."""
-    given = problem_in(tmp_path)
-    torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(n_embd=96, vocab_size=128)).save_pretrained(given["model"])
-    assert counted(given | WEIGHTS) == (298, 2, 0, 5)  # its activation is seven launches more in each block
