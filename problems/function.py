@@ -121,15 +121,17 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
 def called(function: Called, genes: Genes, batch: bool = False) -> Called:
     """Return ``function`` as one of the list of the values of ``genes``, which it may have as named parameters.
 
-    ``batch``: a list of such lists, which ``function`` takes as an array, or as an array for each parameter.
+    ``batch``: a list of such lists, which ``function`` takes as an array, or as an array for each parameter; of numbers
+    with NaN for an inactive gene, or else of objects.
     """
     try:
         named = {*inspect.signature(function).parameters} == {*genes.names}
     except (TypeError, ValueError):  # of a built-in one
         named = False
+    kinds = [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]
     if not named:
-        kind = float if all(isinstance(level, int | float) for gene in genes for level in gene.levels) else object
+        kind = object if object in kinds else float
         return (lambda rows: function(numpy.array(rows, dtype=kind))) if batch else function
     by_name: Callable[..., Any] = function
-    columns: Callable[[Any], Any] = (lambda rows: map(numpy.array, zip(*rows, strict=True))) if batch else iter
+    columns: Callable[[Any], Any] = (lambda rows: map(numpy.array, zip(*rows, strict=True), kinds)) if batch else iter
     return lambda values: by_name(**dict(zip(genes.names, columns(values), strict=True)))

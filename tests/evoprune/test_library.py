@@ -99,6 +99,9 @@ def test_a_batch_is_scored_in_one_call_of_the_same_search(f):
     traded = {"objectives": 2, "algorithm": "nsga2", "evaluations": 60}
     front = minimize(lambda table: [two(row) for row in table.tolist()], REAL, batch=True, **traded)
     assert front == minimize(two, REAL, **traded)
+    inactive = [*REAL[:1], Gene.choice("d", [0, 1]), Gene("e", 0, 1, when=("d", 1))]
+    means = minimize(lambda table: numpy.nan_to_num(table, nan=9.0).sum(1), inactive, batch=True, evaluations=60)
+    assert means.genome[1] == 1
     with pytest.raises(Stopped, match="rows"):
         minimize(lambda table: table[0], REAL, batch=True, evaluations=60)
 
