@@ -11,6 +11,7 @@ from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.language_model.transforms import UNIFORM
 
 
 def card(facts: ExportFacts) -> str:
@@ -96,12 +97,17 @@ def perplexities(facts: ExportFacts) -> Iterator[str]:
     """The tables of the run's perplexities, and of the recovery."""
     staged = facts.transform.get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
-    yield f"| perplexity | dense | uniform | {called(facts)} |\n|---|---|---|---|"
+    names = {name: called(facts) if name == EVOLVED else name for name in facts.perplexity.report.measured}
+    yield f"| perplexity | {' | '.join(names.values())} |\n{'|---' * (1 + len(names))}|"
     for which in ("report", "search"):
-        scores = getattr(facts.perplexity, which)
-        yield f"| {which} {judged} | {plain(scores.dense)} | {plain(scores.uniform)} | {plain(scores.evolved)} |"
-        if (scores := getattr(facts.perplexity, f"{which}_reconstructed")) is not None:
-            yield f"| {which} text, reconstructed | | {plain(scores.uniform)} | {plain(scores.evolved)} |"
+        for said, scores in {
+            f"{which} {judged}": getattr(facts.perplexity, which),
+            f"{which} text, reconstructed": getattr(facts.perplexity, f"{which}_reconstructed"),
+        }.items():
+            if scores is not None:
+                yield f"| {said} | {' | '.join(plain(scores.measured.get(name)) for name in names)} |"
+    if UNIFORM in names:
+        yield "\nUniform: every layer loses the same share."
     if facts.recovered:
         how = facts.protocol.recovery
         yield from _recovered(facts.recovered, how.text.get("source") if how else None)
