@@ -60,10 +60,10 @@ def refuse_size(goal: Size, settings: ModelSettings, one_file: bool) -> None:
         return
     if lacking := ggml.missing():
         raise InputError(f"is out of reach in 16 bits. {lacking}", goal.option)
-    least = _SURE * (least_bytes(settings) + goal.beside)
-    value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least)
+    least = _SURE * least_bytes(settings)
+    value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else option_value(least + goal.beside)
     way = command(settings.model, goal.option, value, *goal.options)
-    raise InputError(f"is out of reach; about {shown(least - goal.beside)} is not: {way}", goal.option)
+    raise InputError(f"is out of reach; about {shown(least)} is not: {way}", goal.option)
 
 
 def command(model: str, *options: str) -> str:

@@ -68,8 +68,8 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
     folder = tmp_path / "runs" / "run"
     found = result(folder)
     assert found["sparsity"]["prunable"] == pytest.approx(0.4, abs=1e-4)
-    *_, verdict, checked = out.splitlines()
-    assert checked.endswith(str(tmp_path / "pruned"))
+    *_, verdict, checked, used = out.splitlines()
+    assert checked.endswith(str(tmp_path / "pruned")) and str(tmp_path / "pruned") in used
     assert "40.0%" in verdict
     assert not [
         line for line in out.splitlines() if "evoprune export" in line or "evoprune report" in line

@@ -10,6 +10,7 @@ from evoprune.cli.main import parser
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
+from evoprune.problems.language_model.gguf import runtime
 from evoprune.problems.language_model.gguf.runtime import memory
 from evoprune.problems.language_model.prune.goals import Fits
 from evoprune.problems.language_model.prune.request import checked
@@ -31,6 +32,8 @@ def test_a_file_of_that_size_and_the_context_take_the_memory_together(model):
 
 def test_nothing_to_do_and_no_room_are_refused_with_a_command_that_works(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    found = memory(model, 32, "f16")  # measured once: it differs by more than a tiny file can be made smaller
+    monkeypatch.setattr(runtime, "memory", lambda *_: found)
 
     def refused(wanted):
         with pytest.raises(InputError, match="--fits: ") as error:
