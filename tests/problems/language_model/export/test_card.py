@@ -31,7 +31,7 @@ def test_it_states_perplexities_sparsities_and_protocol_and_no_path(write):
     for fact in ("20.5 | - | 30.25", "float16", "valid.txt"):
         assert fact in text
     assert "/home/me" not in text
-    alone = dict.fromkeys(("report", "search"), {"dense": 20.5, "evolved": 30.25})
+    alone = {text: {"dense": 20.5, "evolved": 30.25} for text in ("report", "search")}
     assert "20.5 | 30.25" in write(perplexity=alone)
     assert "uniform" not in write(perplexity=alone).lower()
     assert "sparsegpt" in write(transform={"reconstruct": "sparsegpt"})
