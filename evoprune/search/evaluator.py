@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 
-from deap.tools import HallOfFame, ParetoFront
+from deap.tools import ParetoFront
 
 from evoprune.console.formatting import digits
 from evoprune.errors import Stopped
@@ -23,7 +24,8 @@ class Evaluator:
     """Memo of a search: scores individuals, each genome once on a share of the data, and none with a recorded score.
 
     ``evaluations``: scores without memo hits and references; ``work``: their cost; ``busy``: seconds in ``evaluate``.
-    ``memo``: the scores, in order. ``front``: the non-dominated candidates. ``references``: scores of known solutions.
+    ``memo``: the scores, in order. ``best``: the best possible result, by its first objective. ``front``: the
+    non-dominated candidates. ``references``: scores of known solutions.
     """
 
     def __init__(self, scoring: Scoring, progress: Progress, max_failures: float, recorded: RecordedRun) -> None:
@@ -33,14 +35,10 @@ class Evaluator:
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
         self._max_failures, self.failures, self._last_failure = max_failures, 0, ""
-        self.front, self._leading = ParetoFront(), HallOfFame(1)
+        self.front = ParetoFront()
+        self.best: Individual | None = None
         self.candidates = self.evaluations = 0
         self.work = self.busy = 0.0
-
-    @property
-    def best(self) -> Individual | None:
-        """The best possible result, by its first objective."""
-        return self._leading[0] if self._leading else None
 
     def evaluate(self, asked: Evaluate, generation: int) -> None:
         """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
@@ -103,7 +101,8 @@ class Evaluator:
         individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):
             self._numbers.setdefault(candidate.genome, candidate.line["candidate"])
-            self._leading.update([individual])
+            if self.best is None or individual.fitness > self.best.fitness:
+                self.best = deepcopy(individual)
             if evaluation.failure is None and len(evaluation.values) > 1:
                 self.front.update([individual])
         self._history.write(candidate.line | scored(evaluation))
