@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -74,7 +75,7 @@ def test_a_log_has_a_line_for_each_phase_with_its_seconds_and_none_within_the_mi
         assert list(steps("abc", "counting", "letter")) == ["a", "b", "c"]
     with suppress(KeyError), Phase("failing"):
         raise KeyError
-    assert told.getvalue().splitlines() == ["reading 1/3: 0 s", "planning: 0 s"]
+    assert re.sub(r"\d+ s", "s", told.getvalue()).splitlines() == ["reading 1/3: s", "planning: s"]
 
 
 def test_steps_are_the_items_and_tell_how_many_are_done(monkeypatch):
