@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evoprune.exports.exporting import load
     from evoprune.library import Search, minimize
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = (
     "Additive",

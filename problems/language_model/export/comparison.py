@@ -20,7 +20,7 @@ from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
 
 _TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
-_QUANTISING = 2.0  # times as long as scoring that a preset may take, at least
+_PRESET = 2.0  # times as long as scoring the file that making and scoring a preset take, about
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Comparison:
     """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
 
     ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
-    ``scoring``: seconds that it took for the file. ``left``: seconds that it may still take; the preset may take more.
+    ``scoring``: seconds that it took for the file. ``left``: seconds that it may still take.
     """
 
     session: Session
@@ -79,11 +79,13 @@ class Comparison:
         texts, resident = self.session.texts, self.session.resident
         text = texts.calibration if texts.calibrates else texts.search
         importance = self.session.transform.importance or importance_on(resident, text)
-        try:
-            name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
-            note(f"making llama.cpp's {name}")
-            limit = max(self.left(), _QUANTISING * self.scoring)  # IQ-types of a large model take many minutes
-            quantise(source, path, name, by_tensor(resident, self.base, importance), limit)
+        name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
+        if self.left() < _PRESET * self.scoring:
+            note(f"no time is left to compare with llama.cpp's {name}")
+            return None
+        note(f"making llama.cpp's {name}")
+        try:  # IQ-types of a large model take many minutes
+            quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None
