@@ -104,7 +104,7 @@ class GgufFile(ExportFormat):
             return limit - (time.monotonic() - begun)
 
         def score(path: Path) -> Json:
-            limit = None if self.options.seconds is None else max(1.0, left())
+            limit = max(1.0, left())
             return checked(path, report.beginning, report.tokens, begins, of_source.known, timed, timeout=limit)
 
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())

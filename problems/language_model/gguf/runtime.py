@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 def checked(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
-    run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None,
+    run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None, timeout: float = math.inf,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
@@ -45,6 +45,7 @@ def checked(
     ``variants``: rows of tokens, for :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
     transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak.
+    ``timeout``: seconds that it may take.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -54,7 +55,7 @@ def checked(
         np.savez(known, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
         _tell([path])
         job: Json = {"known": str(known), "text": str(words), "begin": begin}
-        found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
+        found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
         return lost | {"predictions": None, "failure": f"was not run: {found['failure']}"}

@@ -63,7 +63,7 @@ def logits_of(model, path, tokens):
     return expected, torch.from_numpy(np.stack(found))
 
 
-def found_in(path, report, dense, run=None, timeout=None):
+def found_in(path, report, dense, run=None, timeout=math.inf):
     """Measurements of the file in llama.cpp on the report text."""
     text, run = load_text(report.settings, "report_text"), run and run.known
     return checked(path, text, report.tokens, report.begin is not None, dense.known, run=run, timeout=timeout)
