@@ -99,7 +99,8 @@ def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resu
     gate.admit(20)
     settings = [f"problem.folder={tmp_path}", "problem.trouble=fail once", "problem.when_above=2"]
     process, folder = run_by(options, workshop, *settings)
-    wait_until(lambda: len(gate.held()) == 2, process)
+    busy = 1 if "scoop" in options else 2  # of SCOOP's workers one may have been given all calls
+    wait_until(lambda: len(gate.held()) >= busy, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (1 if "scoop" in options else -signal.SIGKILL)
