@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -79,12 +80,12 @@ class Comparison:
         texts, resident = self.session.texts, self.session.resident
         text = texts.calibration if texts.calibrates else texts.search
         importance = self.session.transform.importance or importance_on(resident, text)
-        name = nearest_preset(resident.model, self.base, self.place.stat().st_size)
+        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         if self.left() < _PRESET * self.scoring:
             note(f"no time is left to compare with llama.cpp's {name}")
             return None
         note(f"making llama.cpp's {name}")
-        try:  # IQ-types of a large model take many minutes
+        try:
             quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
@@ -106,14 +107,17 @@ class Comparison:
         }
 
 
-def nearest_preset(model: Any, base: Base, size: int) -> str:
+def nearest_preset(model: Any, base: Base, size: int, quick: bool = False) -> str:
     """Return the name of llama.cpp's preset of the dense ``model`` whose file is nearest to ``size`` bytes.
 
-    It is the largest of at most ``size`` bytes, or the smallest if all are larger.
+    It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``quick``: none of IQ-types, which
+    take minutes for a billion weights.
     """
     plain = contents(model, base, {})
     sizes = {}
     for name, kinds in presets(model, base, importance=True).items():
+        if quick and name.startswith("IQ"):
+            continue
         own = {slot.name: kinds[slot.parameter] for slot in plain.layout.slots if slot.parameter in kinds}
         sizes[name] = replace(plain, kinds={**plain.kinds, **own}).bytes
     below = [name for name, own in sizes.items() if own <= size]

@@ -208,6 +208,7 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
     for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
         fitting = [size for size in sizes.values() if size <= limit]
         assert sizes[nearest_preset(model, base, limit)] == (max(fitting) if fitting else min(sizes.values()))
+        assert not nearest_preset(model, base, limit, quick=True).startswith("IQ")
 
 
 def quantise_to(kinds, source, out, importance):
