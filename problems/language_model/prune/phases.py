@@ -40,7 +40,8 @@ from evoprune.problems.language_model.texts.windows import cut_windows, tokens_o
 from evoprune.problems.language_model.transforms.costs import BYTES
 from evoprune.problems.language_model.transforms.vocabulary.order import order_of, uses_in
 
-_CANDIDATE, _CALIBRATING, _QUANTISING = 0.02, 0.12, 0.3  # shares of the time: for one, at most; all; all weights
+_CANDIDATE, _CALIBRATING = 0.02, 0.12  # shares of the time: for a candidate, at most, and for calibration
+_QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
 _REPORTING, _PASSES = 0.5, 9.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
