@@ -61,7 +61,7 @@ def minimize(
     objectives: int = 1,
     maximise: bool = False,
     batch: bool = False,
-    constraints: Sequence[Callable[..., Any]] = (),
+    constraints: Sequence[Callable[..., Any]] | Callable[..., Any] = (),
     initial: Sequence[Values] = (),
     seed: int = 0,
     workers: int | Execution = 1,
@@ -80,14 +80,14 @@ def minimize(
     'even'
 
     ``f`` is called with the genes' values by name where its parameters are the genes' names, or else with their list;
-    so are ``constraints``, each satisfied where it returns 0 or less: genomes that violate them less are better,
-    whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays (candidates,), and return
-    (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better. ``objectives``: the count
-    of numbers that ``f`` returns. ``algorithm``, ``population``: by default those of :func:`evoprune.minimum.default`.
-    ``initial``: genomes to begin with, as mappings by name, less the inactive genes, or lists. ``workers``: processes
-    on this host, or an :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of
-    the run, which the same call continues after an interruption; processes that make it at the same time share the
-    work. None keeps none. ``progress``: write the run's lines to standard error.
+    so are ``constraints``, also by some of the names, each satisfied where it returns 0 or less: genomes that violate
+    them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
+    (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
+    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default those of
+    :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
+    or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
+    ``f`` by its name. ``folder``: of the run, which the same call continues after an interruption; processes that make
+    it at the same time share the work. None keeps none. ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
@@ -99,6 +99,7 @@ def minimize(
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures when asked for
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
+    constraints = [constraints] if callable(constraints) else constraints
     problem, plugins = _described(f, genes, constraints, execution, more | {"initial": _listed(initial, genes)})
     budget = f.budget if isinstance(f, Problem) else None
     subject = (f.genes, len(f.signs)) if isinstance(f, Problem) else (Genes(genes), objectives)

@@ -2,13 +2,15 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy
 from pydantic import Field, model_validator
 
-from evoprune import Batched, Evaluation, Gene, Genes, Problem, Settings
+from evoprune import Batched, Evaluation, Gene, Genes, InputError, Problem, Settings
 from evoprune.experiment.registry import find_plugin
 from evoprune.interfaces.problem import Checked, violation
 
@@ -54,7 +56,7 @@ class FunctionSettings(Settings):
     )
     initial: tuple[tuple[Value, ...], ...] = Field((), description="genomes to begin with, by the genes' values")
     constraints: tuple[str, ...] = Field(
-        (), description="module:name of functions of the same list, each satisfied where it returns 0 or less"
+        (), description="module:name of functions of the list, or of some genes by name, each satisfied at 0 or less"
     )
 
     @model_validator(mode="after")
@@ -76,6 +78,8 @@ class Function(Problem, Batched):
     lent: ClassVar[dict[str, Called]] = {}
     """Functions of this process that cannot be imported, by the name that ``call`` gives them."""
 
+    _fault = ""  # of a batch's answer: candidates are tried again one by one, where one row would pass
+
     @cached_property
     def genes(self) -> Genes:
         return Genes(gene.gene() for gene in self.settings.genes)
@@ -83,7 +87,8 @@ class Function(Problem, Batched):
     @cached_property
     def _functions(self) -> list[Called]:
         calls = self.settings.call, *self.settings.constraints
-        return [called(self.lent.get(call) or find_plugin("", call), self.genes, self.batch) for call in calls]
+        functions = (self.lent.get(call) or find_plugin("", call) for call in calls)
+        return [called(each, self.genes, self.batch, place > 0) for place, each in enumerate(functions)]
 
     def initial_genomes(self) -> list[list[float]]:
         return [self.genes.encoded(values) for values in self.settings.initial]
@@ -100,9 +105,12 @@ class Function(Problem, Batched):
     def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
         candidates = [self.genes.chosen(genome) for genome in genomes]
         answers = [numpy.asarray(function(candidates)) for function in self._functions]
-        for answer in answers:
-            if answer.shape[:1] != (len(genomes),):
-                raise ValueError(f"expected {len(genomes)} rows of values, one a candidate, got shape {answer.shape}")
+        wrong = (each.shape for each in answers if each.shape[:1] != (len(genomes),))
+        self._fault = self._fault or "".join(
+            f"expected {len(genomes)} rows of values, one a candidate, got shape {shape}" for shape in islice(wrong, 1)
+        )
+        if self._fault:
+            raise ValueError(self._fault)
         return [_evaluation(*rows) for rows in zip(*answers, strict=True)]
 
     @classmethod
@@ -118,20 +126,40 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
     return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))
 
 
-def called(function: Called, genes: Genes, batch: bool = False) -> Called:
+def called(function: Called, genes: Genes, batch: bool = False, some: bool = False) -> Called:
     """Return ``function`` as one of the list of the values of ``genes``, which it may have as named parameters.
 
     ``batch``: a list of such lists, which ``function`` takes as an array, or as an array for each parameter; of numbers
-    with NaN for an inactive gene, or else of objects.
+    with NaN for an inactive gene, or else of objects. ``some``: whether it may be of some genes alone. Raises
+    :class:`evoprune.InputError` for several parameters that are no genes.
     """
-    try:
-        named = {*inspect.signature(function).parameters} == {*genes.names}
-    except (TypeError, ValueError):  # of a built-in one
-        named = False
-    kinds = [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]
-    if not named:
-        kind = object if object in kinds else float
+    parameters: list[inspect.Parameter] = []
+    with suppress(TypeError, ValueError):  # of a built-in one
+        parameters = [*inspect.signature(function).parameters.values()]
+    names = {each.name for each in parameters}
+    needed = [
+        each.name for each in parameters if each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD
+    ]
+    if not names or not names <= {*genes.names} or (names != {*genes.names} and not some):
+        if len(needed) > 1:
+            listed = ", ".join(genes.names)
+            raise InputError(
+                f"its parameters {', '.join(needed)} are not the genes {listed}, nor one list of their values"
+            )
+        kind = object if object in _kinds(genes) else float
         return (lambda rows: function(numpy.array(rows, dtype=kind))) if batch else function
     by_name: Callable[..., Any] = function
-    columns: Callable[[Any], Any] = (lambda rows: map(numpy.array, zip(*rows, strict=True), kinds)) if batch else iter
-    return lambda values: by_name(**dict(zip(genes.names, columns(values), strict=True)))
+    columns: Callable[[Any], Any] = (
+        (lambda rows: map(numpy.array, zip(*rows, strict=True), _kinds(genes))) if batch else iter
+    )
+
+    def call(values: Any) -> Any:
+        every = dict(zip(genes.names, columns(values), strict=True))
+        return by_name(**{name: every[name] for name in names})
+
+    return call
+
+
+def _kinds(genes: Genes) -> list[type]:
+    """Types of the arrays of the genes' values."""
+    return [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]

@@ -104,6 +104,20 @@ def test_a_batch_is_scored_in_one_call_of_the_same_search(f):
     assert means.genome[1] == 1
     with pytest.raises(Stopped, match="rows"):
         minimize(lambda table: table[0], REAL, batch=True, evaluations=60)
+    with pytest.raises(Stopped, match="rows"):  # nor is it taken for the candidate's that is tried again alone
+        minimize(lambda table: [1.0], REAL, batch=True, evaluations=60)
+
+
+def test_a_constraint_may_have_some_of_the_genes_and_other_names_are_refused():
+    genes = [Gene.integer("size", 1, 100), Gene("rate", 0, 1)]
+    found = [
+        minimize(lambda size, rate: size + rate, genes, constraints=least, evaluations=100, seed=0)
+        for least in (lambda size: 40 - size, [lambda values: 40 - values[0]])
+    ]
+    assert found[0]["size"] == 40
+    assert found[0].genome == found[1].genome
+    with pytest.raises(Stopped, match="size, rate"):
+        minimize(lambda length, speed: length, genes, evaluations=100)
 
 
 @pytest.mark.parametrize("algorithm", ["generational", "nsga2"])
