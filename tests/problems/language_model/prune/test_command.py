@@ -269,7 +269,7 @@ def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock
 ):
     monkeypatch.setattr(recovery, "_TRAINING", math.inf)
     out = tmp_path / "small.gguf"
-    code, printed, err = prune("--bits=6", "--text", text, "--time=2s", "--out", out, model=quantised("llama"))
+    code, printed, err = prune("--bits=6", "--text", text, "--time=30s", "--out", out, model=quantised("llama"))
     assert code == 0, err
     facts, folder = read_json(described_in(out, FACTS, True)), tmp_path / "runs" / "run"
     verdict = next(line for line in printed.splitlines() if facts["preset"]["name"] in line)
