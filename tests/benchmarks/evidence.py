@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ import numpy as np
 import psutil
 import torch
 from gguf import GGUFReader
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -42,6 +44,7 @@ HEADING = "## At equal bytes"
 OF_TEXT = ("divergence", "99%", "same top token", "bits a byte behind")
 COLUMNS = ("model", "file of", "MB", *OF_TEXT, *(f"{each}, other text" for each in OF_TEXT), "s", "GB")
 OURS = "evoprune"
+_TICKS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
 
 Json = dict[str, Any]
 Floats = NDArray[np.float32]
@@ -194,26 +197,40 @@ def points(page: str) -> list[Point]:
 
 
 def draw(page: Path, out: Path) -> None:
-    """Draw divergence against size, a panel a model."""
+    """Draw divergence against size, a panel a model: files of ``prune`` as a line, presets as squares."""
     found = points(page.read_text(encoding="utf-8"))
     models = list(dict.fromkeys(each.model for each in found))
-    figure = Figure(figsize=(4.3 * len(models), 4.2), layout="constrained")
-    for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
-        own = sorted((each.size, each.divergence, each.name) for each in found if each.model == model)
-        for ours, style, label, colour in (
-            (False, "s:", "presets of llama.cpp", GREY),
-            (True, "o-", "evoprune prune", COLOURS[0]),
-        ):
-            line = [each for each in own if (each[2] == OURS) is ours]
-            axes.plot([each[0] for each in line], [each[1] for each in line], style, color=colour, label=label)
-            for size, divergence, name in () if ours else line:
-                axes.annotate(
-                    name, (size, divergence), xytext=(4, 4), textcoords="offset points", fontsize=7, color=GREY
-                )
-        axes.set(title=model, xlabel="MB", ylabel="divergence from the source, nats a token", yscale="log")
-        axes.legend(fontsize="small")
     with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(models), 4.2), layout="constrained")
+        for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+            _panel(axes, sorted((each for each in found if each.model == model), key=lambda each: each.size))
+            axes.set(title=model, xlabel="MB")
+        figure.axes[0].set_ylabel("divergence from the source, nats a token")
+        figure.axes[0].legend(fontsize="small", loc="lower left")
         figure.savefig(out, dpi=150)
+
+
+def _panel(axes: Axes, own: Sequence[Point]) -> None:
+    ours = [each for each in own if each.name == OURS]
+    presets = [each for each in own if re.match("I?Q[0-9]", each.name)]
+    for each, style, label, colour in (
+        (presets, "s", "presets of llama.cpp", GREY),
+        (ours, "o-", "evoprune prune", COLOURS[0]),
+    ):
+        axes.plot(
+            [point.size for point in each], [point.divergence for point in each], style, color=colour, label=label
+        )
+    named: dict[tuple[float, float], list[str]] = {}
+    for point in presets:
+        named.setdefault((point.size, point.divergence), []).append(point.name)
+    for place, names in named.items():
+        axes.annotate(", ".join(names), place, (2, 5), textcoords="offset points", fontsize=8, color=GREY, rotation=40)
+    sizes, losses = [each.size for each in own], [each.divergence for each in (*ours, *presets)]
+    axes.set(yscale="log", ylim=(min(losses) / 1.7, 1.4 * max(losses)))
+    axes.set_xlim(min(sizes) - 0.08 * (spread := max(sizes) - min(sizes)), max(sizes) + 0.3 * spread)
+    ticks = [tick for tick in _TICKS if min(losses) / 1.7 <= tick <= 1.4 * max(losses)]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def main() -> None:
