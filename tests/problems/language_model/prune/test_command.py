@@ -275,7 +275,8 @@ def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock
     verdict = next(line for line in printed.splitlines() if facts["preset"]["name"] in line)
     assert all(words in verdict for words in (" ± ", "same top token", "nothing was trained", "4,096"))
     assert facts["check"]["predictions"].keys() == facts["preset"]["predictions"].keys()
-    assert yaml.safe_load((folder / "config.yaml").read_text())["problem"].get("recover") is None
+    for config in (folder / "config.yaml", out.with_suffix(".experiment.yaml")):
+        assert yaml.safe_load(config.read_text())["problem"].get("recover") is None
 
 
 def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_search(monkeypatch):
