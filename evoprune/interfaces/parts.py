@@ -9,13 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from evoprune.errors import InputError
+from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.interfaces.problem import Evaluation, Problem
-
-if TYPE_CHECKING:
-    from evoprune.report.page import Block, Heatmap
 
 Part = TypeVar("Part")
 

@@ -11,11 +11,12 @@ from evoprune.console.formatting import Share, flat, interval, plain
 from evoprune.errors import InputError
 from evoprune.experiment.config import dumped
 from evoprune.files.places import distinct
+from evoprune.interfaces.blocks import Block, Details, Drawing
 from evoprune.interfaces.export import Exporting, commands
 from evoprune.interfaces.parts import part_class, reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG
-from evoprune.report.page import Block, Details, Drawing, code, facts, folded, table, text, write_page
+from evoprune.report.page import code, facts, folded, table, text, write_page
 from evoprune.report.reading import Json, Reported, read_run
 
 

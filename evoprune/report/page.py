@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -17,49 +16,12 @@ from evoprune import __version__
 from evoprune.console.formatting import plain
 from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.files.json_files import write_text
+from evoprune.interfaces.blocks import Block, Details, Drawing, Heatmap
 
 # characters that begin or end markup anywhere; underscores within a word do not
 _MARKUP = re.compile(r"[\\`*|<>\[\]&]|(?<![^\W_])_|_(?![^\W_])")
 _MARKUP_AT_START = re.compile(r"^(\d*)([-+#=~]|[.)](?!\S))")
 _NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?( ± [\d.]+%?)?( \D+)?|-|nan|inf|infinite|")  # with error and unit
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure: an image in HTML; in Markdown its ``words`` alone."""
-
-    title: str
-    svg: bytes
-    words: str  # the caption, also for readers who cannot see the figure
-
-
-@dataclass(frozen=True)
-class Details:
-    """Parts that a page shows when asked for."""
-
-    summary: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """A table of coloured cells. ``rows``: by name, then by column; a cell is its words and its place in [0, 1].
-
-    ``whole``: rows of one cell. ``key``: colours, by their meaning. ``words``: the caption.
-    """
-
-    title: str
-    rows: Mapping[str, Mapping[str, tuple[str, float]]]
-    whole: Mapping[str, tuple[str, float]]
-    key: Mapping[str, float]
-    words: str
-
-    @property
-    def columns(self) -> list[str]:
-        return list(dict.fromkeys(column for row in self.rows.values() for column in row))
-
-
-Block = str | Drawing | Details | Heatmap  # a part of a page; a string is Markdown
 
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:

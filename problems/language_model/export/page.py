@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from evoprune.console.formatting import digits
+from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.problems.language_model.export.facts import ExportFacts, Runtime, Scored, StoredMatrix
 from evoprune.problems.language_model.results.result import EVOLVED, Reported
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.report.page import Block, Heatmap, table, text
+from evoprune.report.page import table, text
 
 THIS = "this model"
 
