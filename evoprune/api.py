@@ -26,7 +26,7 @@ from evoprune.experiment.resolve import Resolved, resolve, resolve_file
 from evoprune.exports.exporting import export, finished, is_draft, is_one_file
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
-from evoprune.interfaces.parts import Part, needed, part, reporting
+from evoprune.interfaces.parts import Part, needed, part
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
@@ -36,6 +36,7 @@ from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, without_result
 from evoprune.search import toolbox
 from evoprune.search.run import run as run_into
+from evoprune.search.search import repeating
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,8 @@ class Run:
 
     def _description(self, out: Path) -> tuple[dict[str, Any], config.Config, bool]:
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-        stated = self.resolved.config()
-        settled = reporting(self.resolved.problem).settled(stated["problem"], self.result)  # repeats it without a time
-        return made_by, stated | {"problem": dict(settled)}, is_one_file(self._class(Exporting, "export"), out)
+        experiment = repeating(self.resolved.config(), self.resolved.problem, self.result)
+        return made_by, experiment, is_one_file(self._class(Exporting, "export"), out)
 
     @property
     def _threads(self) -> int | None:

@@ -88,8 +88,13 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: L
 def settle(folder: Path, problem: type[Problem], result: Result) -> None:
     """Write the settings into ``config.yaml`` with which a run without a limit of time makes the same ``result``."""
     stated = config.read(folder / run_folder.CONFIG)
-    if (settled := reporting(problem).settled(stated["problem"], result)) != stated["problem"]:
-        run_folder.write_config(folder, stated | {"problem": dict(settled)})
+    if (repeated := repeating(stated, problem, result)) != stated:
+        run_folder.write_config(folder, repeated)
+
+
+def repeating(experiment: config.Config, problem: type[Problem], result: Result) -> config.Config:
+    """Return the ``experiment`` that makes the same ``result`` without a limit of time."""
+    return experiment | {"problem": dict(reporting(problem).settled(experiment["problem"], result))}
 
 
 class _Search:
