@@ -78,13 +78,13 @@ class Comparison:
 
     def _preset(self, source: Path, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
-        text = texts.calibration if texts.calibrates else texts.search
-        importance = self.session.transform.importance or importance_on(resident, text)
         name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         if self.left() < _PRESET * self.scoring:
             note(f"no time is left to compare with llama.cpp's {name}")
             return None
         note(f"making llama.cpp's {name}")
+        text = texts.calibration if texts.calibrates else texts.search
+        importance = self.session.transform.importance or importance_on(resident, text)
         try:
             quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
         except InputError as error:

@@ -82,11 +82,8 @@ class Phases:
             find_base(resident, request.base)  # raises an error if nothing says what the file holds besides
         with Phase("looking at the model"):
             self.text = self._report = divided(resident.tokenizer, resident.model.config)
-            self._searched, self._reported, self._others = (
-                8,
-                8,
-                [TextSettings(source=one).source for one in others or ()],
-            )
+            self._searched = self._reported = 8
+            self._others = [TextSettings(source=one).source for one in others or ()]
             self.subject = subject_of(resident, self.settings, request.one_file, request.base, words is not None)
             self.goal: Goal | None = request.goal
             if self._words and isinstance(self.goal, Unneeded):
