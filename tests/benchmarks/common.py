@@ -1,6 +1,14 @@
-"""Rows of Markdown tables."""
+"""Rows of Markdown tables, and the losses that types make."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.transforms.gguf_types.levels import Sample, estimated
 
 
 def row(*cells: object) -> str:
@@ -11,3 +19,17 @@ def row(*cells: object) -> str:
 def head(*cells: str) -> str:
     """The first two rows of a Markdown table."""
     return f"{row(*cells)}\n{'|---' * len(cells)}|"
+
+
+def harms_of(
+    matrices: Sequence[Matrix], samples: Iterable[Sample], importance: Mapping[str, torch.Tensor], kinds: Iterable[str]
+) -> list[dict[str, float]]:
+    """The estimated loss of each of ``matrices`` in each of ``kinds`` that fits it, by their ``samples``."""
+    pairs = list(zip(matrices, samples, strict=True))
+    harms: dict[str, dict[str, float]] = {matrix.name: {} for matrix in matrices}
+    for kind in kinds:
+        own = [(each, sample) for each, sample in pairs if ggml.fits(kind, each.rows(each.weight).shape[1])]
+        found = estimated(own, importance, kind)["harms"].tolist()
+        for (each, _), harm in zip(own, found, strict=True):
+            harms[each.name][kind] = harm
+    return list(harms.values())

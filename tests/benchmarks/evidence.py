@@ -29,13 +29,13 @@ import matplotlib
 import numpy as np
 import psutil
 import torch
-from gguf import GGUFReader
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from evoprune.figures import COLOURS, GREY, STYLE
 from evoprune.problems.language_model.gguf.llama import Llama
+from evoprune.problems.language_model.gguf.recipe import read_importance
 from evoprune.problems.language_model.gguf.runtime import quantise
 from tests.benchmarks.common import head, row
 
@@ -95,13 +95,6 @@ class Judge:
             yield logits
 
 
-def importance(imatrix: Path) -> dict[str, torch.Tensor]:
-    """Mean squared inputs by tensor, of a file in llama.cpp's form."""
-    stored = {tensor.name: tensor.data for tensor in GGUFReader(imatrix).tensors}
-    names = [name.removesuffix(".in_sum2") for name in stored if name.endswith(".in_sum2")]
-    return {name: torch.tensor(stored[f"{name}.in_sum2"] / stored[f"{name}.counts"]) for name in names}
-
-
 def pruned(options: argparse.Namespace, size: str, out: Path) -> Json:
     """Run ``prune`` for a file of ``size``; return its seconds, and the most anonymous memory, in GB."""
     command = [sys.executable, "-m", "evoprune", "prune", options.model, "--size", size, "--time", options.time]
@@ -133,7 +126,8 @@ def measure(options: argparse.Namespace) -> None:
     for preset in options.presets:
         files[out := folder / f"{preset}.gguf"] = preset
         if not out.exists():
-            quantise(source, part := out.with_suffix(".part"), preset, importance(options.imatrix), None)
+            importance = {name: torch.from_numpy(each) for name, each in read_importance(options.imatrix).items()}
+            quantise(source, part := out.with_suffix(".part"), preset, importance)
             part.rename(out)
     files |= {path: path.stem for path in options.files}
     scores = folder / "scores.jsonl"

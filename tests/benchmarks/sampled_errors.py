@@ -22,9 +22,9 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
-from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, sampled
+from evoprune.problems.language_model.transforms.gguf_types.levels import sampled
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
-from tests.benchmarks.common import head, row
+from tests.benchmarks.common import harms_of, head, row
 
 COUNTS = (16, 32, 64, 128)  # rows
 UNITS = 20_000  # of the knapsack
@@ -44,18 +44,11 @@ def main() -> None:
     every = [matrix for matrix in typed_matrices(resident) if matrix.block % options.every == 0]
     importance = importance_of(resident, tokens)
     sensitive = sensitivity(resident.model, tokens, every)
-    harms: dict[int, list[Mapping[str, float]]] = {}
+    harms: dict[int, list[dict[str, float]]] = {}
     seconds = {}
     for count in (*COUNTS, 10**9):
         begun = time.process_time()
-        samples = dict(zip((each.name for each in every), sampled(every, sensitive, count), strict=True))
-        costs: dict[str, dict[str, float]] = {each.name: {} for each in every}
-        for kind in options.types:
-            own = [each for each in every if ggml.fits(kind, each.rows(each.weight).shape[1])]
-            found = estimated([(each, samples[each.name]) for each in own], importance, kind)["harms"].tolist()
-            for each, harm in zip(own, found, strict=True):
-                costs[each.name][kind] = harm
-        harms[count] = [costs[each.name] for each in every]
+        harms[count] = harms_of(every, sampled(every, sensitive, count), importance, options.types)
         seconds[count] = time.process_time() - begun
     true = harms.pop(10**9)
     sizes = [{kind: ggml.bits(kind) * each.size / 8 for kind in own} for each, own in zip(every, true, strict=True)]

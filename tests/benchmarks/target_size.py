@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from evoprune.operators.knapsack import cheapest
-from evoprune.problems.language_model.export.recipe import by_tensor
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.write import contents
@@ -22,8 +21,10 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, importance_of, sampled
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of, slots_of
+from evoprune.problems.language_model.transforms.gguf_types.levels import sampled
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from tests.benchmarks.common import harms_of
 
 UNITS = 20_000  # of the knapsack
 
@@ -44,23 +45,19 @@ def main() -> None:
         for each in matrices
         if each.name in importance
     }
-    samples = dict(zip((each.name for each in matrices), sampled(matrices, weighing), strict=True))
+    harms = harms_of(matrices, sampled(matrices, weighing), importance, ggml.COMMON)
     base = find_base(resident, None)
     outside = contents(resident.model, base, {}).bytes - sum(2 * each.size for each in matrices)
-    costs: dict[str, dict[str, float]] = {each.name: {} for each in matrices}
-    for kind in ggml.COMMON:
-        own = [each for each in matrices if ggml.fits(kind, each.rows(each.weight).shape[1])]
-        found = estimated([(each, samples[each.name]) for each in own], importance, kind)["harms"].tolist()
-        for each, harm in zip(own, found, strict=True):
-            costs[each.name][kind] = harm
     unit = (options.bytes - outside) / UNITS
     spent = [
-        np.ceil([each.size * ggml.bits(kind) / 8 / unit for kind in costs[each.name]]).astype(int) for each in matrices
+        np.ceil([each.size * ggml.bits(kind) / 8 / unit for kind in own]).astype(int)
+        for each, own in zip(matrices, harms, strict=True)
     ]
-    chosen = cheapest([np.array([*costs[each.name].values()]) for each in matrices], spent, UNITS)
-    kinds = {each.name: [*costs[each.name]][place] for each, place in zip(matrices, chosen, strict=True)}
-    for tensor, place in by_tensor(resident, base, {name: name for name in kinds}).items():  # type: ignore[arg-type]
-        print(f"{tensor}={kinds[place]}")  # type: ignore[index]
+    chosen = cheapest([np.array([*own.values()]) for own in harms], spent, UNITS)
+    slots = slots_of(resident, base)
+    for each, own, place in zip(matrices, harms, chosen, strict=True):
+        for slot in slots[each.name]:
+            print(f"{slot.name}={[*own][place]}")
 
 
 if __name__ == "__main__":
