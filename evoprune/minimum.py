@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evoprune import figures
+from evoprune.figures import new
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Evaluation
@@ -68,7 +68,7 @@ class Minimum:
 
     def plot(self) -> Any:
         """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
-        figure, axes = figures.new()
+        figure, axes = new()
         values = [own for _, own in self.history]
         if len(self.values) == 1:
             axes.plot([own[0] for own in values], ".")
