@@ -33,8 +33,9 @@ from evoprune.problems.language_model.results.summary import recovered_lines
 WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""
 
-_EXPORTED, _AFTER = 2.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
-_TRAINING = 6.0  # cost of a trained token, in scored ones
+_EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
+TRAINING = 6.0
+"""Cost of a trained token, in scored ones."""
 
 Json = dict[str, Any]
 
@@ -76,7 +77,7 @@ class Recovery:
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
-            if left * scored < _TRAINING * self.asked.least * reporting:
+            if left * scored < TRAINING * self.asked.least * reporting:
                 why = f"no time for {self.asked.least:,} tokens"
                 note(f"nothing is trained: {why}; give a longer one, or the command recover")
                 return result | {"untrained": why}

@@ -32,6 +32,7 @@ from evoprune.problems.language_model.prune.reach import command, option_value
 from evoprune.problems.language_model.prune.request import Request
 from evoprune.problems.language_model.prune.subject import longest, model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json, filled
+from evoprune.problems.language_model.recovery import TRAINING
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -42,12 +43,13 @@ from evoprune.problems.language_model.transforms.vocabulary.order import order_o
 
 _CANDIDATE, _CALIBRATING = 0.02, 0.12  # shares of the time: for a candidate, at most, and for calibration
 _QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
-_REPORTING, _PASSES = 0.5, 9.0  # share of the time for passes over the report text, and their number, with llama.cpp's
+_REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
+_LEAST_TRAINED = 2048  # tokens that scales are trained on, at least: on SmolLM2 an eighth of the divergence goes
 _LOST, _STEP = 0.02, 256  # expected nats a token that tokens left out may cost, about a hundredth; tokens of a step
 _MANY = 32  # windows, of which a search reads 8, and a training holds out at most as many
 _SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the source's, as powers
@@ -96,7 +98,7 @@ class Phases:
         name = goal.template(subject)
         self._time()
         early = min(1.0, _LONG / self._clock.seconds)
-        types = goal.types(subject, lambda: self._quantising_times(_QUANTISING * early))
+        types = goal.types(subject, lambda: self._quantising_times(early))
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or _WINDOWS[:1]
         with Phase("calibrating"):
             windows = self._clock.doubled(
@@ -136,9 +138,18 @@ class Phases:
         window, self._searched = (fitting or ways[-1:])[0]
         self.text = replace(self.text, window=window)
 
-    def _quantising_times(self, share: float) -> dict[str, float]:
-        """The time to quantise all weights to each type, relative to a ``share`` of all, by some rows of noise."""
-        draws, times = np.random.default_rng(0), {}
+    def _quantising(self, early: float) -> float:
+        """Seconds to quantise in: those that the report and the least training leave, in the ``early`` part of all.
+
+        A share of that part where they leave none: nothing is trained then.
+        """
+        read, most = _PASSES * self._reported * self._report.window, early * self._clock.seconds
+        spare = self._clock.left - (read + TRAINING * _LEAST_TRAINED) * self._pace - _CALIBRATING * most
+        return min(_QUANTISING * most, spare if spare > 0 else math.inf)
+
+    def _quantising_times(self, early: float) -> dict[str, float]:
+        """The time to quantise all weights to each type, as a share of :meth:`_quantising`, by some rows of noise."""
+        draws, times, seconds = np.random.default_rng(0), {}, self._quantising(early)
         weights = draws.standard_normal((_TRIED, _WIDTH), np.float32)
         importance = draws.random(_WIDTH, np.float32)
         whole = self.subject.weights / weights.size / torch.get_num_threads()
@@ -146,7 +157,7 @@ class Phases:
             ggml.quantize(weights[:1], kind, importance)  # the first call makes tables
             begun = time.monotonic()
             ggml.quantize(weights, kind, importance)
-            times[kind] = (time.monotonic() - begun) * whole / (share * self._clock.seconds)
+            times[kind] = (time.monotonic() - begun) * whole / seconds
         return times
 
     def _filled(self, name: str, goal: Goal, types: Sequence[str], calibration: int) -> Json:
@@ -166,6 +177,7 @@ class Phases:
             "keep_codes": _COMPENSATING * COMPENSATED * self._pace > _COMPENSATED * self._clock.seconds,
             "training": f"{max(1.0, self._clock.left):.0f}s",
             "trained_window": text.line or min(_TRAINED_WINDOW, text.window),
+            "least_trained": _LEAST_TRAINED,
             "trained_text": trained["source"],
             "trained_split": trained.get("split"),
             "trained_part": trained.get("part"),

@@ -267,13 +267,13 @@ def test_tokens_go_before_heads_and_channels(prune, text):
 def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock_repeats_it(
     prune, text, quantised, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(recovery, "_TRAINING", math.inf)
+    monkeypatch.setattr(recovery, "TRAINING", math.inf)
     out = tmp_path / "small.gguf"
     code, printed, err = prune("--bits=6", "--text", text, "--time=30s", "--out", out, model=quantised("llama"))
     assert code == 0, err
     facts, folder = read_json(described_in(out, FACTS, True)), tmp_path / "runs" / "run"
     verdict = next(line for line in printed.splitlines() if facts["preset"]["name"] in line)
-    assert all(words in verdict for words in (" ± ", "same top token", "nothing was trained", "4,096"))
+    assert all(words in verdict for words in (" ± ", "same top token", "nothing was trained", "2,048"))
     assert facts["check"]["predictions"].keys() == facts["preset"]["predictions"].keys()
     for config in (folder / "config.yaml", out.with_suffix(".experiment.yaml")):
         assert yaml.safe_load(config.read_text())["problem"].get("recover") is None
@@ -291,6 +291,18 @@ def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_searc
     short, long = experiments
     assert short["search_text"]["window"] < long["search_text"]["window"] == long["report_text"]["window"]
     assert short["report_text"] == long["report_text"]
+
+
+def test_types_that_would_leave_no_time_to_train_take_part_only_where_there_is_none_anyway(monkeypatch):
+    options = parser("prune").parse_args(["prune", "bundled:gpt2-mini", "--remove=20%", "--time=10m"])
+    found, seconds = phases.Phases(options, checked(options)), {}
+    found._pace = 0.02
+    monkeypatch.setattr(phases, "_PASSES", 0)
+    for tokens in (0, 3000, 6000):
+        monkeypatch.setattr(phases, "_LEAST_TRAINED", tokens)
+        seconds[tokens] = found._quantising(1.0)
+    assert seconds[3000] + phases.TRAINING * 3000 * found._pace < 600
+    assert seconds[3000] < seconds[0] == seconds[6000]
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
