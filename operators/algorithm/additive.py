@@ -3,7 +3,7 @@
 import random
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, combinations, islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 from deap import base
@@ -24,8 +24,8 @@ from evoprune.operators.knapsack import Choices, Floats
 
 _PROBED = 16  # values of a gene that are measured at most; costs in between are interpolated
 _COSTLY = 0.1  # genes that cost more than this share of all have more than one of their levels measured
-# Standard deviations of a cost, as shares of it: its own, common to all costs, and common to the costs of its kind.
-_OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
+# Standard deviations of a cost, as shares of it: its own, and common to all, to its level in all genes, to its kind.
+_OWN, _COMMON, _LEVEL, _KIND = 0.3, 0.1, 0.3, 1.0
 _OFF = 0.01  # that of a loss around the sum of its genes' costs, as a share of it: genes add to each other's harm
 _FAR = 1.0  # of several kinds: children that lose more than the best one by this share of its loss say little about it
 _DEAR = 1e3  # factor on the costs of the kinds that the first children do without, as far as the limit allows
@@ -63,7 +63,7 @@ def additive(
     if not choices.all_known(origin):
         yield Evaluate(ends, screening, probe=True)
         (origin,) = fittest(ends, 1)
-    belief = _Belief((yield from level_costs(origin, choices, screening)), choices.kinds)
+    belief = _Belief((yield from level_costs(origin, choices, screening)), choices.kinds, choices.levels)
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
     yield Evaluate(children[:1])  # whatever it is in the screening
@@ -155,15 +155,18 @@ def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Ite
 
 
 class _Belief:
-    """A normal distribution of the ``costs`` of values, each of one of ``kinds``: both ``(count,)``."""
+    """A normal distribution of the ``costs`` of values, each of one of ``kinds`` and ``levels``: all ``(count,)``."""
 
-    def __init__(self, costs: Floats, kinds: Sequence[str]) -> None:
+    def __init__(self, costs: Floats, kinds: Sequence[str], levels: Sequence[Any]) -> None:
         self.costs, self._kinds = costs, numpy.array(kinds)
         self._several: Sequence[str] = list(dict.fromkeys(self._kinds[costs != 0]))
         sizes_above_0 = abs(costs[costs != 0])
         sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(sizes_above_0) if sizes_above_0.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
+        for level in dict.fromkeys(each for each in levels if each is not None):
+            own = sizes * [level == each for each in levels]
+            self._covariance += _LEVEL**2 * numpy.outer(own, own)
         self._of_kinds = [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []
         for own in self._of_kinds:
             self._covariance += _KIND**2 * numpy.outer(own, own)

@@ -107,6 +107,20 @@ def test_children_that_were_screened_teach_what_genes_do_to_each_other():
     assert best < together(first, 1.0) - 5
 
 
+def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone():
+    harms = [[0.0, 1.0, 1.1 + 0.01 * place] for place in range(30)]
+    genes = Genes(
+        replace(Gene.of_levels(str(place), ["16", "8", "4"], "", own), absolute=True) for place, own in enumerate(harms)
+    )
+    budget = Additive(genes, [[0.0, -8.0, -12.0]] * 30, 30 * 8.0, fixed=30 * 16.0)
+
+    def score(genome, fidelity=1.0):
+        return sum((0.0, 1.0, 4.5)[int(level)] for level in genome)
+
+    populations, requests = run(3, score, genes=genes, budget=budget, screening=1.0, offspring=4)
+    assert min(value for _, value in populations[-1]) < 0.4 * score(requests[0].individuals[0])
+
+
 def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
     kinds = ["cut"] * 10 + ["type"] * 10
     genes = Genes(
