@@ -162,7 +162,7 @@ class _Search:
     def _evolve(self) -> Individual:
         """Run the algorithm to its last generation, or until its budget or time is spent; return the best."""
         experiment, evaluator = self._experiment, self._evaluator
-        idle, before = 0, evaluator.work
+        idle, before, begun = 0, evaluator.work, time.monotonic()
         for step in self._run.toolbox.algorithm(self._run.toolbox):
             if isinstance(step, Evaluate):
                 evaluator.evaluate(step, self._generation + 1)
@@ -171,7 +171,8 @@ class _Search:
             self._generation += 1
             self._record_generation(step.population)
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
-            must_end = self._must_end()
+            now = time.monotonic()
+            must_end, begun = self._must_end(now - begun), now
             if is_over(experiment, evaluator.work, self._generation, idle):
                 self._ended_by = ""
                 break
@@ -181,12 +182,15 @@ class _Search:
             raise Stopped("the algorithm ended without a candidate that was scored on all the data")
         return evaluator.best
 
-    def _must_end(self) -> bool:
-        """Tell whether the time is over, or a :func:`watching` function ends the search, where nothing is recorded."""
+    def _must_end(self, last: float) -> bool:
+        """Tell whether a :func:`watching` function ends the search, or the time has no room for half a generation.
+
+        ``last``: seconds of the last one. Nothing ends where something is recorded.
+        """
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
         asked = self._asked(new) if _watches else []
         if new:
-            self._ended_by = "its time" if left is not None and left <= 0 else "the caller" if any(asked) else ""
+            self._ended_by = "its time" if left is not None and left <= last / 2 else "the caller" if any(asked) else ""
         return bool(self._ended_by)
 
     def _asked(self, new: bool) -> list[bool]:

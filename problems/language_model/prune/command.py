@@ -12,8 +12,6 @@ from evoprune.problems.language_model.prune.request import checked
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
 
-SEARCHING = 0.3  # share of the time that a plan leaves, for the search; what the report leaves of the rest, to train
-
 
 class Prune(Planner):
     """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report.
@@ -90,4 +88,4 @@ class Prune(Planner):
         remarks = [*request.remarks, *phases.remarks(experiment)]
         export = request.memory | ({"base": request.base} if request.base else {})
         left, room = request.clock.left, phases.room(experiment["problem"].get("budget"))
-        return Plan(experiment, remarks, export, left, SEARCHING * left, room)
+        return Plan(experiment, remarks, export, left, phases.searching, room)

@@ -43,6 +43,7 @@ from evoprune.problems.language_model.transforms.vocabulary.order import order_o
 
 _CANDIDATE, _CALIBRATING = 0.02, 0.12  # shares of the time: for a candidate, at most, and for calibration
 _QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
+_SEARCHING = 0.3  # share of the time that a plan leaves, for the search
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
@@ -138,13 +139,29 @@ class Phases:
         window, self._searched = (fitting or ways[-1:])[0]
         self.text = replace(self.text, window=window)
 
+    @property
+    def searching(self) -> float:
+        """Seconds for the search: a share of those left, or all but the report's where they are too few to train."""
+        spare = self._clock.left - self._reading
+        return _SEARCHING * self._clock.left if spare > self._training else max(_SEARCHING * self._clock.left, spare)
+
+    @property
+    def _reading(self) -> float:
+        """Seconds of all passes over the report text."""
+        return _PASSES * self._reported * self._report.window * self._pace
+
+    @property
+    def _training(self) -> float:
+        """Seconds of the least training."""
+        return TRAINING * _LEAST_TRAINED * self._pace
+
     def _quantising(self, early: float) -> float:
         """Seconds to quantise in: those that the report and the least training leave, in the ``early`` part of all.
 
         A share of that part where they leave none: nothing is trained then.
         """
-        read, most = _PASSES * self._reported * self._report.window, early * self._clock.seconds
-        spare = self._clock.left - (read + TRAINING * _LEAST_TRAINED) * self._pace - _CALIBRATING * most
+        most = early * self._clock.seconds
+        spare = self._clock.left - self._reading - self._training - _CALIBRATING * most
         return min(_QUANTISING * most, spare if spare > 0 else math.inf)
 
     def _quantising_times(self, early: float) -> dict[str, float]:

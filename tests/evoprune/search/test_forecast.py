@@ -64,6 +64,11 @@ def test_a_long_run_says_its_time_before_it_begins(run, evoprune, sphere, monkey
     assert " min" not in run(sphere, name="limited").err  # whose time is known
 
 
+def test_a_search_ends_where_its_time_has_no_room_for_half_a_generation(run, sphere, monkeypatch):
+    monkeypatch.setattr(StatusFile, "seconds_left", lambda self, searching=False: 1e-9)
+    assert [line["generation"] for line in run(sphere).generations] == [0]
+
+
 def test_validate_measures_and_writes_nothing(evoprune, sphere, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     answer = evoprune("validate", sphere, "--measure")
