@@ -11,6 +11,7 @@ from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.language_model.results.summary import unusable
 from evoprune.problems.language_model.transforms import UNIFORM
 
 
@@ -32,6 +33,7 @@ def front_matter(facts: ExportFacts, library: Mapping[str, str], tags: Sequence[
 
 def _body(facts: ExportFacts) -> Iterator[str]:
     yield from _change(facts)
+    yield from (f"**{line}**\n" for line in unusable(facts))
     if runtime := facts.runtime:
         yield from (f"- {line}" for line in lines(runtime.model_dump(), called(facts)))
         yield (

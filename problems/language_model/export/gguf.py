@@ -36,7 +36,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
-from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached
+from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached, unusable
 
 _TOLERANCE, _OF_LOST = 0.02, 0.05
 """Nats a token by which llama.cpp may differ, as it rounds activations; and the share more of a model's divergence."""
@@ -238,11 +238,13 @@ def _source(facts: ExportFacts) -> str:
 
 def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
-    said, preset = [reached(facts, facts.bytes)], facts.preset
+    preset = facts.preset
+    named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
+    said = [*unusable(facts, "" if preset and facts.ruin(preset.perplexity) else named), reached(facts, facts.bytes)]
     if ours := facts.check.behind:
         lost, same = loss(ours.bits, "the source", ours.error), f"the same top token {ours.same_top:.1%} of the time"
         if preset and (theirs := preset.behind):
-            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {digits(theirs.bits, 3)})"
+            lost += f" ({named}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"
         said += [lost, same]
     said += also(facts)

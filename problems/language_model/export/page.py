@@ -84,10 +84,7 @@ def _file(size: int, bits: float | None, row: Scored | None) -> dict[str, str]:
 def _models(model: Reported) -> Columns:
     """The result, the uniform and the dense model; times are those of an exported folder."""
     bits, smaller = model.measured_bits, model.cost if model.is_smaller else None
-    trained = (model.recovered or {}).get(EVOLVED)
-    final = model.perplexity.exported.measured
-    if trained and trained.helped:
-        final |= {EVOLVED: trained.perplexity_after}
+    final = model.finals
     columns: dict[str, dict[str, str]] = {}
     for name, title in {EVOLVED: THIS, UNIFORM: UNIFORM, "dense": "dense"}.items():
         if name not in final:

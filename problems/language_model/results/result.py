@@ -13,6 +13,9 @@ from evoprune import Fraction, Result
 
 EVOLVED = "evolved"
 
+USABLE = 4.0
+"""Times the source's perplexity on the report text, above which a model is unusable: two bits a token more."""
+
 PERPLEXITY, DIVERGENCE = "held_out", "held_out_divergence"
 """Keys of a point of a learning curve: the divergence is there if it decides which point is the best."""
 
@@ -215,12 +218,21 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
         return found | {"bits_per_byte": self.measured_bits}
 
     @property
+    def finals(self) -> dict[str, float | None]:
+        """Perplexities on the report text of the models as they are exported, by name."""
+        trained = {name: row.perplexity_after for name, row in (self.recovered or {}).items() if row.helped}
+        before = self.perplexity.exported.measured
+        return before | {name: after for name, after in trained.items() if name in before and name != "dense"}
+
+    @property
     def measured_bits(self) -> dict[str, float | None]:
         """Bits per byte of the report text, of the models as they are exported, by name."""
-        trained = {name: row.perplexity_after for name, row in (self.recovered or {}).items() if row.helped}
-        finals = self.perplexity.exported.measured
-        finals |= {name: after for name, after in trained.items() if name in finals and name != "dense"}
-        return {name: self.protocol.report_text.bits_per_byte(perplexity) for name, perplexity in finals.items()}
+        return {name: self.protocol.report_text.bits_per_byte(perplexity) for name, perplexity in self.finals.items()}
+
+    def ruin(self, perplexity: float | None) -> float:
+        """Return how many times the source's a ``perplexity`` on the report text is if above :data:`USABLE`, else 0."""
+        times = (math.inf if perplexity is None else perplexity) / (self.finals.get("dense") or math.inf)
+        return times if times > USABLE else 0.0
 
     @property
     def measured_accuracy(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import (
     EVOLVED,
+    USABLE,
     Asked,
     LanguageModelResult,
     RecoveredRow,
@@ -72,7 +73,16 @@ def verdict(result: Reported, size: int | None = None) -> str:
         before = digits(scores.evolved, 3)
         trained = f"{digits(row.perplexity_after, 3)} after recovery, {before} before" if row and row.helped else before
         lost = f"perplexity {trained} (dense {digits(scores.dense, 3)})"
-    return f"{reached(result, size)}: {', '.join([lost, *also(result)])}."
+    head = "; ".join([*unusable(result), reached(result, size)])
+    return f"{head}: {', '.join([lost, *also(result)])}."
+
+
+def unusable(result: Reported, usable: str = "") -> Iterator[str]:
+    """Say that the model is unusable, if it is, and what is not: a ``usable`` file, or a command that tells sizes."""
+    if times := result.ruin(result.finals[EVOLVED]):
+        sized = result.asked and result.asked.unit in {"bytes", "bits_per_weight"}
+        way = f"; {usable} is usable" if usable else "; 'prune MODEL' tells sizes and their losses" if sized else ""
+        yield f"UNUSABLE: perplexity {digits(times, 2)} times the source's, above {USABLE:g}{way}"
 
 
 def also(result: Reported) -> Iterator[str]:

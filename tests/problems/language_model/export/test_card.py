@@ -48,6 +48,11 @@ def test_a_model_is_not_called_pruned_for_the_zeros_that_were_rounded(write, cos
     assert "zero" not in text
 
 
+def test_a_card_warns_of_a_model_that_is_unusable(write):
+    ruined = {text: {"dense": 20.5, "evolved": 83.0} for text in ("report", "search")}
+    assert ("UNUSABLE" in write(), "UNUSABLE" in write(perplexity=ruined)) == (False, True)
+
+
 def test_names_cannot_leave_the_front_matter_or_their_code(write):
     text = write(base_model="a`b: {c}\n---")
     assert yaml.safe_load(text.split("\n---\n")[0])["library_name"] == "transformers"

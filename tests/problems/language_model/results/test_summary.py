@@ -85,6 +85,22 @@ def test_a_verdict_says_how_much_smaller_the_model_is_beside_what_was_asked(made
     assert "uniform" not in found
 
 
+@pytest.mark.parametrize(
+    ("keys", "ruined"),
+    [
+        ({"evolved": 82.7}, False),
+        ({"evolved": 82.9}, True),
+        ({"evolved": None, "asked": SIZE}, True),
+        ({"evolved": 500.0, "recovered": {"evolved": row(82.7)}}, False),
+        ({"evolved": 82.9, "recovered": {"evolved": row(20.0, helped=False)}}, True),
+    ],
+)
+def test_a_model_of_more_than_four_times_the_perplexity_of_its_source_is_called_unusable(made, keys, ruined):
+    found = verdict(made(**keys))
+    assert found.startswith("UNUSABLE") == ruined
+    assert ("prune MODEL" in found) == (ruined and "asked" in keys)
+
+
 @pytest.mark.parametrize(("keys", "fact"), GAINS.values(), ids=GAINS.keys())
 def test_the_gain_of_the_search_follows_the_verdict(made, keys, fact):
     assert fact in summary(made(**keys))[1]
