@@ -78,10 +78,10 @@ class Comparison:
 
     def _preset(self, source: Path, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
-        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         if self.left() < _PRESET * self.scoring:
-            note(f"no time is left to compare with llama.cpp's {name}")
+            note("no time is left to compare with a preset of llama.cpp")
             return None
+        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
         importance = self.session.transform.importance or importance_on(resident, text)
