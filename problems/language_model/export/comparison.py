@@ -43,7 +43,7 @@ class Comparison:
     left: Callable[[], float]
 
     def facts(self, check: Json, timed: bool, preset: bool) -> Json:
-        """Return ``source``, ``preset`` and ``runtime`` of :class:`.facts.ExportFacts`, as far as there is time.
+        """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as there is time.
 
         ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
         one, which comes first. The dense model is resident afterwards.
@@ -59,7 +59,7 @@ class Comparison:
             if own is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
-                found["preset"] = self._preset(source, Path(scratch) / "preset.gguf")
+                found |= self._preset(source, Path(scratch) / "preset.gguf")
             if self.left() > self.scoring:
                 score = self.score(source)
                 found["source"] = self._row(source.stem if own is None else source.name, source, score)
@@ -76,11 +76,10 @@ class Comparison:
         texts = self.session.texts
         return Text.model_validate(texts.report.measured(texts.tokenizer))
 
-    def _preset(self, source: Path, path: Path) -> Json | None:
+    def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
         if self.left() < _PRESET * self.scoring:
-            note("no time is left to compare with a preset of llama.cpp")
-            return None
+            return {"no_preset": "no time"}
         name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
@@ -88,9 +87,9 @@ class Comparison:
         try:
             quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
         except InputError as error:
-            note(f"there is no preset to compare with: {error}")
-            return None
-        return self._row(name, path, self.score(path))
+            return {"no_preset": ", ".join(error.problems)}
+        score = self.score(path)
+        return {"preset": self._row(name, path, score), "no_preset": score.get("failure")}
 
     def _row(self, name: str, path: Path, score: Json) -> Json | None:
         if "failure" in score:

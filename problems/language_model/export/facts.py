@@ -201,6 +201,8 @@ class ExportFacts(Reported):
     """The source of the model, if it is a .gguf file; else the dense model in 16 bits."""
     preset: Compared | None = None
     """llama.cpp's preset of the dense model that is nearest in size."""
+    no_preset: str | None = None
+    """Why there is none, where one was wanted."""
     runtime: Runtime | None = None
     memory: Memory | None = None
     seed: int | None = None

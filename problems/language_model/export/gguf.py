@@ -244,9 +244,11 @@ def _verdict(facts: ExportFacts) -> str:
     if ours := facts.check.behind:
         lost, same = loss(ours.bits, "the source", ours.error), f"the same top token {ours.same_top:.1%} of the time"
         if preset and (theirs := preset.behind):
-            lost += f" ({named}: {digits(theirs.bits, 3)})"
+            lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"
         said += [lost, same]
+    if facts.no_preset:
+        said.append(f"no preset to compare with: {facts.no_preset}")
     said += also(facts)
     if facts.runtime:
         said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")

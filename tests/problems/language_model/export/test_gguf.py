@@ -22,6 +22,7 @@ from gguf import GGMLQuantizationType, GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
+from evoprune.problems.language_model.export import comparison
 from evoprune.problems.language_model.export.comparison import nearest_preset
 from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
@@ -110,7 +111,9 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
     assert all((tmp_path / name).is_file() for name in names)
 
 
-def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(byte_models, tmp_path, capsys):
+def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
+    byte_models, tmp_path, capsys, monkeypatch
+):
     told = byte_models("llama")
     source = Path(told["model"]).with_name("base.gguf")
     problem = told | {"use": "language_model", "model": str(source), "held_out_windows": 0}
@@ -137,7 +140,7 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     behind = math.log2(math.e) * check["predictions"]["behind"]  # a token is a byte
     assert f"{abs(behind):.3g} ± " in verdict
     assert behind == pytest.approx(check["bits_per_byte"] - of_source["bits_per_byte"], abs=1e-3)
-    assert preset["name"] in verdict
+    assert f"{preset['name']} of {preset['bytes'] / 1000:.1f} kB, smaller" in verdict
     for row in (check, preset):
         table = row["predictions"]
         assert table["median"] <= table["p99"] <= table["p999"] <= table["largest"]
@@ -161,6 +164,10 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     found = Run.open(run)
     assert Export(found.problem).draft(found.best.genome, tmp_path / "draft.gguf", Export.ExportOptions())
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
+    monkeypatch.setattr(comparison, "nearest_preset", None)  # there is no time to lay it out
+    late = found.export(tmp_path / "late.gguf", seconds=0.0)
+    assert late.facts["preset"] is None
+    assert late.facts["no_preset"] in late.verdict
 
 
 def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
