@@ -243,6 +243,7 @@ def _verdict(facts: ExportFacts) -> str:
     said = [*unusable(facts, "" if preset and facts.ruin(preset.perplexity) else named), reached(facts, facts.bytes)]
     if ours := facts.check.behind:
         lost, same = loss(ours.bits, "the source", ours.error), f"the same top token {ours.same_top:.1%} of the time"
+        lost += f" on {facts.protocol.report_text.predictions:,} tokens"
         if preset and (theirs := preset.behind):
             lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"

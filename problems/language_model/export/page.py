@@ -28,7 +28,8 @@ def comparison(model: Reported) -> Iterator[Block]:
         terms = "Loss behind the source, and how often the likeliest token is that of the dense model, in llama.cpp, on"
     else:
         columns, terms = _models(model), "Perplexity on"
-    terms += " the report text, which the search never saw."
+    report = model.protocol.report_text
+    terms += f" {report.predictions:,} tokens ({report.windows} windows) of a report text that the search never saw."
     if UNIFORM in columns:
         terms += " Uniform: every layer loses the same share."
     names = list(dict.fromkeys(name for column in columns.values() for name in column))

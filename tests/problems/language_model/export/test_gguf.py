@@ -137,6 +137,8 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert preset["bytes"] <= out.stat().st_size < of_source["bytes"]
     smaller = {"size": out.stat().st_size, "source": source.stat().st_size, "asked": 170_000, "preset": preset["bytes"]}
     assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
+    measured = f"{facts['protocol']['report_text']['predictions']:,} tokens"
+    assert f"{measured} (" in verdict
     behind = math.log2(math.e) * check["predictions"]["behind"]  # a token is a byte
     assert f"{abs(behind):.3g} ± " in verdict
     assert behind == pytest.approx(check["bits_per_byte"] - of_source["bits_per_byte"], abs=1e-3)

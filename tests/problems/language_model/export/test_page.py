@@ -81,3 +81,4 @@ def test_a_pruned_model_stands_beside_the_uniform_and_the_dense_one(result):
     assert found["weights"] == {"this model": "6.0 MB", "uniform": "", "dense": "8.0 MB"}
     assert found["perplexity"]["this model"] == "30.25"
     assert "Uniform: " in terms
+    assert f"{result['protocol']['report_text']['predictions']:,} tokens" in terms
