@@ -144,7 +144,7 @@ class Reporting(ABC):
     """Display labels of result keys, with units."""
 
     shares: ClassVar[frozenset[str]] = frozenset()
-    """Keys of the result, its tables, rows or columns whose numbers pages show in percent; ``genes`` for the genes."""
+    """Keys of the result, its tables, rows or columns whose numbers pages show in percent."""
 
     explained: ClassVar[Mapping[str, str]] = {}
     """Sentences that explain keys of the result, shown next to the number."""

@@ -48,7 +48,7 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     front: list[Best] | None = None  #: candidates that no other dominates, where there are several objectives
 
     unseen: float | None = None  #: the score on data that the search never saw, for ablations
-    genes: list[str] | None = None  #: names of the genes
+    genes: dict[str, str] | None = None  #: the best's value of each gene, as people read it, by its name
     protocol: Any = None  #: how scores were measured: a mapping, or a model
     figures: dict[str, str] | None = None  #: a sentence for each figure, by its name
 

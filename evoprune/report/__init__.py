@@ -67,7 +67,8 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
         yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
     yield from _drawings(one)
     yield f"{head} The best candidate's genes"
-    yield _genes(one)
+    genes = result.genes or {f"gene {number}": plain(value) for number, value in enumerate(one.run.best.genome)}
+    yield table(["gene", "value"], genes.items())
     yield f"{head} Convergence"
     yield "Half of the population lies between the quartiles."
     columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
@@ -108,14 +109,6 @@ def _drawings(one: Reported) -> Iterator[Drawing]:
     for name, image in one.figures.items():
         title = name.replace("_", " ")
         yield Drawing(title, image, words.get(name, title))
-
-
-def _genes(one: Reported) -> str:
-    best, names = one.run.best.genome, one.run.result.genes or []
-    if len(names) != len(best):
-        names = [f"gene {number}" for number in range(len(best))]
-    values = map(Share, best) if "genes" in one.told.shares else best
-    return table(["gene", "value"], zip(names, values, strict=True))
 
 
 def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:

@@ -61,7 +61,9 @@ def report(
         "report_text": texts.report.measured(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
-    result: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names, "cost": cost(session, outcome.best)}
+    result: dict[str, Any] = {"protocol": stated, "cost": cost(session, outcome.best)}
+    shown = (f"{each:.1%}" if isinstance(each, float) else str(each) for each in transform.genes.chosen(outcome.best))
+    result["genes"] = dict(zip(transform.genes.names, shown, strict=True))
     for budget in budgets:
         if isinstance(budget, ReportedBudget):
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))

@@ -89,7 +89,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
     (folder,), _, _ = report(1)
     said = {
         "words": {"closed": "the gap that is closed", "found": "the findings"},
-        "shares": frozenset({"closed", "part", "genes"}),
+        "shares": frozenset({"closed", "part"}),
         "explained": {"closed": "0 is uniform", "found": "by <b>name</b>"},
         "packages": ("numpy",),
         "summary": lambda _: ["It <i>gained</i> much.", "More."],
@@ -102,6 +102,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
     monkeypatch.setattr("evoprune.interfaces.parts.Reporting", Benchmark)
     told = {
         "closed": 0.25,
+        "genes": {"block 0": "Q4_K", "block 1": "40.0%"},
         "found": {"a": {"score": 1.5, "part": 0.450001, "said": "a\nb", "genome": [0.1] * 12}},
         "wide": {f"column{i}": i for i in range(21)},
         "protocol": {"unit": "m", "one": {"size": 3, "sha256": "x"}, "other": {"size": 4, "sha256": "y"}},
@@ -116,6 +117,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "| the gap that is closed | 25.0% *0 is uniform* |",
         "### the findings",
         "| a | 1.5 | 45.0% | a\N{RETURN SYMBOL}b |",
+        "| block 1 | 40.0% |",
         "| one.size | 3 |",
         "| unit | m |",
     ):
@@ -126,7 +128,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
     assert len(colours) == 4
     assert len(set(colours)) == 3
     assert "| 1 | five | four |" in markdown
-    for words in ("It &lt;i&gt;gained&lt;/i&gt; much.", "by &lt;b&gt;name", f"{result['best']['genome'][0]:.1%}"):
+    for words in ("It &lt;i&gt;gained&lt;/i&gt; much.", "by &lt;b&gt;name", "Q4_K"):
         assert words in html
     assert "More." not in html + markdown
     assert "column1" not in html + markdown  # too wide to read

@@ -180,7 +180,7 @@ def result() -> dict[str, Any]:
     return {
         "sparsity": {"prunable": 0.45, "model": 0.4},
         "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},
-        "gap_closed": None, "genes": ["block 0", "block 1"], "seed": 7,
+        "gap_closed": None, "genes": {"block 0": "40.0%", "block 1": "50.0%"}, "seed": 7,
         "protocol": protocol | {"search_text": dict(text), "report_text": dict(text)},
         "best": {"genome": [0.4, 0.5], "fitness": [30.25]},
     }  # fmt: skip

@@ -114,7 +114,8 @@ def test_each_matrix_states_the_share_of_its_weights_that_it_lost(language_model
     best = [0.0] * len(problem.genes)
     best[0] = 0.5 if transform["use"] == "weights" else 1.0
     found = Report(problem).report(outcome_of(problem, best), tmp_path)
-    lost = found["by_matrix"]
+    gene, lost = problem.genes[0], found["by_matrix"]
+    assert found["genes"][gene.name] == (str(gene.levels[1]) if gene.levels else "50.0%")
     removed = sum(lost[name] * size for name, size in sizes.items())
     assert removed / sum(sizes.values()) == pytest.approx(found["sparsity"]["prunable"])
     assert {".".join(name.split(".")[:3]) for name, share in lost.items() if share > 0.1} == {"transformer.h.0"}
