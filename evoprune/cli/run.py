@@ -205,7 +205,7 @@ def _times(run: Run, promise: Promise, exporting: float) -> dict[str, float]:
     return {
         "planning": promise.planning,
         "search": searching,
-        "report and training": max(0.0, StatusFile(run.folder).seconds - searching),
+        "report": max(0.0, StatusFile(run.folder).seconds - searching),
         "export": exporting,
     }
 

@@ -13,7 +13,7 @@ from evoprune.exports.exporting import FACTS, described_in
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
-from evoprune.interfaces.parts import Shown, part_class, reporting, titles
+from evoprune.interfaces.parts import Reporting, Shown, part_class, reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation, may_win
@@ -59,7 +59,8 @@ class Reported:
         values = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
         for key, value in self.run.result.as_json().items():
             if _is_single(value) and key not in _ELSEWHERE:
-                values[words.get(key, key)] = _shown(value, key in self.told.shares)
+                named = words.get(value, value) if isinstance(value, str) else value
+                values[words.get(key, key)] = _shown(named, key in self.told.shares)
         return values
 
     @cached_property
@@ -68,7 +69,7 @@ class Reported:
         tables = {}
         for key, value in self.run.result.as_json().items():
             if isinstance(value, dict) and value and key not in _ELSEWHERE:
-                rows = _rows(value, key, self.told.shares)
+                rows = _rows(value, key, self.told)
                 if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
                     tables[self.told.words.get(key, key)] = rows
         return tables
@@ -155,11 +156,16 @@ def _titles(run: api.Run) -> tuple[str, Collection[str]]:
     return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
 
 
-def _rows(value: Json, key: str, shares: frozenset[str]) -> dict[str, Json]:
+def _rows(value: Json, key: str, told: type[Reporting]) -> dict[str, Json]:
     """Rows of columns; a mapping of single values becomes one row. Lists are for programs."""
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
+    words, shares = told.words, told.shares
     return {
-        name: {k: _shown(cell, not shares.isdisjoint({key, name, k})) for k, cell in row.items() if _is_single(cell)}
+        words.get(name, name): {
+            words.get(k, k): _shown(cell, not shares.isdisjoint({key, name, k}))
+            for k, cell in row.items()
+            if _is_single(cell)
+        }
         for name, row in rows.items()
     }
 

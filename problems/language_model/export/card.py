@@ -11,7 +11,7 @@ from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
-from evoprune.problems.language_model.results.summary import unusable
+from evoprune.problems.language_model.results.summary import WORDS, unusable
 from evoprune.problems.language_model.transforms import UNIFORM
 
 
@@ -135,7 +135,7 @@ def repeat(facts: ExportFacts, experiment: str) -> Iterator[str]:
 
 def called(facts: ExportFacts) -> str:
     """Name of the model in tables: a baseline of others has its own."""
-    return inline(facts.rival) if facts.rival else EVOLVED
+    return inline(facts.rival) if facts.rival else WORDS[EVOLVED]
 
 
 def how_found(facts: ExportFacts) -> str:
@@ -165,8 +165,8 @@ def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator
     for name, row in rows.items():
         numbers = (row.perplexity_before, row.perplexity_after, row.divergence_before, row.divergence_after)
         yield (
-            f"| {name} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
-            f"| {plain(row.behind_dense)} |"
+            f"| {WORDS.get(name, name)} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} "
+            f"| {row.trained} | {plain(row.behind_dense)} |"
         )
 
 

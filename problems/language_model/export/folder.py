@@ -58,13 +58,13 @@ class Folder(ExportFormat):
         facts["check"], faults = self._checked(place, facts, run.final_perplexity)
         sparsity = facts["sparsity"]["prunable"]
         counts = session.transform.sparse or not final.recovered  # trained weights may be rounded to other zeros
-        if counts and abs(sparsity - run.sparsity.prunable) > 1e-4:
+        if run.sparsity and counts and abs(sparsity - run.sparsity.prunable) > 1e-4:
             faults.append(f"sparsity {sparsity:.6f}, but the run's is {run.sparsity.prunable:.6f}")
         source = bytes_of(weight_files(settings))
         summary = [
             f"{facts['bytes']:,} bytes of weights in {dtype}" + (f"; the source has {source:,}" if source else ""),
-            f"sparsity {sparsity:.4%} of the prunable weights, counted in what is written; "
-            f"perplexity {facts['check']['perplexity'] or math.inf:.6g}, "
+            (f"sparsity {sparsity:.4%} of the prunable weights, counted in what is written; " if run.sparsity else "")
+            + f"perplexity {facts['check']['perplexity'] or math.inf:.6g}, "
             f"the run's {plain(run.final_perplexity)} in {run_dtype}",
         ]
         if not self.options.untimed:

@@ -11,11 +11,9 @@ from evoprune.console.formatting import digits
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.problems.language_model.export.facts import ExportFacts, Runtime, Scored, StoredMatrix
 from evoprune.problems.language_model.results.result import EVOLVED, Reported
-from evoprune.problems.language_model.results.summary import megabytes
+from evoprune.problems.language_model.results.summary import WORDS, megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.report.page import table, text
-
-THIS = "this model"
 
 Columns = Mapping[str, Mapping[str, str]]
 """Models by name; the words of each by the name of a measurement."""
@@ -87,14 +85,14 @@ def _models(model: Reported) -> Columns:
     bits, smaller = model.measured_bits, model.cost if model.is_smaller else None
     final = model.finals
     columns: dict[str, dict[str, str]] = {}
-    for name, title in {EVOLVED: THIS, UNIFORM: UNIFORM, "dense": "dense"}.items():
+    for name, title in {EVOLVED: WORDS[EVOLVED], UNIFORM: UNIFORM, "dense": "dense"}.items():
         if name not in final:
             continue
         column = columns[title] = {}
         if smaller and name != UNIFORM:
             column["weights"] = megabytes(getattr(smaller.bytes, name))
             column["parameters"] = f"{getattr(smaller.parameters, name):,}"
-        if name == EVOLVED:
+        if name == EVOLVED and model.sparsity and model.by_matrix:
             column["prunable weights removed"] = f"{model.sparsity.prunable:.1%}"
         column["perplexity"] = digits(final[name])
         if bits.get(name) is not None:

@@ -66,7 +66,7 @@ def computing(dtype: str, device: torch.device) -> str:
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def lines(found: Mapping[str, Any], name: str = "evolved", source: str = "dense") -> list[str]:
+def lines(found: Mapping[str, Any], name: str = "this model", source: str = "dense") -> list[str]:
     """Lines for people on the figures of :func:`runtimes`. ``name``, ``source``: of the smaller model and the other."""
     named = [
         ("files", "MB", "file_bytes", 1e6), ("loading", "s", "load_seconds", 1.0),

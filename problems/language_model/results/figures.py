@@ -16,6 +16,7 @@ from evoprune.problems.language_model.results.result import (
     criterion,
     criterion_values,
 )
+from evoprune.problems.language_model.results.summary import WORDS
 
 RECOVERY = "recovery"  # name of the files of a recovery's figure
 
@@ -94,7 +95,7 @@ def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder:
         values = criterion_values(row.curve)
         points = [(point["tokens"], y) for point, y in zip(row.curve, values, strict=True) if math.isfinite(y)]
         alike = "" if name == EVOLVED else ", trained alike"
-        words.append(f"{name}{alike}: {digits(values[0])} to {digits(min(values))}")
+        words.append(f"{WORDS.get(name, name)}{alike}: {digits(values[0])} to {digits(min(values))}")
         tokens, finite = [at for at, _ in points], [value for _, value in points]
         colour = _COLOURS.get(name) or next(others)
         axes.plot(tokens, finite, color=colour, marker="o", markersize=4, label=words[-1])

@@ -74,11 +74,11 @@ def report(
     left = session.resident.nonzero_weights
     removed = session.resident.prunable_weights - sum(left.values())
     wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
-    result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
     if goal := asked(session, outcome.best, budgets, result):
         result["asked"] = goal
     pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
     if not transform.has_types:  # which round few weights to zero
+        result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
         result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
@@ -87,8 +87,9 @@ def report(
         "perplexity": perplexity,
         "unseen": perplexity["report"][EVOLVED],
         "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in against_uniform},
-        "gap_closed": gap_closed(**{"dense": None, UNIFORM: None} | perplexity["report"]),
     }
+    if UNIFORM in perplexity["report"]:
+        result["gap_closed"] = gap_closed(**perplexity["report"])
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
     if pruned:

@@ -191,14 +191,15 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     """The keys that a result and the facts of an export share."""
 
     asked: Asked | None = None
-    sparsity: Shares
+    sparsity: Shares | None = None
+    """None where matrices have types."""
     by_matrix: Mapping[str, Fraction] | None = None
     """Share of its weights that each matrix has lost; None where they have types."""
     cost: Cost | None = None
     perplexity: Perplexities
     bits_per_byte: Mapping[str, float | None] | None = None
     """See :attr:`measured_bits`."""
-    gap_closed: float | None
+    gap_closed: float | None = None
     chosen: str | None = None
     told: tuple[str, ...] | None = None
     accuracy: Mapping[str, float] | None = None

@@ -17,12 +17,14 @@ from evoprune.problems.language_model.results.result import (
 from evoprune.problems.language_model.transforms import UNIFORM
 
 WORDS = {
+    EVOLVED: "this model",
     "asked": "asked for, and reached",
     "unseen": "perplexity on the report text",
     "bits_per_byte": "bits per byte of the report text",
     "accuracy": "accuracy on the held-out lines",
     "gap_closed": "gap to dense closed",
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
+    "untrained": "nothing was trained",
 }
 
 _NO_GAIN = 0.005  # share of the gap
@@ -33,8 +35,7 @@ SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstruc
 EXPLAINED = {
     "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
     "perplexity": "exp of the mean loss of the next token. search: the text that candidates were scored on; held_out: "
-    "other windows of it; report: another text. dense: the whole model; uniform: every layer loses the same share; "
-    "evolved: what the search found; reconstructed: after the remaining weights were updated",
+    "other windows of it; report: another text",
     "bits_per_byte": "the loss in bits, divided by the bytes of the text; of the models as they are exported",
     "accuracy": "share of the report text's lines whose answer has the likeliest tokens, or the highest "
     "log-probability, divided by its characters, of the choices (acc_norm)",
@@ -91,7 +92,7 @@ def also(result: Reported) -> Iterator[str]:
     if result.untrained:
         yield f"nothing was trained: {result.untrained}"
     elif row and row.helped:
-        yield f"trained on {row.tokens:,} tokens"
+        yield f"trained on {row.tokens:,} tokens in {digits(row.minutes, 2)} minutes"
     elif row:
         yield f"training on {row.curve[-1]['tokens']:,} tokens did not help"
     if shares := result.measured_accuracy:
@@ -154,7 +155,7 @@ def _savings(result: Reported) -> str:
     if cost and (bits := cost.bits_per_weight) and "bits_per_weight" in saved:
         words.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
     words = words or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
-    return ", ".join(words) or f"{result.sparsity.prunable:.1%} of the weights removed"
+    return ", ".join(words) or (f"{result.sparsity.prunable:.1%} of the weights removed" if result.sparsity else "")
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
@@ -163,7 +164,7 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
     winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
     closed = scores.gap_closed
     if result.evaluations == 1:
-        yield f"Nothing was searched; the result is the {winner} model."
+        yield "Nothing was searched" + ("." if winner == EVOLVED else f"; the result is the {winner} model.")
     elif winner != EVOLVED:
         yield f"The search gained nothing over {winner} here; the result is the {winner} model."
     elif closed is not None and closed < _NO_GAIN:
@@ -176,17 +177,18 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
     cost, perplexity, protocol = result.cost, result.perplexity, result.protocol
     saved = cost.savings if cost else {}
     goal = result.asked if result.asked and result.asked.share else None
-    at = f"with {_removed(goal)}" if goal else f"at {result.sparsity.prunable:.1%} of the prunable weights"
-    if cost and ("bits_per_weight" in saved or ("bytes" in saved and not result.sparsity.prunable)):
+    share = result.sparsity.prunable if result.sparsity else 0.0
+    at = f"with {_removed(goal)}" if goal else f"at {share:.1%} of the prunable weights"
+    if cost and ("bits_per_weight" in saved or ("bytes" in saved and not share)):
         at = f"in {cost.bytes.evolved:,} bytes"
     gap = "" if result.gap_closed is None else f" ({result.gap_closed:.0%} of the gap closed)"
     yield f"perplexity on the report text: {_listed(perplexity.report.measured)} {at}{gap}"
     if cost and "parameters" in saved:
-        share = "" if goal else f" ({saved['parameters']:.1%} fewer)"
-        yield f"parameters: dense {cost.parameters.dense:,}, evolved {cost.parameters.evolved:,}{share}"
+        fewer = "" if goal else f" ({saved['parameters']:.1%} fewer)"
+        yield f"parameters: dense {cost.parameters.dense:,}, this model {cost.parameters.evolved:,}{fewer}"
     if cost and (times := cost.milliseconds):
         yield (
-            f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, evolved {times.evolved:.3g} "
+            f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, this model {times.evolved:.3g} "
             f"({times.dense / times.evolved:.2f}x; predicted {times.predicted:.3g})"
         )
     if updated := perplexity.report_reconstructed:
@@ -205,7 +207,8 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
 
 def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
     """Yield a line for each recovered model, and one more where its recovery did not help."""
-    for name, row in rows.items():
+    for key, row in rows.items():
+        name = WORDS.get(key, key)
         gap = "" if row.behind_dense is None else f", {row.behind_dense:.3f} nats behind dense trained alike"
         yield (
             f"{name}, recovered: perplexity on the report text {digits(row.perplexity_before)} before, "
@@ -218,4 +221,4 @@ def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} {digits(value)}" for name, value in scores.items())
+    return ", ".join(f"{WORDS.get(name, name)} {digits(value)}" for name, value in scores.items())

@@ -114,7 +114,7 @@ def test_a_recovery_in_a_run_is_measured_exported_and_shown(phased, tmp_path):
     assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
     assert (tmp_path / "out" / "recovery.png").exists()
     assert main(["report", str(phased)]) == 0
-    assert "tokens trained on (evolved: " in (phased / "report.html").read_text()
+    assert "tokens trained on (this model: " in (phased / "report.html").read_text()
 
 
 def test_a_kill_while_checkpoints_are_deleted_blocks_no_resume(phased, smaller_run, tmp_path, monkeypatch):

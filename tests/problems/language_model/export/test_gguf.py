@@ -164,6 +164,7 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
         assert row["divergence"] == pytest.approx(known["divergence"], abs=0.02)  # the run's dtype is another one
         assert row["same_top"] == pytest.approx(known["predictions"]["same_top"], abs=0.1)
     found = Run.open(run)
+    assert "sparsity" not in found.result.as_json()
     assert Export(found.problem).draft(found.best.genome, tmp_path / "draft.gguf", Export.ExportOptions())
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
     monkeypatch.setattr(comparison, "nearest_preset", None)  # there is no time to lay it out

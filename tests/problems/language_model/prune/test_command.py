@@ -188,6 +188,8 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
         assert f"on {report['windows']} held-out lines" in told
         assert all(f" on {name}" in told for name in ("all.txt", "other.txt"))
     assert facts["fit"]
+    assert "gap_closed" not in found  # nothing is uniform
+    assert "evolved" not in (tmp_path / "runs" / "run" / "report.md").read_text().partition("Experiment")[0]
 
 
 def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, quantised):

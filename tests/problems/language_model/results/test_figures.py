@@ -47,17 +47,21 @@ def row(*held_out, **more):
 def test_curves_of_recoveries_and_the_dense_model(tmp_path, dense):
     rows = {"evolved": row(52.2, 23.0, 22.5, 22.9), "uniform": row(None, 900.0, 88.2), "dense": row(22.25, 17.3)}
     told = figures.draw_recovery(rows, dense, tmp_path, "gpt2-mini, channels")
-    for words in ("evolved: 52.2 to 22.5", "uniform, trained alike: infinite to 88.2", "dense, trained alike: 22.25"):
+    for words in (
+        "this model: 52.2 to 22.5",
+        "uniform, trained alike: infinite to 88.2",
+        "dense, trained alike: 22.25",
+    ):
         assert words in told
     assert ("; dense: 22.25" in told) == (dense is not None)
-    for words in ("evolved: 52.2 to 22.5", "Recovery towards the dense model", "gpt2-mini, channels"):
+    for words in ("this model: 52.2 to 22.5", "Recovery towards the dense model", "gpt2-mini, channels"):
         assert f">{words}<" in content(tmp_path, "recovery")
 
 
 @pytest.mark.parametrize(
     ("curve", "words"),
     [
-        (row(None, None), "evolved: infinite to infinite"),
+        (row(None, None), "this model: infinite to infinite"),
         (row(50.0, 50.0, held_out_divergence=0.0104), "Divergence on held-out windows"),
     ],
 )

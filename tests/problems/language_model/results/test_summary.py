@@ -74,7 +74,7 @@ GAINS = {
     "another won": ({"chosen": "owl"}, "nothing over owl here; the result is the owl model."),
     "worse there": ({"evolved": 122.1, "chosen": "evolved"}, "On the report text, the search gained nothing over "),
     "no gap": ({"uniform": None}, "infinite"),
-    "no budget": ({"perplexity": ALONE}, "on the report text: dense 20.7, evolved 63"),
+    "no budget": ({"perplexity": ALONE}, "on the report text: dense 20.7, this model 63"),
 }
 
 
@@ -132,7 +132,7 @@ def test_each_measurement_has_a_line(made, result):
         )
     )  # fmt: skip
     lines = [
-        ("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"), ("sparsegpt", "evolved 25.4"),
+        ("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"), ("sparsegpt", "model 25.4"),
         ("candidate 12", "61"), ("after 512 tokens",), ("did not help",),
     ]  # fmt: skip
     assert len(found) == 2 + len(lines)
