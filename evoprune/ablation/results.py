@@ -61,7 +61,9 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
     sections.append(
         f"Range: of {seeds} seeds; it contains the median of all seeds with a probability of {_coverage(seeds):.3g}.\n"
         "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
-        f"{seeds} seeds and {variants} variants none can fall below {min(1.0, least):.3g}."
+        f"{seeds} seeds and {variants} variants none can fall below {min(1.0, least):.3g}.\n"
+        "Evaluations: runs differ in their number, as the budget is of work: one on a part of the data costs less, and "
+        "the last generation may end beyond it."
     )
     return "\n\n".join(sections) + "\n"
 
