@@ -1,6 +1,8 @@
 """Commands of plugins. Planners plan an experiment: its run, report and export are the same for all."""
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Collection
 from contextlib import nullcontext, suppress
@@ -83,10 +85,16 @@ def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) ->
             exporting = needed(planner.problem, Exporting, "export", "--out")
             refuse_unless_free(planner.out, is_one_file(exporting, planner.out))
         folder = run_folder.choose(options.runs_dir, options.name, planner.name)
-    with Phase("planning"):
-        how = how.decided(planner.problem)
-        if (plan := planner.plan()) is None:
-            return
+    try:
+        with Phase("planning"):
+            how = how.decided(planner.problem)
+            plan = planner.plan()
+    except KeyboardInterrupt:
+        again = shlex.join(["python", "-m", "evoprune", *options.arguments])
+        print(f"caches are kept, and nothing else is written yet; to continue: {again}", file=sys.stderr)
+        raise
+    if plan is None:
+        return
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)

@@ -111,6 +111,10 @@ class OfSums(Tiny):
         made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
         return Plan(made, export={"loud": True}, seconds=1000.0, searching=900.0)
 
+class Interrupted(OfSums):
+    def plan(self):
+        raise KeyboardInterrupt
+
 class Late(OfSums):
     def plan(self):
         return dataclasses.replace(super().plan(), searching=-1.0)
@@ -331,6 +335,15 @@ def test_a_disk_without_room_for_the_export_is_told_before_the_search(command, e
     assert f"{tmp_path / 'new' / 'result'}: {os.strerror(errno.ENOSPC)}" in answer.err
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "new").exists()
+
+
+def test_a_command_that_is_interrupted_as_it_plans_names_itself_to_go_on(command, evoprune, tmp_path, monkeypatch):
+    command("Interrupted")
+    monkeypatch.chdir(tmp_path)
+    answer = evoprune("tiny", "3", "--out", "a b.txt")
+    assert answer.code == 130
+    assert "to continue: python -m evoprune tiny 3 --out 'a b.txt'\n" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["planners.py"]
 
 
 @pytest.mark.usefixtures("command")
