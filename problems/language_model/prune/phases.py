@@ -46,6 +46,7 @@ _QUANTISING = 0.5  # share of the time in which a type would quantise all weight
 _SEARCHING = 0.3  # share of the time that a plan leaves, for the search
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
+_PRINTED = 16  # windows of calibration, at most, in an experiment that is printed: there, they are not tried
 _TRIED, _WIDTH = 64, 256  # rows that are quantised to know the time of a type, and weights in each
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _COMPENSATING, _COMPENSATED = 2.5, 0.05  # cost of a token of Gram matrices, in scores; share of the time for new codes
@@ -62,6 +63,7 @@ class Phases:
     def __init__(self, options: argparse.Namespace, request: Request) -> None:
         """Load the model. Raises InputError for a text or a model that is unfit."""
         self.request, self._clock, self._pace, self._imatrix = request, request.clock, 0.0, options.imatrix
+        self._printed = options.print_config
         given, words, others = options.task or options.text or options.vocabulary, options.vocabulary, options.also
         option = "--task" if options.task else Unneeded.option if words and not options.text else "--text"
         with blamed_on(option):
@@ -99,12 +101,14 @@ class Phases:
         name = goal.template(subject)
         self._time()
         early = min(1.0, _LONG / self._clock.seconds)
-        types = goal.types(subject, lambda: self._quantising_times(early))
+        types = goal.types(subject, dict if self._printed else lambda: self._quantising_times(early))
         counts = [count for count in _WINDOWS if count <= self.text.windows("calibration")] or _WINDOWS[:1]
-        with Phase("calibrating"):
-            windows = self._clock.doubled(
-                _CALIBRATING * early, counts, lambda count: self.session(name, goal, types[-1:], count)
-            )
+        windows = min(counts[-1], _PRINTED)
+        if not self._printed:
+            with Phase("calibrating"):
+                windows = self._clock.doubled(
+                    _CALIBRATING * early, counts, lambda count: self.session(name, goal, types[-1:], count)
+                )
         if isinstance(goal, Recipe):
             sizes = self.session(name, goal, types, windows).transform.budget(BYTES, None)
             goal.value = sizes.spent(sizes.extreme(most=False))
