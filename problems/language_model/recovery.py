@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Exported
+from evoprune.console.formatting import digits
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.distillation.recover import (
@@ -34,6 +35,7 @@ WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""
 
 _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
+_OF_MORE = 0.5  # share of a longer time that the training gets: a plan and a search take their own
 TRAINING = 6.0
 """Cost of a trained token, in scored ones."""
 
@@ -77,9 +79,11 @@ class Recovery:
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
-            if left * scored < TRAINING * self.asked.least * reporting:
-                why = f"no time for {self.asked.least:,} tokens"
-                note(f"nothing is trained: {why}; give a longer one, or the command recover")
+            missing = TRAINING * self.asked.least * reporting / scored - left
+            if missing > 0:
+                more = digits(max(1.0, missing / _OF_MORE / 60), 2)
+                why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
+                note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)

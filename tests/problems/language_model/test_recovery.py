@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from safetensors.torch import load_file
 
 from evoprune.api import Run
 from evoprune.cli import main
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.distillation import trainable_parameters
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings
 from evoprune.problems.language_model.distillation.training import Training
+from evoprune.problems.language_model.recovery import Recovery
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.runs import no_file_above, result
 
@@ -164,6 +168,20 @@ def test_a_run_whose_time_is_over_ends_without_its_recovery(stopped, tmp_path, c
     assert main(["resume", str(folder)]) == 0
     assert not result(folder).get("recovered")
     assert "no time" in result(folder)["untrained"]
+
+
+def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_would_do(tmp_path):
+    asked = RecoverPhaseSettings(time="1m", least=1000)
+    own = Recovery(None, asked, {})
+    vars(own)["settings"] = asked
+
+    def untrained(left):
+        return own.in_run(Outcome([0.0], None, {}, seconds_left=left), {}, tmp_path, 60.0, 600.0)["untrained"]
+
+    minutes = float(re.search(r"about ([\d.]+) ", untrained(0.0))[1])
+    assert untrained(0.9 * 30 * minutes)
+    with pytest.raises(AttributeError):  # it would be trained
+        untrained(30 * minutes)
 
 
 def test_a_run_with_a_time_repeats_its_training_without_one(smaller_run, tmp_path, monkeypatch):
