@@ -40,8 +40,6 @@ def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
 
 def ablate(options: argparse.Namespace) -> int | None:
     """Compare variants of an experiment at an equal budget, over several seeds."""
-    from evoprune.ablation.results import write_results  # brings in SciPy and matplotlib, slow for --help
-
     if not 1 <= options.seeds <= 10_000:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
     if not 0 < options.budget < float("inf"):
@@ -59,6 +57,8 @@ def ablate(options: argparse.Namespace) -> int | None:
         for number, variant in enumerate(varied, 1):
             resolved = resolve_file(options.file, [*settings, *variant.settings, f"seed={seed}"])
             plans.append(Planned(variant.name, seed, folder / f"{number:02d}" / f"seed-{seed}", resolved))
+    from evoprune.ablation.results import write_results  # brings in SciPy and matplotlib, slow for --help and mistakes
+
     labels = {plan.resolved.problem.labels_of(plan.resolved.settings)[0] for plan in plans}
     try:
         runs = list(carry_out(plans, how))

@@ -89,10 +89,12 @@ class ExportBaselines(Command):
 
     @classmethod
     def call(cls, options: argparse.Namespace) -> None:
-        from evoprune.problems.language_model.baselines import baselines_of
-
         given = read_declared(options)
         check_parameters(ExportOptions, given, "options")
+        for folder in options.runs:
+            _opened(folder)  # a mistake is told before anything is loaded
+        from evoprune.problems.language_model.baselines import baselines_of
+
         for folder in options.runs:
             run = _opened(folder)
             config, suffix = run.resolved.config(), Export.file_suffixes()[0]

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Batched, Evaluation, Exported, Finals, Measured, Reporting, TradeOffs
+from evoprune import Batched, Evaluation, Exported, Finals, InputError, Measured, Reporting, TradeOffs
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Exporting, Measuring, Table
 from evoprune.interfaces.parts import Outcome, Shown
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
-from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, Reported
 from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
+from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.transforms import UNIFORM
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
@@ -200,6 +201,12 @@ class Measurement(_Part, Measuring):
 
     @classmethod
     def measure(cls, source: str, options: Any) -> Table:
+        faults = [("SOURCE", None if Path(source).is_dir() else model_fault(source))]
+        texts = [("--text", options.text), *(("--also", each) for each in options.also)]
+        faults += [(option, text_fault(TextSettings(source=each))) for option, each in texts if each]
+        for argument, fault in faults:
+            if fault:  # before anything is imported
+                raise InputError(fault, argument)
         from evoprune.problems.language_model.eval import measure
 
         return measure(source, options)
