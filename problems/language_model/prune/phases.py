@@ -224,6 +224,8 @@ class Phases:
                 f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {model} has "
                 f"{megabytes(whole)}: --out FILE.gguf keeps its types"
             )
+        if self.request.one_file and isinstance(self.goal, Size) and self.goal.cuts(self.subject):
+            yield f"types alone reach about {megabytes(self.subject.least)}: what is removed below that loses far more"
         yield f"{model}: {resident.parameters:,} parameters, {resident.dtype} on {resident.place}"
         yield self.text.remark
         search, calibration, report = (problem[f"{name}_text"] for name in ("search", "calibration", "report"))

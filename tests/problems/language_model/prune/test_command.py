@@ -19,9 +19,12 @@ from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.prune import phases
 from evoprune.problems.language_model.prune.goals import Size
+from evoprune.problems.language_model.prune.reach import least_bytes
 from evoprune.problems.language_model.prune.request import checked
+from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
@@ -266,6 +269,8 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
+        least = least_bytes(ModelSettings(model="bundled:gpt2-mini"))
+        assert (megabytes(least) in err) == cuts
 
 
 @pytest.mark.slow
