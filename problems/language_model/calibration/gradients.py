@@ -1,7 +1,7 @@
-"""Statistics of gradients: means of their absolute values and of their squares."""
+"""Statistics of gradients: means of their squares."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -18,31 +18,26 @@ from evoprune.problems.language_model.models.forward import Forward, scored
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.memory import Room
 
-SIZES, SQUARES = "gradient_sizes", "gradient_squares"
-NAMES = frozenset({SIZES, SQUARES})
-"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
+SQUARES = "gradient_squares"
+"""The mean over windows of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
 
 Hook = Callable[[torch.Tensor], torch.Tensor]  # from a gradient to what replaces it
 
 
-def gather(
-    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
+def gather(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, torch.Tensor]:
+    """Return :data:`SQUARES` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
 
     On a CPU each thread computes its own window, and drops a gradient once it is added. The sums are the same with any
     number of threads above one. Interrupted sums are continued.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
-    taken = 4 * len(names) * sum(matrix.size for matrix in matrices)
+    taken = 4 * sum(matrix.size for matrix in matrices)
     Room.of("the statistics of gradients", model.device, 0, taken, "choose a score without gradients")
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
         stack.enter_context(at_home(model))
-        zeros = partial(torch.zeros_like, dtype=torch.float32)
-        sums = {matrix.name: {name: zeros(matrix.rows(matrix.weight)) for name in names} for matrix in matrices}
-        flat = {f"{matrix}.{name}": value for matrix, of_matrix in sums.items() for name, value in of_matrix.items()}
-        for key, value in flat.items() if so_far.done else ():
-            value.copy_(so_far.tensors.pop(key))
+        sums = {each.name: torch.zeros_like(each.rows(each.weight), dtype=torch.float32) for each in matrices}
+        for name, value in sums.items() if so_far.done else ():
+            value.copy_(so_far.tensors.pop(name))
         if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
@@ -55,7 +50,7 @@ def gather(
         def passes() -> Iterator[None]:
             for group in tokens[so_far.done :].split(most):
                 yield from turns.take(lambda window: _differentiate(forward, weights, window), group, most)
-                so_far.step(flat, len(group))
+                so_far.step(sums, len(group))
 
         for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - so_far.done):
             pass
@@ -116,10 +111,6 @@ def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch
     return slope
 
 
-def _add(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:
-    gradient = matrix.rows(gradient)
-    if SIZES in sums:
-        sums[SIZES].add_(gradient.abs(), alpha=1 / windows)
-    if SQUARES in sums:
-        gradient = gradient.float()
-        sums[SQUARES].addcmul_(gradient, gradient, value=1 / windows)
+def _add(squares: torch.Tensor, matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:
+    gradient = matrix.rows(gradient).float()
+    squares.addcmul_(gradient, gradient, value=1 / windows)

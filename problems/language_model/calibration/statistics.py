@@ -131,11 +131,12 @@ def statistics(
 
     Holds the activations of one block at a time. ``label`` names the work.
     """
-    activation_names, gradient_names = NAMES & set(names), gradients.NAMES & set(names)
-    of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}
+    activation_names = NAMES & set(names)
+    squares = gradients.gather(model, tokens, matrices) if gradients.SQUARES in names else {}
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
     blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
     for block, of_block in steps(blocks, label, "block"):
         of_inputs = gather(walk, block, of_block, activation_names, advance=True) if walk else {}
         for matrix in of_block:
-            yield matrix, of_inputs.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})
+            of_gradients = {gradients.SQUARES: squares.pop(matrix.name)} if squares else {}
+            yield matrix, of_inputs.get(matrix.name, {}) | of_gradients

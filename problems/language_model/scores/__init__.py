@@ -46,7 +46,7 @@ def find_score(name: str) -> Score:
     from evoprune.problems.language_model.calibration import gradients, statistics  # import torch
 
     score: Score = find_plugin(SCORES, name)
-    names = statistics.NAMES | gradients.NAMES
+    names = statistics.NAMES | {gradients.SQUARES}
     try:
         unknown = needs(score) - names
     except (TypeError, ValueError):

@@ -24,8 +24,8 @@ class WeightsSettings(Settings):
     )
     score: Annotated[str, registered(SCORES)] = Field(
         "magnitude",
-        description="ranks the weights of a matrix, of a row for wanda and ria, and the lowest are removed first: "
-        "magnitude, wanda, ria, obs, taylor, fisher, gblm",
+        description="ranks the weights of a matrix, of a row for wanda, and the lowest are removed first: "
+        "magnitude, wanda, gblm",
     )
     experts: bool = Field(
         False, description="also weights of routed experts, by scores within each; not beside the transform experts"

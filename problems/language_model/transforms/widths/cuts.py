@@ -28,7 +28,7 @@ class UnitsSettings(PartCutSettings):
     score: Annotated[str, registered(SCORES, STRUCTURED)] = Field(
         "magnitude",
         description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
-        f"magnitude, wanda, ria, obs, taylor, fisher, gblm; or {STRUCTURED}: by the loss of the output matrix without "
+        f"magnitude, wanda, gblm; or {STRUCTURED}: by the loss of the output matrix without "
         "them once it is refitted",
     )
     drop: bool = Field(

@@ -173,8 +173,7 @@ class Interrupted:
 
 
 def gradients_of(model, tokens, matrices):
-    sums = gradients.gather(model, tokens, matrices, gradients.NAMES)
-    return {f"{matrix} {name}": each.contiguous() for matrix, of in sums.items() for name, each in of.items()}
+    return {name: each.contiguous() for name, each in gradients.gather(model, tokens, matrices).items()}
 
 
 def factors_of(model, tokens, matrices):

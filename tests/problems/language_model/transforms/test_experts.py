@@ -116,7 +116,6 @@ def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(home
         (["channels"], LOSING, "transform experts"),
         (["experts"], {"use": "operations", "removed": 0.1}, "problem.budget"),
         (["experts", WEIGHTS], LOSING, "problem.transforms"),
-        ([WEIGHTS | {"score": "obs"}], LOSING, "problem.score"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(homes, transforms, budget, named):

@@ -28,7 +28,7 @@ def test_every_score_is_on_budget_and_removes_the_lowest(name, tokens):
     model = random_model("gpt2")
     before = {matrix.name: matrix.weight.clone() for matrix in find_matrices(model)}
     made, scoring = masks(model, tokens, name)
-    assert scoring.scope == ("row" if name in {"wanda", "ria"} else "matrix")
+    assert scoring.scope == ("row" if name == "wanda" else "matrix")
     scores = {matrix.name: matrix.rows(score) for matrix, score in scoring.scored(model)}
     assert made.apply([0.3, 0.5, 0.8]) == pytest.approx(sum((0.3, 0.5, 0.8)) / 3, abs=1e-4)
     for matrix in find_matrices(model):
