@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.calibration.statistics import Statistics, statistics
+from evoprune.problems.language_model.calibration.statistics import statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
-from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
+from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.scores import Score, find_score, needs, scope_of, source
+from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.weights.masks import (
     BASE,
@@ -36,17 +36,8 @@ class Scoring:
     def scored(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """Yield each matrix of ``model`` and its scores: float32, in the layer's layout."""
         for matrix, known in statistics(model, self._tokens, self._matrices, self._needs):
-            if unknown := self._needs - known.keys():
-                raise InputError(
-                    f"'{self._name}' needs the {', '.join(sorted(unknown))} of an expert's inputs, which is not "
-                    "gathered: expected a score without it, such as wanda",
-                    "problem.score",
-                )
             weight = matrix.rows(matrix.weight.detach()).float()
-            if isinstance(matrix, ExpertStack):
-                scores = _score_experts(self._score, weight.split(matrix.outputs), known)
-            else:
-                scores = self._score(weight, **known)
+            scores = self._score(weight, **known)
             if scores.shape != weight.shape or not torch.isfinite(scores).all():
                 raise InputError(
                     f"'{self._name}' gives {matrix.name} not one finite score for each weight", "problem.score"
@@ -61,13 +52,6 @@ class Scoring:
             ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
             stored[LEVEL + matrix.name] = levels(ranks).contiguous()
         return stored
-
-
-def _score_experts(score: Score, experts: tuple[torch.Tensor, ...], known: Statistics) -> torch.Tensor:
-    """Return the scores of ``experts``, each ``(out, in)``, by its part of the statistics ``known``."""
-    parts = {name: value.reshape(len(experts), -1, value.shape[-1]) for name, value in known.items()}
-    of_each = ({name: value[at].squeeze(0) for name, value in parts.items()} for at in range(len(experts)))
-    return torch.cat([score(weight, **part) for weight, part in zip(experts, of_each, strict=True)])
 
 
 def originals(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:

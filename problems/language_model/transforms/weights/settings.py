@@ -27,9 +27,6 @@ class WeightsSettings(Settings):
         description="ranks the weights of a matrix, of a row for wanda, and the lowest are removed first: "
         "magnitude, wanda, gblm",
     )
-    experts: bool = Field(
-        False, description="also weights of routed experts, by scores within each; not beside the transform experts"
-    )
     reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
         "none",
         description="the result is also scored with its remaining weights updated to compensate for the removed "
@@ -54,8 +51,6 @@ class WeightsSettings(Settings):
             raise ValueError("allocations need genes that are sparsities: block or matrix")
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
-        if self.experts and self.reconstruct != "none":
-            raise ValueError("weights of experts are not updated: expected reconstruct: none, or experts: false")
         if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
             raise ValueError(f"reconstruct_stages {list(stages)}: expected rising sparsities such as [0.3, 0.4, 0.5]")
         return self

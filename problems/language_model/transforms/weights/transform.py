@@ -16,7 +16,7 @@ from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms import uniform_name
 from evoprune.problems.language_model.transforms.costs import Prices
-from evoprune.problems.language_model.transforms.transform import EXPERTS, Transform
+from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities
 from evoprune.problems.language_model.transforms.weights.masks import Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
@@ -39,7 +39,7 @@ class Weights(Transform):
 
     def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        self.matrices = resident.with_stacks if settings.experts else resident.matrices
+        self.matrices = resident.matrices
         kind = BlockAndKind if settings.genes == "block_and_kind" else Sparsities
         self.sparsities = kind(self.matrices, settings)
         self.groups = self.sparsities.groups
@@ -54,10 +54,6 @@ class Weights(Transform):
     @property
     def genes(self) -> Genes:
         return self.sparsities.genes
-
-    @property
-    def parts(self) -> frozenset[str]:
-        return super().parts | ({EXPERTS} if self.settings.experts else frozenset())
 
     @property
     def dense(self) -> list[float]:
