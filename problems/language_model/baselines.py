@@ -87,7 +87,7 @@ class Limits:
 
 
 class Baselines:
-    """The dense model, uniform ones, and under a budget the allocations that the transform finds without a search."""
+    """The dense model, and uniform ones."""
 
     def __init__(self, session: Session, limits: Limits, uniform: bool = True) -> None:
         """``uniform``: whether a uniform model is among them."""
@@ -102,10 +102,6 @@ class Baselines:
         return uniform_share(self._transform, budget)
 
     @cached_property
-    def _allocations(self) -> Genomes:
-        return self._transform.allocations(self._limits.budget)
-
-    @cached_property
     def uniform(self) -> Genomes:
         """The uniform genome that takes the least from each gene within the budget, by its name; none without one."""
         return {} if self._share is None else {UNIFORM: self._transform.uniform(self._share)}
@@ -113,12 +109,12 @@ class Baselines:
     @property
     def contenders(self) -> Genomes:
         """Genomes that may win the finals."""
-        return self.uniform | self._allocations
+        return self.uniform
 
     @property
     def references(self) -> Genomes:
         """Genomes that are scored in addition to the search."""
-        return {"dense": self._transform.dense} | self._transform.references(self._share) | self._allocations
+        return {"dense": self._transform.dense} | self._transform.references(self._share)
 
     @property
     def compared(self) -> Genomes:

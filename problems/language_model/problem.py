@@ -20,7 +20,6 @@ from evoprune.problems.language_model.settings import (
     PruningSettings,
 )
 from evoprune.problems.language_model.transforms import TRANSFORMS
-from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from evoprune.problems.language_model.recovery import Recovery
@@ -158,7 +157,7 @@ class Pruning(LanguageModel):
     """
 
     Settings = PruningSettings
-    plugin_groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
+    plugin_groups = MappingProxyType({"score": SCORES})
 
 
 class Compression(LanguageModel):

@@ -190,17 +190,12 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 def _sparsities(
     cut: Weights, outcome: Outcome, folder: Path, result: Mapping[str, Any], scores: Mapping[str, Perplexities]
 ) -> dict[str, Any]:  # fmt: skip
-    """Return ``curve``, ``allocations`` and ``figures`` of a search of sparsities.
+    """Return ``curve`` and ``figures`` of a search of sparsities.
 
     ``result``: the report so far. ``scores``: of all references and the best, by text.
     """
     evolved, reported = result["sparsity"]["prunable"], _drawable(scores["report"])
-    allocations = [name for name in cut.settings.allocations if name in reported]
-    curve = {
-        name: of.measures["sparsity"]
-        for name, (_, of) in outcome.references.items()
-        if of.measures and name not in allocations
-    }
+    curve = {name: of.measures["sparsity"] for name, (_, of) in outcome.references.items() if of.measures}
     target = result.get("asked", {}).get("wanted", evolved)
     removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
     for matrix in cut.matrices:
@@ -209,17 +204,12 @@ def _sparsities(
     by_block = [removed[block] / size for block, size in sizes.items()]
     places, perplexity = {UNIFORM: target, EVOLVED: evolved}, result["perplexity"]
     marks = {name: (target, value) for name, value in _drawable(perplexity["report"]).items() if name == UNIFORM}
-    marks |= {name: (target, reported[name]) for name in allocations}
     for name, value in _drawable(perplexity.get("report_reconstructed", {})).items():
         marks[f"{name}, reconstructed"] = places[name], value
     marks[EVOLVED] = evolved, reported[EVOLVED]
     texts = {text: scores[text] for text in ("search", "report")}
     return {
         "curve": {"sparsity": [*curve.values()]} | {text: [of[name] for name in curve] for text, of in texts.items()},
-        "allocations": {
-            name: {"genome": outcome.references[name][0]} | {text: of[name] for text, of in texts.items()}
-            for name in allocations
-        },
         "figures": {
             "sparsity_by_layer": draw_allocation(by_block, target, folder, outcome.title),
             "cliff": draw_cliff([(at, reported[name]) for name, at in curve.items()], marks, folder, outcome.title),

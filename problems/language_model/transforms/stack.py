@@ -120,9 +120,6 @@ class Stack(StackForm):
             return self._alone.references(share)
         return {} if share is None else {UNIFORM: self.uniform(share)}
 
-    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:
-        return self._alone.allocations(budget) if self._alone else {}
-
     def random_genome(self, share: float | None) -> list[float]:
         return self._alone.random_genome(share) if self._alone else self.genes.random()
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Budget, Gene, Genes
+from evoprune import Gene, Genes
 from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -154,10 +154,6 @@ class Transform(ModelChange):
     def references(self, share: float | None) -> dict[str, list[float]]:
         """Return uniform genomes by name, which are scored too; the last has the ``share`` unless it is None."""
         return {} if share is None else {UNIFORM: self.uniform(share)}
-
-    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:  # noqa: ARG002 - a default
-        """Return genomes on the ``budget`` by name that the settings ask for, without a search."""
-        return {}
 
     def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - a default
         """Draw a first genome from the global :mod:`random`. ``share``: of the uniform genome within the budget."""

@@ -35,16 +35,6 @@ def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget
     assert budget.excess(uniform) >= budget.excess(problem.session.transform.uniform(less.index(False) / 1000)) - 1e-6
 
 
-def test_allocations_are_scored_beside_the_search_and_may_win_but_do_not_start_it(pruning):
-    problem = pruning(allocations=["global"])
-    found = problem.references()["global"]
-    assert problem.baselines.contenders == {"uniform": [0.45] * 3, "global": found}
-    assert problem.initial_genomes() == [[0.45] * 3]
-    assert problem.evaluate(found).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
-    with pytest.raises(InputError, match="allocations"):
-        pruning(allocations=["global"], trade_offs=["weights"]).references()
-
-
 def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
     problem = pruning(trade_offs=["weights"], curve=(0.1, 0.3, 0.95))
     assert problem.initial_genomes() == [[0.0] * 3, [0.1] * 3, [0.3] * 3]  # 0.95 is above the genes' bounds

@@ -15,7 +15,6 @@ REPORT = RunSettings().report_text
     ("setting", "fragments"),
     [
         ("score=wandda", ("problem.score: ", "'wanda'")),
-        ("allocations=[owls]", ("problem.allocations.0: ", "'owl'")),
         ("score=os:system", ("'os'", "plugins")),
     ],
 )
@@ -52,22 +51,15 @@ def test_a_function_of_a_listed_module_may_be_a_score(tmp_path, monkeypatch):
     assert PruningSettings(score="their_scores:largest").score == "their_scores:largest"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"genes": "block_and_kind", "allocations": ("owl",)}, "need genes"),
-        ({"min_sparsity": 0.5}, r"sparsity 0\.45 cannot be reached"),
-    ],
-)
-def test_settings_of_pruning_that_do_not_fit_together_are_refused(given, message):
-    with pytest.raises(ValueError, match=message):
-        PruningSettings(**given)
+def test_a_sparsity_beyond_the_bounds_of_genes_is_refused():
+    with pytest.raises(ValueError, match=r"sparsity 0\.45 cannot be reached"):
+        PruningSettings(min_sparsity=0.5)
 
 
 def test_pruning_is_the_transform_weights_under_the_share_of_the_weights():
-    settings = PruningSettings(sparsity=0.6, score="wanda", genes="matrix", allocations=("owl",))
+    settings = PruningSettings(sparsity=0.6, score="wanda", genes="matrix")
     (kind, own), *_ = settings.chosen_transforms
-    assert (kind.__name__, own.score, own.genes, own.allocations) == ("Weights", "wanda", "matrix", ("owl",))
+    assert (kind.__name__, own.score, own.genes) == ("Weights", "wanda", "matrix")
     assert (settings.budget.use, settings.budget.parameters) == ("weights", {"removed": 0.6})
     traded = PruningSettings(trade_offs=("weights",))
     assert traded.budget is None

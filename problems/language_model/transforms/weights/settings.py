@@ -9,8 +9,6 @@ from evoprune import Fraction, Settings
 from evoprune.problems.language_model.models.settings import registered
 from evoprune.problems.language_model.scores import SCORES
 
-ALLOCATIONS = "evoprune.allocations"  # the group of entry points
-
 
 class WeightsSettings(Settings):
     """The choice of the weights that are removed, and the update of the remaining ones."""
@@ -40,15 +38,10 @@ class WeightsSettings(Settings):
     curve: tuple[Fraction, ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities at which uniform pruning is scored beside the search"
     )
-    allocations: tuple[Annotated[str, registered(ALLOCATIONS)], ...] = Field(
-        (), description="allocations without search, scored as references: owl, global"
-    )
 
     @model_validator(mode="after")
     def _consistent_weights(self) -> Self:
         stages = self.reconstruct_stages
-        if self.genes == "block_and_kind" and self.allocations:
-            raise ValueError("allocations need genes that are sparsities: block or matrix")
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
         if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):

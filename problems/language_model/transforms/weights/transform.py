@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Budget, Genes, InputError
-from evoprune.experiment.registry import find_plugin
+from evoprune import Genes
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code, shared
@@ -21,7 +20,7 @@ from evoprune.problems.language_model.transforms.weights.genes import BlockAndKi
 from evoprune.problems.language_model.transforms.weights.masks import Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring, originals
-from evoprune.problems.language_model.transforms.weights.settings import ALLOCATIONS, WeightsSettings
+from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 
 class Weights(Transform):
@@ -48,8 +47,7 @@ class Weights(Transform):
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
-        learns = settings.reconstruct != "none" or bool(settings.allocations)
-        return learns or bool(needs(find_score(settings.score)))
+        return settings.reconstruct != "none" or bool(needs(find_score(settings.score)))
 
     @property
     def genes(self) -> Genes:
@@ -67,11 +65,6 @@ class Weights(Transform):
         last = [] if share is None else [share]
         shares = [*sorted({*self.settings.curve, *last}), *last]  # last again: others may round to its name
         return {uniform_name(each): self.uniform(each) for each in shares if each}
-
-    def allocations(self, budget: Budget | None) -> dict[str, list[float]]:
-        if budget is None and self.settings.allocations:
-            raise InputError("need a limit, and the search has none; leave them out", "allocations")
-        return {name: find_plugin(ALLOCATIONS, name)(self, budget) for name in self.settings.allocations}
 
     def random_genome(self, share: float | None) -> list[float]:
         """Draw genes near the uniform sparsity ``share``."""

@@ -71,7 +71,7 @@ GAINS = {
         {"evolved": 122.0, "evaluations": 1},
         "Nothing was searched; the result is the uniform model.",
     ),
-    "another won": ({"chosen": "owl"}, "nothing over owl here; the result is the owl model."),
+    "another won": ({"chosen": "other"}, "nothing over other here; the result is the other model."),
     "worse there": ({"evolved": 122.1, "chosen": "evolved"}, "On the report text, the search gained nothing over "),
     "no gap": ({"uniform": None}, "infinite"),
     "no budget": ({"perplexity": ALONE}, "on the report text: dense 20.7, this model 63"),

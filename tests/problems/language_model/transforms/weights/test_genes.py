@@ -5,8 +5,9 @@ import random
 import pytest
 
 from evoprune import Additive
+from evoprune.interfaces.algorithm import Individual
+from evoprune.operators.repair.shift import shift
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.transforms.weights.allocations import shift
 from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 from tests.problems.language_model.small import random_model
@@ -26,7 +27,8 @@ def test_a_genome_on_the_budget_removes_it_from_all_matrices_and_uniform_is_the_
     prices = [-weight for weight in sparsities.weights]
     budget = Additive(sparsities.genes, prices, 0.55 * sum(sizes), "weights", float(sum(sizes)))
     for _ in range(20):
-        genome = shift(budget, [rng.uniform(gene.low, gene.up) for gene in sparsities.genes])
+        drawn = Individual([rng.uniform(gene.low, gene.up) for gene in sparsities.genes])
+        (genome,) = shift(drawn, genes=sparsities.genes, budget=budget)
         assert budget.kept(genome)
         shares = sparsities.of(genome)
         removed = sum(share * size for share, size in zip(shares, sizes, strict=True))
