@@ -1,4 +1,4 @@
-"""Updates of a layer's remaining weights that compensate for the others: SparseGPT, least squares, GPTQ."""
+"""Updates of a layer's remaining weights that compensate for the others: least squares, GPTQ."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,13 +25,10 @@ class Inputs:
         return inverse_factor(self.gram)
 
 
-def update(weight: torch.Tensor, inputs: Inputs, removed: int, method: str) -> torch.Tensor:
-    """Return the updated ``weight`` ``(out, in)``, float32, with ``removed`` zeros that SparseGPT chooses.
-
-    ``method``: ``sparsegpt``, or ``least_squares``, the best weights for the mask.
-    """
+def update(weight: torch.Tensor, inputs: Inputs, removed: int) -> torch.Tensor:
+    """Return the best ``weight`` ``(out, in)``, float32, with ``removed`` zeros where SparseGPT puts them."""
     updated = sparsegpt(weight, inputs.factor, removed)
-    return least_squares(weight, inputs.gram, updated != 0, updated) if method == "least_squares" else updated
+    return least_squares(weight, inputs.gram, updated != 0, updated)
 
 
 def least_squares(

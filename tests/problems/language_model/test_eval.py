@@ -49,7 +49,7 @@ def test_another_score_or_text_is_another_protocol(run_on, evaluated):
 
 
 def test_what_a_run_reconstructs_is_measured_both_ways(run_on, evaluated):
-    run = run_on("gpt2", reconstruct="sparsegpt")
+    run = run_on("gpt2", reconstruct="least_squares")
     rows = {row["model"]: row for row in evaluated(run)["rows"]}
     known = json.loads((run / "result.json").read_text())["perplexity"]
     assert list(rows) == ["dense", "uniform", "evolved", "uniform, reconstructed", "evolved, reconstructed"]

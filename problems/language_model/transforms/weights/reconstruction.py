@@ -25,14 +25,13 @@ from evoprune.problems.language_model.transforms.weights.masks import (
     levels,
     ranks_in_matrix,
 )
-from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 _COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
 
 
 @torch.no_grad()
-def reconstruct(resident: Resident, method: str, masks: Masks, tokens: torch.Tensor) -> None:
-    """Update the remaining weights of the whole model by ``method``, as ``masks`` cuts it now, block after block.
+def reconstruct(resident: Resident, masks: Masks, tokens: torch.Tensor) -> None:
+    """Update the remaining weights of the whole model, as ``masks`` cuts it now, block after block.
 
     The Gram matrices of a block's inputs are taken on ``tokens`` ``(windows, window)``, the calibration text, with the
     block still dense and the blocks before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
@@ -47,7 +46,7 @@ def reconstruct(resident: Resident, method: str, masks: Masks, tokens: torch.Ten
                     for matrix in matrices:
                         matrix.weight.copy_(updated[matrix.name])
                 else:
-                    _update_block(method, masks, walk, block, matrices)
+                    _update_block(masks, walk, block, matrices)
                     updated |= {matrix.name: matrix.weight.detach() for matrix in matrices}
                     so_far.step(updated)
                 walk.advance(block)
@@ -55,7 +54,7 @@ def reconstruct(resident: Resident, method: str, masks: Masks, tokens: torch.Ten
         masks.forget()
 
 
-def _update_block(method: str, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
+def _update_block(masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
@@ -64,7 +63,7 @@ def _update_block(method: str, masks: Masks, walk: Walk, block: int, matrices: S
     def update_one(matrix: Matrix) -> None:
         gram = known.pop(matrix.name)[GRAM]
         if removed := int((~masks.kept(matrix)).sum()):
-            matrix.weight.copy_(matrix.rows(update(matrix.rows(matrix.weight), Inputs(gram), removed, method)))
+            matrix.weight.copy_(matrix.rows(update(matrix.rows(matrix.weight), Inputs(gram), removed)))
 
     largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
     most = fitting_threads(largest[0].weight.device, 4 * _COPIES * largest[0].size)
@@ -74,10 +73,10 @@ def _update_block(method: str, masks: Masks, walk: Walk, block: int, matrices: S
 
 @torch.no_grad()
 def reconstruct_at_stages(
-    settings: WeightsSettings, model: Any, matrices: Sequence[Matrix], tokens: torch.Tensor,
+    stages: Sequence[float], model: Any, matrices: Sequence[Matrix], tokens: torch.Tensor,
     stored: Mapping[str, torch.Tensor],
 ) -> Tensors:  # fmt: skip
-    """Return the weights and levels of ``matrices`` at each of the ``reconstruct_stages``, as EvoPress searches them.
+    """Return the weights and levels of ``matrices`` at each of the ``stages``, sparsities, as EvoPress searches them.
 
     ``model`` is dense: stages are updated for its layers' inputs on ``tokens`` ``(windows, window)``. ``stored``: the
     original weights. A weight that a stage removes is stored with its original value, and its level is below all levels
@@ -89,9 +88,9 @@ def reconstruct_at_stages(
         inputs = Inputs(of_inputs[GRAM])
         base = stored[BASE + matrix.name].to(inputs.gram.device)
         variances = matrix.rows(inputs.factor.square().sum(0, keepdim=True))  # the inverse's diagonal
-        for stage in settings.reconstruct_stages:
+        for stage in stages:
             removed = cut_at(stage, matrix.size)[1]
-            updated = matrix.rows(update(matrix.rows(base), inputs, removed, settings.reconstruct))
+            updated = matrix.rows(update(matrix.rows(base), inputs, removed))
             kept = updated != 0
             score = torch.where(kept, updated, base) ** 2 / variances
             ranks = ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel())

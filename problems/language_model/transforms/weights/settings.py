@@ -25,10 +25,10 @@ class WeightsSettings(Settings):
         description="ranks the weights of a matrix, of a row for wanda, and the lowest are removed first: "
         "magnitude, wanda, gblm",
     )
-    reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
+    reconstruct: Literal["none", "least_squares"] = Field(
         "none",
-        description="the result is also scored with its remaining weights updated to compensate for the removed "
-        "ones: by SparseGPT, or by least squares, the best for SparseGPT's mask",
+        description="the result is also scored with its remaining weights updated by least squares to compensate for "
+        "the removed ones, which SparseGPT chooses",
     )
     reconstruct_stages: tuple[Fraction, ...] = Field(
         (),
@@ -43,7 +43,7 @@ class WeightsSettings(Settings):
     def _consistent_weights(self) -> Self:
         stages = self.reconstruct_stages
         if stages and self.reconstruct == "none":
-            raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
+            raise ValueError("reconstruct_stages needs reconstruct: least_squares")
         if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
             raise ValueError(f"reconstruct_stages {list(stages)}: expected rising sparsities such as [0.3, 0.4, 0.5]")
         return self

@@ -93,18 +93,18 @@ class Weights(Transform):
     @torch.no_grad()
     def finalise(self, genome: Sequence[float]) -> None:
         self.apply(genome)
-        masks, method = self.masks, self.settings.reconstruct
+        masks = self.masks
         if not self.updates or not masks.sparsity:
             return
         calibration = self.texts.calibration
 
         def made() -> Tensors:
-            reconstruct(self.resident, method, masks, calibration.tokens)
+            reconstruct(self.resident, masks, calibration.tokens)
             return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
 
         label, key = self._scored_by
-        key = [*key, method, calibration.identity, sorted(masks.sparsities().items())]
-        updated = cached(self.resident, f"updated weights: {method} at {masks.sparsity:.1%}, {label}", key, made)
+        key = [*key, calibration.identity, sorted(masks.sparsities().items())]
+        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, made)
         masks.forget()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])
@@ -115,15 +115,15 @@ class Weights(Transform):
 
     def _stored(self) -> Tensors:
         """Return the original weights, their levels, and both after the updates for each stage."""
-        settings, (label, key), model = self.settings, self._scored_by, self.resident.model
+        (label, key), model = self._scored_by, self.resident.model
         levels = shared(self.resident, f"levels: {label}", key, lambda: self.scoring.levels(self.scoring.scored(model)))
         stored = originals(self.resident, self.matrices) | levels
-        if not (stages := settings.reconstruct_stages):
+        if not (stages := self.settings.reconstruct_stages):
             return stored
         calibration = self.texts.calibration
-        made = partial(reconstruct_at_stages, settings, model, self.matrices, calibration.tokens, stored)
-        label = f"updated weights: {settings.reconstruct} at {', '.join(map(str, stages))}, {label}"
-        return stored | shared(self.resident, label, [*key, settings.reconstruct, calibration.identity, stages], made)
+        made = partial(reconstruct_at_stages, stages, model, self.matrices, calibration.tokens, stored)
+        label = f"updated weights: {', '.join(map(str, stages))}, {label}"
+        return stored | shared(self.resident, label, [*key, calibration.identity, stages], made)
 
     @property
     def _scored_by(self) -> tuple[str, list[object]]:

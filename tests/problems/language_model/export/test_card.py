@@ -34,7 +34,7 @@ def test_it_states_perplexities_sparsities_and_protocol_and_no_path(write):
     alone = {text: {"dense": 20.5, "evolved": 30.25} for text in ("report", "search")}
     assert "20.5 | 30.25" in write(perplexity=alone)
     assert "uniform" not in write(perplexity=alone).lower()
-    assert "sparsegpt" in write(transform={"reconstruct": "sparsegpt"})
+    assert "least_squares" in write(transform={"reconstruct": "least_squares"})
     assert "evoprune.load(folder)" in write(cost=SMALLER, ragged=True)
 
 

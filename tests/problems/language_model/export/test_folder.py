@@ -68,7 +68,7 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, tmp_path):
 
 
 def test_what_the_run_reconstructed_is_written_reconstructed(run_on, tmp_path, capsys):
-    run, out = run_on("gpt2", reconstruct="sparsegpt", stages=(0.25, 0.5, 0.75)), tmp_path / "out"
+    run, out = run_on("gpt2", reconstruct="least_squares", stages=(0.25, 0.5, 0.75)), tmp_path / "out"
     assert main(["export", str(run), str(out), "--set", "problem.reconstruct=none"]) == 2
     assert "reconstruct" in capsys.readouterr().err.splitlines()[-1]
     assert main(["export", str(run), str(out), "--untimed"]) == 0

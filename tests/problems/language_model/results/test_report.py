@@ -85,7 +85,7 @@ def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language
 
 
 def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model, tmp_path):
-    problem = language_model(transforms={"use": "weights", "reconstruct": "sparsegpt"})
+    problem = language_model(transforms={"use": "weights", "reconstruct": "least_squares"})
     best = [0.5] * 3
     found = Report(problem).report(outcome_of(problem, best), tmp_path)
     problem.session.transform.finalise(best)
@@ -145,7 +145,7 @@ def test_without_held_out_windows_only_the_report_text_tells_overfitting(pruning
 
 @pytest.mark.usefixtures("drawn")
 def test_reconstruction_is_reported_beside_the_search(pruning, tmp_path):
-    problem = pruning(score="wanda", reconstruct="sparsegpt", curve=[0.3])
+    problem = pruning(score="wanda", reconstruct="least_squares", curve=[0.3])
     found = Report(problem).report(outcome_of(problem, BEST), tmp_path)
     perplexity = found["perplexity"]
     rebuilt = {"dense": perplexity["report"]["dense"]} | perplexity["report_reconstructed"]
@@ -160,7 +160,7 @@ def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
     """A gene for a kind is added to its blocks' sparsity: uniform is not the same number everywhere."""
     found = []
     for genes in ("block", "block_and_kind"):
-        session = pruning(genes=genes, reconstruct="sparsegpt").session
+        session = pruning(genes=genes, reconstruct="least_squares").session
         uniform = {"uniform": session.transform.uniform(0.3)}
         found.append(reconstructed(session, uniform)["report_reconstructed"]["uniform"])
     assert math.isfinite(found[0])

@@ -128,12 +128,12 @@ def test_each_measurement_has_a_line(made, result):
             gap_closed=0.37, cost=SMALLER | TIMES, perplexity=UPDATED, recovered={"evolved": row(64.0, helped=False)},
             best={"genome": [0.4], "fitness": [60.0], "candidate": 12},
             finalists={"evolved": {"fitness": 60.0, "judged": 61.0}},
-            protocol=result["protocol"] | {"milliseconds": "for a token", "reconstruct": "sparsegpt"},
+            protocol=result["protocol"] | {"milliseconds": "for a token", "reconstruct": "least_squares"},
         )
     )  # fmt: skip
     lines = [
-        ("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"), ("sparsegpt", "model 25.4"),
-        ("candidate 12", "61"), ("after 512 tokens",), ("did not help",),
+("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"),
+        ("least_squares", "model 25.4"), ("candidate 12", "61"), ("after 512 tokens",), ("did not help",),
     ]  # fmt: skip
     assert len(found) == 2 + len(lines)
     for line, fragments in zip(found[2:], lines, strict=True):

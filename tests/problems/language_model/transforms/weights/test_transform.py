@@ -12,7 +12,7 @@ from evoprune.problems.language_model.transforms.weights.settings import Weights
 from tests.problems.language_model.small import counted_sparsity, weights_of
 
 
-@pytest.mark.parametrize(("settings", "changes"), [({}, False), ({"reconstruct": "sparsegpt"}, True)])
+@pytest.mark.parametrize(("settings", "changes"), [({}, False), ({"reconstruct": "least_squares"}, True)])
 def test_to_finalise_is_to_apply_unless_the_rest_is_updated(pruning, settings, changes):
     made, genome = pruning(**settings).session.transform.transforms[0], [0.4] * 3
     assert made.updates == changes
@@ -40,7 +40,7 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
-        made = pruning(score="gblm", reconstruct="sparsegpt", **settings).session.transform.transforms[0]
+        made = pruning(score="gblm", reconstruct="least_squares", **settings).session.transform.transforms[0]
         genome = [genome] * len(made.genes)
         made.apply(genome)
         applied = weights_of(made.resident.model)
@@ -75,8 +75,8 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path,
 
 def test_stages_need_a_way_to_reconstruct_and_rise_between_dense_and_nothing():
     for settings in (WeightsSettings, PruningSettings):
-        with pytest.raises(ValueError, match="reconstruct_stages needs a reconstruct"):
+        with pytest.raises(ValueError, match="reconstruct_stages needs reconstruct: least_squares"):
             settings(reconstruct_stages=(0.3, 0.5))
     for stages in ((0.5, 0.3), (0.3, 0.3), (0.0, 0.3), (0.3, 1.0)):
         with pytest.raises(ValueError, match="expected rising sparsities"):
-            WeightsSettings(reconstruct="sparsegpt", reconstruct_stages=stages)
+            WeightsSettings(reconstruct="least_squares", reconstruct_stages=stages)
