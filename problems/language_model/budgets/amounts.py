@@ -1,16 +1,12 @@
-"""The budgets in weights, parameters, bytes, operations and tokens."""
+"""The budgets in weights, parameters, bytes and tokens."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
-from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.transforms.costs import ATTENTION, BYTES, PARAMETERS, WEIGHTS
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.stack import Stack
-
-LENGTH = 512  # the tokens of a sequence by default
 
 
 def weights(
@@ -84,51 +80,3 @@ def tokens(
     if not any(counts):
         raise InputError("tokens needs the transform vocabulary", "problem.budget")
     return Additive(transform.genes, counts, at_most, "tokens", rows)
-
-
-def operations(
-    transform: Stack,
-    *,
-    removed: Annotated[
-        Fraction | None, Field(description="share of the blocks' operations to remove, at least")
-    ] = None,
-    length: Annotated[int, Field(ge=1, description="tokens of the sequences; attention costs more in longer ones")] = (
-        LENGTH
-    ),
-) -> Budget:
-    """Remove a share of the blocks' floating-point operations, see :func:`counted`; all of the head stay."""
-    if transform.resident.mixtures:
-        raise InputError("operations of a mixture of experts are not counted yet: use parameters", "problem.budget")
-
-    def counted_of(weights: Any, widths: Any) -> Any:
-        if isinstance(weights, Sequence):
-            return list(map(counted_of, weights, widths))
-        return counted(1, 0, length) * weights + counted(0, 1, length) * widths
-
-    costs = transform.costs(WEIGHTS), transform.costs(ATTENTION)
-    prices, blocks = (counted_of(*of_both) for of_both in zip(*costs, strict=True))
-    head = counted(_head_weights(transform.resident), 0, length)
-    limit = None if removed is None else head + (1 - removed) * blocks
-    return Additive(transform.genes, prices, limit, "operations", head + blocks)
-
-
-def counted(weights: float, attention_width: float, length: int) -> float:
-    """Return the floating-point operations a token of a forward pass, on average over ``length`` tokens.
-
-    2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1): two for
-    each of the ``weights``, zeros too; attention sees ``length / 2`` tokens on average. Norms, biases, activations and
-    softmax are not counted.
-    """
-    return 2 * weights + 2 * length * attention_width
-
-
-def _head_weights(resident: Resident) -> int:
-    head = resident.model.get_output_embeddings()
-    return 0 if head is None else int(head.weight.numel())
-
-
-def of_model(resident: Resident, length: int = LENGTH) -> float:
-    """Return the operations a token of the model as it is now, see :func:`counted`, counted in its layers."""
-    running = set(resident.model.modules())
-    weights = sum(matrix.size for matrix in resident.matrices if matrix.module in running)
-    return counted(weights + _head_weights(resident), resident.attention_width, length)

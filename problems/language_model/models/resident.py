@@ -85,13 +85,6 @@ class Resident:
     def sublayers(self) -> list[Sublayer]:
         return find_sublayers(self.model)
 
-    @property
-    def attention_width(self) -> int:
-        """The width of the heads' outputs now, summed over the blocks."""
-        outputs = {sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"}
-        running = [self._layers_at(matrix) for matrix in self.matrices if matrix.module in outputs]
-        return sum(blocks.in_features(layers[0]) for layers in running if layers)
-
     def _layers_at(self, matrix: blocks.Matrix) -> list[Any]:
         """The layers in the place of ``matrix`` now: its module, layers that replace it, or none."""
         try:

@@ -18,7 +18,6 @@ from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import (
     find_blocks,
     has_matrices,
-    in_features,
     probe_tokens,
     prunable,
     stacks_in,
@@ -48,11 +47,6 @@ class Sublayer:
         layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
         stacks = [stack for child in self.children.values() for stack in stacks_in(child)]
         return sum(weight.numel() for weight in (*(layer.weight for layer in layers), *stacks))
-
-    @property
-    def attention_width(self) -> int:
-        """The width of the heads' outputs together, which the output matrix reads; 0 for an MLP."""
-        return in_features(self.layers[-1]) if self.kind == "attention" else 0
 
 
 @dataclass

@@ -11,7 +11,7 @@ from evoprune import Budget, InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.budgets import ReportedBudget
-from evoprune.problems.language_model.budgets.amounts import LENGTH, file_bytes, of_model
+from evoprune.problems.language_model.budgets.amounts import file_bytes
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
@@ -139,9 +139,9 @@ def asked(
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
-    """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit."""
+    """Amounts that the dense model and that of ``best``, which stays resident, store, by unit."""
     result: dict[str, dict[str, float]] = {}
-    resident, chosen = session.resident, getattr(session.settings, "budget", None)
+    resident = session.resident
     for name, genome in {"dense": session.transform.dense, EVOLVED: best}.items():
         session.transform.apply(genome)
         parameters = sum(parameter.numel() for parameter in resident.model.parameters())
@@ -149,9 +149,6 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
         with suppress(InputError):  # of a transform that leaves zeros, which take room
             stored = round(file_bytes(session.transform).spent(genome))
         amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
-        with suppress(InputError):
-            given = chosen.parameters if chosen and chosen.use == "operations" else {}
-            amounts["operations"] = of_model(resident, given.get("length", LENGTH))
         for unit, amount in amounts.items():
             result.setdefault(unit, {})[name] = amount
     return result

@@ -28,7 +28,7 @@ WORDS = {
 }
 
 _NO_GAIN = 0.005  # share of the gap
-_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters", "operations")}
+_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters")}
 
 SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
 

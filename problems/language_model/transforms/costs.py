@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
-ATTENTION = "attention width"  # heads times head size, summed over the blocks
 BYTES = "bytes"  # of the file that holds the model
 
 Prices = tuple[list[Price], float]
@@ -31,9 +30,8 @@ def costs_of(transform: Transform, unit: str) -> Prices:
 
 
 def dense_amount(resident: Resident, unit: str) -> float:
-    """Return the ``unit`` of the dense model: its weights, parameters or attention width."""
-    totals = {WEIGHTS: resident.prunable_weights, PARAMETERS: resident.parameters, ATTENTION: resident.attention_width}
-    return float(totals[unit])
+    """Return the ``unit`` of the dense model: its weights or parameters."""
+    return float(resident.prunable_weights if unit == WEIGHTS else resident.parameters)
 
 
 def scaled(prices: Prices, factor: float) -> Prices:

@@ -22,7 +22,7 @@ from evoprune.problems.language_model.models.forward import Forward, Walk
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings, Parts
 from evoprune.problems.language_model.transforms.transform import EXPERTS
 
@@ -48,7 +48,7 @@ class Experts(PartCut):
             {
                 experts.block: Parts(
                     range(experts.count, experts.active - 1, -1),
-                    {WEIGHTS: experts.weights, PARAMETERS: experts.parameters, ATTENTION: 0},
+                    {WEIGHTS: experts.weights, PARAMETERS: experts.parameters},
                     {},
                 )
                 for experts in routed

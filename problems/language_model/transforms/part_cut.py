@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.problems.language_model.models.blocks import find_blocks
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.sublayers import protected
 from evoprune.problems.language_model.transforms.transform import Transform
 
@@ -44,7 +44,7 @@ class PartCut(Transform):
     """The plural that levels count and genes are named after."""
 
     settings: Any
-    units = (WEIGHTS, PARAMETERS, ATTENTION)
+    units = (WEIGHTS, PARAMETERS)
 
     def _govern(self, parts: Mapping[int, Parts]) -> None:
         """Set the ``parts`` by block, and the genes of blocks; blocks that are kept have one level."""

@@ -12,7 +12,6 @@ from typing import Any
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import (
-    ATTENTION,
     BYTES,
     PARAMETERS,
     WEIGHTS,
@@ -102,9 +101,6 @@ class StackCosts:
 
     def costs(self, unit: str) -> Prices:
         """Return the costs of genomes in ``unit``, see :mod:`evoprune.problems.language_model.transforms.costs`."""
-        if self.shapes:
-            names = " and ".join(type(transform).__name__ for transform in self.transforms)
-            raise InputError(f"operations that {names} spend together cannot be counted yet", "problem.budget")
         costs = [costs_of(transform, unit) for transform in self.transforms]
         return [price for prices, _ in costs for price in prices], costs[0][1]
 
@@ -127,7 +123,7 @@ class StackCosts:
     def _counted(self, unit: str, shapes: Shapes) -> list[Term]:
         """Return the ``unit`` of all parameters; only the blocks' matrices have weights."""
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
-            self.costs(unit)  # refuses it
+            raise InputError(f"{unit} that several transforms spend together cannot be counted", "problem.budget")
         matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
         stacks = tuple(f"{mixture.name}." for mixture in self.resident.mixtures)
         size = self.resident.model.dtype.itemsize if unit == BYTES else 1
@@ -145,8 +141,9 @@ class StackCosts:
         if self._overlay:
             return self._overlay.timer(self, load, cuts)
         if not shapes:  # levels that leave the same costs are taken to be as fast
-            units = [u for u in (WEIGHTS, PARAMETERS, ATTENTION) if all(u in each.units for each in self.transforms)]
-            cuts = list(zip(*(self.costs(unit)[0] for unit in units), strict=True))
+            units = [unit for unit in (WEIGHTS, PARAMETERS) if all(unit in each.units for each in self.transforms)]
+            words = [gene.name.split()[0] for gene in self.genes]  # heads, channels, attention, mlp, ...
+            cuts = list(zip(words, *(self.costs(unit)[0] for unit in units), strict=True))
         return PassTimer(self, load, cuts)
 
     @property

@@ -10,7 +10,7 @@ from evoprune.problems.language_model.models.blocks import find_blocks, keep_blo
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices
 from evoprune.problems.language_model.transforms.transform import Transform, at_share
 
 
@@ -35,7 +35,7 @@ class Sublayers(Transform):
 
     Settings = SublayersSettings
     settings: SublayersSettings
-    units = (WEIGHTS, PARAMETERS, ATTENTION)
+    units = (WEIGHTS, PARAMETERS)
 
     def __init__(self, resident: Resident, settings: SublayersSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
@@ -83,7 +83,7 @@ class Sublayers(Transform):
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> Prices:
-        amount = {WEIGHTS: "weights", PARAMETERS: "parameters", ATTENTION: "attention_width"}[unit]
+        amount = "weights" if unit == WEIGHTS else "parameters"
         sizes = [sum(getattr(each, amount) for each in group) for group in self._groups.values()]
         prices = [[0.0, -float(size)][: len(gene.levels)] for size, gene in zip(sizes, self._genes, strict=True)]
         return [*prices], float(self.resident.parameters if unit == PARAMETERS else sum(sizes))

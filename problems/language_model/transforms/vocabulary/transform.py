@@ -21,7 +21,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows, tokens_of
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
@@ -59,7 +59,7 @@ class Vocabulary(Transform):
 
     Settings = VocabularySettings
     settings: VocabularySettings
-    units = (WEIGHTS, PARAMETERS, ATTENTION)
+    units = (WEIGHTS, PARAMETERS)
     replayed = False
 
     def __init__(self, resident: Resident, settings: VocabularySettings, texts: Texts | None) -> None:

@@ -16,7 +16,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import Matrix, probe_tokens
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.sublayers import Sublayer
-from evoprune.problems.language_model.transforms.costs import ATTENTION, PARAMETERS, WEIGHTS
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.part_cut import Parts
 
 _TOLERANCE = 0.05
@@ -64,9 +64,8 @@ class Units:
             rows, size = part.matrix.rows(part.matrix.weight), part.places.shape[1]
             weights += size * rows.shape[0 if part.columns else 1]
             biases += 0 if part.columns or part.matrix.module.bias is None else size
-        width, whole = self.sublayer.attention_width, self.sublayer
-        one = {WEIGHTS: weights, PARAMETERS: weights + biases, ATTENTION: width // self.count}
-        return Parts(counts, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters, ATTENTION: width})
+        one, whole = {WEIGHTS: weights, PARAMETERS: weights + biases}, self.sublayer
+        return Parts(counts, one, {WEIGHTS: whole.weights, PARAMETERS: whole.parameters})
 
     @property
     def whole_output(self) -> torch.Tensor:

@@ -1,18 +1,15 @@
 """Budgets that count, against models and files that are written."""
 
 import pytest
-import torch
 from safetensors.torch import save_model
-from torch.utils.flop_counter import FlopCounterMode
 
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
-from evoprune.problems.language_model.budgets.amounts import file_bytes, of_model, operations, parameters, weights
+from evoprune.problems.language_model.budgets.amounts import file_bytes, parameters, weights
 from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.parts import Machine, Report
-from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.testing import check_budget
-from tests.problems.language_model.small import ARCHITECTURES, outcome_of, problem_in
+from tests.problems.language_model.small import outcome_of
 
 
 @pytest.mark.parametrize("genes", ["block", "matrix", "block_and_kind"])
@@ -66,47 +63,11 @@ def test_the_bytes_are_those_of_a_file_beside_its_header(language_model, tmp_pat
         ({"transforms": WIDTHS, "budget": {"use": "bytes", "removed": 0.25, "at_most": 10**6}}, "at_most and removed"),
         ({"budget": {"use": "bytes", "removed": 0.25}}, "Weights .*weights.*'parameters'"),
         ({"transforms": WIDTHS, "budget": {"use": "tokens", "at_most": 9}}, "transform vocabulary"),
-        ({"budget": {"use": "operations", "removed": 0.25}}, "Weights .*weights.*'attention width'"),
     ],
 )
 def test_no_limit_two_limits_and_units_that_zeros_do_not_save_are_refused(language_model, settings, fragment):
     with pytest.raises(InputError, match=fragment):
         _ = language_model(**settings).budget
-
-
-LENGTH = 48
-CUTS = {"widths": (WIDTHS, [1.0, 0.0, 2.0, 0.0, 2.0, 3.0]), "depth": ("sublayers", [1.0, 0.0, 0.0, 1.0, 0.0, 0.0])}
-
-
-def counted(model):
-    """Operations by PyTorch, a token of ``LENGTH``; half of attention's, as nothing after a token is seen."""
-    model.set_attn_implementation("eager")  # whose products are all counted
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, LENGTH, dtype=torch.int64), use_cache=False)
-    counts = {str(operation): count for operation, count in counter.get_flop_counts()["Global"].items()}
-    attention = sum(count for name, count in counts.items() if "bmm" in name and "baddbmm" not in name)
-    return (sum(counts.values()) - attention / 2) / LENGTH
-
-
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_spent_operations_are_those_that_the_smaller_model_computes(tmp_path, architecture, cut):
-    transforms, genome = CUTS[cut]
-    budget = {"use": "operations", "removed": 0.25, "length": LENGTH}
-    given = problem_in(tmp_path, architecture) | {"transforms": transforms, "budget": budget}
-    problem = LanguageModel(LanguageModelSettings(**given))
-    transform, budget = problem.session.transform, problem.budget
-    for each in (transform.dense, transform.genes.nearest(genome)):
-        transform.apply(each)
-        assert budget.spent(each) == of_model(transform.resident, LENGTH)
-        # projections of embeddings outside the blocks, which OPT has, are not counted
-        outside = 2 * 2 * 64 * 32 if architecture == "opt" else 0
-        assert budget.spent(each) + outside == counted(transform.resident.model)
-    check_budget(budget)
-    if cut == "depth":  # the share is one of the blocks
-        none = operations(transform, removed=1.0, length=LENGTH)
-        assert none.spent([1.0] * 6) == none.limit
-        assert budget.limit - none.limit == pytest.approx(0.75 * (budget.spent(transform.dense) - none.limit))
 
 
 BUDGET = """

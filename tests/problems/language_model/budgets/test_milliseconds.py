@@ -7,7 +7,6 @@ import pytest
 
 from evoprune import InputError
 from evoprune.cli import main
-from evoprune.problems.language_model.budgets.amounts import of_model
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.parts import Machine
 from evoprune.testing import check_budget
@@ -86,7 +85,6 @@ def test_a_run_keeps_its_times_and_is_resumed_with_them(capsys, transform, measu
     assert times["speedup"] == 1.1
     assert times["measured"] == times["evolved"] > 0 < times["dense"]
     transform.apply(transform.dense)
-    assert found["cost"]["operations"]["dense"] == of_model(transform.resident)  # of 512 tokens, not of the budget's 16
     table.unlink()
     resume_cut(folder, 5)
     again = result(folder)

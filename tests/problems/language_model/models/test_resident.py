@@ -43,20 +43,17 @@ def test_zeros_and_dropped_sublayers_are_removed_weights(resident, model):
     resident.matrices[-1].weight[:3] = 0
     zeros = int((resident.matrices[-1].weight == 0).sum())
     attention = resident.sublayers[0]
-    width = resident.attention_width
     set_dropped(find_blocks(model)[1][0], attention, dropped=True)
     assert resident.removed_weights == attention.weights + zeros
-    assert resident.attention_width == width - attention.attention_width
 
 
 def test_layers_in_the_place_of_a_matrix_count_their_own_weights(resident, model):
     """As a low-rank pair: it reads as many inputs, and holds fewer weights."""
-    width, output = resident.attention_width, resident.sublayers[0].layers[-1]
+    output = resident.sublayers[0].layers[-1]
     (matrix,) = (matrix for matrix in resident.matrices if matrix.module is output)
     inner, outer = nn.Linear(in_features(output), 3), nn.Linear(3, in_features(output))
     model.set_submodule(matrix.name, nn.Sequential(inner, outer))
     assert resident.removed_weights == matrix.size - inner.weight.numel() - outer.weight.numel()
-    assert resident.attention_width == width
     with torch.no_grad():
         outer.weight.zero_()
     assert resident.removed_weights == matrix.size - inner.weight.numel()

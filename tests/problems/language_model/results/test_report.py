@@ -100,7 +100,7 @@ def test_blocks_that_are_gone_count_as_removed(language_model, tmp_path):
     problem = language_model(transforms={"use": "sublayers", "genes": "block"})
     found = Report(problem).report(outcome_of(problem, [0.0, 1.0, 0.0]), tmp_path)
     assert found["sparsity"]["prunable"] == pytest.approx(1 / 3)
-    assert found["cost"].keys() == {"parameters", "bytes", "bits_per_weight", "operations"}
+    assert found["cost"].keys() == {"parameters", "bytes", "bits_per_weight"}
     assert found["cost"].pop("bits_per_weight") == {"dense": 32, "evolved": 32}
     assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
 

@@ -93,7 +93,6 @@ def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(home
         ([{"use": "experts", "keep": [0, 1, 2]}], LOSING, "problem.transforms.keep"),
         ([{"use": "experts", "keep": [3]}], LOSING, "problem.transforms.keep"),
         (["channels"], LOSING, "transform experts"),
-        (["experts"], {"use": "operations", "removed": 0.1}, "problem.budget"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(homes, transforms, budget, named):
