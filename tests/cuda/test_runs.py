@@ -24,10 +24,7 @@ PROBLEMS = Path(__file__).parents[2] / "problems"
 TRAINED = "recover={text: 'bundled:python-docs', split: train, tokens: 128, held_out: 1, evaluations: 1}"
 SCALES = TRAINED.replace("}", ", train: scales}")
 TYPES = "{use: types, types: [Q8_0, Q4_0], importance: false}"  # a GPU measures the importance by other kernels
-CUTS = (
-    "{use: sublayers, genes: block}, "
-    "{use: channels, genes: model, step: 64, drop: false, score: structured_obs, compensate: true}"
-)
+CUTS = "{use: sublayers, genes: block}, {use: channels, genes: model, step: 64, drop: false}"
 RUNS = {
     "gpt2_mini": [["population=4", "generations=1"], "curve=[0.3]"],
     "gpt2_mini_best": [["budget=500"], "curve=[0.3]"],

@@ -100,7 +100,7 @@ FIRST = {
     "joint": [
         *FEWER, "--set", "problem.calibration_text.windows=4", "--set", "problem.budget.at_most=1000000",
         "--set", "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 128,"
-        "drop: false, score: magnitude, compensate: true}, {use: types, types: [Q8_0, Q4_0, MXFP4]}]",
+        "drop: false}, {use: types, types: [Q8_0, Q4_0, MXFP4]}]",
         "--set", "problem.recover.tokens=2048", "--set", "problem.recover.evaluations=1",
     ],
 }  # fmt: skip

@@ -24,13 +24,12 @@ def _absolute_if_local(source: str) -> str:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def registered(group: str, *others: str) -> AfterValidator:
-    """Return a check for names of ``group`` or ``others`` that does not import the plugins, which may need torch."""
+def registered(group: str) -> AfterValidator:
+    """Return a check for names of ``group`` that does not import the plugins, which may need torch."""
 
     def check(name: str) -> str:
         try:
-            if name not in others:
-                check_plugin(group, name)
+            check_plugin(group, name)
         except InputError as error:
             raise ValueError(str(error)) from None
         return name

@@ -39,7 +39,7 @@ def test_plugins_of_other_packages_are_listed_by_kind_and_by_name(evoprune, plug
 @pytest.mark.parametrize(
     ("name", "place", "keys"),
     [
-        ("channels", "problem.transforms", {"step", "score", "compensate"}),
+        ("channels", "problem.transforms", {"step", "drop", "keep"}),
         ("parameters", "problem.budget", {"removed"}),
         ("blend", "operators.mate", {"alpha"}),
     ],

@@ -17,8 +17,8 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 SETTINGS = [
-    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 64, drop: false, "
-    "score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
+    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 64, drop: false}, "
+    "{use: types, types: [Q8_0, Q5_0, Q4_0]}]",
     "problem.budget.at_most=150000",
     "problem.search_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 8}",
     "problem.report_text={source: 'bundled:python-docs', split: test, window: 32, windows: 8}",

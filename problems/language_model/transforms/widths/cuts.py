@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -11,38 +11,28 @@ from torch import nn
 from evoprune import Gene, InputError
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.settings import registered
 from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, set_dropped
-from evoprune.problems.language_model.scores import SCORES, find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings
-from evoprune.problems.language_model.transforms.widths.unit_order import STRUCTURED, UnitOrder
+from evoprune.problems.language_model.transforms.widths.unit_order import UnitOrder
 from evoprune.problems.language_model.transforms.widths.units import Units, split, tell_apart
 
 WIDTHS = ("intermediate_size", "n_inner", "ffn_dim")  # names of the width of an MLP in configs
 
 
 class UnitsSettings(PartCutSettings):
-    """The order of units, the blocks that lose none, and whether remaining weights are refitted."""
+    """The genes, the blocks that lose nothing, and the last level."""
 
-    score: Annotated[str, registered(SCORES, STRUCTURED)] = Field(
-        "magnitude",
-        description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
-        f"magnitude, wanda, gblm; or {STRUCTURED}: by the loss of the output matrix without "
-        "them once it is refitted",
-    )
     drop: bool = Field(
         True, description="whether the last level drops the sublayer with its norm; else it keeps the fewest units"
-    )
-    compensate: bool = Field(
-        False,
-        description="refit the output matrix of a narrower sublayer on the calibration text, by least squares, to the "
-        "outputs of the dense one",
     )
 
 
 class UnitCut(PartCut):
-    """Leave units out of the attention or of the MLP of each block. Subclasses define a unit."""
+    """Leave units out of the attention or of the MLP of each block, the least needed first. Subclasses define a unit.
+
+    The output matrix is refitted to the outputs of the dense sublayer on the calibration text; see :mod:`.unit_order`.
+    """
 
     kind: ClassVar[Kind]
     """The sublayer that is made of units."""
@@ -51,8 +41,6 @@ class UnitCut(PartCut):
     settings: UnitsSettings
 
     def __init__(self, resident: Resident, settings: UnitsSettings, texts: Texts | None) -> None:
-        if texts is None:  # any units may stay
-            settings = settings.model_copy(update={"score": "magnitude", "compensate": False})
         super().__init__(resident, settings, texts)
         self._blocks = list(find_blocks(resident.model)[1])
         if self.kind == "mlp" and (mixtures := resident.mixtures):
@@ -67,7 +55,7 @@ class UnitCut(PartCut):
         )
         end = None if settings.drop else -1
         self._govern({at: units.parts_of(list(self.steps(units))[:end]) for at, units in enumerate(self._units)})
-        self.order = UnitOrder(resident, settings.score, settings.compensate, self.noun, self._units, texts)
+        self.order = UnitOrder(resident, self.noun, self._units, texts)
 
     @abstractmethod
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
@@ -82,8 +70,8 @@ class UnitCut(PartCut):
         return 1
 
     @classmethod
-    def calibrates(cls, settings: UnitsSettings) -> bool:
-        return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
+    def calibrates(cls, settings: UnitsSettings) -> bool:  # noqa: ARG003 - always
+        return True
 
     @property
     def parts(self) -> frozenset[str]:
@@ -100,7 +88,7 @@ class UnitCut(PartCut):
     def _set(self, block: int, count: int) -> None:
         units = self._units[block]
         if 0 < count < units.count:  # first, as refitting may fail
-            output = self.order.refitted(block, count) if self.settings.compensate else None
+            output = self.order.refitted(block, count)
             units.narrow(self.order.kept(block, count), output)
         else:
             units.restore()
@@ -109,7 +97,7 @@ class UnitCut(PartCut):
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
         counts, size = self._counts[blocks[0]], self.size(self._units[blocks[0]])
-        harms = self.order.harms(blocks[0], counts) if self.settings.compensate and len(blocks) == 1 else []
+        harms = self.order.harms(blocks[0], counts) if len(blocks) == 1 else []
         gene = super()._gene(name, blocks)
         return Gene.of_levels(name, [count * size for count in counts], gene.group, harms)
 
@@ -117,7 +105,7 @@ class UnitCut(PartCut):
 class Heads(UnitCut):
     """Leave heads of attentions out; the last level drops the attention::
 
-        transforms: {use: heads, score: structured_obs, compensate: true, keep: [0, -1]}
+        transforms: {use: heads, keep: [0, -1]}
 
     A head's rows in the matrices of queries, keys and values go, and the columns of the output matrix that read it.
     Where query heads share keys and values (grouped-query attention, Ainslie et al., EMNLP 2023), they go together.
@@ -170,7 +158,7 @@ class ChannelsSettings(UnitsSettings):
 class Channels(UnitCut):
     """Leave channels of MLPs out, in steps; the last level drops the MLP::
 
-        transforms: {use: channels, step: 64, score: wanda}
+        transforms: {use: channels, step: 64}
 
     One column of the output matrix reads a channel. Its rows in the other matrices, and their biases, go too.
     """

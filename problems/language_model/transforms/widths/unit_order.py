@@ -2,47 +2,35 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from cachetools import LRUCache
 
-from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, damped_inverse, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
-from evoprune.problems.language_model.transforms.weights.scoring import Scoring
 from evoprune.problems.language_model.transforms.widths.units import Units
-
-STRUCTURED = "structured_obs"  # the name of the order that is no score of single weights
 
 _ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 
 
 class UnitOrder:
-    """Orders the units of each block by their scores, the highest first.
+    """Orders the units of each block by structured OBS, the unit that is removed last first.
 
-    ``score`` and ``compensate`` are the user's settings. Stored tensors, by block: ``order``, the units; with
-    ``compensate`` also ``factor``, of the Gram matrix of the output matrix's inputs in this order, and ``lost``, the
-    output error with the first units.
+    Stored tensors, by block: ``order``, the units; ``factor``, of the Gram matrix of the output matrix's inputs in this
+    order; ``lost``, the output error with the first units. Without ``texts`` any units stay, and nothing is refitted.
     """
 
-    def __init__(
-        self, resident: Resident, score: str, compensate: bool, noun: str, units: Sequence[Units], texts: Texts | None
-    ) -> None:
-        self._model, self._device, self._units, self._compensate = resident.model, resident.device, units, compensate
-        matrices = [part.matrix for one in units for part in one.parts]
-        self._scoring = None if score == STRUCTURED else Scoring(matrices, score, texts)
-        calibration = texts.calibration if texts and (compensate or not self._scoring) else None
-        what = [code(cuts, scores), noun, score, compensate, self._scoring and self._scoring.key]
-        what += [calibration.identity] if calibration else []
-        made = partial(self._computed, calibration.tokens if calibration else torch.empty(0, 1, dtype=torch.int64))
-        # in main memory: the Gram matrices of all blocks may be larger than the model
-        home, label = torch.device("cpu"), f"order: {noun} by {score}"
-        self._stored = shared(resident, label, what, made, home) if texts else made()
+    def __init__(self, resident: Resident, noun: str, units: Sequence[Units], texts: Texts | None) -> None:
+        self._model, self._device, self._units = resident.model, resident.device, units
+        self._stored = {f"order.{block}": torch.arange(one.count) for block, one in enumerate(units)}
+        if texts:
+            read, home = texts.calibration, torch.device("cpu")  # Gram matrices of all blocks may exceed the model
+            made = partial(self._computed, read.tokens)
+            self._stored = shared(resident, f"order: {noun}", [code(cuts), noun, read.identity], made, home)
         self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
             RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
         )
@@ -55,8 +43,10 @@ class UnitOrder:
         """Return the inputs of the output matrix of ``block`` that stay, rising."""
         return self._units[block].output.places[self.kept(block, count)].flatten().sort().values
 
-    def refitted(self, block: int, count: int) -> torch.Tensor:
-        """Return the output matrix of ``block`` for the first ``count`` units, in the layer's layout."""
+    def refitted(self, block: int, count: int) -> torch.Tensor | None:
+        """Return the output matrix of ``block`` for the first ``count`` units, in its layout; None without texts."""
+        if f"factor.{block}" not in self._stored:
+            return None
         if (block, count) not in self._outputs:
             output, factor = self._units[block].output, self._stored[f"factor.{block}"].to(self._device)
             inputs = output.places[self._order(block)].flatten()
@@ -66,34 +56,23 @@ class UnitOrder:
         return self._outputs[block, count]
 
     def harms(self, block: int, counts: Sequence[int]) -> list[float | None]:
-        """Return the output error of ``block`` with each of ``counts`` units; None for no unit. Empty if all are 0."""
-        lost = self._stored[f"lost.{block}"]
-        harms = [float(lost[count]) if count else None for count in counts]
+        """Return the output error of ``block`` with each of ``counts`` units; None for no unit. Empty if unknown."""
+        lost = self._stored.get(f"lost.{block}")
+        harms = [None if lost is None or not count else float(lost[count]) for count in counts]
         return harms if any(harms) else []
 
     def _order(self, block: int) -> torch.Tensor:
         return self._stored[f"order.{block}"].to(self._device)
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
-        parts = {part.matrix.name: part for units in self._units for part in units.parts}
-        stored, grams = Tensors(), dict[int, torch.Tensor]()
-        if self._compensate or not self._scoring:
-            outputs = [units.output.matrix for units in self._units]
-            for matrix, known in statistics(self._model, tokens, outputs, {GRAM}):
-                if self._compensate:
-                    grams[matrix.block] = known[GRAM].cpu()
-                if not self._scoring:
-                    places = parts[matrix.name].places
-                    stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
-        if self._scoring:
-            sums: dict[int, Any] = {}
-            for matrix, score in self._scoring.scored(self._model):
-                sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
-            stored |= {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
-        for block, units in enumerate(self._units) if self._compensate else ():
-            weight, places = units.output.matrix.rows(units.whole_output), units.output.places
-            inputs = places[stored[f"order.{block}"]].flatten()
-            factor = damped_factor(grams.pop(block).to(weight.device)[inputs][:, inputs])
+        stored = Tensors()
+        outputs = [units.output.matrix for units in self._units]
+        for block, (matrix, known) in enumerate(statistics(self._model, tokens, outputs, {GRAM})):
+            weight, places = matrix.rows(matrix.weight), self._units[block].output.places
+            order = best_first(weight, known[GRAM], places)
+            inputs = places[order].flatten()
+            factor = damped_factor(known[GRAM][inputs][:, inputs])
+            stored[f"order.{block}"] = order
             stored[f"lost.{block}"] = losses(weight[:, inputs], factor)[:: places.shape[1]].contiguous()
             stored[f"factor.{block}"] = factor.float().cpu().contiguous()
         return stored

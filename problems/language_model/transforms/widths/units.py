@@ -14,7 +14,6 @@ from torch import nn
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import Matrix, probe_tokens
-from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.sublayers import Sublayer
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.part_cut import Parts
@@ -41,10 +40,6 @@ class Part:
         if bias is not None and not self.columns:
             bias = nn.Parameter(bias.index_select(0, at), requires_grad=False)
         return nn.Parameter(taken, requires_grad=False), bias
-
-    def sums(self, score: torch.Tensor) -> torch.Tensor:
-        """Return the sum of ``score``, in the matrix's layout, for each unit: ``(units,)``, as precise as can be."""
-        return self.matrix.rows(score).to(sum_dtype(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
 
 
 class Units:

@@ -36,8 +36,8 @@ from tests.runs import no_file_above, result
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
 COMPENSATED = [
-    {"use": "heads", "score": "magnitude", "compensate": True},
-    {"use": "channels", "score": "magnitude", "compensate": True},
+    "heads",
+    "channels",
 ]
 EXPERTS = [{"use": "experts", "genes": "model"}, {"use": "types", "types": ["Q8_0", "Q5_0"]}]
 RECOVERED = {"tokens": 512, "held_out": 1, "evaluations": 2, "patience": 2, "batch": 1}

@@ -97,8 +97,8 @@ def test_types_and_trained_vectors_reach_llama_cpp(case, tmp_path):
 
 CUTS = {
     "blocks": lambda resident: Sublayers(resident, Sublayers.Settings(genes="block"), None),
-    "channels": lambda resident: Channels(resident, Channels.Settings(genes="model", score="magnitude"), None),
-    "heads": lambda resident: Heads(resident, Heads.Settings(genes="model", score="magnitude"), None),
+    "channels": lambda resident: Channels(resident, Channels.Settings(genes="model"), None),
+    "heads": lambda resident: Heads(resident, Heads.Settings(genes="model"), None),
 }
 
 

@@ -26,7 +26,7 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_model
 from tests.problems.language_model.small import plain_perplexity
 
-HEADS, CHANNELS = {"use": "heads", "score": "magnitude"}, {"use": "channels", "score": "magnitude"}
+HEADS, CHANNELS = {"use": "heads"}, {"use": "channels"}
 BLOCKS = {"use": "sublayers", "genes": "block"}
 
 CASES = {

@@ -21,8 +21,8 @@ pytest.importorskip("llama_cpp_py_sync")
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"]}
 BLOCKS = {"use": "sublayers", "genes": "block", "keep": [0]}
-WIDTH = {"use": "channels", "genes": "model", "drop": False, "score": "wanda", "compensate": True}
-EACH = [{"use": "heads", "compensate": True}, {"use": "channels", "compensate": True}]
+WIDTH = {"use": "channels", "genes": "model", "drop": False}
+EACH = ["heads", "channels"]
 
 
 @pytest.fixture

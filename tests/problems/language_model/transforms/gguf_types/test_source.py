@@ -20,7 +20,7 @@ from evoprune.problems.language_model.transforms.gguf_types import latency
 from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type, rows_taken
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
-CUTS = [{"use": "heads", "compensate": True, "keep": [0]}, {"use": "channels", "compensate": True}]
+CUTS = [{"use": "heads", "keep": [0]}, "channels"]
 OWN = {"use": "types", "types": [], "from_source": True}
 SMALLER = OWN | {"types": ["Q8_0", "Q5_0", "Q4_0"]}
 

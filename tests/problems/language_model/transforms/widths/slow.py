@@ -31,9 +31,12 @@ def model_of(architecture: str) -> Any:
 
 
 def cut_of(architecture: str, cut: str, **settings: Any) -> Any:
-    """The transform ``channels`` or ``heads`` of a small model, which needs no text."""
+    """The transform ``channels`` or ``heads`` of a small model, which needs no text; units are in a random order."""
     kind = CUTS[cut]
-    return kind(Resident(model_of(architecture), None, ""), kind.Settings(**settings), None)
+    made = kind(Resident(model_of(architecture), None, ""), kind.Settings(**settings), None)
+    torch.manual_seed(0)
+    made.order._stored = {name: torch.randperm(len(units)) for name, units in made.order._stored.items()}
+    return made
 
 
 def budget_of(transform: Any, unit: str) -> Additive:
@@ -82,14 +85,12 @@ def _lines(block: Any, name: str, axis: str) -> torch.Tensor:
     return weight if axis == "rows" else weight.T
 
 
-def masked(model: Any, architecture: str, cut: str, left: list[int]) -> Any:
-    """A copy in which all but the ``left`` units of each block with the largest sum of absolute weights are zero."""
+def masked(model: Any, architecture: str, cut: str, kept: list[list[int]]) -> Any:
+    """A copy in which all units of each block but the ``kept`` ones are zero."""
     model = copy.deepcopy(model)
-    for block, count in zip(find_blocks(model)[1], left, strict=True):
+    for block, own in zip(find_blocks(model)[1], kept, strict=True):
         name, axis, at = parts_of(architecture, cut, 0)[-1]
-        units = [parts_of(architecture, cut, unit) for unit in range(len(_lines(block, name, axis)) // len(at))]
-        sums = [sum(float(_lines(block, n, x)[list(at)].abs().double().sum()) for n, x, at in parts) for parts in units]
-        for unit in sorted(range(len(units)), key=lambda unit: -sums[unit])[count:]:
-            for name, axis, at in units[unit]:
+        for unit in {*range(len(_lines(block, name, axis)) // len(at))} - {*own}:
+            for name, axis, at in parts_of(architecture, cut, unit):
                 _lines(block, name, axis)[list(at)] = 0.0
     return model
