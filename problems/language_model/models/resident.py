@@ -71,11 +71,10 @@ class Resident:
 
     @property
     def nonzero_weights(self) -> dict[str, int]:
-        """The nonzero weights now at the place of each prunable matrix; layers that replace it count their own."""
-        left = {
-            matrix.name: sum(int(torch.count_nonzero(weight_of(layer))) for layer in self._layers_at(matrix))
-            for matrix in self.matrices
-        }
+        """The nonzero weights that each prunable matrix has now."""
+        there = set(self.model.modules())
+        layers = {matrix.name: matrix.module for matrix in self.matrices}
+        left = {n: int(torch.count_nonzero(weight_of(layer))) if layer in there else 0 for n, layer in layers.items()}
         stacks = (stack for mixture in blocks.find_mixtures(self.model) for stack in mixture.stacks)
         return left | {
             stack.name: int(torch.count_nonzero(weight_of(stack.module, stack.attribute))) for stack in stacks
@@ -84,13 +83,6 @@ class Resident:
     @cached_property
     def sublayers(self) -> list[Sublayer]:
         return find_sublayers(self.model)
-
-    def _layers_at(self, matrix: blocks.Matrix) -> list[Any]:
-        """The layers in the place of ``matrix`` now: its module, layers that replace it, or none."""
-        try:
-            return [layer for _, layer in blocks.prunable(self.model.get_submodule(matrix.name))]
-        except AttributeError:  # dropped with the module that held it
-            return []
 
     @cached_property
     def block_parameters(self) -> int:

@@ -1,6 +1,6 @@
 """The shapes that the parameters of a model can have, by the levels of the genes that cut it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Self
@@ -20,8 +20,8 @@ Kinds = Mapping[str, tuple[int, Sequence[str]]]
 class Shapes:
     """The ``dense`` shape of each parameter, by name; and by a gene's place, the shapes at its levels in ``cuts``.
 
-    A parameter that is not there, dropped or yet to be added, has a shape of zeros. Where several genes change one,
-    each size is the least. ``counts``: the number of levels of each gene.
+    A parameter that is dropped has a shape of zeros. Where several genes change one, each size is the least.
+    ``counts``: the number of levels of each gene.
     """
 
     dense: Mapping[str, Shape]
@@ -43,26 +43,15 @@ class Shapes:
                     levels.append(_shapes(model))
                 tried.append(levels)
             bare.apply(bare.dense)
-        modules = [name for name, _ in model.named_modules() if name]
-        cuts: dict[str, dict[int, list[Shape]]] = {}
-        added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
-        every = dense | {name: zeros for name, zeros in added.items() if name not in dense}
-        for name, shape in every.items():
+        cuts = {}
+        for name, shape in dense.items():
             at_levels = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
             cuts[name] = {place: own for place, own in enumerate(at_levels) if any(each != shape for each in own)}
-        for name in every.keys() - dense.keys():  # an added parameter goes with its module
-            most = _each(max, [shape for own in cuts[name].values() for shape in own])
-            home = max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
-            inside = [other for other in dense if other.startswith(f"{home}.")]
-            for place, levels in enumerate(tried):
-                gone = [bool(inside) and not any(other in each for other in inside) for each in levels]
-                if place not in cuts[name] and any(gone):
-                    cuts[name][place] = [(0,) * len(most) if each else most for each in gone]
-        return cls(every, cuts, [len(levels) for levels in tried])
+        return cls(dense, cuts, [len(levels) for levels in tried])
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:
         cuts = self.cuts[name]
-        return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
+        return _least([shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 
     def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
         """Return the dense shape and the shapes by level of each parameter that the gene at ``place`` cuts; sorted."""
@@ -70,7 +59,7 @@ class Shapes:
 
     def possible(self, name: str) -> set[Shape]:
         """Return all shapes that the parameter ``name`` may have while it is there."""
-        shapes_there = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
+        shapes_there = {_least([self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
         return {shape for shape in shapes_there if all(shape)}
 
     def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
@@ -96,5 +85,5 @@ def _shapes(model: Any) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
-def _each(best: Callable[[Iterable[int]], int], shapes: Sequence[Shape]) -> Shape:
-    return tuple(map(best, zip(*shapes, strict=True)))
+def _least(shapes: Sequence[Shape]) -> Shape:
+    return tuple(map(min, zip(*shapes, strict=True)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from evoprune import InputError, Term
+from evoprune import Term
 from evoprune.problems.language_model.gguf.base import Base, cut_fields
 from evoprune.problems.language_model.gguf.layout import Layout, arranged
 from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
@@ -40,8 +40,6 @@ class CutBytes:
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
         self._slots = slots_by_parameter(model, base.architecture, base.forms)
-        if added := shapes.dense.keys() - self._slots.keys():
-            raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
         self._inside: dict[int, list[str]] = {}
         for parameter, (slot, *_) in self._slots.items():
             if slot.name.startswith("blk."):

@@ -1,8 +1,6 @@
 import pytest
-import torch
-from torch import nn
 
-from evoprune.problems.language_model.models.blocks import find_blocks, in_features
+from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.sublayers import set_dropped
@@ -45,18 +43,6 @@ def test_zeros_and_dropped_sublayers_are_removed_weights(resident, model):
     attention = resident.sublayers[0]
     set_dropped(find_blocks(model)[1][0], attention, dropped=True)
     assert resident.removed_weights == attention.weights + zeros
-
-
-def test_layers_in_the_place_of_a_matrix_count_their_own_weights(resident, model):
-    """As a low-rank pair: it reads as many inputs, and holds fewer weights."""
-    output = resident.sublayers[0].layers[-1]
-    (matrix,) = (matrix for matrix in resident.matrices if matrix.module is output)
-    inner, outer = nn.Linear(in_features(output), 3), nn.Linear(3, in_features(output))
-    model.set_submodule(matrix.name, nn.Sequential(inner, outer))
-    assert resident.removed_weights == matrix.size - inner.weight.numel() - outer.weight.numel()
-    with torch.no_grad():
-        outer.weight.zero_()
-    assert resident.removed_weights == matrix.size - inner.weight.numel()
 
 
 def test_a_model_that_was_loaded_to_plan_is_that_of_the_run_once(settings):
