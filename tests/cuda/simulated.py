@@ -185,25 +185,12 @@ class _Operators(TorchDispatchMode):
             _count_copy(given[0], stream.device, _CPU)
             return
         counts["launches"] += 1
-        for touched in _watching:
-            touched.append(sum(tensor.nbytes for tensor in (*there, *made)))
         if packet in _INDEXING:
             for index in given[1:]:
                 if not index.is_cuda and index.dim():
                     _count_copy(index, _CPU, device)
         if packet in _WAITING or (packet in _INDEXING and any(each.dtype == torch.bool for each in given[1:])):
             stream.synchronize()
-
-
-_watching: list[list[int]] = []
-
-
-@contextmanager
-def watched() -> Iterator[list[int]]:
-    """Yield the bytes that each launch reads and writes meanwhile."""
-    _watching.append([])
-    yield _watching[-1]
-    _watching.pop()
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
