@@ -1,4 +1,4 @@
-"""The transforms of a session as one: their genes follow each other under one budget, and an overlay comes last."""
+"""The transforms of a session as one: their genes follow each other under one budget, and types come last."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class StackForm(StackCosts):
     @property
     def cuts_blocks(self) -> bool:
         """True if blocks change by more than types."""
-        return any(each is not self._overlay and not each.vocabularies for each in self.transforms)
+        return any(each is not self._types and not each.vocabularies for each in self.transforms)
 
     def same_but_types(self, one: Sequence[float], other: Sequence[float]) -> bool:
         """Return whether two genomes have the same genes, but for the last, which choose types."""
-        shaping = slice(self._slices[-1].start if self._overlay else None)
+        shaping = slice(self._slices[-1].start if self._types else None)
         return [*one[shaping]] == [*other[shaping]]
 
     def replayed(self, genome: Sequence[float]) -> list[float]:
@@ -67,30 +67,30 @@ class StackForm(StackCosts):
     @property
     def has_types(self) -> bool:
         """True if matrices are stored in quantised types."""
-        return self._overlay is not None
+        return self._types is not None
 
     def encoded(self) -> Mapping[str, Encoded]:
-        return self._overlay.encoded() if self._overlay else {}
+        return self._types.encoded() if self._types else {}
 
     def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
         """As :meth:`encoded`, for a ``model`` that was trained before its matrices are quantised as in ``genome``."""
-        if self._overlay is None:
+        if self._types is None:
             return {}
-        return self._overlay.encode(model, genome[self._slices[-1]], lambda: self._remaining(genome))
+        return self._types.encode(model, genome[self._slices[-1]], lambda: self._remaining(genome))
 
     def unround(self) -> None:
         """Put back the weights that cuts leave, in place of weights in types."""
-        if self._overlay:
-            self._overlay.lift()
+        if self._types:
+            self._types.lift()
 
     @property
     def importance(self) -> Mapping[str, Tensor]:
         """The importance of the inputs of matrices, by name, that types are made with; empty for none."""
-        return self._overlay.importance if self._overlay else {}
+        return self._types.importance if self._types else {}
 
     @property
     def base(self) -> str | None:
-        return self._overlay.base if self._overlay else None
+        return self._types.base if self._types else None
 
 
 class Stack(StackForm):

@@ -19,8 +19,9 @@ from evoprune.problems.language_model.transforms.costs import (
     costs_of,
     scaled,
 )
+from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
-from evoprune.problems.language_model.transforms.overlay import Overlay, Remaining
+from evoprune.problems.language_model.transforms.overlay import Remaining
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
 
@@ -37,17 +38,17 @@ class StackCosts:
         for pair in combinations(transforms, 2):
             _refuse(*pair)
         self.resident = transforms[0].resident
-        cuts = [transform for transform in transforms if not isinstance(transform, Overlay)]
+        cuts = [transform for transform in transforms if not isinstance(transform, Types)]
         # at most one overlay: two would share a part
-        self._overlay = next((each for each in transforms if isinstance(each, Overlay)), None)
-        self.transforms = [*cuts, self._overlay] if self._overlay else cuts
+        self._types = next((each for each in transforms if isinstance(each, Types)), None)
+        self.transforms = [*cuts, self._types] if self._types else cuts
         self._alone = transforms[0] if len(transforms) == 1 else None
         parts = [{part.split()[0] for part in cut.parts} for cut in cuts if not cut.sparse]  # zeros change no shape
-        coupled = any(one & other for one, other in combinations(parts, 2)) or bool(self._overlay and cuts)
+        coupled = any(one & other for one, other in combinations(parts, 2)) or bool(self._types and cuts)
         self.shapes = Shapes.of(self.resident.model, cuts) if coupled else None
         """The shapes that cuts leave, where the cost of a gene depends on others; else costs add up."""
-        if self._overlay and self.shapes:
-            self._overlay.fit(self.shapes)
+        if self._types and self.shapes:
+            self._types.fit(self.shapes)
         self.genes = self._genes_of_all()
         ends = accumulate((len(transform.genes) for transform in self.transforms), initial=0)
         self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
@@ -72,17 +73,17 @@ class StackCosts:
 
     def _cut(self, genome: Sequence[float], final: bool = False) -> None:
         self._applied = list(genome)
-        if self._overlay and not self._alone:  # alone, it replaces its own copies
-            self._overlay.lift()
-        cuts = [(each, own) for each, own in self._split(genome) if each is not self._overlay]
+        if self._types and not self._alone:  # alone, it replaces its own copies
+            self._types.lift()
+        cuts = [(each, own) for each, own in self._split(genome) if each is not self._types]
         for transform, own in cuts:
             transform.apply(own)
         for transform, own in cuts if final else ():
             transform.finalise(own)
 
     def _lay(self, genome: Sequence[float]) -> None:
-        if self._overlay:
-            self._overlay.lay(genome[self._slices[-1]], lambda: self._remaining(genome))
+        if self._types:
+            self._types.lay(genome[self._slices[-1]], lambda: self._remaining(genome))
 
     def _remaining(self, genome: Sequence[float]) -> Remaining:
         split = self._split(genome)
@@ -109,11 +110,11 @@ class StackCosts:
         if not self.shapes:
             prices, fixed = scaled(self.costs(unit), scale)
             return Additive(self.genes, prices, limit, name or unit, fixed)
-        if unit == BYTES and self._overlay:
+        if unit == BYTES and self._types:
             both = zip(self.transforms, self._slices, strict=True)
             vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
             with self._made_dense():
-                terms, rest = self._overlay.byte_terms(self.shapes, vocabularies)
+                terms, rest = self._types.byte_terms(self.shapes, vocabularies)
         else:
             terms, rest = self._counted(unit, self.shapes), lambda _: 0.0
         terms = [Term(term.genes, scale * term.table) for term in terms]
@@ -138,8 +139,8 @@ class StackCosts:
         """Return the timer of the models under ``load``; types, if there are any, decide the runtime."""
         shapes = self.shapes
         cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
-        if self._overlay:
-            return self._overlay.timer(self, load, cuts)
+        if self._types:
+            return self._types.timer(self, load, cuts)
         if not shapes:  # levels that leave the same costs are taken to be as fast
             units = [unit for unit in (WEIGHTS, PARAMETERS) if all(unit in each.units for each in self.transforms)]
             words = [gene.name.split()[0] for gene in self.genes]  # heads, channels, attention, mlp, ...
@@ -149,13 +150,13 @@ class StackCosts:
     @property
     def kinds(self) -> Kinds:
         """The types of each parameter that may be quantised; the first is dense."""
-        return self._overlay.kinds(self.shapes) if self._overlay and self.shapes else {}
+        return self._types.kinds(self.shapes) if self._types and self.shapes else {}
 
 
 def _refuse(one: Transform, other: Transform) -> None:
     """Raise :class:`evoprune.InputError` where the two change the same part, or one leaves zeros that save nothing."""
     names = f"{type(one).__name__} and {type(other).__name__}"
-    if any(isinstance(each, Overlay) for each in (one, other)) and (one.sparse or other.sparse):
+    if any(isinstance(each, Types) for each in (one, other)) and (one.sparse or other.sparse):
         raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")
     if both := one.parts & other.parts:
         shared = " and the ".join(sorted(both))

@@ -19,9 +19,9 @@ from evoprune.problems.language_model.models.device import processor_name
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.overlay import Overlay
 
 if TYPE_CHECKING:
+    from evoprune.problems.language_model.transforms.gguf_types.transform import Types
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 _PROCESSES = 2
@@ -44,7 +44,7 @@ class FileTimer(Timer):
     unit = BYTES
 
     def __init__(
-        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
+        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, overlay: Types,
         base: Callable[[], Base], dense: str,
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import InputError, Price, Term
+from evoprune import Genes, InputError, Price, Term
 from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
@@ -19,7 +21,9 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
-from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
+from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
+from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, may_be
 from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on, slots_of
 from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
@@ -31,18 +35,17 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
-from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.overlay import Beside
-from evoprune.problems.language_model.transforms.shapes import Shapes
-from evoprune.problems.language_model.transforms.transform import ModelMaker
+from evoprune.problems.language_model.transforms.overlay import Beside, Left, Remaining
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker, Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
-class Types(TypedCopies):
+class Types(Transform):
     """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes::
 
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
@@ -53,11 +56,16 @@ class Types(TypedCopies):
     estimated on some rows, and a matrix is quantised when a candidate has it in a type. ggml quantises, with an
     importance matrix if the settings say so: the mean squares of the inputs. With ``from_source`` the first type is
     that of the source, not 16 bits, and rows of the source keep their bytes. A ``recipe`` leaves one more type.
+
+    Quantised copies are swapped into the model, and no weight is written. In a stack it comes last: it is lifted before
+    cuts are applied, and laid on the remaining weights.
     """
 
     Settings = TypesSettings
     settings: TypesSettings
     units = (WEIGHTS, PARAMETERS, BYTES)
+    parts = frozenset({"form"})
+    replayed = False
 
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
@@ -79,7 +87,10 @@ class Types(TypedCopies):
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
-        if not self._set_copies(matrices, errors, source, sizes) and not source:
+        self.matrices, self.errors, self._source, self.importance = matrices, errors, source, errors.importance
+        self._levels = TypeGenes(matrices, resident.with_stacks, errors, sizes)
+        self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
+        if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
             copies = sum(matrix.weight.nbytes for matrix in matrices)
@@ -122,10 +133,9 @@ class Types(TypedCopies):
         return self._bits.uniform(share)
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """llama.cpp's presets; where a preset's type is no level, the first level that has no more bits.
+        """llama.cpp's presets, or the recipe; where a type is no level, the first level that has no more bits.
 
-        A preset improves where another type has as many bytes and less error. None where harms are known, as the first
-        child of a search by costs is much better then; those of a recipe where there is one.
+        None where harms are known, as the first child of a search by costs is much better then.
         """
         if self.errors.harms:
             return []
@@ -187,6 +197,10 @@ class Types(TypedCopies):
     def byte_terms(
         self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
     ) -> tuple[list[Term], Beside]:
+        """Return the bytes of a file, by the genes that cut to ``shapes``, and then by the genes of types.
+
+        ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
+        """
         from evoprune.problems.language_model.transforms.gguf_types.file_size import CutBytes
 
         base = self._base
@@ -198,6 +212,7 @@ class Types(TypedCopies):
         return counted.terms, counted.rest
 
     def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
+        """Return the timer of ``whole``, the stack that it is in. ``cuts``: the kind of each gene that cuts."""
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
@@ -212,13 +227,13 @@ class Types(TypedCopies):
         return {
             "types": Path(settings.recipe).name if settings.recipe else list(settings.chosen),
             "importance": Path(settings.imatrix).name if settings.imatrix else settings.importance,
-            "source_types": dict(self.reproduced) if settings.source_types else False,
+            "source_types": dict(self._levels.reproduced) if settings.source_types else False,
             **({"from_source": True} if settings.from_source else {}),
         }
 
     def remarks(self) -> list[str]:
         unread = {each.block: self.errors.unread_experts(each.stacks[0]) for each in self.resident.mixtures}
-        exact = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
+        exact = ", ".join(f"{kind} of {count}" for kind, count in self._levels.reproduced.items())
         remark = (
             f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "
             "than they are: for claims set source_types: false, or take a source in 16 bits"
@@ -229,3 +244,54 @@ class Types(TypedCopies):
     @property
     def _bits(self) -> Bits:
         return Bits(self.genes, [typed.shape[1] for typed in self._copies.typed])
+
+    @property
+    def genes(self) -> Genes:
+        return self._levels.genes
+
+    @property
+    def late(self) -> bool:
+        return self.resident.streams
+
+    def fit(self, shapes: Shapes) -> None:
+        """Leave the types that parameters cut to ``shapes`` allow. Called before the genes are read."""
+        self._levels.fit(shapes)
+        if not self.genes.free and not self._source:
+            why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
+            raise InputError(why, "problem.transforms")
+
+    def apply(self, genome: Sequence[float]) -> None:
+        self.lay(genome, lambda: Remaining({}, {}))
+
+    def lift(self) -> None:
+        """Put back the weights of the cuts."""
+        self._copies.lift()
+
+    def lay(self, genome: Sequence[float], left: Left) -> None:
+        """Replace the weights as they are now by their copies in the types of ``genome``."""
+        self._copies.lay(self.genes.chosen(genome), left, blank=self._levels.all_types)
+
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Return the parameters that a .gguf file of the model now holds in a quantised type, by name."""
+        return self._copies.encoded()
+
+    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
+        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
+        return self._copies.encode(model, self.genes.chosen(genome), left)
+
+    def kinds(self, shapes: Shapes) -> Kinds:
+        """Return the types of each parameter, the first dense; its genes come after the genes of ``shapes``."""
+        genes = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
+        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in genes}
+
+    def bare(self) -> Transform:
+        """The same with all types as levels: their times are not known yet."""
+        bare = copy(self)
+        bare._levels = self._levels.of_all_types()
+        return bare
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        self._levels.use_times(times)

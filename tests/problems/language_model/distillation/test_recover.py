@@ -74,7 +74,7 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 
 
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
-    overlay, models = typed.session.transform._overlay, []
+    overlay, models = typed.session.transform._types, []
     encode = overlay.encode
 
     def spoilt_when_trained(model, *given):

@@ -59,7 +59,7 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     typed = [*plain[:6], *(gene.up for gene in transform.genes[6:])]
     transform.apply(typed)
     held = transform.encoded()
-    importance = transform._overlay._copies._encodings.importance
+    importance = transform._types._copies._encodings.importance
     assert left.keys() == {"transformer.h.1.mlp.c_proj", "transformer.h.0.attn.c_proj"}
     for name, each in held.items():
         own = name.removesuffix(".weight")
@@ -82,7 +82,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     transform.apply(genome)
     held = transform.encoded()
     expected = {name: weight.clone() for name, weight in transform.resident.model.named_parameters()}
-    transform._overlay.lift()
+    transform._types.lift()
     found = transform.encode(transform.resident.model, genome)
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)
@@ -90,7 +90,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
 
 
 def test_types_that_some_width_does_not_allow_are_no_levels(joint):
-    transform = joint("channels").session.transform._overlay
+    transform = joint("channels").session.transform._types
     names = transform.genes.names
     before = [gene.levels for gene in transform.genes]
     odd = {f"{names[1]}.weight": {0: [(64, 192), (48, 192)]}}
@@ -102,7 +102,7 @@ def test_types_that_some_width_does_not_allow_are_no_levels(joint):
     assert after[1] == ("16 bits",)
     assert [*after[:1], *after[2:]] == [*before[:1], *before[2:]]
     every = {name: {0: [shape, (48, 48)]} for name, shape in dense.items()}
-    with pytest.raises(InputError, match="no type fits what cuts may leave of the matrices"):
+    with pytest.raises(InputError, match="no type fits what cuts may leave"):
         transform.fit(Shapes(dense, every, [2]))
 
 
