@@ -83,7 +83,7 @@ def minimize(
     so are ``constraints``, also by some of the names, each satisfied where it returns 0 or less: genomes that violate
     them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
     (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
-    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default those of
+    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default as of
     :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
     or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
     ``f`` by its name. ``folder``: of the run, which the same call continues after an interruption; processes that make
@@ -158,7 +158,7 @@ class Search:
             self._go_on(Path(folder), resolved)
 
     def _go_on(self, folder: Path, resolved: Resolved) -> None:
-        """Take the values told before from ``folder``, and keep those to come there."""
+        """Take the values told before from ``folder``, and keep all later ones there."""
         with run_folder.making(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = ExitStack()

@@ -21,7 +21,7 @@ class Gene:
     one kind add to each other's harm alike. ``exponent``: the number in the genome is the logarithm, to base 10, of the
     gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any other, crossover takes a
     parent's. ``scale``: the change that steps of operators are shares of; None for the range. ``when``: the name of an
-    earlier gene with levels, and one of its levels; without it this gene is inactive, and its value None.
+    earlier gene with levels, and a level; at other levels this gene is inactive, and its value None.
 
     >>> from evoprune import Gene
     >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)

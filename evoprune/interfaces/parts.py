@@ -185,7 +185,7 @@ class Reporting(ABC):
 
     @classmethod
     def shown(cls, result: Any, facts: Mapping[str, Any] | None) -> Shown:
-        """Return the parts of a page about ``result``; ``facts``: the ``evoprune.json`` of its export, if any."""
+        """Return the parts of a page about ``result``; ``facts``: the ``evoprune.json`` of an export, if any."""
         return Shown()
 
 

@@ -1,4 +1,4 @@
-"""Forecast of the time of a run: the course of its algorithm with drawn scores, at a measured speed."""
+"""Forecast of the time of a run: its algorithm with drawn scores, at a measured speed."""
 
 import math
 import random
@@ -25,7 +25,7 @@ _IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a searc
 
 
 def is_over(experiment: Experiment, work: float, generation: int, idle: int) -> bool:
-    """Tell whether a search ends after ``generation``, of which the last ``idle`` ones scored nothing new."""
+    """Tell whether a search ends after ``generation``, where the last ``idle`` ones scored nothing new."""
     spent = work >= (experiment.budget or math.inf)
     return spent or generation == experiment.generations or (bool(experiment.budget) and idle == _IDLE_GENERATIONS)
 
@@ -42,7 +42,7 @@ class Forecast:
 
     @classmethod
     def of(cls, run: Prepared, timed: Sequence[Evaluation]) -> Self:
-        """Return the forecast of ``run`` from ``timed`` evaluations on all the data, at least one of them sound."""
+        """Return the forecast of ``run`` from ``timed`` evaluations on all the data, at least one sound."""
         sound = [evaluation for evaluation in timed if evaluation.failure is None and evaluation.work]
         if not sound:
             raise Stopped(f"every evaluation failed; the last one: {timed[-1].failure}")
@@ -73,7 +73,7 @@ class Forecast:
 
 
 def measure(resolved: Resolved, execution: Execution) -> Forecast:
-    """Load the problem, and time the first genomes of its search."""
+    """Load the problem, and time the first genomes of the search."""
     run = Prepared.of(resolved, Path(), decide(resolved, execution))
     random.seed(resolved.experiment.seed)
     first = next(step for step in run.toolbox.algorithm(run.toolbox) if isinstance(step, Evaluate))

@@ -1,4 +1,4 @@
-"""Answers of a task file: which lines a model answers right, by the losses of its choices."""
+"""Answers of a task file: which lines a model answers right, by the losses of the choices."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Parts of a run's page: the model in a table with others, and maps of its matrices."""
+"""Parts of a run's page: a table of the model and others, and maps of the matrices."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _file(size: int, bits: float | None, row: Scored | None) -> dict[str, str]:
 
 
 def _models(model: Reported) -> Columns:
-    """The result, the uniform and the dense model; times are those of an exported folder."""
+    """The result, the uniform and the dense model; times are of an exported folder."""
     bits, smaller = model.measured_bits, model.cost if model.is_smaller else None
     final = model.finals
     columns: dict[str, dict[str, str]] = {}
@@ -131,7 +131,7 @@ def types_map(matrices: Mapping[str, StoredMatrix]) -> Heatmap:
 
 
 def removed_map(shares: Mapping[str, float]) -> Heatmap:
-    """Return a map of the share of its weights that each matrix has lost."""
+    """Return a map of the share of weights that each matrix has lost."""
     least, most = min(shares.values()), max(shares.values())
     place = {share: (most - share) / (most - least or 1) for share in shares.values()}
     cells = {name: (f"{share:.0%}", place[share]) for name, share in shares.items()}

@@ -3,12 +3,11 @@
 JOB is JSON:
 
 - to measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most), ``phases`` (prefill, decode; or
-  none) and ``seconds`` (how long speeds are measured, in turn, for one round at least);
+  none) and ``seconds`` (of speeds, in turn, for one round at least);
 - to score the one model too: ``known``, an .npz file with ``tokens`` ``(windows, window)``, the complement where a
-  token does not count, and of the tokens that count the dense model's probabilities ``log_p``, ``top``, ``rest`` (see
-  :class:`evoprune.problems.language_model.evaluation.measure.Divergence`) and ``loss``, and maybe, with the prefix
-  ``run_``, the same of the model in PyTorch, and ``variants``, rows of tokens with answers; ``text``, a file that
-  begins with the tokens; ``begin``: whether each window begins with a token outside the text;
+  token does not count, the dense model's :attr:`Divergence.known` for tokens that count, maybe the same of the model in
+  PyTorch, with the prefix ``run_``, and ``variants``, rows of tokens with answers; ``text``, a file that begins with
+  the tokens; ``begin``: whether each window begins with a token outside the text;
 - to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -38,9 +37,8 @@ _ROWS = 128  # tokens whose logits are held at a time
 _LETTERS = 24  # more letters of a text than a token has
 _ERROR = 4  # the level of errors in llama.cpp's log
 
-_CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")
+_CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")  # lines of llama.cpp's log on the memory of a context
 _BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
-"""Lines of llama.cpp's log on the memory of a context."""
 
 _KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
 _log_lines: list[str] = []  # of llama.cpp
@@ -128,10 +126,10 @@ class Llama:
 def _predictions_of(model: Llama, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float32], Any]]:
     """Yield the number of a row of ``tokens``, log-probabilities ``(some, vocabulary)`` and the tokens that follow.
 
-    Of the tokens that count, some at a time; a row is read up to the last of these.
+    Of the tokens that count, some at a time; a row is read up to the last one.
     """
     model.begin(tokens.shape[1])
-    for number, (row, counts) in enumerate(zip(_ids(tokens), tokens >= 0, strict=True)):
+    for number, (row, counts) in enumerate(zip((tokens ^ (tokens >> 63)).astype(np.int32), tokens >= 0, strict=True)):
         model.cut(0)
         last = int(np.flatnonzero(counts).max(initial=0))
         for first in range(0, last, _ROWS):
@@ -182,7 +180,7 @@ def score(model: Llama, known: Any) -> Json:
 
 
 def _predictions(divergences: Floats, same: Floats, losses: Floats, dense: Floats) -> Json:
-    """The table of llama.cpp's ``llama-perplexity --kl-divergence``, by the keys of its class in ``export/facts.py``.
+    """The table of llama.cpp's ``llama-perplexity --kl-divergence``, by the keys of ``Predictions`` in ``facts.py``.
 
     Of each token ``(tokens,)``: the divergence, whether both models have the ``same`` likeliest token, and ``losses``.
     """
@@ -197,10 +195,6 @@ def _predictions(divergences: Floats, same: Floats, losses: Floats, dense: Float
     }
 
 
-def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
-    return (tokens ^ (tokens >> 63)).astype(np.int32)
-
-
 def _error(values: Floats) -> float:
     """Standard error of the mean; 0 of a single value."""
     return float(values.std()) / math.sqrt(max(1, len(values) - 1))
@@ -212,7 +206,7 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
     ``text``: of all windows, or of the beginning of the first one.
     """
-    read = _ids(tokens)
+    read = (tokens ^ (tokens >> 63)).astype(np.int32)
     expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
     ours = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
     if len(ours) < len(expected):  # the text is of one window, which may have been cut
@@ -244,7 +238,7 @@ def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) 
 
 
 def peak_bytes() -> int:
-    """The most memory that this process had; on Linux not from getrusage, which counts the parent's memory before."""
+    """The most memory that this process had; on Linux getrusage would count the parent's memory, too."""
     if sys.platform == "linux":
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -280,12 +274,8 @@ def memory(file: str, context: int, kv: str) -> Json:
         raise RuntimeError("".join(_log_lines))
     log = "".join(_log_lines)
     cache, buffers = (sum(map(float, pattern.findall(log))) for pattern in (_CACHE, _BUFFER))
-    return {
-        "weights": LIB.llama_model_size(model),
-        "cache": round(cache * 2**20),
-        "buffers": round(buffers * 2**20),
-        "process": peak_bytes() - before,
-    }
+    found = {"weights": LIB.llama_model_size(model), "process": peak_bytes() - before}
+    return found | {"cache": round(cache * 2**20), "buffers": round(buffers * 2**20)}
 
 
 def main(job: Json) -> Json:

@@ -126,7 +126,7 @@ class Phases:
         return Session.prepare(settings, settings.chosen_transforms)
 
     def _time(self) -> None:
-        """Time the dense model: the report has its time first, in long windows; those of the search may be short."""
+        """Time the dense model: the report has its time first, in long windows; search windows may be short."""
         sizes, tokens, seconds = self.text.sizes, self.resident.tokenizer, self._clock.seconds
         settings = TextSettings(**replace(self.text, window=sizes[-1]).settings("report", 1))
         read = cut_windows(settings, tokens, "report_text", at_most=True).tokens
@@ -299,6 +299,6 @@ def _text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
 def _trained_on(words: Json | None, parts: Mapping[str, Json], windows: int) -> Json:
     """Settings of the text to train on: another one than ``words``, which has hardly any of the missing tokens.
 
-    ``windows``: of the part for the search, most of which must be left to train on.
+    ``windows``: of the part for the search; most must be left to train on.
     """
     return parts["search" if words == parts["calibration"] and windows >= _MANY else "calibration"]

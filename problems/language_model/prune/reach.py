@@ -1,4 +1,4 @@
-"""The smallest sizes that a model can have, told by the headers of its files. Imports no torch."""
+"""The smallest sizes that a model can have, told by headers of files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IN_BLOCK = re.compile(r"\.\d+\.")
 def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
     """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here.
 
-    ``tokens``: rows of embedding and head, if tokens may be left out: half of them is little harm.
+    ``tokens``: rows of embedding and head, if tokens may be left out: half is little harm.
     """
     if not (stored := _stored(settings)):
         return 0.0

@@ -47,8 +47,8 @@ class Subject:
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``, ``experts``: whether they can go.
     ``weight_size``: the root mean square of weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML
     2018, section 8). ``positions``: tokens that it reads at once, at most. ``one_file``: whether the result is to be a
-    .gguf file; ``base``: another one; ``widths``: how many of its weights have rows of each length, in matrices that
-    have types; ``kinds_of_source``: the types that these have in the source; ``shrinking``: how many times as many bits
+    .gguf file; ``base``: another one; ``widths``: how many weights have rows of each length, in matrices that
+    have types; ``kinds_of_source``: types of matrices in the source; ``shrinking``: how many times as many bits
     as in the smallest of :data:`.reach.FAST`. ``form``: of blocks in a .gguf file, see
     :func:`evoprune.problems.language_model.gguf.sources.cuts_of`; ``least``: about the bytes of the smallest one of all
     weights. ``roomy``: whether there is memory to train all weights; ``differentiable``: for gradients of them.
@@ -102,7 +102,7 @@ class Subject:
 
 
 def model_settings(model: str, seconds: float, on: str = "auto") -> ModelSettings:
-    """Return settings for ``model`` on the device ``on``: in the dtype of its files if there is no room for another.
+    """Return settings for ``model`` on the device ``on``: in the dtype of the files if there is no room for another.
 
     Raises :class:`evoprune.InputError` for a model that has no room at all, or takes far more than ``seconds``.
     """

@@ -26,7 +26,7 @@ def filled(name: str, slots: Mapping[str, Any]) -> Json:
 
 
 def goal_rules(name: str) -> Json:
-    """Return the rules of the goal ``name``: units and bounds of its value, and its budget."""
+    """Return the rules of the goal ``name``: units and bounds of the value, and the budget."""
     rules: Json = _read("goals")[name]
     return rules
 
