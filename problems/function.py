@@ -51,8 +51,7 @@ class FunctionSettings(Settings):
     objectives: int = Field(1, ge=1, description="the numbers that it returns")
     maximise: bool = Field(False, description="whether more is better; else less is")
     batch: bool = Field(
-        False,
-        description="whether functions take an array, or columns by name, a row a candidate, and return rows",
+        False, description="whether functions take an array, or columns by name, a row a candidate, and return rows"
     )
     initial: tuple[tuple[Value, ...], ...] = Field((), description="genomes to begin with, by the genes' values")
     constraints: tuple[str, ...] = Field(

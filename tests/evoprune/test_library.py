@@ -31,8 +31,7 @@ def mixed(genome):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "f", "genes"),
-    [("generational", mixed, MIXED), ("nsga2", two, REAL), ("cma", two, REAL)],
+    ("algorithm", "f", "genes"), [("generational", mixed, MIXED), ("nsga2", two, REAL), ("cma", two, REAL)]
 )
 def test_ask_and_tell_make_the_search_of_minimize(algorithm, f, genes, tmp_path):
     objectives = 1 if f is mixed else 2

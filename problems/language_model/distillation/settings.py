@@ -24,9 +24,7 @@ class RecoverSettings(Settings):
 
     tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
     time: str | None = Field(
-        None,
-        pattern=DURATION,
-        description="how long each model may take, as in 90s, 20m or 2h, in place of tokens",
+        None, pattern=DURATION, description="how long each model may take, as in 90s, 20m or 2h, in place of tokens"
     )
     text: Source | None = Field(
         None, description="text to train on: see eval --text (default: what the search left of its text)"
@@ -41,8 +39,7 @@ class RecoverSettings(Settings):
         "types and no cuts, else all if memory allows, else lora, or norms if weights were pruned to zeros",
     )
     keep_codes: bool = Field(
-        False,
-        description="for scales: do not first round the matrices again with compensated errors (GPTQ)",
+        False, description="for scales: do not first round the matrices again with compensated errors (GPTQ)"
     )
     cross_entropy: float | None = Field(
         None,

@@ -123,10 +123,7 @@ class Teacher:
         tokens, student = self.report.tokens, Forward(model)
         both = measured(student, tokens, self.objective) if self.objective else divergence(student, self.dense, tokens)
         lost, perplexity = both
-        scores = {
-            "perplexity": finite(perplexity**self.report.factor),
-            "divergence": finite(self.report.factor * lost),
-        }
+        scores = {"perplexity": finite(perplexity**self.report.factor), "divergence": finite(self.report.factor * lost)}
         if self.report.lines:
             scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(student, None))
         return scores

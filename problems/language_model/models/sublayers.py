@@ -15,13 +15,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.blocks import (
-    find_blocks,
-    has_matrices,
-    probe_tokens,
-    prunable,
-    stacks_in,
-)
+from evoprune.problems.language_model.models.blocks import find_blocks, has_matrices, probe_tokens, prunable, stacks_in
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")

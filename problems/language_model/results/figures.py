@@ -10,12 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from evoprune.console.formatting import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
-from evoprune.problems.language_model.results.result import (
-    EVOLVED,
-    RecoveredRow,
-    criterion,
-    criterion_values,
-)
+from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
 from evoprune.problems.language_model.results.summary import WORDS
 
 RECOVERY = "recovery"  # name of the files of a recovery's figure

@@ -11,14 +11,7 @@ from typing import Any
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.costs import (
-    BYTES,
-    PARAMETERS,
-    WEIGHTS,
-    Prices,
-    costs_of,
-    scaled,
-)
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, costs_of, scaled
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
 from evoprune.problems.language_model.transforms.overlay import Remaining

@@ -15,8 +15,7 @@ def test_all_combinations_in_order():
 
 
 @pytest.mark.parametrize(
-    "varied",
-    ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=2001-99-99,3"],
+    "varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=2001-99-99,3"]
 )
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):

@@ -132,8 +132,7 @@ def test_another_experiment_is_refused(run, resume, counted, settings, fragment)
 
 
 @pytest.mark.parametrize(
-    ("key", "before", "after"),
-    [("seed", "3", "4"), ("operators.mutate.sigma", "0.2", "0.3"), ("population", "6", "7")],
+    ("key", "before", "after"), [("seed", "3", "4"), ("operators.mutate.sigma", "0.2", "0.3"), ("population", "6", "7")]
 )
 def test_a_run_whose_experiment_was_edited_is_not_read(run, evoprune, counted, tmp_path, key, before, after):
     folder = run(counted.file).folder
@@ -260,11 +259,7 @@ def test_lines_made_to_attack_are_refused_as_data(tmp_path, line, fragment):
 def test_a_line_that_the_run_would_not_write_is_refused(run, resume, counted):
     folder = run(counted.file).folder
     history = (folder / "history.jsonl").read_text()
-    for old, new in [
-        ('"zero"', '"../x"'),
-        ('"evaluations":6', '"evaluations":7'),
-        ('"parents":[]', '"parents":[9]'),
-    ]:
+    for old, new in [('"zero"', '"../x"'), ('"evaluations":6', '"evaluations":7'), ('"parents":[]', '"parents":[9]')]:
         (folder / "history.jsonl").write_text(history.replace(old, new, 1))
         before = contents(folder)
         answer = resume(folder, "generations=9")

@@ -13,10 +13,7 @@ REPORT = RunSettings().report_text
 
 @pytest.mark.parametrize(
     ("setting", "fragments"),
-    [
-        ("score=wandda", ("problem.score: ", "'wanda'")),
-        ("score=os:system", ("'os'", "plugins")),
-    ],
+    [("score=wandda", ("problem.score: ", "'wanda'")), ("score=os:system", ("'os'", "plugins"))],
 )
 def test_a_wrong_name_is_told_with_the_nearest(setting, fragments, capsys):
     assert main(["validate", "problems/gpt2_mini.yaml", "--set", f"problem.{setting}"]) == 2

@@ -25,11 +25,7 @@ class TypeGenes:
     """
 
     def __init__(
-        self,
-        matrices: Sequence[Matrix],
-        blocks: Sequence[Matrix],
-        errors: Errors,
-        sizes: Sequence[Mapping[str, float]],
+        self, matrices: Sequence[Matrix], blocks: Sequence[Matrix], errors: Errors, sizes: Sequence[Mapping[str, float]]
     ) -> None:
         self._matrices, self._blocks, self._errors, self._sizes = matrices, blocks, errors, sizes
         self.all_types = False

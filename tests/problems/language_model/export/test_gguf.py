@@ -35,10 +35,7 @@ from tests.problems.language_model.small import run_in
 from tests.runs import no_file_above, result
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
-COMPENSATED = [
-    "heads",
-    "channels",
-]
+COMPENSATED = ["heads", "channels"]
 EXPERTS = [{"use": "experts", "genes": "model"}, {"use": "types", "types": ["Q8_0", "Q5_0"]}]
 RECOVERED = {"tokens": 512, "held_out": 1, "evaluations": 2, "patience": 2, "batch": 1}
 

@@ -95,8 +95,7 @@ def test_transformers_reads_the_same_in_its_place(path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "stored"),
-    [("float32", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16"), ("int8", "float16")],
+    ("dtype", "stored"), [("float32", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16"), ("int8", "float16")]
 )
 def test_the_stored_dtype_is_that_of_most_weights(tmp_path, dtype, stored):
     save_file({"a": torch.zeros(64, 4, dtype=getattr(torch, dtype))}, tmp_path / "model-00001.safetensors")

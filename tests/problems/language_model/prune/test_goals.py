@@ -7,15 +7,7 @@ import pytest
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL
-from evoprune.problems.language_model.prune.goals import (
-    FAST,
-    Bits,
-    Remove,
-    Size,
-    Sparsity,
-    Speedup,
-    channel_step,
-)
+from evoprune.problems.language_model.prune.goals import FAST, Bits, Remove, Size, Sparsity, Speedup, channel_step
 from evoprune.problems.language_model.prune.subject import Subject
 from evoprune.problems.language_model.prune.template import filled
 

@@ -7,11 +7,7 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.parts import Report
-from evoprune.problems.language_model.results.report import (
-    overfitting,
-    perplexities,
-    reconstructed,
-)
+from evoprune.problems.language_model.results.report import overfitting, perplexities, reconstructed
 from evoprune.problems.language_model.results.result import gap_closed
 from tests.problems.language_model.small import counted_sparsity, outcome_of, plain_perplexity
 

@@ -132,7 +132,7 @@ def test_each_measurement_has_a_line(made, result):
         )
     )  # fmt: skip
     lines = [
-("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"),
+        ("dense 20.7", "45.0%", "(37% of"), ("751", "24.9%"), ("for a token", "1.50x"),
         ("least_squares", "model 25.4"), ("candidate 12", "61"), ("after 512 tokens",), ("did not help",),
     ]  # fmt: skip
     assert len(found) == 2 + len(lines)

@@ -34,10 +34,7 @@ def slowly(name, weight, inputs, gradients, row, column):
 
 
 def scored(name, weight, inputs, gradients):
-    known = {
-        "input_norms": inputs.norm(dim=0),
-        "gradient_squares": gradients.square().mean(0),
-    }
+    known = {"input_norms": inputs.norm(dim=0), "gradient_squares": gradients.square().mean(0)}
     score = find_score(name)
     return score(weight, **{statistic: known[statistic] for statistic in needs(score)})
 
