@@ -71,8 +71,6 @@ def private_folder(folder: Path, variable: str) -> Path:
         folder.mkdir(mode=0o700, parents=True)
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
-        raise InputError(
-            f"expected a folder that belongs to you alone: chmod 700 it, remove it, or set {variable} to another",
-            str(folder),
-        )
+        remedy = f"chmod 700 it, remove it, or set {variable} to another"
+        raise InputError(f"expected a folder that belongs to you alone: {remedy}", str(folder))
     return folder

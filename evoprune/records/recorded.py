@@ -255,8 +255,6 @@ def refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
         for inner in sorted({*before, *now}):
             refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
     elif before != now:
-        raise InputError(
-            f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now; the scores depend on it: put "
-            "it back, or begin another run; nothing was changed",
-            str(folder),
-        )
+        changed = f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now"
+        remedy = "the scores depend on it: put it back, or begin another run; nothing was changed"
+        raise InputError(f"{changed}; {remedy}", str(folder))

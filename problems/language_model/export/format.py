@@ -96,10 +96,9 @@ def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
         raise InputError(f"the weights are not the run's: give its model and dtype {run.protocol.dtype} by --set")
     now, before = session.texts.report.begin, run.protocol.report_text.begin
     if now != before:
-        raise InputError(
-            f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run: "
-            f"give --set problem.report_text.begin={'true' if before else 'false'}, and the same for its other texts"
-        )
+        why = f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run"
+        setting = f"--set problem.report_text.begin={'true' if before else 'false'}"
+        raise InputError(f"{why}: give {setting}, and the same for its other texts")
     if session.texts.report.sha256 != run.protocol.report_text.sha256:
         raise InputError("the report text is not the run's: give --set problem.report_text.source=...")
     recorded = run.protocol.model_dump()

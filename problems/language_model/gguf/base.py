@@ -159,11 +159,8 @@ def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, F
             continue
         matrix = forms.get(f"{within.rpartition('.')[0]}.weight", SAME)
         if (form := learn_form(slot, model, file.tensors[name], matrix)) is None:
-            raise InputError(
-                f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers: "
-                "export the model to a folder, and convert that with llama.cpp",
-                str(file.path),
-            )
+            why = f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers"
+            raise InputError(f"{why}: export to a folder, and convert that with llama.cpp", str(file.path))
         forms[within] = form
     return forms
 

@@ -90,23 +90,19 @@ def arranged(
     ``blocks``: slots by their names within a block. ``hidden``: the width of hidden states; ``size``: of a head.
     """
     if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
-        raise InputError(
-            f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order, so that no block can be "
-            "left out: export it to a folder, or remove heads and channels",
-            "problem.transforms",
+        why = (
+            f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order: no block can be left out"
         )
+        raise InputError(f"{why}; export it to a folder, or remove heads and channels", "problem.transforms")
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
     whole = widths[0].heads and widths[0].channels
     if even and (whole or base.architecture != LLAMA):
         return base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), []
     if base.architecture != LLAMA:
-        raise InputError(
-            f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that: export it to a "
-            "folder, or search whole blocks, or one width, or number of experts, for all of them (genes: block, "
-            "genes: model)",
-            "problem.transforms",
-        )
+        why = f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that"
+        remedy = "export it to a folder, or give genes: block to sublayers, genes: model to widths and experts"
+        raise InputError(f"{why}: {remedy}", "problem.transforms")
     added, widths = _filled(widths, hidden, size)
     return DECI, _deci_fields(base.fields, widths, size), added
 

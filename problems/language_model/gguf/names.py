@@ -153,11 +153,8 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
         for slot in _halves(plain, layer, renumbered) if weight.dim() > 2 else [plain]:
             place, _, kind = slot.name.rpartition(".")
             if (name := names.get_name(place)) is None:
-                raise InputError(
-                    f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot "
-                    "be written as one yet; export it to a folder",
-                    "problem.model",
-                )
+                why = f"{parameter} has no place in .gguf files of the architecture {architecture}"
+                raise InputError(f"{why}: export the model to a folder", "problem.model")
             within = within_block(name := f"{name}.{kind}")
             form = forms.get(within, SAME)
             slots.append(replace(slot, name=name, typed=typed and within != ROUTER, form=form))

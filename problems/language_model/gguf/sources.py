@@ -55,11 +55,8 @@ def architecture_of(model: str, base: str | None) -> str | None:
     if is_file or base is not None:
         architecture = str(read_gguf(folder if is_file else Path(str(base))).value("general.architecture"))
         if is_file and architecture not in READ:
-            raise InputError(
-                f"files of the architecture {architecture} are not read, only of {', '.join(READ)}: give the model's "
-                "folder, and this file with --base",
-                model,
-            )
+            why = f"files of the architecture {architecture} are not read, only of {', '.join(READ)}"
+            raise InputError(f"{why}: give the model's folder, and this file with --base", model)
         return architecture
     if config.is_file():
         kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"

@@ -250,17 +250,12 @@ def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mix
     rows = [module for module, one in others if module not in inside and one.dim() == 2 and len(one) in counts]
     routers = [*dict.fromkeys(rows)]
     if len(counts) > 1 or len(routers) != 1 or isinstance(routers[0], (nn.Linear, Conv1D)):
-        raise InputError(
-            f"{type(model).__name__} cannot be taken apart: {name} holds several matrices in one parameter; expected "
-            "as many experts in each, and beside it one router, a module with a row for each of them",
-            "problem.model",
-        )
+        expected = "expected as many experts in each of its parameters, and one router with a row for each expert"
+        raise InputError(f"{type(model).__name__} cannot be taken apart at {name}: {expected}", "problem.model")
     mixture = Mixture(name, block, experts, routers[0], home, counts.pop())
     if (mixture.active or 0) > mixture.count:
-        raise InputError(
-            f"{name} has {mixture.count} experts, of which a token chooses {mixture.active}: expected at least as many",
-            "problem.model",
-        )
+        why = f"{name} has {mixture.count} experts, and a token chooses {mixture.active}: expected at least as many"
+        raise InputError(why, "problem.model")
     return mixture
 
 

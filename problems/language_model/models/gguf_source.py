@@ -127,17 +127,13 @@ class Header:
         except InputError as error:
             raise InputError(str(error), "problem.model") from None
         if self._file.value(".expert_count", 0) and self._file.value("general.architecture") not in _MIXTURES:
-            raise InputError(
-                f"{path}: experts are read from .gguf files of {', '.join(_MIXTURES)} alone; give the model's folder",
-                "problem.model",
-            )
+            why = f"experts are read from .gguf files of {', '.join(_MIXTURES)} alone; give the model's folder"
+            raise InputError(f"{path}: {why}", "problem.model")
 
         numbers = ((name, name.split(".")[1]) for name in self._file.tensors if name.startswith("blk."))
         if beyond := next((name for name, number in numbers if int(number) >= self.block_count), None):
-            raise InputError(
-                f"{path}: its block_count is {self.block_count}, but it holds {beyond}; convert the model again",
-                "problem.model",
-            )
+            why = f"its block_count is {self.block_count}, but it holds {beyond}; convert the model again"
+            raise InputError(f"{path}: {why}", "problem.model")
 
     @property
     def tensors(self) -> int:

@@ -77,11 +77,8 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        raise InputError(
-            f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}; give another "
-            "problem.dtype or problem.device, or a smaller model",
-            _KEY,
-        ) from None
+        large = f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}"
+        raise InputError(f"{large}; give another problem.dtype or device, or a smaller model", _KEY) from None
     model.eval().requires_grad_(False)
     if copies:
         run_on(model, device)
@@ -225,18 +222,12 @@ def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> Non
     faulty = sorted(info["missing_keys"])
     faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
     if faulty:
-        raise InputError(
-            f"'{name}' lacks weights that its config.json requires, or has them in another shape: {_listed(faulty)}; "
-            "give a complete checkpoint of a causal language model",
-            _KEY,
-        )
+        why = "lacks weights that its config.json requires, or has them in another shape"
+        raise InputError(f"'{name}' {why}: {_listed(faulty)}; give a complete causal language model", _KEY)
     left_out = info["unexpected_keys"] - dict(model.named_buffers()).keys()
     if unused := sorted(key for key in left_out if not _NO_WEIGHTS.search(key)):
-        raise InputError(
-            f"'{name}' holds weights that its config.json leaves out: {_listed(unused)}; correct config.json, such as "
-            "its number of layers, or delete these weights",
-            _KEY,
-        )
+        why = f"holds weights that its config.json leaves out: {_listed(unused)}"
+        raise InputError(f"'{name}' {why}; correct its number of layers, say, or delete these weights", _KEY)
 
 
 def _listed(weights: Sequence[str]) -> str:

@@ -74,11 +74,8 @@ def find_sublayers(model: Any) -> list[Sublayer]:
     of_blocks = enumerate(zip(calls, ran, strict=True))
     sublayers = [sublayer for at, (called, ran_at) in of_blocks for sublayer in _sublayers(name, at, called, [*ran_at])]
     if (number := _first_not_residual(model, sublayers)) is not None:
-        raise InputError(
-            f"the blocks of {name} cannot be taken apart: block {number} changes what it reads also without its "
-            "attention and its MLP; expected blocks that add both to it, as in GPT-2 or Llama",
-            "problem.model",
-        )
+        why = f"block {number} changes its input without attention and MLP; expected blocks that add both to it"
+        raise InputError(f"the blocks of {name} cannot be taken apart: {why}", "problem.model")
     return sublayers
 
 
@@ -140,11 +137,10 @@ def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Modul
     by_kind = {kind: [chain for chain in chains if _kind(chain) == kind] for kind in KINDS}
     for kind, candidates in by_kind.items():
         if len(candidates) != 1:
-            raise InputError(
-                f"the blocks of {model} cannot be taken apart: block {block} has {len(candidates)} parts that look "
-                f"like its {kind}; expected one attention and one MLP, as in GPT-2 or Llama",
-                "problem.model",
+            why = (
+                f"block {block} has {len(candidates)} parts like its {kind}; expected one attention and one MLP"
             )
+            raise InputError(f"the blocks of {model} cannot be taken apart: {why}", "problem.model")
     return [_sublayer(block, kind, by_kind[kind][0], layers) for kind in KINDS]
 
 

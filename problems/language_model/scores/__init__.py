@@ -52,8 +52,6 @@ def find_score(name: str) -> Score:
     except (TypeError, ValueError):
         raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
     if unknown:
-        raise InputError(
-            f"problem.score: '{name}' asks for {', '.join(sorted(unknown))}; "
-            f"the statistics there are: {', '.join(sorted(names))}"
-        )
+        asked, known = (", ".join(sorted(each)) for each in (unknown, names))
+        raise InputError(f"problem.score: '{name}' asks for {asked}; the statistics there are: {known}")
     return score

@@ -101,21 +101,14 @@ class TextsSettings(Settings):
     def _texts_apart(self) -> Self:
         search, report, calibration = self.search_text, self.report_text, self.calibration_text
         if overlap(search, report):
-            raise ValueError(
-                "search_text and report_text are the same text; a text that the search sees must not score its result; "
-                "give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
-            )
+            remedy = "give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
+            raise ValueError(f"search_text and report_text are the same text, which may not score its result; {remedy}")
         if report.sampling != "first":
-            raise ValueError(
-                f"report_text.sampling is {report.sampling}: expected first, as results are compared on the first "
-                "windows of a text"
-            )
+            raise ValueError("report_text.sampling: expected first, as results are compared on the first windows")
         if calibration and overlap(calibration, report):
             raise ValueError("calibration_text and report_text are the same text; use another text for one of them")
         if calibration and overlap(calibration, search) and calibration.identity != search.identity:
-            raise ValueError(
-                "calibration_text and search_text overlap; give both the same part, or parts that do not overlap"
-            )
+            raise ValueError("calibration_text and search_text overlap; give both the same part, or parts apart")
         return self
 
     @property

@@ -100,10 +100,9 @@ def _hub(settings: TextSettings) -> str:
         return BETWEEN_ROWS.join(rows[settings.column])
     except Exception as error:  # the libraries raise many kinds of errors
         reason, remedy = reason_and_remedy(error)
-        raise InputError(
-            f"the data set '{settings.source}' could not be loaded ({reason}); {remedy}, or give a local .txt, .jsonl "
-            "or .parquet as source, or run problems/gpt2_mini.yaml"
-        ) from None
+        others = "or give a local .txt, .jsonl or .parquet as source, or run problems/gpt2_mini.yaml"
+        why = f"the data set '{settings.source}' could not be loaded ({reason})"
+        raise InputError(f"{why}; {remedy}, {others}") from None
 
 
 def _bundled(settings: TextSettings) -> str:

@@ -122,9 +122,8 @@ def _checked(line: str) -> Json:
         raise ValueError("choices: expected texts that differ")
     indices: list[Any] = [*range(len(choices))]
     if isinstance(answer, bool) or answer not in [*choices, *indices]:
-        raise ValueError(
-            f"answer: expected one of the choices, or its index from 0 to {indices[-1]}, got {json.dumps(answer)}"
-        )
+        given = json.dumps(answer)
+        raise ValueError(f"answer: expected one of the choices, or its index from 0 to {indices[-1]}, got {given}")
     return record | {"answer": choices.index(answer) if isinstance(answer, str) else answer}
 
 
@@ -208,10 +207,8 @@ def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, lengt
     tokens = [line_tokens(line, tokenizer) for line in lines]
     for line in lines:
         if (size := most_tokens(line, tokenizer)) > length:
-            raise InputError(
-                f"{settings.source}: line {line.number} has {size} tokens: expected at most {length}; give a larger "
-                "window, or leave the line out"
-            )
+            why = f"line {line.number} has {size} tokens: expected at most {length}"
+            raise InputError(f"{settings.source}: {why}; give a larger window, or leave the line out")
     starts = numpy.cumsum([0, *map(len, tokens)])[:-1]
     read = numpy.concatenate([*tokens, numpy.empty(0, numpy.int64)])
     read = numpy.where(read < 0, read, ~read)  # no token counts

@@ -73,10 +73,8 @@ def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]
 def refuse_lines(windows: Windows) -> None:
     """Raise :class:`evoprune.InputError` for a task file, which a tokenizer with fewer tokens does not read."""
     if windows.lines:
-        raise InputError(
-            f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
-            "transform vocabulary"
-        )
+        why = "is a task file, whose tokens must all stay: expected plain text, or no transform vocabulary"
+        raise InputError(f"{windows.settings.source} {why}")
 
 
 def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
@@ -158,10 +156,8 @@ class Texts:
         seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
         for role, windows in (seen | {"held-out text": self.held_out}).items():
             if windows and holds_much_of(report, windows):
-                raise InputError(
-                    f"problem.report_text holds passages of the {role}, and text that a search sees must not score "
-                    "its result; give another text, or split the file in two"
-                )
+                why = f"problem.report_text holds passages of the {role}, which the search sees"
+                raise InputError(f"{why}; give another text, or split the file in two")
         return report
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
@@ -172,9 +168,8 @@ class Texts:
         """Raise :class:`evoprune.InputError` for a ``text`` that decides on a model, and that measures it too."""
         for role in ("search_text", "report_text"):
             if overlap(text, getattr(self._settings, role)):
-                raise InputError(
-                    f"{text.source} is {role}, which measures the model; give another, or a part: of it", key
-                )
+                why = f"{text.source} is {role}, which measures the model; give another, or a part: of it"
+                raise InputError(why, key)
 
     def read(self, windows: Windows) -> Windows:
         """Return ``windows`` as the model's tokenizer, which may have lost tokens, reads them now."""

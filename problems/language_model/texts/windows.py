@@ -122,11 +122,9 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
         wanted = max(1, min(available, wanted))
     if available < wanted:
         unit = "different lines" if whole.lines else f"windows of {settings.window}"
-        raise InputError(
-            f"{settings.source} has {available} {unit}{' in this part' if settings.part else ''}; expected {wanted}: "
-            "ask for fewer or shorter ones, or give a longer text",
-            f"problem.{role}",
-        )
+        there = f"{settings.source} has {available} {unit}{' in this part' if settings.part else ''}"
+        remedy = "ask for fewer or shorter ones, or give a longer text"
+        raise InputError(f"{there}; expected {wanted}: {remedy}", f"problem.{role}")
     return whole.chosen(sorted(_order(settings, available)[:wanted]))
 
 

@@ -58,9 +58,7 @@ class PartCut(Transform):
         if self.settings.genes == "model":
             free = [block for block in parts if block not in kept]
             if len({tuple(parts[block].counts) for block in free}) > 1:
-                raise InputError(
-                    f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model"
-                )
+                raise InputError(f"its blocks differ in their {self.noun}: give genes: block", "problem.model")
             self._governed = {self.noun: free}
 
     @abstractmethod

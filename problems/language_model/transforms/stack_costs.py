@@ -32,7 +32,7 @@ class StackCosts:
             _refuse(*pair)
         self.resident = transforms[0].resident
         cuts = [transform for transform in transforms if not isinstance(transform, Types)]
-        # at most one overlay: two would share a part
+        # at most one, as two would share a part
         self._types = next((each for each in transforms if isinstance(each, Types)), None)
         self.transforms = [*cuts, self._types] if self._types else cuts
         self._alone = transforms[0] if len(transforms) == 1 else None
@@ -153,6 +153,4 @@ def _refuse(one: Transform, other: Transform) -> None:
         raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")
     if both := one.parts & other.parts:
         shared = " and the ".join(sorted(both))
-        raise InputError(
-            f"{names} both change the {shared} of a block: choose one or drop: false", "problem.transforms"
-        )
+        raise InputError(f"{names} both change the {shared}: choose one or drop: false", "problem.transforms")

@@ -107,8 +107,6 @@ class FileTimer(Timer):
         try:
             contents(self.transform.resident.model, self._base(), self._overlay.encoded()).write(path)
         except OSError as error:
-            raise Stopped(
-                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model: set "
-                "TMPDIR to a folder that has it"
-            ) from error
+            remedy = "set TMPDIR to a folder with room for two files of the model"
+            raise Stopped(f"cannot write {path}: {error.strerror}; {remedy}") from error
         return path

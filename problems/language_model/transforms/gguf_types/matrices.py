@@ -49,8 +49,5 @@ def check_types(kinds: Iterable[str], matrices: Sequence[Matrix]) -> None:
     widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})
     for kind in kinds:
         if not any(ggml.fits(kind, width) for width in widths):
-            raise InputError(
-                f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are "
-                f"{', '.join(map(str, widths))}",
-                "problem.transforms.types",
-            )
+            needs = f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights"
+            raise InputError(f"{needs}; the model's are {', '.join(map(str, widths))}", "problem.transforms.types")

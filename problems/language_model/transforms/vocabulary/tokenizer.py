@@ -21,11 +21,7 @@ def describe(tokenizer: Any) -> dict[str, Any]:
     """Return the JSON of a tokenizer that can be cut. Raises :class:`evoprune.InputError` for another one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise InputError(
-            f"{type(tokenizer).__name__} has no tokenizer.json: give a model with one, as made by "
-            "save_pretrained of a fast tokenizer",
-            KEY,
-        )
+        raise InputError(f"{type(tokenizer).__name__} has no tokenizer.json: give a model with a fast tokenizer", KEY)
     described: dict[str, Any] = json.loads(backend.to_str())
     model = described["model"]
     if model["type"] not in _MODELS:

@@ -74,9 +74,7 @@ class Vocabulary(Transform):
         self.order = order_of(tokenizer, self._needed_texts(), settings.keep)
         self._counts = _steps(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
-            raise InputError(
-                f"all {self._rows:,} tokens stay: {self.order.fewest:,} of them always do", "problem.transforms"
-            )
+            raise InputError(f"all {self._rows:,} tokens stay, {self.order.fewest:,} always", "problem.transforms")
         harms = expected_losses(resident, self.texts.search, self.order, self._counts)
         self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, NAME, harms), absolute=True)])
         self._level, self._shapes_alone = 0, False

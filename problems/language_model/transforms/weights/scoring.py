@@ -39,9 +39,8 @@ class Scoring:
             weight = matrix.rows(matrix.weight.detach()).float()
             scores = self._score(weight, **known)
             if scores.shape != weight.shape or not torch.isfinite(scores).all():
-                raise InputError(
-                    f"'{self._name}' gives {matrix.name} not one finite score for each weight", "problem.score"
-                )
+                why = f"'{self._name}' gives {matrix.name} not one finite score for each weight"
+                raise InputError(why, "problem.score")
             yield matrix, matrix.laid_out(scores).contiguous()
 
     def levels(self, scored: Iterable[tuple[Matrix, torch.Tensor]]) -> Tensors:

@@ -44,10 +44,8 @@ class UnitCut(PartCut):
         super().__init__(resident, settings, texts)
         self._blocks = list(find_blocks(resident.model)[1])
         if self.kind == "mlp" and (mixtures := resident.mixtures):
-            raise InputError(
-                f"the MLP of block {mixtures[0].block} is a mixture of experts: use the transform experts",
-                "problem.transforms",
-            )
+            why = f"the MLP of block {mixtures[0].block} is a mixture of experts: use the transform experts"
+            raise InputError(why, "problem.transforms")
         matrices = {matrix.module: matrix for matrix in resident.matrices}
         sublayers = [sublayer for sublayer in resident.sublayers if sublayer.kind == self.kind]
         self._units = tell_apart(
@@ -119,11 +117,8 @@ class Heads(UnitCut):
         output = matrices[sublayer.layers[-1]]
         width = output.rows(output.weight).shape[1]
         if heads % groups or width % heads:
-            raise InputError(
-                f"the attention of block {sublayer.block} cannot be narrowed: {output.kind} has {width} inputs for "
-                f"{heads} heads in {groups} groups",
-                "problem.model",
-            )
+            why = f"{output.kind} has {width} inputs for {heads} heads in {groups} groups"
+            raise InputError(f"the attention of block {sublayer.block} cannot be narrowed: {why}", "problem.model")
         query, key = width // groups, width // heads
         return split(sublayer, matrices, groups, [[query], [key], [query, key, key]], interleaved)
 

@@ -109,11 +109,10 @@ def split(
     for matrix in inputs:
         out, into = matrix.rows(matrix.weight).shape
         if out not in by_rows or into != hidden:
-            raise InputError(
-                f"the {sublayer.kind} of block {sublayer.block} cannot be narrowed: {matrix.kind} has {out} outputs "
-                f"and {into} inputs; expected {' or '.join(map(str, by_rows))} outputs and {hidden} inputs",
-                "problem.model",
-            )
+            expected = f"expected {' or '.join(map(str, by_rows))} outputs and {hidden} inputs"
+            why = f"{matrix.kind} has {out} outputs and {into} inputs; {expected}"
+            where = f"the {sublayer.kind} of block {sublayer.block}"
+            raise InputError(f"{where} cannot be narrowed: {why}", "problem.model")
         rows = torch.arange(out, device=matrix.weight.device)
         kinds = [rows] if interleaved else rows.split([count * size for size in by_rows[out]])
         parts.append(Part(matrix, torch.cat([kind.view(count, -1) for kind in kinds], 1), columns=False))
@@ -129,11 +128,9 @@ def tell_apart(model: Any, split: Callable[[bool], Sequence[Units]]) -> Sequence
         if _agree(model, units):
             return units
     parts = ", ".join(part.matrix.kind for part in units[0].parts)
-    raise InputError(
-        f"the {units[0].sublayer.kind} of {type(model).__name__} cannot be narrowed: {parts} of block 0 with half of "
-        "their units give other outputs than with the other half set to zero",
-        "problem.model",
-    )
+    why = f"{parts} of block 0 with half of their units give other outputs than with the other half set to zero"
+    kind = units[0].sublayer.kind
+    raise InputError(f"the {kind} of {type(model).__name__} cannot be narrowed: {why}", "problem.model")
 
 
 def _agree(model: Any, units: Sequence[Units]) -> bool:
