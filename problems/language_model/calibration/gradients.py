@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
@@ -97,18 +96,8 @@ def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: to
     window = window.to(forward.device)
     with torch.enable_grad():
         rows, targets = scored(forward.rows(window[None]), window[None])
-        torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), targets), allow_unused=True)
-
-
-def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of the mean loss in ``rows``, the head's input, without all logits of a window at once."""
-    slope = torch.empty_like(rows)
-    for part in forward.parts(len(targets)):
-        inputs = rows[part].requires_grad_()
-        logits = inputs if forward.head is None else forward.head(inputs)
-        loss = cross_entropy(logits.float(), targets[part], reduction="sum") / len(targets)
-        (slope[part],) = torch.autograd.grad(loss, inputs)
-    return slope
+        slope = forward.slope(rows.detach(), lambda _, part: targets[part], len(targets))
+        torch.autograd.grad(rows, weights, slope, allow_unused=True)
 
 
 def _add(squares: torch.Tensor, matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import has_bfloat16_units
 from evoprune.problems.language_model.models.experts import products_noted
-from evoprune.problems.language_model.models.forward import Forward, pieces, predictions, scored
+from evoprune.problems.language_model.models.forward import Forward, predictions, scored
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.memory import Room
 
@@ -69,7 +69,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
                 rows = forward.rows(window)
                 rows = scored(rows, window)[0] if marked else rows[0]
                 draws = torch.rand(len(rows), generator=torch.Generator().manual_seed(number))
-                rows.backward(_slope(forward, rows.detach(), draws))
+                rows.backward(forward.slope(rows.detach(), partial(_drawn, draws), copies=_COPIES))
             so_far.step(sums.tensors)
     count = predictions(read) if marked else read.numel()
     return {matrix.name: sums.factors(matrix.name, count, read.numel()) for matrix in matrices}
@@ -166,14 +166,8 @@ def _begin_gradients(_: nn.Module, __: Any, output: torch.Tensor) -> None:
     output.requires_grad_()
 
 
-def _slope(forward: Forward, rows: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """The gradient of the loss in ``rows``, the head's input, for targets that ``draws``, in [0, 1), choose."""
-    slope = torch.empty_like(rows)
-    for part in pieces(len(rows), _COPIES * forward.vocabulary):
-        inputs = rows[part].requires_grad_()
-        logits = (inputs if forward.head is None else forward.head(inputs)).float()
-        shares = logits.detach().softmax(-1)
-        below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
-        targets = below.sum(-1).clamp(max=shares.shape[-1] - 1)
-        (slope[part],) = torch.autograd.grad(cross_entropy(logits, targets, reduction="sum"), inputs)
-    return slope
+def _drawn(draws: torch.Tensor, logits: torch.Tensor, part: slice) -> torch.Tensor:
+    """The targets that ``draws``, in [0, 1), choose from the predictions ``logits`` of the rows ``part``."""
+    shares = logits.softmax(-1)
+    below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
+    return below.sum(-1).clamp(max=shares.shape[-1] - 1)

@@ -90,9 +90,7 @@ def arranged(
     ``blocks``: slots by their names within a block. ``hidden``: the width of hidden states; ``size``: of a head.
     """
     if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
-        why = (
-            f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order: no block can be left out"
-        )
+        why = f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order: no block can be left out"
         raise InputError(f"{why}; export it to a folder, or remove heads and channels", "problem.transforms")
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from evoprune.problems.language_model.models.blocks import find_blocks, find_matrices, probe_tokens
 from evoprune.problems.language_model.models.late import Weights, is_elsewhere, made, runs_on
@@ -29,6 +30,8 @@ Array = TypeVar("Array", bound=Any)
 
 Kept = dict[int, torch.Tensor]
 """Hidden states ``(windows, window, width)`` before blocks, by number."""
+
+Targets = Callable[[torch.Tensor, slice], torch.Tensor]
 
 Run = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Kept]]
 """As :meth:`Forward.__call__`, for tokens and the states before the first block that runs."""
@@ -184,6 +187,19 @@ class Forward:
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
         return (rows if self.head is None else self.head(rows)).float()
+
+    def slope(self, rows: torch.Tensor, choose: Targets, over: int = 1, copies: int = 1) -> torch.Tensor:
+        """Return the gradient in ``rows`` of the sum of losses over ``over``, of the targets that ``choose`` gives.
+
+        ``choose`` is called with logits of some rows, and their places; ``copies`` of the logits are held at once.
+        """
+        slope = torch.empty_like(rows)
+        for part in pieces(len(rows), copies * self.vocabulary):
+            inputs = rows[part].requires_grad_()
+            logits = self.logits(inputs)
+            loss = cross_entropy(logits, choose(logits.detach(), part), reduction="sum") / over
+            (slope[part],) = torch.autograd.grad(loss, inputs)
+        return slope
 
     def parts(self, count: int) -> list[slice]:
         """Split ``count`` rows of a run's result into parts whose logits may be held at once."""

@@ -137,9 +137,7 @@ def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Modul
     by_kind = {kind: [chain for chain in chains if _kind(chain) == kind] for kind in KINDS}
     for kind, candidates in by_kind.items():
         if len(candidates) != 1:
-            why = (
-                f"block {block} has {len(candidates)} parts like its {kind}; expected one attention and one MLP"
-            )
+            why = f"block {block} has {len(candidates)} parts like its {kind}; expected one attention and one MLP"
             raise InputError(f"the blocks of {model} cannot be taken apart: {why}", "problem.model")
     return [_sublayer(block, kind, by_kind[kind][0], layers) for kind in KINDS]
 
