@@ -14,7 +14,7 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, costs_of, scaled
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
-from evoprune.problems.language_model.transforms.overlay import Remaining
+from evoprune.problems.language_model.transforms.remaining import Remaining
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
 from evoprune.problems.language_model.transforms.transform import Transform
 

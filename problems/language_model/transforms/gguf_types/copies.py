@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, encoded, values_of
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import rows_taken
-from evoprune.problems.language_model.transforms.overlay import Left
+from evoprune.problems.language_model.transforms.remaining import Left
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
 
 Made = tuple[Make | None, Callable[[], Bytes]]

@@ -44,18 +44,18 @@ class FileTimer(Timer):
     unit = BYTES
 
     def __init__(
-        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, overlay: Types,
+        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, types: Types,
         base: Callable[[], Base], dense: str,
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others belong to ``overlay``. ``base``: metadata of files;
+        The first ``cuts`` genes of ``transform`` cut, the others belong to ``types``. ``base``: metadata of files;
         ``dense``: the types of the dense model.
         """
         super().__init__(transform, load, kinds)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._cuts, self._overlay, self._base, self._types = cuts, overlay, base, dense
+        self._cuts, self._types, self._base, self._kind = cuts, types, base, dense
         self._there: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class FileTimer(Timer):
             "device": cpu.type,
             "processor": processor_name(cpu),
         }
-        return of_files | {"threads": torch.get_num_threads(), "dtype": self._types}
+        return of_files | {"threads": torch.get_num_threads(), "dtype": self._kind}
 
     def alike(self) -> list[list[int]]:
         """The genes that change the same kind of thing, without idle ones."""
@@ -105,7 +105,7 @@ class FileTimer(Timer):
         path = self._place(name)
         self.transform.apply(genome)
         try:
-            contents(self.transform.resident.model, self._base(), self._overlay.encoded()).write(path)
+            contents(self.transform.resident.model, self._base(), self._types.encoded()).write(path)
         except OSError as error:
             remedy = "set TMPDIR to a folder with room for two files of the model"
             raise Stopped(f"cannot write {path}: {error.strerror}; {remedy}") from error

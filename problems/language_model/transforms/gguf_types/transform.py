@@ -36,7 +36,7 @@ from evoprune.problems.language_model.transforms.gguf_types.presets import Bits,
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.overlay import Beside, Left, Remaining
+from evoprune.problems.language_model.transforms.remaining import Beside, Left, Remaining
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 from evoprune.problems.language_model.transforms.transform import ModelMaker, Transform
 

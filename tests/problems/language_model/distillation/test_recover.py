@@ -74,8 +74,8 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 
 
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
-    overlay, models = typed.session.transform._types, []
-    encode = overlay.encode
+    types, models = typed.session.transform._types, []
+    encode = types.encode
 
     def spoilt_when_trained(model, *given):
         found = encode(model, *given)
@@ -84,7 +84,7 @@ def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path
             model.get_input_embeddings().weight.data.mul_(-3)
         return found
 
-    monkeypatch.setattr(overlay, "encode", spoilt_when_trained)
+    monkeypatch.setattr(types, "encode", spoilt_when_trained)
     row = recover_with(typed, tmp_path).rows["evolved"]
     assert row.curve[-1]["held_out"] < row.curve[0]["held_out"]
     assert row.decided[1] > row.decided[0]
