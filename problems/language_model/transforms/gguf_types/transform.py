@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Genes, InputError, Price, Term
+from evoprune import InputError, Price, Term
 from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
@@ -21,9 +19,7 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
-from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
-from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, may_be
+from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
 from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on, slots_of
 from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
@@ -35,17 +31,18 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
+from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.remaining import Beside, Left, Remaining
-from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
-from evoprune.problems.language_model.transforms.transform import ModelMaker, Transform
+from evoprune.problems.language_model.transforms.remaining import Beside
+from evoprune.problems.language_model.transforms.shapes import Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
-class Types(Transform):
+class Types(TypedCopies):
     """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes::
 
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
@@ -87,9 +84,7 @@ class Types(Transform):
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
-        self.matrices, self.errors, self._source, self.importance = matrices, errors, source, errors.importance
-        self._levels = TypeGenes(matrices, resident.with_stacks, errors, sizes)
-        self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
+        self._set_copies(matrices, errors, source, sizes)
         if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
@@ -244,54 +239,3 @@ class Types(Transform):
     @property
     def _bits(self) -> Bits:
         return Bits(self.genes, [typed.shape[1] for typed in self._copies.typed])
-
-    @property
-    def genes(self) -> Genes:
-        return self._levels.genes
-
-    @property
-    def late(self) -> bool:
-        return self.resident.streams
-
-    def fit(self, shapes: Shapes) -> None:
-        """Leave the types that parameters cut to ``shapes`` allow. Called before the genes are read."""
-        self._levels.fit(shapes)
-        if not self.genes.free and not self._source:
-            why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
-            raise InputError(why, "problem.transforms")
-
-    def apply(self, genome: Sequence[float]) -> None:
-        self.lay(genome, lambda: Remaining({}, {}))
-
-    def lift(self) -> None:
-        """Put back the weights of the cuts."""
-        self._copies.lift()
-
-    def lay(self, genome: Sequence[float], left: Left) -> None:
-        """Replace the weights as they are now by their copies in the types of ``genome``."""
-        self._copies.lay(self.genes.chosen(genome), left, blank=self._levels.all_types)
-
-    def block_fingerprints(self) -> Sequence[Hashable]:
-        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
-
-    def encoded(self) -> Mapping[str, Encoded]:
-        """Return the parameters that a .gguf file of the model now holds in a quantised type, by name."""
-        return self._copies.encoded()
-
-    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
-        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
-        return self._copies.encode(model, self.genes.chosen(genome), left)
-
-    def kinds(self, shapes: Shapes) -> Kinds:
-        """Return the types of each parameter, the first dense; its genes come after the genes of ``shapes``."""
-        genes = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
-        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in genes}
-
-    def bare(self) -> Transform:
-        """The same with all types as levels: their times are not known yet."""
-        bare = copy(self)
-        bare._levels = self._levels.of_all_types()
-        return bare
-
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        self._levels.use_times(times)

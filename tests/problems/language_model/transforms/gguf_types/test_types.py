@@ -129,11 +129,10 @@ def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model
     source = {"model": save(model, tmp_path)}
     with_them = language_model(**source, transforms={"use": "types", "importance": False})
     transform = with_them.session.transform.transforms[0]
-    assert transform.reproduced["Q4_0"] == len(session.resident.matrices)
+    assert transform.describe()["source_types"]["Q4_0"] == len(session.resident.matrices)
     assert "source is quantised" in with_them.describe()
-    assert transform.describe()["source_types"] == dict(transform.reproduced)
     without = language_model(**source, transforms={"use": "types", "importance": False, "source_types": False})
-    assert not without.session.transform.transforms[0].reproduced
+    assert not without.session.transform.transforms[0].describe()["source_types"]
     assert all("Q4_0" not in gene.levels for gene in without.genes if gene.group.startswith("block"))
     assert "quantised" not in without.describe()
     assert "quantised" not in language_model(transforms="types").describe()
