@@ -39,6 +39,7 @@ def additive(
     screening: Annotated[Share, Field(description="share of the data for costs and children")] = 0.125,
     offspring: Annotated[Count, Field(description="children screened in a generation")] = 16,
     survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
+    trust: Annotated[float, Field(ge=0, description="end if known costs miss the first child by less than this")] = 0.0,
 ) -> Algorithm:  # fmt: skip
     """Solve the knapsack of the costs that each value of each gene has alone.
 
@@ -47,7 +48,8 @@ def additive(
     budget whose costs have the least sum; the others have the least sum of costs drawn from a normal distribution,
     which each screened child narrows (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018).
     Where genes are of several kinds, the next children do without some kinds. Of real genes, even steps are tried. It
-    ends where no child can be drawn that was not screened. For problems with one objective.
+    ends where no child can be drawn that was not screened, or after the first one if its loss is the sum of known costs
+    but for a share below ``trust``: nothing is to be learnt then. For problems with one objective.
     """
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -69,13 +71,16 @@ def additive(
     yield Evaluate(children[:1])  # whatever it is in the screening
     (best,) = fittest([*([best] if best.fitness.valid else []), *children[:1]], 1)
     yield Generation([best])
+    if not origin.fitness.valid:
+        yield Evaluate([origin], screening, probe=True)
+        known = belief.costs[choices.numbers(children[0])].sum()
+        if abs(_loss(children[0], origin) - known) < trust * known:
+            return
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)]
         if not children:
             return
-        if not origin.fitness.valid:
-            yield Evaluate([origin], screening, probe=True)
         yield Evaluate(children, screening)
         least = _loss(fittest(children, 1)[0], origin)
         for child in children:
