@@ -12,7 +12,7 @@ from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
 from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.parts import Batched, Finals, Measured, Reporting, TradeOffs
+from evoprune.interfaces.parts import Finals, Measured, Reporting, TradeOffs
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
@@ -26,7 +26,6 @@ __version__ = "0.3.0"
 __all__ = (
     "Additive",
     "Algorithm",
-    "Batched",
     "Budget",
     "Coupled",
     "Evaluate",

@@ -1,16 +1,15 @@
 """The problem ``function``: a Python function of the genes' values, which returns a number for each objective."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy
 from pydantic import Field, model_validator
 
-from evoprune import Batched, Evaluation, Gene, Genes, InputError, Problem, Settings
+from evoprune import Evaluation, Gene, Genes, InputError, Problem, Settings
 from evoprune.experiment.registry import find_plugin
 from evoprune.interfaces.problem import Checked, violation
 
@@ -69,7 +68,7 @@ class FunctionSettings(Settings):
         return self
 
 
-class Function(Problem, Batched):
+class Function(Problem):
     """Minimise, or maximise, a function of your own: a number, or several numbers against each other."""
 
     Settings = FunctionSettings
@@ -97,17 +96,14 @@ class Function(Problem, Batched):
         return self.settings.batch
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        if self.batch:
-            return self.evaluate_batch([genome], fidelity)[0]
-        return _evaluation(*(function(self.genes.chosen(genome)) for function in self._functions))
+        return self.evaluate_batch([genome], fidelity)[0]
 
     def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
         candidates = [self.genes.chosen(genome) for genome in genomes]
-        answers = [numpy.asarray(function(candidates)) for function in self._functions]
-        wrong = (each.shape for each in answers if each.shape[:1] != (len(genomes),))
-        self._fault = self._fault or "".join(
-            f"expected {len(genomes)} rows of values, one a candidate, got shape {shape}" for shape in islice(wrong, 1)
-        )
+        answers = [function(candidates) for function in self._functions]
+        if wrong := {len(answer) for answer in answers} - {len(genomes)}:
+            fault = f"expected {len(genomes)} rows of values, one a candidate, got {min(wrong)}"
+            self._fault = self._fault or fault
         if self._fault:
             raise ValueError(self._fault)
         return [_evaluation(*rows) for rows in zip(*answers, strict=True)]
@@ -126,11 +122,11 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
 
 
 def called(function: Called, genes: Genes, batch: bool = False, some: bool = False) -> Called:
-    """Return ``function`` as one of the list of the values of ``genes``, which it may have as named parameters.
+    """Return ``function`` as one of rows, each the values of ``genes``, that returns a row of values for each.
 
-    ``batch``: a list of such lists, which ``function`` takes as an array, or as an array for each parameter; of numbers
-    with NaN for an inactive gene, or else of objects. ``some``: whether it may be of some genes alone. Raises
-    :class:`evoprune.InputError` for several parameters that are no genes.
+    It takes one row, as a list, or by names as parameters; in a ``batch`` all rows, as an array, or as an array for
+    each parameter; of numbers with NaN for an inactive gene, or else of objects. ``some``: whether it may be of some
+    genes alone. Raises :class:`evoprune.InputError` for several parameters that are no genes.
     """
     parameters: list[inspect.Parameter] = []
     with suppress(TypeError, ValueError):  # of a built-in one
@@ -146,17 +142,18 @@ def called(function: Called, genes: Genes, batch: bool = False, some: bool = Fal
                 f"its parameters {', '.join(needed)} are not the genes {listed}, nor one list of their values"
             )
         kind = object if object in _kinds(genes) else float
-        return (lambda rows: function(numpy.array(rows, dtype=kind))) if batch else function
+        if batch:
+            return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=kind)))
+        return lambda rows: list(map(function, rows))
     by_name: Callable[..., Any] = function
-    columns: Callable[[Any], Any] = (
-        (lambda rows: map(numpy.array, zip(*rows, strict=True), _kinds(genes))) if batch else iter
-    )
 
-    def call(values: Any) -> Any:
-        every = dict(zip(genes.names, columns(values), strict=True))
+    def call(values: Iterable[Any]) -> Any:
+        every = dict(zip(genes.names, values, strict=True))
         return by_name(**{name: every[name] for name in names})
 
-    return call
+    if batch:
+        return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _kinds(genes))))
+    return lambda rows: list(map(call, rows))
 
 
 def _kinds(genes: Genes) -> list[type]:

@@ -8,14 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from evoprune.interfaces.problem import Evaluation
 
-Scores = Evaluation | list[Evaluation]
+Genomes = Sequence[Sequence[float]]
 
-Scorer = Callable[[Any], Scores]
-"""Scores a genome; or several, given as a tuple."""
+Scorer = Callable[[Genomes], list[Evaluation]]
+
+Scores = list[Evaluation] | Evaluation
+"""Scores of the genomes of a call, or the failure of all."""
 
 _POLL = 1.0  # seconds between two checks for a stall
 _TRIES = 2  # of an evaluation that fails
@@ -24,11 +26,11 @@ _LEAST, _FIRST = 60.0, 3600.0  # seconds without a result that are no stall; bef
 
 @dataclass(frozen=True)
 class Call:
-    """An evaluation of a genome, or of several. ``avoid``: the worker that failed at it before, if any."""
+    """An evaluation of one genome, or of several. ``avoid``: the worker that failed at it before, if any."""
 
     number: int
     function: Scorer
-    genome: Sequence[Any]
+    genomes: Genomes
     avoid: str = ""
 
 
@@ -83,13 +85,13 @@ class Backend(ABC):
         return math.ceil(genomes / self.workers)
 
     def map(
-        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, batch: bool = False,
+        self, function: Scorer, genomes: Genomes, slower: float = 1.0, batch: bool = False,
         claim: Callable[[int], bool] | None = None,
     ) -> Iterator[tuple[int, Evaluation]]:  # fmt: skip
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``batch``: ``function`` is given a worker's share of the genomes at once, and a failure alone. ``claim``: asked
-        for each index when a worker is free for it; False leaves it out.
+        ``function`` is given one genome, with ``batch`` a worker's share of the genomes, and a failure alone.
+        ``claim``: asked for each index when a worker is free for it; False leaves it out.
         """
         self._slowest *= slower
         self._at_once = max(1, self.share(len(genomes))) if batch else 1
@@ -97,7 +99,7 @@ class Backend(ABC):
         calls: dict[int, Sequence[int]] = {}  # calls that are running: the genomes of each
 
         def hand_out(indices: Sequence[int], avoid: str = "") -> None:
-            given = tuple(tuple(genomes[index]) for index in indices) if batch else genomes[indices[0]]
+            given = tuple(tuple(genomes[index]) for index in indices)
             call = Call(next(self._numbers), function, given, avoid)
             calls[call.number] = indices
             for index in indices:
@@ -152,4 +154,4 @@ class Serial(Backend):
 
     def completed(self, timeout: float) -> list[tuple[int, Scores]]:  # noqa: ARG002 - nothing to wait for
         call = self._calls.popleft()
-        return [(call.number, call.function(call.genome))]
+        return [(call.number, call.function(call.genomes))]

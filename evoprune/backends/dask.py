@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from evoprune.backends.base import Backend, Call, Lost, Scores
+from evoprune.backends.base import Backend, Call, Genomes, Lost, Scores
 from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
@@ -32,7 +32,7 @@ class Dask(Backend):
         super().__init__(execution.stall_after, slowest)
         self._place = execution.devices, execution.threads
         self._going: dict[Any, Call] = {}
-        self._suspects: set[tuple[Any, ...]] = set()
+        self._suspects: set[Genomes] = set()
         self._alone = False
         try:
             import distributed
@@ -88,7 +88,7 @@ class Dask(Backend):
                 evaluation = _result(task, timeout)
                 call = self._going.pop(task)
                 if task.status == "error":
-                    self._suspects.add(tuple(call.genome))
+                    self._suspects.add(call.genomes)
                 yield call.number, evaluation
 
     def close(self) -> None:
@@ -100,12 +100,12 @@ class Dask(Backend):
 
     def _send(self) -> None:
         while self._calls and len(self._going) < _AHEAD * self.workers:
-            suspect = tuple(self._calls[0].genome) in self._suspects
+            suspect = self._calls[0].genomes in self._suspects
             if self._going and (suspect or self._alone):
                 return
             self._alone = suspect
             call = self._calls.popleft()
-            arguments = *self._place, call.function, call.genome
+            arguments = *self._place, call.function, call.genomes
             submit = partial(self._client.submit, pure=False, priority=-call.number)
             task = self._sender.submit(submit, evaluate_on_own_device, *arguments).result()
             self._going[task] = call

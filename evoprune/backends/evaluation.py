@@ -1,4 +1,4 @@
-"""Scoring a genome: the task that workers run, and their state: a device and a problem.
+"""Scoring genomes: the task that workers run, and their state: a device and a problem.
 
 Our own processes are given a device. Workers that SCOOP or Dask start are not numbered: each claims a device at its
 first task, by a lock file of this host, which is released when the process ends.
@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from evoprune.backends.base import Scorer, Scores
+from evoprune.backends.base import Genomes, Scorer
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
-from evoprune.interfaces.parts import Batched, Finals, Measured, Part, part
+from evoprune.interfaces.parts import Finals, Measured, part
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
@@ -121,39 +120,29 @@ this_worker = Worker()
 """State of this process; a global, as SCOOP and Dask call plain functions."""
 
 
-def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-    """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; a fault becomes the worst fitness, and why."""
-    how = (fidelity,) if fidelity < 1 else ()
-    return this_worker.scores(ref, lambda problem: [problem.evaluate(genome, *how)], 1)[0]
+def evaluate(ref: ProblemRef, genomes: Genomes, fidelity: float = 1.0) -> list[Evaluation]:
+    """Score ``genomes`` on a share ``fidelity``, in (0, 1], of the data; a fault becomes the worst fitness, and why."""
+    return this_worker.scores(ref, lambda problem: problem.evaluate_batch(genomes, fidelity), len(genomes))
 
 
-def evaluate_batch(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
-    """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Batched`."""
-    return this_worker.scores(
-        ref, lambda problem: _part(problem, Batched).evaluate_batch(genomes, fidelity), len(genomes)
-    )
+def judge(ref: ProblemRef, genomes: Genomes) -> list[Evaluation]:
+    """Judge ``genomes`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
 
+    def judged(problem: Problem) -> list[Evaluation]:
+        finals = part(problem, Finals)
+        assert finals is not None  # else nothing asks for it
+        return [Evaluation((finals.judge(genome),), work=0.0) for genome in genomes]
 
-def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
-    """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
-    return this_worker.scores(ref, lambda problem: [Evaluation((_part(problem, Finals).judge(genome),), work=0.0)], 1)[
-        0
-    ]
-
-
-def _part(problem: Problem, kind: type[Part]) -> Part:
-    made = part(problem, kind)
-    assert made is not None  # else nothing asks for it
-    return made
+    return this_worker.scores(ref, judged, len(genomes))
 
 
 def evaluate_on_own_device(
-    devices: tuple[str, ...], threads: int | None, function: Scorer, genome: Sequence[Any]
-) -> Scores:
-    """``function(genome)``, in a process that has claimed its device: the task for SCOOP's and Dask's workers."""
+    devices: tuple[str, ...], threads: int | None, function: Scorer, genomes: Genomes
+) -> list[Evaluation]:
+    """``function(genomes)``, in a process that has claimed its device: the task for SCOOP's and Dask's workers."""
     with _one_at_a_time:
         this_worker.claim(devices, threads)
-        return function(genome)
+        return function(genomes)
 
 
 def _claim(devices: Sequence[str]) -> str | None:

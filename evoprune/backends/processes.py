@@ -72,7 +72,7 @@ class _Worker:
             self._start()
         self.call = call
         with suppress(OSError):  # it has just died; `result` handles that
-            self.pipe.send((call.function, call.genome))
+            self.pipe.send((call.function, call.genomes))
 
     def result(self) -> tuple[int, Scores]:
         assert self.call is not None
@@ -103,10 +103,10 @@ def _work(pipe: Connection, device: str | None, threads: int | None) -> None:
     this_worker.assign(device, threads, worker_name())
     while True:
         try:
-            function, genome = pipe.recv()
+            function, genomes = pipe.recv()
         except EOFError:
             return
-        pipe.send(function(genome))
+        pipe.send(function(genomes))
 
 
 def _end_with_main_process() -> None:

@@ -36,7 +36,7 @@ class Scoop(Backend):
 
     def submit(self, call: Call) -> None:
         with _losses():
-            task = futures.submit(evaluate_on_own_device, *self._place, call.function, call.genome)
+            task = futures.submit(evaluate_on_own_device, *self._place, call.function, call.genomes)
             self._queue.flush()
         self._numbers_of[task] = call.number
 

@@ -75,26 +75,6 @@ class Measured(ABC):
         """Take the result of :meth:`take_measurements`, in each process, before genes and budget are asked for."""
 
 
-class Batched(ABC):
-    """Scoring of several genomes at once, in less time or memory than one after the other.
-
-    >>> from evoprune import Evaluation, Batched
-    >>> class InOnePass(Batched):
-    ...     batch = True
-    ...     def evaluate_batch(self, genomes, fidelity=1.0):
-    ...         return [Evaluation((sum(genome),)) for genome in genomes]
-    """
-
-    @property
-    @abstractmethod
-    def batch(self) -> bool:
-        """True if each worker is to score its share of a generation in one call."""
-
-    @abstractmethod
-    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
-        """Score each genome exactly as :meth:`Problem.evaluate` does; after an exception each is scored alone."""
-
-
 class TradeOffs(ABC):
     """Choice of a run's result among the best compromises of several objectives.
 

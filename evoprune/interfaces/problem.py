@@ -136,6 +136,16 @@ class Problem(ABC):
         """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; an exception is recorded as a failure."""
 
     @property
+    def batch(self) -> bool:
+        """True if each worker is to score its share of a generation in one call of :meth:`evaluate_batch`."""
+        return False
+
+    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
+        """Score each genome exactly as :meth:`evaluate` does; after an exception each is scored alone."""
+        how = (fidelity,) if fidelity < 1 else ()
+        return [self.evaluate(genome, *how) for genome in genomes]
+
+    @property
     def budget(self) -> Budget | None:
         """Cost of genomes and its limit; None where nothing is counted."""
         return None

@@ -78,7 +78,7 @@ def measure(resolved: Resolved, execution: Execution) -> Forecast:
     random.seed(resolved.experiment.seed)
     first = next(step for step in run.toolbox.algorithm(run.toolbox) if isinstance(step, Evaluate))
     few = first.individuals[: 1 + _TIMED]
-    timed = [run.toolbox.evaluate(one) for one in steps(few, "timing the first candidates", "candidate")]
+    timed = [run.toolbox.evaluate([one])[0] for one in steps(few, "timing the first candidates", "candidate")]
     return Forecast.of(run, timed[1:] or timed)
 
 

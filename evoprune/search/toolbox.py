@@ -23,7 +23,7 @@ from evoprune.experiment import parameters
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
-from evoprune.interfaces.parts import Batched, Measured, part
+from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
 
 
@@ -76,16 +76,14 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
             toolbox.register(slot, _with_inactive_drawn, getattr(toolbox, slot), genes)
     if "repair" not in resolved.operators or genes.conditions:
         toolbox.register("repair", _to_nearest, getattr(toolbox, "repair", None), genes)
-    for score in (evaluation.evaluate, evaluation.evaluate_batch, evaluation.judge):
+    for score in (evaluation.evaluate, evaluation.judge):
         toolbox.register(score.__name__, score, ref)
     return toolbox
 
 
 def scorer(toolbox: base.Toolbox, problem: Problem, fidelity: float) -> dict[str, Any]:
     """Return the function that scores on a share ``fidelity`` of the data, as ``score``, and the way to map it."""
-    if (several := part(problem, Batched)) and several.batch:
-        return {"score": partial(toolbox.evaluate_batch, fidelity=fidelity), "batch": True}
-    return {"score": partial(toolbox.evaluate, fidelity=fidelity)}
+    return {"score": partial(toolbox.evaluate, fidelity=fidelity), "batch": problem.batch}
 
 
 def _mate_by_options(

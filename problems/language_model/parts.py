@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Batched, Evaluation, Exported, Finals, InputError, Measured, Reporting, TradeOffs
+from evoprune import Exported, Finals, InputError, Measured, Reporting, TradeOffs
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Exporting, Measuring, Table
@@ -60,23 +60,6 @@ class Judge(_Part, Finals):
             value = session.fitness.scores(genome, [session.texts.held_out])[0].value
         session.transform.apply(session.transform.dense)
         return value
-
-
-class Generation(_Part, Batched):
-    """Scores the genomes of a generation together, all through a block before the next one."""
-
-    @property
-    def batch(self) -> bool:
-        return self._session.fitness.together
-
-    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
-        if not self.batch:  # this process has more memory than the one that asks
-            return [self._problem.evaluate(genome, fidelity) for genome in genomes]
-        evaluations = []
-        for genome, score in zip(genomes, self._session.fitness.values(genomes, fidelity), strict=True):
-            self._session.transform.apply(genome)
-            evaluations.append(self._problem.evaluation(genome, *score))
-        return evaluations
 
 
 class Machine(_Part, Measured, TradeOffs):

@@ -34,7 +34,7 @@ class LanguageModel(Problem):
     Settings: ClassVar[type[Settings]] = LanguageModelSettings
     settings: ProblemSettings
     Result = LanguageModelResult
-    parts = (parts.Judge, parts.Generation, parts.Machine, parts.Report, parts.Export, parts.Measurement)
+    parts = (parts.Judge, parts.Machine, parts.Report, parts.Export, parts.Measurement)
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
     work_unit = "tokens"
@@ -80,11 +80,25 @@ class LanguageModel(Problem):
         return self.baselines.references
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        if self.session.fitness.together:
-            return parts.Generation(self).evaluate_batch([genome], fidelity)[0]
-        return self.evaluation(genome, *self.session.fitness.value(genome, fidelity))
+        if self.batch:
+            return self.evaluate_batch([genome], fidelity)[0]
+        return self._evaluation(genome, *self.session.fitness.value(genome, fidelity))
 
-    def evaluation(self, genome: Sequence[float], value: float, tokens: int) -> Evaluation:
+    @property
+    def batch(self) -> bool:
+        """True if all genomes go through a block before the next one."""
+        return self.session.fitness.together
+
+    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
+        if not self.batch:  # this process has more memory than the one that asks
+            return super().evaluate_batch(genomes, fidelity)
+        evaluations = []
+        for genome, score in zip(genomes, self.session.fitness.values(genomes, fidelity), strict=True):
+            self.session.transform.apply(genome)
+            evaluations.append(self._evaluation(genome, *score))
+        return evaluations
+
+    def _evaluation(self, genome: Sequence[float], value: float, tokens: int) -> Evaluation:
         """The evaluation of ``genome``, which is applied now, by its score on so many tokens."""
         values = (value, *(budget.spent(genome) for budget in self.limits.traded))
         return Evaluation(values, tokens, self.session.transform.measures())

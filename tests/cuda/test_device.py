@@ -5,7 +5,6 @@ import random
 import pytest
 import torch
 
-from evoprune.interfaces.parts import Batched, part
 from evoprune.problems.language_model.evaluation.measure import Perplexity
 from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.models.forward import predictions
@@ -93,7 +92,7 @@ def test_weights_that_are_copied_for_each_block_give_the_same_scores(problem):
     for genome in relatives(3, 2):
         assert copied.evaluate(genome).values == on_device.evaluate(genome).values
     genomes = list(relatives(4, 2))
-    together = part(copied, Batched).evaluate_batch(genomes, 1.0)
+    together = copied.evaluate_batch(genomes, 1.0)
     assert [each.values for each in together] == [on_device.evaluate(genome).values for genome in genomes]
 
 
@@ -102,4 +101,4 @@ def test_a_stream_that_does_not_wait_for_copied_weights_is_detected(problem, mon
     copied = problem(memory="stream")
     monkeypatch.setattr(torch.cuda.Stream, "wait_stream", lambda *_: None)
     with pytest.raises(RuntimeError, match="waited"):
-        part(copied, Batched).evaluate_batch(list(relatives(4, 1)), 1.0)
+        copied.evaluate_batch(list(relatives(4, 1)), 1.0)

@@ -10,14 +10,19 @@ from evoprune.backends.execution import Execution
 from evoprune.backends.processes import Processes
 
 
+def unchanged(genomes):
+    return [Evaluation(genome) for genome in genomes]
+
+
 def times_out_of(failures):
     """A function that fails so often at each genome, and the list of its calls."""
     calls = []
 
-    def function(genome):
-        calls.append(tuple(genome))
-        failed = calls.count(tuple(genome)) <= failures
-        return Evaluation((), failure="not now") if failed else Evaluation((sum(genome),))
+    def function(genomes):
+        (genome,) = genomes
+        calls.append(genome)
+        failed = calls.count(genome) <= failures
+        return [Evaluation((), failure="not now") if failed else Evaluation((sum(genome),))]
 
     return function, calls
 
@@ -64,6 +69,6 @@ def test_each_worker_gets_its_share_at_once_and_as_much_more_time():
 def test_an_idle_process_that_is_killed_is_replaced():
     with Processes(Execution("processes", 2)) as backend:
         for _ in range(2):
-            found = dict(backend.map(Evaluation, [[1.0], [2.0], [3.0]]))
-            assert [found[index].values for index in range(3)] == [[1.0], [2.0], [3.0]]
+            found = dict(backend.map(unchanged, [[1.0], [2.0], [3.0]]))
+            assert [found[index].values for index in range(3)] == [(1.0,), (2.0,), (3.0,)]
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)

@@ -54,11 +54,13 @@ def test_dask_is_not_asked_while_its_thread_is_held_and_an_idle_worker_may_die(m
     pytest.importorskip("distributed")
     from evoprune.backends import dask
 
+    unchanged = lambda genomes: [Evaluation(genome) for genome in genomes]  # noqa: E731 - sent whole to the workers
     monkeypatch.setattr(dask, "_RECOUNT", 0.0)  # so that the workers are due to be counted whenever they can be
     with dask.Dask(Execution("dask", 2)) as backend, ThreadPoolExecutor() as pool:
         with backend.at_work():
-            assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
+            expected = [(0, Evaluation((1.0,))), (1, Evaluation((2.0,)))]
+            assert sorted(backend.map(unchanged, [[1.0], [2.0]])) == expected
         assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
         with backend.at_work():
             os.kill(min(backend._client.run(os.getpid).values()), signal.SIGKILL)  # an idle worker
-            assert len(list(backend.map(Evaluation, [[1.0], [2.0]]))) == 2
+            assert len(list(backend.map(unchanged, [[1.0], [2.0]]))) == 2

@@ -26,7 +26,7 @@ def score(monkeypatch):
 
     def call(answer):
         monkeypatch.setitem(VALUES, "answer", answer)
-        return evaluate(ProblemRef("given", "{}"), [0.5])
+        return evaluate(ProblemRef("given", "{}"), [[0.5]])[0]
 
     return call
 

@@ -8,7 +8,6 @@ import torch
 from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.late import run_on
-from evoprune.problems.language_model.parts import Generation
 from evoprune.problems.language_model.transforms.gguf_types import copies
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import lines
@@ -55,13 +54,13 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
     genomes = relatives(resident, 2)
     for fidelity in (1.0, 0.5, 1.0):  # the third time with states that others left
         expected = [resident.evaluate(genome, fidelity) for genome in genomes]
-        assert Generation(streamed).evaluate_batch(genomes, fidelity) == expected
-        assert Generation(copied).evaluate_batch(genomes, fidelity) == expected
+        assert streamed.evaluate_batch(genomes, fidelity) == expected
+        assert copied.evaluate_batch(genomes, fidelity) == expected
         assert [alone.evaluate(genome, fidelity) for genome in genomes] == expected
         assert [copied.evaluate(genome, fidelity) for genome in genomes] == expected
-    assert Generation(streamed).batch
-    assert not Generation(resident).batch
-    assert Generation(resident).evaluate_batch(genomes) == Generation(streamed).evaluate_batch(genomes)
+    assert streamed.batch
+    assert not resident.batch
+    assert resident.evaluate_batch(genomes) == streamed.evaluate_batch(genomes)
     last = streamed.session.transform
     last.apply(genomes[-1])
     assert streamed.session.resident.removed_weights == resident.session.resident.removed_weights
@@ -83,7 +82,7 @@ def test_equal_first_blocks_run_once_and_a_weight_is_made_once_for_all_batches(h
     blocks = problem.session.resident.forward._blocks
     for number, block in enumerate(blocks):
         block.ln_1.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
-    Generation(problem).evaluate_batch(genomes)
+    problem.evaluate_batch(genomes)
     assert [ran.count(number) / 3 for number in range(3)] == [2, 2, 4]  # in three batches, of the dense one too
     heads, each = 3, len(problem.session.resident.matrices) // 3
     assert len(made) == each + each + (3 * each - 2) + heads
@@ -94,7 +93,7 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
     genomes = relatives(problem, 2)
     expected = [problem.evaluate(genome) for genome in genomes]
     monkeypatch.setattr(memory, "free_memory", lambda _: 0)
-    assert Generation(problem).evaluate_batch(genomes) == expected
+    assert problem.evaluate_batch(genomes) == expected
     assert list(cache_folder().glob("tmp*")) == []
 
     def full(*_):
@@ -102,7 +101,7 @@ def test_states_that_memory_has_no_room_for_are_in_a_file(home, language_model, 
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     capsys.readouterr()
-    assert Generation(problem).evaluate_batch(genomes) == expected
+    assert problem.evaluate_batch(genomes) == expected
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert os.strerror(errno.ENOSPC) in said[0]
