@@ -22,7 +22,9 @@ from evoprune.records.run_folder import AHEAD, CONFIG, ENVIRONMENT, HISTORY, RES
 
 R = TypeVar("R", bound=Result)
 Genome = tuple[float, ...]
-Key = tuple[Genome, float]  # a genome, and the share of the data that it is scored on
+Key = tuple[Genome, float]
+"""A genome, and the share of the data that it is scored on."""
+
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _NotNegative = Annotated[float, Field(ge=0.0)]
@@ -210,7 +212,12 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
     )
     scores = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
     kind = next(key for key in scores if key in line)
-    scores[kind].setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)
+    scores[kind].setdefault(key_of(line), evaluation)
+
+
+def key_of(line: Line) -> Key:
+    """The key of the genome of ``line``."""
+    return tuple(line["genome"]), line.get("fidelity", 1.0)
 
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

@@ -15,7 +15,7 @@ from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.progress import Progress
-from evoprune.search.scoring import Asked, Scoring
+from evoprune.search.scoring import Scoring, label_of
 
 _FEW = 10  # candidates before the share of failures is judged
 
@@ -44,14 +44,15 @@ class Evaluator:
         """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
         self.progress.begin(generation, len(asked.individuals))
         fidelity = asked.fidelity if self.scoring.problem.has_fidelities else 1.0
-        candidates = list(self._candidates(asked, generation, fidelity))
-        self._history.expect(candidate.line for candidate in candidates)
-        new = [candidate for candidate in candidates if not candidate.line["memo"]]
+        lines = list(self._lines(asked, generation, fidelity))
+        self._history.expect(lines)
+        new = [line for line in lines if not line["memo"]]
         with self.scoring.scores(new, self.recorded.candidates, **self.scoring.scorer(fidelity)) as scores:
-            for individual, candidate in zip(asked.individuals, candidates, strict=True):
-                if not candidate.line["memo"]:
-                    self._learn(candidate, next(scores))
-                self._record(individual, candidate)
+            for individual, line in zip(asked.individuals, lines, strict=True):
+                key = line["genome"], fidelity
+                if not line["memo"]:
+                    self._learn(key, next(scores))
+                self._record(individual, line, self.memo[key])
         if self.evaluations >= _FEW and self.failures / self.evaluations > self._max_failures:
             raise Stopped(
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
@@ -69,43 +70,41 @@ class Evaluator:
         individual.ident = self._numbers.get(genome)
         return individual
 
-    def _candidates(self, asked: Evaluate, generation: int, fidelity: float) -> Iterator[Asked]:
+    def _lines(self, asked: Evaluate, generation: int, fidelity: float) -> Iterator[Line]:
+        """The history lines of the candidates, without their scores."""
         new: set[Genome] = set()
         for individual in asked.individuals:
             number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # the history could not hold it
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
-            memo = (genome, fidelity) in self.memo or genome in new
-            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
-            line["genome"], line["memo"] = list(genome), memo
+            line: Line = {"candidate": number, "generation": generation, "parents": individual.parents}
+            line["genome"], line["memo"] = genome, (genome, fidelity) in self.memo or genome in new
             if fidelity < 1:
                 line["fidelity"] = fidelity
             if asked.probe:
                 line["probe"] = True
             new.add(genome)
             self.candidates += 1
-            yield Asked(str(number), line, genome, fidelity)
+            yield line
 
-    def _learn(self, asked: Asked, evaluation: Evaluation) -> None:
-        evaluation = self.scoring.with_work(evaluation, asked.fidelity)
-        self.memo[asked.genome, asked.fidelity] = evaluation
+    def _learn(self, key: Key, evaluation: Evaluation) -> None:
+        evaluation = self.memo[key] = self.scoring.with_work(evaluation, key[1])
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
         if evaluation.failure is not None:
             self.failures, self._last_failure = self.failures + 1, evaluation.failure
 
-    def _record(self, individual: Individual, candidate: Asked) -> None:
-        evaluation = self.memo[candidate.genome, candidate.fidelity]
-        individual.ident = candidate.line["candidate"]
+    def _record(self, individual: Individual, line: Line, evaluation: Evaluation) -> None:
+        individual.ident = line["candidate"]
         individual.fitness.assign(evaluation.values, evaluation.violation)
-        if may_win(candidate.line):
-            self._numbers.setdefault(candidate.genome, candidate.line["candidate"])
+        if may_win(line):
+            self._numbers.setdefault(line["genome"], line["candidate"])
             if self.best is None or individual.fitness > self.best.fitness:
                 self.best = deepcopy(individual)
             if evaluation.failure is None and len(evaluation.values) > 1:
                 self.front.update([individual])
-        self._history.write(candidate.line | scored(evaluation))
+        self._history.write(line | scored(evaluation))
         self.progress.candidate(self.best, self.evaluations, self.work)
 
 
@@ -114,15 +113,15 @@ def score_references(
 ) -> dict[str, tuple[list[float], Evaluation]]:
     """Score known solutions, by name. They are not part of the search, so its memo does not learn them."""
     scoring = evaluator.scoring
-    asked = [Asked(name, {"reference": name, "genome": list(g)}, tuple(g)) for name, g in genomes.items()]
-    scoring.history.expect(one.line for one in asked)
+    lines: list[Line] = [{"reference": name, "genome": list(genome)} for name, genome in genomes.items()]
+    scoring.history.expect(lines)
     results = {}
-    with scoring.scores(asked, evaluator.recorded.references, **scoring.scorer(1.0)) as scores:
-        for one, evaluation in zip(asked, map(scoring.with_work, scores), strict=True):
-            scoring.history.write(one.line | scored(evaluation))
-            evaluator.progress.reference(one.label, evaluation)
-            results[one.label] = (list(one.genome), evaluation)
-            evaluator.references[one.genome] = evaluation
+    with scoring.scores(lines, evaluator.recorded.references, **scoring.scorer(1.0)) as scores:
+        for line, evaluation in zip(lines, map(scoring.with_work, scores), strict=True):
+            scoring.history.write(line | scored(evaluation))
+            evaluator.progress.reference(line["reference"], evaluation)
+            results[line["reference"]] = (line["genome"], evaluation)
+            evaluator.references[tuple(line["genome"])] = evaluation
     scoring.idle_share()  # the search's idle time is the search's alone
     return results
 
@@ -161,12 +160,12 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
 def _judge(evaluator: Evaluator, genomes: Mapping[int | str, tuple[float, ...]]) -> dict[int | str, Evaluation]:
     """Judge finalists, by number or name."""
     scoring, judged = evaluator.scoring, {}
-    asked = [Asked(f"finalist {n}", {"finalist": n, "genome": list(g)}, g) for n, g in genomes.items()]
-    scoring.history.expect(one.line for one in asked)
-    with scoring.scores(asked, evaluator.recorded.finalists, scoring.toolbox.judge, slower=_DEARER) as scores:
-        for name, one, evaluation in zip(genomes, asked, scores, strict=True):
+    lines: list[Line] = [{"finalist": name, "genome": list(genome)} for name, genome in genomes.items()]
+    scoring.history.expect(lines)
+    with scoring.scores(lines, evaluator.recorded.finalists, scoring.toolbox.judge, slower=_DEARER) as scores:
+        for line, evaluation in zip(lines, scores, strict=True):
             evaluator.busy += evaluation.seconds
-            scoring.history.write(one.line | scored(evaluation), sync=True)
-            evaluator.progress.note(f"{one.label}: {digits(evaluation.values[0])}")
-            judged[name] = evaluation
+            scoring.history.write(line | scored(evaluation), sync=True)
+            evaluator.progress.note(f"{label_of(line)}: {digits(evaluation.values[0])}")
+            judged[line["finalist"]] = evaluation
     return judged

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
-from evoprune.records.recorded import Genome, Key
+from evoprune.records.recorded import Key, key_of
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import scorer
 
@@ -31,18 +31,17 @@ def draws_apart() -> Iterator[None]:
         numpy.random.set_state(states[1])
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A genome to score, its name in messages, and the keys of the history line before the score."""
-
-    label: str
-    line: Line
-    genome: Genome
-    fidelity: float = 1.0
+def label_of(line: Line) -> str:
+    """The name in messages of the candidate, known solution or finalist of ``line``."""
+    kind, name = next(iter(line.items()))
+    return f"finalist {name}" if kind == "finalist" else str(name)
 
 
 class Scoring:
-    """The workers of a run, with the record of the part that is replayed; measures their idle time."""
+    """The workers of a run, with the record of the part that is replayed; measures their idle time.
+
+    A genome to score is given by its history line, without the score.
+    """
 
     def __init__(
         self, toolbox: base.Toolbox, problem: Problem, backend: Backend, history: History, sharing: Sharing | None
@@ -54,7 +53,7 @@ class Scoring:
 
     @contextmanager
     def scores(
-        self, asked: Sequence[Asked], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+        self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Iterator[Evaluation]]:
         """Yield the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
         start = time.perf_counter()
@@ -81,28 +80,28 @@ class Scoring:
         return max(0.0, idle)
 
     def _in_order(
-        self, asked: Sequence[Asked], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+        self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Evaluation]:
         """Yield the score of each of ``asked``; scores before their turn are kept for resuming."""
-        keys = [(one.genome, one.fidelity) for one in asked]
-        ready = {at: recorded[key] for at, key in enumerate(keys) if key in recorded}
+        ready = {at: recorded[key] for at, key in enumerate(map(key_of, asked)) if key in recorded}
         rest = [at for at in range(len(asked)) if at not in ready]
+        left = [asked[at] for at in rest]
         mapped = partial(self.toolbox.map, score, **how)
-        if self._sharing and asked and "candidate" in asked[0].line:
-            arriving = self._sharing.map(mapped, [asked[at].line for at in rest])
+        if self._sharing and asked and "candidate" in asked[0]:
+            arriving = self._sharing.map(mapped, left)
         else:
-            arriving = mapped([asked[at].genome for at in rest])
+            arriving = mapped([line["genome"] for line in left])
         for turn in range(len(asked)):
             while turn not in ready:
                 try:
                     index, evaluation = next(arriving)
                 except Stalled as stall:
-                    names = ", ".join(asked[rest[index]].label for index in stall.missing)
+                    names = ", ".join(label_of(left[index]) for index in stall.missing)
                     raise Stopped(f"{stall}; without a score: {names}") from None
                 self._spent += evaluation.seconds
                 if evaluation.failure:
                     evaluation = replace(evaluation, values=worst(self.problem.signs))
                 ready[rest[index]] = evaluation
                 if rest[index] != turn:
-                    self.history.ahead(asked[rest[index]].line | scored(evaluation))
+                    self.history.ahead(left[index] | scored(evaluation))
             yield ready.pop(turn)

@@ -24,7 +24,7 @@ from evoprune.files.locks import is_locked
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import Line, append, encode, scored
-from evoprune.records.recorded import Key
+from evoprune.records.recorded import Key, key_of
 from evoprune.records.run_folder import AHEAD, ASKED, CLAIMS, ENVIRONMENT, LOCK
 from evoprune.search.toolbox import Prepared, decide, scorer
 
@@ -107,7 +107,7 @@ class Sharing:
     def _scores(
         self, mapped: Map, lines: Sequence[Line], claim: Callable[[int], bool], keys: dict[Key, int]
     ) -> Iterator[tuple[int, Evaluation]]:
-        yield from mapped([tuple(line["genome"]) for line in lines], claim=claim)
+        yield from mapped([line["genome"] for line in lines], claim=claim)
         if self._offered:
             yield from ((keys[key], score) for key, score in self._ahead().items() if key in keys)
 
@@ -131,11 +131,6 @@ class Sharing:
 
     def _ahead(self) -> dict[Key, Evaluation]:
         return recorded.ahead(self._folder, self._signs)
-
-
-def key_of(line: Line) -> Key:
-    """The memo's key of the genome of ``line``."""
-    return tuple(line["genome"]), line.get("fidelity", 1.0)
 
 
 def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
