@@ -340,7 +340,7 @@ def _resolved(
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, ending: Ending) -> Minimum:
     run_with_others(resolved, folder, execution)
-    run = Run.open(folder)
+    run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     scores = ending.scores or recorded.read(folder, signs).candidates
