@@ -159,8 +159,6 @@ def _claim(devices: Sequence[str]) -> str | None:
 def _checked(evaluation: Evaluation, signs: Sequence[float], seconds: float, worker: str) -> Evaluation:
     """``evaluation``, signed, as the history can hold it. Raises ValueError or TypeError where it cannot."""
     values = tuple(map(float, evaluation.values))
-    if len(values) != len(signs):
-        raise ValueError(f"{len(values)} fitness values for {len(signs)} objectives")
     if not 0 <= evaluation.work < math.inf:
         raise ValueError(f"work is {evaluation.work}: expected at least 0, and finite")
     if not 0 <= evaluation.violation < math.inf:

@@ -112,7 +112,7 @@ def made(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
         try:
             yield
         except InputError:
-            if not (folder / ENVIRONMENT).exists():
+            if not (folder / HISTORY).exists():
                 shutil.rmtree(folder)
             raise
 

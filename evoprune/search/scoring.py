@@ -12,7 +12,7 @@ import numpy
 from deap import base
 
 from evoprune.backends import Backend, Stalled
-from evoprune.errors import Stopped
+from evoprune.errors import InputError, Stopped
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Key, key_of
@@ -101,6 +101,9 @@ class Scoring:
                 self._spent += evaluation.seconds
                 if evaluation.failure:
                     evaluation = replace(evaluation, values=worst(self.problem.signs))
+                elif (count := len(evaluation.values)) != (objectives := len(self.problem.signs)):
+                    fault = f"expected {objectives} of them as values of each genome, got {count}"
+                    raise InputError(fault, "objectives")
                 ready[rest[index]] = evaluation
                 if rest[index] != turn:
                     self.history.ahead(left[index] | scored(evaluation))

@@ -354,8 +354,14 @@ def test_another_function_of_the_same_name_is_another():
 def test_a_function_that_fails_stops_the_search():
     with pytest.raises(Stopped, match="ZeroDivisionError"):
         minimize(lambda _: 1 / 0, REAL, evaluations=40)
-    with pytest.raises(Stopped, match="2 fitness values for 1"):
-        minimize(two, REAL, evaluations=40)
+
+
+@pytest.mark.parametrize(("f", "objectives", "got"), [(two, 1, 2), (benchmarks.sphere, 2, 1), (two, 3, 2)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_another_count_of_values_than_of_objectives_is_refused_at_once(f, objectives, got, workers, tmp_path):
+    with pytest.raises(InputError, match=rf"objectives: .*{objectives}.*{got}"):
+        minimize(f, REAL, evaluations=40, objectives=objectives, workers=workers, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -43,7 +43,6 @@ def test_numbers_of_any_kind_become_floats(score):
         (lambda: Evaluation((math.nan, 1.0)), "not a finite number"),
         (lambda: Evaluation((1.0, math.inf)), "not a finite number"),
         (lambda: Evaluation((-math.inf, 1.0)), "not a finite number"),
-        (lambda: Evaluation((1.0,)), "1 fitness values for 2 objectives"),
         (lambda: Evaluation(("x", 1.0)), "ValueError"),
         (lambda: Evaluation((1.0, 2.0), work=-1.0), "work is -1.0: expected at least 0"),
         (lambda: Evaluation((1.0, 2.0), failure="out of memory"), "out of memory"),
