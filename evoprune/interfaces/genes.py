@@ -7,8 +7,15 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from operator import eq
 from typing import Any, Self
+
+from evoprune.errors import InputError
+
+
+class GeneError(InputError, ValueError):
+    """An impossible gene, or value of one."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +55,23 @@ class Gene:
         cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = (), *,
         when: tuple[str, Any] | None = None,
     ) -> Gene:  # fmt: skip
-        """One of ``levels``. Raises ValueError where there are none."""
+        """One of ``levels``. Raises :class:`GeneError` where there are none."""
         if not levels:
-            raise ValueError(f"gene '{name}': expected at least one level")
+            raise GeneError(f"gene '{name}': expected at least one level")
         return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms), when=when)
 
     @classmethod
     def integer(cls, name: str, low: int, up: int, *, when: tuple[str, Any] | None = None) -> Gene:
         """A whole number from ``low`` to ``up``."""
+        if not (isinstance(low, Integral) and isinstance(up, Integral) and low <= up):
+            raise GeneError(f"gene '{name}': expected whole numbers low <= up, got {low} and {up}")
         return cls.of_levels(name, range(low, up + 1), when=when)
 
     @classmethod
     def log(cls, name: str, low: float, up: float, *, when: tuple[str, Any] | None = None) -> Gene:
         """A number from ``low``, above 0, to ``up``, searched by its logarithm."""
-        if not low > 0:
-            raise ValueError(f"gene '{name}': expected low above 0 on a logarithmic scale, got {low:g}")
+        if not 0 < low <= up < math.inf:
+            raise GeneError(f"gene '{name}': expected 0 < low <= up on a logarithmic scale, got {low:g} and {up:g}")
         return cls(name, math.log10(low), math.log10(up), exponent=True, when=when)
 
     @classmethod
@@ -72,12 +81,12 @@ class Gene:
 
     def __post_init__(self) -> None:
         if not -math.inf < self.low <= self.up < math.inf:
-            raise ValueError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
+            raise GeneError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
         if self.levels and (self.low, self.up) != (0.0, len(self.levels) - 1):
-            raise ValueError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
+            raise GeneError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
         known = [harm for harm in self.harms if harm is not None]
         if self.harms and (len(self.harms) != len(self.levels) or not (known and min(known) >= 0 < max(known))):
-            raise ValueError(f"gene '{self.name}': expected a harm of at least 0 or None for each level, one above 0")
+            raise GeneError(f"gene '{self.name}': expected a harm of at least 0 or None for each level, one above 0")
 
     @property
     def free(self) -> bool:
@@ -95,14 +104,19 @@ class Gene:
         return 10.0**value if self.exponent else value
 
     def encoded(self, value: Any) -> float:
-        """Return the number in a genome that :meth:`chosen` decodes to ``value``. Raises ValueError for none."""
+        """Return the number in a genome that :meth:`chosen` decodes to ``value``. Raises :class:`GeneError`."""
         if self.levels and value in self.levels:
             return float(self.levels.index(value))
         if not self.levels and isinstance(value, int | float) and (not self.exponent or value > 0):
             number = math.log10(value) if self.exponent else float(value)
             if math.isclose(self.nearest(number), number, rel_tol=1e-12, abs_tol=1e-12):
                 return self.nearest(number)
-        raise ValueError(f"gene '{self.name}': {value!r} is none of its values")
+        if names := [*map(repr, self.levels)]:
+            expected = f"one of {', '.join(names if len(names) < 9 else [*names[:3], '...', names[-1]])}"
+        else:
+            expected = f"a number from {self.chosen(self.low):g} to {self.chosen(self.up):g}"
+        got = "no value" if value is None else repr(value)
+        raise GeneError(f"gene '{self.name}': expected {expected}, got {got}")
 
     def random(self) -> float:
         """A value drawn evenly from all, from the global :mod:`random`."""
@@ -123,7 +137,7 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
 
 
 class Genes(tuple[Gene, ...]):
-    """The genes of a genome, in order: at least one, with different names. Raises ValueError for others.
+    """The genes of a genome, in order: at least one, with different names. Raises :class:`GeneError` for others.
 
     A genome holds the middle of each inactive gene, so that equal genomes are equal in their active genes.
 
@@ -136,12 +150,12 @@ class Genes(tuple[Gene, ...]):
     def __new__(cls, genes: Iterable[Gene]) -> Self:
         made = super().__new__(cls, genes)
         if not made:
-            raise ValueError("expected at least one gene")
+            raise GeneError("expected at least one gene")
         if len({gene.name for gene in made}) < len(made):
-            raise ValueError("expected another name for each gene")
+            raise GeneError("expected another name for each gene")
         for place, gene in enumerate(made):
             if gene.when and not any(gene.when[0] == one.name and gene.when[1] in one.levels for one in made[:place]):
-                raise ValueError(f"gene '{gene.name}': expected an earlier gene and one of its levels, got {gene.when}")
+                raise GeneError(f"gene '{gene.name}': expected an earlier gene and one of its levels, got {gene.when}")
         return made
 
     @classmethod
@@ -224,10 +238,10 @@ class Genes(tuple[Gene, ...]):
     def encoded(self, values: Sequence[Any]) -> list[float]:
         """Return the genome of ``values``: see :meth:`Gene.encoded`; None is the value of an inactive gene.
 
-        Raises ValueError for impossible values, and for None of an active gene.
+        Raises :class:`GeneError` for impossible values, and for None of an active gene.
         """
         if len(values) != len(self):
-            raise ValueError(f"expected {len(self)} values, got {len(values)}")
+            raise GeneError(f"expected {len(self)} values, got {len(values)}")
         given = [
             gene.low if gene.when and value is None and None not in gene.levels else gene.encoded(value)
             for gene, value in zip(self, values, strict=True)

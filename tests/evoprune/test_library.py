@@ -159,9 +159,15 @@ def test_it_begins_with_the_initial_genomes(algorithm):
     for begun in ([genome for genome, _ in found.history], search.ask()):
         assert begun[0] == pytest.approx([*first.values()])
         assert begun[1] == [*asked[1]]
-    for wrong in ([{"a": 0.25}], [[0.5, 3, 1.0, "pink"]], [[0.5, 3, 0.0, "red"]], [[0.5, 8, 1.0, "red"]]):
-        with pytest.raises(InputError, match="initial"):
-            minimize(mixed, MIXED, initial=wrong)
+    for wrong, gene, expected in (
+        ({}, "a", "0 to 1"),
+        ({"a": 0.25}, "b", "3, 4, 5, 6, 7"),
+        ([0.5, 3, 1.0, "pink"], "d", "'red', 'green', 'blue'"),
+        ([0.5, 3, 0.0, "red"], "c", "0.0001 to 1"),
+        ([0.5, 8, 1.0, "red"], "b", "3, 4, 5, 6, 7"),
+    ):
+        with pytest.raises(InputError, match=rf"initial: gene '{gene}': .*{expected}"):
+            minimize(mixed, MIXED, initial=[wrong])
 
 
 def test_a_search_takes_values_of_genomes_that_it_did_not_ask_for():

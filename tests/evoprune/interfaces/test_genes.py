@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from evoprune import InputError
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing import check_genes
 
@@ -72,6 +73,10 @@ def test_what_is_no_genome_is_not_allowed(genome):
         lambda: Gene("a", 1.0, 0.0),
         lambda: Gene("a", 0.0, math.inf),
         lambda: Gene.of_levels("a", []),
+        lambda: Gene.integer("a", 5, 1),
+        lambda: Gene.integer("a", 0.5, 3),
+        lambda: Gene.log("a", 10, 1),
+        lambda: Gene.log("a", 0, 1),
         lambda: Gene("a", 0.0, 2.0, levels=("x", "y")),
         lambda: Gene.of_levels("a", "xy", harms=[0.0]),
         lambda: Gene.of_levels("a", "xy", harms=[0.0, -1.0]),
@@ -84,5 +89,5 @@ def test_what_is_no_genome_is_not_allowed(genome):
     ],
 )
 def test_genes_that_hold_no_genome_are_refused(make):
-    with pytest.raises(ValueError, match=r"expected|bounds"):
+    with pytest.raises(InputError, match=r"expected|bounds"):
         make()
