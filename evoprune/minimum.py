@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evoprune.console.formatting import digits
 from evoprune.figures import new
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
@@ -37,13 +38,13 @@ def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[
     return {"algorithm": "cma"}, 4 + int(3 * math.log(len(genes)))  # Hansen's default
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Minimum:
     """The best ``genome``, and its ``values``, one an objective; ``found["x"]`` is its value of the gene ``x``.
 
     ``front``: of several objectives, the non-dominated genomes, and their values. ``history``: the genomes in the order
     of their evaluation. ``folder``: of the run. ``violation``: the sum of the constraints above 0 of the best, where no
-    genome satisfied all. ``algorithm``: the one that searched.
+    genome satisfied all, so that it is not ``feasible``. ``algorithm``: the one that searched.
     """
 
     genome: list[Any]
@@ -53,7 +54,17 @@ class Minimum:
     folder: Path | None
     violation: float = 0.0
     names: list[str] = field(default_factory=list)
-    history: list[Point] = field(default_factory=list, repr=False)
+    @property
+    def feasible(self) -> bool:
+        return not self.violation
+
+    def __repr__(self) -> str:
+        genes = ", ".join(f"{name}={value!r}" for name, value in zip(self.names, self.genome, strict=True))
+        front = f", front of {len(self.front)} genomes" if self.front else ""
+        marked = "" if self.feasible else f", infeasible: the constraints are violated by {digits(self.violation)}"
+        return f"Minimum({genes}, values={self.values}, evaluations={self.evaluations}{front}{marked})"
+
+    history: list[Point] = field(default_factory=list)
     algorithm: str = ""
 
     def __getitem__(self, name: str) -> Any:

@@ -39,7 +39,7 @@ def test_the_script_on_the_page_runs_with_workers_and_goes_on_from_its_folder(tm
     for _ in range(2):
         done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert "Minimum(genome=" in done.stdout
+    assert "Minimum(x0=" in done.stdout
     assert "generation 0" not in done.stderr
 
 

@@ -236,6 +236,8 @@ def test_the_best_satisfies_the_constraints_and_ask_and_tell_know_them(tmp_path)
         found = minimize(f, REAL, constraints=limits, evaluations=200, folder=tmp_path / algorithm, **how)
         shown = [genome for genome, _ in found.front] or [found.genome]
         assert max(limit(genome) for limit in limits for genome in shown) <= 0
+        assert found.feasible
+        assert "infeasible" not in repr(found)
         search = Search(REAL, **how)
         while search.evaluations < 200:
             for genome in search.ask():
@@ -259,6 +261,8 @@ def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_pa
     found = minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], evaluations=60, folder=tmp_path / "run")
     assert len(calls) == 61
     assert found.violation == sum(map(abs, found.genome)) + 1 + max(0, outside(found.genome))
+    assert not found.feasible
+    assert "infeasible" in repr(found)
     assert found == minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], folder=tmp_path / "run")
     with pytest.raises(Stopped, match="constraints"):
         minimize(benchmarks.sphere, REAL, constraints=[lambda _: math.nan], evaluations=40)
