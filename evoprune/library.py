@@ -27,10 +27,11 @@ from evoprune.console.phase import note, silent
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
+from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, Problem, violation, worst
-from evoprune.minimum import AUTO, Ending, Minimum, State, default
+from evoprune.minimum import Ending, Minimum, State, default
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox

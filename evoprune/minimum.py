@@ -20,9 +20,6 @@ Point = tuple[list[Any], tuple[float, ...]]
 """Values of the genes, and the values of the function there, one an objective."""
 
 
-AUTO = "auto"
-
-
 def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[str, Any], int]:
     """Operators for a search in ``genes``, by slot, and its population; ``limited``: by a budget.
 
@@ -54,6 +51,9 @@ class Minimum:
     folder: Path | None
     violation: float = 0.0
     names: list[str] = field(default_factory=list)
+    history: list[Point] = field(default_factory=list)
+    algorithm: str = ""
+
     @property
     def feasible(self) -> bool:
         return not self.violation
@@ -63,9 +63,6 @@ class Minimum:
         front = f", front of {len(self.front)} genomes" if self.front else ""
         marked = "" if self.feasible else f", infeasible: the constraints are violated by {digits(self.violation)}"
         return f"Minimum({genes}, values={self.values}, evaluations={self.evaluations}{front}{marked})"
-
-    history: list[Point] = field(default_factory=list)
-    algorithm: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.genome[self.names.index(name)]

@@ -41,8 +41,8 @@ class Resolved:
     plugin_folders: tuple[str, ...] = ()  # where modules in plugins are looked for before Python's own path
 
     def config(self) -> Config:
-        """The experiment with all defaults written out: running it again repeats the run."""
-        config = self.experiment.model_dump(mode="json")
+        """The experiment with all defaults written out, but for ``auto``, which brings some: it repeats the run."""
+        config = self.experiment.model_dump(mode="json", exclude_unset=self.experiment.automatic)
         config["problem"] = {"use": self.experiment.problem.use, **self.settings.model_dump(mode="json")}
         for slot, operator in self.operators.items():
             not_given = ALWAYS_SUPPLIED - operator.parameters.model_fields_set
@@ -79,9 +79,13 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
             raise InputError(f"plugins: {error}", source) from None
     problem, settings = _problem(experiment, faults)
     filled = dict(experiment.operators.items())
+    if experiment.automatic:
+        if filled.pop("algorithm").parameters:
+            faults.append("operators.algorithm: auto has no parameters")
+        filled = {slot: filled[slot] for slot in filled if slot in experiment.operators.model_fields_set}
     every = {slot: _operator(slot, choice, experiment, faults) for slot, choice in filled.items()}
     operators = {slot: operator for slot, operator in every.items() if operator}
-    if problem and settings:
+    if problem and settings and not experiment.automatic:  # the algorithm may bring them
         needed = problem.needs(settings)
         faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:

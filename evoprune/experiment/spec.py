@@ -10,6 +10,7 @@ from evoprune.interfaces.problem import Checked, Fraction
 
 NO_END = 10_000_000  # more generations than any search takes
 SEEDS = 2**32
+AUTO = "auto"  # the algorithm that is chosen when the problem's genes are known
 
 
 class Choice(BaseModel):
@@ -41,7 +42,10 @@ class Choice(BaseModel):
 class Operators(Checked):
     """The operators of the toolbox, a slot each."""
 
-    algorithm: Choice = Field(Choice(use="generational"), description="the search loop: breeds and asks for scores")
+    algorithm: Choice = Field(
+        Choice(use="generational"),
+        description="the search loop: breeds and asks for scores; auto: by the genes, objectives and limit",
+    )
     select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
     mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
     mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
@@ -69,6 +73,11 @@ class Experiment(Checked):
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")
     seed: int = Field(0, ge=0, lt=SEEDS, description="seed of all random draws")
     plugins: tuple[str, ...] = Field((), description="modules whose attributes may be named as module:attribute")
+
+    @property
+    def automatic(self) -> bool:
+        """True if the algorithm is still to be chosen."""
+        return self.operators.algorithm.use == AUTO
 
     @model_validator(mode="before")
     @classmethod

@@ -58,7 +58,8 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
             execution = decide(resolved, execution)
         note(f"{folder}: {execution.in_words()}")
         prepared = Prepared.of(resolved, folder, execution)
-        facts = {"execution": asdict(execution), "experiment": deciding(resolved), "fingerprint": prepared.fingerprint}
+        facts = {"execution": asdict(execution), "fingerprint": prepared.fingerprint}
+        facts["experiment"] = deciding(prepared.resolved)
         environment = run_folder.environment() | facts
         with start(execution, prepared.building) as backend:
             return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
@@ -121,5 +122,10 @@ def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
 def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
     """Raise :class:`InputError`, with the advice ``instead``, if the run in ``place`` is of another experiment."""
     path = place / run_folder.CONFIG
-    if path.exists() and resolve_at(path, ()).config() != resolved.config():
+    if not path.exists():
+        return
+    there, here = resolve_at(path, ()).config(), resolved.config()
+    if resolved.experiment.automatic:  # there, all is chosen
+        here = there | {key: value for key, value in here.items() if key != "operators"}
+    if there != here:
         raise InputError(f"holds a run of another experiment; {instead}", str(place))

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from deap import base
 from evoprune.backends import evaluation
 from evoprune.backends.evaluation import AUTO, ProblemRef, limit_threads, this_worker
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import Phase
+from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
-from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
+from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, resolve
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
+from evoprune.minimum import default
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -37,6 +38,20 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
         resolved.plugin_folders,
         json.dumps(measured, sort_keys=True) if measured else "",
     )
+
+
+def settled(resolved: Resolved, problem: Problem) -> Resolved:
+    """``resolved``, with the algorithm of :func:`evoprune.minimum.default` for ``problem`` where it is ``auto``."""
+    if not resolved.experiment.automatic:
+        return resolved
+    given = resolved.experiment.model_dump(exclude_unset=True)
+    limited = problem.budget is not None and problem.budget.limit is not None
+    chosen, size = default(problem.genes, len(problem.signs), limited)
+    own = {slot: choice for slot, choice in given["operators"].items() if slot != "algorithm"}
+    config = {"population": size} | given | {"operators": chosen | own}
+    resolved = replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
+    note(f"algorithm: {chosen['algorithm']}, population: {resolved.experiment.population}")
+    return resolved
 
 
 def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
@@ -186,6 +201,7 @@ class Prepared:
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
+            resolved = settled(resolved, problem)
             phase.now("trying the operators")
             tools = build(resolved, problem, ref)
             try_operators(tools, resolved)

@@ -55,6 +55,14 @@ def test_going_on_runs_only_what_is_missing(ablation, ablate):
     assert histories == {path: path.read_bytes() for path in histories}
 
 
+def test_an_automatic_variant_is_the_one_it_names_also_when_it_goes_on(ablate):
+    for _ in range(2):
+        code, folder = ablate("--vary", "operators.algorithm=auto,additive", "--set", "operators.repair=shift")
+        assert code == 0
+    automatic, named = rows(folder)
+    assert automatic["range"] == named["range"]
+
+
 @pytest.mark.parametrize(
     ("unseen", "label", "expected"),
     [

@@ -80,3 +80,26 @@ def test_wrong_input_found_while_loading_leaves_nothing(run, loading, tmp_path, 
     assert run(loading.file).code == 2
     assert (tmp_path / "runs").exists() is there
     assert not (tmp_path / "runs" / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "algorithm", "population"),
+    [
+        ("{use: function, call: 'statistics:fmean', genes: [{name: a}, {name: b}, {name: c}]}", "cma", 7),
+        ("{use: knapsack, items: 5}", "additive", 20),
+    ],
+)
+def test_auto_is_the_algorithm_of_the_loaded_problem_and_the_run_tells_it(
+    run, evoprune, write, problem, algorithm, population
+):
+    text = f"{{plugins: [statistics], problem: {problem}, generations: 2, operators: {{algorithm: auto}}}}"
+    automatic = run(write(text))
+    assert automatic.code == 0
+    assert f"{algorithm}, population: {population}" in automatic.err
+    named = run(automatic.folder / "config.yaml", name="named")
+    assert [line["genome"] for line in named.candidates] == [line["genome"] for line in automatic.candidates]
+    assert named.json("environment.json")["experiment"] == automatic.json("environment.json")["experiment"]
+    assert evoprune("resume", automatic.folder, "--set", "generations=3").code == 0
+    refused = run(write(text.replace("auto", "{use: auto, sigma: 1}")), name="other")
+    assert refused.code == 2
+    assert "operators.algorithm" in refused.err
