@@ -80,9 +80,7 @@ class LanguageModel(Problem):
         return self.baselines.references
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        if self.batch:
-            return self.evaluate_batch([genome], fidelity)[0]
-        return self._evaluation(genome, *self.session.fitness.value(genome, fidelity))
+        return self.evaluate_batch([genome], fidelity)[0]
 
     @property
     def batch(self) -> bool:
@@ -90,18 +88,15 @@ class LanguageModel(Problem):
         return self.session.fitness.together
 
     def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
-        if not self.batch:  # this process has more memory than the one that asks
-            return super().evaluate_batch(genomes, fidelity)
-        evaluations = []
-        for genome, score in zip(genomes, self.session.fitness.values(genomes, fidelity), strict=True):
-            self.session.transform.apply(genome)
-            evaluations.append(self._evaluation(genome, *score))
+        fitness, transform, evaluations = self.session.fitness, self.session.transform, []
+        together = self.batch  # a process may have more memory than the one that asks
+        scores = fitness.values(genomes, fidelity) if together else (fitness.value(each, fidelity) for each in genomes)
+        for genome, (value, tokens) in zip(genomes, scores, strict=True):
+            if together:  # else it is applied
+                transform.apply(genome)
+            values = (value, *(budget.spent(genome) for budget in self.limits.traded))
+            evaluations.append(Evaluation(values, tokens, transform.measures()))
         return evaluations
-
-    def _evaluation(self, genome: Sequence[float], value: float, tokens: int) -> Evaluation:
-        """The evaluation of ``genome``, which is applied now, by its score on so many tokens."""
-        values = (value, *(budget.spent(genome) for budget in self.limits.traded))
-        return Evaluation(values, tokens, self.session.transform.measures())
 
     def describe(self) -> str:
         resident = self.session.resident
