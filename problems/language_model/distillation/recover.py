@@ -241,7 +241,7 @@ def _train(
         "decided": (finite(decided[0]), finite(min(decided[1:], default=decided[0]))),
         "tokens": training.tokens,
         "minutes": round(progress.seconds / 60, 2),
-        "trained": f"{training.train}, {training.trained_parameters:,} parameters",
+        "trained": training.trained,
         "schedule": progress.schedule,
         "curve": progress.curve,
     }

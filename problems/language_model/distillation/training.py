@@ -98,9 +98,9 @@ class Training:
         return self._parameters.train
 
     @property
-    def trained_parameters(self) -> int:
-        """Number of trained values."""
-        return self._parameters.count
+    def trained(self) -> str:
+        """Kind and number of the trained parameters."""
+        return f"{self.train}, {self._parameters.count:,} parameters"
 
     @property
     def encoded(self) -> Mapping[str, Encoded]:
@@ -155,10 +155,8 @@ class Training:
             progress.steps = progress.step + self._steps_within(step, left * measuring)
         progress.schedule.append(progress.steps)
         progress.seconds += time.perf_counter() - start
-        self._phase.note(
-            f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
-            f"{'' if better else ', no better'}"
-        )
+        tokens, worse = progress.curve[-1]["tokens"], "" if better else ", no better"
+        self._phase.note(f"{tokens:,} tokens: loss {self._total(losses):.4g}, {progress.last}{worse}")
         if better:
             self._checkpoints.write_best(self._weights)
         states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
@@ -192,10 +190,9 @@ class Training:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
 
     def _held_out(self) -> dict[str, float]:
+        weight = self._settings.cross_entropy_weight
         with self._autocast():
-            return held_out_scores(
-                self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
-            )
+            return held_out_scores(self._forward, self._teacher, self._text.held_out, weight)
 
     def _default_rate(self) -> float:
         """The highest learning rate; of scales lower where little was lost, since noise then outweighs the gain."""
@@ -234,10 +231,7 @@ class Training:
         self._checkpoints.write_best(self._weights)
         progress = Progress(steps, schedule=[steps])
         progress.add(0, None, found)
-        self._phase.note(
-            f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
-            f"steps; {progress.last}"
-        )
+        self._phase.note(f"{self.trained}, {steps * self._per_step:,} tokens in {steps} steps; {progress.last}")
         return progress
 
     def _planned(self, measuring: float) -> int:

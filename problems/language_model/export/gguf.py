@@ -144,9 +144,8 @@ class GgufFile(ExportFormat):
         typed = ExportFacts.read(facts)
         about(place, _MODELFILE).write_text(f"FROM ./{place.name}\n", encoding="utf-8")
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
-        summary, verdict = list(_summary(typed)), _verdict(typed)
-        faults = list(filter(None, [typed.check.fault]))
-        return Exported(facts, summary, faults, verdict, _usage(typed, place.name))
+        faults = [typed.check.fault] if typed.check.fault else []
+        return Exported(facts, list(_summary(typed)), faults, _verdict(typed), _usage(typed, place.name))
 
     @property
     def _half(self) -> str | None:
@@ -267,14 +266,9 @@ def _usage(facts: ExportFacts, file: str) -> str:
     if facts.memory:
         kind = facts.memory.kv
         flags = f" -c {facts.memory.context}" + (f" -ctk {kind} -ctv {kind}" if kind != "f16" else "")
-    return "\n".join(
-        [
-            f"llama-cli -m {{out}}{flags}",
-            f"llama-server -m {{out}}{flags}",
-            f"ollama create {name} -f {{stem}}.{_MODELFILE} && ollama run {name}",
-            "lms import --symbolic-link {out}  # LM Studio",
-        ]
-    )
+    ollama = f"ollama create {name} -f {{stem}}.{_MODELFILE} && ollama run {name}"
+    llama = [f"{program} -m {{out}}{flags}" for program in ("llama-cli", "llama-server")]
+    return "\n".join([*llama, ollama, "lms import --symbolic-link {out}  # LM Studio"])
 
 
 def _summary(facts: ExportFacts) -> Iterator[str]:

@@ -77,8 +77,7 @@ class Phases:
                 found = (divide_lines if options.task else divide)(given, self._parts, tokenizer, longest(config))
             with blamed_on("--also"):
                 for other in others or ():
-                    text = TextSettings(source=other, window=found.window)
-                    cut_windows(text, tokenizer, "second_text", at_most=True)
+                    cut_windows(TextSettings(source=other, window=found.window), tokenizer, "second_text", at_most=True)
             return found
 
         with Phase(f"loading {options.model}"):
@@ -145,7 +144,7 @@ class Phases:
 
     @property
     def searching(self) -> float:
-        """Seconds for the search: a share of those left, or all but the report's where they are too few to train."""
+        """Seconds for the search: a share of the rest, or all but the report's where too few are left to train."""
         spare = self._clock.left - self._reading
         return _SEARCHING * self._clock.left if spare > self._training else max(_SEARCHING * self._clock.left, spare)
 
@@ -160,10 +159,7 @@ class Phases:
         return TRAINING * _LEAST_TRAINED * self._pace
 
     def _quantising(self, early: float) -> float:
-        """Seconds to quantise in: those that the report and the least training leave, in the ``early`` part of all.
-
-        A share of that part where they leave none: nothing is trained then.
-        """
+        """Seconds to quantise, in the ``early`` part of all: before report and training, or a share if none is left."""
         most = early * self._clock.seconds
         spare = self._clock.left - self._reading - self._training - _CALIBRATING * most
         return min(_QUANTISING * most, spare if spare > 0 else math.inf)

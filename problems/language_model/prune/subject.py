@@ -45,7 +45,7 @@ class Subject:
     """A model, as far as templates depend on it.
 
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``, ``experts``: whether they can go.
-    ``weight_size``: the root mean square of weights, which rates are shares of (Shazeer and Stern, "Adafactor", ICML
+    ``weight_size``: the root mean square of weights, by which rates are given (Shazeer and Stern, "Adafactor", ICML
     2018, section 8). ``positions``: tokens that it reads at once, at most. ``one_file``: whether the result is to be a
     .gguf file; ``base``: another one; ``widths``: how many weights have rows of each length, in matrices that
     have types; ``kinds_of_source``: types of matrices in the source; ``shrinking``: how many times as many bits

@@ -79,7 +79,7 @@ def verdict(result: Reported, size: int | None = None) -> str:
 
 
 def unusable(result: Reported, usable: str = "") -> Iterator[str]:
-    """Say that the model is unusable, if it is, and what is not: a ``usable`` file, or a command that tells sizes."""
+    """Say that the model is unusable, if it is, and name a ``usable`` file, or a command that tells sizes."""
     if times := result.ruin(result.finals[EVOLVED]):
         sized = result.asked and result.asked.unit in {"bytes", "bits_per_weight"}
         way = f"; {usable} is usable" if usable else "; 'prune MODEL' tells sizes and their losses" if sized else ""
