@@ -18,8 +18,9 @@ from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
 
 if TYPE_CHECKING:
+    from evoprune.asking import Search
     from evoprune.exports.exporting import load
-    from evoprune.library import Search, minimize
+    from evoprune.library import minimize
 
 __version__ = "0.3.0"
 
@@ -55,7 +56,7 @@ __all__ = (
 )
 
 
-_LATER = {"Search": "evoprune.library", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
+_LATER = {"Search": "evoprune.asking", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
 """Names that bring in much of the engine, by their modules: imported when they are first asked for."""
 
 
