@@ -15,6 +15,7 @@ from deap import base, tools
 from evoprune.interfaces.algorithm import Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.genes import Gene, Genes
+from evoprune.search.scoring import draws_apart
 from evoprune.testing.spaces import CLOSE, Monotone, require
 
 PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # the slots that change genomes, and how many they take
@@ -26,8 +27,7 @@ def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -
     Genomes are of one gene and of several, with fixed genes, with levels, mixed; budgets are sums or not.
     """
     require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
-    state, arrays = random.getstate(), numpy.random.get_state()
-    try:
+    with draws_apart():
         if slot in PARENTS:
             for budget in budgets():
                 _check_children(slot, function, budget, parameters)
@@ -43,9 +43,6 @@ def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -
                     _check_choice(slot, function, parameters, weight, size)
         else:
             raise ValueError(f"unknown slot '{slot}'")
-    finally:
-        random.setstate(state)
-        numpy.random.set_state(arrays)
 
 
 def budgets() -> Iterator[Budget]:
