@@ -21,10 +21,10 @@ Point = tuple[list[Any], tuple[float, ...]]
 
 
 def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[str, Any], int]:
-    """Operators for a search in ``genes``, by slot, and its population; ``limited``: by a budget.
+    """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
 
-    By the table in docs/measurements/engine.md. The count of evaluations and of workers does not matter: a search that
-    goes on to more, on another machine, is the same one.
+    ``limited``: by a budget. By the table in docs/measurements/engine.md. The count of evaluations and of workers does
+    not matter: a search that goes on to more, on another machine, is the same one.
     """
     if objectives > 1:
         return {"algorithm": "nsga2"}, 20

@@ -36,6 +36,8 @@ def test_every_experiment_is_valid_and_so_is_its_resolved_form(faults, path):
     given = yaml.safe_load(path.read_text())
     assert faults(given) == []
     assert faults(resolve(given, path.name).config()) == []
+    automatic = given | {"operators": given.get("operators", {}) | {"algorithm": "auto"}}
+    assert faults(automatic) == faults(resolve(automatic, path.name).config()) == []
 
 
 MISTYPED = [
