@@ -50,7 +50,7 @@ def test_experts_without_a_router_are_refused_and_convolutions_are_none(block):
     assert len(find_matrices(model)) == 2
     assert not find_mixtures(model)
     model.layers[block]["mlp"].up_proj = nn.Parameter(torch.ones(8, 4, 4))
-    with pytest.raises(InputError, match=r"problem\.model: .*\.mlp "):
+    with pytest.raises(InputError, match=r"problem\.model: .*\.mlp\b"):
         find_mixtures(model)
 
 
