@@ -36,10 +36,6 @@ class Scores(Keys):
         """Perplexities by name; a model that was not measured is left out."""
         return self.model_dump(exclude_unset=True)
 
-    @property
-    def gap_closed(self) -> float | None:
-        return gap_closed(self.dense, self.uniform, self.evolved)
-
 
 class Perplexities(Keys):
     """Perplexities by text; ``reconstructed``: with the weights that remain updated."""
@@ -241,12 +237,6 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
         trained = {name: row.accuracy_after for name, row in (self.recovered or {}).items() if row.helped}
         known = {name: after for name, after in trained.items() if after is not None and name != "dense"}
         return {name: known.get(name, before) for name, before in (self.accuracy or {}).items()}
-
-    @property
-    def behind_source(self) -> float | None:
-        """Bits per byte of the report text that the result is behind the model of the source."""
-        dense, evolved = map(self.measured_bits.get, ("dense", EVOLVED))
-        return None if dense is None or evolved is None else evolved - dense
 
     @property
     def is_smaller(self) -> bool:

@@ -13,6 +13,7 @@ from evoprune.problems.language_model.results.result import (
     RecoveredRow,
     Reported,
     Scores,
+    gap_closed,
 )
 from evoprune.problems.language_model.transforms import UNIFORM
 
@@ -67,8 +68,9 @@ def verdict(result: Reported, size: int | None = None) -> str:
     """
     if size is None and result.cost and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
-    if result.behind_source is not None and result.protocol.model.endswith(".gguf"):
-        lost = loss(result.behind_source, "the source")
+    dense, evolved = map(result.measured_bits.get, ("dense", EVOLVED))
+    if dense is not None and evolved is not None and result.protocol.model.endswith(".gguf"):
+        lost = loss(evolved - dense, "the source")
     else:
         scores, row = result.perplexity.exported, (result.recovered or {}).get(EVOLVED)
         before = digits(scores.evolved, 3)
@@ -162,7 +164,7 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
     if UNIFORM not in scores.measured or result.front is not None:
         return
     winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
-    closed = scores.gap_closed
+    closed = gap_closed(scores.dense, scores.uniform, scores.evolved)
     if result.evaluations == 1:
         yield "Nothing was searched" + ("." if winner == EVOLVED else f"; the result is the {winner} model.")
     elif winner != EVOLVED:
