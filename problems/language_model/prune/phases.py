@@ -43,7 +43,7 @@ from evoprune.problems.language_model.transforms.vocabulary.order import order_o
 
 _CANDIDATE, _CALIBRATING = 0.02, 0.12  # shares of the time: for a candidate, at most, and for calibration
 _QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
-_SEARCHING = 0.3  # share of the time that a plan leaves, for the search
+_SEARCHING, _FIRST = 0.3, 0.2  # shares of the time that is left: for the search, and for types of its first candidate
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _WINDOWS = (4, 8, 16, 32, 64, 128)  # of calibration, doublings; of the search 8 or 4, of the report 8 or fewer
 _PRINTED = 16  # windows of calibration, at most, in an experiment that is printed: there, they are not tried
@@ -144,9 +144,9 @@ class Phases:
 
     @property
     def searching(self) -> float:
-        """Seconds for the search: a share of the rest, or all but the report's where too few are left to train."""
-        spare = self._clock.left - self._reading
-        return _SEARCHING * self._clock.left if spare > self._training else max(_SEARCHING * self._clock.left, spare)
+        """Seconds for the search: a share of those left, or all but the report's where nothing can be trained."""
+        left = self._clock.left
+        return _SEARCHING * left if self._trains else max(_SEARCHING * left, left - self._reading)
 
     @property
     def _reading(self) -> float:
@@ -154,15 +154,14 @@ class Phases:
         return _PASSES * self._reported * self._report.window * self._pace
 
     @property
-    def _training(self) -> float:
-        """Seconds of the least training."""
-        return TRAINING * _LEAST_TRAINED * self._pace
+    def _trains(self) -> bool:
+        """Whether the least training has room beside the report and a first candidate."""
+        return self._reading + TRAINING * _LEAST_TRAINED * self._pace < (1 - _FIRST) * self._clock.left
 
     def _quantising(self, early: float) -> float:
-        """Seconds to quantise, in the ``early`` part of all: before report and training, or a share if none is left."""
-        most = early * self._clock.seconds
-        spare = self._clock.left - self._reading - self._training - _CALIBRATING * most
-        return min(_QUANTISING * most, spare if spare > 0 else math.inf)
+        """Seconds to quantise in: a share of the ``early`` part of all, a lower one where training needs the rest."""
+        most = _QUANTISING * early * self._clock.seconds
+        return min(most, _FIRST * self._clock.left) if self._trains else most
 
     def _quantising_times(self, early: float) -> dict[str, float]:
         """The time to quantise all weights to each type, as a share of :meth:`_quantising`, by some rows of noise."""

@@ -303,16 +303,18 @@ def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_searc
     assert short["report_text"] == long["report_text"]
 
 
-def test_types_that_would_leave_no_time_to_train_take_part_only_where_there_is_none_anyway(monkeypatch):
+def test_time_that_a_training_cannot_use_goes_to_slower_types_and_to_the_search(monkeypatch):
     options = parser("prune").parse_args(["prune", "bundled:gpt2-mini", "--remove=20%", "--time=10m"])
-    found, seconds = phases.Phases(options, checked(options)), {}
+    found, seconds = phases.Phases(options, checked(options)), []
+    found._reported = 1
     found._pace = 0.02
-    monkeypatch.setattr(phases, "_PASSES", 0)
-    for tokens in (0, 3000, 6000):
+    for tokens in (1000, 5000):
         monkeypatch.setattr(phases, "_LEAST_TRAINED", tokens)
-        seconds[tokens] = found._quantising(1.0)
-    assert seconds[3000] + phases.TRAINING * 3000 * found._pace < 600
-    assert seconds[3000] < seconds[0] == seconds[6000]
+        seconds.append((found._quantising(1.0), found.searching))
+    (types, search), (slower_types, longer_search) = seconds
+    assert found._reading + search + phases.TRAINING * 1000 * found._pace < 600
+    assert types < slower_types
+    assert search < longer_search < 600 - found._reading
 
 
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
