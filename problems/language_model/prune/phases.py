@@ -146,22 +146,21 @@ class Phases:
     def searching(self) -> float:
         """Seconds for the search: a share of those left, or all but the report's where nothing can be trained."""
         left = self._clock.left
-        return _SEARCHING * left if self._trains else max(_SEARCHING * left, left - self._reading)
+        return _SEARCHING * left if self._trains(_SEARCHING) else max(_SEARCHING * left, left - self._reading)
 
     @property
     def _reading(self) -> float:
         """Seconds of all passes over the report text."""
         return _PASSES * self._reported * self._report.window * self._pace
 
-    @property
-    def _trains(self) -> bool:
-        """Whether the least training has room beside the report and a first candidate."""
-        return self._reading + TRAINING * _LEAST_TRAINED * self._pace < (1 - _FIRST) * self._clock.left
+    def _trains(self, share: float) -> bool:
+        """Whether the least training has room beside the report and a search in a ``share`` of the time."""
+        return self._reading + TRAINING * _LEAST_TRAINED * self._pace < (1 - share) * self._clock.left
 
     def _quantising(self, early: float) -> float:
         """Seconds to quantise in: a share of the ``early`` part of all, a lower one where training needs the rest."""
         most = _QUANTISING * early * self._clock.seconds
-        return min(most, _FIRST * self._clock.left) if self._trains else most
+        return min(most, _FIRST * self._clock.left) if self._trains(_FIRST) else most
 
     def _quantising_times(self, early: float) -> dict[str, float]:
         """The time to quantise all weights to each type, as a share of :meth:`_quantising`, by some rows of noise."""
