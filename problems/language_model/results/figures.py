@@ -1,4 +1,4 @@
-"""Figures of results, and their captions: perplexity against sparsity, sparsities of blocks, curves of recoveries."""
+"""Figures of results, and their captions: perplexity against sparsity, curves of recoveries."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from evoprune.problems.language_model.results.summary import WORDS
 
 RECOVERY = "recovery"  # name of the files of a recovery's figure
 
-_MOST_LABELS = 40  # more blocks are not numbered one by one
 _FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured
 _COLOURS = {EVOLVED: ORANGE, "uniform": BLUE, "dense": GREY}
 _STYLES: dict[str, dict[str, Any]] = {
@@ -52,28 +51,6 @@ def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Pat
     words = [f"dense: {digits(value)}" for sparsity, value in points if sparsity == 0]
     words += [f"{name} at {100 * sparsity:.4g}%: {digits(value)}" for name, (sparsity, value) in marks.items()]
     return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
-
-
-def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
-    """Draw the sparsity of each block, counted from 0, against the uniform line."""
-    count = len(by_block)
-    figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
-    axes.bar(range(count), by_block, color=ORANGE, width=0.75, label=EVOLVED)
-    axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {100 * target:.4g}%")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    if count <= _MOST_LABELS:
-        axes.set_xticks(range(count))
-    highest = max(*by_block, target)
-    axes.set(xlabel="transformer block", ylabel="sparsity", xlim=(-0.6, count - 0.4), ylim=(0, highest * 1.22))
-    entitle(axes, "Sparsity found for each block", about)
-    axes.grid(axis="x", visible=False)
-    axes.legend(loc="upper right", ncols=2)
-    save(figure, folder, "sparsity_by_layer")
-    least, most = (by_block.index(extreme(by_block)) for extreme in (min, max))
-    return (
-        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {100 * target:.4g}%): from "
-        f"{by_block[least]:.0%} in block {least} to {by_block[most]:.0%} in block {most}."
-    )
 
 
 def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder: Path, about: str = "") -> str:

@@ -1,7 +1,6 @@
 """The report of a finished search: scores on unseen text, their protocol, and figures."""
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from evoprune.problems.language_model.budgets.amounts import file_bytes
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
-from evoprune.problems.language_model.results.figures import draw_allocation, draw_cliff
+from evoprune.problems.language_model.results.figures import draw_cliff
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, Text, gap_closed
 from evoprune.problems.language_model.texts.windows import Windows
@@ -76,7 +75,6 @@ def report(
     wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
     if goal := asked(session, outcome.best, budgets, result):
         result["asked"] = goal
-    pruned = transform.part(Weights) if len(transform.transforms) == 1 else None
     if not transform.has_types:  # which round few weights to zero
         result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
         result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
@@ -92,8 +90,8 @@ def report(
         result["gap_closed"] = gap_closed(**perplexity["report"])
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
-    if pruned:
-        result |= _sparsities(pruned, outcome, folder, result, scores)
+    if len(transform.transforms) == 1 and transform.part(Weights):
+        result |= _sparsities(outcome, folder, result, scores)
     for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
@@ -185,8 +183,8 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 
 
 def _sparsities(
-    cut: Weights, outcome: Outcome, folder: Path, result: Mapping[str, Any], scores: Mapping[str, Perplexities]
-) -> dict[str, Any]:  # fmt: skip
+    outcome: Outcome, folder: Path, result: Mapping[str, Any], scores: Mapping[str, Perplexities]
+) -> dict[str, Any]:
     """Return ``curve`` and ``figures`` of a search of sparsities.
 
     ``result``: the report so far. ``scores``: of all references and the best, by text.
@@ -194,11 +192,6 @@ def _sparsities(
     evolved, reported = result["sparsity"]["prunable"], _drawable(scores["report"])
     curve = {name: of.measures["sparsity"] for name, (_, of) in outcome.references.items() if of.measures}
     target = result.get("asked", {}).get("wanted", evolved)
-    removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
-    for matrix in cut.matrices:
-        removed[matrix.block] += result["by_matrix"][matrix.name] * matrix.size
-        sizes[matrix.block] += matrix.size
-    by_block = [removed[block] / size for block, size in sizes.items()]
     places, perplexity = {UNIFORM: target, EVOLVED: evolved}, result["perplexity"]
     marks = {name: (target, value) for name, value in _drawable(perplexity["report"]).items() if name == UNIFORM}
     for name, value in _drawable(perplexity.get("report_reconstructed", {})).items():
@@ -208,8 +201,7 @@ def _sparsities(
     return {
         "curve": {"sparsity": [*curve.values()]} | {text: [of[name] for name in curve] for text, of in texts.items()},
         "figures": {
-            "sparsity_by_layer": draw_allocation(by_block, target, folder, outcome.title),
-            "cliff": draw_cliff([(at, reported[name]) for name, at in curve.items()], marks, folder, outcome.title),
+            "cliff": draw_cliff([(at, reported[name]) for name, at in curve.items()], marks, folder, outcome.title)
         },
     }
 

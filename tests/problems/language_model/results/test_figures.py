@@ -29,15 +29,6 @@ def test_the_cliff_with_all_its_marks(tmp_path, evolved, curve):
         assert words in content(tmp_path, "cliff")
 
 
-def test_the_sentence_on_an_allocation_names_the_blocks_that_lose_least_and_most(tmp_path):
-    told = figures.draw_allocation([0.4, 0.1, 0.7], 0.4, tmp_path)
-    assert "uniform: 40%" in told
-    assert "from 10% in block 1 to 70% in block 2" in told
-    blocks = content(tmp_path, "sparsity_by_layer")
-    assert ">2</text>" in blocks  # blocks are counted from 0
-    assert ">3</text>" not in blocks
-
-
 def row(*held_out, **more):
     curve = tuple({"tokens": 1000 * at, "held_out": value} | more for at, value in enumerate(held_out))
     return RecoveredRow.model_construct(curve=curve)
