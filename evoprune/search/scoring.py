@@ -102,7 +102,7 @@ class Scoring:
                 if evaluation.failure:
                     evaluation = replace(evaluation, values=worst(self.problem.signs))
                 elif (count := len(evaluation.values)) != (objectives := len(self.problem.signs)):
-                    fault = f"expected {objectives} of them as values of each genome, got {count}"
+                    fault = f"expected {objectives} values of each genome, got {count}"
                     raise InputError(fault, "objectives")
                 ready[rest[index]] = evaluation
                 if rest[index] != turn:
