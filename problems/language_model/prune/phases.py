@@ -154,7 +154,7 @@ class Phases:
         return _PASSES * self._reported * self._report.window * self._pace
 
     def _trains(self, share: float) -> bool:
-        """Whether the least training has room beside the report and a search in a ``share`` of the time."""
+        """True if the least training has room in the time that the report and a ``share`` for the search leave."""
         return self._reading + TRAINING * _LEAST_TRAINED * self._pace < (1 - share) * self._clock.left
 
     def _quantising(self, early: float) -> float:
