@@ -135,7 +135,7 @@ class Phases:
                 begun = time.monotonic()
                 measure.value(read, Perplexity())
                 self._pace = (time.monotonic() - begun) / read.numel()
-        while self._reported > 1 and _PASSES * self._reported * self.text.window * self._pace > _REPORTING * seconds:
+        while self._reported > 1 and self._reading > _REPORTING * seconds:
             self._reported //= 2
         ways = [(size, count) for size in sizes for count in (8, 4)]
         fitting = [(size, count) for size, count in ways if size * count * self._pace <= _CANDIDATE * seconds]
