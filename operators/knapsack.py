@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy
 from numpy.typing import NDArray
@@ -44,11 +43,8 @@ class Choices:
         self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
         self.kinds = [gene.kind for gene, own in zip(budget.genes, self.own, strict=True) for _ in own]
         """The kind of the gene of each value."""
-        named = [
-            gene.levels if gene.absolute else [None] * len(own)
-            for gene, own in zip(budget.genes, self.own, strict=True)
-        ]
-        self.levels = [*chain.from_iterable(named)]
+        rows = zip(budget.genes, self.own, strict=True)
+        self.levels = [each for gene, own in rows for each in (gene.levels if gene.absolute else [None] * len(own))]
         """The level that each value is, of genes whose harms are estimated alike; None of others."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
