@@ -91,12 +91,12 @@ class ExportBaselines(Command):
     def call(cls, options: argparse.Namespace) -> None:
         given = read_declared(options)
         check_parameters(ExportOptions, given, "options")
-        for folder in options.runs:
-            _opened(folder)  # a mistake is told before anything is loaded
+        runs = [_opened(folder) for folder in options.runs]  # a mistake is told before anything is loaded
         from evoprune.problems.language_model.baselines import baselines_of
 
-        for folder in options.runs:
-            run = _opened(folder)
+        while runs:
+            run = runs.pop(0)
+            folder = run.folder
             config, suffix = run.resolved.config(), Export.file_suffixes()[0]
             found = baselines_of(run.problem)
             del run  # the model lives as long as its baselines need it: there may be no room for two
