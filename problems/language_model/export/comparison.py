@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,15 @@ from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.runtime import compared, presets, quantise
+from evoprune.problems.language_model.gguf.runtime import compared, milliseconds, presets, quantise
 from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
 
 _TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
 _PRESET = 2.0  # times as long as scoring the file that making and scoring a preset take, about
+_GENERATING = 2.0  # seconds of generating, of the file and the preset
 
 Json = dict[str, Any]
 
@@ -59,7 +62,7 @@ class Comparison:
             if own is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
-                found |= self._preset(source, Path(scratch) / "preset.gguf")
+                found |= self._preset(source, Path(scratch) / "preset.gguf", timed)
             if self.left() > self.scoring:
                 score = self.score(source)
                 found["source"] = self._row(source.stem if own is None else source.name, source, score)
@@ -76,7 +79,7 @@ class Comparison:
         texts = self.session.texts
         return Text.model_validate(texts.report.measured(texts.tokenizer))
 
-    def _preset(self, source: Path, path: Path) -> Json:
+    def _preset(self, source: Path, path: Path, timed: bool) -> Json:
         texts, resident = self.session.texts, self.session.resident
         if self.left() < _PRESET * self.scoring:
             return {"no_preset": "no time"}
@@ -89,7 +92,13 @@ class Comparison:
         except InputError as error:
             return {"no_preset": ", ".join(error.problems)}
         score = self.score(path)
-        return {"preset": self._row(name, path, score), "no_preset": score.get("failure")}
+        row = self._row(name, path, score)
+        if row and timed and self.left() > self.scoring + _GENERATING:
+            with suppress(InputError):  # the comparison is no reason to lose the file
+                generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
+                own, other = milliseconds([self.place, path], generating, _GENERATING)
+                row["speed"] = other / own
+        return {"preset": row, "no_preset": score.get("failure")}
 
     def _row(self, name: str, path: Path, score: Json) -> Json | None:
         if "failure" in score:

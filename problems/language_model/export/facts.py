@@ -183,10 +183,14 @@ class StoredMatrix(Keys):
 
 
 class Compared(Scored):
-    """A file that an exported one is compared with, on the same text."""
+    """A file that an exported one is compared with, on the same text.
+
+    ``speed``: how many times as fast as this file the exported one generates; None where that is not timed.
+    """
 
     name: str
     bytes: int
+    speed: float | None = None
 
 
 class ExportFacts(Reported):

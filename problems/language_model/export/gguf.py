@@ -247,11 +247,14 @@ def _verdict(facts: ExportFacts) -> str:
             lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"
         said += [lost, same]
+    if preset and preset.speed:
+        said.append(f"generates {preset.speed:.2f} times as fast as {preset.name}")
     if facts.no_preset:
         said.append(f"no preset to compare with: {facts.no_preset}")
     said += also(facts)
     if facts.runtime:
-        said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
+        speed = facts.runtime.decode.evolved / facts.runtime.decode.dense
+        said.append(f"generates {speed:.2f} times as fast as {_source(facts)}")
     if taken := facts.memory:
         said.append(f"takes {megabytes(taken.total)} with a context of {taken.context:,} tokens")
         if taken.fits:

@@ -140,6 +140,7 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert f"{abs(behind):.3g} ± " in verdict
     assert behind == pytest.approx(check["bits_per_byte"] - of_source["bits_per_byte"], abs=1e-3)
     assert f"{preset['name']} of {preset['bytes'] / 1000:.1f} kB, smaller" in verdict
+    assert f" {preset['speed']:.2f} times as fast as {preset['name']}" in verdict
     for row in (check, preset):
         table = row["predictions"]
         assert table["median"] <= table["p99"] <= table["p999"] <= table["largest"]
