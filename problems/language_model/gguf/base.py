@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -81,8 +82,22 @@ class Base:
         return self if kept is None else replace(self, fields=cut_fields(self.fields, kept))
 
 
-def find_base(resident: Resident, given: str | None = None) -> Base:
-    """The base of the dense model: the .gguf file ``given``, the model's own source, or made of the model itself."""
+_bases: WeakKeyDictionary[Resident, dict[str | None, Base]] = WeakKeyDictionary()
+
+
+def find_base(resident: Resident, given: str | None = None, make_dense: Callable[[], None] = lambda: None) -> Base:
+    """The base of the dense model: the .gguf file ``given``, the model's own source, or made of the model itself.
+
+    It is read once for a model, which ``make_dense`` makes dense before.
+    """
+    known = _bases.setdefault(resident, {})
+    if given not in known:
+        make_dense()
+        known[given] = _read_for(resident, given)
+    return known[given]
+
+
+def _read_for(resident: Resident, given: str | None) -> Base:
     if given or resident.source.endswith(".gguf"):
         base = read_base(Path(given or resident.source))
         assert base.file is not None
