@@ -67,15 +67,15 @@ def report(
         if isinstance(budget, ReportedBudget):
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.of
-    transform.apply(transform.dense)
-    sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
-    transform.apply(outcome.best)
-    left = session.resident.nonzero_weights
-    removed = session.resident.prunable_weights - sum(left.values())
-    wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
     if goal := asked(session, outcome.best, budgets, result):
         result["asked"] = goal
     if not transform.has_types:  # which round few weights to zero
+        transform.apply(transform.dense)
+        sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
+        transform.apply(outcome.best)
+        left = session.resident.nonzero_weights
+        removed = session.resident.prunable_weights - sum(left.values())
+        wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
         result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
         result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
     if transform.updates:
@@ -139,13 +139,15 @@ def asked(
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """Amounts that the dense model and that of ``best``, which stays resident, store, by unit."""
     result: dict[str, dict[str, float]] = {}
-    resident = session.resident
-    for name, genome in {"dense": session.transform.dense, EVOLVED: best}.items():
-        session.transform.apply(genome)
-        parameters = sum(parameter.numel() for parameter in resident.model.parameters())
-        stored = parameters * resident.model.dtype.itemsize
-        with suppress(InputError):  # of a transform that leaves zeros, which take room
-            stored = round(file_bytes(session.transform).spent(genome))
+    resident, transform, budget = session.resident, session.transform, None
+    if not transform.has_types:  # whose copies take seconds to lay, and change no shape
+        transform.apply(transform.dense)
+    with suppress(InputError):  # of a transform that leaves zeros, which take room
+        budget = file_bytes(transform)
+    transform.apply(best)
+    left = sum(parameter.numel() for parameter in resident.model.parameters())
+    for name, genome, parameters in (("dense", transform.dense, resident.parameters), (EVOLVED, best, left)):
+        stored = round(budget.spent(genome)) if budget else parameters * resident.model.dtype.itemsize
         amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
         for unit, amount in amounts.items():
             result.setdefault(unit, {})[name] = amount
