@@ -1,5 +1,6 @@
 """The memory of a phase, against the memory that is free when it begins: in memory, mapped from files, or refused."""
 
+import mmap
 import os
 from dataclasses import dataclass
 from math import prod
@@ -67,3 +68,14 @@ class Room:
         if self.resident:
             return tensor.to(self.device, dtype, copy=True)
         return self.empty(tensor.shape, dtype).copy_(tensor)
+
+
+def in_own_pages(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of ``tensor`` whose memory goes back to the system with it; on a GPU the tensor itself.
+
+    On the heap, the copies of candidates and the buffers of passes leave gaps that neither fits into: it grows by half.
+    """
+    if tensor.device.type != "cpu" or not tensor.numel():
+        return tensor
+    pages = mmap.mmap(-1, tensor.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=tensor.dtype).view(tensor.shape).copy_(tensor)

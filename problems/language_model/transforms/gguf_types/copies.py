@@ -15,7 +15,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.late import Make, make_late, maker_of
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Room, in_own_pages
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, encoded, values_of
@@ -78,7 +78,7 @@ class TypedMatrix:
             self._above = beneath
             self._put(beneath, self._make_beneath)  # before another copy is made, the one before goes
             if self._make and not self._late:
-                self._above = nn.Parameter(self._make(None), requires_grad=False)
+                self._above = nn.Parameter(in_own_pages(self._make(None)), requires_grad=False)
         self._put(self._above, self._make or self._make_beneath)
 
     def _put(self, weight: Any, make: Make | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from evoprune.backends.evaluation import this_worker
 from evoprune.cli import main
 from evoprune.problems.language_model.models import memory, resident
 from evoprune.problems.language_model.models.cache import cache_folder
+from evoprune.problems.language_model.models.device import keep_freed_memory
 from evoprune.problems.language_model.models.load import copy_of
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Room, in_own_pages
 from tests.problems.language_model.small import is_mapped, random_model, run_in
 from tests.runs import lines
 
@@ -25,6 +27,23 @@ CPU = torch.device("cpu")
 def free(monkeypatch):
     """Sets the bytes that are free."""
     return lambda size: monkeypatch.setattr(memory, "free_memory", lambda _: size)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much a process holds")
+def test_a_copy_in_its_own_pages_gives_them_back_though_the_heap_keeps_its_own():
+    def held() -> int:
+        return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+    keep_freed_memory()
+    given = torch.arange(2**25).bfloat16().view(2**10, 2**15)
+    before = held()
+    own = in_own_pages(given)
+    assert own.dtype == given.dtype
+    assert torch.equal(own, given)
+    assert held() >= before + 0.9 * given.nbytes
+    del own
+    assert held() < before + 0.1 * given.nbytes
+    assert in_own_pages(torch.empty(0, 3)).shape == (0, 3)
 
 
 def test_tensors_are_in_memory_as_long_as_they_leave_enough_of_it(free):
