@@ -1,0 +1,120 @@
+"""A quadratic model of scores, by which algorithms choose genomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Self
+
+import numpy
+
+from evoprune import Genes, Individual
+from evoprune.operators.knapsack import Floats
+from evoprune.operators.moves import clip
+
+NEWEST = 300
+"""Genomes that a model is fitted to, at most: more take longer, and are from further away."""
+
+_PAIRS = 0.2  # prior variance of the product of two genes; 1 of a gene, more of its square
+_MISFIT = 0.03  # standard deviation of a value around the model, as a share of its distance from the least value
+_LEAST = 1e-6  # for that share, values are at least this far from the least one, in units of their root mean square
+_SWEEPS = 30  # of coordinate descent over all genes
+_END = 1e-9  # share of the whole descent; it ends after a sweep that gains less
+
+
+class Quadratic:
+    """A quadratic function of the genes, with an indicator for each option without an order.
+
+    Kernel ridge regression that prefers linear terms and squares: a few genomes decide the separable part, products of
+    genes follow (cf. Powell, "The NEWUOA software for unconstrained optimization without derivatives", 2006; Hansen,
+    "A global surrogate assisted CMA-ES", GECCO 2019). ``points``: genomes, ``(count, genes)``; ``values``:
+    ``(count,)``, not all the same; ``evenly``: fit all alike, and not the least values the closest.
+    """
+
+    def __init__(self, genes: Genes, points: Floats, values: Floats, evenly: bool = False) -> None:
+        self._genes = genes
+        options = [[*range(len(gene.levels))] if not gene.ordered else [math.nan] for gene in genes]
+        self._starts = numpy.cumsum([0, *map(len, options)])[:-1].tolist()
+        self._places = numpy.repeat(numpy.arange(len(genes)), [*map(len, options)])
+        self._options = numpy.concatenate(options)
+        least = values.argmin()
+        self._origin = self._encoded(points[least])
+        ordered = numpy.isnan(self._options)
+        units = numpy.where(ordered, numpy.array(genes.spans)[self._places], 2.0)
+        x = (self._encoded(numpy.delete(points, least, 0)) - self._origin) / units
+        unit = numpy.sqrt((x**2).sum(1).mean())
+        x, units = x / unit, units * unit
+        y = numpy.delete(values, least) - values[least]
+        y /= y.max()
+        y /= numpy.sqrt((y**2).mean())
+        scale = numpy.ones(len(y)) if evenly else numpy.maximum(y, _LEAST)
+        gram, squares = x @ x.T, x**2 * ordered
+        kernel = (gram + _PAIRS / 2 * gram**2 + len(genes) * squares @ squares.T) / numpy.outer(scale, scale)
+        kernel += numpy.diag(_MISFIT**2 + 1e-12 * kernel.diagonal())
+        shares = numpy.linalg.solve(kernel, y / scale) / scale
+        curves = _PAIRS * (x.T * shares) @ x + numpy.diag(2 * len(genes) * shares @ squares)
+        self._slopes, self._curves = shares @ x / units, curves / numpy.outer(units, units)
+
+    @classmethod
+    def of(
+        cls, genes: Genes, individuals: Collection[Individual], objective: int = 0, evenly: bool = False
+    ) -> Self | None:
+        """Fit ``individuals``, less failed ones; None where some violate constraints, or hardly any differ."""
+        scored = [individual for individual in individuals if individual.fitness.violation < math.inf]
+        known = {individual.genome: -individual.fitness.wvalues[objective] for individual in scored}
+        if len({*known.values()}) < 3 or any(individual.fitness.violation for individual in scored):
+            return None
+        return cls(genes, numpy.array([*known]), numpy.array([*known.values()]), evenly)
+
+    def __call__(self, points: Floats) -> Floats:
+        """The value of each of ``points`` above that of the best genome, in an unknown unit: ``(count,)``."""
+        x = self._encoded(points) - self._origin
+        values: Floats = x @ self._slopes + ((x @ self._curves) * x).sum(-1) / 2
+        return values
+
+    def _encoded(self, points: Floats) -> Floats:
+        """``points`` with an indicator for each option without an order, ``(..., columns)``."""
+        columns = points[..., self._places]
+        return numpy.where(numpy.isnan(self._options), columns, columns == self._options)
+
+    def least(self, start: Sequence[float], radius: Floats) -> list[float]:
+        """The genome of the least value that has each ordered gene within ``radius``, or a level, of ``start``.
+
+        Another level of a gene that others depend on is tried alone. Genes that are inactive in ``start`` are free.
+        """
+        within = numpy.maximum(radius, [float(bool(gene.levels)) for gene in self._genes])
+        within[[*self._genes.inactive(start)]] = math.inf
+        low, up, starts = numpy.array(start) - within, numpy.array(start) + within, [[*start]]
+        for place, level in dict.fromkeys(condition[1:] for condition in self._genes.conditions):
+            starts.append([*start[:place], level, *start[place + 1 :]])
+        found = [self._descended(genome, low, up) for genome in starts]
+        return found[self(numpy.array(found)).argmin()]
+
+    def _descended(self, genome: list[float], low: Floats, up: Floats) -> list[float]:
+        """Move one gene after the other to its least value between ``low`` and ``up``, which are ``(genes,)``."""
+        genes, curves = self._genes, self._curves
+        fixed = genes.inactive(genome) | {decides for _, decides, _ in genes.conditions}
+        slopes, total = self._slopes + curves @ (self._encoded(numpy.array(genome)) - self._origin), 0.0
+        for _ in range(_SWEEPS):
+            gained = 0.0
+            for place in (place for place in genes.free if place not in fixed):
+                gene, old, column = genes[place], genome[place], self._starts[place]
+                if gene.ordered:
+                    slope, curve = slopes[column], curves[column, column]
+                    least, most = max(gene.low, low[place]), min(gene.up, up[place])
+                    end = least if slope > curve * (old - (least + most) / 2) else most
+                    new = gene.nearest(clip(old - slope / curve, least, most) if curve > 0 else end)
+                    gain = -(new - old) * (slope + curve * (new - old) / 2)
+                    change = curves[:, column] * (new - old)
+                else:
+                    own, before = slice(column, column + len(gene.levels)), column + int(old)
+                    gains = slopes[before] - slopes[own] + curves[before, own]
+                    gains -= (curves.diagonal()[own] + curves[before, before]) / 2
+                    new, gain = float(gains.argmax()), gains.max()
+                    change = curves[:, column + int(new)] - curves[:, before]
+                if gain > 0:
+                    genome[place], slopes, gained = new, slopes + change, gained + gain
+            total += gained
+            if gained <= _END * total:
+                break
+        return genes.nearest([*map(float, genome)])  # numpy's numbers are written otherwise
