@@ -1,13 +1,17 @@
 """NSGA-II, for problems with several objectives."""
 
+from collections import deque
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Annotated
 
+import numpy
 from deap import base, tools
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation, InputError
+from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
 from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population
+from evoprune.operators.algorithm.quadratic import NEWEST, Quadratic
 
 
 def nsga2(
@@ -17,8 +21,12 @@ def nsga2(
     mate_probability: float,
     mutate_probability: float,
     initial_genomes: Genomes,
+    genes: Genes,
     pool: Annotated[Count, Field(description="children bred for each that is scored on all data")] = 1,
-    screening: Annotated[Share, Field(description="share of the data by which a larger pool is screened")] = 0.125,
+    screening: Annotated[
+        Share | None,
+        Field(description="share of the data to screen a larger pool on; null: by quadratic models"),
+    ] = None,
 ) -> Algorithm:
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
@@ -29,6 +37,7 @@ def nsga2(
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
     people = first_population(toolbox, population, initial_genomes)
     yield Evaluate(people)
+    known = deque(people, NEWEST)
     people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
     while True:
         yield Generation(people)
@@ -38,7 +47,20 @@ def nsga2(
             lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
         )  # fmt: skip
         if pool > 1:
-            yield Evaluate(children, screening)
+            if screening is None:
+                _predict(genes, known, children)
+            else:
+                yield Evaluate(children, screening)
             children = tools.selNSGA2(children, population)
         yield Evaluate(children)
+        known += children
         people = tools.selNSGA2([*people, *children], population)
+
+
+def _predict(genes: Genes, known: Collection[Individual], children: Sequence[Individual]) -> None:
+    """Set the scores of ``children`` by a model for each objective; to the same where the ``known`` allow none."""
+    objectives = range(len(children[0].fitness.weights))
+    models = [Quadratic.of(genes, known, objective, evenly=True) for objective in objectives]
+    values = [model(numpy.array(children)) if model else numpy.zeros(len(children)) for model in models]
+    for child, own in zip(children, numpy.transpose(values).tolist(), strict=True):
+        child.fitness.wvalues = tuple(-value for value in own)

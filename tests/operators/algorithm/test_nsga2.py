@@ -4,10 +4,12 @@ from itertools import islice, pairwise
 import pytest
 from deap import base, tools
 
-from evoprune import Evaluate, Individual
+from evoprune import Evaluate, Genes, Individual
 from evoprune.operators.algorithm.nsga2 import nsga2
 
-SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": []}
+SETTINGS = {
+    "mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": [], "genes": Genes.real("x", -10.0, 10.0),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -21,23 +23,30 @@ def toolbox():
     return tools_
 
 
-def test_it_spreads_over_the_front(toolbox):
+def populations(toolbox, **how):
     random.seed(1)
+    for step in nsga2(toolbox, population=20, **how, **SETTINGS):
+        if isinstance(step, Evaluate):
+            for number, individual in enumerate(step.individuals):
+                individual.ident = number
+                individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
+        else:
+            yield [individual[0] for individual in step.population]
 
-    def populations():
-        for step in nsga2(toolbox, population=20, **SETTINGS):
-            if isinstance(step, Evaluate):
-                for number, individual in enumerate(step.individuals):
-                    individual.ident = number
-                    individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
-            else:
-                yield step.population
 
-    last = sorted(individual[0] for individual in list(islice(populations(), 30))[-1])
+def test_it_spreads_over_the_front(toolbox):
+    last = sorted([*islice(populations(toolbox), 30)][-1])
     assert len(last) == 20
     assert -0.01 < last[0] < 0.2
     assert 1.8 < last[-1] < 2.01
     assert max(b - a for a, b in pairwise(last)) < 0.4
+
+
+def test_models_find_the_front_in_fewer_generations(toolbox):
+    dominated = [
+        sum(not 0 <= value <= 2 for value in [*islice(populations(toolbox, pool=pool), 3)][-1]) for pool in (1, 10)
+    ]
+    assert dominated[1] < dominated[0] / 2
 
 
 def test_the_best_of_a_larger_pool_are_scored_on_all_the_data(toolbox):
