@@ -27,11 +27,9 @@ def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[
     not matter: a search that goes on to more, on another machine, is the same one.
     """
     if objectives > 1:
-        return {"algorithm": "nsga2"}, 20
+        return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
     if limited:
         return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
-    if 2 * len(genes.unordered) > len(genes):
-        return {"algorithm": "generational"}, 20
     return {"algorithm": "cma"}, 4 + int(3 * math.log(len(genes)))  # Hansen's default
 
 

@@ -50,7 +50,7 @@ def settled(resolved: Resolved, problem: Problem) -> Resolved:
     own = {slot: choice for slot, choice in given["operators"].items() if slot != "algorithm"}
     config = {"population": size} | given | {"operators": chosen | own}
     resolved = replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
-    note(f"algorithm: {chosen['algorithm']}, population: {resolved.experiment.population}")
+    note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
     return resolved
 
 

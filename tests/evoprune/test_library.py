@@ -274,7 +274,6 @@ def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_pa
         (REAL, {}, ("cma", 8)),
         (MIXED[:3], {}, ("cma", 7)),
         (MIXED, {}, ("cma", 8)),
-        ([*MIXED[2:], Gene.choice("e", "xyz")], {}, ("generational", 20)),
         (REAL, {"objectives": 2}, ("nsga2", 20)),
         (REAL, {"population": 12}, ("cma", 12)),
         (REAL, {"algorithm": "random_search"}, ("random_search", 20)),
