@@ -34,6 +34,7 @@ from tests.benchmarks.common import head, row
 Values = tuple[float, ...]
 SPAN = 5.0
 _PLANNED = {"auto", "pymoo", "nevergrad"}  # ways that choose by the number of evaluations
+_ONE_OBJECTIVE = {"cma", "optuna.cma", "pymoo.cma"}
 
 
 @dataclass
@@ -241,8 +242,9 @@ def optuna(sampler: str, score: Score, seed: int) -> None:
         study.tell(trial, values)
 
 
-def pymoo(score: Score, seed: int) -> None:
+def pymoo(score: Score, seed: int, cma: bool = False) -> None:
     from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
     from pymoo.algorithms.soo.nonconvex.ga import GA
     from pymoo.core.mixed import MixedVariableGA
     from pymoo.core.problem import ElementwiseProblem
@@ -272,9 +274,10 @@ def pymoo(score: Score, seed: int) -> None:
             of = lambda gene: gene.chosen(given[gene.name]) if gene.exponent else given[gene.name]  # noqa: E731
             out["F"], out["G"] = score(named(case.genes, of))
 
-    many = len(case.reference) > 1
-    algorithm = (NSGA2 if many else GA)(pop_size=min(100, score.most // 10)) if plain else MixedVariableGA(pop_size=20)
-    search(Given(), algorithm, get_termination("n_gen", 10**6), seed=seed)
+    algorithm = MixedVariableGA(pop_size=20)
+    if plain:
+        algorithm = (NSGA2 if len(case.reference) > 1 else GA)(pop_size=min(100, score.most // 10))
+    search(Given(), CMAES() if cma else algorithm, get_termination("n_gen", 10**6), seed=seed)
 
 
 def nevergrad(score: Score, seed: int) -> None:
@@ -299,8 +302,18 @@ def nevergrad(score: Score, seed: int) -> None:
 
 
 def ways() -> dict[str, Callable[[Score, int], None]]:
-    by_name: dict[str, Callable[[Score, int], None]] = {"pymoo": pymoo, "nevergrad": nevergrad}
+    by_name: dict[str, Callable[[Score, int], None]] = {
+        "pymoo": pymoo,
+        "pymoo.cma": partial(pymoo, cma=True),
+        "nevergrad": nevergrad,
+    }
     return by_name | {f"optuna.{sampler}": partial(optuna, sampler) for sampler in ("tpe", "cma", "nsga2")}
+
+
+def takes(way: str, case: Case) -> bool:
+    """Tell whether ``way`` can search ``case``."""
+    real = not any(gene.levels for gene in case.genes) and not case.limits
+    return (way not in _ONE_OBJECTIVE or len(case.reference) == 1) and (way != "pymoo.cma" or real)
 
 
 def measured(way: str, case: Case, most: int, at: Sequence[int], seed: int) -> dict[str, Any]:
@@ -326,7 +339,7 @@ def main() -> None:
     known = {(line["way"], line["case"], line["seed"], int(at)) for line in lines for at in line["found"]}
     for seed, way in ((seed, way) for seed in range(options.seeds) for way in options.ways):
         runs = [[most] for most in options.at] if way in _PLANNED else [options.at]
-        chosen = (case for case in cases(seed) if case.name.startswith(tuple(options.cases)))
+        chosen = (case for case in cases(seed) if case.name.startswith(tuple(options.cases)) and takes(way, case))
         for case, at in itertools.product(chosen, runs):
             if not known.issuperset((way, case.name, seed, evaluations) for evaluations in at):
                 line = measured(way, case, max(at), at, seed)
