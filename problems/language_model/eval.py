@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from scipy.stats import binomtest
@@ -17,10 +18,12 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
 from evoprune.problems.language_model.evaluation.answers import accuracy, right_answers, right_lines, variants_of
 from evoprune.problems.language_model.evaluation.harness import run_tasks
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
+from evoprune.problems.language_model.evaluation.measure import Measure
+from evoprune.problems.language_model.evaluation.prediction_file import PredictionFile, refuse_unless_room
 from evoprune.problems.language_model.evaluation.session import protocol_of
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import follow_threads
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
@@ -36,8 +39,6 @@ from evoprune.problems.language_model.texts.windows import Windows, check_length
 Row = dict[str, Any]
 
 _SHARES = frozenset({"sparsity", "accuracy", "same_top", "same_top_error", "probability_change"})
-
-_TOP = 256  # likeliest tokens of the source whose probabilities are compared one by one
 
 _TEXTS = ("text", "also", "tasks")  # options that name texts
 
@@ -119,6 +120,7 @@ def against(file: Path, source: str, options: EvalOptions) -> Table:
     if file.suffix != ".gguf" or not file.is_file():
         raise InputError("compares a .gguf file", "--against")
     resident, texts = _read(source, options, file)
+    refuse_unless_room(max(windows.predictions for windows in texts), resident.forward.vocabulary)
     by_text = [[*_compared(file, source, resident, windows)] for windows in texts]
     keys = dict.fromkeys(key for rows in by_text for row in rows for key in row)
     protocol = protocol_of(resident) | _measured(texts[0], options)
@@ -134,31 +136,38 @@ def _compared(file: Path, source: str, resident: Resident, windows: Windows) -> 
     """Yield rows of the ``source``, which is resident, if it is a .gguf file, and of ``file`` on ``windows``."""
     from evoprune.problems.language_model.gguf.runtime import checked
 
-    forward, tokenizer, variants, right = resident.forward, resident.tokenizer, None, None
+    measure, tokenizer, variants, right = Measure(resident.forward, None), resident.tokenizer, None, None
     text = Text.model_validate(windows.measured(tokenizer))
-    dense = Divergence(windows.predictions, min(_TOP, forward.vocabulary), forward.device)
-    Measure(forward, None).total(windows.tokens, dense.learn, label="measuring")
     others = [Path(source)] if source.endswith(".gguf") else []
     if windows.lines:
         variants = variants_of(windows, tokenizer)
-        right = None if others else right_lines(windows, tokenizer, Measure(forward, None))
-    for path in [*others, file]:
-        begins = windows.begin is not None
-        found = checked(path, windows.beginning, windows.tokens, begins, dense.known, memory=False, variants=variants)
-        if found.get("first_other_token") is not None:
-            found["failure"] = f"reads other tokens from token {found['first_other_token']:,} on"
-        if "failure" in found or not found["predictions"]:
-            raise InputError(found.get("failure", "has infinite losses"), str(path))
-        bits = text.bits_per_byte(found["perplexity"])
-        row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
-        row |= {name: found[name] for name in ("perplexity", "divergence")} | (table := found["predictions"])
-        ratio = math.exp(table["behind"])
-        row |= {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * table["behind_error"]}
-        if windows.lines:
-            own = right_answers(windows.lines, found["answers"])
-            row |= {"accuracy": sum(own) / len(own)} | (flips(right, own) if right else {})
-            right = own
-        yield row
+        right = None if others else right_lines(windows, tokenizer, measure)
+    with TemporaryFile(dir=cache_folder()) as whole:  # it has no name, so nothing remains of it
+        dense = PredictionFile(whole, windows.predictions)
+        measure.value(windows.tokens, dense, label="measuring")
+        for path in [*others, file]:
+            found = checked(
+                path, windows.beginning, windows.tokens, windows.begin is not None, {"loss": dense.losses},
+                memory=False, variants=variants, whole=whole.fileno(),
+            )  # fmt: skip
+            row = _file_row(path, text, found)
+            if windows.lines:
+                own = right_answers(windows.lines, found["answers"])
+                row |= {"accuracy": sum(own) / len(own)} | (flips(right, own) if right else {})
+                right = own
+            yield row
+
+
+def _file_row(path: Path, text: Text, found: Mapping[str, Any]) -> Row:
+    """The row of the file ``path`` on ``text``; ``found``: by llama.cpp. Raises :class:`evoprune.InputError`."""
+    if (first := found.get("first_other_token")) is not None:
+        raise InputError(f"reads other tokens from token {first:,} on", str(path))
+    if not (table := found["predictions"]):
+        raise InputError(found.get("failure", "has infinite losses"), str(path))
+    bits, ratio = text.bits_per_byte(found["perplexity"]), math.exp(table["behind"])
+    row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
+    row |= {name: found[name] for name in ("perplexity", "divergence")} | table
+    return row | {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * table["behind_error"]}
 
 
 def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:

@@ -199,7 +199,8 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     yield "\n## Protocol\n"
     yield (
         f"{how_measured(facts)}. llama.cpp read the same tokens and rounds activations: {facts.check.compared}. "
-        "Divergence is that of the file's predictions from the dense model's in PyTorch, in nats a token."
+        "Divergence is that of the file's predictions from the dense model's in PyTorch, in nats a token, of its "
+        f"{facts.check.kl_top} likeliest tokens and all others as one."
     )
     yield from repeat(facts, about(Path(file), "experiment.yaml").name)
     if facts.recipe:

@@ -6,7 +6,8 @@ JOB is JSON:
   none) and ``seconds`` (of speeds, in turn, for one round at least);
 - to score the one model too: ``known``, an .npz file with ``tokens`` ``(windows, window)``, the complement where a
   token does not count, the dense model's :attr:`Divergence.known` for tokens that count, maybe the same of the model in
-  PyTorch, with the prefix ``run_``, and ``variants``, rows of tokens with answers; ``text``, a file that begins with
+  PyTorch, with the prefix ``run_``, and ``variants``, rows of tokens with answers; ``whole``: the descriptor of a
+  :class:`PredictionFile`, in place of all in :attr:`Divergence.known` but ``loss``; ``text``, a file that begins with
   the tokens; ``begin``: whether each window begins with a token outside the text;
 - to count memory: ``file``, ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 
@@ -15,11 +16,13 @@ It imports nothing of evoprune, so that memory is that of llama.cpp, of Python a
 
 import json
 import math
+import os
 import re
 import resource
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +139,14 @@ def _predictions_of(model: Llama, tokens: NDArray[np.int64]) -> Iterator[tuple[i
             logits = model.read(row[first : min(first + _ROWS, last)], first, every=True)
             following = slice(first + 1, first + 1 + len(logits))
             scored = counts[following]
-            rated = logits[scored]
-            shifted = rated - rated.max(1, keepdims=True)
-            yield number, shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), row[following][scored]
+            yield number, _log_softmax(logits[scored]), row[following][scored]
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-probabilities of rows of ``logits``."""
+    shifted: NDArray[np.float32] = logits - logits.max(1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(1, keepdims=True))
+    return shifted
 
 
 def answers(model: Llama, tokens: NDArray[np.int64]) -> Json:
@@ -150,30 +158,48 @@ def answers(model: Llama, tokens: NDArray[np.int64]) -> Json:
     return {"answers": found}
 
 
-def score(model: Llama, known: Any) -> Json:
+def _from_known(known: Any, of: str, rows: slice, log_q: NDArray[np.float32]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return divergences of ``log_q`` from :attr:`Divergence.known` of the prefix ``of``; and its likeliest tokens."""
+    log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
+    top = known[f"{of}top"][rows].astype(np.int64)
+    chosen = np.take_along_axis(log_q, top, 1).astype(np.float64)
+    rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
+    divergences = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
+    return divergences, np.take_along_axis(top, log_p.argmax(1, keepdims=True), 1)[:, 0]
+
+
+def _from_whole(file: int, rows: slice, log_q: NDArray[np.float32]) -> tuple[Floats, NDArray[np.int64]]:
+    """As :func:`_from_known`, from a :class:`PredictionFile`."""
+    row = 2 * log_q.shape[1]
+    read = np.frombuffer(os.pread(file, len(log_q) * row, rows.start * row), np.float16)
+    log_p = _log_softmax(read.reshape(log_q.shape).astype(np.float32))
+    return (np.exp(log_p) * (log_p - log_q)).sum(1, dtype=np.float64), log_p.argmax(1)
+
+
+def score(model: Llama, known: Any, whole: int | None = None) -> Json:
     """Perplexity, divergence from the dense model, and more on its ``predictions``, as in evoprune's protocol.
 
     Against the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
     ``runtime_divergence`` of predictions with the standard error ``runtime_error``.
     """
     losses, begin = np.empty(np.count_nonzero(known["tokens"][:, 1:] >= 0)), 0
-    same = np.empty_like(losses)
-    divergences = {of: np.empty_like(losses) for of in ("", "run_") if f"{of}log_p" in known}
+    if whole is not None and (width := os.fstat(whole).st_size // 2 // len(losses)) != model.width:
+        raise RuntimeError(f"has a vocabulary of {model.width:,} tokens: expected the source's {width:,}")
+    compared = partial(_from_known, known, "") if whole is None else partial(_from_whole, whole)
+    run = "run_loss" in known
+    divergences, same, between = np.empty((3, len(losses)))
     for _, log_q, targets in _predictions_of(model, known["tokens"]):
         rows = slice(begin, begin + len(log_q))
         losses[rows] = -log_q[np.arange(len(log_q)), targets]
-        likeliest = known["log_p"][rows].argmax(1, keepdims=True)
-        same[rows] = log_q.argmax(1) == np.take_along_axis(known["top"][rows], likeliest, 1)[:, 0]
-        for of, divergence in divergences.items():
-            log_p, rest_p = (known[f"{of}{name}"][rows].astype(np.float64) for name in ("log_p", "rest"))
-            chosen = np.take_along_axis(log_q, known[f"{of}top"][rows].astype(np.int64), 1).astype(np.float64)
-            rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))
-            divergence[rows] = (np.exp(log_p) * (log_p - chosen)).sum(1) + np.exp(rest_p) * (rest_p - rest_q)
+        divergences[rows], likeliest = compared(rows, log_q)
+        same[rows] = log_q.argmax(1) == likeliest
+        if run:
+            between[rows], _ = _from_known(known, "run_", rows, log_q)
         begin = rows.stop
     mean = losses.mean()
-    scores: Json = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences[""].mean()}
-    scores["predictions"] = _predictions(divergences[""], same, losses, known["loss"])
-    if (between := divergences.get("run_")) is not None:
+    scores: Json = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences.mean()}
+    scores["predictions"] = _predictions(divergences, same, losses, known["loss"])
+    if run:
         scores["loss_error"] = _error(losses - known["run_loss"])
         scores |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
     return scores
@@ -287,7 +313,7 @@ def main(job: Json) -> Json:
     found["load_seconds"] = [round(model.load_seconds, 3) for model in models]
     if "known" in job:
         known = dict(np.load(job["known"]))
-        found |= score(models[0], known)
+        found |= score(models[0], known, job.get("whole"))
         text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
         found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
         found |= answers(models[0], known["variants"]) if "variants" in known else {}

@@ -35,6 +35,7 @@ Json = dict[str, Any]
 def checked(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
     run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None, timeout: float = math.inf,
+    whole: int | None = None,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
@@ -45,7 +46,9 @@ def checked(
     ``variants``: rows of tokens, for :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
     transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak.
-    ``timeout``: seconds that it may take.
+    ``timeout``: seconds that it may take. ``whole``: the descriptor of a file of the dense model's predictions,
+    :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`; of ``dense`` only its losses
+    are read.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -54,7 +57,7 @@ def checked(
         tensors |= {} if variants is None else {"variants": variants}
         np.savez(known, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
         _tell([path])
-        job: Json = {"known": str(known), "text": str(words), "begin": begin}
+        job: Json = {"known": str(known), "text": str(words), "begin": begin, "whole": whole}
         found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
@@ -163,7 +166,9 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = m
 
 def _run(job: Json, timeout: float = math.inf, script: str = "llama.py") -> Json:
     limit = timeout if timeout < math.inf else None
-    return run_python("-P", str(Path(__file__).with_name(script)), json.dumps(job), timeout=limit)
+    shared = [job["whole"]] if job.get("whole") is not None else []
+    path = str(Path(__file__).with_name(script))
+    return run_python("-P", path, json.dumps(job), timeout=limit, pass_fds=shared)
 
 
 def _reason(log: str) -> str:

@@ -106,6 +106,50 @@ def test_what_cannot_be_measured_is_refused(capsys, arguments, fragments):
     assert all(fragment in told for fragment in fragments)
 
 
+@pytest.mark.usefixtures("fresh_processes")
+def test_the_divergence_is_that_of_all_tokens(bundled, evaluated, tmp_path):
+    for package in ("gguf", "llama_cpp_py_sync"):
+        pytest.importorskip(package)
+    from evoprune.problems.language_model.gguf.base import own_base
+    from evoprune.problems.language_model.gguf.write import contents
+    from tests.problems.language_model.gguf.models import logits_of
+
+    session, path = bundled().session, tmp_path / "pruned.gguf"
+    resident, report = session.resident, session.texts.report
+    base = own_base(resident.model, resident.tokenizer, "pruned")
+    session.transform.apply([0.3] * len(session.transform.dense))
+    contents(resident.model, base, {}).write(path)
+    session.transform.apply(session.transform.dense)
+    ours, theirs = (
+        logits[:, :-1].double().log_softmax(-1) for logits in logits_of(resident.model, path, report.tokens)
+    )
+    expected = (ours.exp() * (ours - theirs)).sum(-1)
+    text = ["--text", report.settings.source, "--split", "test", "--window", 64, "--windows", 4]
+    table = evaluated(path, "--against", "bundled:gpt2-mini", *text)
+    (row,) = table["rows"]
+    assert table["protocol"]["sha256"] == report.sha256
+    assert row["divergence"] == pytest.approx(float(expected.mean()), abs=1e-4)  # of 256 tokens it is 0.02 less
+    assert row["p99"] == pytest.approx(float(expected.quantile(0.99)), abs=1e-3)
+    assert row["same_top"] == pytest.approx(float((ours.argmax(-1) == theirs.argmax(-1)).double().mean()))
+
+
+@pytest.mark.parametrize(
+    ("free", "fragments"),
+    [
+        (2 * 62 * 260 - 1, ["--against: ", "62 predictions", "260 tokens", "--windows", "EVOPRUNE_CACHE"]),
+        (2 * 62 * 260, ["empty.gguf: was not run"]),
+    ],
+)
+def test_a_comparison_needs_room_on_the_disk(tiny, free, fragments, tmp_path, monkeypatch, capsys):
+    """For two bytes of each of 260 tokens, in each of 62 predictions."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    (file := tmp_path / "empty.gguf").touch()
+    assert main(["eval", str(file), "--against", str(tiny), "--window", "32", "--windows", "2"]) == 2
+    told = capsys.readouterr().err
+    assert all(fragment in told for fragment in fragments)
+
+
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 0), (7, 3), (2, 9)])
 def test_flips_are_judged_by_the_sign_test(lost, gained):
     before = [True] * lost + [False] * gained + [True, False]

@@ -122,6 +122,20 @@ def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0
     return path
 
 
+def logits_of(model: Any, path: Path, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of ``tokens`` in PyTorch, and of the file in llama.cpp."""
+    from evoprune.problems.language_model.gguf import llama
+
+    with torch.inference_mode():
+        expected = model(tokens, use_cache=False).logits
+    there, found = llama.Llama(str(path), 1), []
+    there.begin(tokens.shape[1])
+    for row in tokens.numpy().astype(np.int32):
+        there.cut(0)
+        found.append(there.read(row, 0, every=True).copy())
+    return expected, torch.from_numpy(np.stack(found))
+
+
 def tensor_of(array: NDArray[np.float32]) -> Tensor:
     """``array`` as a file holds it."""
     return Tensor("F32", array.shape, np.atleast_2d(array).view(np.uint8))

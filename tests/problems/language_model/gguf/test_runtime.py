@@ -15,7 +15,7 @@ from gguf import GGUFReader
 
 from evoprune import InputError
 from evoprune.problems.language_model.evaluation.measure import Divergence
-from evoprune.problems.language_model.gguf import llama, quantiser
+from evoprune.problems.language_model.gguf import quantiser
 from evoprune.problems.language_model.gguf.base import own_base
 from evoprune.problems.language_model.gguf.names import find_slots
 from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets, quantise
@@ -23,7 +23,14 @@ from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
-from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_model
+from tests.problems.language_model.gguf.models import (
+    base_of,
+    byte_tokenizer,
+    logits_of,
+    random_gpt2,
+    random_llama,
+    write_model,
+)
 from tests.problems.language_model.small import plain_perplexity
 
 HEADS, CHANNELS = {"use": "heads"}, {"use": "channels"}
@@ -49,18 +56,6 @@ def test_logits_are_those_of_the_model(case, problem_on, tmp_path):
     contents(session.resident.model, base, {}, half="F32").write(tmp_path / "model.gguf")
     expected, found = logits_of(session.resident.model, tmp_path / "model.gguf", session.texts.report.tokens)
     assert (found - expected).norm() < 2e-3 * expected.norm()  # keys and values are kept in 16 bits there
-
-
-def logits_of(model, path, tokens):
-    """Logits of ``tokens`` in PyTorch, and of the file in llama.cpp."""
-    with torch.inference_mode():
-        expected = model(tokens, use_cache=False).logits
-    there, found = llama.Llama(str(path), 1), []
-    there.begin(tokens.shape[1])
-    for row in tokens.numpy().astype(np.int32):
-        there.cut(0)
-        found.append(there.read(row, 0, every=True).copy())
-    return expected, torch.from_numpy(np.stack(found))
 
 
 def found_in(path, report, dense, run=None, timeout=math.inf):
