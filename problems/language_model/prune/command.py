@@ -1,16 +1,34 @@
-"""The command ``prune MODEL``: loads the model, chooses a template, and fills it as the clock allows."""
+"""The command ``prune MODEL``, checked before anything is loaded: one refusal for each mistake. Imports no torch.
+
+The engine checks the places of run and export (:mod:`evoprune.files.places`) and the devices.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, ClassVar
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Plan, Planner
-from evoprune.problems.language_model.prune.goals import GOALS, Fits, Unneeded
-from evoprune.problems.language_model.prune.request import checked
+from evoprune import InputError, Plan, Planner
+from evoprune.cli.options import add_options, read_declared
+from evoprune.experiment.explain import OPTION, validated
+from evoprune.exports.exporting import is_one_file
+from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance
+from evoprune.problems.language_model.gguf.sources import architecture_of
+from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
+from evoprune.problems.language_model.parts import Export
+from evoprune.problems.language_model.prune.goals import SIZES, Goal
+from evoprune.problems.language_model.prune.headers import Headers
+from evoprune.problems.language_model.prune.options import GOALS, PruneOptions
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
+
+_CONTEXT = 4096  # tokens, by default
 
 
 class Prune(Planner):
@@ -25,47 +43,63 @@ class Prune(Planner):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
-        goals = parser.add_argument_group("goal", "one of these")
-        for goal in GOALS:
-            goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
-        add, texts, times = parser.add_argument, *(parser.add_mutually_exclusive_group() for _ in range(2))
-        add("--context", type=int, metavar="N", help=f"for --fits: tokens (default: {Fits.CONTEXT})")
-        told = f"for --fits: the type of keys and values (default: {Fits.CACHES[0]})"
-        add("--kv", choices=Fits.CACHES, help=told)
-        told = (
-            "a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the Python "
-            "documentation that comes with Python)"
-        )
-        texts.add_argument("--text", metavar="FILE", help=told)
-        told = (
-            "in place of --text: lines with prompt and answer, with prompt, choices and answer, or with messages, "
-            "whose answers alone are scored"
-        )
-        texts.add_argument("--task", metavar="FILE.jsonl", help=told)
-        told = (
-            "for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied (default: "
-            "MODEL itself, if it is one)"
-        )
-        add("--base", metavar="FILE.gguf", help=told)
-        told = "for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
-        add("--imatrix", metavar="FILE.gguf", help=told)
-        told = (
-            "leave out tokens that a text like this one does not need, beside a goal or alone; other languages are "
-            "read worse then (may be the file of --text)"
-        )
-        add(Unneeded.option, metavar="FILE", help=told)
-        told = "another text to measure the result on, such as one in another language; may be given more than once"
-        add("--also", metavar="FILE", action="append", help=told)
-        times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
-        told = "a minute, or as much more as this model needs: the shortest --time that works"
-        times.add_argument("--quick", action="store_true", help=told)
-        add("--seed", type=int, default=0, help="of the search (default: 0)")
+        add_options(parser, GOALS, "goal, one of these")
+        add_options(parser, PruneOptions.model_fields)
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
-        self._request = checked(options)
-        self.name = self._request.name if self._request.goal else None
-        self.out = self._request.out
+        self._begun = time.monotonic()
+        given = read_declared(options)
+        goals = {name: text for name in GOALS if (text := given.pop(name, None)) is not None}
+        self.asked = validated(PruneOptions, given, None, OPTION)
+        self.goal = goal = _one_of(goals, self.asked)
+        self.settings = validated(ModelSettings, {"model": options.model}, "MODEL")
+        model, is_gguf = self.settings.model, self.settings.model.endswith(".gguf")
+        stem = short_name(model).removesuffix(".gguf")
+        self.name = stem if goal else None
+        self.remarks: list[str] = []
+        if self.out is None and goal and is_gguf:
+            self.out = Path(f"{stem}-{goal.label}.gguf")
+            self.remarks.append(f"the result goes to {self.out} (--out changes it)")
+        self.one_file = goal is None or (self.out is not None and is_one_file(Export, self.out))
+        for option, fault in self._faults():
+            if fault:
+                raise InputError(str(fault), option)
+        self.headers = Headers(self.settings)  # this and the next ones raise errors for files that are unfit
+        if self.one_file:
+            architecture_of(model, self.asked.base)
+        if goal and goal.name == "recipe":
+            TensorTypes(Path(goal.text))
+        if self.asked.imatrix:
+            read_importance(Path(self.asked.imatrix))
+        of_memory: list[str] = []
+        self.export: dict[str, Any] = {"base": self.asked.base} if self.asked.base else {}
+        if goal and goal.name == "fits":
+            context, kv = self.asked.context or _CONTEXT, self.asked.kv or ExportOptions().kv
+            self.export |= {"context": context, "kv": kv, "fits": int(goal.value)}
+            of_memory = ["--context", str(context), "--kv", kv]
+            self.goal, remark = goal.beside_context(self.asked.base or model, context, kv)
+            self.remarks.append(remark)
+        if self.goal and self.goal.name in SIZES and not self.asked.vocabulary:
+            self.headers.refuse(self.goal, self.one_file, *of_memory)
+
+    def _faults(self) -> Iterator[tuple[str, object]]:
+        """Yield options, and their faults where they have some, as far as these depend on each other."""
+        asked, goal = self.asked, self.goal
+        rules, option = (goal.rules, goal.option) if goal else ({}, "")
+        for_file = {"--base": asked.base, "--imatrix": asked.imatrix, option: rules.get("one_file")}
+        for each, given in for_file.items():
+            yield each, given and not self.one_file and "is for --out FILE.gguf"
+        for each, given in {"--context": asked.context, "--kv": asked.kv}.items():
+            yield each, given and option != "--fits" and "is for --fits MEMORY"
+        yield option, asked.vocabulary and rules.get("keeps_tokens") and "keeps all tokens: leave out --vocabulary"
+        yield "MODEL", model_fault(self.settings.model)
+        yield str(self.out or self.settings.model), self.one_file and ggml.missing()
+
+    @property
+    def left(self) -> float:
+        """Seconds to the deadline; below 0 after it."""
+        return self.asked.seconds - (time.monotonic() - self._begun)
 
     @property
     def problem(self) -> type[LanguageModel]:
@@ -74,18 +108,19 @@ class Prune(Planner):
         return LanguageModel
 
     def plan(self) -> Plan | None:
-        from evoprune.problems.language_model.prune.phases import Phases
+        from evoprune.problems.language_model.prune.planning import Planning
 
-        options, request = self.options, self._request
-        phases = Phases(options, request)
-        if request.goal is None:
-            named = {"--task": options.task, "--text": options.text}
-            for line in phases.overview([part for option, file in named.items() if file for part in (option, file)]):
-                print(line)
-            return None
-        experiment = phases.experiment(options.seed)
-        phases.resident.keep_for_run()
-        remarks = [*request.remarks, *phases.remarks(experiment)]
-        export = request.memory | ({"base": request.base} if request.base else {})
-        left, room = request.clock.left, phases.room(experiment["problem"].get("budget"))
-        return Plan(experiment, remarks, export, left, phases.searching, room)
+        planning = Planning(self)
+        if self.goal:
+            return planning.plan(self.goal)
+        print(*planning.overview(), sep="\n")
+        return None
+
+
+def _one_of(goals: Mapping[str, str], asked: PruneOptions) -> Goal | None:
+    """Return the goal; None for an overview. Raises InputError for several."""
+    if len(goals) > 1:
+        raise InputError(f"expected one goal, got {' and '.join(f'--{name}' for name in goals)}", "prune")
+    for name, text in goals.items():
+        return Goal.read(name, text)
+    return Goal("vocabulary") if asked.vocabulary else None

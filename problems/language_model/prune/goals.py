@@ -1,26 +1,31 @@
-"""Goals of the command ``prune``: the option of each, the template that reaches it, and its slots. Imports no torch."""
+"""Goals of the command ``prune``: how each is reached on a model. Imports no torch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 from evoprune import InputError
-from evoprune.problems.language_model.export import KvType
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH
+from evoprune.problems.language_model.gguf.sources import ONE_WIDTH
 from evoprune.problems.language_model.models.weight_files import read_gguf
-from evoprune.problems.language_model.prune.template import Json, goal_rules
+from evoprune.problems.language_model.prune.template import Json, content, filled
 from evoprune.problems.language_model.results.summary import megabytes
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.prune.subject import Subject
 
-Times = Callable[[], Mapping[str, float]]
+RULES: Mapping[str, Json] = content("goals")
+"""The rules of each goal by name; see ``templates/goals.yaml``."""
+
+SIZES = ("size", "bits", "fits")
+"""The goals of a size, which types reach alone unless it is near their least one."""
 
 FAST = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
+SURE = 1.05  # margin of an estimated size
 
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
 _SOME = 0.1  # share of the parameters that is removed even near the border
@@ -28,158 +33,51 @@ _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
 
+@dataclass(frozen=True)
 class Goal:
-    """A goal, under the option that names it, and the ``value`` that was given for it: a share, by default.
+    """The goal of the option ``--name``. ``text``: as it was given. ``beside``: bytes that are not for the file.
 
-    ``only``: its template, if it has one for all models. ``mixtures``: whether experts can be removed for it.
+    ``value``: in the first unit of its rules; bytes of a recipe, or tokens of a vocabulary, once these are known.
     """
 
-    option: ClassVar[str]
-    metavar: ClassVar[str] = "SHARE"
-    help: ClassVar[str]
-    only: ClassVar[str | None] = None
-    mixtures: ClassVar[bool] = True
-
-    def __init__(self, value: float = 0) -> None:
-        self.value = value
+    name: str
+    value: float = 1.0
+    text: str = ""
+    beside: float = 0.0
 
     @classmethod
-    def read(cls, text: str) -> float:
-        """Return the value in ``text``, a number and a unit. Raises :class:`evoprune.InputError`."""
-        rules, parts = goal_rules(cls.name()), re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z%]*)", text.strip().lower())
-        units = {unit.lower(): factor for unit, factor in rules["units"].items()}
-        value = round(float(parts[1]) * units.get(parts[2], 0.0), 9) if parts else 0.0
+    def read(cls, name: str, text: str) -> Self:
+        """Return the goal with the value in ``text``: a number and a unit. Raises :class:`evoprune.InputError`."""
+        rules, asked = RULES[name], text.strip().lower()
+        if "units" not in rules:
+            return cls(name, text=text)
+        if asked in rules.get("places", ()):
+            return cls(name, _free_memory(rules["places"][asked]), text)
+        parts = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z%]*)", asked)
+        value = round(float(parts[1]) * rules["units"].get(parts[2], 0.0), 9) if parts else 0.0
         if not rules["between"][0] < value < rules["between"][1]:
-            raise InputError(f"expected {rules['expects']}, got '{text}'", cls.option)
-        return value
+            raise InputError(f"expected {rules['expects']}, got '{text}'", f"--{name}")
+        return cls(name, value, text)
 
-    @classmethod
-    def name(cls) -> str:
-        """Return the option without its dashes."""
-        return cls.option.removeprefix("--")
+    @property
+    def option(self) -> str:
+        return f"--{self.name}"
 
-    def removed(self, subject: Subject) -> float:  # noqa: ARG002 - a default
-        """Return about the share of the blocks' parameters that are removed, if some are."""
-        return self.value
+    @property
+    def label(self) -> str:
+        """A part of a file's name, such as ``75MB`` or ``remove-25``."""
+        value = "" if self.name == "recipe" else re.sub(r"[\s%]", "", self.text)
+        return value if self.name == "size" else f"{self.name}-{value}".rstrip("-")
 
-    def cuts(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
-        """Return whether heads and channels, or experts, are removed."""
-        return self.only is None
+    @property
+    def rules(self) -> Json:
+        return RULES[self.name]
 
-    def types(self, subject: Subject, times: Times) -> Sequence[str]:  # noqa: ARG002 - a default
-        """Return the types to choose from, in addition to the source's. ``times``: of :meth:`.Subject.types`."""
-        return ()
-
-    def template(self, subject: Subject) -> str:
-        """Return the name of the template. Raises InputError for a model that has none."""
-        if subject.experts and not self.mixtures and (self.only or self.cuts(subject)):
-            raise InputError("is not for mixtures of experts: give --size or --remove", self.option)
-        if self.only:
-            return self.only
-        if not self.cuts(subject):
-            return "types"
-        if subject.experts:
-            return "experts"
-        if subject.width is None:
-            raise InputError(
-                "this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune"
-            )
-        return "joint" if subject.one_file else "narrower"
-
-    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        """Return the slots of :meth:`template` with ``types``. ``short``: whether to time the machine quickly."""
-        removed, alike = self.removed(subject), subject.one_file and subject.form != BLOCKS
-        block = max(map(ggml.block_size, {*subject.quantised, *types}), default=_LEAST_STEP)
-        return {
-            **vars(subject),
-            "goal": self.name(),
-            "value": self.value,
-            "bytes": int(self.value),
-            "short": short,
-            "types": [*types],
-            "typed": bool(types or subject.quantised),
-            "from_source": bool(subject.quantised) or None,
-            "alike": alike,
-            "heads": subject.heads and not alike,
-            "blocks_go": subject.form == ONE_WIDTH,
-            "drop": False if alike or removed < _DROPPED else None,
-            "step": subject.width and channel_step(subject.width, block),
-            "changed": removed * subject.weight_size if subject.roomy else None,
-        }
-
-
-class Remove(Goal):
-    """Heads and channels under a budget of parameters."""
-
-    option = "--remove"
-    help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels, or experts"
-
-
-class Size(Goal):
-    """Types of GGUF, whose scales are trained; with cuts if types alone hardly reach it, or not at all.
-
-    For a folder cuts alone: heads and channels, or experts.
-    """
-
-    option, metavar = "--size", "BYTES"
-    help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
-    beside: float = 0.0  # bytes of memory that a user counts, too
-    options: Sequence[str] = ()  # that belong to it
-
-    def cuts(self, subject: Subject) -> bool:
-        if not subject.one_file:
-            return True
-        return (subject.width is not None or subject.experts) and self._asked(subject) < _NEAR * subject.least_bits
-
-    def _asked(self, subject: Subject) -> float:
-        """About the bits of a weight in the wanted file."""
-        return 8 * self.value / subject.weights
-
-    def types(self, subject: Subject, times: Times) -> Sequence[str]:
-        return subject.types(max(self._asked(subject), subject.least_bits), times()) if subject.one_file else ()
-
-    def removed(self, subject: Subject) -> float:
-        return max(_SOME, 1 - self._asked(subject) / subject.least_bits) if subject.least else _SOME
-
-
-class Bits(Size):
-    """Types of GGUF under a budget of bits for each weight."""
-
-    option, metavar = "--bits", "BITS"
-    help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
-
-    def _asked(self, subject: Subject) -> float:  # noqa: ARG002
-        return self.value
-
-
-class Fits(Size):
-    """The size of a file that leaves room for the cache and the buffers of a context."""
-
-    option, metavar = "--fits", "MEMORY"
-    help = (
-        "make llama.cpp take no more memory, with --context tokens, as in 8GB; ram or vram: no more than is free here"
-    )
-    CONTEXT: ClassVar[int] = 4096  # tokens, by default
-    CACHES: ClassVar[Sequence[str]] = get_args(KvType)  # types of keys and values, the default first
-
-    @classmethod
-    def read(cls, text: str) -> float:
-        place = {"ram": "cpu", "vram": "auto"}.get(text.strip().lower())
-        if place is None:
-            return super().read(text)
-        from evoprune.problems.language_model.models.device import free_memory, pick_device
-
-        device = pick_device(place)
-        if place == "auto" and device.type == "cpu":
-            raise InputError("there is no GPU here; expected a size, such as 8GB", cls.option)
-        return free_memory(device)
-
-    def beside_context(self, model: str, base: str | None, context: int, kv: str) -> tuple[Fits, str]:
+    def beside_context(self, file: str, context: int, kv: str) -> tuple[Self, str]:
         """Return the goal for the file alone, and a remark on the memory that the ``context`` takes.
 
-        Raises :class:`evoprune.InputError` without a .gguf file of the model, or for a context that it cannot read.
+        ``file``: of the model, in any types. Raises InputError if it is no .gguf file, or cannot read such a context.
         """
-        file = base or model
         if not file.endswith(".gguf"):
             raise InputError("needs a .gguf file of the model: give one as MODEL, or any with --base", self.option)
         if context > (positions := read_gguf(Path(file)).value(".context_length")):
@@ -188,72 +86,68 @@ class Fits(Size):
 
         parts = memory(Path(file), context, kv)
         beside = parts["cache"] + parts["buffers"] + parts["process"]
-        goal = type(self)(self.value - beside)
-        goal.beside, goal.options = beside, ("--context", str(context), "--kv", kv)
-        return goal, (
+        return replace(self, value=self.value - beside, beside=beside), (
             f"a context of {context:,} tokens takes {megabytes(beside)} of {megabytes(self.value)} in llama.cpp, "
             f"{megabytes(parts['cache'])} of them for keys and values in {kv}: the rest is for the file"
         )
 
-
-class Recipe(Goal):
-    """The types of a recipe: nothing is chosen, scales alone are trained. ``value``: bytes, known with the model."""
-
-    option, metavar = "--recipe", "FILE"
-    help = "the types that a file gives each tensor, as for llama-quantize --tensor-type-file, for --out FILE.gguf"
-    only = "types"
-
-    def __init__(self, value: float = 1, file: str = "") -> None:
-        super().__init__(value)
-        self.file = file
-
-    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        return super().slots(subject, short, types) | {"recipe": self.file, "types": None}
-
-
-class Sparsity(Goal):
-    """As ``problems/smollm2_best.yaml``: GBLM, equal marginal costs, least squares, or a cheaper update."""
-
-    option = "--sparsity"
-    help = "set a share of the weights to zero, as in 0.5 or 50%%"
-    only, mixtures = "sparsity", False
-
-
-class Speedup(Goal):
-    """Heads and channels, and in a .gguf file types, under a budget of milliseconds."""
-
-    option, metavar = "--speedup", "TIMES"
-    help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels, faster types"
-    mixtures = False
-
-    _SURE = 1.05  # times as many bits fewer as times as fast
-    _LENGTHS = (256, 64)  # tokens before the one that is timed; in a short time
-
-    def cuts(self, subject: Subject) -> bool:
-        """Return False where types alone are fast enough and blocks have to be alike, so that cuts lose much more."""
-        alike = subject.one_file and subject.form != BLOCKS
-        return not (alike and subject.shrinking >= self._SURE * self.value)
-
-    def types(self, subject: Subject, times: Times) -> Sequence[str]:  # noqa: ARG002
-        fitting = [kind for kind in FAST if any(ggml.fits(kind, width) for width in subject.widths)]
-        return fitting if subject.quantised else ()
-
     def removed(self, subject: Subject) -> float:
-        return 1 - 1 / self.value if self.cuts(subject) else 0.0
+        """Return about the share of the blocks' parameters that is cut out; 0 where types or zeros do it alone."""
+        if self.name == "remove":
+            return self.value
+        if self.name == "speedup":  # where blocks have to be alike, cuts lose much more than types
+            return 0.0 if subject.alike and subject.shrinking >= SURE * self.value else 1 - 1 / self.value
+        if self.name not in SIZES:
+            return 0.0
+        if not subject.one_file:
+            return _SOME
+        if not (subject.width or subject.experts) or self._bits(subject) >= _NEAR * subject.least_bits:
+            return 0.0
+        return max(_SOME, 1 - self._bits(subject) / subject.least_bits)
 
-    def slots(self, subject: Subject, short: bool, types: Sequence[str]) -> Json:
-        length = min(self._LENGTHS[short], subject.positions // 2)
-        return super().slots(subject, short, types) | {"length": length}
+    def _bits(self, subject: Subject) -> float:
+        """About the bits of a weight in the wanted file."""
+        return self.value if self.name == "bits" else 8 * self.value / subject.weights
 
+    def types(self, subject: Subject, times: Callable[[], Mapping[str, float]]) -> Sequence[str]:
+        """Return the types to choose from, in addition to the source's. ``times``: of :meth:`.Subject.types_within`."""
+        if self.name in SIZES and subject.one_file:
+            return subject.types_within(max(self._bits(subject), subject.least_bits), times())
+        if self.name == "speedup" and subject.quantised:
+            return [kind for kind in FAST if any(ggml.fits(kind, width) for width in subject.widths)]
+        return []
 
-class Unneeded(Goal):
-    """The goal where no other one is given: as the source, with ``value`` tokens."""
+    def template(self, subject: Subject) -> str:
+        """Return the name of the template. Raises InputError for a model that has none."""
+        name: str = "cuts" if self.removed(subject) else self.rules["template"]
+        if subject.experts and name == self.rules.get("dense"):
+            raise InputError("is not for mixtures of experts: give --size or --remove", self.option)
+        if name == "cuts" and not (subject.width or subject.experts):
+            raise InputError(
+                "this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune"
+            )
+        return name
 
-    option = "--vocabulary"
-    only = "vocabulary"
-
-
-GOALS: tuple[type[Goal], ...] = (Remove, Size, Bits, Fits, Recipe, Sparsity, Speedup)
+    def experiment(self, subject: Subject, types: Sequence[str], others: Mapping[str, Any]) -> Json:
+        """Fill the template with ``types`` to choose from, and with ``others``, slots that no goal decides."""
+        removed, quantised = self.removed(subject), subject.quantised
+        block = max(map(ggml.block_size, {*quantised, *types}), default=_LEAST_STEP)
+        slots = {
+            **vars(subject),
+            "recipe": self.text if self.name == "recipe" else None,
+            "value": self.value,
+            "bytes": int(self.value),
+            "types": [*types],
+            "typed": bool(types or quantised),
+            "from_source": bool(quantised) or None,
+            "alike": subject.alike,
+            "heads": bool(subject.width) and subject.heads and not subject.alike,
+            "blocks_go": bool(subject.width) and subject.form == ONE_WIDTH,
+            "drop": False if subject.alike or (subject.one_file and removed < _DROPPED) else None,
+            "step": subject.width and channel_step(subject.width, block),
+            "changed": removed * subject.weight_size if subject.roomy else None,
+        }
+        return filled(self.template(subject), self.rules["limit"], {**slots, **others})
 
 
 def channel_step(width: int, block: int = _LEAST_STEP) -> int:
@@ -263,3 +157,13 @@ def channel_step(width: int, block: int = _LEAST_STEP) -> int:
     """
     sizes = (size for size in range(_LEAST_STEP, width + 1) if width % size == 0)
     return min(sizes, key=lambda size: (size % block > 0, size % _LEAST_STEP > 0, abs(size - width / _WIDTHS)))
+
+
+def _free_memory(place: str) -> float:
+    """Return the free bytes on the device ``place``; ``auto`` must be a GPU."""
+    from evoprune.problems.language_model.models.device import free_memory, pick_device
+
+    device = pick_device(place)
+    if place == "auto" and device.type == "cpu":
+        raise InputError("there is no GPU here; expected a size, such as 8GB", "--fits")
+    return free_memory(device)

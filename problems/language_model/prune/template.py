@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,20 @@ _FOLDER = Path(__file__).with_name("templates")
 _GONE = object()
 
 
-def filled(name: str, slots: Mapping[str, Any]) -> Json:
-    """Return the template ``name`` over ``common.yaml``, with ``slots`` in place of their names.
+def filled(name: str, limit: Any, slots: Mapping[str, Any]) -> Json:
+    """Return the template ``name`` over ``common.yaml``, with ``slots`` in place of their names, and the ``limit``.
 
     ``$slot * 2`` is a product, in two digits. A key without a value goes, and so does a mapping whose ``if`` is false;
-    one with ``then`` is replaced by it, or by its ``else``.
+    one with ``then`` or ``else`` is replaced by it.
     """
-    limit = _filled(goal_rules(slots["goal"])["limit"], slots)
-    experiment: Json = _filled(_over(_read("common"), _read(name)), {**slots, "limit": limit})
+    whole = {**slots, "limit": _filled(limit, slots)}
+    experiment: Json = _filled(_over(content("common"), content(name)), whole)
     return experiment
 
 
-def goal_rules(name: str) -> Json:
-    """Return the rules of the goal ``name``: units and bounds of the value, and the budget."""
-    rules: Json = _read("goals")[name]
-    return rules
-
-
-def _read(name: str) -> Any:
+@cache
+def content(name: str) -> Any:
+    """Return the content of the template ``name``, which must not be changed."""
     return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text("utf-8"))
 
 

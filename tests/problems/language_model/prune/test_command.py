@@ -12,7 +12,6 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
-from evoprune.cli.main import parser
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import recovery
@@ -20,10 +19,9 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.prune import phases
-from evoprune.problems.language_model.prune.goals import Size
-from evoprune.problems.language_model.prune.reach import least_bytes
-from evoprune.problems.language_model.prune.request import checked
+from evoprune.problems.language_model.prune import pace, planning
+from evoprune.problems.language_model.prune.goals import Goal
+from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -216,8 +214,8 @@ def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, qua
 )
 def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, monkeypatch, goal, problem):
     """Nothing is calibrated for it."""
-    monkeypatch.setattr(phases, "Session", None)
-    monkeypatch.setattr(phases.ggml, "quantize", None)
+    monkeypatch.setattr(planning, "Session", None)
+    monkeypatch.setattr(pace.ggml, "quantize", None)
     if ".gguf" in goal:
         pytest.importorskip("llama_cpp_py_sync")
     code, out, err = prune(*goal.split(), "--print-config")
@@ -234,7 +232,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     if not goal:
         code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
         assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
-        monkeypatch.setattr(phases, "_LOST", 1.0)
+        monkeypatch.setattr(planning, "_LOST", 1.0)
     code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
     assert code == 0, err
     problem = yaml.safe_load(out)["problem"]
@@ -251,9 +249,9 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
 def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
     """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(phases, "_LOST", 1.0)
+    monkeypatch.setattr(planning, "_LOST", 1.0)
     for least, part in ((1, "search_text"), (10**6, "calibration_text")):
-        monkeypatch.setattr(phases, "_MANY", least)
+        monkeypatch.setattr(planning, "_MANY", least)
         arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
         code, out, err = prune(*arguments, model="bundled:gpt2-mini")
         assert code == 0, err
@@ -269,7 +267,7 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
-        least = least_bytes(ModelSettings(model="bundled:gpt2-mini"))
+        least = Headers(ModelSettings(model="bundled:gpt2-mini")).least()
         assert (megabytes(least) in err) == cuts
 
 
@@ -289,41 +287,13 @@ def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock
         assert yaml.safe_load(config.read_text())["problem"].get("recover") is None
 
 
-def test_the_report_reads_the_same_windows_whatever_the_time_leaves_to_the_search(monkeypatch):
-    options = parser("prune").parse_args(["prune", "bundled:gpt2-mini", "--remove=20%"])
-    found, experiments = phases.Phases(options, checked(options)), []
-    whole = found.text
-    for share in (0.0, 1e9):
-        monkeypatch.setattr(phases, "_CANDIDATE", share)
-        found.text = whole
-        found._time()
-        experiments.append(found._filled("narrower", found.goal, [], 4)["problem"])
-    short, long = experiments
-    assert short["search_text"]["window"] < long["search_text"]["window"] == long["report_text"]["window"]
-    assert short["report_text"] == long["report_text"]
-
-
-def test_time_that_a_training_cannot_use_goes_to_slower_types_and_to_the_search(monkeypatch):
-    options = parser("prune").parse_args(["prune", "bundled:gpt2-mini", "--remove=20%", "--time=10m"])
-    found, seconds = phases.Phases(options, checked(options)), []
-    found._reported = 1
-    found._pace = 0.02
-    for tokens in (1000, 5000):
-        monkeypatch.setattr(phases, "_LEAST_TRAINED", tokens)
-        seconds.append((found._quantising(1.0), found.searching))
-    (types, search), (slower_types, longer_search) = seconds
-    assert found._reading + search + phases.TRAINING * 1000 * found._pace < 600
-    assert types < slower_types
-    assert search < longer_search < 600 - found._reading
-
-
 @pytest.mark.parametrize(("goal", "out", "files"), [("--size=150kB", "small.gguf", 2), ("--size=200kB", "small", 1)])
 def test_no_room_for_the_file_that_is_asked_for_is_told_before_the_search(
     prune, goal, out, files, tmp_path, monkeypatch
 ):
     if files == 2:
         pytest.importorskip("llama_cpp_py_sync")
-    usage, limit = shutil.disk_usage, Size.read(goal.removeprefix("--size="))
+    usage, limit = shutil.disk_usage, Goal.read("size", goal.removeprefix("--size=")).value
     disk = SimpleNamespace(free=files * limit - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk if path == tmp_path else usage(path))
     code, printed, err = prune(goal, "--out", tmp_path / out)

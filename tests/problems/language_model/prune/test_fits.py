@@ -12,8 +12,8 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.gguf import runtime
 from evoprune.problems.language_model.gguf.runtime import memory
-from evoprune.problems.language_model.prune.goals import Fits
-from evoprune.problems.language_model.prune.request import checked
+from evoprune.problems.language_model.prune.command import Prune
+from evoprune.problems.language_model.prune.goals import Goal
 from tests.problems.language_model.gguf.models import random_llama, write_model
 
 
@@ -26,7 +26,7 @@ def test_a_file_of_that_size_and_the_context_take_the_memory_together(model):
     found = memory(model, 32, "f16")
     whole = sum(found[part] for part in ("weights", "cache", "buffers", "process"))
     wanted = whole - found["weights"] / 2
-    left, _ = Fits(wanted).beside_context(str(model), None, 32, "f16")
+    left, _ = Goal("fits", wanted).beside_context(str(model), 32, "f16")
     assert left.value == pytest.approx(found["weights"] / 2, abs=2**20)  # the process differs by some pages
 
 
@@ -37,21 +37,21 @@ def test_nothing_to_do_and_no_room_are_refused_with_a_command_that_works(model, 
 
     def refused(wanted):
         with pytest.raises(InputError, match="--fits: ") as error:
-            checked(parser("prune").parse_args(["prune", str(model), f"--fits={wanted}", "--context=32"]))
+            Prune(parser("prune").parse_args(["prune", str(model), f"--fits={wanted}", "--context=32"]))
         return str(error.value)
 
     assert "met already" in refused("9GB")
     suggested = shlex.split(refused("1kB").split(": ")[-1])
-    assert checked(parser("prune").parse_args(suggested[3:])).goal.value > 0
+    assert Prune(parser("prune").parse_args(suggested[3:])).goal.value > 0
 
 
 def test_a_number_or_a_place_is_read():
-    assert Fits.read("8GB") == 8e9
-    assert Fits.read("ram") > 0
+    assert Goal.read("fits", "8GB").value == 8e9
+    assert Goal.read("fits", "ram").value > 0
     with pytest.raises(InputError):
-        Fits.read("much")
+        Goal.read("fits", "much")
 
 
 def test_a_folder_needs_a_file_of_the_model():
     with pytest.raises(InputError, match="--base"):
-        Fits(1e9).beside_context("some/folder", None, 32, "f16")
+        Goal("fits", 1e9).beside_context("some/folder", 32, "f16")

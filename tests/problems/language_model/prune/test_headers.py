@@ -7,8 +7,8 @@ import pytest
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.prune.goals import Bits, Size
-from evoprune.problems.language_model.prune.reach import refuse_size, shrinking
+from evoprune.problems.language_model.prune.goals import Goal
+from evoprune.problems.language_model.prune.headers import Headers
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -32,17 +32,17 @@ def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cut
     smallest = transform.budget("bytes", None).spent([gene.up for gene in transform.genes])
     parameters = transform.resident.parameters
     for source in (folder, base):
-        for recipe in (Size(smallest), Bits(8.01 * smallest / parameters)):
-            refuse_size(recipe, ModelSettings(model=str(source)), one_file=True)
-    for recipe in (Size(0.3 * smallest), Bits(0.3 * 8 * smallest / parameters)):
-        with pytest.raises(InputError, match=recipe.option) as refused:
-            refuse_size(recipe, ModelSettings(model=str(base)), one_file=True)
+        for goal in (Goal("size", smallest), Goal("bits", 8.01 * smallest / parameters)):
+            Headers(ModelSettings(model=str(source))).refuse(goal, one_file=True)
+    for goal in (Goal("size", 0.3 * smallest), Goal("bits", 0.3 * 8 * smallest / parameters)):
+        with pytest.raises(InputError, match=goal.option) as refused:
+            Headers(ModelSettings(model=str(base))).refuse(goal, one_file=True)
         command = shlex.split(str(refused.value).split(": ")[-1])
-        suggested = type(recipe)(recipe.read(command[command.index(recipe.option) + 1]))
-        refuse_size(suggested, ModelSettings(model=str(base)), one_file=True)
-        assert suggested.value * (parameters / 8 if isinstance(recipe, Bits) else 1) >= smallest
+        suggested = Goal.read(goal.name, command[command.index(goal.option) + 1])
+        Headers(ModelSettings(model=str(base))).refuse(suggested, one_file=True)
+        assert suggested.value * (parameters / 8 if goal.name == "bits" else 1) >= smallest
 
 
 def test_a_file_shrinks_as_far_as_the_types_go_that_are_fast(tmp_path):
     source = write_quantised(random_llama(), tmp_path / "tiny.gguf", "Q8_0")
-    assert shrinking(ModelSettings(model=str(source))) == pytest.approx(8.5 / 4.5)
+    assert Headers(ModelSettings(model=str(source))).shrinking == pytest.approx(8.5 / 4.5)

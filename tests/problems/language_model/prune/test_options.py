@@ -1,4 +1,4 @@
-"""Mistakes that are refused before torch is imported."""
+"""Mistakes in the command line, refused before torch is imported."""
 
 import json
 import subprocess
@@ -9,8 +9,7 @@ import pytest
 from evoprune import InputError
 from evoprune.cli.main import parser
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.prune import request
-from evoprune.problems.language_model.prune.request import Clock, checked
+from evoprune.problems.language_model.prune.command import Prune
 
 pytest.importorskip("gguf")
 
@@ -41,7 +40,7 @@ MISTAKES = [
     ("--sparsity: expected a share between 0 and 1", FOLDER, "--sparsity=45"),
     ("--sparsity: ", FOLDER, "--sparsity=150%"),
     ("--sparsity: ", FOLDER, "--sparsity=0,5"),  # a decimal comma
-    ("--sparsity: ", FOLDER, "--sparsity=0.5", "--vocabulary=text.txt"),  # zeros keep their room
+    ("--sparsity: ", FOLDER, "--sparsity=0.5", "--vocabulary=short.txt"),  # zeros keep their room
     ("--remove: expected", "tiny.gguf", "--remove=150%"),
     ("--speedup: ", FOLDER, "--speedup=0.5"),
     ("--size: expected", "tiny.gguf", "--size=80"),
@@ -55,7 +54,7 @@ MISTAKES = [
     ("--recipe: is for", FOLDER, "--recipe=short.txt"),
     ("short.txt: 'Too'", "tiny.gguf", "--recipe=short.txt", FILE),
     ("none.txt: ", "tiny.gguf", "--recipe=none.txt", FILE),
-    ("--recipe: keeps all", "tiny.gguf", "--recipe=short.txt", "--vocabulary=text.txt"),
+    ("--recipe: keeps all", "tiny.gguf", "--recipe=short.txt", "--vocabulary=short.txt"),
     ("--imatrix: is for", FOLDER, "--remove=20%", "--imatrix=tiny.gguf"),
     ("tiny.gguf: is no importance matrix", "tiny.gguf", GOAL, FILE, "--imatrix=tiny.gguf"),
     ("--context: ", "tiny.gguf", "--fits=8GB", "--context=0"),
@@ -70,6 +69,7 @@ MISTAKES = [
     (".txt, .jsonl, .parquet", FOLDER, GOAL, "--text=tiny.gguf"),
     ("--time: ", FOLDER, GOAL, "--time=20"),
     ("--time: ", FOLDER, GOAL, f"--time={MANY}m"),
+    ("--time and --quick", FOLDER, GOAL, "--time=2m", "--quick"),
     ("--seed: ", FOLDER, GOAL, "--seed=-1"),
     ("--seed: ", FOLDER, GOAL, f"--seed={MANY}"),
     ("--map scoop: ", FOLDER, GOAL, "--map=scoop"),
@@ -129,27 +129,4 @@ def contents(folder):
 def test_a_missing_package_is_named_with_a_command_that_installs_it(file, monkeypatch):
     monkeypatch.setattr(ggml, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install"):
-        checked(parser("prune").parse_args(["prune", str(file), "--remove=50%"]))
-
-
-@pytest.fixture
-def now(monkeypatch):
-    """A clock that stands still but for work."""
-    times = [0.0]
-    monkeypatch.setattr(request.time, "monotonic", lambda: times[0])
-    return times
-
-
-@pytest.mark.parametrize(("share", "last"), [(0.0, 1), (0.02, 1), (0.03, 2), (0.07, 4), (0.14, 4), (0.15, 8), (1.0, 8)])
-def test_a_phase_doubles_while_the_next_step_fits_into_its_share(now, share, last):
-    worked = []
-
-    def work(value):
-        worked.append(value)
-        now[0] += value
-
-    own = Clock(100.0)
-    assert own.doubled(share, [1, 2, 4, 8], work) == last
-    assert worked == [value for value in (1, 2, 4, 8) if value <= last]
-    assert own.left == 100.0 - sum(worked)
-    assert sum(worked) <= max(share * 100.0, 1)
+        Prune(parser("prune").parse_args(["prune", str(file), "--remove=50%"]))

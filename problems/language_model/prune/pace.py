@@ -1,0 +1,138 @@
+"""Shares of the time of a command, and the windows of texts that fit into them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from evoprune.problems.language_model.distillation.teacher import COMPENSATED
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.prune.template import Json
+from evoprune.problems.language_model.recovery import TRAINING
+from evoprune.problems.language_model.texts.division import Division
+
+if TYPE_CHECKING:
+    from evoprune.problems.language_model.prune.command import Prune
+
+_WINDOWS = 8  # of the report, at most; of the search as many or half
+_CALIBRATED = 128  # windows of calibration, at most, in doublings from half of the search's
+_PRINTED = 16  # of these, at most, in an experiment that is printed: there, they are not tried
+_LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
+_CALIBRATING = 0.12  # share of the time for calibration
+_CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
+_QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
+_SEARCHING, _FIRST = 0.3, 0.2  # shares of the time that is left: for the search, and for types of its first candidate
+_REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
+_ROWS = 64  # that are quantised to know the time of a type
+_TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
+_LEAST_TRAINED = 8 * _TRAINED_WINDOW  # tokens that scales are trained on: on SmolLM2 an eighth of the divergence goes
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The use of the time of ``call`` on ``text``, where the dense model reads a token in ``token`` seconds."""
+
+    call: Prune
+    text: Division
+    token: float = 0.0
+
+    @cached_property
+    def search(self) -> Division:
+        """The text in windows for candidates, which may be shorter than those of the report."""
+        return replace(self.text, window=self._candidate[0])
+
+    @cached_property
+    def _candidate(self) -> tuple[int, int]:
+        """Tokens in a window for candidates, and windows: the longest ones that fit, then the most."""
+        ways = [(size, count) for size in self.text.sizes for count in (_WINDOWS, _WINDOWS // 2)]
+        most = _CANDIDATE * self.call.asked.seconds
+        return next(((size, count) for size, count in ways if size * count * self.token <= most), ways[-1])
+
+    @cached_property
+    def reported(self) -> int:
+        """Windows of the report, which has its time first."""
+        windows = _WINDOWS
+        while windows > 1 and self._passes(windows) > _REPORTING * self.call.asked.seconds:
+            windows //= 2
+        return windows
+
+    @property
+    def reading(self) -> float:
+        """Seconds of all passes over the report text."""
+        return self._passes(self.reported)
+
+    def _passes(self, windows: int) -> float:
+        return _PASSES * windows * self.text.window * self.token
+
+    @property
+    def searching(self) -> float:
+        """Seconds for the search: a share of those left, or all but the report's where nothing can be trained."""
+        left = self.call.left
+        return _SEARCHING * left if self._trains(_SEARCHING) else max(_SEARCHING * left, left - self.reading)
+
+    @property
+    def quantising(self) -> float:
+        """Seconds for the types of the first candidate, fewer where training needs the rest."""
+        most = _QUANTISING * self._early
+        return min(most, _FIRST * self.call.left) if self._trains(_FIRST) else most
+
+    @property
+    def _early(self) -> float:
+        """Seconds, shares of which the phases before the first file have."""
+        return min(_LONG, self.call.asked.seconds)
+
+    def _trains(self, share: float) -> bool:
+        """True if the least training has room in the time that the report and a ``share`` for the search leave."""
+        return self.reading + TRAINING * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
+
+    def quantising_times(self, weights: int) -> dict[str, float]:
+        """The time for so many ``weights`` in each type, as a share of :attr:`quantising`, by some rows of noise."""
+        draws, times, seconds = np.random.default_rng(0), {}, self.quantising
+        width = max(map(ggml.block_size, ggml.COMMON))
+        noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
+        whole = weights / noise.size / torch.get_num_threads()
+        for kind in ggml.COMMON:
+            ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
+            begun = time.monotonic()
+            ggml.quantize(noise, kind, importance)
+            times[kind] = (time.monotonic() - begun) * whole / seconds
+        return times
+
+    def calibrated(self, work: Callable[[int], object] | None) -> int:
+        """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.
+
+        Each is to take about twice as long as the one before. Without ``work`` nothing is timed, and fewer are taken.
+        """
+        most = min(self.search.windows("calibration"), _CALIBRATED if work else _PRINTED)
+        end, windows = time.monotonic() + _CALIBRATING * self._early, _WINDOWS // 2
+        while True:
+            begun = time.monotonic()
+            if work:
+                work(windows)
+            now = time.monotonic()
+            if 2 * windows > most or now + 2 * (now - begun) > end:
+                return windows
+            windows *= 2
+
+    def slots(self, calibration: int) -> Json:
+        """Return slots of templates: windows of texts, so many for ``calibration``, and times."""
+        text, seconds, (_, count) = self.search, self.call.asked.seconds, self._candidate
+        short = seconds < _LONG
+        return {
+            "search": text.settings("search", count),
+            "held_out": text.count(count),
+            "calibration": text.settings("calibration", calibration),
+            "report": self.text.settings("report", self.reported),
+            "length": self.text.window // (8 if short else 2),  # tokens before the one that is timed
+            "short": short,
+            "keep_codes": COMPENSATED * self.token > _CANDIDATE * seconds,
+            "training": f"{max(1.0, self.call.left):.0f}s",
+            "trained_window": text.line or min(_TRAINED_WINDOW, text.window),
+            "least_trained": _LEAST_TRAINED,
+        }
