@@ -22,7 +22,6 @@ from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.evaluation.prediction_file import PredictionFile, refuse_unless_room
 from evoprune.problems.language_model.evaluation.session import protocol_of
 from evoprune.problems.language_model.export.ragged_model import load_any
-from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import follow_threads
 from evoprune.problems.language_model.models.forward import Forward
@@ -33,22 +32,12 @@ from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, Text
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
-from evoprune.problems.language_model.texts.tasks import is_task, most_tokens
+from evoprune.problems.language_model.texts.tasks import most_tokens
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
 
 _SHARES = frozenset({"sparsity", "accuracy", "same_top", "same_top_error", "probability_change"})
-
-_TEXTS = ("text", "also", "tasks")  # options that name texts
-
-_ARGUMENTS = {
-    "problem.model": "SOURCE",
-    "problem.device": "--device",
-    **{f"problem.{option}": f"--{option}" for option in _TEXTS},
-    **{f"problem.{option}.window": "--window" for option in _TEXTS},
-}
-"""The argument of ``eval`` that corresponds to each key of an experiment."""
 
 
 def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
@@ -58,31 +47,34 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     """
     session = final.session
     resident = session.resident
-    if options.against:
-        raise InputError("is for a .gguf file, not for a run", "--against")
     if options.dtype and options.dtype != resident.dtype:
         raise InputError("a run is measured in its own dtype; change it with --set problem.dtype=...", "--dtype")
     if options.device not in {"auto", session.settings.device, str(resident.device)}:
         raise InputError("a run is measured on its own device; change it with --set problem.device=...", "--device")
     own = session.settings.report_text
     with _named_as_given():
-        text = _text(options, own)
+        text = _text(options, own, options.text)
         windows = session.texts.windows(text, "text") if text != own else session.texts.report
+
+    def measured(name: str, model: Any = None) -> Row:
+        """The row of the resident model as it is now, or of ``model``, a copy of it with other weights."""
+        measure = Measure(Forward(model), None) if model else None
+        perplexity = session.fitness.score_now(windows, measure=measure).value
+        return _row(name, resident, perplexity, windows, options, model)
+
     models = {name: FinalModel(session, genome) for name, genome in known.items()} | {EVOLVED: final}
     rows = []
     for name, model in models.items():
         session.transform.apply(model.genome)
-        rows.append(_row(name, resident, session.fitness.score_now(windows).value, windows, options))
+        rows.append(measured(name))
     for name, model in models.items() if session.transform.updates else ():
         if list(model.genome) != session.transform.dense:
             model.reside()
-            perplexity = session.fitness.score_now(windows).value
-            rows.append(_row(f"{name}, reconstructed", resident, perplexity, windows, options))
+            rows.append(measured(f"{name}, reconstructed"))
     if final.recovered:
         recovered = final.copy().model
         convert(recovered, resident.device, recovered.dtype)
-        perplexity = session.fitness.score_now(windows, measure=Measure(Forward(recovered), None)).value
-        row = _row(f"{EVOLVED}, recovered", resident, perplexity, windows, options, recovered)
+        row = measured(f"{EVOLVED}, recovered", recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, session.protocol() | _measured(windows, options), _SHARES)
 
@@ -101,27 +93,26 @@ def _row(
 
 
 def measure(source: str, options: EvalOptions) -> Table:
-    """One row, for the model that ``source`` names; or :func:`against`. Raises :class:`evoprune.InputError`."""
+    """Measure the model that ``source`` names, in a row; or compare the .gguf file with the source that is given.
+
+    Raises :class:`evoprune.InputError`.
+    """
+    resident, texts = _read(source, options)
     if options.against:
-        return against(Path(source), options.against, options)
-    resident, (windows,) = _read(source, options, Path(source))
-    found = Measure(resident.forward, None).perplexity(windows.tokens)
-    row = _row(Path(source).name, resident, found, windows, options)
+        return _against(Path(source), resident, texts, options)
+    (windows,) = texts
+    perplexity = Measure(resident.forward, None).perplexity(windows.tokens)
+    row = _row(Path(source).name, resident, perplexity, windows, options)
     return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
 
 
-def against(file: Path, source: str, options: EvalOptions) -> Table:
-    """Rows for the .gguf ``file`` and its ``source``, if that is one too, in llama.cpp: two for each text.
+def _against(file: Path, resident: Resident, texts: Sequence[Windows], options: EvalOptions) -> Table:
+    """Rows for the .gguf ``file`` and its source, which is resident, if that is one too: two for each text.
 
-    Divergences are from the source's predictions in PyTorch. Raises :class:`evoprune.InputError`.
+    They run in llama.cpp; divergences are from the source's predictions in PyTorch.
     """
-    if lacking := ggml.missing():
-        raise InputError(lacking, "--against")
-    if file.suffix != ".gguf" or not file.is_file():
-        raise InputError("compares a .gguf file", "--against")
-    resident, texts = _read(source, options, file)
     refuse_unless_room(max(windows.predictions for windows in texts), resident.forward.vocabulary)
-    by_text = [[*_compared(file, source, resident, windows)] for windows in texts]
+    by_text = [[*_compared(file, resident, windows)] for windows in texts]
     keys = dict.fromkeys(key for rows in by_text for row in rows for key in row)
     protocol = protocol_of(resident) | _measured(texts[0], options)
     if len(texts) > 1:
@@ -132,13 +123,13 @@ def against(file: Path, source: str, options: EvalOptions) -> Table:
     return Table([{key: row.get(key) for key in keys} for rows in by_text for row in rows], protocol, _SHARES)
 
 
-def _compared(file: Path, source: str, resident: Resident, windows: Windows) -> Iterator[Row]:
-    """Yield rows of the ``source``, which is resident, if it is a .gguf file, and of ``file`` on ``windows``."""
+def _compared(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]:
+    """Yield rows of the source, which is resident, if it is a .gguf file, and of ``file`` on ``windows``."""
     from evoprune.problems.language_model.gguf.runtime import checked
 
     measure, tokenizer, variants, right = Measure(resident.forward, None), resident.tokenizer, None, None
     text = Text.model_validate(windows.measured(tokenizer))
-    others = [Path(source)] if source.endswith(".gguf") else []
+    others = [Path(resident.source)] if resident.source.endswith(".gguf") else []
     if windows.lines:
         variants = variants_of(windows, tokenizer)
         right = None if others else right_lines(windows, tokenizer, measure)
@@ -178,14 +169,15 @@ def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
     return {"became_wrong": lost, "became_right": gained, "mcnemar_p": probability}
 
 
-def _read(source: str, options: EvalOptions, exported: Path) -> tuple[Resident, list[Windows]]:
-    """The model that ``source`` names, and the texts: by default that of ``exported``. Raises InputError."""
-    with _named_as_given():
-        chosen = {"model": source, "device": options.device, "dtype": options.dtype or "float32"}
+def _read(source: str, options: EvalOptions) -> tuple[Resident, list[Windows]]:
+    """The model of ``--against``, or else ``source``; and the texts, by default that of ``source``, an export."""
+    with _named_as_given("--against" if options.against else "SOURCE"):
+        name = options.against or source
+        chosen = {"model": name, "device": options.device, "dtype": options.dtype or "float32"}
         given: Any = check_parameters(ModelSettings, chosen, "")
-        texts = _texts(options, _reported(exported))
+        texts = _texts(options, _reported(Path(source)))
         follow_threads()
-        resident = Resident(*load_any(given), source)
+        resident = Resident(*load_any(given), name)
         for role, text in texts:
             check_length(text, resident.model, role)
         return resident, [_shortest(cut_windows(text, resident.tokenizer, role), resident) for role, text in texts]
@@ -200,31 +192,27 @@ def _shortest(windows: Windows, resident: Resident) -> Windows:
 
 
 @contextmanager
-def _named_as_given() -> Iterator[None]:
+def _named_as_given(model: str = "SOURCE") -> Iterator[None]:
+    """Name options in errors, not keys of an experiment; ``model``: the argument in place of ``problem.model``."""
     try:
         yield
     except InputError as error:
-        raise InputError(error.problems, _ARGUMENTS.get(error.source or "", error.source)) from None
+        *problem, key = (error.source or "").split(".")
+        names = {"model": model} | {name: f"--{name}" for name in EvalOptions.model_fields}
+        raise InputError(error.problems, names.get(key, error.source) if problem else error.source) from None
 
 
 def _texts(options: EvalOptions, default: TextSettings) -> list[tuple[str, TextSettings]]:
-    """The texts of ``options``, and the option that names each; the first is as of :func:`_text`."""
+    """The texts of ``options``, and the option that names each; the first is ``default`` where none is named."""
     tasks = options.names if options.against else []
-    texts = [("text", _text(options, default))] if options.text or not tasks else []
+    texts = [("text", _text(options, default, options.text))] if options.text or not tasks else []
     texts += [("also", _text(options, default, other)) for other in options.also]
-    texts += [("tasks", _text(options, default, task, windows=options.limit)) for task in tasks]
-    for task in (text for role, text in texts if role == "tasks" and not is_task(text)):
-        raise InputError(f"{task.source}: expected a .jsonl file with prompt and answer for --against", "--tasks")
-    return texts
+    return texts + [("tasks", _text(options, default, task, windows=options.limit, column="text")) for task in tasks]
 
 
-def _text(options: EvalOptions, default: TextSettings, other: str | None = None, **more: Any) -> TextSettings:
-    """The text of ``options``, or an ``other`` one, completed from ``default`` and ``more``.
-
-    Of another text than ``default``, only how windows are cut.
-    """
+def _text(options: EvalOptions, default: TextSettings, source: str | None, **more: Any) -> TextSettings:
+    """The text ``source``, or ``default`` if that is None, cut as ``default`` but for ``options`` and ``more``."""
     given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True) | more
-    source = other or options.text
     if source is None:
         return TextSettings(**default.model_dump() | given)
     own = {"window": default.window, "windows": None, "begin": default.begin}

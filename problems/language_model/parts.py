@@ -14,11 +14,11 @@ from evoprune.interfaces.export import Exporting, Measuring, Table
 from evoprune.interfaces.parts import Outcome, Shown
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, Reported
 from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
-from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.transforms import UNIFORM
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
@@ -177,6 +177,8 @@ class Measurement(_Part, Measuring):
     EvalOptions = EvalOptions
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
+        if options.against:
+            raise InputError("is for a .gguf file, not for a run", "--against")
         from evoprune.problems.language_model.eval import compare
         from evoprune.problems.language_model.results.final_model import final_model
 
@@ -184,11 +186,12 @@ class Measurement(_Part, Measuring):
 
     @classmethod
     def measure(cls, source: str, options: Any) -> Table:
-        faults = [("SOURCE", None if Path(source).is_dir() else model_fault(source))]
-        texts = [("--text", options.text), *(("--also", each) for each in options.also)]
-        faults += [(option, text_fault(TextSettings(source=each))) for option, each in texts if each]
-        for argument, fault in faults:
-            if fault:  # before anything is imported
+        if options.against and (lacking := ggml.missing()):
+            raise InputError(lacking, "--against")
+        if options.against and Path(source).suffix != ".gguf":
+            raise InputError(f"compares a .gguf file, and '{source}' is none", "--against")
+        for argument, model in (("SOURCE", source), ("--against", options.against)):
+            if model and not Path(model).is_dir() and (fault := model_fault(model)):
                 raise InputError(fault, argument)
         from evoprune.problems.language_model.eval import measure
 

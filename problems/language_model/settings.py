@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from evoprune import Budget, Fraction, InputError
 from evoprune.experiment.parameters import check_parameters
@@ -16,7 +16,7 @@ from evoprune.problems.language_model.evaluation.harness import TaskSettings
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
-from evoprune.problems.language_model.texts.tasks import task_fault
+from evoprune.problems.language_model.texts.tasks import is_task, task_fault
 from evoprune.problems.language_model.transforms import TRANSFORMS, UNIFORM, uniform_name
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
@@ -199,10 +199,19 @@ class RecoverOptions(RecoverSettings, ExportOptions):
     """Options of the command ``recover``: of the training, and of the export after it."""
 
 
+def _readable(source: str) -> str:
+    if fault := text_fault(TextSettings(source=source)):
+        raise ValueError(fault)
+    return source
+
+
+Readable = Annotated[Source, AfterValidator(_readable)]
+
+
 class EvalOptions(TaskSettings):
     """Options of the command ``eval``."""
 
-    text: Source | None = Field(
+    text: Readable | None = Field(
         None, description="hub id, .txt, .jsonl or .parquet file, bundled:python-docs (default: the run's report text)"
     )
     split: str | None = Field(None, description="the hub's or the bundled text's split")
@@ -220,7 +229,7 @@ class EvalOptions(TaskSettings):
         description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both, and "
         "--tasks are .jsonl files, as --task of prune reads them",
     )
-    also: tuple[Source, ...] = Field(
+    also: tuple[Readable, ...] = Field(
         (), description="for --against: another text, or task file, to compare on; may be given more than once"
     )
 
@@ -228,4 +237,7 @@ class EvalOptions(TaskSettings):
     def _compared(self) -> Self:
         if self.also and not self.against:
             raise ValueError("also: is for a .gguf file and --against its source")
+        for task in self.names if self.against else ():
+            if not is_task(TextSettings(source=task)):
+                raise ValueError(f"tasks: {task}: expected a .jsonl file with prompt and answer for --against")
         return self

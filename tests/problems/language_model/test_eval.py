@@ -95,7 +95,10 @@ def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
         (["bundled:gpt2-mini", "--text", "nofile.txt"], ["--text: nofile.txt: no such file"]),
         (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], ["--set: "]),
         (["bundled:gpt2-mini", "--limit", "3"], ["limit"]),
-        (["bundled:gpt2-mini", "--also", "x.txt"], ["also"]),
+        (["bundled:gpt2-mini", "--also", "bundled:python-docs"], ["also"]),
+        (["a.gguf", "--against", "b.gguf", "--also", "x.txt"], ["--also: x.txt"]),
+        (["a.gguf", "--against", "b.gguf", "--tasks", "piqa"], ["tasks", "piqa", ".jsonl"]),
+        (["bundled:gpt2-mini", "--against", "bundled:gpt2-mini"], ["--against: ", ".gguf"]),
         (["bundled:gpt2-mini", "--window", "512"], ["512", "256 positions"]),
     ],
 )
@@ -134,18 +137,21 @@ def test_the_divergence_is_that_of_all_tokens(bundled, evaluated, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("free", "fragments"),
+    ("source", "free", "fragments"),
     [
-        (2 * 62 * 260 - 1, ["--against: ", "62 predictions", "260 tokens", "--windows", "EVOPRUNE_CACHE"]),
-        (2 * 62 * 260, ["empty.gguf: was not run"]),
+        (None, 2 * 62 * 260 - 1, ["--against: ", "62 predictions", "260 tokens", "--windows", "EVOPRUNE_CACHE"]),
+        (None, 2 * 62 * 260, ["empty.gguf: was not run"]),
+        ("no/such.gguf", 0, ["--against: no/such.gguf"]),
     ],
 )
-def test_a_comparison_needs_room_on_the_disk(tiny, free, fragments, tmp_path, monkeypatch, capsys):
+def test_a_comparison_needs_its_source_and_room_on_the_disk(
+    tiny, source, free, fragments, tmp_path, monkeypatch, capsys
+):
     """For two bytes of each of 260 tokens, in each of 62 predictions."""
     usage = shutil.disk_usage(tmp_path)._replace(free=free)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     (file := tmp_path / "empty.gguf").touch()
-    assert main(["eval", str(file), "--against", str(tiny), "--window", "32", "--windows", "2"]) == 2
+    assert main(["eval", str(file), "--against", source or str(tiny), "--window", "32", "--windows", "2"]) == 2
     told = capsys.readouterr().err
     assert all(fragment in told for fragment in fragments)
 
