@@ -52,7 +52,7 @@ class Prune(Planner):
         given = read_declared(options)
         goals = {name: text for name in GOALS if (text := given.pop(name, None)) is not None}
         self.asked = validated(PruneOptions, given, None, OPTION)
-        self.goal = goal = _one_of(goals, self.asked)
+        self.goal = goal = _one_of(goals, self.asked)  # None for an overview
         self.settings = validated(ModelSettings, {"model": options.model}, "MODEL")
         model, is_gguf = self.settings.model, self.settings.model.endswith(".gguf")
         stem = short_name(model).removesuffix(".gguf")
@@ -61,6 +61,7 @@ class Prune(Planner):
         if self.out is None and goal and is_gguf:
             self.out = Path(f"{stem}-{goal.label}.gguf")
             self.remarks.append(f"the result goes to {self.out} (--out changes it)")
+        # whether the result is, or may be, a .gguf file
         self.one_file = goal is None or (self.out is not None and is_one_file(Export, self.out))
         for option, fault in self._faults():
             if fault:

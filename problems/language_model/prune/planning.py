@@ -177,8 +177,7 @@ class Planning:
         size = min(halves, budget.get("at_most", math.inf) if budget.get("use") == BYTES else math.inf)
         if not self.call.one_file:
             return size
-        headers = self.headers
-        return 2 * min(size, headers.bytes) if headers.is_gguf else 2 * size + halves
+        return 2 * min(size, self.headers.bytes) if self.headers.is_gguf else 2 * size + halves
 
     def _remarks(self, goal: Goal, problem: Json) -> Iterator[str]:
         """Lines for the user: the decisions of the clock."""
