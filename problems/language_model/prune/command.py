@@ -85,7 +85,7 @@ class Prune(Planner):
             self.headers.refuse(self.goal, self.one_file, *of_memory)
 
     def _faults(self) -> Iterator[tuple[str, object]]:
-        """Yield options, and their faults where they have some, as far as these depend on each other."""
+        """Yield options, and the faults of some, as far as faults depend on several options."""
         asked, goal = self.asked, self.goal
         rules, option = (goal.rules, goal.option) if goal else ({}, "")
         for_file = {"--base": asked.base, "--imatrix": asked.imatrix, option: rules.get("one_file")}

@@ -114,7 +114,7 @@ class Goal:
         if self.name in SIZES and subject.one_file:
             return subject.types_within(max(self._bits(subject), subject.least_bits), times())
         if self.name == "speedup" and subject.quantised:
-            return [kind for kind in FAST if any(ggml.fits(kind, width) for width in subject.widths)]
+            return [kind for kind in FAST if kind in subject.fitting]
         return []
 
     def template(self, subject: Subject) -> str:

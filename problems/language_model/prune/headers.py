@@ -52,7 +52,7 @@ class Headers:
 
     @property
     def shrinking(self) -> float:
-        """Bits of the matrices, divided by those in the smallest of :data:`.goals.FAST`; 1 if it is no .gguf file."""
+        """Bits of the matrices by their bits in the smallest of :data:`.goals.FAST`; 1 if it is no .gguf file."""
         matrices = [each for each in self._matrices.values() if isinstance(each, Tensor)]
         fast = sum(min(each.data.nbytes, self._smallest(each, FAST)) for each in matrices)
         return sum(each.data.nbytes for each in matrices) / fast if matrices else 1.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class Pace:
 
     @cached_property
     def search(self) -> Division:
-        """The text in windows for candidates, which may be shorter than those of the report."""
+        """The text in windows for candidates, which may be shorter than the report's."""
         return replace(self.text, window=self._candidate[0])
 
     @cached_property
@@ -72,7 +73,7 @@ class Pace:
 
     @property
     def searching(self) -> float:
-        """Seconds for the search: a share of those left, or all but the report's where nothing can be trained."""
+        """Seconds for the search: a share of the time left, or all but the report's where nothing can be trained."""
         left = self.call.left
         return _SEARCHING * left if self._trains(_SEARCHING) else max(_SEARCHING * left, left - self.reading)
 
@@ -84,20 +85,23 @@ class Pace:
 
     @property
     def _early(self) -> float:
-        """Seconds, shares of which the phases before the first file have."""
+        """Seconds that the phases before the first file have shares of."""
         return min(_LONG, self.call.asked.seconds)
 
     def _trains(self, share: float) -> bool:
         """True if the least training has room in the time that the report and a ``share`` for the search leave."""
         return self.reading + TRAINING * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
 
-    def quantising_times(self, weights: int) -> dict[str, float]:
-        """The time for so many ``weights`` in each type, as a share of :attr:`quantising`, by some rows of noise."""
+    def quantising_times(self, kinds: Collection[str], weights: int) -> dict[str, float]:
+        """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise."""
         draws, times, seconds = np.random.default_rng(0), {}, self.quantising
         width = max(map(ggml.block_size, ggml.COMMON))
         noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
         whole = weights / noise.size / torch.get_num_threads()
-        for kind in ggml.COMMON:
+        for kind in sorted(kinds, reverse=True):  # Q2_K comes before the types of 3 bits and less that take longer
+            if kind < "IQ4" and times.get("Q2_K", 0.0) > 1:
+                times[kind] = math.inf  # their tables alone take seconds
+                continue
             ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
             begun = time.monotonic()
             ggml.quantize(noise, kind, importance)

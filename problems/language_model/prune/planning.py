@@ -46,7 +46,7 @@ _SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the so
 
 
 class Planning:
-    """The model and the text of ``call``; :meth:`plan` and :meth:`overview` say what can be made of them."""
+    """The model and the text of ``call``: its experiment by :meth:`plan`, or the sizes that it could have."""
 
     def __init__(self, call: Prune) -> None:
         """Load the model. Raises InputError for a text or a model that is unfit."""
@@ -75,7 +75,9 @@ class Planning:
         if goal.name == "vocabulary" and self._vocabulary:
             goal = replace(goal, value=self._needed_tokens(self._vocabulary))
         self.pace = replace(self.pace, token=self._seconds_a_token())
-        types = goal.types(subject, lambda: {} if printed else self.pace.quantising_times(subject.weights))
+        types = goal.types(
+            subject, lambda: {} if printed else self.pace.quantising_times(subject.fitting, subject.weights)
+        )
         with Phase("calibrating"):
             windows = self.pace.calibrated(None if printed else lambda count: self._session(goal, types[-1:], count))
         if goal.name == "recipe":

@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def alike(self) -> bool:
-        """Whether all blocks must have one width."""
+        """True if all blocks must have one width."""
         return self.form != BLOCKS
 
     @property
@@ -66,6 +66,11 @@ class Subject:
     @property
     def weights(self) -> int:
         return max(1, sum(self.widths.values()))
+
+    @property
+    def fitting(self) -> frozenset[str]:
+        """The types that some rows fit."""
+        return frozenset(kind for kind in ggml.COMMON if any(ggml.fits(kind, width) for width in self.widths))
 
     @property
     def least_bits(self) -> float:
