@@ -15,7 +15,6 @@ It imports nothing of evoprune, so that memory is that of llama.cpp, of Python a
 """
 
 import json
-import math
 import os
 import re
 import resource
@@ -177,68 +176,24 @@ def _from_whole(file: int, rows: slice, log_q: NDArray[np.float32]) -> tuple[Flo
 
 
 def score(model: Llama, known: Any, whole: int | None = None) -> Json:
-    """Perplexity, divergence from the dense model, and more on its ``predictions``, as in evoprune's protocol.
+    """Of each predicted token: ``losses``, ``divergences`` from the dense model, ``same`` likeliest token.
 
-    Against the same model in PyTorch: ``loss_error``, the standard error of the mean difference of losses, and the mean
-    ``runtime_divergence`` of predictions with the standard error ``runtime_error``.
+    ``between``: divergences from the same model in PyTorch, where its predictions are ``known``.
     """
-    losses, begin = np.empty(np.count_nonzero(known["tokens"][:, 1:] >= 0)), 0
-    if whole is not None and (width := os.fstat(whole).st_size // 2 // len(losses)) != model.width:
+    count = np.count_nonzero(known["tokens"][:, 1:] >= 0)
+    if whole is not None and (width := os.fstat(whole).st_size // 2 // count) != model.width:
         raise RuntimeError(f"has a vocabulary of {model.width:,} tokens: expected the source's {width:,}")
     compared = partial(_from_known, known, "") if whole is None else partial(_from_whole, whole)
-    run = "run_loss" in known
-    divergences, same, between = np.empty((3, len(losses)))
+    found: dict[str, list[Any]] = {name: [] for name in ("losses", "divergences", "same", "between")}
     for _, log_q, targets in _predictions_of(model, known["tokens"]):
-        rows = slice(begin, begin + len(log_q))
-        losses[rows] = -log_q[np.arange(len(log_q)), targets]
-        divergences[rows], likeliest = compared(rows, log_q)
-        same[rows] = log_q.argmax(1) == likeliest
-        if run:
-            between[rows], _ = _from_known(known, "run_", rows, log_q)
-        begin = rows.stop
-    mean = losses.mean()
-    scores: Json = {"perplexity": math.exp(mean) if mean < 700 else math.inf, "divergence": divergences.mean()}
-    scores["predictions"] = _predictions(divergences, same, losses, known["loss"])
-    if run:
-        scores["loss_error"] = _error(losses - known["run_loss"])
-        scores |= {"runtime_divergence": between.mean(), "runtime_error": _error(between)}
-    return scores
-
-
-def _predictions(divergences: Floats, same: Floats, losses: Floats, dense: Floats) -> Json:
-    """The table of llama.cpp's ``llama-perplexity --kl-divergence``, by the keys of ``Predictions`` in ``facts.py``.
-
-    Of each token ``(tokens,)``: the divergence, whether both models have the ``same`` likeliest token, and ``losses``.
-    """
-    names = ("median", "p99", "p999", "largest")
-    return dict(zip(names, np.quantile(divergences, (0.5, 0.99, 0.999, 1)), strict=True)) | {
-        "error": _error(divergences),
-        "same_top": same.mean(),
-        "same_top_error": _error(same),
-        "probability_change": math.sqrt(np.square(np.exp(-losses) - np.exp(-dense)).mean()),
-        "behind": (losses - dense).mean(),
-        "behind_error": _error(losses - dense),
-    }
-
-
-def _error(values: Floats) -> float:
-    """Standard error of the mean; 0 of a single value."""
-    return float(values.std()) / math.sqrt(max(1, len(values) - 1))
-
-
-def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: bool) -> int | None:
-    """The first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``; None if none.
-
-    ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
-    ``text``: of all windows, or of the beginning of the first one.
-    """
-    read = (tokens ^ (tokens >> 63)).astype(np.int32)
-    expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
-    ours = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
-    if len(ours) < len(expected):  # the text is of one window, which may have been cut
-        ours = ours[: read.shape[1]]
-    same = ours == expected[: len(ours)]
-    return None if len(ours) and same.all() else int(np.append(same, False).argmin())
+        rows = slice(begin := len(found["losses"]), begin + len(log_q))
+        divergences, likeliest = compared(rows, log_q)
+        found["losses"] += (-log_q[np.arange(len(log_q)), targets]).astype(float).tolist()
+        found["divergences"] += divergences.tolist()
+        found["same"] += (log_q.argmax(1) == likeliest).tolist()
+        if "run_loss" in known:
+            found["between"] += _from_known(known, "run_", rows, log_q)[0].tolist()
+    return found
 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
@@ -315,7 +270,7 @@ def main(job: Json) -> Json:
         known = dict(np.load(job["known"]))
         found |= score(models[0], known, job.get("whole"))
         text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
-        found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
+        found["tokens"] = models[0].tokenise(text[: _LETTERS * known["tokens"].size], job["begin"]).tolist()
         found |= answers(models[0], known["variants"]) if "variants" in known else {}
     return found
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from evoprune import InputError
 from evoprune.console.phase import note
@@ -30,6 +32,7 @@ _PROCESSES = 3
 """Number of processes that time both models: one may be a third slower than another with the same file throughout."""
 
 Json = dict[str, Any]
+Floats = NDArray[np.float64]
 
 
 def checked(
@@ -39,14 +42,16 @@ def checked(
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
-    ``predictions``: see :func:`evoprune.problems.language_model.gguf.llama.score`; None where some are infinite.
-    ``text``: of the tokens; ``begin``: whether each window begins with a token outside the text. ``dense``: the dense
-    model's probabilities, :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`; ``run``: of the
-    file's model in PyTorch, for the differences of :func:`evoprune.problems.language_model.gguf.llama.score`.
-    ``variants``: rows of tokens, for :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns
-    ``load_seconds``, ``peak_bytes``, and ``first_other_token``, where llama.cpp's tokenizer first differs from
-    transformers', or None. ``failure``: why it was not run. ``memory``: read a whole prompt, for the peak.
-    ``timeout``: seconds that it may take. ``whole``: the descriptor of a file of the dense model's predictions,
+    ``predictions``: the keys of :class:`evoprune.problems.language_model.export.facts.Predictions`, as in llama.cpp's
+    ``llama-perplexity --kl-divergence``; None where some are infinite. ``text``: of the tokens; ``begin``: whether each
+    window begins with a token outside the text. ``dense``: the dense model's probabilities,
+    :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`. ``run``: of the file's model in
+    PyTorch; then also ``loss_error``, the standard error of the mean difference of losses from it, and the mean
+    ``runtime_divergence`` with ``runtime_error``. ``variants``: rows of tokens, for
+    :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns ``load_seconds``, ``peak_bytes``, and
+    ``first_other_token``, where llama.cpp's tokenizer first differs from transformers', or None. ``failure``: why it
+    was not run. ``memory``: read a whole prompt, for the peak. ``timeout``: seconds that it may take. ``whole``: the
+    descriptor of a file of the dense model's predictions,
     :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`; of ``dense`` only its losses
     are read.
     """
@@ -62,10 +67,57 @@ def checked(
     if "failure" in found:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
         return lost | {"predictions": None, "failure": f"was not run: {found['failure']}"}
-    del found["length"]
-    if not all(map(math.isfinite, found["predictions"].values())):
-        found["predictions"] = None
-    return found | {"load_seconds": found["load_seconds"][0]}
+    names = ("losses", "divergences", "same", "between")
+    losses, divergences, same, between = (np.array(found.pop(name)) for name in names)
+    scores = _scores(losses, divergences, same, between, tensors)
+    scores["first_other_token"] = _first_difference(np.array(found.pop("tokens")), tokens.numpy(), begin)
+    scores |= {name: found[name] for name in ("peak_bytes", "answers") if name in found}
+    return scores | {"load_seconds": found["load_seconds"][0]}
+
+
+def _scores(losses: Floats, divergences: Floats, same: Floats, between: Floats, known: Mapping[str, Tensor]) -> Json:
+    """Return means over tokens; each of ``losses`` and so on has one value a token, as ``known`` has."""
+    behind = losses - known["loss"].numpy()
+    changes = np.exp(-losses) - np.exp(-known["loss"].numpy())
+    names, quantiles = ("median", "p99", "p999", "largest"), np.quantile(divergences, (0.5, 0.99, 0.999, 1))
+    table = dict(zip(names, quantiles.tolist(), strict=True)) | {
+        "error": _error(divergences),
+        "same_top": float(same.mean()),
+        "same_top_error": _error(same),
+        "probability_change": math.sqrt(np.square(changes).mean()),
+        "behind": float(behind.mean()),
+        "behind_error": _error(behind),
+    }
+    mean = float(losses.mean())
+    scores: Json = {
+        "perplexity": math.exp(mean) if mean < 700 else math.inf,
+        "divergence": float(divergences.mean()),
+        "predictions": table if all(map(math.isfinite, table.values())) else None,
+    }
+    if not len(between):
+        return scores
+    runs = {"runtime_divergence": float(between.mean()), "runtime_error": _error(between)}
+    return scores | runs | {"loss_error": _error(losses - known["run_loss"].numpy())}
+
+
+def _error(values: Floats) -> float:
+    """Standard error of the mean; 0 of a single value."""
+    return float(values.std()) / math.sqrt(max(1, len(values) - 1))
+
+
+def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin: bool) -> int | None:
+    """Return the first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``, if any.
+
+    ``ours``: as llama.cpp reads the text of all windows, or the beginning of the first one's. ``begin``: each window
+    begins with a token that the text's tokenizer adds. It is expected once, and counted once.
+    """
+    read = tokens ^ (tokens >> 63)
+    expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
+    ours = ours[: len(expected)]
+    if len(ours) < len(expected):  # the text is of one window, which may have been cut
+        ours = ours[: read.shape[1]]
+    same = ours == expected[: len(ours)]
+    return None if len(ours) and same.all() else int(np.append(same, False).argmin())
 
 
 def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:

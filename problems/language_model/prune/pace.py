@@ -94,7 +94,7 @@ class Pace:
 
     def quantising_times(self, kinds: Collection[str], weights: int) -> dict[str, float]:
         """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise."""
-        draws, times, seconds = np.random.default_rng(0), {}, self.quantising
+        draws, seconds, times = np.random.default_rng(0), self.quantising, dict[str, float]()
         width = max(map(ggml.block_size, ggml.COMMON))
         noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
         whole = weights / noise.size / torch.get_num_threads()
