@@ -18,9 +18,10 @@ from evoprune.operators.algorithm.quadratic import NEWEST, Quadratic
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import another_level
 
-_STILL = 1e-9  # of the best value: a smaller range of the values in the last generations ends a descent
+_STILL = 1e-9  # of the best value: a smaller range of the values in the last generations ends a descent; least step
 _SMALLEST = 0.3  # radius around the best in which a model is trusted, as a share of the distribution's step size
-_CONDITION = 1e14  # of the covariance matrix; beyond it, numbers are too coarse
+_NEAR = 0.1  # step size after a model was right, as a share of that radius, so that the next model is of near genomes
+_CONDITION = 1e14  # of the covariance matrix, and step size; beyond it, numbers are too coarse
 
 
 class _Scaled(list[float]):
@@ -47,9 +48,9 @@ def cma(
 
     It starts at the best known genome, or in the middle of all ranges, and learns from repaired genomes. A gene with
     levels varies by half a level at least, at first. After each generation, the least genomes of a quadratic model are
-    scored as long as one is the best so far, which becomes the mean; there is no model where constraints are violated.
-    Where it has converged, it starts again at a random genome with twice the population (Auger and Hansen, "A restart
-    CMA evolution strategy with increasing population size", CEC 2005).
+    scored as long as one is the best so far: it becomes the mean, and its distance decides the step size. There is no
+    model where constraints are violated. Where it has converged, it starts again at a random genome with twice the
+    population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005).
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes or [middle])
@@ -69,7 +70,8 @@ def cma(
             people = [toolbox.repair(individual.child())[0] for individual in drawn]
             yield Evaluate(people)
             yield Generation(people)
-            strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
+            with numpy.errstate(over="ignore"):  # a repair may move a narrow distribution far; that ends the descent
+                strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
             known += people
             best = fittest([*best, *people], 1)
             for _ in range(strategy.lambda_):
@@ -83,6 +85,7 @@ def cma(
                     radius = max(radius / 4, _SMALLEST * strategy.sigma)
                     break
                 radius, best = 2 * max(abs(numpy.subtract(leader, best[0])) / spans), [leader]
+                strategy.sigma = max(_NEAR * radius, _STILL)
                 strategy.centroid = numpy.array(_Scaled(leader, strategy.centroid * spans, genes, spans))
             values.append(best[0].fitness.wvalues[0])
         centre = first_population(toolbox, 1, ())[0]
@@ -119,4 +122,6 @@ def _switch_level(individual: Individual, genes: Genes) -> None:
 def _converged(strategy: Strategy, values: deque[float]) -> bool:
     """Return whether the best ``values`` after generations are alike, or the distribution is too narrow or too long."""
     full = len(values) == values.maxlen
-    return strategy.cond**2 > _CONDITION or (full and max(values) - min(values) <= _STILL * abs(values[-1]))
+    return max(strategy.cond**2, strategy.sigma) > _CONDITION or (
+        full and max(values) - min(values) <= _STILL * abs(values[-1])
+    )
