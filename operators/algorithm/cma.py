@@ -14,9 +14,9 @@ from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest
-from evoprune.operators.algorithm.quadratic import NEWEST, Quadratic
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import another_level
+from evoprune.operators.quadratic import NEWEST, Quadratic
 
 _STILL = 1e-9  # of the best value: a smaller range of the values in the last generations ends a descent; least step
 _SMALLEST = 0.3  # radius around the best in which a model is trusted, as a share of the distribution's step size

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
 from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population
-from evoprune.operators.algorithm.quadratic import NEWEST, Quadratic
+from evoprune.operators.quadratic import NEWEST, Quadratic
 
 
 def nsga2(

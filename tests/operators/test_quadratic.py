@@ -6,8 +6,8 @@ import numpy
 import pytest
 
 from evoprune import Gene, Genes, Individual
-from evoprune.operators.algorithm import quadratic
-from evoprune.operators.algorithm.quadratic import Quadratic
+from evoprune.operators import quadratic
+from evoprune.operators.quadratic import Quadratic
 
 GENES = Genes([Gene("x", -2.0, 2.0), Gene.integer("n", 0, 4), Gene.choice("kind", "abc")])
 
