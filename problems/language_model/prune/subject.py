@@ -31,8 +31,9 @@ from evoprune.problems.language_model.transforms.experts import Experts
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from evoprune.problems.language_model.transforms.widths.cuts import Heads
 
-_READ = 8_000  # tokens that the shortest run reads, about: it may take twice the time that is given
+_READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given
 _TRIED, _SIDE = 64, 1024  # of the product that is timed
+_TIMED = 0.3  # seconds
 _SHRINKABLE = frozenset({"F16", "BF16", *ggml.COMMON})  # kinds of a source; matrices in others stay in 32 bits
 
 
@@ -121,10 +122,10 @@ def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelS
 
 
 def _products(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure the multiplications of a second that products reach."""
+    """Measure the multiplications of a second that products reach: the most of many, as other work stops some."""
     inputs, weight = (torch.ones(rows, _SIDE, device=device, dtype=dtype) for rows in (_TRIED, _SIDE))
     times = [time.perf_counter()]
-    for _ in range(5):
+    while times[-1] < times[0] + _TIMED:
         float(linear(inputs, weight)[0, 0])  # waits for a GPU
         times.append(time.perf_counter())
     return _TRIED * _SIDE**2 / min(after - before for before, after in pairwise(times))
