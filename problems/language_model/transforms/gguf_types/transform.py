@@ -75,7 +75,7 @@ class Types(TypedCopies):
                 raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
             from evoprune.problems.language_model.gguf.base import find_base
 
-            source = source_types(resident.model, find_base(resident) if self.base else self._base, matrices)
+            source = source_types(resident.model, find_base(resident), matrices)
         check_types(settings.types or (), matrices)
         may = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
         chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in may.items()}
@@ -182,9 +182,9 @@ class Types(TypedCopies):
         held = {name: own for name, own in whole.items() if own}
         return float(contents(self.resident.model, self._base, held).bytes)
 
-    @cached_property
+    @property
     def _base(self) -> Base:
-        """Found while the model is dense, and read once: it has all the tokens."""
+        """Found while the model is dense: it has all the tokens."""
         from evoprune.problems.language_model.gguf.base import find_base
 
         return find_base(self.resident, self.base)
