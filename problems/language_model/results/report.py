@@ -140,11 +140,9 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """Amounts that the dense model and that of ``best``, which stays resident, store, by unit."""
     result: dict[str, dict[str, float]] = {}
     resident, transform, budget = session.resident, session.transform, None
-    if not transform.has_types:  # whose copies take seconds to lay, and change no shape
-        transform.apply(transform.dense)
+    transform.apply(best)
     with suppress(InputError):  # of a transform that leaves zeros, which take room
         budget = file_bytes(transform)
-    transform.apply(best)
     left = sum(parameter.numel() for parameter in resident.model.parameters())
     for name, genome, parameters in (("dense", transform.dense, resident.parameters), (EVOLVED, best, left)):
         stored = round(budget.spent(genome)) if budget else parameters * resident.model.dtype.itemsize
