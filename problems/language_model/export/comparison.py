@@ -62,7 +62,7 @@ class Comparison:
             if own is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
-                found |= self._preset(source, Path(scratch) / "preset.gguf", timed)
+                found |= self._preset(source, Path(scratch) / "preset.gguf")
             if self.left() > self.scoring:
                 score = self.score(source)
                 found["source"] = self._row(source.stem if own is None else source.name, source, score)
@@ -79,7 +79,7 @@ class Comparison:
         texts = self.session.texts
         return Text.model_validate(texts.report.measured(texts.tokenizer))
 
-    def _preset(self, source: Path, path: Path, timed: bool) -> Json:
+    def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
         if self.left() < _PRESET * self.scoring:
             return {"no_preset": "no time"}
@@ -93,7 +93,7 @@ class Comparison:
             return {"no_preset": ", ".join(error.problems)}
         score = self.score(path)
         row = self._row(name, path, score)
-        if row and timed and self.left() > self.scoring + _GENERATING:
+        if row and self.left() > self.scoring + _GENERATING:
             with suppress(InputError):  # the comparison is no reason to lose the file
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
                 own, other = milliseconds([self.place, path], generating, _GENERATING)
