@@ -1,8 +1,5 @@
 """Updates of a layer's remaining weights that compensate for the others: least squares, GPTQ."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import torch
 
@@ -14,21 +11,13 @@ _GAIN = 1e-3  # a step that removes a smaller share of the error is the last one
 _COLUMNS = 128  # whose updates of later columns are applied together: the paper's B
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """The ``gram`` matrix of a layer's inputs, float32 ``(in, in)``, and its factor."""
+def update(weight: torch.Tensor, gram: torch.Tensor, factor: torch.Tensor, removed: int) -> torch.Tensor:
+    """Return the least-squares ``weight`` ``(out, in)``, float32, with ``removed`` zeros where SparseGPT puts them.
 
-    gram: torch.Tensor
-
-    @cached_property
-    def factor(self) -> torch.Tensor:
-        return inverse_factor(self.gram)
-
-
-def update(weight: torch.Tensor, inputs: Inputs, removed: int) -> torch.Tensor:
-    """Return the best ``weight`` ``(out, in)``, float32, with ``removed`` zeros where SparseGPT puts them."""
-    updated = sparsegpt(weight, inputs.factor, removed)
-    return least_squares(weight, inputs.gram, updated != 0, updated)
+    ``gram`` ``(in, in)``: the Gram matrix of the inputs; ``factor``: its :func:`inverse_factor`.
+    """
+    updated = sparsegpt(weight, factor, removed)
+    return least_squares(weight, gram, updated != 0, updated)
 
 
 def least_squares(

@@ -11,7 +11,7 @@ import torch
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
-from evoprune.problems.language_model.calibration.update import Inputs, update
+from evoprune.problems.language_model.calibration.update import inverse_factor, update
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.forward import Walk
@@ -63,7 +63,8 @@ def _update_block(masks: Masks, walk: Walk, block: int, matrices: Sequence[Matri
     def update_one(matrix: Matrix) -> None:
         gram = known.pop(matrix.name)[GRAM]
         if removed := int((~masks.kept(matrix)).sum()):
-            matrix.weight.copy_(matrix.rows(update(matrix.rows(matrix.weight), Inputs(gram), removed)))
+            updated = update(matrix.rows(matrix.weight), gram, inverse_factor(gram), removed)
+            matrix.weight.copy_(matrix.rows(updated))
 
     largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
     most = fitting_threads(largest[0].weight.device, 4 * _COPIES * largest[0].size)
@@ -85,12 +86,12 @@ def reconstruct_at_stages(
     """
     at_stages: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
-        inputs = Inputs(of_inputs[GRAM])
-        base = stored[BASE + matrix.name].to(inputs.gram.device)
-        variances = matrix.rows(inputs.factor.square().sum(0, keepdim=True))  # the inverse's diagonal
+        gram = of_inputs[GRAM]
+        factor, base = inverse_factor(gram), stored[BASE + matrix.name].to(gram.device)
+        variances = matrix.rows(factor.square().sum(0, keepdim=True))  # the inverse's diagonal
         for stage in stages:
             removed = cut_at(stage, matrix.size)[1]
-            updated = matrix.rows(update(matrix.rows(base), inputs, removed))
+            updated = matrix.rows(update(matrix.rows(base), gram, factor, removed))
             kept = updated != 0
             score = torch.where(kept, updated, base) ** 2 / variances
             ranks = ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel())

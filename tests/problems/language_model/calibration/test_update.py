@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.calibration import update as updates
-from evoprune.problems.language_model.calibration.update import Inputs, inverse_factor, sparsegpt, update
+from evoprune.problems.language_model.calibration.update import inverse_factor, sparsegpt, update
 
 
 @pytest.fixture
@@ -38,8 +38,9 @@ def least_squares(weight, inputs, kept):
 
 def test_least_squares_err_less_than_sparsegpt_with_the_same_mask(layer):
     weight, inputs, kept = layer
-    known, removed = Inputs(gram(inputs).float()), int((~kept).sum())
-    first, second = sparsegpt(weight, known.factor, removed), update(weight, known, removed)
+    moments, removed = gram(inputs).float(), int((~kept).sum())
+    factor = inverse_factor(moments)
+    first, second = sparsegpt(weight, factor, removed), update(weight, moments, factor, removed)
     assert int((first == 0).sum()) == removed
     assert torch.equal(first != 0, second != 0)
     found = [errors(weight, updated, inputs).sum() for updated in (second, first, weight * (first != 0))]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.calibration.statistics import statistics
-from evoprune.problems.language_model.calibration.update import Inputs
+from evoprune.problems.language_model.calibration.update import inverse_factor
 from evoprune.problems.language_model.calibration.update import update as updated_by
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.transforms.weights import masks as masking
@@ -53,7 +53,8 @@ def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(pro
     inputs = inputs_of(model, problem.session.texts.calibration.tokens)
     for matrix in middle:
         rows, removed = torch.from_numpy(inputs[matrix.name]), int((done[matrix.name] == 0).sum())
-        expected = updated_by(matrix.rows(matrix.weight), Inputs(rows.T @ rows / len(rows)), removed)
+        gram = rows.T @ rows / len(rows)
+        expected = updated_by(matrix.rows(matrix.weight), gram, inverse_factor(gram), removed)
         assert torch.allclose(matrix.rows(done[matrix.name]), expected, atol=3e-3)
 
 
@@ -85,7 +86,7 @@ def test_at_a_stage_each_layer_is_what_reconstruction_gives_on_the_dense_models_
         counts = zeros(model)
         staged.apply([stage] * len(dense))
         for matrix, weight, gram, removed in zip(find_matrices(model), dense, grams, counts, strict=True):
-            expected = updated_by(matrix.rows(weight), Inputs(gram), removed)
+            expected = updated_by(matrix.rows(weight), gram, inverse_factor(gram), removed)
             assert torch.equal(matrix.rows(matrix.weight), expected)
             assert int((expected == 0).sum()) == removed
 
