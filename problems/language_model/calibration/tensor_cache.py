@@ -31,7 +31,7 @@ from evoprune.problems.language_model.models.tensor_file import (
     write_tensors,
 )
 
-__all__ = ["Tensors", "cached", "code", "shared"]
+__all__ = ["Tensors", "cached", "code"]
 
 _EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
 _NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
@@ -59,6 +59,11 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
                     self.tensors, self.done = begun[0], int(begun[1]["done"])
         self._at, self._pause = time.monotonic(), _EVERY
 
+    def __enter__(self) -> Self:
+        if self.done:
+            note(f"{self._label}: {self.done} of {self._total} were done before and are used again")
+        return self
+
     def step(self, tensors: Tensors, count: int = 1) -> None:
         """Count ``count`` more steps; ``tensors``: all that the next steps need."""
         self.done += count
@@ -81,32 +86,39 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         if self._file is not None:
             (self._file.release if kind else self._file.discard)()
 
-    def __enter__(self) -> Self:
-        if self.done:
-            note(f"{self._label}: {self.done} of {self._total} were done before and are used again")
-        return self
 
+def cached(
+    resident: Resident, label: str, inputs: Sequence[object], build: Callable[[], Tensors],
+    device: torch.device | None = None, pinned: bool = True,
+) -> Tensors:  # fmt: skip
+    """Return the tensors that ``build`` computes from ``resident``, or that it computed before.
 
-Build = Callable[[], Tensors]
-
-
-def cached(resident: Resident, label: str, inputs: Sequence[object], build: Build) -> Tensors:
-    """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
-
-    ``inputs``: all but the loaded model, the processor, versions of libraries, and the code of models and calibration;
-    for other code, :func:`code`.
+    ``label`` describes them to people. ``inputs``: all that they depend on, but for the loaded model, the processor,
+    versions of libraries, and the code of models and calibration; for other code, :func:`code`. ``device``: where the
+    tensors are, by default that of ``resident``; on the CPU they are mapped and read-only. A ``pinned`` file, of any
+    size, is shared by all processes on this host and stays while their residents live; another one is written within
+    the limit of the cache, and may be deleted after the call.
     """
-    return _cached(resident, label, inputs, build, resident.device, in_use=False)
-
-
-def shared(
-    resident: Resident, label: str, inputs: Sequence[object], build: Build, device: torch.device | None = None
-) -> Tensors:
-    """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
-
-    On ``device``, by default the resident's; on the CPU they are mapped and read-only.
-    """
-    return _cached(resident, label, inputs, build, device or resident.device, in_use=True)
+    device = device or resident.device
+    name = hashlib.sha256(repr([label, *inputs, *_environment(resident)]).encode()).hexdigest()[:32]
+    try:
+        file, content = open_cached(name)
+    except OSError as error:
+        _warn(str(error))
+        return build()
+    about, token = {"what": label, "model": resident.source}, _entry.set((name, resident.source))
+    try:
+        tensors = _on(device, content[0]) if content else _make(file, about, build, device, pinned)
+    except BaseException:
+        file.release()
+        raise
+    finally:
+        _entry.reset(token)
+    if pinned and file.exists:
+        weakref.finalize(resident, file.release)
+    else:
+        file.release()
+    return tensors
 
 
 @functools.cache
@@ -119,31 +131,7 @@ def code(*packages: ModuleType) -> str:
     return digest.hexdigest()
 
 
-def _cached(
-    resident: Resident, label: str, inputs: Sequence[object], build: Build, device: torch.device, in_use: bool
-) -> Tensors:
-    name = hashlib.sha256(repr([label, *inputs, *_always(resident)]).encode()).hexdigest()[:32]
-    try:
-        file, content = open_cached(name)
-    except OSError as error:
-        _tell(str(error))
-        return build()
-    about, token = {"what": label, "model": resident.source}, _entry.set((name, resident.source))
-    try:
-        tensors = _on(device, content[0]) if content else _make(file, about, build, device, in_use)
-    except BaseException:
-        file.release()
-        raise
-    finally:
-        _entry.reset(token)
-    if in_use and file.exists:
-        weakref.finalize(resident, file.release)
-    else:
-        file.release()
-    return tensors
-
-
-def _always(resident: Resident) -> list[object]:
+def _environment(resident: Resident) -> list[object]:
     config = resident.model.config.to_dict()
     return [
         *(__version__, transformers.__version__, code(models, calibration)),
@@ -153,16 +141,18 @@ def _always(resident: Resident) -> list[object]:
     ]
 
 
-def _make(file: CachedFile, about: dict[str, str], build: Build, device: torch.device, in_use: bool) -> Tensors:
-    """Build the tensors and write them to ``file`` if possible, within the cache's limit unless ``in_use``."""
+def _make(
+    file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], device: torch.device, pinned: bool
+) -> Tensors:
+    """Build the tensors and write them to ``file`` if possible, within the cache's limit unless it is ``pinned``."""
     tensors = build()
-    if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
+    if not pinned and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
         file.make(partial(write_tensors, tensors, about))
-        return _on(device, read_tensors(file.path)[0]) if in_use and device.type == "cpu" else tensors
+        return _on(device, read_tensors(file.path)[0]) if pinned and device.type == "cpu" else tensors
     except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
-        _tell(str(error))
+        _warn(str(error))
         return tensors
 
 
@@ -171,5 +161,5 @@ def _on(device: torch.device, tensors: Tensors) -> Tensors:
 
 
 @functools.cache  # one message
-def _tell(reason: str) -> None:
+def _warn(reason: str) -> None:
     note(f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written")

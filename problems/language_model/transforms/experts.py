@@ -8,7 +8,7 @@ import torch
 from evoprune.console.phase import steps
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.blocks import find_mixtures
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.experts import (
@@ -58,7 +58,7 @@ class Experts(PartCut):
             self._stored = {f"order.{experts.block}": torch.arange(experts.count) for experts in routed}
         else:
             key, home = [code(cuts), texts.calibration.identity], torch.device("cpu")
-            self._stored = shared(resident, "order: experts", key, self._scored, home)
+            self._stored = cached(resident, "order: experts", key, self._scored, home)
 
     @classmethod
     def calibrates(cls, settings: PartCutSettings) -> bool:  # noqa: ARG003 - always

@@ -12,7 +12,7 @@ import torch
 from evoprune import InputError
 from evoprune.problems.language_model import gguf
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, as_importance, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.windows import Windows
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def importance_on(resident: Resident, calibration: Windows) -> Tensors:
     """As :func:`importance_of`, on the text ``calibration``: cached, as other runs may have other types."""
     made = partial(importance_of, resident, calibration.tokens)
-    return shared(resident, "importance of inputs", cache_key(calibration), made, CPU)
+    return cached(resident, "importance of inputs", cache_key(calibration), made, CPU)
 
 
 def cache_key(calibration: Windows | None) -> list[object]:

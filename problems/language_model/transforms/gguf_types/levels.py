@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from evoprune.problems.language_model.calibration.sensitivity import Factors, sensitivity
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
@@ -110,7 +110,7 @@ def errors_on(
             return estimated([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
 
         what = [*cache_key(calibration), weighed, *(matrix.name for matrix in own)]
-        found = shared(resident, f"errors of matrices in {kind}", what, made, CPU)
+        found = cached(resident, f"errors of matrices in {kind}", what, made, CPU)
         pairs = [(matrix.name, kind) for matrix in own]
         relative |= zip(pairs, found["relative"].tolist(), strict=True)
         if calibration is not None:
@@ -213,6 +213,6 @@ def _sensitivity_on(resident: Resident, calibration: Windows | None, matrices: S
         sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in found.items()}
         return {f"{side} {name}": each for name, own in sides.items() for side, each in zip(_SIDES, own, strict=False)}
 
-    flat = shared(resident, "sensitivity of matrices", cache_key(calibration), made, CPU)
+    flat = cached(resident, "sensitivity of matrices", cache_key(calibration), made, CPU)
     names = [matrix.name for matrix in matrices if f"{_SIDES[0]} {matrix.name}" in flat]
     return {name: [*zip(*(flat[f"{side} {name}"] for side in _SIDES), strict=True)] for name in names}

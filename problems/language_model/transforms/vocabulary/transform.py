@@ -14,7 +14,7 @@ from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.console.phase import steps
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.models.forward import predictions, scored
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -188,7 +188,7 @@ def expected_losses(resident: Resident, search: Windows, order: Order, counts: S
     uses = uses_in(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
     key = [search.identity, counts, list(order.tokens)]
     made = partial(_gains, resident, search.tokens, order, counts)
-    gains = shared(resident, "shares of kept tokens", key, made, torch.device("cpu"))["gains"]
+    gains = cached(resident, "shares of kept tokens", key, made, torch.device("cpu"))["gains"]
     both = zip(counts[1:], gains.tolist(), strict=True)
     losses = [max(0.0, order.lost(uses, count) - gain) for count, gain in both]
     return [0.0, *losses[:-1], max(losses[-1], _LEAST)]

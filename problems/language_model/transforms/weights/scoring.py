@@ -7,7 +7,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.calibration.statistics import statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
@@ -59,4 +59,4 @@ def originals(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:
     def made() -> Tensors:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in matrices}
 
-    return shared(resident, "original weights", [], made) if resident.device.type == "cpu" else made()
+    return cached(resident, "original weights", [], made) if resident.device.type == "cpu" else made()

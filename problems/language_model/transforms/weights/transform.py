@@ -9,7 +9,7 @@ import torch
 from evoprune import Genes
 from evoprune.problems.language_model import scores
 from evoprune.problems.language_model import transforms as cuts
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -104,7 +104,7 @@ class Weights(Transform):
 
         label, key = self._scored_by
         key = [*key, calibration.identity, sorted(masks.sparsities().items())]
-        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, made)
+        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, made, pinned=False)
         masks.forget()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])
@@ -116,14 +116,14 @@ class Weights(Transform):
     def _stored(self) -> Tensors:
         """Return the original weights, their levels, and both after the updates for each stage."""
         (label, key), model = self._scored_by, self.resident.model
-        levels = shared(self.resident, f"levels: {label}", key, lambda: self.scoring.levels(self.scoring.scored(model)))
+        levels = cached(self.resident, f"levels: {label}", key, lambda: self.scoring.levels(self.scoring.scored(model)))
         stored = originals(self.resident, self.matrices) | levels
         if not (stages := self.settings.reconstruct_stages):
             return stored
         calibration = self.texts.calibration
         made = partial(reconstruct_at_stages, stages, model, self.matrices, calibration.tokens, stored)
         label = f"updated weights: {', '.join(map(str, stages))}, {label}"
-        return stored | shared(self.resident, label, [*key, calibration.identity, stages], made)
+        return stored | cached(self.resident, label, [*key, calibration.identity, stages], made)
 
     @property
     def _scored_by(self) -> tuple[str, list[object]]:

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 
 from evoprune.problems.language_model import transforms as cuts
 from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, damped_inverse, statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
@@ -30,7 +30,7 @@ class UnitOrder:
         if texts:
             read, home = texts.calibration, torch.device("cpu")  # Gram matrices of all blocks may exceed the model
             made = partial(self._computed, read.tokens)
-            self._stored = shared(resident, f"order: {noun}", [code(cuts), noun, read.identity], made, home)
+            self._stored = cached(resident, f"order: {noun}", [code(cuts), noun, read.identity], made, home)
         self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
             RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
         )

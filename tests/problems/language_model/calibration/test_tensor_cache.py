@@ -8,7 +8,7 @@ import torch
 
 from evoprune.problems.language_model.calibration import gradients, tensor_cache
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
-from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, cached, code, shared
+from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, cached, code
 from evoprune.problems.language_model.models.cache import entries
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -43,11 +43,11 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("keep", [cached, shared])
-def test_the_second_time_it_is_not_computed_and_is_the_same(resident, built, keep):
+@pytest.mark.parametrize("pinned", [True, False])
+def test_the_second_time_it_is_not_computed_and_is_the_same(resident, built, pinned):
     expected = built()
-    assert same(keep(resident, "numbers", [1], built), expected)
-    assert same(keep(resident, "numbers", [1], built), expected)
+    assert same(cached(resident, "numbers", [1], built, pinned=pinned), expected)
+    assert same(cached(resident, "numbers", [1], built, pinned=pinned), expected)
     assert built.calls == 2
 
 
@@ -67,8 +67,8 @@ def test_a_damaged_file_is_computed_again(resident, built, damage):
 
 def test_it_is_found_for_the_same_model_and_settings_alone(small, resident, built, tmp_path):
     moved = save(resident.model, tmp_path / "moved")
-    shared(resident, "numbers", [1], built)
-    shared(load(moved), "numbers", [1], built)
+    cached(resident, "numbers", [1], built)
+    cached(load(moved), "numbers", [1], built)
     assert built.calls == 1
     resident.model.config.layer_norm_epsilon *= 2
     others = [
@@ -79,7 +79,7 @@ def test_it_is_found_for_the_same_model_and_settings_alone(small, resident, buil
         (resident, "numbers", [1]),
     ]
     for calls, (model, label, what) in enumerate(others, 2):
-        shared(model, label, what, built)
+        cached(model, label, what, built)
         assert built.calls == calls
 
 
@@ -113,7 +113,7 @@ def test_where_nothing_can_be_written_nothing_is_kept_and_that_is_said_once(
     (tmp_path / "file").touch()
     monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        assert same(shared(resident, "numbers", [], built), built())
+        assert same(cached(resident, "numbers", [], built), built())
     assert built.calls == 4
     assert capsys.readouterr().err.count("EVOPRUNE_CACHE") == 1
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_nothing_behind(resident, built, cache, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        found = [keep(resident, "numbers", [], built) for keep in (cached, shared)]
+        found = [cached(resident, "numbers", [], built, pinned=pinned) for pinned in (False, True)]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert all(same(tensors, built()) for tensors in found)
@@ -130,13 +130,13 @@ def test_a_full_disk_leaves_nothing_behind(resident, built, cache, capsys):
     assert list(cache.iterdir()) == []
 
 
-def test_beyond_the_limit_only_what_is_shared_is_there_while_the_model_lives(small, built, monkeypatch):
+def test_beyond_the_limit_only_pinned_files_are_there_while_the_model_lives(small, built, monkeypatch):
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
     first, second = (load(small["model"]) for _ in range(2))
-    cached(first, "once", [], torch.nn.Linear(2, 2).state_dict)
+    cached(first, "once", [], torch.nn.Linear(2, 2).state_dict, pinned=False)
     assert entries() == []
-    tensors = shared(first, "numbers", [], built)
-    shared(second, "numbers", [], built)
+    tensors = cached(first, "numbers", [], built)
+    cached(second, "numbers", [], built)
     assert built.calls == 1
     del first
     assert len(entries()) == 1
@@ -192,7 +192,7 @@ def gathering(resident, tokens, at_each_step):
 
         passes.seen, passes.left = 0, stop
         try:
-            return cached(resident, "gradients", [what], build), passes.seen
+            return cached(resident, "gradients", [what], build, pinned=False), passes.seen
         except KeyboardInterrupt:
             return None, passes.seen
         finally:
