@@ -20,8 +20,8 @@ _MOST_INITIAL = 3  # each is scored on all data
 _STEPS = 10**6  # of the shares that the uniform genome is chosen from, so that 45% is one
 
 
-class StackForm(StackCosts):
-    """The final form of the model; see :class:`.transform.ModelChange`."""
+class Stack(StackCosts):
+    """One or several transforms: the models of genomes, their final form, their costs, and facts about them."""
 
     @property
     def updates(self) -> bool:
@@ -47,8 +47,7 @@ class StackForm(StackCosts):
     @property
     def loses_tokens(self) -> bool:
         """True if a genome may leave fewer tokens."""
-        ends = ([gene.low for gene in self.genes], [gene.up for gene in self.genes])
-        return any(self.remaining_tokens(genome) is not None for genome in ends)
+        return any(transform.vocabularies for transform in self.transforms)
 
     @property
     def cuts_blocks(self) -> bool:
@@ -76,7 +75,7 @@ class StackForm(StackCosts):
         """As :meth:`encoded`, for a ``model`` that was trained before its matrices are quantised as in ``genome``."""
         if self._types is None:
             return {}
-        return self._types.encode(model, genome[self._slices[-1]], lambda: self._remaining(genome))
+        return self._types.encode(model, genome[self._slices[-1]], self._remaining(genome))
 
     def unround(self) -> None:
         """Put back the weights that cuts leave, in place of weights in types."""
@@ -86,15 +85,11 @@ class StackForm(StackCosts):
     @property
     def importance(self) -> Mapping[str, Tensor]:
         """The importance of the inputs of matrices, by name, that types are made with; empty for none."""
-        return self._types.importance if self._types else {}
+        return self._types.errors.importance if self._types else {}
 
     @property
     def base(self) -> str | None:
         return self._types.base if self._types else None
-
-
-class Stack(StackForm):
-    """One or several transforms: the models of genomes, their final form, their costs, and facts about them."""
 
     @property
     def sparse(self) -> bool:

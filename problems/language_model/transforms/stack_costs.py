@@ -14,9 +14,8 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, costs_of, scaled
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
-from evoprune.problems.language_model.transforms.remaining import Remaining
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
-from evoprune.problems.language_model.transforms.transform import Transform
+from evoprune.problems.language_model.transforms.transform import Remaining, Transform
 
 
 class StackCosts:
@@ -66,7 +65,7 @@ class StackCosts:
 
     def _cut(self, genome: Sequence[float], final: bool = False) -> None:
         self._applied = list(genome)
-        if self._types and not self._alone:  # alone, it replaces its own copies
+        if self._types:
             self._types.lift()
         cuts = [(each, own) for each, own in self._split(genome) if each is not self._types]
         for transform, own in cuts:
@@ -76,7 +75,7 @@ class StackCosts:
 
     def _lay(self, genome: Sequence[float]) -> None:
         if self._types:
-            self._types.lay(genome[self._slices[-1]], lambda: self._remaining(genome))
+            self._types.lay(genome[self._slices[-1]], self._remaining(genome))
 
     def _remaining(self, genome: Sequence[float]) -> Remaining:
         split = self._split(genome)
@@ -107,7 +106,8 @@ class StackCosts:
             both = zip(self.transforms, self._slices, strict=True)
             vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
             with self._made_dense():
-                terms, rest = self._types.byte_terms(self.shapes, vocabularies)
+                counted = self._types.bytes_of_cuts(self.shapes, vocabularies)
+            terms, rest = counted.terms, counted.rest
         else:
             terms, rest = self._counted(unit, self.shapes), lambda _: 0.0
         terms = [Term(term.genes, scale * term.table) for term in terms]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from evoprune import Gene, Genes
 from evoprune.interfaces.problem import Checked
@@ -34,6 +34,13 @@ Raises :class:`evoprune.InputError` if there is no such model.
 """
 
 
+class Remaining(NamedTuple):
+    """Indices of the inputs and rows that remain in pruned matrices, by the matrices' names."""
+
+    inputs: Mapping[str, torch.Tensor]
+    rows: Mapping[str, torch.Tensor]
+
+
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     """Return the genome in which ``genes`` take the ``share``, in [0, 1], of their ranges, from dense on.
 
@@ -48,11 +55,11 @@ def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     return genome
 
 
-class ModelChange(ABC):
+class Transform(ABC):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
-    whatever was applied before. The defaults of the final form suit cuts that need no more than :meth:`apply`.
+    whatever was applied before. The defaults suit transforms whose final model is that of :meth:`apply`.
     """
 
     Settings: ClassVar[type[Checked]] = Checked
@@ -63,6 +70,9 @@ class ModelChange(ABC):
 
     vocabularies: Sequence[Sequence[int] | None] = ()
     """Of a transform that removes tokens: the remaining ones at each level of its only gene, None for all."""
+
+    sparse: bool = False
+    """True if it sets weights to zero in place, where they take as much room as before."""
 
     replayed: ClassVar[bool] = True
     """False if a ragged folder is read without it: its config and weights say all."""
@@ -138,13 +148,6 @@ class ModelChange(ABC):
     def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
         """Return the remaining tokens, rising; None if all remain."""
         return self.vocabularies[int(genome[0])] if self.vocabularies else None
-
-
-class Transform(ModelChange):
-    """A :class:`ModelChange` with optional abilities: first genomes, facts for people, latency, and teachers."""
-
-    sparse: bool = False
-    """True if it sets weights to zero in place, where they take as much room as before."""
 
     @property
     def late(self) -> bool:

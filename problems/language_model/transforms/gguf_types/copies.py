@@ -21,8 +21,7 @@ from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, encoded, values_of
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import rows_taken
-from evoprune.problems.language_model.transforms.remaining import Left
-from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
+from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Remaining
 
 Made = tuple[Make | None, Callable[[], Bytes]]
 """Makes the values of a matrix, None if it has them already; and returns the bytes in a file."""
@@ -54,29 +53,22 @@ class TypedMatrix:
         """The weight that cuts leave, as it was loaded or made."""
         return self._make_beneath(None) if self._make_beneath else self._beneath
 
-    @property
-    def beneath(self) -> torch.Tensor:
-        """The weight that cuts leave; its values may be made late."""
-        return self._beneath if self.matrix.weight is self._above else self.matrix.weight
-
     def lift(self) -> None:
+        """Put back the weight that cuts leave."""
         if self.matrix.weight is self._above:
             self._put(self._beneath, self._make_beneath)
 
     def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
-        """Replace the weight by its copy in ``kind``; ``make``: the copy of a weight.
+        """Replace the weight that cuts leave by its copy in ``kind``; ``make``: the copy of a weight.
 
         It is made where the type, or the weight beneath, is another than before.
         """
-        beneath = self.beneath
-        there = maker_of(self.matrix.module, self.matrix.attribute)
-        if there is not self._make or there is None:
-            self._make_beneath = there
+        beneath = self.matrix.weight
+        self._make_beneath = maker_of(self.matrix.module, self.matrix.attribute)
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
-            self._above = beneath
-            self._put(beneath, self._make_beneath)  # before another copy is made, the one before goes
+            self._above = beneath  # before another copy is made, the one before goes
             if self._make and not self._late:
                 self._above = nn.Parameter(in_own_pages(self._make(None)), requires_grad=False)
         self._put(self._above, self._make or self._make_beneath)
@@ -109,8 +101,8 @@ class Copies:
             typed.lift()
 
     @torch.no_grad()
-    def lay(self, kinds: Sequence[str], left: Left, blank: bool) -> None:
-        """Replace each matrix that is there by its copy in its one of ``kinds``.
+    def lay(self, kinds: Sequence[str], remaining: Remaining, blank: bool) -> None:
+        """Replace each matrix that is there, as cuts leave it, by its copy in its one of ``kinds``.
 
         ``blank``: bytes of 0 will do, as for a file that is timed.
         """
@@ -120,10 +112,10 @@ class Copies:
             for typed, kind in zip(self.typed, kinds, strict=True)
         ]
         if not blank:
-            whole = [(typed, kind) for typed, kind in chosen if typed.beneath is typed.whole]
+            whole = [(typed, kind) for typed, kind in chosen if typed.matrix.weight is typed.whole]
             self._encodings.make((typed.matrix, typed.whole, kind) for typed, kind in whole if self._anew(typed, kind))
         for typed, kind in chosen:
-            typed.lay(kind, partial(self._in_type, typed, kind, left, blank))
+            typed.lay(kind, partial(self._in_type, typed, kind, remaining, blank))
 
     def _anew(self, typed: TypedMatrix, kind: str) -> bool:
         """Return whether ``kind`` is a quantised type, and not that of the source."""
@@ -143,7 +135,7 @@ class Copies:
         return _Encoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
 
     @torch.no_grad()
-    def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
+    def encode(self, model: Any, kinds: Sequence[str], remaining: Remaining) -> Mapping[str, Encoded]:
         """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
         parameters, made = dict(model.named_parameters(remove_duplicate=False)), {}
         for typed, kind in zip(self.typed, kinds, strict=True):
@@ -151,36 +143,36 @@ class Copies:
             if kind == DENSE or matrix.parameter not in parameters:
                 continue
             weight = parameters[matrix.parameter]
-            data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
+            data = self._rows_of_source(typed, kind, weight, remaining.rows.get(matrix.name))
             if data is None:
-                data = self._encoded(typed, weight, kind, left)
+                data = self._encoded(typed, weight, kind, remaining)
                 weight.copy_(values_of(matrix, weight, kind, data))
             made[matrix.parameter] = Encoded(kind, data)
         return made
 
-    def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
+    def _in_type(self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
-        rows = None if weight is typed.whole else left().rows.get(matrix.name)
+        rows = None if weight is typed.whole else remaining.rows.get(matrix.name)
         if blank:
             count, width = matrix.rows(weight).shape
             return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
         if (weight is typed.whole or rows is not None) and self._anew(typed, kind):
-
-            def data() -> Bytes:
-                whole = self._encodings(matrix, typed.whole, kind)
-                return whole if rows is None else whole[rows.numpy()]
-
+            data = partial(self._rows_of_dense, typed, kind, rows)
         elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
             return None, lambda: taken
         else:
             known = matrix.name, kind, sha256_of({"": values})
             if known not in self._recent:
-                self._recent[known] = self._encoded(typed, values, kind, left)
-            data = partial(lambda made: made, self._recent[known])
+                self._recent[known] = self._encoded(typed, values, kind, remaining)
+            data = partial(np.asarray, self._recent[known])
         return lambda chosen: values_of(matrix, weight, kind, data(), chosen), data
 
-    def _encoded(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, left: Left) -> Bytes:
-        weighed = self._weighed(typed.matrix, left)
+    def _rows_of_dense(self, typed: TypedMatrix, kind: str, rows: torch.Tensor | None) -> Bytes:
+        whole = self._encodings(typed.matrix, typed.whole, kind)
+        return whole if rows is None else whole[rows.numpy()]
+
+    def _encoded(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, remaining: Remaining) -> Bytes:
+        weighed = self._weighed(typed.matrix, remaining)
         importance = {} if weighed is None else {typed.matrix.name: weighed}
         return encoded([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
 
@@ -196,11 +188,11 @@ class Copies:
             whole, own = whole[rows], Encoded(kind, own.data[rows.numpy()])
         return rows_taken(own, whole, matrix.rows(weight))
 
-    def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
+    def _weighed(self, matrix: Matrix, remaining: Remaining) -> torch.Tensor | None:
         importance = self._encodings.importance.get(matrix.name)
         if importance is None:
             return None
-        kept, rows = left().inputs.get(matrix.name), left().rows.get(matrix.name)
+        kept, rows = remaining.inputs.get(matrix.name), remaining.rows.get(matrix.name)
         if rows is not None and importance.dim() > 1:  # of the experts that are left
             importance = importance[rows[:: matrix.outputs] // matrix.outputs]
         return importance if kept is None else importance[..., kept.cpu()]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import InputError, Price, Term
+from evoprune import Genes, InputError, Price
 from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
@@ -19,7 +21,9 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
-from evoprune.problems.language_model.transforms.gguf_types.genes import may_be
+from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
+from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, may_be
 from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on, slots_of
 from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
@@ -31,18 +35,17 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
-from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.remaining import Beside
-from evoprune.problems.language_model.transforms.shapes import Shapes
-from evoprune.problems.language_model.transforms.transform import ModelMaker
+from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker, Remaining, Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
+    from evoprune.problems.language_model.transforms.gguf_types.file_size import CutBytes
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
-class Types(TypedCopies):
+class Types(Transform):
     """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes::
 
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
@@ -84,7 +87,9 @@ class Types(TypedCopies):
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
-        self._set_copies(matrices, errors, source, sizes)
+        self.matrices, self.errors, self._source = matrices, errors, source
+        self._levels = TypeGenes(matrices, resident.with_stacks, errors, sizes)
+        self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
         if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
@@ -119,6 +124,58 @@ class Types(TypedCopies):
         if self.settings.imatrix:
             return importance_in(Path(self.settings.imatrix), self.resident, self._base)
         return importance_on(self.resident, calibration) if calibration else {}
+
+    @property
+    def genes(self) -> Genes:
+        return self._levels.genes
+
+    @property
+    def late(self) -> bool:
+        return self.resident.streams
+
+    def fit(self, shapes: Shapes) -> None:
+        """Leave the types that parameters cut to ``shapes`` allow. Called before the genes are read."""
+        self._levels.fit(shapes)
+        if not self.genes.free and not self._source:
+            why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
+            raise InputError(why, "problem.transforms")
+
+    def apply(self, genome: Sequence[float]) -> None:
+        self.lift()
+        self.lay(genome, Remaining({}, {}))
+
+    def lift(self) -> None:
+        """Put back the weights of the cuts."""
+        self._copies.lift()
+
+    def lay(self, genome: Sequence[float], remaining: Remaining) -> None:
+        """Replace the weights as they are now by their copies in the types of ``genome``."""
+        self._copies.lay(self.genes.chosen(genome), remaining, blank=self._levels.all_types)
+
+    def block_fingerprints(self) -> Sequence[Hashable]:
+        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Return the parameters that a .gguf file of the model now holds in a quantised type, by name."""
+        return self._copies.encoded()
+
+    def encode(self, model: Any, genome: Sequence[float], remaining: Remaining) -> Mapping[str, Encoded]:
+        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
+        return self._copies.encode(model, self.genes.chosen(genome), remaining)
+
+    def kinds(self, shapes: Shapes) -> Kinds:
+        """Return the types of each parameter, the first dense; its genes come after the genes of ``shapes``."""
+        genes = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
+        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in genes}
+
+    def bare(self) -> Transform:
+        """The same with all types as levels: their times are not known yet."""
+        bare = copy(self)
+        bare._levels = self._levels.of_all_types()
+        return bare
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        self._levels.use_times(times)
 
     @classmethod
     def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
@@ -189,9 +246,7 @@ class Types(TypedCopies):
 
         return find_base(self.resident, self.base)
 
-    def byte_terms(
-        self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
-    ) -> tuple[list[Term], Beside]:
+    def bytes_of_cuts(self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]) -> CutBytes:
         """Return the bytes of a file, by the genes that cut to ``shapes``, and then by the genes of types.
 
         ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
@@ -203,8 +258,7 @@ class Types(TypedCopies):
             name: (place, [base.half if kind == DENSE else kind for kind in own])
             for name, (place, own) in self.kinds(shapes).items()
         }
-        counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
-        return counted.terms, counted.rest
+        return CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
 
     def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
         """Return the timer of ``whole``, the stack that it is in. ``cuts``: the kind of each gene that cuts."""

@@ -20,7 +20,7 @@ def types(language_model, byte_models):
 def made(types, tmp_path):
     """A transform that calibrates, and files of its importance, and of a recipe, in ``tmp_path``."""
     transform = types(types=["Q8_0", "Q4_0"])
-    known = by_tensor(transform.resident, find_base(transform.resident), transform.importance)
+    known = by_tensor(transform.resident, find_base(transform.resident), transform.errors.importance)
     write_importance(tmp_path / "im.gguf", {name: each.numpy() for name, each in known.items()}, 64)
     (tmp_path / "types.txt").write_text("ffn_down.*=q4_0 token_embd=F16\n.*\\.weight=Q8_0\n")
     return transform
