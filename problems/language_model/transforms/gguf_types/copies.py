@@ -66,11 +66,13 @@ class TypedMatrix:
         beneath = self.matrix.weight
         self._make_beneath = maker_of(self.matrix.module, self.matrix.attribute)
         if kind != self.kind or beneath is not self._beneath:
-            self.kind, self._beneath = kind, beneath
-            self._make, self.data = (None, None) if kind == DENSE else make(beneath)
-            self._above = beneath  # before another copy is made, the one before goes
-            if self._make and not self._late:
-                self._above = nn.Parameter(in_own_pages(self._make(None)), requires_grad=False)
+            self.kind, self._make, self.data = DENSE, None, None  # until quantising has not failed
+            self._above = self._beneath = beneath  # frees the copy before
+            if kind != DENSE:
+                make_values, data = make(beneath)
+                if make_values and not self._late:
+                    self._above = nn.Parameter(in_own_pages(make_values(None)), requires_grad=False)
+                self.kind, self._make, self.data = kind, make_values, data
         self._put(self._above, self._make or self._make_beneath)
 
     def _put(self, weight: Any, make: Make | None) -> None:

@@ -16,6 +16,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.testing import check_transform
+from evoprune.problems.language_model.transforms.gguf_types import copies
 from tests.problems.language_model.small import problem_in, save
 
 
@@ -117,6 +118,23 @@ def test_bytes_are_those_of_the_moment_of_the_call(types):
     assert set(before)
     transform.apply([2.0] * len(transform.genes))
     assert all((held.data == before[name]).all() for name, held in first.items())
+
+
+def test_a_copy_that_could_not_be_made_is_made_the_next_time(types, monkeypatch):
+    transform = types(types=["Q8_0"], importance=False)
+    model, genome = transform.resident.model, [gene.up for gene in transform.genes]
+    transform.apply(genome)
+    expected = [weight.clone() for weight in model.parameters()]
+    transform.apply(transform.dense)
+
+    def fails(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(copies, "values_of", fails)
+        transform.apply(genome)
+    transform.apply(genome)
+    assert all(map(torch.equal, model.parameters(), expected))
 
 
 def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model, tmp_path):
