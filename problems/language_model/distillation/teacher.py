@@ -26,7 +26,7 @@ from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
-from evoprune.problems.language_model.transforms.remaining import put_encoded
+from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 _ROLE = "recover.text"
 

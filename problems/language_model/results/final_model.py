@@ -13,7 +13,7 @@ from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.models.tensor_file import read_checked
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
-from evoprune.problems.language_model.transforms.remaining import put_encoded
+from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""

@@ -99,6 +99,11 @@ def values_of(
     return matrix.laid_out(values).to(weight.device).contiguous()
 
 
+def put_encoded(matrix: Matrix, encoded: ggml.Encoded) -> None:
+    """Give ``matrix`` the values of ``encoded``, which has the same shape."""
+    matrix.weight.data.copy_(values_of(matrix, matrix.weight, encoded.kind, encoded.data))
+
+
 def row_slices(matrix: Matrix) -> Iterator[slice]:
     """The rows of ``matrix``, as many of an expert at a time as have about :data:`_SLICE` weights."""
     return _slices(matrix, matrix.rows(matrix.weight))
