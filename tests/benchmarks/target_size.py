@@ -21,9 +21,9 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of, slots_of
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
 from evoprune.problems.language_model.transforms.gguf_types.levels import sampled
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.language_model.transforms.gguf_types.matrices import slots_of, typed_matrices
 from tests.benchmarks.common import harms_of
 
 UNITS = 20_000  # of the knapsack

@@ -11,7 +11,7 @@ from typing import Any
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from evoprune.problems.language_model.models.throughput import Load
-from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, costs_of, scaled
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, scaled
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
@@ -94,7 +94,7 @@ class StackCosts:
 
     def costs(self, unit: str) -> Prices:
         """Return the costs of genomes in ``unit``, see :mod:`evoprune.problems.language_model.transforms.costs`."""
-        costs = [costs_of(transform, unit) for transform in self.transforms]
+        costs = [transform.costs(unit) for transform in self.transforms]
         return [price for prices, _ in costs for price in prices], costs[0][1]
 
     def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:

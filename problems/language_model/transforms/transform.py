@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from evoprune import Gene, Genes
+from evoprune import Gene, Genes, InputError
 from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.costs import WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, scaled
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +105,18 @@ class Transform(ABC):
     @abstractmethod
     def prices(self, unit: str) -> Prices:
         """Return the costs of genomes in ``unit``, one of :attr:`units`."""
+
+    def costs(self, unit: str) -> Prices:
+        """As :meth:`prices`, in any unit: unless it counts bytes, a parameter takes those of the model's dtype.
+
+        Raises :class:`evoprune.InputError` for a unit that it does not count.
+        """
+        if unit in self.units:
+            return self.prices(unit)
+        if unit == BYTES:
+            return scaled(self.costs(PARAMETERS), self.resident.model.dtype.itemsize)
+        name = type(self).__name__
+        raise InputError(f"{name} counts in {', '.join(self.units)}, not in '{unit}'", "problem.budget")
 
     @property
     def parts(self) -> frozenset[str]:

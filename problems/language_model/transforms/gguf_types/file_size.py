@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -51,7 +51,7 @@ class CutBytes:
         self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
         self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
         self._block = lru_cache(_CACHED)(self._block_now)
-        self.rest = lru_cache(_CACHED)(self._rest)
+        self.rest: Callable[[tuple[int, ...]], float] = lru_cache(_CACHED)(self._rest)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
         self._check()
 

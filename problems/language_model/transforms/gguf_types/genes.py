@@ -12,7 +12,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.gguf_types.levels import Errors
-from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, group_of
+from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type
 from evoprune.problems.language_model.transforms.shapes import Shapes
 
@@ -86,7 +86,8 @@ class TypeGenes:
         for matrix, kinds in zip(self._matrices, found, strict=True):
             known = self._errors.harms
             harms = [0.0, *((known or self._errors.relative)[matrix.name, kind] for kind in kinds[1:])]
-            gene = Gene.of_levels(matrix.name, kinds, group_of(matrix, self._blocks), harms if any(harms) else [])
+            group = f"block {matrix.block}" if matrix in self._blocks else matrix.name
+            gene = Gene.of_levels(matrix.name, kinds, group, harms if any(harms) else [])
             genes.append(replace(gene, absolute=bool(known and gene.harms)))
         return Genes(genes)
 

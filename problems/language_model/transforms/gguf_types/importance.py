@@ -17,11 +17,10 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms import gguf_types
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.language_model.transforms.gguf_types.matrices import slots_of
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
-    from evoprune.problems.language_model.gguf.names import Slot
 
 CPU = torch.device("cpu")
 
@@ -73,11 +72,3 @@ def by_tensor(resident: Resident, base: Base, importance: Mapping[str, torch.Ten
     """Return the ``importance`` of inputs, given by matrix, by the name of the tensor in a .gguf file."""
     within = slots_of(resident, base)
     return {slot.name: each for name, each in importance.items() for slot in within[name]}
-
-
-def slots_of(resident: Resident, base: Base) -> dict[str, list[Slot]]:
-    """The tensors of each matrix that may have a type, by its name."""
-    from evoprune.problems.language_model.gguf.names import slots_by_parameter
-
-    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
-    return {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Phase
+
+if TYPE_CHECKING:  # they import gguf, which not everyone has
+    from evoprune.problems.language_model.gguf.base import Base
+    from evoprune.problems.language_model.gguf.names import Slot
 
 DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
 
@@ -39,9 +44,12 @@ def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
     return phase == "decode" or matrix.module is not head
 
 
-def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
-    """The name of the block of ``matrix`` if it is one of the matrices in ``blocks``, else its own name."""
-    return f"block {matrix.block}" if matrix in blocks else matrix.name
+def slots_of(resident: Resident, base: Base) -> dict[str, list[Slot]]:
+    """Return the tensors of a .gguf file that hold each of :func:`typed_matrices`, by the matrix's name."""
+    from evoprune.problems.language_model.gguf.names import slots_by_parameter
+
+    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
+    return {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
 
 
 def check_types(kinds: Iterable[str], matrices: Sequence[Matrix]) -> None:

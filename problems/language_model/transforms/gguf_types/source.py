@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,34 +11,29 @@ import torch
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes, Encoded
-from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.transforms.gguf_types.matrices import slots_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
 
 
-def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
-    """Return the ``matrices`` of the dense ``model`` that its source, ``base``, holds in a quantised type, by name."""
-    from evoprune.problems.language_model.gguf.names import slots_by_parameter  # imports gguf, which not everyone has
-
-    slots = slots_by_parameter(model, base.architecture, base.forms)
+def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
+    """Return the matrices of the dense model that its source, ``base``, holds in a quantised type, by name."""
     encoded = {}
-    for matrix in matrices:
-        its_slots = slots[matrix.parameter]
-        tensors = [
-            tensor for slot in its_slots if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS
-        ]
+    for name, slots in slots_of(resident, base).items():
+        tensors = [tensor for slot in slots if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
         if not tensors:
             continue
-        if len({tensor.kind for tensor in tensors}) > 1 or len(tensors) < len(its_slots):
-            raise InputError(f"{' and '.join(slot.name for slot in its_slots)} are in different types: give its folder")
+        if len({tensor.kind for tensor in tensors}) > 1 or len(tensors) < len(slots):
+            raise InputError(f"{' and '.join(slot.name for slot in slots)} are in different types: give its folder")
         if len(tensors) > 1:
             parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in tensors]
             data = np.concatenate(parts, axis=1).reshape(-1, tensors[0].data.shape[1])
         else:
-            order = its_slots[0].form.order
+            order = slots[0].form.order
             data = tensors[0].data[np.argsort(order(len(tensors[0].data)))] if order else tensors[0].data
-        encoded[matrix.name] = Encoded(tensors[0].kind, data)
+        encoded[name] = Encoded(tensors[0].kind, data)
     return encoded
 
 

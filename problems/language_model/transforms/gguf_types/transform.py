@@ -24,12 +24,13 @@ from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS,
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, may_be
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on, slots_of
+from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on
 from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
     check_types,
     is_read_whole,
+    slots_of,
     typed_matrices,
 )
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
@@ -78,7 +79,7 @@ class Types(Transform):
                 raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
             from evoprune.problems.language_model.gguf.base import find_base
 
-            source = source_types(resident.model, find_base(resident), matrices)
+            source = source_types(resident, find_base(resident))
         check_types(settings.types or (), matrices)
         may = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
         chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in may.items()}
