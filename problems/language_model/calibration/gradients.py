@@ -20,8 +20,6 @@ from evoprune.problems.language_model.models.memory import Room
 SQUARES = "gradient_squares"
 """The mean over windows of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
 
-Hook = Callable[[torch.Tensor], torch.Tensor]  # from a gradient to what replaces it
-
 
 def gather(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, torch.Tensor]:
     """Return :data:`SQUARES` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
@@ -78,8 +76,8 @@ class _Turns:
 
         yield from map_in_threads(turn, range(len(windows)), most)
 
-    def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
-        """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn."""
+    def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn, and drops it."""
 
         def take_turn(gradient: torch.Tensor) -> torch.Tensor:
             number = getattr(self._thread, "number", 0)  # on a GPU, with one window, another thread runs this

@@ -15,10 +15,18 @@ from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.experts import products_noted
 from evoprune.problems.language_model.models.forward import Forward, Walk
+from evoprune.problems.language_model.models.tensor_file import Tensors
+
+INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens; (experts, in)
+GRAM = "gram"  # (in, in), float32: the mean over tokens of x x^T
+NAMES = frozenset({INPUT_NORMS, GRAM})
+
+BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only
 
 DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6
 _DEAD = 1e-16  # of the mean diagonal: the diagonal for inputs that were always zero
+_UNUSED = 1e-6  # the share of the mean importance that an input has at least
 
 
 def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
@@ -46,9 +54,6 @@ def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
     return torch.cholesky_inverse(damped_factor(gram, damping))
 
 
-_UNUSED = 1e-6  # the share of the mean importance that an input has at least
-
-
 def as_importance(squares: torch.Tensor) -> torch.Tensor:
     """Return the mean ``squares`` of inputs ``(..., in)`` as their importance in float32, on the CPU.
 
@@ -60,25 +65,18 @@ def as_importance(squares: torch.Tensor) -> torch.Tensor:
     return squares.maximum(torch.where(least > 0, least, 1.0))
 
 
-INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens; (experts, in)
-GRAM = "gram"  # (in, in), float32: the mean over tokens of x x^T
-NAMES = frozenset({INPUT_NORMS, GRAM})
-
-Sums = dict[str, torch.Tensor]
-
-
 def gather(
     walk: Walk, block: int, matrices: Sequence[Matrix], names: Collection[str], advance: bool
-) -> dict[str, Sums]:
+) -> dict[str, Tensors]:
     """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
 
     ``walk`` is before ``block``, and moves to the next with ``advance``. Infinite inputs, as of float16, are refused.
     Stacked experts have norms alone, each over the tokens that chose the expert.
     """
-    sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
-    last: Sums = {}  # inputs, and their product: layers often share inputs
+    sums: dict[str, Tensors] = {matrix.name: {} for matrix in matrices}
+    last: Tensors = {}  # inputs, and their product: layers often share inputs
 
-    def add(of_matrix: Sums, _: Any, given: tuple[torch.Tensor, ...]) -> None:
+    def add(of_matrix: Tensors, _: Any, given: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
             squares = _squares(given[0].flatten(0, -2))
             of_matrix[INPUT_NORMS] = of_matrix[INPUT_NORMS] + squares if INPUT_NORMS in of_matrix else squares
@@ -119,14 +117,9 @@ def _squares(rows: torch.Tensor) -> torch.Tensor:
     return rows.float().square().sum(0).to(sum_dtype(rows.device))
 
 
-BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only
-
-Statistics = dict[str, torch.Tensor]
-
-
 def statistics(
     model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str], label: str = "calibrating"
-) -> Iterator[tuple[Matrix, Statistics]]:
+) -> Iterator[tuple[Matrix, Tensors]]:
     """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
     Holds the activations of one block at a time. ``label`` names the work.

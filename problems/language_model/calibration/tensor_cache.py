@@ -5,11 +5,11 @@ import hashlib
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Self
 
 import torch
@@ -40,7 +40,7 @@ _entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
 """The name and the model of the cache entry that is made, to which checkpoints belong."""
 
 
-class Checkpoint(AbstractContextManager["Checkpoint"]):
+class Checkpoint:
     """The number of steps of a computation that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
     Begins with the steps of an interrupted process, and is deleted at the end. ``label`` names the computation.
@@ -82,9 +82,9 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         self._at = time.monotonic()
         self._pause = max(_EVERY, _SHARE * (self._at - start))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._file is not None:
-            (self._file.release if kind else self._file.discard)()
+            (self._file.release if error else self._file.discard)()
 
 
 def cached(

@@ -162,7 +162,7 @@ class GgufFile(ExportFormat):
         from evoprune.problems.language_model.gguf.layout import lay_out
 
         transform, resident = self.session.transform, self.session.resident
-        base = find_base(resident, self.options.base or transform.base, lambda: transform.apply(transform.dense))
+        base = find_base(resident, self.options.base or transform.base_path, lambda: transform.apply(transform.dense))
         transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base

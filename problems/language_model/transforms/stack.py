@@ -88,8 +88,8 @@ class Stack(StackCosts):
         return self._types.errors.importance if self._types else {}
 
     @property
-    def base(self) -> str | None:
-        return self._types.base if self._types else None
+    def base_path(self) -> str | None:
+        return self._types.settings.base if self._types else None
 
     @property
     def sparse(self) -> bool:

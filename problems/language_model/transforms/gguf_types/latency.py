@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.runtime import milliseconds
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import processor_name
@@ -44,19 +43,18 @@ class FileTimer(Timer):
     unit = BYTES
 
     def __init__(
-        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, types: Types,
-        base: Callable[[], Base], dense: str,
+        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, types: Types, dense: str
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others belong to ``types``. ``base``: metadata of files;
-        ``dense``: the types of the dense model.
+        The first ``cuts`` genes of ``transform`` cut, the others belong to ``types``. ``dense``: the types of the
+        dense model.
         """
         super().__init__(transform, load, kinds)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._cuts, self._types, self._base, self._kind = cuts, types, base, dense
-        self._there: list[float] | None = None
+        self._cuts, self._types, self._dense_type = cuts, types, dense
+        self._timed: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
         cpu = torch.device("cpu")
@@ -66,7 +64,7 @@ class FileTimer(Timer):
             "device": cpu.type,
             "processor": processor_name(cpu),
         }
-        return of_files | {"threads": torch.get_num_threads(), "dtype": self._kind}
+        return of_files | {"threads": torch.get_num_threads(), "dtype": self._dense_type}
 
     def alike(self) -> list[list[int]]:
         """The genes that change the same kind of thing, without idle ones."""
@@ -79,9 +77,11 @@ class FileTimer(Timer):
         return bool(self.kinds[gene][:1] != (TYPES,))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        files = [self._dense, self._other(genome)]
+        dense_file = self._dense
+        if self._timed != list(genome):
+            self._file, self._timed = self._written(genome, "other"), list(genome)
         for _ in range(_PROCESSES):
-            dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
+            dense, other = milliseconds([dense_file, self._file], self.load, seconds / _PROCESSES)
             yield dense, other
 
     @cached_property
@@ -92,20 +92,11 @@ class FileTimer(Timer):
     def _dense(self) -> Path:
         return self._written(self.transform.dense, "dense")
 
-    def _other(self, genome: Sequence[float]) -> Path:
-        if self._there != list(genome):
-            self._written(genome, "other")
-            self._there = list(genome)
-        return self._place("other")
-
-    def _place(self, name: str) -> Path:
-        return Path(self._folder.name) / f"{name}.gguf"
-
     def _written(self, genome: Sequence[float], name: str) -> Path:
-        path = self._place(name)
+        path = Path(self._folder.name) / f"{name}.gguf"
         self.transform.apply(genome)
         try:
-            contents(self.transform.resident.model, self._base(), self._types.encoded()).write(path)
+            contents(self.transform.resident.model, self._types.base, self._types.encoded()).write(path)
         except OSError as error:
             remedy = "set TMPDIR to a folder with room for two files of the model"
             raise Stopped(f"cannot write {path}: {error.strerror}; {remedy}") from error

@@ -70,7 +70,6 @@ class Types(Transform):
 
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        self.base = settings.base
         matrices, source = typed_matrices(resident), {}
         recipe = self._recipe(matrices) if settings.recipe else {}
         kinds = sorted({*recipe.values()} - ggml.FLOATS) if recipe else settings.chosen
@@ -112,7 +111,7 @@ class Types(Transform):
         """The type of each of ``matrices`` in the recipe, by name. Raises InputError for one that it cannot have."""
         from evoprune.problems.language_model.gguf.recipe import TensorTypes
 
-        recipe, slots, found = TensorTypes(Path(self.settings.recipe or "")), slots_of(self.resident, self._base), {}
+        recipe, slots, found = TensorTypes(Path(self.settings.recipe or "")), slots_of(self.resident, self.base), {}
         for matrix in matrices:
             kinds, width = {recipe.kind(slot.name) for slot in slots[matrix.name]}, matrix.rows(matrix.weight).shape[1]
             if len(kinds) > 1 or not ggml.fits(max(kinds), width):
@@ -123,7 +122,7 @@ class Types(Transform):
 
     def _importance(self, calibration: Windows | None) -> Tensors:
         if self.settings.imatrix:
-            return importance_in(Path(self.settings.imatrix), self.resident, self._base)
+            return importance_in(Path(self.settings.imatrix), self.resident, self.base)
         return importance_on(self.resident, calibration) if calibration else {}
 
     @property
@@ -214,7 +213,7 @@ class Types(Transform):
         from evoprune.problems.language_model.gguf.runtime import presets
 
         names = [matrix.parameter for matrix in self.matrices]
-        by_preset = presets(self.resident.model, self._base, self.settings.importance)
+        by_preset = presets(self.resident.model, self.base, self.settings.importance)
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in by_preset.items()}
 
     def prices(self, unit: str) -> Prices:
@@ -223,7 +222,7 @@ class Types(Transform):
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
         from evoprune.problems.language_model.gguf.write import tensor_bytes
 
-        dense, base = self._dense_bytes, self._base
+        dense, base = self._dense_bytes, self.base
         slots = slots_of(self.resident, base)
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self.genes, strict=True):
@@ -238,14 +237,14 @@ class Types(Transform):
 
         whole = {matrix.parameter: self._source.get(matrix.name) for matrix in self.matrices}
         held = {name: own for name, own in whole.items() if own}
-        return float(contents(self.resident.model, self._base, held).bytes)
+        return float(contents(self.resident.model, self.base, held).bytes)
 
     @property
-    def _base(self) -> Base:
-        """Found while the model is dense: it has all the tokens."""
+    def base(self) -> Base:
+        """Metadata of the .gguf file of the dense model, with all its tokens; first read while the model is dense."""
         from evoprune.problems.language_model.gguf.base import find_base
 
-        return find_base(self.resident, self.base)
+        return find_base(self.resident, self.settings.base)
 
     def bytes_of_cuts(self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]) -> CutBytes:
         """Return the bytes of a file, by the genes that cut to ``shapes``, and then by the genes of types.
@@ -254,7 +253,7 @@ class Types(Transform):
         """
         from evoprune.problems.language_model.transforms.gguf_types.file_size import CutBytes
 
-        base = self._base
+        base = self.base
         kinds = {
             name: (place, [base.half if kind == DENSE else kind for kind in own])
             for name, (place, own) in self.kinds(shapes).items()
@@ -270,7 +269,7 @@ class Types(Transform):
         own = [(TYPES, gene.levels[0], isinstance(each, ExpertStack)) if every else IDLE for every, each, gene in both]
         kinds = [*cuts, *own]
         dense = "types of the source" if self._source else "16 bits"
-        return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
+        return FileTimer(whole, load, kinds, len(cuts), self, dense)
 
     def describe(self) -> dict[str, Any]:
         settings = self.settings

@@ -15,7 +15,7 @@ from tokenizers import decoders, pre_tokenizers
 from evoprune import InputError
 from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.texts.windows import Tokens, tokens_of
-from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, describe
+from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, byte_tokens, describe
 
 SYMBOLS = "symbols"  # the script of tokens without letters
 PARTS = "parts of characters"  # the script of tokens that are bytes inside of a character
@@ -162,7 +162,7 @@ def _bytes(described: Mapping[str, Any]) -> set[str]:
     """Return the tokens that stand for single bytes, where the tokenizer has such tokens."""
     if _is_byte_level(described):
         return set(pre_tokenizers.ByteLevel.alphabet())
-    return {f"<0x{byte:02X}>" for byte in range(256)} if described["model"].get("byte_fallback") else set()
+    return byte_tokens(described["model"])
 
 
 def _is_byte_level(described: Mapping[str, Any]) -> bool:

@@ -101,11 +101,16 @@ def cut_ids(config: Any, kept: Sequence[int]) -> None:
             setattr(config, key, [word for word in words if None not in word] or None)
 
 
+def byte_tokens(model: Mapping[str, Any]) -> set[str]:
+    """Return the tokens for single bytes of the tokenizer ``model``; none without byte fallback."""
+    return {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
+
+
 def bytes_in(tokenizer: Any) -> list[int]:
     """Return the bytes of text that each token stands for, as far as the tokenizer leaves the text as it is."""
     model = describe(tokenizer)["model"]
     prefix = model.get("continuing_subword_prefix") or ""
-    single = {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
+    single = byte_tokens(model)
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     return [1 if token in single else len((token or "").removeprefix(prefix).encode()) for token in tokens]
 

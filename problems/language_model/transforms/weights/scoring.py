@@ -43,10 +43,10 @@ class Scoring:
                 raise InputError(why, "problem.score")
             yield matrix, matrix.laid_out(scores).contiguous()
 
-    def levels(self, scored: Iterable[tuple[Matrix, torch.Tensor]]) -> Tensors:
-        """Return the levels of the weights of matrices, whose scores are as from :meth:`scored`."""
+    def levels(self, model: Any) -> Tensors:
+        """Return the levels of the weights of each matrix of ``model``."""
         stored: Tensors = {}
-        for matrix, score in scored:
+        for matrix, score in self.scored(model):
             by_row = self.scope == "row"
             ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
             stored[LEVEL + matrix.name] = levels(ranks).contiguous()

@@ -41,9 +41,8 @@ class Weights(Transform):
         self.matrices = resident.matrices
         kind = BlockAndKind if settings.genes == "block_and_kind" else Sparsities
         self.sparsities = kind(self.matrices, settings)
-        self.groups = self.sparsities.groups
         self.scoring = Scoring(self.matrices, settings.score, texts)
-        self.masks = Masks(self.groups, self._stored(), settings.reconstruct_stages, self.late)
+        self.masks = Masks(self.sparsities.groups, self._stored(), settings.reconstruct_stages, self.late)
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
@@ -116,7 +115,7 @@ class Weights(Transform):
     def _stored(self) -> Tensors:
         """Return the original weights, their levels, and both after the updates for each stage."""
         (label, key), model = self._scored_by, self.resident.model
-        levels = cached(self.resident, f"levels: {label}", key, lambda: self.scoring.levels(self.scoring.scored(model)))
+        levels = cached(self.resident, f"levels: {label}", key, partial(self.scoring.levels, model))
         stored = originals(self.resident, self.matrices) | levels
         if not (stages := self.settings.reconstruct_stages):
             return stored

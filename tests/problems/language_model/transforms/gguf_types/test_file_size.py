@@ -59,7 +59,7 @@ def problem():
 def check_bytes(transform, tmp_path, count):
     budget, rng = transform.budget("bytes", None), random.Random(1)
     transform.apply(transform.dense)
-    base = find_base(transform.resident, transform.base)
+    base = find_base(transform.resident, transform.base_path)
     for number in range(count):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)

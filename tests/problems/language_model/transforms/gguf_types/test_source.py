@@ -41,7 +41,7 @@ def problem(source, byte_models):
 def written(transform, path):
     """The tensors of the file of the model as it is now."""
     types = transform.transforms[-1]
-    contents(transform.resident.model, types._base, types.encoded()).write(path)
+    contents(transform.resident.model, types.base, types.encoded()).write(path)
     return read_gguf(path).tensors
 
 

@@ -66,7 +66,7 @@ def masks(model, tokens, score="magnitude", genes="block"):
     matrices = find_matrices(model)
     groups = group(matrices, genes)
     scoring = Scoring(matrices, score, SimpleNamespace(calibration=SimpleNamespace(tokens=tokens, identity="")))
-    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(scoring.scored(model))
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model)
     updated = reconstruct_at_stages(STAGES, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
 

@@ -19,7 +19,7 @@ def masks(model, tokens, score):
     """The masks of ``model`` and their scoring, calibrated on ``tokens``."""
     matrices = find_matrices(model)
     scoring = Scoring(matrices, score, SimpleNamespace(calibration=SimpleNamespace(tokens=tokens, identity="")))
-    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(scoring.scored(model))
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model)
     return Masks(group(matrices, "block"), stored), scoring
 
 
