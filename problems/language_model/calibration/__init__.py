@@ -1,1 +1,1 @@
-"""Statistics of a layer on calibration text, for scores; updates of the remaining weights."""
+"""Statistics of layers on calibration text, kept on disk, and updates of weights that are based on them."""

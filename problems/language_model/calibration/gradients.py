@@ -1,4 +1,4 @@
-"""Statistics of gradients: means of their squares."""
+"""Mean squares of gradients, a statistic for scores."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,73 +21,73 @@ SQUARES = "gradient_squares"
 """The mean over windows of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
 
 
-def gather(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, torch.Tensor]:
+def gradient_squares(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, torch.Tensor]:
     """Return :data:`SQUARES` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
 
-    On a CPU each thread computes its own window, and drops a gradient once it is added. The sums are the same with any
-    number of threads above one. Interrupted sums are continued.
+    On a CPU each thread computes a window of its own, and drops a gradient once it is added. The sums do not depend on
+    the number of threads above one. An interrupted computation is resumed.
     """
-    forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
-    taken = 4 * sum(matrix.size for matrix in matrices)
-    Room.of("the statistics of gradients", model.device, 0, taken, "choose a score without gradients")
-    with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
+    forward, order = Forward(model), _InOrder([matrix.name for matrix in matrices])
+    memory = 4 * sum(matrix.size for matrix in matrices)
+    Room.of("the statistics of gradients", model.device, 0, memory, "choose a score without gradients")
+    with Checkpoint("calibrating, gradients", len(tokens)) as checkpoint, ExitStack() as stack:
         stack.enter_context(at_home(model))
-        sums = {each.name: torch.zeros_like(each.rows(each.weight), dtype=torch.float32) for each in matrices}
-        for name, value in sums.items() if so_far.done else ():
-            value.copy_(so_far.tensors.pop(name))
+        sums = {m.name: torch.zeros_like(m.rows(m.weight), dtype=torch.float32) for m in matrices}
+        for name, value in sums.items() if checkpoint.done else ():
+            value.copy_(checkpoint.tensors.pop(name))
         if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)
-            hook = turns.hook(matrix.name, partial(_add, sums[matrix.name], matrix, len(tokens)))
+            hook = order.hook(matrix.name, partial(_add, sums[matrix.name], matrix, len(tokens)))
             stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
         weights = [matrix.weight for matrix in matrices]
-        most = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
+        threads = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
 
         def passes() -> Iterator[None]:
-            for group in tokens[so_far.done :].split(most):
-                yield from turns.take(lambda window: _differentiate(forward, weights, window), group, most)
-                so_far.step(sums, len(group))
+            for group in tokens[checkpoint.done :].split(threads):
+                yield from order.run(lambda window: _differentiate(forward, weights, window), group, threads)
+                checkpoint.step(sums, len(group))
 
-        for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - so_far.done):
+        for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - checkpoint.done):
             pass
     return sums
 
 
-class _Turns:
-    """Threads with a window each that add to the sum of every matrix in the order of the windows."""
+class _InOrder:
+    """Threads that compute a window each, and add to the sum of every matrix in the order of the windows."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._thread = threading.local()  # the number of its window
+        self._thread = threading.local()  # with the number of its window
         self._added: list[dict[str, threading.Event]] = []
 
-    def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
-        """Call ``compute`` for each of ``windows``, at most ``most``, all at once."""
+    def run(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, threads: int) -> Iterator[None]:
+        """Call ``compute`` for all ``windows``, at most one for each of ``threads``, at the same time."""
         self._added = [{name: threading.Event() for name in self._names} for _ in windows]
 
-        def turn(number: int) -> None:
+        def compute_one(number: int) -> None:
             self._thread.number = number
             try:
                 compute(windows[number])
-            finally:  # also after an error: others wait for them
+            finally:  # after an error too, as others wait
                 for added in self._added[number].values():
                     added.set()
 
-        yield from map_in_threads(turn, range(len(windows)), most)
+        yield from map_in_threads(compute_one, range(len(windows)), threads)
 
     def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn, and drops it."""
+        """Return a hook that adds the gradient of the matrix ``name`` after earlier windows, and drops it."""
 
-        def take_turn(gradient: torch.Tensor) -> torch.Tensor:
+        def add_in_order(gradient: torch.Tensor) -> torch.Tensor:
             number = getattr(self._thread, "number", 0)  # on a GPU, with one window, another thread runs this
             if number:
                 self._added[number - 1][name].wait()
             add(gradient)
             self._added[number][name].set()
-            return gradient.new_zeros(()).expand_as(gradient)  # autograd holds it to the end of the pass
+            return gradient.new_zeros(()).expand_as(gradient)  # autograd keeps it to the end of the pass
 
-        return take_turn
+        return add_in_order
 
 
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:

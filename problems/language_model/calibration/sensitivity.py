@@ -1,4 +1,4 @@
-"""The sensitivity of a model's predictions to small changes of matrices: their Fisher information, in factors."""
+"""The sensitivity of predictions to small changes of matrices: the diagonal of the Fisher information, factorised."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.memory import Room
 
-_WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
-_COPIES = 8  # of the logits, that are held at once
+_WINDOWS, _LENGTH = 8, 256  # at most: windows, and tokens of a window, whose activations a pass keeps
+_COPIES = 8  # of the logits, in memory at once
 
 Factors = list[tuple[torch.Tensor, torch.Tensor]]
-"""Pairs of weights of outputs ``(out,)`` and of inputs ``(in,)``, float32; see :func:`sensitivity`."""
+"""Pairs of factors of outputs ``(out,)`` and of inputs ``(in,)``, float32; see :func:`sensitivity`."""
 
 
 def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, Factors]:
-    """The factors of the sensitivity of each of ``matrices``, by name, on ``tokens`` ``(windows, window)``.
+    """Return the factors of the sensitivity of each of ``matrices``, by name, on ``tokens`` ``(windows, window)``.
 
-    A change ``d`` of a matrix, of independent entries, moves the predictions by a divergence of about ``sum_ij
-    outputs_i inputs_j d_ij^2 / 2`` nats a token, added up over the pairs. This is the diagonal of the Fisher
-    information: the squares of gradients of a window's loss, whose targets are drawn from the model's predictions, kept
-    as the sums of rows and of columns (as in Adafactor, Shazeer and Stern, 2018). Of embedding and head, the mean of a
-    product of squares is taken for the product of means (Martens and Grosse, ICML 2015); if they are one matrix, it has
-    a pair for each. Of stacked experts the weights of inputs are ``(experts, in)``. Interrupted sums are continued.
+    A change ``d`` of a matrix, of independent entries, causes a divergence of about ``sum_ij outputs_i inputs_j d_ij^2
+    / 2`` nats a token, summed over the pairs. This approximates the diagonal of the Fisher information, the squared
+    gradients of a window's loss with targets drawn from the model's predictions, by its row and column sums (as in
+    Adafactor, Shazeer and Stern, 2018). For embedding and head, the mean of a product of squares is replaced by the
+    product of means (Martens and Grosse, ICML 2015); a tied matrix has a pair for each. For stacked experts the factors
+    of inputs are ``(experts, in)``. An interrupted computation is resumed.
     """
     forward = Forward(model)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    marked = bool((tokens < 0).any())
-    length = tokens.shape[1] if marked else _LENGTH  # the tokens that count may be the last ones
+    masked = bool((tokens < 0).any())
+    length = tokens.shape[1] if masked else _LENGTH  # the tokens that count may be the last ones
     read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
-    taken = read.shape[1] * forward.activations
-    Room.of("the sensitivity of matrices", model.device, 0, taken, "set importance: false in problem.transforms")
-    with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
+    memory = read.shape[1] * forward.activations
+    Room.of("the sensitivity of matrices", model.device, 0, memory, "set importance: false in problem.transforms")
+    with Checkpoint("measuring the sensitivity", len(read)) as checkpoint, ExitStack() as stack:
         stack.enter_context(at_home(model))
-        sums = _Sums(so_far.tensors)
+        sums = _Sums(checkpoint.tensors)
         if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if model.device.type == "cpu" and model.dtype == torch.bfloat16 and not has_bfloat16_units():
-            stack.enter_context(_transposed(matrix.module for matrix in matrices if matrix.module is not embedding))
-        stack.callback(embedding.register_forward_hook(_begin_gradients).remove)
+            stack.enter_context(_fast_backward(matrix.module for matrix in matrices if matrix.module is not embedding))
+        stack.callback(embedding.register_forward_hook(_require_gradient).remove)
         for matrix in matrices:
             if matrix.module is embedding:
                 stack.callback(embedding.register_forward_hook(partial(sums.of_embedding, matrix.name)).remove)
@@ -62,21 +62,21 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
         stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
         stack.enter_context(products_noted(stacks, sums.of_expert))
-        rest = steps(read[so_far.done :], "measuring the sensitivity", "window")
-        for number, window in enumerate(rest, so_far.done):
+        windows = steps(read[checkpoint.done :], "measuring the sensitivity", "window")
+        for number, window in enumerate(windows, checkpoint.done):
             with torch.enable_grad():
                 window = window.to(forward.device)[None]
                 rows = forward.rows(window)
-                rows = scored(rows, window)[0] if marked else rows[0]
+                rows = scored(rows, window)[0] if masked else rows[0]
                 draws = torch.rand(len(rows), generator=torch.Generator().manual_seed(number))
-                rows.backward(forward.slope(rows.detach(), partial(_drawn, draws), copies=_COPIES))
-            so_far.step(sums.tensors)
-    count = predictions(read) if marked else read.numel()
+                rows.backward(forward.slope(rows.detach(), partial(_draw_targets, draws), copies=_COPIES))
+            checkpoint.step(sums.tensors)
+    count = predictions(read) if masked else read.numel()
     return {matrix.name: sums.factors(matrix.name, count, read.numel()) for matrix in matrices}
 
 
 class _Linear(torch.autograd.Function):
-    """A product whose backward one has the layout for which PyTorch has a fast kernel: 9 times as fast."""
+    """A linear layer whose backward product has a layout with a fast kernel in PyTorch: 9 times as fast."""
 
     @staticmethod
     def forward(context: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -89,8 +89,8 @@ class _Linear(torch.autograd.Function):
 
 
 @contextmanager
-def _transposed(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Let linear layers among dense ``modules`` run as :class:`_Linear`."""
+def _fast_backward(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Run the linear layers among ``modules`` as :class:`_Linear`, except layers whose forward was replaced."""
     changed: list[Any] = [module for module in modules if type(module) is nn.Linear and "forward" not in vars(module)]
     for module in changed:
         module.forward = lambda given, layer=module: _Linear.apply(given, layer.weight, layer.bias)
@@ -102,10 +102,10 @@ def _transposed(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 class _Sums:
-    """Sums of squares in float64: of the rows and columns of a layer's gradients, or of the two sides of a product."""
+    """Sums of squares, float64: of rows and columns of a layer's gradients, or of slopes and inputs of a product."""
 
-    def __init__(self, begun: Tensors) -> None:
-        self.tensors = begun
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = tensors
 
     def of_layer(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         inputs = given[0].detach().flatten(0, -2)
@@ -132,16 +132,16 @@ class _Sums:
         output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
 
     def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        """Outputs are the rows that are read, which some models multiply."""
+        """Outputs are the tokens that are read; the factor is the scale that some models multiply embeddings by."""
         tokens = given[0].flatten()
         factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
         read = torch.bincount(tokens, minlength=len(module.weight))
         output.register_hook(lambda slope: self._add("embedding", name, read, factor * _squares(slope)))
 
     def factors(self, name: str, count: int, read: int) -> Factors:
-        """The factors of the matrix ``name``, from sums over ``count`` predictions; none if it took no part.
+        """Return the factors of the matrix ``name`` from sums over ``count`` predictions; empty if it was not used.
 
-        ``read``: the number of tokens that an embedding looks up.
+        ``read``: the number of tokens that were looked up in the embedding.
         """
         pairs = []
         for kind in ("head", "embedding", "layer"):
@@ -162,12 +162,12 @@ def _squares(values: torch.Tensor) -> torch.Tensor:
     return values.flatten(0, -2).float().square().sum(0)
 
 
-def _begin_gradients(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+def _require_gradient(_: nn.Module, __: Any, output: torch.Tensor) -> None:
     output.requires_grad_()
 
 
-def _drawn(draws: torch.Tensor, logits: torch.Tensor, part: slice) -> torch.Tensor:
-    """The targets that ``draws``, in [0, 1), choose from the predictions ``logits`` of the rows ``part``."""
-    shares = logits.softmax(-1)
-    below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
-    return below.sum(-1).clamp(max=shares.shape[-1] - 1)
+def _draw_targets(draws: torch.Tensor, logits: torch.Tensor, rows: slice) -> torch.Tensor:
+    """Return the targets that ``draws``, in [0, 1), choose from the predictions ``logits`` of ``rows``."""
+    probabilities = logits.softmax(-1)
+    below = probabilities.double().cumsum(-1) < draws[rows, None].to(probabilities.device)
+    return below.sum(-1).clamp(max=probabilities.shape[-1] - 1)

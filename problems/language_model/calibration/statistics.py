@@ -1,4 +1,4 @@
-"""Statistics of each layer of the dense model, block by block, on calibration text; factors of Gram matrices."""
+"""Statistics of the inputs of layers on calibration text, block by block; factors of Gram matrices."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
@@ -25,15 +25,15 @@ BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only
 
 DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6
-_DEAD = 1e-16  # of the mean diagonal: the diagonal for inputs that were always zero
-_UNUSED = 1e-6  # the share of the mean importance that an input has at least
+_DEAD = 1e-16  # of the mean diagonal: diagonal of inputs that were always zero
+_LEAST = 1e-6  # of the mean importance: importance of any input, at least
 
 
 def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """Return the lower Cholesky factor of ``gram`` ``(in, in)``, damped by ``damping`` of the mean diagonal.
 
-    float64 if the device has it. Damping grows tenfold until the factor exists, else RuntimeError is raised. Inputs
-    that were always zero get a tiny diagonal, so that their weights go first, as in SparseGPT's code.
+    float64 if the device has it. Damping grows tenfold until the factor exists, or RuntimeError is raised. Inputs that
+    were always zero get a tiny diagonal, so that their weights are removed first, as in SparseGPT's code.
     """
     matrix = gram.to(sum_dtype(gram.device), copy=True)
     diagonal = matrix.diagonal()
@@ -50,31 +50,31 @@ def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
 
 
 def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """Return the inverse of ``gram`` ``(in, in)``, damped and in the dtype as by :func:`damped_factor`."""
+    """Return the inverse of ``gram`` ``(in, in)``, with the damping and dtype of :func:`damped_factor`."""
     return torch.cholesky_inverse(damped_factor(gram, damping))
 
 
 def as_importance(squares: torch.Tensor) -> torch.Tensor:
-    """Return the mean ``squares`` of inputs ``(..., in)`` as their importance in float32, on the CPU.
+    """Return the mean ``squares`` of inputs ``(..., in)`` as their importance: above 0, float32, on the CPU.
 
-    ggml fails where a whole block of inputs has none. It is 1 if all inputs were always zero, as of an expert that no
-    token chose.
+    ggml fails if a whole block of inputs has no importance. It is 1 if all inputs were always zero, as for an expert
+    that no token chose.
     """
     squares = squares.float().cpu()
-    least = _UNUSED * squares.mean(-1, keepdim=True)
+    least = _LEAST * squares.mean(-1, keepdim=True)
     return squares.maximum(torch.where(least > 0, least, 1.0))
 
 
-def gather(
+def block_statistics(
     walk: Walk, block: int, matrices: Sequence[Matrix], names: Collection[str], advance: bool
 ) -> dict[str, Tensors]:
-    """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
+    """Return the statistics ``names`` of ``matrices``, all in ``block``, by the matrices' names.
 
-    ``walk`` is before ``block``, and moves to the next with ``advance``. Infinite inputs, as of float16, are refused.
-    Stacked experts have norms alone, each over the tokens that chose the expert.
+    ``walk`` is before ``block``; with ``advance`` it moves to the next. Stacked experts have norms only, each over the
+    tokens that chose the expert. Raises :class:`evoprune.InputError` for inputs that are not finite, as in float16.
     """
     sums: dict[str, Tensors] = {matrix.name: {} for matrix in matrices}
-    last: Tensors = {}  # inputs, and their product: layers often share inputs
+    last: Tensors = {}  # inputs and their product, since layers often share inputs
 
     def add(of_matrix: Tensors, _: Any, given: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
@@ -113,7 +113,7 @@ def gather(
 
 
 def _squares(rows: torch.Tensor) -> torch.Tensor:
-    """The sum of the squares of ``rows``, in float64 where the device has it."""
+    """Return the sums of squares of the columns of ``rows``, in float64 where the device has it."""
     return rows.float().square().sum(0).to(sum_dtype(rows.device))
 
 
@@ -122,14 +122,14 @@ def statistics(
 ) -> Iterator[tuple[Matrix, Tensors]]:
     """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
-    Holds the activations of one block at a time. ``label`` names the work.
+    Keeps the activations of one block at a time. ``label``: for the progress display.
     """
     activation_names = NAMES & set(names)
-    squares = gradients.gather(model, tokens, matrices) if gradients.SQUARES in names else {}
+    squares = gradients.gradient_squares(model, tokens, matrices) if gradients.SQUARES in names else {}
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
     blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
     for block, of_block in steps(blocks, label, "block"):
-        of_inputs = gather(walk, block, of_block, activation_names, advance=True) if walk else {}
+        of_inputs = block_statistics(walk, block, of_block, activation_names, advance=True) if walk else {}
         for matrix in of_block:
             of_gradients = {gradients.SQUARES: squares.pop(matrix.name)} if squares else {}
             yield matrix, of_inputs.get(matrix.name, {}) | of_gradients

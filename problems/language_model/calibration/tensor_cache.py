@@ -1,4 +1,4 @@
-"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations."""
+"""Tensors that are cached on disk by a hash of all that they depend on, and checkpoints of their computation."""
 
 import functools
 import hashlib
@@ -33,18 +33,18 @@ from evoprune.problems.language_model.models.tensor_file import (
 
 __all__ = ["Tensors", "cached", "code"]
 
-_EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
-_NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
+_INTERVAL, _TIMES = 30.0, 20.0  # seconds between two checkpoints, and at least so many times the last one's writing
+_IRRELEVANT = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
 
 _entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
-"""The name and the model of the cache entry that is made, to which checkpoints belong."""
+"""The name and the model of the cache entry that is computed now; checkpoints belong to it."""
 
 
 class Checkpoint:
-    """The number of steps of a computation that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
+    """A computation of ``total`` steps that can be resumed: the steps :attr:`done`, and their :attr:`tensors`.
 
-    Begins with the steps of an interrupted process, and is deleted at the end. ``label`` names the computation.
-    Nothing is written outside an entry.
+    It starts from the checkpoint of an interrupted process, with tensors on the CPU, and is deleted at the end.
+    ``label`` names the computation. Outside of :func:`cached` nothing is written.
     """
 
     def __init__(self, label: str, total: int) -> None:
@@ -57,7 +57,7 @@ class Checkpoint:
                 self._file, begun = open_cached(hashlib.sha256(f"{name} {label}".encode()).hexdigest()[:32])
                 if begun:
                     self.tensors, self.done = begun[0], int(begun[1]["done"])
-        self._at, self._pause = time.monotonic(), _EVERY
+        self._at, self._pause = time.monotonic(), _INTERVAL
 
     def __enter__(self) -> Self:
         if self.done:
@@ -65,7 +65,7 @@ class Checkpoint:
         return self
 
     def step(self, tensors: Tensors, count: int = 1) -> None:
-        """Count ``count`` more steps; ``tensors``: all that the next steps need."""
+        """Count ``count`` more steps; ``tensors``: the state that the next steps need."""
         self.done += count
         start = time.monotonic()
         if self._file is None or start - self._at < self._pause:
@@ -80,7 +80,7 @@ class Checkpoint:
             self._file.discard()
             self._file = None
         self._at = time.monotonic()
-        self._pause = max(_EVERY, _SHARE * (self._at - start))
+        self._pause = max(_INTERVAL, _TIMES * (self._at - start))
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._file is not None:
@@ -132,12 +132,13 @@ def code(*packages: ModuleType) -> str:
 
 
 def _environment(resident: Resident) -> list[object]:
+    """Return the part of a key that all entries share: versions, code, rounding, the model and its config."""
     config = resident.model.config.to_dict()
     return [
         *(__version__, transformers.__version__, code(models, calibration)),
         *rounding(runs_on(resident.model)),
         *(type(resident.model).__name__, resident.weights_sha256),
-        sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
+        sorted((key, str(value)) for key, value in config.items() if key not in _IRRELEVANT),
     ]
 
 

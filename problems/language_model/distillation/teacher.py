@@ -13,7 +13,7 @@ from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
-from evoprune.problems.language_model.calibration.update import compensated
+from evoprune.problems.language_model.calibration.update import gptq
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.evaluation.answers import accuracy
@@ -170,7 +170,7 @@ def compensate(
         if matrix.parameter not in changed:
             continue
         kind, gram = encoded[matrix.parameter].kind, known[GRAM]
-        data = compensated(matrix.rows(matrix.weight.detach()), kind, gram)
+        data = gptq(matrix.rows(matrix.weight.detach()), kind, gram)
         found[matrix.parameter] = Encoded(kind, data)
         put_encoded(there[matrix.parameter], found[matrix.parameter])
     if loss(model) < before:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evoprune.console.phase import steps
-from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
+from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, block_statistics, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.calibration.update import inverse_factor, update
 from evoprune.problems.language_model.models.blocks import Matrix
@@ -57,7 +57,7 @@ def reconstruct(resident: Resident, masks: Masks, tokens: torch.Tensor) -> None:
 def _update_block(masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
-    known = gather(walk, block, matrices, {GRAM}, advance=False)
+    known = block_statistics(walk, block, matrices, {GRAM}, advance=False)
 
     @torch.no_grad()  # each thread has its own
     def update_one(matrix: Matrix) -> None:

@@ -148,8 +148,8 @@ def test_beyond_the_limit_only_pinned_files_are_there_while_the_model_lives(smal
 @pytest.fixture
 def at_each_step(monkeypatch):
     """Writes a checkpoint at each step."""
-    monkeypatch.setattr(tensor_cache, "_EVERY", 0.0)
-    monkeypatch.setattr(tensor_cache, "_SHARE", 0.0)
+    monkeypatch.setattr(tensor_cache, "_INTERVAL", 0.0)
+    monkeypatch.setattr(tensor_cache, "_TIMES", 0.0)
 
 
 def names():
@@ -173,7 +173,7 @@ class Interrupted:
 
 
 def gradients_of(model, tokens, matrices):
-    return {name: each.contiguous() for name, each in gradients.gather(model, tokens, matrices).items()}
+    return {name: each.contiguous() for name, each in gradients.gradient_squares(model, tokens, matrices).items()}
 
 
 def factors_of(model, tokens, matrices):

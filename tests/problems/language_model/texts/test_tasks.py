@@ -144,7 +144,7 @@ def test_the_divergence_of_search_and_of_training_are_those_of_the_answers(model
 
 def test_gradients_are_those_of_the_answers(model, tokenizer, lines, task):
     tokens, matrices = cut_windows(task(lines), tokenizer, "search_text").tokens[:1], find_matrices(model)[:1]
-    found = gradients.gather(model, tokens, matrices)[matrices[0].name]
+    found = gradients.gradient_squares(model, tokens, matrices)[matrices[0].name]
     weight = matrices[0].weight.requires_grad_()
     logits = model(ids(tokens)).logits[0, :-1][tokens[0, 1:] >= 0]
     (slow,) = torch.autograd.grad(cross_entropy(logits, tokens[0, 1:][tokens[0, 1:] >= 0]), weight)
