@@ -4,8 +4,8 @@ A budget is a function ``budget(transform, *, ...)`` that returns an :class:`evo
 genes; its keyword parameters are the user's. Registered under ``evoprune.budgets``. One without a limit can be an
 objective: ``problem.trade_offs``.
 
-One that measures the machine is a class, a :class:`MeasuredBudget`, whose fields are the user's parameters. The
-returned budget may be a :class:`ReportedBudget`, which adds to the result.
+A budget that measures the machine is a class, a :class:`MeasuredBudget`, whose fields are the user's parameters. The
+returned budget may be a :class:`ReportedBudget`, whose costs are added to the result.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ if TYPE_CHECKING:  # it imports torch, which checking an experiment does not nee
 
 
 class MeasuredBudget(Settings, ABC):
-    """A budget that needs facts of the machine, measured once and kept in ``measured.json`` of the run."""
+    """A budget that depends on measurements of the machine, made once and stored in ``measured.json`` of the run."""
 
     @abstractmethod
     def measure(self, transform: Stack) -> Mapping[str, Any]:
-        """Measure, in the process that breeds: JSON-able facts, at least one."""
+        """Return the measurements: JSON-able facts, at least one. Called in the main process only."""
 
     def settle(self, transform: Stack, facts: Mapping[str, Any]) -> None:
-        """Leave out levels of ``transform`` that are not worth it, by :meth:`Stack.use_times`.
+        """Drop levels of ``transform`` that are not worth their time, by :meth:`Stack.use_times`.
 
         Called in each process, on any machine, before genes and budget are read.
         """
 
     @abstractmethod
     def budget(self, transform: Stack, facts: Mapping[str, Any]) -> Budget:
-        """Return the budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
+        """Return the budget over the genes of ``transform``; ``facts``: from :meth:`measure`, or empty."""
 
 
 class ReportedBudget(Budget):
-    """A budget whose unit is not among the costs that each result states; ``of``: the counted thing, for people."""
+    """A budget in a unit that results do not state otherwise."""
 
-    of: str
+    description: str
+    """The measured quantity, for people."""
 
     @abstractmethod
     def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
-        """Return the costs of the ``dense`` model and of ``best``, called ``evolved``, and others by name."""
+        """Return the costs of the ``dense`` model and of ``best``, as ``evolved``, and others by name."""

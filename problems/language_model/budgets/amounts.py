@@ -1,4 +1,4 @@
-"""The budgets in weights, parameters, bytes and tokens."""
+"""Budgets in weights, parameters, bytes and tokens."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def weights(
     """Remove a share of the weights in the blocks' matrices."""
     counted = transform.budget(WEIGHTS, None)
     if removed is not None and isinstance(counted, Additive) and not transform.genes.with_levels:
-        whole = counted.spent(transform.dense) / counted.scale  # exactly 1 where genes are shares of the weights
+        whole = counted.spent(transform.dense) / counted.scale  # exactly 1 if genes are shares of the weights
         prices, fixed = transform.costs(WEIGHTS)
         return Additive.at_share(transform.genes, prices, -removed * whole, WEIGHTS, fixed)
     return _with_share(transform, counted, removed)
@@ -36,7 +36,7 @@ def parameters(
 
 
 def _with_share(transform: Stack, counted: Budget, removed: float | None) -> Budget:
-    """Return ``counted`` with the limit that removes a share of the dense model's amount; None for no limit."""
+    """Return ``counted`` with the limit that removes a share of the dense model's cost; None for no limit."""
     if removed is None:
         return counted
     return transform.budget(counted.unit, (1 - removed) * counted.spent(transform.dense))
@@ -48,7 +48,7 @@ def file_bytes(
     at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
-    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
+    """Limit the bytes of the file of weights, in number or by a share of them."""
     if at_most is not None and removed is not None:
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
     return _with_share(transform, transform.budget(BYTES, at_most), removed)
@@ -61,7 +61,7 @@ def bits_per_weight(
         float | None, Field(gt=0, description="bits of the whole file, divided by the model's parameters")
     ] = None,
 ) -> Budget:
-    """Keep the file at some bits for each parameter of the dense model."""
+    """Limit the bits of the file per parameter of the dense model."""
     return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
 
 
@@ -70,7 +70,7 @@ def tokens(
     *,
     at_most: Annotated[int | None, Field(ge=1, description="tokens of the vocabulary, at most")] = None,
 ) -> Budget:
-    """Keep the vocabulary small; for the transform ``vocabulary``."""
+    """Limit the size of the vocabulary; for the transform ``vocabulary``."""
     rows = len(transform.resident.model.get_input_embeddings().weight)
     counts = [
         [0.0 if kept is None else float(len(kept) - rows) for kept in each.vocabularies] or 0.0

@@ -1,4 +1,4 @@
-"""The budget in milliseconds, from times that are measured on the machine of the run."""
+"""The budget in milliseconds, measured on the machine of the run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +10,18 @@ from evoprune import Coupled, InputError
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
-from evoprune.problems.language_model.budgets.latency import compared, savings, time_terms
+from evoprune.problems.language_model.budgets.latency import compare_latency, latency_terms, measure_savings
 from evoprune.problems.language_model.models.throughput import Load, Phase
 from evoprune.problems.language_model.transforms.stack import Stack
 
-_SECONDS = 10.0  # the time for which the dense model and the result are timed in turn
+_SECONDS = 10.0  # for timing the dense model and the result in turn
 
 
 class Times(Checked):
     """The latency of a pass, and the circumstances of the measurement.
 
-    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each level, at most
-    0. ``circumstances``: equal on a machine and for a model where the times hold.
+    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each level, at most 0.
+    ``circumstances``: the times are valid for a run in which these are equal.
     """
 
     circumstances: dict[str, str | int]
@@ -29,14 +29,16 @@ class Times(Checked):
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
-class TimeBudget(Coupled, ReportedBudget):
-    """The latency of a pass of ``load``, from the savings of the genes. The limit is ``dense / speedup``, or none."""
+class LatencyBudget(Coupled, ReportedBudget):
+    """The latency of a pass of ``load``, predicted from the savings of genes; the limit is ``dense / speedup``."""
 
     def __init__(self, transform: Stack, times: Times, load: Load, speedup: float | None) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
         limit = times.dense / speedup if speedup else None
-        super().__init__(transform.genes, time_terms(transform, changes), limit, "milliseconds", lambda _: times.dense)
-        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.circumstances['runtime']}"
+        super().__init__(
+            transform.genes, latency_terms(transform, changes), limit, "milliseconds", lambda _: times.dense
+        )
+        self.load, self.speedup, self.description = load, speedup, f"{load} in {times.circumstances['runtime']}"
         if limit is not None and self.least > limit:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
@@ -45,14 +47,14 @@ class TimeBudget(Coupled, ReportedBudget):
             )
 
     def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
-        """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the requested ``speedup``."""
-        dense, evolved = compared(transform, best, self.load, _SECONDS)
+        """As :meth:`ReportedBudget.cost`, with the latency ``predicted`` by the budget and the demanded ``speedup``."""
+        dense, evolved = compare_latency(transform, best, self.load, _SECONDS)
         cost = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
         return cost | ({"speedup": self.speedup} if self.speedup else {})
 
 
 class Milliseconds(MeasuredBudget):
-    """Make a pass at least some times as fast as the dense model's, on the machine of the run."""
+    """Limit the latency of a pass on the machine of the run, by a speed-up over the dense model."""
 
     speedup: float | None = Field(None, ge=1, description="how many times as fast as the dense model, at least")
     phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
@@ -67,7 +69,7 @@ class Milliseconds(MeasuredBudget):
         if transform.sparse:
             raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
         bare = transform.bare()
-        dense, changes = savings(bare, self._load, self.seconds)
+        dense, changes = measure_savings(bare, self._load, self.seconds)
         genes = {
             gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
             for gene, changed in zip(bare.genes, changes, strict=True)
@@ -82,12 +84,12 @@ class Milliseconds(MeasuredBudget):
             why = "its times are of other genes or levels than those of problem.transforms"
             raise InputError(why, self._source) from None
 
-    def budget(self, transform: Stack, facts: Mapping[str, Any]) -> TimeBudget:
+    def budget(self, transform: Stack, facts: Mapping[str, Any]) -> LatencyBudget:
         times = self._times(facts)
         for name, now in self._circumstances(transform).items():
             if (then := times.circumstances.get(name)) != now:
                 raise InputError(f"its times were measured with {name} {then}, this run has {now}", self._source)
-        return TimeBudget(transform, times, self._load, self.speedup)
+        return LatencyBudget(transform, times, self._load, self.speedup)
 
     @property
     def _load(self) -> Load:

@@ -66,7 +66,7 @@ def report(
     for budget in budgets:
         if isinstance(budget, ReportedBudget):
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
-            stated[budget.unit] = budget.of
+            stated[budget.unit] = budget.description
     if goal := asked(session, outcome.best, budgets, result):
         result["asked"] = goal
     if not transform.has_types:  # which round few weights to zero

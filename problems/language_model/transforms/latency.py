@@ -1,4 +1,4 @@
-"""Times the models of genomes, in turn with the dense one."""
+"""Times the models of genomes in turn with the dense model."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from evoprune.problems.language_model.transforms.costs import WEIGHTS
 if TYPE_CHECKING:
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
-_TURN = 0.25  # seconds of one turn, if a pass does not take longer
+_TURN = 0.25  # seconds of one turn, unless a pass takes longer
 
 
 class Timer(ABC):
     """Times the models of ``transform`` under one ``load``."""
 
     unit: ClassVar[str] = WEIGHTS
-    """Times of levels between others are interpolated by their costs in this unit."""
+    """Unit of the costs by which times of levels are interpolated."""
 
     def __init__(self, transform: StackCosts, load: Load, kinds: Sequence[Any]) -> None:
-        """``kinds``: the kind of each gene; the same level of genes of one kind changes the time alike."""
+        """``kinds``: of each gene; the same level of two genes of one kind changes the latency equally."""
         self.transform, self.load, self.kinds = transform, load, kinds
 
     @abstractmethod
@@ -48,8 +48,8 @@ class Timer(ABC):
             for place, gene in enumerate(self.transform.genes)
         ]
 
-    def alike(self) -> list[list[int]]:
-        """Return the places of free genes, one list for each kind. Raise :class:`evoprune.InputError` for reals."""
+    def gene_classes(self) -> list[list[int]]:
+        """Return the places of free genes, a list for each kind. Raise :class:`evoprune.InputError` for real genes."""
         classes: dict[str, list[int]] = {}
         for place, (gene, kind) in enumerate(zip(self.transform.genes, self.kinds, strict=True)):
             if not gene.free:
@@ -59,12 +59,12 @@ class Timer(ABC):
             classes.setdefault(repr(kind), []).append(place)
         return list(classes.values())
 
-    def together(self, genes: list[int]) -> list[int]:
-        """Return the ones among alike ``genes`` that take a level together in a timed model: all by default."""
+    def changed_together(self, genes: list[int]) -> list[int]:
+        """Return the genes, of ``genes`` of one class, that take a level together in a timed model: by default all."""
         return genes
 
-    def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
-        """Return whether each level of ``gene`` is as fast as the one before; if not, each is timed by itself."""
+    def is_monotone(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most timers
+        """Return whether latency does not increase with the level of ``gene``; if it may, each level is timed."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""Times models as .gguf files in llama.cpp."""
+"""Times models in llama.cpp, as .gguf files."""
 
 from __future__ import annotations
 
@@ -24,21 +24,18 @@ if TYPE_CHECKING:
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 _PROCESSES = 2
-"""Processes that time a model: the same file may be a third slower in one than in another, from start to end."""
+"""Processes that time a model: in some, the same file is a third slower from start to end."""
 
 TYPES, IDLE = "types", "idle"
 """Kinds of genes that choose the type of a matrix.
 
-A type saves the same time for each weight of any shape, and less in stacked experts. A pass reads no more than some
-rows of an idle matrix, so that its type saves no time.
+A type saves the same time per weight in matrices of any shape, but less in stacked experts. Of an idle matrix a pass
+reads only some rows, so that its type saves no time.
 """
 
 
 class FileTimer(Timer):
-    """Times files of a transform that gives matrices other types, and may cut; in the dense one all have their first.
-
-    Of one sequence at a time.
-    """
+    """Times files of a stack that quantises matrices and may prune, with one sequence at a time."""
 
     unit = BYTES
 
@@ -66,14 +63,14 @@ class FileTimer(Timer):
         }
         return of_files | {"threads": torch.get_num_threads(), "dtype": self._dense_type}
 
-    def alike(self) -> list[list[int]]:
-        """The genes that change the same kind of thing, without idle ones."""
-        return [genes for genes in super().alike() if self.kinds[genes[0]] != IDLE]
+    def gene_classes(self) -> list[list[int]]:
+        """As :meth:`Timer.gene_classes`, without idle genes."""
+        return [genes for genes in super().gene_classes() if self.kinds[genes[0]] != IDLE]
 
-    def together(self, genes: list[int]) -> list[int]:
+    def changed_together(self, genes: list[int]) -> list[int]:
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
-    def falls(self, gene: int) -> bool:
+    def is_monotone(self, gene: int) -> bool:
         return bool(self.kinds[gene][:1] != (TYPES,))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:

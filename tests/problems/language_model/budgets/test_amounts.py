@@ -76,7 +76,7 @@ from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBud
 
 
 class Blocks(Additive, ReportedBudget):
-    of = "blocks with both parts"
+    description = "blocks with both parts"
 
     def cost(self, transform, best):
         return {"dense": self.spent(transform.dense), "evolved": self.spent(best)}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from evoprune import Coupled
-from evoprune.problems.language_model.budgets.latency import TIMED, savings, time_terms, timed_levels
+from evoprune.problems.language_model.budgets.latency import TIMED, latency_terms, measure_savings, timed_levels
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms import latency
 from evoprune.testing import check_budget
@@ -33,7 +33,7 @@ def transform(language_model):
     ],
 )
 def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
-    assert transform(transforms).timer(DECODE).alike() == expected
+    assert transform(transforms).timer(DECODE).gene_classes() == expected
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])
@@ -48,7 +48,7 @@ def test_of_many_levels_a_few_are_timed_the_last_two_among_them(count):
 def test_tables_fall_however_noisy_times_are(transform, monkeypatch):
     rng = random.Random(0)
     monkeypatch.setattr(latency, "timer", lambda *_: lambda: rng.uniform(1.0, 2.0))
-    dense, tables = savings(transform({"use": "channels", "step": 32}), DECODE, 0.0)
+    dense, tables = measure_savings(transform({"use": "channels", "step": 32}), DECODE, 0.0)
     for table in tables:
         assert table[0] == 0
         assert table == sorted(table, reverse=True)
@@ -61,7 +61,7 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
 
     monkeypatch.setattr(latency, "timer", lambda *_: run)
     made = transform("sublayers")
-    dense, tables = savings(made, DECODE, 0.0)
+    dense, tables = measure_savings(made, DECODE, 0.0)
     assert dense == 20
     assert sum(table[1] for table in tables) == pytest.approx(-10)
 
@@ -71,8 +71,8 @@ def test_where_a_weight_takes_a_millisecond_the_terms_sum_to_the_weights(transfo
     made = transform(cuts)
     weights = lambda: made.resident.prunable_weights - made.resident.removed_weights + REST  # noqa: E731
     monkeypatch.setattr(latency, "timer", lambda *_: weights)
-    dense, tables = savings(made, DECODE, 0.0)
-    budget, rng = Coupled(made.genes, time_terms(made, tables), None), random.Random(0)
+    dense, tables = measure_savings(made, DECODE, 0.0)
+    budget, rng = Coupled(made.genes, latency_terms(made, tables), None), random.Random(0)
     assert dense == made.resident.prunable_weights + REST
     for _ in range(5):
         genome = drawn(made.genes, rng)
@@ -129,7 +129,7 @@ def test_a_parameter_takes_as_long_as_its_size_and_type_say(transform, cuts, rat
     for place, gene in enumerate(made.genes):  # each level of each gene alone
         alone = [[*made.dense[:place], float(level), *made.dense[place + 1 :]] for level in range(len(gene.levels))]
         tables.append([passed(made, genome, RATES[rate]) - dense for genome in alone])
-    budget = Coupled(made.genes, time_terms(made, tables), None, "milliseconds", lambda _: dense)
+    budget = Coupled(made.genes, latency_terms(made, tables), None, "milliseconds", lambda _: dense)
     check_budget(budget)
     for _ in range(20):
         genome = drawn(made.genes, rng)

@@ -64,9 +64,9 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
     timed = transform.timer(Load("decode", length=16))
-    classes = timed.alike()
+    classes = timed.gene_classes()
     assert classes[:2] == [[0, 1, 2, 3], [4]]
-    assert [timed.together(genes) for genes in classes] == [[2, 3], *classes[1:]]
+    assert [timed.changed_together(genes) for genes in classes] == [[2, 3], *classes[1:]]
 
 
 @pytest.fixture

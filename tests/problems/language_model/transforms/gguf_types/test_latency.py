@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evoprune import InputError
-from evoprune.problems.language_model.budgets.latency import compared
+from evoprune.problems.language_model.budgets.latency import compare_latency
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.write import contents
@@ -28,7 +28,7 @@ def transform():
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
     timer, genome = transform.timer(DECODE), [gene.up for gene in transform.genes]
-    assert timer.alike() == [transform.genes.free]
+    assert timer.gene_classes() == [transform.genes.free]
     assert all(milliseconds > 0 for pair in timer.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
     for name, timed in {"dense": transform.dense, "other": genome}.items():
@@ -39,7 +39,7 @@ def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
 
 def test_more_tokens_than_positions_and_several_sequences_are_refused(transform):
     with pytest.raises(InputError, match=r"problem\.budget\.length"):
-        compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
+        compare_latency(transform, transform.dense, Load("prefill", length=100_000), 0.0)
     with pytest.raises(InputError, match=r"problem\.budget\.batch"):
         transform.timer(Load("decode", batch=2))
 
@@ -52,7 +52,7 @@ def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
     times = {name: dict.fromkeys(own, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02} for name, own in found["genes"].items()}
     budget = asked.budget(transform, found | {"genes": times})
     check_budget(budget)
-    assert budget.of.endswith("in llama.cpp")
+    assert budget.description.endswith("in llama.cpp")
     for name, other in {"runtime": "transformers", "version": "another"}.items():
         with pytest.raises(InputError, match=f"measured with {name} {other}, this run has"):
             asked.budget(transform, found | {"circumstances": found["circumstances"] | {name: other}})
@@ -69,4 +69,4 @@ def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
     for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
         every = list(range(len(transform.genes)))
         timed = sorted({*every} - {every[place] for place in idle})
-        assert transform.timer(Load(phase, length=16)).alike() == [timed]
+        assert transform.timer(Load(phase, length=16)).gene_classes() == [timed]
