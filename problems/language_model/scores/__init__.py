@@ -24,7 +24,7 @@ def by_row(score: Score) -> Score:
 
 
 def scope_of(score: Score) -> str:
-    """Return the set within which ``auto`` compares weights: ``row`` or ``matrix``."""
+    """Return the set within which weights are ranked: ``row`` or ``matrix``."""
     return str(getattr(score, "scope", "matrix"))
 
 
@@ -34,7 +34,7 @@ def needs(score: Score) -> frozenset[str]:
 
 
 def source(score: Score) -> str:
-    """Return the source of the module of ``score``, with its helpers; empty where there is none to read."""
+    """Return the source code of the module of ``score``, which has its helpers; empty if it cannot be read."""
     try:
         return inspect.getsource(inspect.getmodule(score))  # type: ignore[arg-type]
     except (OSError, TypeError):
@@ -52,6 +52,6 @@ def find_score(name: str) -> Score:
     except (TypeError, ValueError):
         raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
     if unknown:
-        asked, known = (", ".join(sorted(each)) for each in (unknown, names))
+        asked, known = (", ".join(sorted(group)) for group in (unknown, names))
         raise InputError(f"problem.score: '{name}' asks for {asked}; the statistics there are: {known}")
     return score

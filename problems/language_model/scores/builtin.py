@@ -17,14 +17,14 @@ def wanda(weight: torch.Tensor, *, input_norms: torch.Tensor) -> torch.Tensor:
 
 
 def gblm(weight: torch.Tensor, *, input_norms: torch.Tensor, gradient_squares: torch.Tensor) -> torch.Tensor:
-    """The absolute weight times the norms of input and gradient, each divided by the matrix's mean.
+    """The absolute weight times the sum of the norms of input and gradient, each divided by its mean in the matrix.
 
-    Das et al., "Beyond Size", 2023, equation (2), where a constant of 100 balances the terms. Scores are compared in
-    the whole matrix, which gives better results than by row.
+    Das et al., "Beyond Size", 2023, equation (2), where a constant of 100 balances the terms. Weights are ranked in the
+    whole matrix, which gives better results than by row.
     """
     gradients = gradient_squares.sqrt()
-    return weight.abs() * (_in_means(input_norms) + _in_means(gradients))
+    return weight.abs() * (_over_mean(input_norms) + _over_mean(gradients))
 
 
-def _in_means(values: torch.Tensor) -> torch.Tensor:
+def _over_mean(values: torch.Tensor) -> torch.Tensor:
     return values / values.mean().clamp_min(torch.finfo(values.dtype).tiny)

@@ -28,8 +28,8 @@ from evoprune.problems.language_model.evaluation.measure import Measure, Perplex
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.transforms.weights.genes import group
-from evoprune.problems.language_model.transforms.weights.masks import BASE, LEVEL, Masks, levels, ranks_in_matrix
+from evoprune.problems.language_model.transforms.weights.genes import group_matrices
+from evoprune.problems.language_model.transforms.weights.masks import BASE, BINS, Masks, bins, ranks_in_matrix
 
 ROOM = Room(torch.device("cpu"), True)
 """Room in memory."""
@@ -168,8 +168,8 @@ def masks_of(model: torch.nn.Module, genes: str = "block") -> Masks:
     """Masks by magnitude in each matrix."""
     matrices = find_matrices(model)
     stored = {BASE + m.name: m.weight.clone() for m in matrices}
-    stored |= {LEVEL + m.name: levels(ranks_in_matrix(m.weight.abs())) for m in matrices}
-    return Masks(group(matrices, genes), stored)
+    stored |= {BINS + m.name: bins(ranks_in_matrix(m.weight.abs())) for m in matrices}
+    return Masks(group_matrices(matrices, genes), stored)
 
 
 def weights_of(model: torch.nn.Module) -> list[torch.Tensor]:

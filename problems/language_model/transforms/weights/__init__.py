@@ -1,1 +1,1 @@
-"""The cut in single weights: from genes to a masked model."""
+"""Unstructured pruning: from sparsities to a masked model."""

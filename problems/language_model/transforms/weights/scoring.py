@@ -1,4 +1,4 @@
-"""The scores of weights, and the levels that masks compare with a cut."""
+"""Scores of weights, and the bins of their ranks, which masks compare with a threshold."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,15 +14,15 @@ from evoprune.problems.language_model.scores import find_score, needs, scope_of,
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.weights.masks import (
     BASE,
-    LEVEL,
-    levels,
+    BINS,
+    bins,
     ranks_in_matrix,
     ranks_in_rows,
 )
 
 
 class Scoring:
-    """Scores the weights of ``matrices`` by the registered score ``name``; ``texts``: None if it reads none."""
+    """Scores the weights of ``matrices`` by the registered score ``name``; ``texts``: None if it needs no text."""
 
     def __init__(self, matrices: Iterable[Matrix], name: str, texts: Texts | None) -> None:
         self._matrices, self._name, self._score = list(matrices), name, find_score(name)
@@ -31,9 +31,9 @@ class Scoring:
         read = texts.calibration if texts and self._needs else None
         self._tokens = read.tokens if read else torch.empty(0, 1, dtype=torch.int64)
         self.key: list[object] = [self.label, source(self._score), read.identity if read else None]
-        """For results in the cache; with the source, as another version of a score has the same name."""
+        """Key of cached results; with the source code, since another version of a score has the same name."""
 
-    def scored(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
+    def scores(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """Yield each matrix of ``model`` and its scores: float32, in the layer's layout."""
         for matrix, known in statistics(model, self._tokens, self._matrices, self._needs):
             weight = matrix.rows(matrix.weight.detach()).float()
@@ -43,18 +43,18 @@ class Scoring:
                 raise InputError(why, "problem.score")
             yield matrix, matrix.laid_out(scores).contiguous()
 
-    def levels(self, model: Any) -> Tensors:
-        """Return the levels of the weights of each matrix of ``model``."""
+    def bins(self, model: Any) -> Tensors:
+        """Return the bins of the ranks of the weights of each matrix of ``model``."""
         stored: Tensors = {}
-        for matrix, score in self.scored(model):
+        for matrix, score in self.scores(model):
             by_row = self.scope == "row"
             ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
-            stored[LEVEL + matrix.name] = levels(ranks).contiguous()
+            stored[BINS + matrix.name] = bins(ranks).contiguous()
         return stored
 
 
-def originals(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:
-    """Return the weights as loaded: shared by all processes on a CPU; another device copies them faster than files."""
+def original_weights(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:
+    """Return copies of the loaded weights; on a CPU in files that all processes share, else on the device."""
 
     def made() -> Tensors:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in matrices}

@@ -1,4 +1,4 @@
-"""The transform ``weights``: each group of matrices loses a share of the weights, the lowest scores first."""
+"""The transform ``weights``: unstructured pruning of groups of matrices, the lowest scores first."""
 
 from collections.abc import Hashable, Sequence
 from functools import partial
@@ -19,17 +19,17 @@ from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities
 from evoprune.problems.language_model.transforms.weights.masks import Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
-from evoprune.problems.language_model.transforms.weights.scoring import Scoring, originals
+from evoprune.problems.language_model.transforms.weights.scoring import Scoring, original_weights
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 
 class Weights(Transform):
-    """Set weights to zero, chosen by a score; a gene is the sparsity of a block, of a matrix or of a kind of matrix::
+    """Set the weights with the lowest scores to zero; a gene is the sparsity of a block, a matrix or a kind of matrix::
 
         transforms: {use: weights, score: gblm, genes: block_and_kind, reconstruct: least_squares}
         budget: {use: weights, removed: 0.45}
 
-    The weights stay where they are: a file has as many bytes as before.
+    Zeros are stored as other weights are: a file has as many bytes as before.
     """
 
     sparse = True
@@ -60,9 +60,9 @@ class Weights(Transform):
         return self.sparsities.uniform(share)
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return the curve of uniform sparsities, by name."""
+        """Return uniform genomes at the sparsities of the curve, by name."""
         last = [] if share is None else [share]
-        shares = [*sorted({*self.settings.curve, *last}), *last]  # last again: others may round to its name
+        shares = [*sorted({*self.settings.curve, *last}), *last]  # again at the end, since others may round to its name
         return {uniform_name(each): self.uniform(each) for each in shares if each}
 
     def random_genome(self, share: float | None) -> list[float]:
@@ -70,10 +70,10 @@ class Weights(Transform):
         return self.genes.random() if share is None else self.sparsities.random_near(share)
 
     def apply(self, genome: Sequence[float]) -> None:
-        self.masks.apply(self.sparsities.of(genome))
+        self.masks.apply(self.sparsities.group_sparsities(genome))
 
     def block_fingerprints(self) -> Sequence[Hashable]:
-        return self.masks.block_cuts()
+        return self.masks.block_thresholds()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
         return [-weight for weight in self.sparsities.weights], float(self.resident.prunable_weights)
@@ -104,7 +104,7 @@ class Weights(Transform):
         label, key = self._scored_by
         key = [*key, calibration.identity, sorted(masks.sparsities().items())]
         updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, made, pinned=False)
-        masks.forget()
+        masks.invalidate()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])
 
@@ -113,10 +113,10 @@ class Weights(Transform):
         return {"score": self.scoring.label} | self.settings.model_dump(mode="json", include={*names})
 
     def _stored(self) -> Tensors:
-        """Return the original weights, their levels, and both after the updates for each stage."""
+        """Return the original weights, the bins of their ranks, and both after the updates for each stage."""
         (label, key), model = self._scored_by, self.resident.model
-        levels = cached(self.resident, f"levels: {label}", key, partial(self.scoring.levels, model))
-        stored = originals(self.resident, self.matrices) | levels
+        bins = cached(self.resident, f"levels: {label}", key, partial(self.scoring.bins, model))
+        stored = original_weights(self.resident, self.matrices) | bins
         if not (stages := self.settings.reconstruct_stages):
             return stored
         calibration = self.texts.calibration
@@ -126,5 +126,5 @@ class Weights(Transform):
 
     @property
     def _scored_by(self) -> tuple[str, list[object]]:
-        """The label of the score, and the key of the levels in the cache."""
+        """The label of the score, and the key of cached results that depend on it."""
         return self.scoring.label, [code(cuts, scores), *self.scoring.key]

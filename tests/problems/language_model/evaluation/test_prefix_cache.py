@@ -23,7 +23,7 @@ class Evaluator:
 
     def score(self, genome, tokens, reuse=True):
         self.masks.apply(genome)
-        self.states.begin(self.masks.block_cuts())
+        self.states.begin(self.masks.block_thresholds())
         return self.measure.total(tokens, Perplexity().add, self.states if reuse else None)
 
 

@@ -30,12 +30,12 @@ def test_a_genome_on_the_budget_removes_it_from_all_matrices_and_uniform_is_the_
         drawn = Individual([rng.uniform(gene.low, gene.up) for gene in sparsities.genes])
         (genome,) = shift(drawn, genes=sparsities.genes, budget=budget)
         assert budget.kept(genome)
-        shares = sparsities.of(genome)
+        shares = sparsities.group_sparsities(genome)
         removed = sum(share * size for share, size in zip(shares, sizes, strict=True))
         assert removed / sum(sizes) == pytest.approx(0.45, abs=1e-9)
         assert all(-1e-12 <= share <= 0.9 + 1e-12 for share in shares)
     for sparsity in (0.0, 0.45, 0.9, 0.95):
-        assert list(sparsities.of(sparsities.uniform(sparsity))) == pytest.approx([sparsity] * groups)
+        assert list(sparsities.group_sparsities(sparsities.uniform(sparsity))) == pytest.approx([sparsity] * groups)
 
 
 def test_block_and_kind_add_up():
@@ -43,4 +43,4 @@ def test_block_and_kind_add_up():
     kinds = len(sparsities.genes) - 3
     genome = [0.3, 0.4, 0.5] + [0.01 * kind for kind in range(kinds)]
     expected = [block + kind for block in genome[:3] for kind in genome[3:]]
-    assert list(sparsities.of(genome)) == pytest.approx(expected)
+    assert list(sparsities.group_sparsities(genome)) == pytest.approx(expected)

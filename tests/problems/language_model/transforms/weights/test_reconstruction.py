@@ -11,7 +11,7 @@ from evoprune.problems.language_model.calibration.update import inverse_factor
 from evoprune.problems.language_model.calibration.update import update as updated_by
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.transforms.weights import masks as masking
-from evoprune.problems.language_model.transforms.weights.genes import group
+from evoprune.problems.language_model.transforms.weights.genes import group_matrices
 from evoprune.problems.language_model.transforms.weights.masks import BASE, Masks
 from evoprune.problems.language_model.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from evoprune.problems.language_model.transforms.weights.scoring import Scoring
@@ -49,7 +49,7 @@ def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(pro
     done = {matrix.name: matrix.weight.clone() for matrix in cut.matrices}
     middle = [matrix for matrix in cut.matrices if matrix.block == 1]
     for matrix in middle:  # dense again, between those before it and after it as they came out
-        matrix.weight.copy_(cut.masks.base(matrix))
+        matrix.weight.copy_(cut.masks.original(matrix))
     inputs = inputs_of(model, problem.session.texts.calibration.tokens)
     for matrix in middle:
         rows, removed = torch.from_numpy(inputs[matrix.name]), int((done[matrix.name] == 0).sum())
@@ -64,9 +64,9 @@ STAGES = (0.25, 0.5, 0.75)
 def masks(model, tokens, score="magnitude", genes="block"):
     """Masks of ``model`` with stages, and without."""
     matrices = find_matrices(model)
-    groups = group(matrices, genes)
+    groups = group_matrices(matrices, genes)
     scoring = Scoring(matrices, score, SimpleNamespace(calibration=SimpleNamespace(tokens=tokens, identity="")))
-    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.levels(model)
+    stored = {BASE + m.name: m.weight.detach().clone() for m in matrices} | scoring.bins(model)
     updated = reconstruct_at_stages(STAGES, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
 
@@ -92,20 +92,20 @@ def test_at_a_stage_each_layer_is_what_reconstruction_gives_on_the_dense_models_
 
 
 @pytest.mark.parametrize(
-    ("architecture", "score", "most_levels"), [("gpt2", "magnitude", 2**16 - 1), ("llama", "wanda", 1000)]
+    ("architecture", "score", "most_bins"), [("gpt2", "magnitude", 2**16 - 1), ("llama", "wanda", 1000)]
 )
 def test_between_stages_as_many_go_as_without_and_the_way_there_does_not_matter(
-    architecture, score, most_levels, tokens, monkeypatch
+    architecture, score, most_bins, tokens, monkeypatch
 ):
-    monkeypatch.setattr(masking, "_MOST_LEVELS", most_levels)  # with 1,000, levels hold several weights
+    monkeypatch.setattr(masking, "_MOST_BINS", most_bins)  # with 1,000, bins have several weights
     model = random_model(architecture)
     staged, plain = masks(model, tokens, score=score)
     rng = random.Random(0)
     seen = []
     for genome in [[0.0] * 3, *([rng.random() for _ in range(3)] for _ in range(8)), [1.0] * 3]:
         expected = plain.apply(genome), zeros(model)
-        plain.forget()
-        staged.forget()
+        plain.invalidate()
+        staged.invalidate()
         assert (staged.apply(genome), zeros(model)) == expected
         seen.append((genome, weights_of(model)))
     rng.shuffle(seen)
