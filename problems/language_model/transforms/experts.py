@@ -1,4 +1,4 @@
-"""The transform ``experts``: fewer routed experts in the mixtures of a model, with their rows of the routers."""
+"""The transform ``experts``: removes routed experts of mixtures, with their rows of the routers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,30 +23,30 @@ from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
-from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings, Parts
+from evoprune.problems.language_model.transforms.structured import BlockUnits, StructuredPruning, StructuredSettings
 from evoprune.problems.language_model.transforms.transform import EXPERTS
 
 
-class Experts(PartCut):
-    """Leave routed experts out; at least as many stay as a token chooses::
+class Experts(StructuredPruning):
+    """Remove routed experts; at least as many remain as a token chooses::
 
         transforms: {use: experts, keep: [0]}
 
-    The experts whose absence changes the output of their block least go first. The router chooses among the remaining
-    ones, and weighs them as its architecture does. Shared experts stay.
+    Experts are removed in the order of the change of their block's output without them. The router chooses among the
+    remaining experts, and weighs them as its architecture does. Shared experts remain.
     """
 
     noun = "experts"
-    Settings = PartCutSettings
-    settings: PartCutSettings
+    Settings = StructuredSettings
+    settings: StructuredSettings
 
-    def __init__(self, resident: Resident, settings: PartCutSettings, texts: Texts | None) -> None:
+    def __init__(self, resident: Resident, settings: StructuredSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         routed = find_experts(resident.model, check=texts is not None, late=resident.streams)
         self._experts = {experts.block: experts for experts in routed}
-        self._govern(
+        self._set_units(
             {
-                experts.block: Parts(
+                experts.block: BlockUnits(
                     range(experts.count, experts.active - 1, -1),
                     {WEIGHTS: experts.weights, PARAMETERS: experts.parameters},
                     {},
@@ -54,48 +54,48 @@ class Experts(PartCut):
                 for experts in routed
             }
         )
-        if texts is None:  # any may stay
+        if texts is None:  # any may remain
             self._stored = {f"order.{experts.block}": torch.arange(experts.count) for experts in routed}
         else:
             key, home = [code(cuts), texts.calibration.identity], torch.device("cpu")
-            self._stored = cached(resident, "order: experts", key, self._scored, home)
+            self._stored = cached(resident, "order: experts", key, self._ranked, home)
 
     @classmethod
-    def calibrates(cls, settings: PartCutSettings) -> bool:  # noqa: ARG003 - always
+    def calibrates(cls, settings: StructuredSettings) -> bool:  # noqa: ARG003 - always
         return True
 
     @property
     def parts(self) -> frozenset[str]:
         return frozenset({EXPERTS})
 
-    def _set(self, block: int, count: int) -> None:
-        self._experts[block].narrow(self.kept(block, count))
+    def _resize(self, block: int, count: int) -> None:
+        self._experts[block].narrow(self.remaining(block, count))
 
-    def form(self, count: int) -> Mapping[str, int]:
+    def config_entries(self, count: int) -> Mapping[str, int]:
         config = self.resident.model.config.get_text_config()
         return {name: count for name in COUNTS if hasattr(config, name)}
 
-    def kept(self, block: int, count: int) -> torch.Tensor:
-        """Return the ``count`` experts of ``block`` that stay: int64, in their order in the model."""
+    def remaining(self, block: int, count: int) -> torch.Tensor:
+        """Return the ``count`` experts of ``block`` that remain: int64, in their order in the model."""
         return self._stored[f"order.{block}"][:count].sort().values
 
     def remaining_rows(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {
-            stack.name: (self.kept(block, count)[:, None] * stack.outputs + torch.arange(stack.outputs)).flatten()
+            stack.name: (self.remaining(block, count)[:, None] * stack.outputs + torch.arange(stack.outputs)).flatten()
             for block, count in self.counts_of(genome).items()
             for stack in self._experts[block].stacks
             if count < self._experts[block].count
         }
 
     def measures(self) -> Mapping[str, Any]:
-        return {"experts": sum(self.remaining.values())}
+        return {"experts": sum(self.remaining_counts.values())}
 
     def remarks(self) -> list[str]:
         return unchosen_remarks({block: int(self._stored[f"counts.{block}"].eq(0).sum()) for block in self._experts})
 
     @torch.no_grad()
-    def _scored(self) -> Tensors:
-        """Return the order of the experts of each block, and the number of tokens that chose each."""
+    def _ranked(self) -> Tensors:
+        """Return the experts of each block, the most important first, and the number of tokens that chose each."""
         model, stored = self.resident.model, Tensors()
         with at_home(model):
             walk, exact = Walk(Forward(model), self.texts.calibration.tokens, BATCH_TOKENS), sum_dtype(model.device)
@@ -113,15 +113,14 @@ class Experts(PartCut):
 
 
 def _output_errors(experts: RoutedExperts, states: torch.Tensor) -> torch.Tensor:
-    """Return the squared change of the output without each expert, ``(experts,)``.
+    """Return the squared change of the output if each expert is removed, ``(experts,)``.
 
-    ``states`` ``(1, tokens, width)``. The tokens that chose an expert choose again without it; the output of the others
-    does not change.
+    ``states`` ``(1, tokens, width)``. Tokens that chose an expert choose again without it; other outputs do not change.
     """
     chosen, every, sums = experts.routing(states).chosen, torch.arange(experts.count), []
     for expert in range(experts.count):
-        concerned = states[:, (chosen == expert).any(1)]
-        before = experts.output(concerned)
+        affected = states[:, (chosen == expert).any(1)]
+        before = experts.output(affected)
         with experts.only(every[every != expert]):
-            sums.append((experts.output(concerned) - before).float().square().sum())
+            sums.append((experts.output(affected) - before).float().square().sum())
     return torch.stack(sums)

@@ -1,4 +1,4 @@
-"""The transform ``sublayers``: removes the attention or the MLP of a block, or the whole block."""
+"""The transform ``sublayers``: drops the attention or the MLP of a block, or the whole block."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from evoprune.problems.language_model.transforms.transform import Transform, at_
 
 
 class SublayersSettings(Settings):
-    """The parts that a gene removes, and blocks that are always kept."""
+    """The sublayers that a gene drops, and the blocks that are not pruned."""
 
     genes: Literal["sublayer", "block"] = Field(
         "sublayer", description="what a gene keeps or drops: the attention or the MLP of a block, or the whole block"
@@ -26,7 +26,7 @@ class SublayersSettings(Settings):
 
 
 class Sublayers(Transform):
-    """Drop the attention or the MLP of a block, or whole blocks; dropped sublayers do not run at all::
+    """Drop the attention or the MLP of a block, or whole blocks; dropped sublayers are not computed::
 
         transforms: {use: sublayers, genes: block, keep: [0, -1]}
 
@@ -45,7 +45,7 @@ class Sublayers(Transform):
         for sublayer in resident.sublayers:
             kind = "block" if settings.genes == "block" else sublayer.kind
             self._groups.setdefault(f"{kind} {sublayer.block}", []).append(sublayer)
-        kept = protected(settings.keep, len(self._blocks))
+        kept = kept_blocks(settings.keep, len(self._blocks))
         self._genes = Genes(
             Gene.of_levels(name, ("keep", "drop")[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
             for name, group in self._groups.items()
@@ -99,8 +99,8 @@ class Sublayers(Transform):
         return {"dropped": self.settings.genes, "kept_blocks": list(self.settings.keep)}
 
 
-def protected(keep: Sequence[int], count: int) -> set[int]:
-    """Return the blocks ``keep`` of ``count``, from 0."""
+def kept_blocks(keep: Sequence[int], count: int) -> set[int]:
+    """Return the blocks ``keep``, of ``count``, counted from 0. Raises :class:`evoprune.InputError`."""
     for block in keep:
         if not -count <= block < count:
             raise InputError(f"there is no block {block} of {count}", "problem.transforms.keep")

@@ -1,1 +1,1 @@
-"""Transforms that make sublayers narrower, by whole units: heads of attentions, channels of MLPs."""
+"""Transforms that remove units of sublayers: heads of attentions, channels of MLPs."""

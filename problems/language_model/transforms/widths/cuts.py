@@ -13,34 +13,34 @@ from evoprune.problems.language_model.models.blocks import Matrix, find_blocks
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import Kind, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.part_cut import PartCut, PartCutSettings
+from evoprune.problems.language_model.transforms.structured import StructuredPruning, StructuredSettings
 from evoprune.problems.language_model.transforms.widths.unit_order import UnitOrder
-from evoprune.problems.language_model.transforms.widths.units import Units, split, tell_apart
+from evoprune.problems.language_model.transforms.widths.units import Units, find_layout, split
 
 WIDTHS = ("intermediate_size", "n_inner", "ffn_dim")  # names of the width of an MLP in configs
 
 
-class UnitsSettings(PartCutSettings):
-    """The genes, the blocks that lose nothing, and the last level."""
+class WidthSettings(StructuredSettings):
+    """The genes, the blocks that are not pruned, and the last level."""
 
     drop: bool = Field(
         True, description="whether the last level drops the sublayer with its norm; else it keeps the fewest units"
     )
 
 
-class UnitCut(PartCut):
-    """Leave units out of the attention or of the MLP of each block, the least needed first. Subclasses define a unit.
+class WidthPruning(StructuredPruning):
+    """Remove units of the attention or of the MLP of each block, the least important first. Subclasses define a unit.
 
     The output matrix is refitted to the outputs of the dense sublayer on the calibration text; see :mod:`.unit_order`.
     """
 
     kind: ClassVar[Kind]
-    """The sublayer that is made of units."""
+    """The sublayer whose units are removed."""
 
-    Settings = UnitsSettings
-    settings: UnitsSettings
+    Settings = WidthSettings
+    settings: WidthSettings
 
-    def __init__(self, resident: Resident, settings: UnitsSettings, texts: Texts | None) -> None:
+    def __init__(self, resident: Resident, settings: WidthSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self._blocks = list(find_blocks(resident.model)[1])
         if self.kind == "mlp" and (mixtures := resident.mixtures):
@@ -48,11 +48,11 @@ class UnitCut(PartCut):
             raise InputError(why, "problem.transforms")
         matrices = {matrix.module: matrix for matrix in resident.matrices}
         sublayers = [sublayer for sublayer in resident.sublayers if sublayer.kind == self.kind]
-        self._units = tell_apart(
+        self._units = find_layout(
             resident.model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers]
         )
         end = None if settings.drop else -1
-        self._govern({at: units.parts_of(list(self.steps(units))[:end]) for at, units in enumerate(self._units)})
+        self._set_units({at: units.costs(list(self.counts(units))[:end]) for at, units in enumerate(self._units)})
         self.order = UnitOrder(resident, self.noun, self._units, texts)
 
     @abstractmethod
@@ -60,15 +60,15 @@ class UnitCut(PartCut):
         """Return the units of ``sublayer``, see :func:`.units.split`."""
 
     @abstractmethod
-    def steps(self, units: Units) -> Sequence[int]:
-        """Return the numbers of ``units`` that stay, one for each level: from all down to 0."""
+    def counts(self, units: Units) -> Sequence[int]:
+        """Return the number of ``units`` that remain at each level: from all down to 0."""
 
-    def size(self, units: Units) -> int:  # noqa: ARG002 - a unit is a channel
+    def unit_size(self, units: Units) -> int:  # noqa: ARG002 - a unit is a channel
         """Return the number of heads or channels in one of ``units``."""
         return 1
 
     @classmethod
-    def calibrates(cls, settings: UnitsSettings) -> bool:  # noqa: ARG003 - always
+    def calibrates(cls, settings: WidthSettings) -> bool:  # noqa: ARG003 - always
         return True
 
     @property
@@ -78,35 +78,35 @@ class UnitCut(PartCut):
 
     def remaining_inputs(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {
-            self._units[block].output.matrix.name: self.order.columns(block, count)
+            self._units[block].output.matrix.name: self.order.remaining_inputs(block, count)
             for block, count in self.counts_of(genome).items()
             if 0 < count < self._units[block].count
         }
 
-    def _set(self, block: int, count: int) -> None:
+    def _resize(self, block: int, count: int) -> None:
         units = self._units[block]
         if 0 < count < units.count:  # first, as refitting may fail
-            output = self.order.refitted(block, count)
-            units.narrow(self.order.kept(block, count), output)
+            output = self.order.refitted_output(block, count)
+            units.narrow(self.order.remaining(block, count), output)
         else:
             units.restore()
-        if bool(count) != bool(self.remaining[block]):
+        if bool(count) != bool(self.remaining_counts[block]):
             set_dropped(self._blocks[block], units.sublayer, dropped=not count)
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
-        counts, size = self._counts[blocks[0]], self.size(self._units[blocks[0]])
+        counts, size = self._counts[blocks[0]], self.unit_size(self._units[blocks[0]])
         harms = self.order.harms(blocks[0], counts) if len(blocks) == 1 else []
         gene = super()._gene(name, blocks)
         return Gene.of_levels(name, [count * size for count in counts], gene.group, harms)
 
 
-class Heads(UnitCut):
-    """Leave heads of attentions out; the last level drops the attention::
+class Heads(WidthPruning):
+    """Remove heads of attentions; the last level drops the attention::
 
         transforms: {use: heads, keep: [0, -1]}
 
-    A head's rows in the matrices of queries, keys and values go, and the columns of the output matrix that read it.
-    Where query heads share keys and values (grouped-query attention, Ainslie et al., EMNLP 2023), they go together.
+    A head's rows are removed from the matrices of queries, keys and values, and its columns from the output matrix.
+    Query heads that share keys and values (grouped-query attention, Ainslie et al., EMNLP 2023) are removed together.
     """
 
     kind = "attention"
@@ -122,15 +122,15 @@ class Heads(UnitCut):
         query, key = width // groups, width // heads
         return split(sublayer, matrices, groups, [[query], [key], [query, key, key]], interleaved)
 
-    def steps(self, units: Units) -> Sequence[int]:
+    def counts(self, units: Units) -> Sequence[int]:
         return range(units.count, -1, -1)
 
-    def size(self, units: Units) -> int:
+    def unit_size(self, units: Units) -> int:
         return self._heads_and_groups[0] // units.count
 
-    def form(self, count: int) -> Mapping[str, int]:
+    def config_entries(self, count: int) -> Mapping[str, int]:
         heads, groups = self._heads_and_groups
-        size = self._units[0].output.places.shape[1] * groups // heads
+        size = self._units[0].output.indices.shape[1] * groups // heads
         entries = {"num_attention_heads": count * heads // groups, "head_dim": size}  # some read head_dim
         grouped = hasattr(self.resident.model.config.get_text_config(), "num_key_value_heads")
         return entries | ({"num_key_value_heads": count} if grouped else {})
@@ -142,7 +142,7 @@ class Heads(UnitCut):
         return heads, getattr(config, "num_key_value_heads", None) or heads
 
 
-class ChannelsSettings(UnitsSettings):
+class ChannelsSettings(WidthSettings):
     """The number of channels that one level removes."""
 
     step: int = Field(
@@ -150,12 +150,12 @@ class ChannelsSettings(UnitsSettings):
     )
 
 
-class Channels(UnitCut):
-    """Leave channels of MLPs out, in steps; the last level drops the MLP::
+class Channels(WidthPruning):
+    """Remove channels of MLPs, in steps; the last level drops the MLP::
 
         transforms: {use: channels, step: 64}
 
-    One column of the output matrix reads a channel. Its rows in the other matrices, and their biases, go too.
+    A channel is a column of the output matrix, and a row with its bias in each of the other matrices.
     """
 
     kind = "mlp"
@@ -168,12 +168,12 @@ class Channels(UnitCut):
         width = output.rows(output.weight).shape[1]
         return split(sublayer, matrices, width, [[1], [1, 1]], interleaved)
 
-    def steps(self, units: Units) -> Sequence[int]:
+    def counts(self, units: Units) -> Sequence[int]:
         step = self.settings.step
         if units.count % step:
             raise InputError(f"step {step} does not divide the MLPs' {units.count} channels", "problem.transforms.step")
         return range(units.count, -1, -step)
 
-    def form(self, count: int) -> Mapping[str, int]:
+    def config_entries(self, count: int) -> Mapping[str, int]:
         config = self.resident.model.config.get_text_config()
         return {name: count for name in WIDTHS if hasattr(config, name)}

@@ -63,7 +63,7 @@ def test_experts_go_in_order_of_a_slow_score(homes):
                     other = home(state[None, None])
                 expected[expert] += float((other - home(state[None, None])).square().sum())
         order = sorted(range(EXPERTS), key=lambda expert: -expected[expert])
-        assert transform.kept(block, 3).tolist() == sorted(order[:3])
+        assert transform.remaining(block, 3).tolist() == sorted(order[:3])
 
 
 @pytest.mark.parametrize(("layout", "genes"), [*((layout, "model") for layout in LAYOUTS), ("qwen3_moe", "block")])
@@ -81,7 +81,7 @@ def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(home
     assert (len({*counts.values()}) == 1) == (genes == "model")
     model = transform.resident.model
     transform.apply(transform.dense)
-    with masked(model, {block: transform.kept(block, count).tolist() for block, count in counts.items()}):
+    with masked(model, {block: transform.remaining(block, count).tolist() for block, count in counts.items()}):
         expected = model(tokens).logits
     torch.testing.assert_close(loaded(tokens).logits, expected, atol=1e-5, rtol=1e-5)
 
@@ -109,7 +109,7 @@ def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path):
     transform = made(given).session.transform.transforms[0]
     (remark,) = transform.remarks()
     assert "1 of block 1" in remark
-    assert transform.kept(1, EXPERTS - 1).tolist() == [0, 1, 3, 4, 5]
+    assert transform.remaining(1, EXPERTS - 1).tolist() == [0, 1, 3, 4, 5]
 
 
 def test_as_many_experts_as_a_token_chooses_cannot_be_left_out(tmp_path: Path):

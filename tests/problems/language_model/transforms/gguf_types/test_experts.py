@@ -152,7 +152,7 @@ def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_l
         assert after.keys() == before.keys()
         for name, held in before.items():
             block = int(name.split(".")[1]) if "_exps" in name or "gate_inp" in name else None
-            kept = slice(None) if block is None else transform.transforms[0].kept(block, EXPERTS - level).numpy()
+            kept = slice(None) if block is None else transform.transforms[0].remaining(block, EXPERTS - level).numpy()
             shape = held.shape if block is None else (EXPERTS, -1)
             rows = held.data.reshape(shape[0], -1)[kept].reshape(-1)
             numpy.testing.assert_array_equal(after[name].data.reshape(-1), rows)

@@ -19,8 +19,8 @@ def test_a_narrow_model_gives_what_the_dense_one_gives_with_zeros(architecture, 
     model = transform.resident.model
     genome = middle(transform)
     left = [int(gene.levels[int(level)]) for gene, level in zip(transform.genes, genome, strict=True)]
-    group = transform.size(transform._units[0])
-    kept = [transform.order.kept(block, count // group).tolist() for block, count in enumerate(left)]
+    group = transform.unit_size(transform._units[0])
+    kept = [transform.order.remaining(block, count // group).tolist() for block, count in enumerate(left)]
     expected = masked(model, architecture, cut, kept)(tokens).logits
     dense = model(tokens).logits
     transform.apply(genome)
@@ -55,7 +55,7 @@ def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monke
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("evoprune.problems.language_model.transforms.widths.unit_order.refitted", fails)
+        patch.setattr("evoprune.problems.language_model.transforms.widths.unit_order.refit", fails)
         transform.apply([1.0, 1.0, 0.0])
     transform.apply(dropped)
     assert torch.equal(model(tokens).logits, expected)
@@ -113,7 +113,7 @@ def test_harms_are_the_errors_of_a_refit(language_model, cut):
     (transform,) = language_model(transforms=cut).session.transform.transforms
     inputs = inputs_of(transform.resident.model, transform.texts.calibration.tokens)
     for gene, units in zip(transform.genes, transform._units, strict=True):
-        output, places = units.output.matrix, units.output.places
+        output, places = units.output.matrix, units.output.indices
         known = torch.from_numpy(inputs[output.name]).double()
         root = (DAMPING * known.square().mean() * len(known)).sqrt()
         damped = torch.cat([known, root * torch.eye(known.shape[1], dtype=torch.float64)])
@@ -121,7 +121,8 @@ def test_harms_are_the_errors_of_a_refit(language_model, cut):
         assert gene.harms[-1] is None
         for level, count in enumerate(gene.levels[:-1]):
             left = damped[
-                :, places[transform.order.kept(units.sublayer.block, count // transform.size(units))].flatten()
+                :,
+                places[transform.order.remaining(units.sublayer.block, count // transform.unit_size(units))].flatten(),
             ]
             error = (wanted - left @ torch.linalg.lstsq(left, wanted).solution).square().sum() / len(known)
             assert gene.harms[level] == pytest.approx(float(error), rel=1e-3, abs=1e-3 * gene.harms[-2])

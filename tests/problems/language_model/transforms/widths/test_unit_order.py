@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.calibration.statistics import DAMPING, damped_factor
-from evoprune.problems.language_model.transforms.widths.unit_order import best_first, losses, refitted
+from evoprune.problems.language_model.transforms.widths.unit_order import obs_order, output_errors, refit
 
 
 def drawn(tokens, width):
@@ -18,23 +18,23 @@ def drawn(tokens, width):
 @pytest.mark.parametrize("damping", [0.01, 0.5])
 def test_a_refitted_matrix_is_the_solution_of_lstsq(damping):
     inputs, weight = drawn(200, 12)
-    found = refitted(weight, damped_factor(inputs.T @ inputs / 200, damping), 5)
+    found = refit(weight, damped_factor(inputs.T @ inputs / 200, damping), 5)
     x, w = inputs.numpy(), weight.numpy()
     ridge = damping * (x**2).mean() * 200
     left = numpy.vstack([x[:, :5], numpy.sqrt(ridge) * numpy.eye(5)])
     right = numpy.vstack([x[:, 5:] @ w[:, 5:].T, numpy.zeros((5, 5))])
     change = numpy.linalg.lstsq(left, right, rcond=None)[0].T
     assert found.numpy() == pytest.approx(w[:, :5] + change, rel=1e-8)
-    assert torch.equal(refitted(weight, damped_factor(inputs.T @ inputs / 200), 12), weight)
+    assert torch.equal(refit(weight, damped_factor(inputs.T @ inputs / 200), 12), weight)
     inputs[:, 1] = 0  # matters to no other input
-    weights = refitted(weight, damped_factor(inputs.T @ inputs / 200), 3)
+    weights = refit(weight, damped_factor(inputs.T @ inputs / 200), 3)
     assert torch.isfinite(weights).all()
     assert torch.allclose(weights[:, 1], weight[:, 1])
 
 
 def test_losses_are_the_least_errors_of_the_first_inputs():
     inputs, weight = drawn(200, 6)
-    found = losses(weight, damped_factor(inputs.T @ inputs / 200, 0.05))
+    found = output_errors(weight, damped_factor(inputs.T @ inputs / 200, 0.05))
     x, w = inputs.numpy(), weight.numpy()
     damped = numpy.vstack([x, numpy.sqrt(0.05 * (x**2).mean() * 200) * numpy.eye(6)])
     wanted = damped @ w.T
@@ -63,7 +63,7 @@ def test_each_step_removes_the_unit_that_costs_the_least_after_a_refit(size):
         kept = lambda unit: places[[other for other in left if other != unit]].flatten().tolist()  # noqa: E731
         expected.append(min(left, key=lambda unit: error(weight.numpy(), hessian, kept(unit))))
         left.remove(expected[-1])
-    assert best_first(weight, gram, places).tolist() == expected[::-1]
+    assert obs_order(weight, gram, places).tolist() == expected[::-1]
 
 
 def test_several_threads_find_what_one_finds():
@@ -73,7 +73,7 @@ def test_several_threads_find_what_one_finds():
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(best_first(weight, inputs.T @ inputs / 1000, places).tolist())
+            found.append(obs_order(weight, inputs.T @ inputs / 1000, places).tolist())
     finally:
         torch.set_num_threads(threads)
     assert found[0] == found[1]

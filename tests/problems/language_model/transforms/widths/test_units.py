@@ -18,12 +18,12 @@ SHAPE = {
 
 
 def test_fused_matrices_are_told_apart():
-    rows = {name: cut_of(name, "heads")._units[0].parts[0].places[1].tolist() for name in ("gpt2", "gpt_neox")}
+    rows = {name: cut_of(name, "heads")._units[0].slices[0].indices[1].tolist() for name in ("gpt2", "gpt_neox")}
     assert rows["gpt2"] == [*range(16, 32), *range(80, 96), *range(144, 160)]
     assert rows["gpt_neox"] == list(range(48, 96))
     model = Phi3ForCausalLM(Phi3Config(**SHAPE)).eval().requires_grad_(False)
     transform = Channels(Resident(model, None, ""), Channels.Settings(), None)
-    assert transform._units[0].parts[0].places[5].tolist() == [5, 101]
+    assert transform._units[0].slices[0].indices[5].tolist() == [5, 101]
 
 
 def test_a_norm_over_all_heads_and_another_shape_are_refused_and_the_model_left_as_it_was(tokens):
