@@ -8,7 +8,7 @@ import torch
 
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.transforms.gguf_types.levels import Sample, estimated
+from evoprune.problems.language_model.transforms.gguf_types.errors import Sample, estimate_errors
 
 
 def row(*cells: object) -> str:
@@ -29,7 +29,7 @@ def harms_of(
     harms: dict[str, dict[str, float]] = {matrix.name: {} for matrix in matrices}
     for kind in kinds:
         own = [(each, sample) for each, sample in pairs if ggml.fits(kind, each.rows(each.weight).shape[1])]
-        found = estimated(own, importance, kind)["harms"].tolist()
+        found = estimate_errors(own, importance, kind)["harms"].tolist()
         for (each, _), harm in zip(own, found, strict=True):
             harms[each.name][kind] = harm
     return list(harms.values())

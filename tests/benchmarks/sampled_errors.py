@@ -21,8 +21,8 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
-from evoprune.problems.language_model.transforms.gguf_types.levels import sampled
+from evoprune.problems.language_model.transforms.gguf_types.errors import draw_samples
+from evoprune.problems.language_model.transforms.gguf_types.importance import measure_importance
 from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from tests.benchmarks.common import harms_of, head, row
 
@@ -42,13 +42,13 @@ def main() -> None:
     resident = Resident.load(ModelSettings(model=options.model))
     tokens = cut_windows(TextSettings(source=options.text, window=256, windows=4), resident.tokenizer, "text").tokens
     every = [matrix for matrix in typed_matrices(resident) if matrix.block % options.every == 0]
-    importance = importance_of(resident, tokens)
+    importance = measure_importance(resident, tokens)
     sensitive = sensitivity(resident.model, tokens, every)
     harms: dict[int, list[dict[str, float]]] = {}
     seconds = {}
     for count in (*COUNTS, 10**9):
         begun = time.process_time()
-        harms[count] = harms_of(every, sampled(every, sensitive, count), importance, options.types)
+        harms[count] = harms_of(every, draw_samples(every, sensitive, count), importance, options.types)
         seconds[count] = time.process_time() - begun
     true = harms.pop(10**9)
     sizes = [{kind: ggml.bits(kind) * each.size / 8 for kind in own} for each, own in zip(every, true, strict=True)]

@@ -21,8 +21,8 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
-from evoprune.problems.language_model.transforms.gguf_types.levels import sampled
+from evoprune.problems.language_model.transforms.gguf_types.errors import draw_samples
+from evoprune.problems.language_model.transforms.gguf_types.importance import measure_importance
 from evoprune.problems.language_model.transforms.gguf_types.matrices import slots_of, typed_matrices
 from tests.benchmarks.common import harms_of
 
@@ -38,14 +38,14 @@ def main() -> None:
     options = parser.parse_args()
     resident = Resident.load(ModelSettings(model=options.model))
     text = TextSettings(source=options.text, window=256, windows=options.windows)
-    importance = importance_of(resident, cut_windows(text, resident.tokenizer, "text").tokens)
+    importance = measure_importance(resident, cut_windows(text, resident.tokenizer, "text").tokens)
     matrices = [*typed_matrices(resident)]
     weighing = {
         each.name: [(torch.ones(len(each.rows(each.weight))), importance[each.name])]
         for each in matrices
         if each.name in importance
     }
-    harms = harms_of(matrices, sampled(matrices, weighing), importance, ggml.COMMON)
+    harms = harms_of(matrices, draw_samples(matrices, weighing), importance, ggml.COMMON)
     base = find_base(resident, None)
     outside = contents(resident.model, base, {}).bytes - sum(2 * each.size for each in matrices)
     unit = (options.bytes - outside) / UNITS

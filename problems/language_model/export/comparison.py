@@ -20,7 +20,7 @@ from evoprune.problems.language_model.gguf.runtime import compared, milliseconds
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
-from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, importance_on
+from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, cached_importance
 
 _TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
 _PRESET = 2.0  # times as long as scoring the file that making and scoring a preset take, about
@@ -86,7 +86,7 @@ class Comparison:
         name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
-        importance = self.session.transform.importance or importance_on(resident, text)
+        importance = self.session.transform.importance or cached_importance(resident, text)
         try:
             quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
         except InputError as error:

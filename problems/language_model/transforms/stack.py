@@ -80,7 +80,7 @@ class Stack(StackCosts):
     def unround(self) -> None:
         """Put back the weights that cuts leave, in place of weights in types."""
         if self._types:
-            self._types.lift()
+            self._types.swap_out()
 
     @property
     def importance(self) -> Mapping[str, Tensor]:

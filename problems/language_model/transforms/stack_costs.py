@@ -66,7 +66,7 @@ class StackCosts:
     def _cut(self, genome: Sequence[float], final: bool = False) -> None:
         self._applied = list(genome)
         if self._types:
-            self._types.lift()
+            self._types.swap_out()
         cuts = [(each, own) for each, own in self._split(genome) if each is not self._types]
         for transform, own in cuts:
             transform.apply(own)
@@ -75,7 +75,7 @@ class StackCosts:
 
     def _lay(self, genome: Sequence[float]) -> None:
         if self._types:
-            self._types.lay(genome[self._slices[-1]], self._remaining(genome))
+            self._types.swap_in(genome[self._slices[-1]], self._remaining(genome))
 
     def _remaining(self, genome: Sequence[float]) -> Remaining:
         split = self._split(genome)
@@ -106,7 +106,7 @@ class StackCosts:
             both = zip(self.transforms, self._slices, strict=True)
             vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
             with self._made_dense():
-                counted = self._types.bytes_of_cuts(self.shapes, vocabularies)
+                counted = self._types.file_bytes(self.shapes, vocabularies)
             terms, rest = counted.terms, counted.rest
         else:
             terms, rest = self._counted(unit, self.shapes), lambda _: 0.0

@@ -1,1 +1,1 @@
-"""A type of GGUF for each matrix, as a transform."""
+"""The transform ``types``: a GGUF type for each matrix."""

@@ -1,4 +1,4 @@
-"""Copies of a model's matrices in types: as they were loaded, rows of the source, and quantised after a cut."""
+"""Quantised copies of a model's matrices: of loaded weights, rows of a quantised source, and pruned weights."""
 
 from __future__ import annotations
 
@@ -18,77 +18,74 @@ from evoprune.problems.language_model.models.late import Make, make_late, maker_
 from evoprune.problems.language_model.models.memory import Room, in_own_pages
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, encoded, values_of
+from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings, dequantise, quantise
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
-from evoprune.problems.language_model.transforms.gguf_types.source import rows_taken
+from evoprune.problems.language_model.transforms.gguf_types.source import stored_rows
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Remaining
 
-Made = tuple[Make | None, Callable[[], Bytes]]
-"""Makes the values of a matrix, None if it has them already; and returns the bytes in a file."""
+Quantised = tuple[Make | None, Callable[[], Bytes]]
+"""Makes the values of a quantised matrix, None if it has them already; and returns its bytes in a file."""
 
 
 class TypedMatrix:
-    """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file.
+    """A matrix of the model, and its copy in the type :attr:`kind`, at first none; ``data``: its bytes in a file.
 
-    ``late``: its values are made whenever its layer runs, as the values beneath, of a cut, may be.
+    ``late``: values are made whenever the layer runs; pruned values may be, too.
     """
 
     def __init__(self, model: Any, matrix: Matrix, late: bool) -> None:
         self.matrix = matrix
-        self.whole: Any = matrix.weight
-        """The weight as it was loaded."""
-        self.shape: tuple[int, ...] = tuple(matrix.rows(self.whole).shape)
-        """The shape as it was loaded, rows first."""
+        self.dense: Any = matrix.weight
+        """The loaded weight."""
+        self.shape: tuple[int, ...] = tuple(matrix.rows(self.dense).shape)
+        """The loaded shape, ``(out, in)``."""
         self.kind = DENSE
         self.data: Callable[[], Bytes] | None = None
-        own = matrix.attribute
-        self._users: list[Any] = [each for each in model.modules() if getattr(each, own, None) is self.whole]
+        name = matrix.attribute
+        self._users: list[Any] = [module for module in model.modules() if getattr(module, name, None) is self.dense]
         self._late = late
         self._make: Make | None = None
-        self._make_beneath: Make | None = None
-        self._beneath = self._above = self.whole
+        self._make_pruned: Make | None = None
+        self._pruned = self._copy = self.dense
 
     @property
-    def values_beneath(self) -> torch.Tensor:
-        """The weight that cuts leave, as it was loaded or made."""
-        return self._make_beneath(None) if self._make_beneath else self._beneath
+    def pruned_values(self) -> torch.Tensor:
+        """The weight without types, loaded or pruned."""
+        return self._make_pruned(None) if self._make_pruned else self._pruned
 
-    def lift(self) -> None:
-        """Put back the weight that cuts leave."""
-        if self.matrix.weight is self._above:
-            self._put(self._beneath, self._make_beneath)
+    def swap_out(self) -> None:
+        """Put back the weight without types."""
+        if self.matrix.weight is self._copy:
+            self._put(self._pruned, self._make_pruned)
 
-    def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
-        """Replace the weight that cuts leave by its copy in ``kind``; ``make``: the copy of a weight.
-
-        It is made where the type, or the weight beneath, is another than before.
-        """
-        beneath = self.matrix.weight
-        self._make_beneath = maker_of(self.matrix.module, self.matrix.attribute)
-        if kind != self.kind or beneath is not self._beneath:
+    def swap_in(self, kind: str, quantise: Callable[[torch.Tensor], Quantised]) -> None:
+        """Replace the weight by its copy in ``kind``, which ``quantise`` makes if type or weight have changed."""
+        weight = self.matrix.weight
+        self._make_pruned = maker_of(self.matrix.module, self.matrix.attribute)
+        if kind != self.kind or weight is not self._pruned:
             self.kind, self._make, self.data = DENSE, None, None  # until quantising has not failed
-            self._above = self._beneath = beneath  # frees the copy before
+            self._copy = self._pruned = weight  # frees the copy before
             if kind != DENSE:
-                make_values, data = make(beneath)
-                if make_values and not self._late:
-                    self._above = nn.Parameter(in_own_pages(make_values(None)), requires_grad=False)
-                self.kind, self._make, self.data = kind, make_values, data
-        self._put(self._above, self._make or self._make_beneath)
+                make, data = quantise(weight)
+                if make and not self._late:
+                    self._copy = nn.Parameter(in_own_pages(make(None)), requires_grad=False)
+                self.kind, self._make, self.data = kind, make, data
+        self._put(self._copy, self._make or self._make_pruned)
 
     def _put(self, weight: Any, make: Make | None) -> None:
-        own = self.matrix.attribute
+        name = self.matrix.attribute
         for module in self._users:
             if self._late:
-                make_late(module, make, own)
-            if getattr(module, own) is not weight:
-                setattr(module, own, weight)
+                make_late(module, make, name)
+            if getattr(module, name) is not weight:
+                setattr(module, name, weight)
 
 
 class Copies:
-    """The copies of ``matrices`` in the model of ``resident``.
+    """Quantised copies of ``matrices`` in the model of ``resident``.
 
-    ``encodings``: of matrices as they were loaded; ``source``: the matrices that the source holds in a quantised type,
-    by name, whose rows keep their bytes.
+    ``encodings``: of the dense matrices; ``source``: matrices that are quantised in the model's source, by name. In the
+    source's type, their rows keep their bytes.
     """
 
     def __init__(
@@ -98,34 +95,36 @@ class Copies:
         self.typed = [TypedMatrix(self._model, matrix, resident.streams) for matrix in matrices]
         self._recent: LRUCache[Any, Bytes] = LRUCache(RECENT_BYTES, lambda data: min(RECENT_BYTES, data.nbytes))
 
-    def lift(self) -> None:
+    def swap_out(self) -> None:
         for typed in self.typed:
-            typed.lift()
+            typed.swap_out()
 
     @torch.no_grad()
-    def lay(self, kinds: Sequence[str], remaining: Remaining, blank: bool) -> None:
-        """Replace each matrix that is there, as cuts leave it, by its copy in its one of ``kinds``.
+    def swap_in(self, kinds: Sequence[str], remaining: Remaining, blank: bool) -> None:
+        """Replace the weight of each matrix that the model has now by its copy in its type of ``kinds``.
 
-        ``blank``: bytes of 0 will do, as for a file that is timed.
+        ``blank``: with bytes of 0, which suffice for a file that is timed.
         """
-        there = set(self._model.modules())
+        modules = set(self._model.modules())
         chosen = [
-            (typed, kind if typed.matrix.module in there else DENSE)
+            (typed, kind if typed.matrix.module in modules else DENSE)
             for typed, kind in zip(self.typed, kinds, strict=True)
         ]
         if not blank:
-            whole = [(typed, kind) for typed, kind in chosen if typed.matrix.weight is typed.whole]
-            self._encodings.make((typed.matrix, typed.whole, kind) for typed, kind in whole if self._anew(typed, kind))
+            dense = [(typed, kind) for typed, kind in chosen if typed.matrix.weight is typed.dense]
+            self._encodings.make(
+                (typed.matrix, typed.dense, kind) for typed, kind in dense if self._is_new(typed, kind)
+            )
         for typed, kind in chosen:
-            typed.lay(kind, partial(self._in_type, typed, kind, remaining, blank))
+            typed.swap_in(kind, partial(self._quantised, typed, kind, remaining, blank))
 
-    def _anew(self, typed: TypedMatrix, kind: str) -> bool:
-        """Return whether ``kind`` is a quantised type, and not that of the source."""
-        own = self._source.get(typed.matrix.name)
-        return kind not in {DENSE, own.kind if own else DENSE}
+    def _is_new(self, typed: TypedMatrix, kind: str) -> bool:
+        """Return whether ``kind`` is a quantised type, and not the type of the source."""
+        source = self._source.get(typed.matrix.name)
+        return kind not in {DENSE, source.kind if source else DENSE}
 
     def fingerprints(self, blocks: int) -> Sequence[Hashable]:
-        """Equal for two states if the matrices of that block, of so many ``blocks``, are in the same types."""
+        """Return the types of the matrices of each of the first ``blocks``."""
         kinds: list[list[str]] = [[] for _ in range(blocks)]
         for typed in self.typed:
             if typed.matrix.block < blocks:
@@ -133,13 +132,13 @@ class Copies:
         return [tuple(of_block) for of_block in kinds]
 
     def encoded(self) -> Mapping[str, Encoded]:
-        """The matrices that are in a quantised type now, by the names of their parameters."""
-        return _Encoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
+        """Return the matrices that are quantised now, by the names of their parameters."""
+        return _LazyEncoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
 
     @torch.no_grad()
     def encode(self, model: Any, kinds: Sequence[str], remaining: Remaining) -> Mapping[str, Encoded]:
-        """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
-        parameters, made = dict(model.named_parameters(remove_duplicate=False)), {}
+        """Quantise the matrices of another ``model``, with the importance of the inputs of the dense model."""
+        parameters, quantised = dict(model.named_parameters(remove_duplicate=False)), {}
         for typed, kind in zip(self.typed, kinds, strict=True):
             matrix = typed.matrix
             if kind == DENSE or matrix.parameter not in parameters:
@@ -147,71 +146,76 @@ class Copies:
             weight = parameters[matrix.parameter]
             data = self._rows_of_source(typed, kind, weight, remaining.rows.get(matrix.name))
             if data is None:
-                data = self._encoded(typed, weight, kind, remaining)
-                weight.copy_(values_of(matrix, weight, kind, data))
-            made[matrix.parameter] = Encoded(kind, data)
-        return made
+                data = self._quantise(typed, weight, kind, remaining)
+                weight.copy_(dequantise(matrix, weight, kind, data))
+            quantised[matrix.parameter] = Encoded(kind, data)
+        return quantised
 
-    def _in_type(self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor) -> Made:
+    def _quantised(
+        self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor
+    ) -> Quantised:
         matrix = typed.matrix
-        rows = None if weight is typed.whole else remaining.rows.get(matrix.name)
+        rows = None if weight is typed.dense else remaining.rows.get(matrix.name)
         if blank:
             count, width = matrix.rows(weight).shape
             return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
-        if (weight is typed.whole or rows is not None) and self._anew(typed, kind):
+        if (weight is typed.dense or rows is not None) and self._is_new(typed, kind):
             data = partial(self._rows_of_dense, typed, kind, rows)
-        elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
-            return None, lambda: taken
+        elif (stored := self._rows_of_source(typed, kind, values := typed.pruned_values, rows)) is not None:
+            return None, lambda: stored
         else:
-            known = matrix.name, kind, sha256_of({"": values})
-            if known not in self._recent:
-                self._recent[known] = self._encoded(typed, values, kind, remaining)
-            data = partial(np.asarray, self._recent[known])
-        return lambda chosen: values_of(matrix, weight, kind, data(), chosen), data
+            key = matrix.name, kind, sha256_of({"": values})
+            if key not in self._recent:
+                self._recent[key] = self._quantise(typed, values, kind, remaining)
+            data = partial(np.asarray, self._recent[key])
+        return lambda chosen: dequantise(matrix, weight, kind, data(), chosen), data
 
     def _rows_of_dense(self, typed: TypedMatrix, kind: str, rows: torch.Tensor | None) -> Bytes:
-        whole = self._encodings(typed.matrix, typed.whole, kind)
-        return whole if rows is None else whole[rows.numpy()]
+        data = self._encodings(typed.matrix, typed.dense, kind)
+        return data if rows is None else data[rows.numpy()]
 
-    def _encoded(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, remaining: Remaining) -> Bytes:
-        weighed = self._weighed(typed.matrix, remaining)
-        importance = {} if weighed is None else {typed.matrix.name: weighed}
-        return encoded([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
+    def _quantise(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, remaining: Remaining) -> Bytes:
+        of_inputs = self._importance(typed.matrix, remaining)
+        importance = {} if of_inputs is None else {typed.matrix.name: of_inputs}
+        return quantise([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
 
     def _rows_of_source(
         self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
     ) -> Bytes | None:
-        """The bytes of ``weight`` in the source, if all its rows, which may be known, are there in ``kind``."""
-        matrix, own = typed.matrix, self._source.get(typed.matrix.name)
-        if own is None or own.kind != kind:
-            return None
-        whole = matrix.rows(typed.whole)
-        if rows is not None:
-            whole, own = whole[rows], Encoded(kind, own.data[rows.numpy()])
-        return rows_taken(own, whole, matrix.rows(weight))
+        """Return the bytes of ``weight`` in the source, if its type is ``kind`` and has all rows; else None.
 
-    def _weighed(self, matrix: Matrix, remaining: Remaining) -> torch.Tensor | None:
+        ``rows``: the indices of the rows of ``weight`` in the dense one, if known.
+        """
+        matrix, source = typed.matrix, self._source.get(typed.matrix.name)
+        if source is None or source.kind != kind:
+            return None
+        dense = matrix.rows(typed.dense)
+        if rows is not None:
+            dense, source = dense[rows], Encoded(kind, source.data[rows.numpy()])
+        return stored_rows(source, dense, matrix.rows(weight))
+
+    def _importance(self, matrix: Matrix, remaining: Remaining) -> torch.Tensor | None:
         importance = self._encodings.importance.get(matrix.name)
         if importance is None:
             return None
         kept, rows = remaining.inputs.get(matrix.name), remaining.rows.get(matrix.name)
-        if rows is not None and importance.dim() > 1:  # of the experts that are left
+        if rows is not None and importance.dim() > 1:  # of the remaining experts
             importance = importance[rows[:: matrix.outputs] // matrix.outputs]
         return importance if kept is None else importance[..., kept.cpu()]
 
 
-class _Encoded(Mapping[str, Encoded]):
-    """Matrices by the names of their parameters, whose bytes are made when asked for: all may not fit into memory."""
+class _LazyEncoded(Mapping[str, Encoded]):
+    """Matrices by the names of their parameters; bytes are made on access, since all may not fit into memory."""
 
-    def __init__(self, made: Mapping[str, tuple[str, Callable[[], Bytes]]]) -> None:
-        self._made = made
+    def __init__(self, matrices: Mapping[str, tuple[str, Callable[[], Bytes]]]) -> None:
+        self._matrices = matrices
 
     def __getitem__(self, name: str) -> Encoded:
-        kind, data = self._made[name]
+        kind, data = self._matrices[name]
         return Encoded(kind, data())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
+        return iter(self._matrices)
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._matrices)

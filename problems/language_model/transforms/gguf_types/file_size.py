@@ -1,4 +1,4 @@
-"""The exact bytes of the .gguf file of a model that was cut, from shapes and types alone."""
+"""Exact bytes of the .gguf file of a pruned model, from shapes and types alone."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _CACHED = 2**16
 
 
 class CutBytes:
-    """Counts the bytes of the file of ``model``, which is dense now, once genes have cut it to some of ``shapes``.
+    """Counts the bytes of the file of ``model``, which is dense now, after genes have pruned it to some of ``shapes``.
 
-    ``kinds``: of matrices that are quantised; any other is in the half precision of ``base``. ``terms`` count each
-    tensor that is there, with its entry in the header; ``rest``, by the levels of the genes that cut, counts
-    the remainder: metadata, padding, and tensors of zeros that llama.cpp asks for.
+    ``kinds``: of quantised matrices; others are in the half precision of ``base``. ``terms`` count each remaining
+    tensor with its entry in the header; ``rest``, by the levels of the genes that prune, counts everything else:
+    metadata, padding, and tensors of zeros that llama.cpp requires.
     """
 
     def __init__(
         self, model: Any, base: Base, shapes: Shapes, kinds: Kinds,
         vocabularies: Mapping[int, Sequence[Sequence[int] | None]],
     ) -> None:  # fmt: skip
-        """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
+        """Raise :class:`evoprune.InputError` if genes can make a model that llama.cpp does not support."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
         self._slots = slots_by_parameter(model, base.architecture, base.forms)
@@ -48,26 +48,26 @@ class CutBytes:
             number: sorted({place for name in names for place in shapes.cuts[name]})
             for number, names in self._inside.items()
         }
-        self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
+        self._field_sizes = {id(field): field_bytes("", field) for field in base.fields.values()}
         self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
-        self._block = lru_cache(_CACHED)(self._block_now)
+        self._block = lru_cache(_CACHED)(self._block_slots)
         self.rest: Callable[[tuple[int, ...]], float] = lru_cache(_CACHED)(self._rest)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
         self._check()
 
     def _added(self, kept: Sequence[int] | None) -> int:
-        """The bytes that the metadata of a tokenizer with the tokens ``kept`` have more than that of all: at most 0."""
+        """Return the change, at most 0, of the bytes of metadata by a tokenizer with the tokens ``kept``."""
         if kept is None:
             return 0
-        whole, now = self._base.fields, cut_fields(self._base.fields, kept)
-        return sum(map(field_bytes, now, now.values())) - sum(map(self._field, whole, whole.values()))
+        dense, pruned = self._base.fields, cut_fields(self._base.fields, kept)
+        return sum(map(field_bytes, pruned, pruned.values())) - sum(map(self._field, dense, dense.values()))
 
     def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
         if not all(shape):
             return 0.0
-        return sum(self._bytes_of(slot.of_shape(shape), kind) for slot in self._slots[parameter])
+        return sum(self._tensor_bytes(slot.of_shape(shape), kind) for slot in self._slots[parameter])
 
-    def _bytes_of(self, slot: Slot, kind: str | None = None) -> float:
+    def _tensor_bytes(self, slot: Slot, kind: str | None = None) -> float:
         data = tensor_bytes(kind or plain_kind(slot, self._base), slot.shape)
         return float(data + info_bytes(slot.name, slot.shape))
 
@@ -79,11 +79,11 @@ class CutBytes:
             if any(len(slot.shape) > 1 for slot in slots.values()):
                 renamed += len(slots) * (len(str(len(blocks))) - len(str(number)))
                 blocks.append(slots)
-            else:  # at most a norm that dropped sublayers shared
-                unwritten += sum(map(self._bytes_of, slots.values()))
+            else:  # at most a norm that the dropped sublayers shared
+                unwritten += sum(map(self._tensor_bytes, slots.values()))
         added: Sequence[Slot] = []
         architecture, fields = self._base.architecture, self._base.fields
-        if blocks:  # a file without blocks is none, but has a size
+        if blocks:  # without blocks no file can be written, but its size is defined
             architecture, fields, added = arranged(blocks, self._base, self._hidden, self._size)
         fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
         kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.kept.items()]
@@ -100,11 +100,11 @@ class CutBytes:
         outside = [slot for slot in every if not slot.name.startswith("blk.")]
         return [*outside, *(slot for block in blocks for slot in block.values())]
 
-    def _field(self, key: str, found: Any) -> int:
-        known = self._known.get(id(found))
-        return field_bytes(key, found) if known is None else known + len(key.encode())
+    def _field(self, key: str, field: Any) -> int:
+        size = self._field_sizes.get(id(field))
+        return field_bytes(key, field) if size is None else size + len(key.encode())
 
-    def _block_now(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
+    def _block_slots(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
         every = [0] * len(self._shapes.counts)
         for place, level in zip(self._genes[number], levels, strict=True):
             every[place] = level

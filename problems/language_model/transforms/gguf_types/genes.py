@@ -1,4 +1,4 @@
-"""The genes of the transform ``types``: the types that are worth their bytes or their time for each matrix."""
+"""Genes of the transform ``types``: the Pareto-optimal types of each matrix, by bytes or by time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from evoprune import Gene, Genes
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.transforms.gguf_types.levels import Errors
+from evoprune.problems.language_model.transforms.gguf_types.errors import Errors
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type
 from evoprune.problems.language_model.transforms.shapes import Shapes
 
 
 class TypeGenes:
-    """A gene for each of ``matrices``; its levels are types.
+    """A gene for each of ``matrices``, whose levels are types.
 
-    ``blocks``: the matrices in blocks; ``errors``: of the types that they may have; ``sizes``: the bytes of each matrix
-    in each type that it may have, from more to fewer.
+    ``blocks``: the matrices in blocks; ``errors``: of the types that matrices may have; ``sizes``: the bytes of each
+    matrix in each of these types, in decreasing order.
     """
 
     def __init__(
@@ -29,41 +29,41 @@ class TypeGenes:
     ) -> None:
         self._matrices, self._blocks, self._errors, self._sizes = matrices, blocks, errors, sizes
         self.all_types = False
-        """Whether types that another one matches are levels too."""
+        """True if all types are levels, and not only the Pareto-optimal ones."""
         self.genes = self._of_sizes()
 
     def fit(self, shapes: Shapes) -> None:
-        """Leave the types whose blocks of weights divide all widths that may be left."""
+        """Keep the types whose blocks of weights divide all widths that pruning may leave."""
         fitting = []
-        for matrix, own in zip(self._matrices, self._sizes, strict=True):
+        for matrix, sizes in zip(self._matrices, self._sizes, strict=True):
             widths = {shape[-2 if matrix.transposed else -1] for shape in shapes.possible(matrix.parameter)}
-            first, *others = own
+            first, *others = sizes
             nearest = DENSE if first == DENSE else nearest_type(first, widths) or DENSE
             kept = [kind for kind in others if kind != nearest and all(ggml.fits(kind, width) for width in widths)]
-            fitting.append({nearest: own[first]} | {kind: own[kind] for kind in kept})
+            fitting.append({nearest: sizes[first]} | {kind: sizes[kind] for kind in kept})
         self._sizes = fitting
         self.genes = self._of_sizes()
 
     def of_all_types(self) -> TypeGenes:
-        """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
-        every = copy(self)
-        every.all_types = True
-        every.genes = every._of_sizes()
-        return every
+        """Return the genes with all types as levels, for timing."""
+        genes = copy(self)
+        genes.all_types = True
+        genes.genes = genes._of_sizes()
+        return genes
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        """Leave the types that no other one matches in time and in error, slowest first."""
+        """Keep the types that are Pareto-optimal in time and error, slowest first."""
         costs = []
         for matrix, sizes in zip(self._matrices, self._sizes, strict=True):
             of_matrix = times.get(matrix.name, {})
             if sizes.keys() - of_matrix.keys():
                 raise ValueError("other types")
             costs.append({kind: of_matrix[kind] for kind in sizes})
-        self.genes = self._worth(costs)
+        self.genes = self._pareto_optimal(costs)
 
     @property
-    def reproduced(self) -> Counter[str]:
-        """The number of matrices that each type reproduces, since the source was stored in such a type."""
+    def exact_types(self) -> Counter[str]:
+        """The number of matrices that each type reproduces exactly, because the source was quantised to it."""
         return Counter(
             kind
             for matrix, gene in zip(self._matrices, self.genes, strict=True)
@@ -73,27 +73,25 @@ class TypeGenes:
 
     def _of_sizes(self) -> Genes:
         if self.all_types:
-            return self._of_levels([[*own] for own in self._sizes])
-        return self._worth(self._sizes)
+            return self._of_levels([[*sizes] for sizes in self._sizes])
+        return self._pareto_optimal(self._sizes)
 
-    def _worth(self, costs: Sequence[Mapping[str, float]]) -> Genes:
-        """The types of each matrix that no other one matches in ``costs`` and in error."""
+    def _pareto_optimal(self, costs: Sequence[Mapping[str, float]]) -> Genes:
         both = zip(self._matrices, costs, strict=True)
-        return self._of_levels([self._errors.worth(matrix, own) for matrix, own in both])
+        return self._of_levels([self._errors.pareto_levels(matrix, of_matrix) for matrix, of_matrix in both])
 
-    def _of_levels(self, found: Sequence[Sequence[str]]) -> Genes:
-        genes = []
-        for matrix, kinds in zip(self._matrices, found, strict=True):
-            known = self._errors.harms
-            harms = [0.0, *((known or self._errors.relative)[matrix.name, kind] for kind in kinds[1:])]
+    def _of_levels(self, levels: Sequence[Sequence[str]]) -> Genes:
+        genes, absolute = [], self._errors.harms
+        for matrix, kinds in zip(self._matrices, levels, strict=True):
+            harms = [0.0, *((absolute or self._errors.relative)[matrix.name, kind] for kind in kinds[1:])]
             group = f"block {matrix.block}" if matrix in self._blocks else matrix.name
             gene = Gene.of_levels(matrix.name, kinds, group, harms if any(harms) else [])
-            genes.append(replace(gene, absolute=bool(known and gene.harms)))
+            genes.append(replace(gene, absolute=bool(absolute and gene.harms)))
         return Genes(genes)
 
 
-def may_be(matrix: Matrix, kind: str, source: Mapping[str, Encoded]) -> bool:
-    """Return whether ``kind`` fits ``matrix``, and is smaller than its type in the ``source``."""
+def is_smaller(matrix: Matrix, kind: str, source: Mapping[str, Encoded]) -> bool:
+    """Return whether ``kind`` fits ``matrix`` and has fewer bytes than its type in the ``source``, if any."""
     rows, width = matrix.rows(matrix.weight).shape
     own = source.get(matrix.name)
     return ggml.fits(kind, width) and (own is None or rows * ggml.row_bytes(kind, width) < own.data.nbytes)

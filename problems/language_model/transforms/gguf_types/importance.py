@@ -1,4 +1,4 @@
-"""The importance of the inputs of matrices: their mean squares on a text, or from llama.cpp's importance matrix."""
+"""Importance of the inputs of matrices: mean squares on a text, or llama.cpp's importance matrix."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
 CPU = torch.device("cpu")
 
 
-def importance_on(resident: Resident, calibration: Windows) -> Tensors:
-    """As :func:`importance_of`, on the text ``calibration``: cached, as other runs may have other types."""
-    made = partial(importance_of, resident, calibration.tokens)
+def cached_importance(resident: Resident, calibration: Windows) -> Tensors:
+    """As :func:`measure_importance`, on the text ``calibration``, cached."""
+    made = partial(measure_importance, resident, calibration.tokens)
     return cached(resident, "importance of inputs", cache_key(calibration), made, CPU)
 
 
 def cache_key(calibration: Windows | None) -> list[object]:
-    """All that statistics on the text ``calibration`` depend on, but for the model."""
+    """Return the inputs, besides the model, of statistics on the text ``calibration``."""
     return [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
 
 
-def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU.
+def measure_importance(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the mean square of each input of the blocks' matrices on ``tokens``, by matrix name: float32, on the CPU.
 
-    Of stacked ones ``(experts, in)``, over the tokens that chose an expert.
+    Of stacked matrices ``(experts, in)``: over the tokens that chose an expert.
     """
-    known = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
-    return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}
+    by_matrix = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
+    return {matrix.name: as_importance(own[INPUT_NORMS].square() / tokens.numel()) for matrix, own in by_matrix}
 
 
-def importance_in(path: Path, resident: Resident, base: Base) -> Tensors:
-    """As :func:`importance_of`, from llama.cpp's importance matrix ``path``.
+def load_importance(path: Path, resident: Resident, base: Base) -> Tensors:
+    """As :func:`measure_importance`, from llama.cpp's importance matrix ``path``.
 
-    Raises :class:`evoprune.InputError` where it lacks a matrix of the blocks, or has one of another shape.
+    Raises :class:`evoprune.InputError` if it lacks a matrix of the blocks, or has one of another shape.
     """
     from evoprune.problems.language_model.gguf.recipe import read_importance
 
-    known, found = read_importance(path), {}
+    by_tensor_name, importance = read_importance(path), {}
     in_blocks = {matrix.name for matrix in resident.with_stacks}
     for name, slots in slots_of(resident, base).items():
-        own, (*experts, _, width) = known.get(slots[0].name), slots[0].shape
+        own, (*experts, _, width) = by_tensor_name.get(slots[0].name), slots[0].shape
         if own is None:
             if name in in_blocks:
                 raise InputError(f"has no importance of {slots[0].name}: is it of another model?", str(path))
@@ -64,11 +64,11 @@ def importance_in(path: Path, resident: Resident, base: Base) -> Tensors:
         if own.shape != expected:
             shapes = " x ".join(map(str, own.shape)), " x ".join(map(str, expected))
             raise InputError(f"{slots[0].name} has {shapes[0]} inputs there, and {shapes[1]} in the model", str(path))
-        found[name] = as_importance(torch.from_numpy(own if experts else own[0]))
-    return found
+        importance[name] = as_importance(torch.from_numpy(own if experts else own[0]))
+    return importance
 
 
 def by_tensor(resident: Resident, base: Base, importance: Mapping[str, torch.Tensor]) -> Tensors:
-    """Return the ``importance`` of inputs, given by matrix, by the name of the tensor in a .gguf file."""
-    within = slots_of(resident, base)
-    return {slot.name: each for name, each in importance.items() for slot in within[name]}
+    """Return the ``importance`` of inputs, which is given by matrix, by the names of the tensors in a .gguf file."""
+    slots = slots_of(resident, base)
+    return {slot.name: own for name, own in importance.items() for slot in slots[name]}

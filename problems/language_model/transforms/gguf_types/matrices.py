@@ -1,4 +1,4 @@
-"""The matrices of a model that a .gguf file can hold in a quantised type."""
+"""Matrices of a model that a .gguf file can store in a quantised type."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:  # they import gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
     from evoprune.problems.language_model.gguf.names import Slot
 
-DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
+DENSE = "16 bits"  # the level that changes nothing: a file stores such a matrix in 16 bits
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:
-    """The embedding, the matrices of the blocks, stacked ones too, and the head unless it is tied to the embedding.
+    """Return the embedding, the matrices of blocks and stacks of experts, and the head unless it is tied.
 
-    The embedding counts to block 0, which reads it, and the head to none: to the number after the last.
+    The block of the embedding is 0, which reads it; the head's is the number after the last.
     """
     model = resident.model
     names = {module: name for name, module in model.named_modules()}
@@ -33,10 +33,10 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
 
 
 def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
-    """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
+    """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`, in a relevant part of its time.
 
-    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all rows, once a
-    pass: a small part of a prompt's time.
+    Of an embedding it reads a row for each token. Of a head, tied or not, it reads all rows once: a small part of the
+    time of a prompt.
     """
     embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
     if matrix.module is embedding:

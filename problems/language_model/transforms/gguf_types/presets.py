@@ -1,4 +1,4 @@
-"""Genomes by the bits of a weight, and llama.cpp's presets as genomes."""
+"""Genomes with given bits a weight, and llama.cpp's presets as genomes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 
 class Bits:
-    """The bits of a weight in each level of each of ``genes``, matrices whose rows have ``widths``."""
+    """Bits a weight at each level of each of ``genes``, for matrices whose rows have ``widths``."""
 
     def __init__(self, genes: Genes, widths: Sequence[int]) -> None:
         self._genes, self._widths = genes, widths
         self._of = [[_bits(kind, width) for kind in gene.levels] for gene, width in zip(genes, widths, strict=True)]
 
     def uniform(self, share: float) -> list[float]:
-        """The same bits for all, ``share`` of the way from the most to the fewest; at the end the last level of each.
+        """Return the genome with the same bits in all genes, ``share`` of the way from the most to the fewest.
 
-        Each gene takes the first level that has no more bits, or the last.
+        Each gene has the first level with no more bits, or the last; for a share of 1 all have their last level.
         """
         if share == 1:
             return [gene.up for gene in self._genes]
@@ -33,14 +33,14 @@ class Bits:
         return [_at_most(most, of_gene) for of_gene in self._of]
 
     def nearest(self, kinds: Sequence[str]) -> list[float]:
-        """For each gene its type of ``kinds``; where that is no level, the first with no more bits, or the last."""
+        """Return the genome of ``kinds``; a type that is no level becomes the first with no more bits, or the last."""
         return [
             float(gene.levels.index(kind)) if kind in gene.levels else _at_most(_bits(kind, width), of_gene)
             for gene, kind, width, of_gene in zip(self._genes, kinds, self._widths, self._of, strict=True)
         ]
 
     def larger(self, genome: Sequence[float], kinds: Sequence[str]) -> list[int]:
-        """The places of the genes whose level in ``genome`` has more bits than their type of ``kinds``."""
+        """Return the places of genes whose level in ``genome`` has more bits than their type of ``kinds``."""
         rows = zip(genome, kinds, self._widths, self._of, strict=True)
         return [
             place
@@ -50,25 +50,22 @@ class Bits:
 
 
 def presets_alone(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
-    """llama.cpp's presets of the whole model, once where several come to the same types.
-
-    ``alone`` makes the problem of types alone, by settings.
-    """
+    """Return llama.cpp's presets of the dense model, without duplicates; see :meth:`Transform.presets_alone`."""
     try:
         presets = alone(settings).session.transform.transforms[0].presets()
     except InputError as error:
         note(f"there are no presets to compare with: {error}")
         return {}
-    names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of several, the first
+    names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of equal presets, the first
     return {name: partial(_preset, settings, alone, kinds) for kinds, name in names.items()}
 
 
 def _preset(
     settings: TypesSettings, alone: Callable[[TypesSettings], Any], kinds: Sequence[str]
 ) -> tuple[Any, list[float], dict[str, list[float]]]:
-    """A problem that has the types of a preset, the genome with that of ``kinds`` for each matrix, and the dense one.
+    """Return a problem with the types of a preset, the genome of ``kinds``, and the dense genome.
 
-    Another type with no more bytes and no larger error takes the place of a preset's.
+    A preset's type is replaced by one with no more bytes and no larger error, if there is one.
     """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE})), "recipe": None}))
     transform = problem.session.transform.transforms[0]

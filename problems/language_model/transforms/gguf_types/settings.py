@@ -47,7 +47,7 @@ class TypesSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _each_once(self) -> TypesSettings:
+    def _consistent(self) -> TypesSettings:
         if self.types and len(set(self.types)) < len(self.types):
             raise ValueError("types: expected each type once")
         if self.types == () and not self.from_source:
@@ -60,5 +60,5 @@ class TypesSettings(Settings):
 
     @property
     def chosen(self) -> Sequence[str]:
-        """The types to choose from, as far as widths allow."""
+        """Types to choose from; widths may exclude some."""
         return COMMON if self.types is None else self.types

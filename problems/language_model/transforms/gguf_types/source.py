@@ -1,4 +1,4 @@
-"""The matrices of a quantised .gguf source in its own types: their bytes, whole and where cuts left some rows out."""
+"""Matrices of a quantised .gguf source in its own types: the bytes of the dense and of pruned matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
 
 
 def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
-    """Return the matrices of the dense model that its source, ``base``, holds in a quantised type, by name."""
+    """Return the matrices of the dense model that are quantised in its source, ``base``, by name."""
     encoded = {}
     for name, slots in slots_of(resident, base).items():
         tensors = [tensor for slot in slots if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
@@ -38,33 +38,33 @@ def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
 
 
 def nearest_type(kind: str, widths: Collection[int]) -> str | None:
-    """Return the type for rows of all ``widths`` with the most bits up to ``kind``'s, else the type with the fewest.
+    """Return ``kind`` if it fits rows of all ``widths``, else the fitting type with the most bits below it.
 
-    ``kind`` itself if it fits; None if no type does.
+    If there is none, the fitting type with the fewest bits; None if no type fits.
     """
     if all(ggml.fits(kind, width) for width in widths):
         return kind
-    fitting = [each for each in COMMON if all(ggml.fits(each, width) for width in widths)]
+    fitting = [other for other in COMMON if all(ggml.fits(other, width) for width in widths)]
     most = ggml.bits(kind)
-    below = [each for each in fitting if ggml.bits(each) <= most]
+    below = [other for other in fitting if ggml.bits(other) <= most]
     if below:
-        return max(reversed(below), key=ggml.bits)  # of equals the last: the more exact
+        return max(reversed(below), key=ggml.bits)  # of equal ones the last, which is more exact
     return min(fitting, key=ggml.bits, default=None)
 
 
-def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
-    """Return the bytes of ``weight`` if each row is one of ``whole``, the loaded weight, stored as ``own``.
+def stored_rows(source: Encoded, dense: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
+    """Return the bytes of ``weight`` if all its rows are rows of ``dense``, the loaded weight, stored as ``source``.
 
-    Both ``(out, in)``; None if a row is another, as where inputs were cut or values changed.
+    Both ``(out, in)``. None for other rows, as after a removal of inputs or an update.
     """
-    if whole.shape[1] != weight.shape[1]:
+    if dense.shape[1] != weight.shape[1]:
         return None
-    weight = weight.to(whole.dtype)
-    if whole.shape == weight.shape:
-        return own.data if torch.equal(whole, weight) else None
-    places = {row.tobytes(): place for place, row in enumerate(_as_bytes(whole))}
-    taken = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
-    return None if -1 in taken else own.data[taken]
+    weight = weight.to(dense.dtype)
+    if dense.shape == weight.shape:
+        return source.data if torch.equal(dense, weight) else None
+    places = {row.tobytes(): place for place, row in enumerate(_as_bytes(dense))}
+    rows = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
+    return None if -1 in rows else source.data[rows]
 
 
 def _as_bytes(rows: torch.Tensor) -> Bytes:

@@ -1,4 +1,4 @@
-"""The transform ``types``: a type of GGUF for each matrix."""
+"""The transform ``types``: a GGUF type for each matrix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
-from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, may_be
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_in, importance_on
-from evoprune.problems.language_model.transforms.gguf_types.levels import errors_on
+from evoprune.problems.language_model.transforms.gguf_types.errors import cached_errors
+from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, is_smaller
+from evoprune.problems.language_model.transforms.gguf_types.importance import cached_importance, load_importance
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
     check_types,
@@ -47,19 +47,19 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
 
 
 class Types(Transform):
-    """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes::
+    """Quantise each matrix to a GGUF type: a gene is a matrix, and its levels are types, from more to fewer bytes::
 
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
         budget: {use: bytes, at_most: 70000000}
 
-    Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
-    another one matches in bytes and in error is no level; once times are known, in time and in error. Errors are
-    estimated on some rows, and a matrix is quantised when a candidate has it in a type. ggml quantises, with an
-    importance matrix if the settings say so: the mean squares of the inputs. With ``from_source`` the first type is
-    that of the source, not 16 bits, and rows of the source keep their bytes. A ``recipe`` leaves one more type.
+    The matrices are those of the blocks, the embedding, and a head that is not tied to it. Levels are the types that
+    are Pareto-optimal in bytes and error, or in time and error once times are measured. Errors are estimated on some
+    rows; a matrix is quantised when a candidate needs it. ggml quantises, by default with an importance matrix: the
+    mean squares of the inputs. With ``from_source`` the first type is the source's, not 16 bits, and rows of the source
+    keep their bytes. A ``recipe`` allows one other type.
 
-    Quantised copies are swapped into the model, and no weight is written. In a stack it comes last: it is lifted before
-    cuts are applied, and laid on the remaining weights.
+    Quantised copies are swapped into the model, and no weight is written. In a stack types come last: copies are
+    swapped out before other transforms are applied, and made from the remaining weights.
     """
 
     Settings = TypesSettings
@@ -80,15 +80,17 @@ class Types(Transform):
 
             source = source_types(resident, find_base(resident))
         check_types(settings.types or (), matrices)
-        may = {kind: [matrix for matrix in matrices if may_be(matrix, kind, source)] for kind in kinds}
-        chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in may.items()}
+        smaller = {kind: [matrix for matrix in matrices if is_smaller(matrix, kind, source)] for kind in kinds}
+        chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in smaller.items()}
         calibration = self.texts.calibration if self.calibrates(settings) else None
-        errors = errors_on(resident, matrices, chosen, self._importance(calibration), None if recipe else calibration)
+        errors = cached_errors(
+            resident, matrices, chosen, self._importance(calibration), None if recipe else calibration
+        )
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
         self.matrices, self.errors, self._source = matrices, errors, source
-        self._levels = TypeGenes(matrices, resident.with_stacks, errors, sizes)
+        self._type_genes = TypeGenes(matrices, resident.with_stacks, errors, sizes)
         self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
         if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
@@ -102,61 +104,61 @@ class Types(Transform):
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:
-        faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
+        faults = [f"problem.transforms: {package}"] if (package := ggml.missing()) else []
         files = settings.model_dump(include={"base", "imatrix", "recipe"}, exclude_none=True).items()
         absent = [(key, file) for key, file in files if not Path(file).is_file()]
         return [*faults, *(f"problem.transforms.{key}: {file}: no such file" for key, file in absent)]
 
     def _recipe(self, matrices: Sequence[Matrix]) -> dict[str, str]:
-        """The type of each of ``matrices`` in the recipe, by name. Raises InputError for one that it cannot have."""
+        """Return the type of each of ``matrices`` in the recipe, by name. Raises InputError if one does not fit."""
         from evoprune.problems.language_model.gguf.recipe import TensorTypes
 
-        recipe, slots, found = TensorTypes(Path(self.settings.recipe or "")), slots_of(self.resident, self.base), {}
+        recipe, slots, types = TensorTypes(Path(self.settings.recipe or "")), slots_of(self.resident, self.base), {}
         for matrix in matrices:
             kinds, width = {recipe.kind(slot.name) for slot in slots[matrix.name]}, matrix.rows(matrix.weight).shape[1]
             if len(kinds) > 1 or not ggml.fits(max(kinds), width):
                 name = " and ".join(slot.name for slot in slots[matrix.name])
                 raise InputError(f"{name} of {width} weights a row cannot be {' and '.join(kinds)}", str(recipe.path))
-            found[matrix.name] = max(kinds)
-        return found
+            types[matrix.name] = max(kinds)
+        return types
 
     def _importance(self, calibration: Windows | None) -> Tensors:
         if self.settings.imatrix:
-            return importance_in(Path(self.settings.imatrix), self.resident, self.base)
-        return importance_on(self.resident, calibration) if calibration else {}
+            return load_importance(Path(self.settings.imatrix), self.resident, self.base)
+        return cached_importance(self.resident, calibration) if calibration else {}
 
     @property
     def genes(self) -> Genes:
-        return self._levels.genes
+        return self._type_genes.genes
 
     @property
     def late(self) -> bool:
         return self.resident.streams
 
     def fit(self, shapes: Shapes) -> None:
-        """Leave the types that parameters cut to ``shapes`` allow. Called before the genes are read."""
-        self._levels.fit(shapes)
+        """Keep the types that fit parameters pruned to ``shapes``. Called before the genes are read."""
+        self._type_genes.fit(shapes)
         if not self.genes.free and not self._source:
             why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
             raise InputError(why, "problem.transforms")
 
     def apply(self, genome: Sequence[float]) -> None:
-        self.lift()
-        self.lay(genome, Remaining({}, {}))
+        self.swap_out()
+        self.swap_in(genome, Remaining({}, {}))
 
-    def lift(self) -> None:
-        """Put back the weights of the cuts."""
-        self._copies.lift()
+    def swap_out(self) -> None:
+        """Put back the weights without types."""
+        self._copies.swap_out()
 
-    def lay(self, genome: Sequence[float], remaining: Remaining) -> None:
-        """Replace the weights as they are now by their copies in the types of ``genome``."""
-        self._copies.lay(self.genes.chosen(genome), remaining, blank=self._levels.all_types)
+    def swap_in(self, genome: Sequence[float], remaining: Remaining) -> None:
+        """Replace the present weights by their copies in the types of ``genome``."""
+        self._copies.swap_in(self.genes.chosen(genome), remaining, blank=self._type_genes.all_types)
 
     def block_fingerprints(self) -> Sequence[Hashable]:
         return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
 
     def encoded(self) -> Mapping[str, Encoded]:
-        """Return the parameters that a .gguf file of the model now holds in a quantised type, by name."""
+        """Return the parameters of the model that are quantised now, by name."""
         return self._copies.encoded()
 
     def encode(self, model: Any, genome: Sequence[float], remaining: Remaining) -> Mapping[str, Encoded]:
@@ -169,13 +171,13 @@ class Types(Transform):
         return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in genes}
 
     def bare(self) -> Transform:
-        """The same with all types as levels: their times are not known yet."""
+        """As :meth:`Transform.bare`: all types are levels."""
         bare = copy(self)
-        bare._levels = self._levels.of_all_types()
+        bare._levels = self._type_genes.of_all_types()
         return bare
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        self._levels.use_times(times)
+        self._type_genes.use_times(times)
 
     @classmethod
     def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
@@ -185,9 +187,9 @@ class Types(Transform):
         return self._bits.uniform(share)
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """llama.cpp's presets, or the recipe; where a type is no level, the first level that has no more bits.
+        """Return llama.cpp's presets, or the recipe; a type that is no level is replaced as by :meth:`genome_of`.
 
-        None where harms are known, as the first child of a search by costs is much better then.
+        Empty if harms are known: the first child of a search by costs is then much better.
         """
         if self.errors.harms:
             return []
@@ -201,7 +203,7 @@ class Types(Transform):
         return [self._bits.nearest(kinds) for kinds in presets.values()]
 
     def genome_of(self, kinds: Sequence[str]) -> list[float]:
-        """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits."""
+        """Return the genome of ``kinds``; where a type is no level, of the first level with no more bits."""
         genome = self._bits.nearest(kinds)
         if larger := self._bits.larger(genome, kinds):
             name, kind = self.matrices[larger[0]].name, kinds[larger[0]]
@@ -209,7 +211,7 @@ class Types(Transform):
         return genome
 
     def presets(self) -> dict[str, list[str]]:
-        """The type of each matrix in each of llama.cpp's presets; the model must be dense."""
+        """Return the type of each matrix in each of llama.cpp's presets; the model must be dense."""
         from evoprune.problems.language_model.gguf.runtime import presets
 
         names = [matrix.parameter for matrix in self.matrices]
@@ -217,7 +219,7 @@ class Types(Transform):
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in by_preset.items()}
 
     def prices(self, unit: str) -> Prices:
-        """No weight and no parameter is saved. Bytes are counted of the .gguf file, with its header and tokenizer."""
+        """As :meth:`Transform.prices`; bytes are those of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
         from evoprune.problems.language_model.gguf.write import tensor_bytes
@@ -235,9 +237,8 @@ class Types(Transform):
     def _dense_bytes(self) -> float:
         from evoprune.problems.language_model.gguf.write import contents
 
-        whole = {matrix.parameter: self._source.get(matrix.name) for matrix in self.matrices}
-        held = {name: own for name, own in whole.items() if own}
-        return float(contents(self.resident.model, self.base, held).bytes)
+        source = {m.parameter: self._source[m.name] for m in self.matrices if m.name in self._source}
+        return float(contents(self.resident.model, self.base, source).bytes)
 
     @property
     def base(self) -> Base:
@@ -246,8 +247,8 @@ class Types(Transform):
 
         return find_base(self.resident, self.settings.base)
 
-    def bytes_of_cuts(self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]) -> CutBytes:
-        """Return the bytes of a file, by the genes that cut to ``shapes``, and then by the genes of types.
+    def file_bytes(self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]) -> CutBytes:
+        """Return the bytes of a file by the genes that prune to ``shapes``, followed by the genes of types.
 
         ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
         """
@@ -260,35 +261,34 @@ class Types(Transform):
         }
         return CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
 
-    def timer(self, whole: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
-        """Return the timer of ``whole``, the stack that it is in. ``cuts``: the kind of each gene that cuts."""
+    def timer(self, stack: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
+        """Return the timer of ``stack``, of which these are the types; ``cuts``: the kind of each gene that prunes."""
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
         both = zip(read, self.matrices, self.genes, strict=True)
-        own = [(TYPES, gene.levels[0], isinstance(each, ExpertStack)) if every else IDLE for every, each, gene in both]
-        kinds = [*cuts, *own]
+        kinds = [(TYPES, gene.levels[0], isinstance(m, ExpertStack)) if whole else IDLE for whole, m, gene in both]
         dense = "types of the source" if self._source else "16 bits"
-        return FileTimer(whole, load, kinds, len(cuts), self, dense)
+        return FileTimer(stack, load, [*cuts, *kinds], len(cuts), self, dense)
 
     def describe(self) -> dict[str, Any]:
         settings = self.settings
         return {
             "types": Path(settings.recipe).name if settings.recipe else list(settings.chosen),
             "importance": Path(settings.imatrix).name if settings.imatrix else settings.importance,
-            "source_types": dict(self._levels.reproduced) if settings.source_types else False,
+            "source_types": dict(self._type_genes.exact_types) if settings.source_types else False,
             **({"from_source": True} if settings.from_source else {}),
         }
 
     def remarks(self) -> list[str]:
-        unread = {each.block: self.errors.unread_experts(each.stacks[0]) for each in self.resident.mixtures}
-        exact = ", ".join(f"{kind} of {count}" for kind, count in self._levels.reproduced.items())
+        unused = {each.block: self.errors.unused_experts(each.stacks[0]) for each in self.resident.mixtures}
+        exact = ", ".join(f"{kind} of {count}" for kind, count in self._type_genes.exact_types.items())
         remark = (
             f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "
             "than they are: for claims set source_types: false, or take a source in 16 bits"
         )
         larger = f"{self._larger} matrices keep the type of the source: that of the recipe has no fewer bytes"
-        return [*unchosen_remarks(unread), *([remark] if exact else []), *([larger] if self._larger else [])]
+        return [*unchosen_remarks(unused), *([remark] if exact else []), *([larger] if self._larger else [])]
 
     @property
     def _bits(self) -> Bits:

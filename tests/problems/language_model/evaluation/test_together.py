@@ -68,13 +68,13 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
 
 def test_equal_first_blocks_run_once_and_a_weight_is_made_once_for_all_batches(home, language_model, monkeypatch):
     made, ran = [], []
-    values_of = copies.values_of
+    dequantise = copies.dequantise
 
     def counted(matrix, weight, kind, data, rows=None):
         made.extend([matrix.name] if rows is None else [])
-        return values_of(matrix, weight, kind, data, rows)
+        return dequantise(matrix, weight, kind, data, rows)
 
-    monkeypatch.setattr(copies, "values_of", counted)
+    monkeypatch.setattr(copies, "dequantise", counted)
     problem = language_model(**home(), memory="stream")
     lowest = [gene.up for gene in problem.genes]
     last = [place for place, name in enumerate(problem.genes.names) if ".2." in name]  # of the last block

@@ -82,7 +82,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     transform.apply(genome)
     held = transform.encoded()
     expected = {name: weight.clone() for name, weight in transform.resident.model.named_parameters()}
-    transform._types.lift()
+    transform._types.swap_out()
     found = transform.encode(transform.resident.model, genome)
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)

@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
+from evoprune.problems.language_model.transforms.gguf_types.importance import measure_importance
 from tests.problems.language_model.gguf.models import random_qwen3_moe, write_quantised
 from tests.problems.language_model.mixtures import EXPERTS, mixture_in, random_mixture, routed
 
@@ -46,7 +46,7 @@ def resident_in(home, layout):
 @pytest.mark.parametrize("layout", ["olmoe", "gpt_oss"])
 def test_inputs_count_for_each_expert_by_the_tokens_that_chose_it(layout, tmp_path, tokens):
     resident = resident_in(tmp_path, layout)
-    found = importance_of(resident, tokens)
+    found = measure_importance(resident, tokens)
     stacks = [stack for stack in resident.with_stacks if stack not in resident.matrices]
     assert [found[stack.name].shape[0] for stack in stacks] == [EXPERTS] * 6
     for (states, chosen, _, home), up, down in zip(

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.settings import LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.gguf_types import latency
-from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type, rows_taken
+from evoprune.problems.language_model.transforms.gguf_types.source import nearest_type, stored_rows
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
 CUTS = [{"use": "heads", "keep": [0]}, "channels"]
@@ -119,10 +119,10 @@ def test_files_are_as_fast_as_their_source_or_faster(problem, source, tmp_path, 
 def test_rows_of_other_values_have_no_bytes():
     whole = torch.arange(6.0).reshape(3, 2)
     own = Encoded("Q8_0", numpy.arange(3, dtype=numpy.uint8)[:, None])
-    assert rows_taken(own, whole, whole[[2, 0]]).tolist() == [[2], [0]]
-    assert rows_taken(own, whole, whole.clone()) is own.data
+    assert stored_rows(own, whole, whole[[2, 0]]).tolist() == [[2], [0]]
+    assert stored_rows(own, whole, whole.clone()) is own.data
     for other in (whole + 1, whole[:2] + 1, whole[:, :1]):
-        assert rows_taken(own, whole, other) is None
+        assert stored_rows(own, whole, other) is None
 
 
 def test_where_a_type_does_not_fit_the_nearest_without_more_bits_does():

@@ -131,7 +131,7 @@ def test_a_copy_that_could_not_be_made_is_made_the_next_time(types, monkeypatch)
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(copies, "values_of", fails)
+        patch.setattr(copies, "dequantise", fails)
         transform.apply(genome)
     transform.apply(genome)
     assert all(map(torch.equal, model.parameters(), expected))

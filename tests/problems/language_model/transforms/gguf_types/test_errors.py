@@ -11,10 +11,10 @@ import torch
 
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.transforms.gguf_types import encodings, importance, levels
+from evoprune.problems.language_model.transforms.gguf_types import encodings, errors, importance
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
-from evoprune.problems.language_model.transforms.gguf_types.importance import importance_of
-from evoprune.problems.language_model.transforms.gguf_types.levels import estimated, sampled
+from evoprune.problems.language_model.transforms.gguf_types.errors import draw_samples, estimate_errors
+from evoprune.problems.language_model.transforms.gguf_types.importance import measure_importance
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE, typed_matrices
 
 
@@ -59,7 +59,7 @@ def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
 def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
     session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
     matrices = typed_matrices(session.resident)
-    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
+    importance = measure_importance(session.resident, session.texts.calibration.tokens) if weighed else {}
     monkeypatch.setattr(encodings, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
     made = Encodings(importance)
     for matrix in matrices:
@@ -73,7 +73,7 @@ def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_mod
 def test_errors_of_all_rows_are_exact_and_of_some_rows_near(language_model, weighed):
     session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
     matrices, tokens = typed_matrices(session.resident), session.texts.calibration.tokens
-    importance = importance_of(session.resident, tokens) if weighed else {}
+    importance = measure_importance(session.resident, tokens) if weighed else {}
     sensitive = sensitivity(session.resident.model, tokens, matrices) if weighed else {}
     rows = {matrix.name: matrix.rows(matrix.weight).float().numpy() for matrix in matrices}
     harms = []
@@ -84,8 +84,8 @@ def test_errors_of_all_rows_are_exact_and_of_some_rows_near(language_model, weig
         factors = sensitive.get(matrix.name) or [(torch.ones(len(weights)), torch.ones(weights.shape[1]))]
         harms.append(sum(out.double().numpy() @ change @ into.double().numpy() for out, into in factors) / 2)
     for count, off in ((10**9, 1e-5), (16, 0.35)):
-        samples = list(zip(matrices, sampled(matrices, sensitive, count), strict=True))
-        found = estimated(samples, importance, "Q4_0")
+        samples = list(zip(matrices, draw_samples(matrices, sensitive, count), strict=True))
+        found = estimate_errors(samples, importance, "Q4_0")
         assert found["harms"].tolist() == pytest.approx(harms, rel=off)
         for (matrix, sample), relative in zip(samples, found["relative"].tolist(), strict=True):
             assert len(sample.rows) <= min(count, len(rows[matrix.name]))
@@ -97,8 +97,8 @@ def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
         raise AssertionError("read again")
 
     first = types(types=["Q8_0"])
-    monkeypatch.setattr(importance, "importance_of", again)
-    monkeypatch.setattr(levels, "sensitivity", again)
+    monkeypatch.setattr(importance, "measure_importance", again)
+    monkeypatch.setattr(errors, "sensitivity", again)
     second = types(types=["Q8_0", "Q4_0"])
     (name, *_) = first.errors.importance
     assert first.errors.importance[name].equal(second.errors.importance[name])

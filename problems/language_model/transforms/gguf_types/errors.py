@@ -1,4 +1,4 @@
-"""The error of each matrix in each type, estimated on some rows, and the types that are worth their bytes."""
+"""Quantisation errors of each matrix in each type, estimated on some rows, and the Pareto-optimal types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.gguf_types.encodings import in_threads, quantised_rows, row_slices
+from evoprune.problems.language_model.transforms.gguf_types.encodings import in_threads, quantise_rows, row_slices
 from evoprune.problems.language_model.transforms.gguf_types.importance import CPU, cache_key
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
 
@@ -26,12 +26,12 @@ Pair = tuple[str, str]  # the name of a matrix, and a type
 Sensitivity = Mapping[str, Factors]
 
 SAMPLED = 64
-"""Rows of a matrix that its errors are estimated on, drawn in proportion to their part in the loss.
+"""Rows of a matrix on which its errors are estimated, drawn in proportion to their part in the loss.
 
 tests/benchmarks/sampled_errors.py compares the estimates with the errors of all rows.
 """
 
-_SIDES = ("outputs", "inputs")  # of a pair of factors, as they are named in the cache
+_SIDES = ("outputs", "inputs")  # names of the factors of a pair in the cache
 
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
@@ -41,9 +41,9 @@ _EXACT = 1e-6
 class Errors:
     """Estimates for pairs of a matrix and a type that fits it.
 
-    ``relative``: the squared error as a share of the squared weights, both weighed. ``harms``: the divergence that the
-    error makes, in nats a token; empty without a calibration text. ``importance``: of the inputs of matrices by their
-    names, as of :func:`.importance.importance_of`; empty for none.
+    ``relative``: the squared error as a share of the squared weights, both weighted by sensitivity. ``harms``: the
+    divergence that the error causes, in nats a token; empty without a calibration text. ``importance``: of the inputs
+    of matrices, by name, see :func:`.importance.measure_importance`; may be empty.
     """
 
     relative: Mapping[Pair, float]
@@ -54,10 +54,10 @@ class Errors:
         """Return whether ``kind``, not dense, reproduces ``matrix``."""
         return kind != DENSE and self.relative[matrix.name, kind] < _EXACT
 
-    def worth(self, matrix: Matrix, costs: Mapping[str, float]) -> list[str]:
-        """The levels of ``matrix``: the first of ``costs``, and the types that no other one matches in cost and error.
+    def pareto_levels(self, matrix: Matrix, costs: Mapping[str, float]) -> list[str]:
+        """Return the first type of ``costs``, and the types that are Pareto-optimal in cost and error.
 
-        From more to less cost; of equals the first.
+        In order of decreasing cost; of equal types the first.
         """
         first, *others = costs
         kinds = [kind for kind in others if costs[kind] < costs[first]]
@@ -70,35 +70,35 @@ class Errors:
     def sizes(
         self, matrix: Matrix, kinds: Iterable[str], exact: bool, source: Mapping[str, ggml.Encoded]
     ) -> dict[str, float]:
-        """Return the bytes of ``matrix`` in each type that it may have, from more to fewer.
+        """Return the bytes of ``matrix`` in each type that it may have, in decreasing order.
 
-        First as it was loaded: in 16 bits, or in its type of ``source``; then in each known one of ``kinds``; a type
-        that reproduces the matrix only if ``exact`` allows it.
+        The first type is the loaded one, 16 bits or the type in ``source``; then come the estimated ones of ``kinds``,
+        with types that reproduce the matrix only if ``exact`` is true.
         """
         rows, width = matrix.rows(matrix.weight).shape
-        there = [kind for kind in kinds if (matrix.name, kind) in self.relative]
-        there = [kind for kind in there if exact or not self.is_exact(matrix, kind)]
-        bytes_in = {kind: float(rows * ggml.row_bytes(kind, width)) for kind in there}
+        estimated = [kind for kind in kinds if (matrix.name, kind) in self.relative]
+        allowed = [kind for kind in estimated if exact or not self.is_exact(matrix, kind)]
+        sizes = {kind: float(rows * ggml.row_bytes(kind, width)) for kind in allowed}
         own = source.get(matrix.name)
         first = {own.kind: float(own.data.nbytes)} if own else {DENSE: 2.0 * matrix.weight.numel()}
-        return first | dict(sorted(bytes_in.items(), key=lambda each: -each[1]))
+        return first | dict(sorted(sizes.items(), key=lambda each: -each[1]))
 
-    def unread_experts(self, matrix: Matrix) -> int:
-        """The number of the experts stacked in ``matrix`` that the calibration text never reached."""
+    def unused_experts(self, matrix: Matrix) -> int:
+        """Return the number of experts stacked in ``matrix`` that no token of the calibration text chose."""
         importance = self.importance.get(matrix.name)
         return 0 if importance is None or importance.dim() == 1 else int((importance == 1).all(1).sum())
 
 
-def errors_on(
+def cached_errors(
     resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], importance: Tensors,
     calibration: Windows | None,
 ) -> Errors:  # fmt: skip
-    """Return the errors of the matrices ``chosen`` for each type, of all ``matrices``; cached by type.
+    """Estimate the errors of the matrices ``chosen`` for each type, among all ``matrices``; cached by type.
 
-    ``importance``: of inputs, by matrix. ``calibration``: the text that gives the harms; None for none.
+    ``importance``: of inputs, by matrix. ``calibration``: the text for the harms; None for no harms.
     """
-    weighed = sha256_of(importance)
-    sensitive = cache(lambda: _sensitivity_on(resident, calibration, matrices))
+    importance_hash = sha256_of(importance)
+    factors = cache(lambda: _cached_sensitivity(resident, calibration, matrices))
     samples: dict[str, Sample] = {}
     relative: dict[Pair, float] = {}
     harms: dict[Pair, float] = {}
@@ -106,11 +106,11 @@ def errors_on(
 
         def made(kind: str = kind, own: Sequence[Matrix] = own) -> Tensors:
             new = [matrix for matrix in own if matrix.name not in samples]
-            samples.update(zip((matrix.name for matrix in new), sampled(new, sensitive()), strict=True))
-            return estimated([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
+            samples.update(zip((matrix.name for matrix in new), draw_samples(new, factors()), strict=True))
+            return estimate_errors([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
 
-        what = [*cache_key(calibration), weighed, *(matrix.name for matrix in own)]
-        found = cached(resident, f"errors of matrices in {kind}", what, made, CPU)
+        key = [*cache_key(calibration), importance_hash, *(matrix.name for matrix in own)]
+        found = cached(resident, f"errors of matrices in {kind}", key, made, CPU)
         pairs = [(matrix.name, kind) for matrix in own]
         relative |= zip(pairs, found["relative"].tolist(), strict=True)
         if calibration is not None:
@@ -121,9 +121,9 @@ def errors_on(
 
 @dataclass(frozen=True)
 class Sample:
-    """Some ``rows`` of a matrix, and the share of each in the estimate of the relative error.
+    """Some ``rows`` of a matrix, with the share of each in the estimate of the relative error.
 
-    ``sizes``: the sum of the squared weights of each row, weighed by ``factors``; ``total``: the sum of all rows.
+    ``sizes``: the sum of squared weights of each row, weighted by ``factors``; ``total``: of all rows of the matrix.
     """
 
     rows: NDArray[np.int64]
@@ -133,28 +133,27 @@ class Sample:
     factors: Factors
 
 
-def sampled(matrices: Sequence[Matrix], sensitive: Sensitivity, count: int = SAMPLED) -> list[Sample]:
-    """Draw ``count`` rows of each of ``matrices``, or all of a smaller one, in proportion to their weighed squares.
+def draw_samples(matrices: Sequence[Matrix], sensitive: Sensitivity, count: int = SAMPLED) -> list[Sample]:
+    """Draw ``count`` rows of each of ``matrices``, or all of a smaller one, in proportion to their weighted squares.
 
-    Systematic sampling (Madow, "On the theory of systematic sampling, II", 1949): the error of a row is nearly the same
-    share of the row's squares in all rows, so that few give the sum (Hansen and Hurwitz, 1943).
+    Systematic sampling (Madow, "On the theory of systematic sampling, II", 1949). The error is nearly the same share of
+    the squares in all rows, so that a few rows suffice to estimate the sum (Hansen and Hurwitz, 1943).
     """
     sizes: dict[str, list[NDArray[np.float64]]] = {}
     parts = [(matrix, part) for matrix in matrices for part in row_slices(matrix)]
-    weighing = [_factors(matrix, sensitive) for matrix in matrices]
-    factors = {matrix.name: own for matrix, own in zip(matrices, weighing, strict=True)}
+    factors = {matrix.name: _factors(matrix, sensitive) for matrix in matrices}
 
-    def measured(part: tuple[Matrix, slice]) -> NDArray[np.float64]:
+    def row_sizes(part: tuple[Matrix, slice]) -> NDArray[np.float64]:
         matrix, rows = part
         weights = matrix.rows(matrix.weight.detach())[rows].float().cpu().numpy()
         return _squares(weights, factors[matrix.name], np.arange(rows.start, rows.stop))
 
-    for (matrix, _), part in zip(parts, in_threads(measured, parts, "choosing rows to quantise"), strict=True):
+    for (matrix, _), part in zip(parts, in_threads(row_sizes, parts, "choosing rows to quantise"), strict=True):
         sizes.setdefault(matrix.name, []).append(part)
-    return [_drawn(np.concatenate(sizes[name]), factors[name], count) for name in factors]
+    return [_draw(np.concatenate(sizes[name]), factors[name], count) for name in factors]
 
 
-def _drawn(sizes: NDArray[np.float64], factors: Factors, count: int) -> Sample:
+def _draw(sizes: NDArray[np.float64], factors: Factors, count: int) -> Sample:
     total = float(sizes.sum())
     if len(sizes) <= count or total == 0:
         rows = np.arange(min(len(sizes), count))
@@ -166,17 +165,17 @@ def _drawn(sizes: NDArray[np.float64], factors: Factors, count: int) -> Sample:
     return Sample(rows, times / count, sizes[rows], total, factors)
 
 
-def estimated(samples: Sequence[tuple[Matrix, Sample]], importance: Tensors, kind: str) -> Tensors:
+def estimate_errors(samples: Sequence[tuple[Matrix, Sample]], importance: Tensors, kind: str) -> Tensors:
     """Estimate the errors of matrices in ``kind``: ``relative`` and ``harms``, float64 ``(matrices,)``.
 
-    ``importance``: of the inputs of a matrix by its name.
+    ``importance``: of the inputs of matrices, by name.
     """
 
     def relative(each: tuple[Matrix, Sample]) -> float:
         matrix, sample = each
         weights = matrix.rows(matrix.weight.detach())[torch.from_numpy(sample.rows)].float().cpu().numpy()
         count = len(matrix.rows(matrix.weight))
-        data = quantised_rows(weights, kind, importance.get(matrix.name), sample.rows, count)
+        data = quantise_rows(weights, kind, importance.get(matrix.name), sample.rows, count)
         change = ggml.dequantize(data, kind, weights.shape[1]) - weights
         errors = _squares(change, sample.factors, sample.rows)
         return float((sample.shares * errors / np.maximum(sample.sizes, 1e-300)).sum())
@@ -192,7 +191,7 @@ def _factors(matrix: Matrix, sensitive: Sensitivity) -> Factors:
 
 
 def _squares(values: ggml.Floats, factors: Factors, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sum of the squares of each of ``values`` of ``rows``, weighed by ``factors``; the same with any threads."""
+    """Return the sums of squares of rows of ``values``, weighted by ``factors``; ``rows``: their indices."""
     squares, sums = np.square(values), np.zeros(len(rows))
     for outputs, inputs in factors:
         of_inputs = inputs.numpy()
@@ -202,13 +201,13 @@ def _squares(values: ggml.Floats, factors: Factors, rows: NDArray[np.int64]) -> 
     return sums
 
 
-def _sensitivity_on(resident: Resident, calibration: Windows | None, matrices: Sequence[Matrix]) -> Sensitivity:
-    """As :func:`sensitivity`, on the text ``calibration``: cached too. None: not known."""
+def _cached_sensitivity(resident: Resident, calibration: Windows | None, matrices: Sequence[Matrix]) -> Sensitivity:
+    """As :func:`sensitivity`, on the text ``calibration``, cached; empty without a text."""
     if calibration is None:
         return {}
 
     def made() -> Tensors:
-        """The pairs of a matrix, one below the other."""
+        """Stack the pairs of each matrix."""
         found = sensitivity(resident.model, calibration.tokens, matrices)
         sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in found.items()}
         return {f"{side} {name}": each for name, own in sides.items() for side, each in zip(_SIDES, own, strict=False)}
