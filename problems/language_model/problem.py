@@ -116,7 +116,7 @@ class LanguageModel(Problem):
         if self.recovery:
             self.recovery.check()
             read.append(self.recovery.text.whole)
-        for windows in read if self.session.transform.loses_tokens else ():
+        for windows in read if self.session.transform.prunes_vocabulary else ():
             refuse_lines(windows)
         return known
 

@@ -121,7 +121,7 @@ def recover(
 
 def decided(settings: S, transform: Stack) -> S:
     """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types and leaves all inputs of matrices."""
-    if settings.train == "auto" and transform.has_types and not transform.cuts_blocks:
+    if settings.train == "auto" and transform.has_types and not transform.prunes_blocks:
         return settings.model_copy(update={"train": "scales"})
     return settings
 
@@ -200,7 +200,7 @@ def _train(
     transform.apply(transform.dense)
     release_memory(device)  # of the copies in types that the session's model had
     dtype, read = model.dtype, transform.teacher(final.genome)
-    alone = not final.recovered and transform.same_but_types(final.genome, read)
+    alone = not final.recovered and transform.differ_in_types_only(final.genome, read)
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")

@@ -50,7 +50,7 @@ class Folder(ExportFormat):
             if session.transform.plain:
                 model.save_pretrained(place)
             else:
-                replayed = session.transform.replayed(final.genome)
+                replayed = session.transform.replayed_genes(final.genome)
                 ragged_model.save(model, settings.transforms, replayed, place)  # type: ignore[attr-defined]
         facts = self.facts(run, model, sorted(place.glob("*.safetensors")))
         facts |= {"dtype": dtype, "ragged": ragged_model.is_ragged(place)}

@@ -23,7 +23,7 @@ def write_recipe(
     None for a ``genome`` that changes more than types. The dense model of ``session`` is resident.
     """
     transform, texts = session.transform, session.texts
-    if not transform.has_types or not transform.same_but_types(genome, transform.dense):
+    if not transform.has_types or not transform.differ_in_types_only(genome, transform.dense):
         return None
     types, weighed = about(place, TYPES), about(place, IMPORTANCE)
     types.write_text("".join(f"{name}={kind}\n" for name, kind in kinds.items()), encoding="utf-8")

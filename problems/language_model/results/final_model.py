@@ -46,7 +46,7 @@ class FinalModel:
         transform, model = self.session.transform, self.session.resident.model
         transform.finalise(self.genome)
         if not self.rounded:
-            transform.unround()
+            transform.swap_out_types()
             return Weights(model, {})
         return Weights(model, transform.encoded())
 

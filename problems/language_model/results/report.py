@@ -90,7 +90,7 @@ def report(
         result["gap_closed"] = gap_closed(**perplexity["report"])
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
-    if len(transform.transforms) == 1 and transform.part(Weights):
+    if len(transform.transforms) == 1 and transform.find(Weights):
         result |= _sparsities(outcome, folder, result, scores)
     for at, windows in enumerate(texts.second):
         row = windows.measured(texts.tokenizer)

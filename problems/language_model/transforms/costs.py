@@ -1,4 +1,4 @@
-"""The costs of genomes, in the units that budgets limit."""
+"""Costs of genomes in the units of budgets."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ PARAMETERS = "parameters"  # of the whole model
 BYTES = "bytes"  # of the file that holds the model
 
 Prices = tuple[list[Price], float]
-"""The change of the cost by each gene, 0 in the dense model, and the cost of the dense model."""
+"""The change of the cost by each gene, 0 for the dense genome, and the cost of the dense model."""
 
 
-def dense_amount(resident: Resident, unit: str) -> float:
-    """Return the ``unit`` of the dense model: its weights or parameters."""
+def dense_cost(resident: Resident, unit: str) -> float:
+    """Return the number of weights or parameters, by ``unit``, of the dense model."""
     return float(resident.prunable_weights if unit == WEIGHTS else resident.parameters)
 
 

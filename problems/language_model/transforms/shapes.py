@@ -1,4 +1,4 @@
-"""The shapes that the parameters of a model can have, by the levels of the genes that cut it."""
+"""Shapes of the parameters of a model by the levels of the genes that prune it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from evoprune.problems.language_model.transforms.transform import Transform
 Shape = tuple[int, ...]
 
 Kinds = Mapping[str, tuple[int, Sequence[str]]]
-"""Of parameters that are stored in other types, by name: the place of a gene, and its levels."""
+"""By name of a parameter that may be quantised: the place of its gene, and the gene's levels."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The ``dense`` shape of each parameter, by name; and by a gene's place, the shapes at its levels in ``cuts``.
+    """The ``dense`` shape of each parameter, by name; ``cuts``: by a gene's place, the shapes at the gene's levels.
 
-    A parameter that is dropped has a shape of zeros. Where several genes change one, each size is the least.
-    ``counts``: the number of levels of each gene.
+    A dropped parameter has a shape of zeros. If several genes prune a parameter, each size is the minimum. ``counts``:
+    the number of levels of each gene.
     """
 
     dense: Mapping[str, Shape]
@@ -30,7 +30,7 @@ class Shapes:
 
     @classmethod
     def of(cls, model: Any, transforms: Sequence[Transform]) -> Self:
-        """Try each level of each gene of ``transforms``, one after the other, on ``model``, which is dense."""
+        """Apply each level of each gene of ``transforms`` alone to ``model``, which is dense."""
         dense, tried = _shapes(model), []
         for transform in transforms:
             bare = transform.bare()
@@ -51,19 +51,19 @@ class Shapes:
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:
         cuts = self.cuts[name]
-        return _least([shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
+        return _minimum([shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 
     def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
-        """Return the dense shape and the shapes by level of each parameter that the gene at ``place`` cuts; sorted."""
+        """Return the sorted dense shapes, and shapes by level, of the parameters that the gene at ``place`` prunes."""
         return sorted((self.dense[name], tuple(cut[place])) for name, cut in self.cuts.items() if place in cut)
 
     def possible(self, name: str) -> set[Shape]:
-        """Return all shapes that the parameter ``name`` may have while it is there."""
-        shapes_there = {_least([self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
-        return {shape for shape in shapes_there if all(shape)}
+        """Return all shapes that the parameter ``name`` may have, unless it is dropped."""
+        combined = {_minimum([self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
+        return {shape for shape in combined if all(shape)}
 
     def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
-        """Return the sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""
+        """Return the sum over all parameters of ``count(name, shape, type)``; the type is None unless in ``kinds``."""
         kinds = kinds or {}
         tables: dict[tuple[int, ...], Any] = {}
         for name in self.dense:
@@ -85,5 +85,5 @@ def _shapes(model: Any) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
-def _least(shapes: Sequence[Shape]) -> Shape:
+def _minimum(shapes: Sequence[Shape]) -> Shape:
     return tuple(map(min, zip(*shapes, strict=True)))

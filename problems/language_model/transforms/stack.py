@@ -1,4 +1,4 @@
-"""The transforms of a session as one: their genes follow each other under one budget, and types come last."""
+"""The transforms of a session as one: their genes are concatenated under one budget, with types last."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from evoprune.problems.language_model.transforms.transform import Transform
 
 Kind = TypeVar("Kind", bound=Transform)
 
-_MOST_INITIAL = 3  # each is scored on all data
-_STEPS = 10**6  # of the shares that the uniform genome is chosen from, so that 45% is one
+_MOST_INITIAL = 3  # initial genomes, since each is scored on all data
+_STEPS = 10**6  # between shares of uniform genomes, so that 45% is one of them
 
 
 class Stack(StackCosts):
@@ -28,8 +28,8 @@ class Stack(StackCosts):
         return any(transform.updates for transform in self.transforms)
 
     def finalise(self, genome: Sequence[float]) -> None:
-        self._cut(genome, final=True)
-        self._lay(genome)
+        self._prune(genome, final=True)
+        self._quantise(genome)
 
     @property
     def plain(self) -> bool:
@@ -45,46 +45,46 @@ class Stack(StackCosts):
         return next((tokens for tokens in remaining if tokens is not None), None)
 
     @property
-    def loses_tokens(self) -> bool:
-        """True if a genome may leave fewer tokens."""
+    def prunes_vocabulary(self) -> bool:
+        """True if genomes may remove tokens."""
         return any(transform.vocabularies for transform in self.transforms)
 
     @property
-    def cuts_blocks(self) -> bool:
-        """True if blocks change by more than types."""
+    def prunes_blocks(self) -> bool:
+        """True if blocks are changed by more than types."""
         return any(each is not self._types and not each.vocabularies for each in self.transforms)
 
-    def same_but_types(self, one: Sequence[float], other: Sequence[float]) -> bool:
-        """Return whether two genomes have the same genes, but for the last, which choose types."""
+    def differ_in_types_only(self, one: Sequence[float], other: Sequence[float]) -> bool:
+        """Return whether two genomes are equal except for the last genes, which choose types."""
         shaping = slice(self._slices[-1].start if self._types else None)
         return [*one[shaping]] == [*other[shaping]]
 
-    def replayed(self, genome: Sequence[float]) -> list[float]:
-        """Return the genes of ``genome`` by which a ragged folder is read."""
+    def replayed_genes(self, genome: Sequence[float]) -> list[float]:
+        """Return the genes of ``genome`` that are needed to load a ragged folder."""
         return [value for each, own in self._split(genome) if each.replayed for value in own]
 
     @property
     def has_types(self) -> bool:
-        """True if matrices are stored in quantised types."""
+        """True if matrices are quantised."""
         return self._types is not None
 
     def encoded(self) -> Mapping[str, Encoded]:
         return self._types.encoded() if self._types else {}
 
     def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
-        """As :meth:`encoded`, for a ``model`` that was trained before its matrices are quantised as in ``genome``."""
+        """Quantise a trained ``model`` to the types of ``genome``; return as :meth:`encoded`."""
         if self._types is None:
             return {}
         return self._types.encode(model, genome[self._slices[-1]], self._remaining(genome))
 
-    def unround(self) -> None:
-        """Put back the weights that cuts leave, in place of weights in types."""
+    def swap_out_types(self) -> None:
+        """Put back the pruned weights in place of quantised copies."""
         if self._types:
             self._types.swap_out()
 
     @property
     def importance(self) -> Mapping[str, Tensor]:
-        """The importance of the inputs of matrices, by name, that types are made with; empty for none."""
+        """Importance of the inputs of matrices, by name, that quantisation uses; may be empty."""
         return self._types.errors.importance if self._types else {}
 
     @property
@@ -97,10 +97,10 @@ class Stack(StackCosts):
 
     @property
     def late(self) -> bool:
-        return self._alone is not None and self._alone.late
+        return self._single is not None and self._single.late
 
-    def part(self, kind: type[Kind]) -> Kind | None:
-        """Return the transform of the class ``kind``, if there is one."""
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """Return the transform of class ``kind``, if there is one."""
         return next((each for each in self.transforms if isinstance(each, kind)), None)
 
     def uniform(self, share: float) -> list[float]:
@@ -110,22 +110,22 @@ class Stack(StackCosts):
         return list(zip(*(transform.block_fingerprints() for transform in self.transforms), strict=True))
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes by name, which are scored too; the last has the ``share`` unless it is None."""
-        if self._alone:
-            return self._alone.references(share)
+        """See :meth:`.transform.Transform.references`."""
+        if self._single:
+            return self._single.references(share)
         return {} if share is None else {UNIFORM: self.uniform(share)}
 
     def random_genome(self, share: float | None) -> list[float]:
-        return self._alone.random_genome(share) if self._alone else self.genes.random()
+        return self._single.random_genome(share) if self._single else self.genes.random()
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """Return the initial genomes of each transform, with no other change."""
+        """Return the initial genomes of each transform, with the others dense."""
         dense = self.dense
-        with self._made_dense():
+        with self._temporarily_dense():
             return [
-                [*dense[: own.start], *known, *dense[own.stop :]]
+                [*dense[: own.start], *genes, *dense[own.stop :]]
                 for transform, own in zip(self.transforms, self._slices, strict=True)
-                for known in transform.initial_genomes()
+                for genes in transform.initial_genomes()
             ]
 
     def measures(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Stack(StackCosts):
         return [value for each, own in self._split(genome) for value in each.teacher(own)]
 
     def bare(self) -> Stack:
-        """Return the same transforms of the same model, which must be dense, without texts and with all levels."""
+        """See :meth:`.transform.Transform.bare`."""
         return Stack([each.bare() for each in self.transforms])
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
@@ -152,11 +152,11 @@ class Stack(StackCosts):
             raise ValueError("other genes")
         for transform in self.transforms:
             transform.use_times({gene.name: times[gene.name] for gene in transform.genes})
-        self.genes = self._genes_of_all()
+        self.genes = self._all_genes()
 
 
 def uniform_share(transform: Stack, budget: Budget) -> float:
-    """Return the least share by which the uniform genome of ``transform`` keeps the ``budget``, to a millionth."""
+    """Return the least share, to a millionth, whose uniform genome is within the ``budget``."""
     try:
         budget.check_reachable()
     except ValueError as error:
@@ -166,6 +166,6 @@ def uniform_share(transform: Stack, budget: Budget) -> float:
 
 
 def initial_within(transform: Stack, budget: Budget) -> list[list[float]]:
-    """Return the initial genomes of ``transform`` within the ``budget``: the few that spend the most."""
+    """Return the initial genomes of ``transform`` within the ``budget``: at most three, those that spend the most."""
     within = dict.fromkeys(tuple(genome) for genome in transform.initial_genomes() if budget.within(genome))
     return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_MOST_INITIAL]))

@@ -1,4 +1,4 @@
-"""The transforms of a session, applied one after the other, and the costs of their genomes together."""
+"""Applies the transforms of a session in turn, and counts the costs of their genomes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from evoprune.problems.language_model.transforms.transform import Remaining, Tra
 
 
 class StackCosts:
-    """Applies ``transforms``, which change different parts of a block, to one resident model; the costs of genomes.
+    """Applies ``transforms``, which change different parts of a block, to one resident model, and counts costs.
 
-    Costs add up, as long as a part that one transform changes costs nothing in another; else they are counted from
-    ``shapes``, and the cost of a gene depends on others.
+    Costs are additive if no two transforms change the shape of the same parameters. Otherwise they are counted from
+    ``shapes``, and the cost of a gene depends on other genes.
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         """Raise :class:`evoprune.InputError` for transforms that cannot be combined."""
         for pair in combinations(transforms, 2):
-            _refuse(*pair)
+            _check_pair(*pair)
         self.resident = transforms[0].resident
         cuts = [transform for transform in transforms if not isinstance(transform, Types)]
-        # at most one, as two would share a part
+        # at most one, since two would change the same part
         self._types = next((each for each in transforms if isinstance(each, Types)), None)
         self.transforms = [*cuts, self._types] if self._types else cuts
-        self._alone = transforms[0] if len(transforms) == 1 else None
+        self._single = transforms[0] if len(transforms) == 1 else None
         parts = [{part.split()[0] for part in cut.parts} for cut in cuts if not cut.sparse]  # zeros change no shape
         coupled = any(one & other for one, other in combinations(parts, 2)) or bool(self._types and cuts)
         self.shapes = Shapes.of(self.resident.model, cuts) if coupled else None
-        """The shapes that cuts leave, where the cost of a gene depends on others; else costs add up."""
+        """Shapes of pruned parameters if the cost of a gene depends on others; None if costs are additive."""
         if self._types and self.shapes:
             self._types.fit(self.shapes)
-        self.genes = self._genes_of_all()
+        self.genes = self._all_genes()
         ends = accumulate((len(transform.genes) for transform in self.transforms), initial=0)
         self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
         self._applied = self.dense
@@ -51,19 +51,19 @@ class StackCosts:
         return [value for transform in self.transforms for value in transform.dense]
 
     def apply(self, genome: Sequence[float]) -> None:
-        self._cut(genome)
-        self._lay(genome)
+        self._prune(genome)
+        self._quantise(genome)
 
-    def _genes_of_all(self) -> Genes:
-        if self._alone:
-            return self._alone.genes
+    def _all_genes(self) -> Genes:
+        if self._single:
+            return self._single.genes
         return Genes([replace(gene, kind=type(each).__name__) for each in self.transforms for gene in each.genes])
 
     def _split(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
-        """Return each transform with its part of ``genome``."""
+        """Return each transform with its genes of ``genome``."""
         return [(each, genome[own]) for each, own in zip(self.transforms, self._slices, strict=True)]
 
-    def _cut(self, genome: Sequence[float], final: bool = False) -> None:
+    def _prune(self, genome: Sequence[float], final: bool = False) -> None:
         self._applied = list(genome)
         if self._types:
             self._types.swap_out()
@@ -73,7 +73,7 @@ class StackCosts:
         for transform, own in cuts if final else ():
             transform.finalise(own)
 
-    def _lay(self, genome: Sequence[float]) -> None:
+    def _quantise(self, genome: Sequence[float]) -> None:
         if self._types:
             self._types.swap_in(genome[self._slices[-1]], self._remaining(genome))
 
@@ -84,7 +84,7 @@ class StackCosts:
         return Remaining(inputs, rows)
 
     @contextmanager
-    def _made_dense(self) -> Iterator[None]:
+    def _temporarily_dense(self) -> Iterator[None]:
         before = self._applied
         self.apply(self.dense)
         try:
@@ -93,29 +93,29 @@ class StackCosts:
             self.apply(before)
 
     def costs(self, unit: str) -> Prices:
-        """Return the costs of genomes in ``unit``, see :mod:`evoprune.problems.language_model.transforms.costs`."""
+        """Return the additive costs of genomes in ``unit``, see :meth:`.transform.Transform.costs`."""
         costs = [transform.costs(unit) for transform in self.transforms]
         return [price for prices, _ in costs for price in prices], costs[0][1]
 
     def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
-        """Return the budget of at most ``limit`` of ``scale`` times the cost in ``unit``, shown as ``name``."""
+        """Return the budget of ``scale`` times the cost in ``unit``, at most ``limit``, displayed as ``name``."""
         if not self.shapes:
             prices, fixed = scaled(self.costs(unit), scale)
             return Additive(self.genes, prices, limit, name or unit, fixed)
         if unit == BYTES and self._types:
             both = zip(self.transforms, self._slices, strict=True)
             vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
-            with self._made_dense():
+            with self._temporarily_dense():
                 counted = self._types.file_bytes(self.shapes, vocabularies)
             terms, rest = counted.terms, counted.rest
         else:
-            terms, rest = self._counted(unit, self.shapes), lambda _: 0.0
+            terms, rest = self._counted_terms(unit, self.shapes), lambda _: 0.0
         terms = [Term(term.genes, scale * term.table) for term in terms]
         count = len(self.shapes.counts)
         return Coupled(self.genes, terms, limit, name or unit, lambda levels: scale * rest(levels), count)
 
-    def _counted(self, unit: str, shapes: Shapes) -> list[Term]:
-        """Return the ``unit`` of all parameters; only the blocks' matrices have weights."""
+    def _counted_terms(self, unit: str, shapes: Shapes) -> list[Term]:
+        """Return the cost of all parameters in ``unit``; only matrices of blocks have weights."""
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
             raise InputError(f"{unit} that several transforms spend together cannot be counted", "problem.budget")
         matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
@@ -129,12 +129,12 @@ class StackCosts:
         return shapes.terms(count)
 
     def timer(self, load: Load) -> Timer:
-        """Return the timer of the models under ``load``; types, if there are any, decide the runtime."""
+        """Return the timer of models under ``load``: in llama.cpp with types, else in transformers."""
         shapes = self.shapes
         cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
         if self._types:
             return self._types.timer(self, load, cuts)
-        if not shapes:  # levels that leave the same costs are taken to be as fast
+        if not shapes:  # levels with the same costs are assumed to be equally fast
             units = [unit for unit in (WEIGHTS, PARAMETERS) if all(unit in each.units for each in self.transforms)]
             words = [gene.name.split()[0] for gene in self.genes]  # heads, channels, attention, mlp, ...
             cuts = list(zip(words, *(self.costs(unit)[0] for unit in units), strict=True))
@@ -142,12 +142,12 @@ class StackCosts:
 
     @property
     def kinds(self) -> Kinds:
-        """The types of each parameter that may be quantised; the first is dense."""
+        """Types of each parameter that may be quantised, the first dense."""
         return self._types.kinds(self.shapes) if self._types and self.shapes else {}
 
 
-def _refuse(one: Transform, other: Transform) -> None:
-    """Raise :class:`evoprune.InputError` where the two change the same part, or one leaves zeros that save nothing."""
+def _check_pair(one: Transform, other: Transform) -> None:
+    """Raise :class:`evoprune.InputError` if two transforms change the same part, or zeros would be quantised."""
     names = f"{type(one).__name__} and {type(other).__name__}"
     if any(isinstance(each, Types) for each in (one, other)) and (one.sparse or other.sparse):
         raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")

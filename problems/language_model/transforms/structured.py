@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.problems.language_model.models.blocks import find_blocks
-from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.sublayers import kept_blocks
 from evoprune.problems.language_model.transforms.transform import Transform
 
@@ -109,7 +109,7 @@ class StructuredPruning(Transform):
             [0.0 - sum(saved(block, count) for block in blocks) for count in self._counts[blocks[0]]]
             for blocks in self._blocks_of_genes.values()
         ]
-        return [*prices], dense_amount(self.resident, unit)
+        return [*prices], dense_cost(self.resident, unit)
 
     @property
     def plain(self) -> bool:

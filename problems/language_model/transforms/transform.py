@@ -1,8 +1,8 @@
 """The interface of transforms, which make a resident language model smaller.
 
-:class:`Transform` is all that a new one writes; only ``genes``, ``apply``, ``block_fingerprints`` and ``prices`` have
-no default. It is registered under ``evoprune.transforms``, and :mod:`evoprune.problems.language_model.testing` checks
-its contract.
+A new transform subclasses :class:`Transform`; only ``genes``, ``apply``, ``block_fingerprints`` and ``prices`` have no
+default. It is registered under ``evoprune.transforms``, and :mod:`evoprune.problems.language_model.testing` checks its
+contract.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 PARTS = ("attention", "attention heads", "mlp", "mlp channels")
-"""The parts of a block: its attention and its MLP, and their units."""
+"""Parts of a block: its attention and its MLP, and their units."""
 EXPERTS = "mlp experts"
 
-RECENT_BYTES = 2**29  # bytes of recent results that take about as long to make as a candidate takes to be scored
+RECENT_BYTES = 2**29  # of cached results that take about as long to compute as the score of a candidate
 
 ModelMaker = Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]
 """Returns the problem that reports and exports a model, its genome, and genomes to compare it with, by name.
@@ -42,9 +42,9 @@ class Remaining(NamedTuple):
 
 
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
-    """Return the genome in which ``genes`` take the ``share``, in [0, 1], of their ranges, from dense on.
+    """Return the genome at the ``share``, in [0, 1], of the ranges of ``genes``, from the dense end.
 
-    Levels are whole: the rounding error of a gene is carried to the next, so that higher ones are at even distances.
+    Levels are whole: the rounding error of a gene is carried over to the next, so that higher levels are evenly spread.
     """
     genome, rest = [], 0.5
     for gene in genes:
@@ -63,24 +63,24 @@ class Transform(ABC):
     """
 
     Settings: ClassVar[type[Checked]] = Checked
-    """Its keys in the YAML file, besides ``use``."""
+    """Keys in the YAML file, besides ``use``."""
 
     units: Collection[str] = (WEIGHTS,)
-    """The units that :meth:`prices` knows, see :mod:`.costs`: weights at least."""
+    """Units of :meth:`prices`, see :mod:`.costs`: at least weights."""
 
     vocabularies: Sequence[Sequence[int] | None] = ()
-    """Of a transform that removes tokens: the remaining ones at each level of its only gene, None for all."""
+    """If the transform removes tokens: the remaining tokens at each level of its only gene, None for all."""
 
     sparse: bool = False
-    """True if it sets weights to zero in place, where they take as much room as before."""
+    """True if weights are set to zero and shapes stay the same."""
 
     replayed: ClassVar[bool] = True
-    """False if a ragged folder is read without it: its config and weights say all."""
+    """False if a ragged folder is loaded without the transform, from its config and weights."""
 
     def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
-        """Raise :class:`evoprune.InputError` for a model that it cannot change.
+        """Raise :class:`evoprune.InputError` for an unsuitable model.
 
-        ``texts.calibration`` may be read where :meth:`calibrates` says so. Without ``texts`` it gives shapes alone.
+        ``texts.calibration`` may be read if :meth:`calibrates` is true. Without ``texts`` only shapes are right.
         """
         self.resident, self.settings, self._texts = resident, settings, texts
 
@@ -92,24 +92,24 @@ class Transform(ABC):
     @property
     @abstractmethod
     def genes(self) -> Genes:
-        """The genes of the search. Transforms that are combined must have genes of different names."""
+        """Genes of the search. Combined transforms must have genes of different names."""
 
     @abstractmethod
     def apply(self, genome: Sequence[float]) -> None:
-        """Make the resident model that of ``genome``. Write only the differences from the genome before."""
+        """Turn the resident model into that of ``genome``, writing only the changes since the last genome."""
 
     @abstractmethod
     def block_fingerprints(self) -> Sequence[Hashable]:
-        """Return a value for each block; equal ``repr`` of the values mean equal weights of the block."""
+        """Return a value for each block; values with equal ``repr`` mean equal weights of the block."""
 
     @abstractmethod
     def prices(self, unit: str) -> Prices:
         """Return the costs of genomes in ``unit``, one of :attr:`units`."""
 
     def costs(self, unit: str) -> Prices:
-        """As :meth:`prices`, in any unit: unless it counts bytes, a parameter takes those of the model's dtype.
+        """As :meth:`prices`; if bytes are not among :attr:`units`, parameters have the size of the model's dtype.
 
-        Raises :class:`evoprune.InputError` for a unit that it does not count.
+        Raises :class:`evoprune.InputError` for other units.
         """
         if unit in self.units:
             return self.prices(unit)
@@ -120,16 +120,16 @@ class Transform(ABC):
 
     @property
     def parts(self) -> frozenset[str]:
-        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
+        """The :data:`PARTS` of a block that are changed. Transforms of different parts can be combined."""
         return frozenset(PARTS)
 
     @property
     def dense(self) -> list[float]:
-        """The genome that changes nothing: by default the lowest value, or first level, of each gene."""
+        """The genome of the dense model: by default the lowest value, or first level, of each gene."""
         return [gene.low for gene in self.genes]
 
     def uniform(self, share: float) -> list[float]:
-        """Return the genome that takes the ``share``, in [0, 1], of the range of each gene: a baseline of searches."""
+        """Return the genome at the ``share``, in [0, 1], of the range of each gene: a baseline for searches."""
         return at_share(self.genes, share)
 
     @property
@@ -138,16 +138,16 @@ class Transform(ABC):
         return False
 
     def finalise(self, genome: Sequence[float]) -> None:
-        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
+        """Turn the resident model into the final one of ``genome``, with updates of the remaining weights."""
         self.apply(genome)
 
     @property
     def plain(self) -> bool:
-        """True if the model as it is now can be saved in a form that transformers loads, after :meth:`write`."""
+        """True if transformers loads the present model once it is saved after :meth:`write`."""
         return True
 
     def write(self, model: Any) -> None:  # noqa: B027 - most change nothing
-        """Change ``model``, a copy of the final resident model, into the model that is saved, if :attr:`plain`."""
+        """Prepare ``model``, a copy of the final resident model, for saving, if :attr:`plain`."""
 
     def remaining_inputs(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - a default
         """Return the indices of the inputs that remain, int64 and rising, by the names of narrowed matrices."""
@@ -163,50 +163,50 @@ class Transform(ABC):
 
     @property
     def late(self) -> bool:
-        """True if ``apply`` only changes how layers make weights, by ``models/late.py``."""
+        """True if ``apply`` writes no weights: layers make them when they run, see ``models/late.py``."""
         return False
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes by name, which are scored too; the last has the ``share`` unless it is None."""
+        """Return uniform genomes to score as references, by name; the last has the ``share`` unless it is None."""
         return {} if share is None else {UNIFORM: self.uniform(share)}
 
     def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - a default
-        """Draw a first genome from the global :mod:`random`. ``share``: of the uniform genome within the budget."""
+        """Draw a genome from the global :mod:`random`. ``share``: of the uniform genome within the budget."""
         return self.genes.random()
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """Return genomes that are known to be good, for a search to start with."""
+        """Return good known genomes for a search to start from."""
         return []
 
     def measures(self) -> Mapping[str, Any]:
-        """Return JSON-able facts about the model as it is now, for the history."""
+        """Return JSON-able facts about the present model, for the history."""
         return {}
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON-able facts that a score depends on, for protocols."""
+        """Return JSON-able facts that scores depend on, for protocols."""
         return {}
 
     def remarks(self) -> list[str]:
-        """Return warnings about this model, shown before the search: phrases for a line of progress."""
+        """Return warnings about the model, as phrases, displayed before the search."""
         return []
 
-    def notes(self, genome: Sequence[float]) -> list[str]:  # noqa: ARG002 - figures describe most models
-        """Return lines for people about the model of ``genome``."""
+    def notes(self, genome: Sequence[float]) -> list[str]:  # noqa: ARG002 - a default
+        """Return remarks on the model of ``genome``, a line each, for people."""
         return []
 
-    def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - most leave the tokens as they are
-        """Return the genome of the dense model that reads texts in the same tokens as that of ``genome``."""
+    def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - a default
+        """Return the genome of the teacher for ``genome``: dense, with the same tokens."""
         return self.dense
 
     def bare(self) -> Transform:
-        """Return the same transform of the same model, which must be dense, without texts and with all levels."""
+        """Return the same transform of the same model, without texts and with all levels; the model must be dense."""
         return type(self)(self.resident, self.settings, None)
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
         """Keep only the levels that are worth their time, slowest first.
 
-        ``times``: by gene of the bare transform and by level, the milliseconds, at most 0, that it changes a pass by.
-        Raises ValueError for other genes or levels.
+        ``times``: by gene of the bare transform and by level, the change of a pass in milliseconds, at most 0. Raises
+        ValueError for other genes or levels.
         """
         levels = {gene.name: {*map(str, gene.levels)} for gene in self.genes}
         if levels != {name: {*of_gene} for name, of_gene in times.items()}:
@@ -214,18 +214,18 @@ class Transform(ABC):
 
     @classmethod
     def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
-        """Return whether it reads the calibration text."""
+        """Return whether the calibration text is read."""
         return False
 
     @classmethod
     def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
-        """List packages and files that it needs and that are not there, a line each; must be quick."""
+        """Return missing packages and files, a line each; must be fast."""
         return []
 
     @classmethod
     def presets_alone(cls, settings: Any, alone: Callable[[Any], Any]) -> Mapping[str, ModelMaker]:  # noqa: ARG003
-        """Return solutions of other tools that this transform alone can make, by name.
+        """Return solutions of other tools that this transform alone can represent, by name.
 
-        ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
+        ``alone``: makes a problem without other transforms and without a limit, from settings of this transform.
         """
         return {}

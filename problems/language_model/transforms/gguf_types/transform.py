@@ -20,7 +20,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
-from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
 from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.gguf_types.errors import cached_errors
@@ -221,7 +221,7 @@ class Types(Transform):
     def prices(self, unit: str) -> Prices:
         """As :meth:`Transform.prices`; bytes are those of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
-            return [[0.0] * len(gene.levels) for gene in self.genes], dense_amount(self.resident, unit)
+            return [[0.0] * len(gene.levels) for gene in self.genes], dense_cost(self.resident, unit)
         from evoprune.problems.language_model.gguf.write import tensor_bytes
 
         dense, base = self._dense_bytes, self.base

@@ -21,7 +21,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows, tokens_of
-from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_amount
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
@@ -141,7 +141,7 @@ class Vocabulary(Transform):
 
     def prices(self, unit: str) -> Prices:
         row = sum(weight[0].numel() for weight in {*self._whole.values()}) if unit == PARAMETERS else 0
-        return [[0.0 - row * (self._rows - count) for count in self._counts]], dense_amount(self.resident, unit)
+        return [[0.0 - row * (self._rows - count) for count in self._counts]], dense_cost(self.resident, unit)
 
     def measures(self) -> Mapping[str, Any]:
         return {"tokens": self._counts[self._level]}

@@ -111,7 +111,7 @@ def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path
     transform, model = problem.session.transform, problem.session.resident.model
     transform.apply(drawn(transform.genes, random.Random(5)))
     ragged_model.save(
-        copy_of(model, model.dtype), problem.settings.transforms, transform.replayed(transform._applied), tmp_path
+        copy_of(model, model.dtype), problem.settings.transforms, transform.replayed_genes(transform._applied), tmp_path
     )
     found, expected = ragged_model.load(tmp_path).state_dict(), model.state_dict()
     assert found.keys() == expected.keys()

@@ -146,7 +146,7 @@ def test_a_folder_of_blocks_that_differ_is_read_without_the_texts(tmp_path):
         expected = model(window).logits
         copy = copy_of(model, model.dtype)
         transform.write(copy)
-        ragged_model.save(copy, session.settings.transforms, transform.replayed(genome), tmp_path)
+        ragged_model.save(copy, session.settings.transforms, transform.replayed_genes(genome), tmp_path)
         assert torch.allclose(ragged_model.load(tmp_path)(window).logits, expected, atol=1e-5)
     assert expected.shape[-1] < session.transform.transforms[0]._rows
 
