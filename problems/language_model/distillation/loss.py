@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import Forward, ids, pieces, predictions, scored
-from evoprune.problems.language_model.transforms.vocabulary.tokenizer import bytes_in, first_pieces
+from evoprune.problems.language_model.transforms.vocabulary.tokenizer import first_pieces, token_bytes
 
 PARTS = ("divergence", "cross_entropy")  # parts of the loss
 
@@ -91,7 +91,7 @@ class RetokenisingModel(DenseModel):
         super().__init__(model)
         self._tokenizer, self._cut = tokenizer, cut
         self._kept = torch.tensor(kept, device=model.device)
-        self._bytes, self._longest = torch.tensor(bytes_in(tokenizer)), max_positions(model)
+        self._bytes, self._longest = torch.tensor(token_bytes(tokenizer)), max_positions(model)
         rows = self.forward.vocabulary
         self._pieces = torch.full((rows,), len(kept))  # one more than there are: of rows that are no tokens
         pieces = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])

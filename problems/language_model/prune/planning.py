@@ -34,7 +34,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.windows import cut_windows, tokens_of
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.vocabulary.order import order_of, uses_in
+from evoprune.problems.language_model.transforms.vocabulary.order import token_frequencies, token_order
 from evoprune.problems.language_model.transforms.vocabulary.transform import VocabularySettings
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ class Planning:
     def _needed_tokens(self, vocabulary: Json) -> int:
         """Return the tokens that the text for the search needs, as it is like the one of ``vocabulary``."""
         tokenizer, option = self.resident.tokenizer, "--vocabulary"
-        order = order_of(tokenizer, [load_text(TextSettings(**vocabulary), option)])
-        uses = uses_in(tokens_of(load_text(TextSettings(**self._parts["search"]), option), tokenizer))
+        order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), option)])
+        uses = token_frequencies(tokens_of(load_text(TextSettings(**self._parts["search"]), option), tokenizer))
         rows = len(self.resident.model.get_input_embeddings().weight)
         counts = range(order.fewest, rows, VocabularySettings().step)
-        place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(uses, count))
+        place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))
         if place == len(counts):
             raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", option)
         return counts[place]

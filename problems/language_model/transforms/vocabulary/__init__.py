@@ -1,1 +1,1 @@
-"""The vocabulary as a transform: the tokens that stay, and tokenizers and configs cut to them."""
+"""The transform ``vocabulary``: the remaining tokens, and tokenizers and configs reduced to them."""

@@ -1,4 +1,4 @@
-"""The order in which the tokens of a tokenizer stay: by their use in texts, each prefix closed under merges."""
+"""Order of the tokens of a tokenizer by their use in texts, in which each prefix is closed under merges."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tokenizers import decoders, pre_tokenizers
 from evoprune import InputError
 from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.texts.windows import Tokens, tokens_of
-from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, byte_tokens, describe
+from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, byte_tokens, tokenizer_json
 
 SYMBOLS = "symbols"  # the script of tokens without letters
-PARTS = "parts of characters"  # the script of tokens that are bytes inside of a character
+PARTS = "parts of characters"  # the script of tokens that are bytes within a character
 
 _NATS = 6.0
-"""The loss of each token that a text has more, in nats (docs/measurements/vocabulary.md)."""
+"""Loss of each additional token of a text, in nats (docs/measurements/vocabulary.md)."""
 
-_REPEATED = 512  # tokens in which a missing one counts once: a model repeats a spelling at little loss
+_REPEATED = 512  # tokens in which a missing token counts once, since a model repeats a spelling at little loss
 
-_SHARE = 0.01  # of the letters in the texts, at which a script is one of the texts'
+_SHARE = 0.01  # of the letters in the texts, from which on a script is one of the texts'
 _ROLES = ("system", "user", "assistant", "user")
 
 Parents = Mapping[int, Sequence[int]]
-"""The tokens that greedy merging joins last to a token, by the token; none for single characters."""
+"""By token, the two tokens that greedy merging joins last to it; none for single characters."""
 
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """The tokens that may stay, the most useful ones first; each prefix of at least ``fewest`` is closed under merges.
+    """The tokens that may remain, the most useful first; each prefix of at least ``fewest`` is closed under merges.
 
-    Closed: encoding the text of each kept token by the merges of kept tokens gives this token, and a text whose tokens
-    are all kept has the same tokens as before. ``script_of``: the script of each of ``tokens``. ``parents``: of tokens
-    that are made of two others.
+    Closed: the text of each remaining token is encoded as this token, and a text whose tokens all remain has the same
+    tokens as before. ``script_of``: the script of each of ``tokens``. ``parents``: of tokens that are merged from two
+    others.
     """
 
     tokens: Sequence[int]
@@ -46,38 +46,38 @@ class Order:
     script_of: Sequence[str]
     parents: Parents
 
-    def lost(self, uses: Mapping[int, float], count: int) -> float:
-        """Return the expected loss where the first ``count`` tokens stay, in nats a token; see :func:`uses_in`."""
+    def expected_loss(self, uses: Mapping[int, float], count: int) -> float:
+        """Return the expected loss with the first ``count`` tokens, in nats a token; see :func:`token_frequencies`."""
         pieces = dict.fromkeys(self.tokens[:count], 1)
-        for token in self.tokens[count:]:  # parents come before; merges do not always tell
+        for token in self.tokens[count:]:  # parents come first; not all tokens have known parents
             pieces[token] = sum(pieces[parent] for parent in self.parents.get(token, ())) or 2
         return _NATS * sum(share * (pieces[token] - 1) for token, share in uses.items())
 
     def scripts(self, count: int) -> Mapping[str, tuple[int, int]]:
-        """Return for each script its tokens among the first ``count``, and among all; the largest script first."""
+        """Return the number of tokens of each script among the first ``count``, and among all, largest script first."""
         kept = Counter(self.script_of[:count])
         return {script: (kept[script], number) for script, number in Counter(self.script_of).most_common()}
 
 
-def uses_in(tokens: Tokens) -> Mapping[int, float]:
-    """Return the uses of each token for a token of a text; a use soon after another one does not count."""
+def token_frequencies(tokens: Tokens) -> Mapping[int, float]:
+    """Return the frequency of each token in a text, where a use soon after another one does not count."""
     counts = Counter[int]()
     for start in range(0, len(tokens), _REPEATED):
         counts.update({*tokens[start : start + _REPEATED].tolist()})
     return {token: count / len(tokens) for token, count in counts.items()}
 
 
-def order_of(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> Order:
-    """Order by uses in ``texts``, as tokens and inside of other tokens; then by id, the scripts of the texts first.
+def token_order(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> Order:
+    """Order tokens by their uses in ``texts``, also within other tokens; then by id, the scripts of the texts first.
 
-    First of all are the tokens that always stay: special, added and byte tokens, tokens of the chat template, single
-    characters of the texts' scripts, or of all scripts where there are no bytes to write others in, spaces, which
-    indent code, and ``keep`` (tokens, or texts that are one token).
+    Before them come the tokens that always remain: special, added and byte tokens, tokens of the chat template, single
+    characters of the texts' scripts (of all scripts if there are no byte tokens), spaces, which indent code, and
+    ``keep`` (tokens, or texts that are one token).
 
     Raises :class:`evoprune.InputError` for an unsuitable tokenizer, unknown tokens in ``keep``, and texts in a script
     that the tokenizer cannot write.
     """
-    described = describe(tokenizer)
+    described = tokenizer_json(tokenizer)
     model, vocabulary = described["model"], tokenizer.get_vocab()
     parents = merge_parents(model) if model["type"] == "BPE" else {}
     of_bytes = _bytes(described) & vocabulary.keys()
@@ -118,10 +118,10 @@ def order_of(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) -> 
 
 
 def merge_parents(model: Mapping[str, Any]) -> Parents:
-    """Return the parents of all tokens that the BPE ``model`` reaches: greedy merging of a token's characters gives it.
+    """Return the parents of all tokens that greedy merging of their characters by the BPE ``model`` gives.
 
-    They do not depend on the text around a token. Pairs that are merged inside of a token of a text are the first by
-    rank also where the token is the only text; so merging passes through the same tokens.
+    They do not depend on the context: pairs that are merged within a token of a text are also the first by rank if the
+    token is the only text.
     """
     vocabulary = model["vocab"]
     ranks = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
@@ -130,7 +130,7 @@ def merge_parents(model: Mapping[str, Any]) -> Parents:
 
 
 def _last_pair(symbols: list[str], ranks: Mapping[tuple[str, ...], int]) -> tuple[str, ...] | None:
-    """Return the last pair that is merged when all ``symbols`` become one; None where they do not."""
+    """Return the last pair that is merged when all ``symbols`` become one; None if they do not."""
     never = len(ranks)
     of_pairs = [ranks.get(pair, never) for pair in pairwise(symbols)]
     while len(symbols) > 2:
@@ -159,7 +159,7 @@ def _append(tokens: dict[int, None], more: Iterable[int], parents: Parents) -> N
 
 
 def _bytes(described: Mapping[str, Any]) -> set[str]:
-    """Return the tokens that stand for single bytes, where the tokenizer has such tokens."""
+    """Return the tokens for single bytes; empty if the tokenizer has none."""
     if _is_byte_level(described):
         return set(pre_tokenizers.ByteLevel.alphabet())
     return byte_tokens(described["model"])
@@ -170,7 +170,7 @@ def _is_byte_level(described: Mapping[str, Any]) -> bool:
 
 
 def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the script of each token, and the text of each token that is one character, or spaces alone."""
+    """Return the script of each token, and the text of tokens that are one character, or only spaces."""
     decode = decoders.ByteLevel().decode if _is_byte_level(described) else "".join
     prefix = described["model"].get("continuing_subword_prefix") or ""
     scripts, single = {}, {}
@@ -185,7 +185,7 @@ def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tup
 
 @lru_cache(1 << 16)
 def _script(character: str) -> str | None:
-    """Return the script of a letter, or of a sign that belongs to letters of one script; None for others."""
+    """Return the script of a letter, or of a mark that belongs to one script; None for other characters."""
     if unicodedata.category(character)[0] not in "LM":
         return None
     script = unicodedata.name(character, "").partition(" ")[0].title()
@@ -204,11 +204,11 @@ def _in_template(tokenizer: Any) -> set[int]:
     """Return the tokens that the chat template puts around messages."""
     tokens: set[int] = set()
     messages = [{"role": role, "content": ""} for role in _ROLES]
-    # without a system message some put in a default one
-    for given in (messages, messages[1:]) if getattr(tokenizer, "chat_template", None) else ():
+    # without a system message some templates insert a default one
+    for conversation in (messages, messages[1:]) if getattr(tokenizer, "chat_template", None) else ():
         try:
             with quiet():
-                text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
+                text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
         except Exception:  # templates are programs, and may refuse roles
             continue
         tokens.update(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -216,7 +216,7 @@ def _in_template(tokenizer: Any) -> set[int]:
 
 
 def _token(tokenizer: Any, vocabulary: Mapping[str, int], text: str) -> int:
-    """Return the token ``text``, or the one that it is written in. Raises :class:`evoprune.InputError`."""
+    """Return the token ``text``, or the single token that encodes it. Raises :class:`evoprune.InputError`."""
     if text in vocabulary:
         return vocabulary[text]
     written = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""Cuts a tokenizer, and the ids of special tokens in a config, to the tokens that stay."""
+"""Reduces a tokenizer, and the ids of special tokens in a config, to the remaining tokens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MODELS = ("BPE", "Unigram", "WordPiece")
 _TOKEN_LISTS = ("_token_id", "_token_ids", "suppress_tokens")  # endings of keys
 
 
-def describe(tokenizer: Any) -> dict[str, Any]:
-    """Return the JSON of a tokenizer that can be cut. Raises :class:`evoprune.InputError` for another one."""
+def tokenizer_json(tokenizer: Any) -> dict[str, Any]:
+    """Return the JSON of a tokenizer. Raises :class:`evoprune.InputError` if it cannot be reduced."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError(f"{type(tokenizer).__name__} has no tokenizer.json: give a model with a fast tokenizer", KEY)
@@ -37,7 +37,7 @@ def describe(tokenizer: Any) -> dict[str, Any]:
 
 
 def cut_merges(merges: Sequence[Sequence[str]], vocabulary: Container[str]) -> list[list[str]]:
-    """Return the merges of two tokens in ``vocabulary`` to a third one, in their order."""
+    """Return the merges whose two tokens and result are in ``vocabulary``, in their order."""
     return [list(pair) for pair in merges if all(token in vocabulary for token in (*pair, "".join(pair)))]
 
 
@@ -48,11 +48,11 @@ def _ids(model: Mapping[str, Any]) -> dict[str, int]:
 
 
 def cut_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
-    """Return the tokenizer of the tokens ``kept``, increasing ids; a token's new id is its place in ``kept``.
+    """Return the tokenizer with the tokens ``kept``, rising ids; a token's new id is its index in ``kept``.
 
-    Raises :class:`evoprune.InputError` as :func:`describe`.
+    Raises :class:`evoprune.InputError` as :func:`tokenizer_json`.
     """
-    described = describe(tokenizer)
+    described = tokenizer_json(tokenizer)
     new = {old: number for number, old in enumerate(kept)}
     model = described["model"]
     if model["type"] == "Unigram":
@@ -72,7 +72,7 @@ def cut_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
 
 
 def _cut_processor(processor: dict[str, Any], new: Mapping[int, int]) -> None:
-    """Put ``new`` ids into the JSON of a step that adds special tokens to a text."""
+    """Put ``new`` ids into the JSON of a post-processor, which adds special tokens."""
     for each in processor.get("processors", ()):
         _cut_processor(each, new)
     if processor.get("type") == "TemplateProcessing":
@@ -84,16 +84,16 @@ def _cut_processor(processor: dict[str, Any], new: Mapping[int, int]) -> None:
 
 
 def cut_ids(config: Any, kept: Sequence[int]) -> None:
-    """Renumber the tokens that a ``config`` of a model or of generation names, and drop tokens that are not ``kept``.
+    """Renumber token ids in a ``config`` of a model or of generation, and drop tokens that are not ``kept``.
 
-    The size of the vocabulary stays as it is.
+    The size of the vocabulary is not changed.
     """
     new = {old: number for number, old in enumerate(kept)}
     for key, value in list(vars(config).items()):
         if isinstance(value, int) and key.endswith(("_token_id", "_token_index")):
             setattr(config, key, new.get(value))
         elif hasattr(value, "get_text_config"):
-            cut_ids(value, kept)  # of a part, such as the one for text
+            cut_ids(value, kept)  # a part, such as the config for text
         elif value and key.endswith(_TOKEN_LISTS):
             setattr(config, key, [new[old] for old in value if old in new] or None)
         elif value and key == "bad_words_ids":
@@ -106,9 +106,9 @@ def byte_tokens(model: Mapping[str, Any]) -> set[str]:
     return {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
 
 
-def bytes_in(tokenizer: Any) -> list[int]:
-    """Return the bytes of text that each token stands for, as far as the tokenizer leaves the text as it is."""
-    model = describe(tokenizer)["model"]
+def token_bytes(tokenizer: Any) -> list[int]:
+    """Return the number of bytes of text of each token, if the tokenizer does not normalise the text."""
+    model = tokenizer_json(tokenizer)["model"]
     prefix = model.get("continuing_subword_prefix") or ""
     single = byte_tokens(model)
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
@@ -116,17 +116,17 @@ def bytes_in(tokenizer: Any) -> list[int]:
 
 
 def first_pieces(tokenizer: Any, cut: Any, kept: Sequence[int]) -> list[int]:
-    """Return for each token of ``tokenizer`` the first one that ``cut``, which has the tokens ``kept``, spells it in.
+    """Return the first token in which ``cut``, with the tokens ``kept``, encodes each token of ``tokenizer``.
 
-    A token that stays spells itself. One that cannot be spelt by itself, such as a part of a WordPiece, has the number
-    after the last.
+    A remaining token encodes itself. A token that cannot be encoded alone, such as a part of a WordPiece, has the
+    number after the last token.
     """
     new = {old: number for number, old in enumerate(kept)}
     model = cut.backend_tokenizer.model
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    prefix = describe(tokenizer)["model"].get("continuing_subword_prefix")
+    prefix = tokenizer_json(tokenizer)["model"].get("continuing_subword_prefix")
     pieces = []
     for old, token in enumerate(tokens):
-        spelt = [] if old in new or token is None or (prefix and token.startswith(prefix)) else model.tokenize(token)
-        pieces.append(new[old] if old in new else spelt[0].id if spelt else len(kept))
+        encoded = [] if old in new or token is None or (prefix and token.startswith(prefix)) else model.tokenize(token)
+        pieces.append(new[old] if old in new else encoded[0].id if encoded else len(kept))
     return pieces

@@ -1,4 +1,4 @@
-"""The transform ``vocabulary``: fewer tokens, with their rows of the embedding and of the head."""
+"""The transform ``vocabulary``: removes tokens, with their rows of the embedding and of the head."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows, tokens_of
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.transform import Transform
-from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of, uses_in
+from evoprune.problems.language_model.transforms.vocabulary.order import Order, token_frequencies, token_order
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
 
 _SCRIPTS = 6  # scripts in a note
-_LEVELS = 32  # at most: neighbours have a constant ratio
-_TOKENIZERS = 8  # that stay in memory
-_LEAST = 1e-9  # nats of the last level: the harm of a level of a gene must be positive
-_READ = 2048  # tokens, at most, that the gain of the kept ones is measured on
+_LEVELS = 32  # at most, at a constant ratio
+_TOKENIZERS = 8  # in memory, at most
+_LEAST = 1e-9  # nats of the last level, since a gene needs a level with positive harm
+_READ = 2048  # tokens on which the gain of remaining tokens is measured, at most
 
 
 class VocabularySettings(Settings):
-    """The texts whose tokens are needed, and tokens that stay in any case."""
+    """Texts whose tokens are needed, and tokens that always remain."""
 
     texts: tuple[TextSettings, ...] = Field(
         (),
@@ -48,11 +48,11 @@ class VocabularySettings(Settings):
 
 
 class Vocabulary(Transform):
-    """Leave tokens out: one gene is the number that stay, the ones needed most first::
+    """Remove tokens: the only gene is the number that remain, the most needed first::
 
         transforms: {use: vocabulary, texts: [{source: all.txt, part: [0.3, 0.75]}], step: 256}
 
-    The rest stays closed under the merges of the tokenizer, so that it can write any text; see
+    The remaining tokens are closed under the merges of the tokenizer, so that they can encode any text; see
     :mod:`evoprune.problems.language_model.transforms.vocabulary.order`. The tokenizer of the resident model changes
     with its tensors.
     """
@@ -66,18 +66,18 @@ class Vocabulary(Transform):
         super().__init__(resident, settings, texts)
         model, tokenizer = resident.model, resident.tokenizer
         self._ends = [end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None]
-        self._whole = {(end, name): weight for end in self._ends for name, weight in end.named_parameters()}
+        self._dense = {(end, name): weight for end in self._ends for name, weight in end.named_parameters()}
         self._names = [name for name, module in model.named_modules() if module in self._ends]
         self._rows, self._padding = len(self._ends[0].weight), self._ends[0].padding_idx
         if any(len(end.weight) != self._rows for end in self._ends):
             raise InputError("the embedding and the head have other numbers of tokens", "problem.transforms")
-        self.order = order_of(tokenizer, self._needed_texts(), settings.keep)
-        self._counts = _steps(self._rows, self.order, settings.step)
+        self.order = token_order(tokenizer, self._needed_texts(), settings.keep)
+        self._counts = _counts(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
             raise InputError(f"all {self._rows:,} tokens stay, {self.order.fewest:,} always", "problem.transforms")
         harms = expected_losses(resident, self.texts.search, self.order, self._counts)
         self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, NAME, harms), absolute=True)])
-        self._level, self._shapes_alone = 0, False
+        self._level, self._shapes_only = 0, False
         self._tokenizer_at = lru_cache(_TOKENIZERS)(
             lambda level: cut_tokenizer(tokenizer, kept) if (kept := self.vocabularies[level]) else tokenizer
         )
@@ -108,21 +108,21 @@ class Vocabulary(Transform):
         if level == self._level:
             return
         self._level, kept, model = level, self.vocabularies[level], self.resident.model
-        left = dict[nn.Parameter, nn.Parameter]()
-        for (end, name), whole in self._whole.items():
-            if whole not in left:  # a tied head has the embedding's
-                left[whole] = whole if kept is None else nn.Parameter(self._left(whole, kept), requires_grad=False)
-            setattr(end, name, left[whole])
+        pruned = dict[nn.Parameter, nn.Parameter]()
+        for (end, name), dense in self._dense.items():
+            if dense not in pruned:  # a tied head shares the embedding's
+                pruned[dense] = dense if kept is None else nn.Parameter(self._rows_of(dense, kept), requires_grad=False)
+            setattr(end, name, pruned[dense])
         count = self._counts[level]
         model.get_input_embeddings().num_embeddings = model.config.get_text_config().vocab_size = count
         if (head := model.get_output_embeddings()) is not None:
             head.out_features = count
-        self._ends[0].padding_idx = self._padding if kept is None else None  # it matters to gradients alone
-        if not self._shapes_alone:
+        self._ends[0].padding_idx = self._padding if kept is None else None  # only gradients depend on it
+        if not self._shapes_only:
             self.resident.tokenizer = self._tokenizer_at(level)
 
-    def _left(self, whole: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
-        return whole[: len(kept)] if self._shapes_alone else whole[torch.tensor(kept, device=whole.device)]
+    def _rows_of(self, dense: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+        return dense[: len(kept)] if self._shapes_only else dense[torch.tensor(kept, device=dense.device)]
 
     @cached_property
     def vocabularies(self) -> Sequence[Sequence[int] | None]:  # type: ignore[override]
@@ -137,23 +137,23 @@ class Vocabulary(Transform):
         return list(genome)
 
     def block_fingerprints(self) -> Sequence[Hashable]:
-        return [self._level] * self.resident.forward.depth  # all blocks read other tokens
+        return [self._level] * self.resident.forward.depth  # the input of every block changes
 
     def prices(self, unit: str) -> Prices:
-        row = sum(weight[0].numel() for weight in {*self._whole.values()}) if unit == PARAMETERS else 0
+        row = sum(weight[0].numel() for weight in {*self._dense.values()}) if unit == PARAMETERS else 0
         return [[0.0 - row * (self._rows - count) for count in self._counts]], dense_cost(self.resident, unit)
 
     def measures(self) -> Mapping[str, Any]:
         return {"tokens": self._counts[self._level]}
 
     def notes(self, genome: Sequence[float]) -> list[str]:
-        """Name the scripts that lose tokens, the largest losses first."""
+        """Return a remark that names the scripts with removed tokens, the largest numbers first."""
         count = self._counts[int(genome[0])]
-        left = self.order.scripts(count)
-        losing = sorted((kept - there, script) for script, (kept, there) in left.items() if kept < there)[:_SCRIPTS]
+        scripts = self.order.scripts(count)
+        losing = sorted((kept - total, script) for script, (kept, total) in scripts.items() if kept < total)[:_SCRIPTS]
         if not losing:
             return []
-        lost = ", ".join(f"{script} {left[script][0]:,} of {left[script][1]:,}" for _, script in losing)
+        lost = ", ".join(f"{script} {scripts[script][0]:,} of {scripts[script][1]:,}" for _, script in losing)
         return [
             f"{count:,} of {self._rows:,} tokens stay ({lost}): such text is read and written worse; texts of these "
             "scripts keep more"
@@ -169,12 +169,12 @@ class Vocabulary(Transform):
 
     def bare(self) -> Transform:
         bare = copy(self)
-        bare._shapes_alone = True
+        bare._shapes_only = True
         return bare
 
 
-def _steps(rows: int, order: Order, step: int) -> list[int]:
-    """Return all ``rows``, and multiples of ``step`` from fewer down to the fewest, with about the same ratios."""
+def _counts(rows: int, order: Order, step: int) -> list[int]:
+    """Return ``rows``, and multiples of ``step`` down to the fewest tokens, at a nearly constant ratio."""
     least, most = order.fewest, min(rows - 1, len(order.tokens))
     if least > most:
         return [rows]
@@ -184,19 +184,22 @@ def _steps(rows: int, order: Order, step: int) -> list[int]:
 
 
 def expected_losses(resident: Resident, search: Windows, order: Order, counts: Sequence[int]) -> list[float]:
-    """Return the loss with each of ``counts`` tokens, nats a token: of missing tokens, less the gain of kept ones."""
-    uses = uses_in(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
+    """Return the expected loss with each of ``counts`` tokens, in nats a token.
+
+    It is the loss of missing tokens, less the gain of remaining tokens, whose probabilities rise.
+    """
+    frequencies = token_frequencies(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
     key = [search.identity, counts, list(order.tokens)]
     made = partial(_gains, resident, search.tokens, order, counts)
     gains = cached(resident, "shares of kept tokens", key, made, torch.device("cpu"))["gains"]
     both = zip(counts[1:], gains.tolist(), strict=True)
-    losses = [max(0.0, order.lost(uses, count) - gain) for count, gain in both]
+    losses = [max(0.0, order.expected_loss(frequencies, count) - gain) for count, gain in both]
     return [0.0, *losses[:-1], max(losses[-1], _LEAST)]
 
 
 @torch.inference_mode()
 def _gains(resident: Resident, tokens: torch.Tensor, order: Order, counts: Sequence[int]) -> Tensors:
-    """Return the gain of kept tokens at each level but the first, as no others can follow: nats a token."""
+    """Return the gain of remaining tokens at each level but the first, as no others can follow: nats a token."""
     forward, ordered, levels = resident.forward, torch.tensor(order.tokens), torch.tensor(counts[1:])
     places = torch.full((counts[0],), len(ordered))
     places[ordered] = torch.arange(len(ordered))

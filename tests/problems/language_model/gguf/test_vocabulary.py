@@ -15,7 +15,7 @@ from transformers import GPT2Config
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import llama
 from evoprune.problems.language_model.gguf.base import TOKENS, Fields, as_field, cut_fields, own_fields
-from evoprune.problems.language_model.transforms.vocabulary.order import order_of
+from evoprune.problems.language_model.transforms.vocabulary.order import token_order
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_tokenizer
 from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
 
@@ -72,7 +72,7 @@ def test_llama_cpp_gives_the_ids_of_the_cut_tokenizer(make: Any, tmp_path: Path)
     whole = tokenise_in_llama(fields, tmp_path / "whole.gguf")
     alike = [each for each in TEXTS if whole(each) == tokenizer(each)["input_ids"]]
     assert len(alike) > 0.9 * len(TEXTS)
-    order = order_of(tokenizer, [ENGLISH])
+    order = token_order(tokenizer, [ENGLISH])
     for count in (order.fewest, order.fewest + 30, order.fewest + 130, len(order.tokens)):
         kept = sorted(order.tokens[:count])
         cut, there = cut_tokenizer(tokenizer, kept), cut_fields(fields, kept)

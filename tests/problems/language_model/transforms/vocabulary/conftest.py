@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.language_model.transforms.vocabulary.order import Order, token_order
 from tests.problems.language_model.odd_texts import ENGLISH, KINDS
 
 _made = cache(lambda kind: KINDS[kind]())
-_order = cache(lambda kind: order_of(_made(kind), [ENGLISH]))
+_order = cache(lambda kind: token_order(_made(kind), [ENGLISH]))
 
 
 @pytest.fixture(params=KINDS)

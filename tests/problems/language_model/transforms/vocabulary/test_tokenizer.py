@@ -18,12 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from evoprune.problems.language_model.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.language_model.transforms.vocabulary.order import Order, token_order
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import (
-    bytes_in,
     cut_ids,
     cut_tokenizer,
     first_pieces,
+    token_bytes,
 )
 from tests.problems.language_model.odd_texts import (
     CODE,
@@ -87,7 +87,7 @@ def test_tokens_around_a_text_stay_around_it(name: str, tmp_path: Path) -> None:
     backend.post_processor = PROCESSORS[name](backend)
     backend.enable_padding(pad_id=backend.token_to_id("<late>"), pad_token="<late>")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
-    order = order_of(tokenizer, [ENGLISH])
+    order = token_order(tokenizer, [ENGLISH])
     kept = sorted(order.tokens[: order.fewest])
     cut = cut_tokenizer(tokenizer, kept)
     cut.save_pretrained(tmp_path)
@@ -102,7 +102,7 @@ def test_a_tokenizer_that_its_class_builds_anew(begin: bool, tmp_path: Path) -> 
     made = json.loads(byte_fallback().backend_tokenizer.to_str())["model"]
     merges = [tuple(pair) for pair in made["merges"]]
     tokenizer = LlamaTokenizer(made["vocab"], merges, add_bos_token=begin, add_eos_token=not begin)
-    order = order_of(tokenizer, [ENGLISH])
+    order = token_order(tokenizer, [ENGLISH])
     cut = cut_tokenizer(tokenizer, sorted(order.tokens[: order.fewest + 50]))
     cut.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
@@ -114,7 +114,7 @@ def test_a_tokenizer_that_its_class_builds_anew(begin: bool, tmp_path: Path) -> 
 
 def test_tokens_of_both_tokenizers_that_begin_together_begin_alike(tokenizer: Any, order: Order) -> None:
     kept = sorted(order.tokens[: order.fewest + 40])
-    cut, sizes = cut_tokenizer(tokenizer, kept), bytes_in(tokenizer)
+    cut, sizes = cut_tokenizer(tokenizer, kept), token_bytes(tokenizer)
     firsts = first_pieces(tokenizer, cut, kept)
     alike = []
     for text in (ENGLISH, GREEK, *CODE.split("\n")):
