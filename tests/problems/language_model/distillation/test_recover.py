@@ -130,7 +130,7 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
 
 def test_codes_that_are_worse_are_dropped(quantised, whole, tmp_path, monkeypatch):
     zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
-    monkeypatch.setattr(teacher, "compensated", zeros)
+    monkeypatch.setattr(teacher, "gptq", zeros)
     found, plain = recover_with(quantised, tmp_path, train="scales"), whole(keep_codes=True)
     assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
 
