@@ -21,7 +21,7 @@ from evoprune.problems.language_model.texts.windows import Windows, check_length
 PASSAGE = 32  # tokens
 _TELLING = 16  # tokens in a sequence that unrelated texts do not share
 _MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same
-_BASE = numpy.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
+_BASE = numpy.uint64(0x9E3779B97F4A7C15)  # of the hashes, odd
 
 
 def share_in_common(text: Windows, other: Windows) -> float:
@@ -32,7 +32,7 @@ def share_in_common(text: Windows, other: Windows) -> float:
 def in_common(text: Windows, other: Windows, passage: int = PASSAGE) -> NDArray[numpy.bool_]:
     """Tell which tokens of ``text`` ``(windows, tokens)`` count and are in passages that ``other`` has.
 
-    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token; between two task
+    A passage is any ``passage`` tokens in a row, found by hashes and compared token by token; between two task
     files a whole line, as prompts may begin alike.
     """
     if text.lines and other.lines:
@@ -62,12 +62,9 @@ def holds_much_of(report: Windows, other: Windows) -> bool:
 
 
 def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
-    """Hash each passage: the sum of tokens times powers of the base, modulo 2^64."""
-    powers = numpy.cumprod(numpy.full(len(tokens), _BASE), dtype=numpy.uint64)
-    sums = numpy.concatenate([numpy.zeros(1, numpy.uint64), numpy.cumsum((tokens.astype(numpy.uint64) + 1) * powers)])
-    inverse = numpy.uint64(pow(int(_BASE), -1, 2**64))
-    hashes: NDArray[numpy.uint64] = sums[passage:] - sums[:-passage]
-    return hashes * numpy.cumprod(numpy.full(len(hashes), inverse), dtype=numpy.uint64)
+    """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
+    powers = numpy.cumprod(numpy.full(passage, _BASE), dtype=numpy.uint64)
+    return sliding_window_view(tokens.astype(numpy.uint64), passage) @ powers  # type: ignore[no-any-return]
 
 
 def refuse_lines(windows: Windows) -> None:
