@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.device import (
     sum_dtype,
     total_memory,
 )
-from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
 from evoprune.problems.language_model.models.late import made
 
 
@@ -113,35 +113,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Batch:
-    """Some windows of a text, on the device: it is made once, so that no candidate waits for a copy."""
+    """Some windows of a text, on the device: made once, so that no candidate waits for a copy.
+
+    ``first``: the number of the first window; ``before``: of the predictions before it.
+    """
 
     first: int
-    """The number of its first window."""
     before: int
-    """The number of predictions before it."""
     tokens: Tensor
-    """As :meth:`Measure.total` takes them."""
-    targets: Tensor
-    """The predicted tokens that count."""
-    counted: Tensor | None
-    """Their numbers among the predicted tokens; None if all count."""
-
-    @classmethod
-    def of(cls, tokens: Tensor, first: int, windows: int, device: torch.device) -> "Batch":
-        own, before = tokens[first : first + windows], predictions(tokens[:first])
-        targets = own[:, 1:].flatten()
-        counted = (targets >= 0).nonzero().squeeze(1) if (targets < 0).any() else None
-        targets = (targets if counted is None else targets[counted]).to(device)
-        return cls(first, before, own.to(device), targets, counted if counted is None else counted.to(device))
 
     @property
     def rows(self) -> slice:
         return slice(self.first, self.first + len(self.tokens))
-
-    def scored(self, rows: Tensor) -> Tensor:
-        """The ``rows`` ``(windows, window, width)`` that predict :attr:`targets`."""
-        rows = rows[:, :-1].flatten(0, 1)
-        return rows if self.counted is None else rows[self.counted]
 
 
 class Measure:
@@ -198,8 +181,8 @@ class Measure:
                 self.forward.resumed(start, cache.wanted(start) if cache else []) as run,
             ):
                 score = partial(self._scored, run, add)
-                scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
-                for first, of_batch, kept in steps(scored, label, "part", len(alike)) if label else scored:
+                scores = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
+                for first, of_batch, kept in steps(scores, label, "part", len(alike)) if label else scores:
                     losses[first] = of_batch
                     if cache:
                         cache.store(first, kept)
@@ -210,7 +193,9 @@ class Measure:
         made = self._batches.setdefault(tokens, {})
         if windows not in made:
             starts = range(0, len(tokens), windows)
-            made[windows] = [Batch.of(tokens, first, windows, self.forward.device) for first in starts]
+            made[windows] = [
+                Batch(at, predictions(tokens[:at]), tokens[at : at + windows].to(self.forward.device)) for at in starts
+            ]
         return made[windows]
 
     def _scored(self, run: Run, add: Add, of: tuple[Batch, Tensor | None]) -> tuple[int, list[Tensor], Kept]:
@@ -221,7 +206,7 @@ class Measure:
     @torch.inference_mode()
     def losses(self, output: Tensor, batch: Batch, add: Add) -> list[Tensor]:
         """The losses of a run's ``output`` on ``batch``, of some rows at a time: all logits are never held at once."""
-        predicted, targets = batch.scored(output), batch.targets
+        predicted, targets = scored(output, batch.tokens)
         return [
             add(self.forward.logits(predicted[part]), targets[part], batch.before + part.start)
             for part in self.forward.parts(len(targets))
@@ -229,9 +214,7 @@ class Measure:
 
     def _fitting(self) -> int:
         total = total_memory(self.forward.device)
-        if total is None:
-            return _CPU_BATCH
-        return fitting(beside(self.forward.bytes, total), self.forward.bytes_per_token)
+        return _CPU_BATCH if total is None else fitting(self.forward.bytes, total, self.forward.bytes_per_token)
 
 
 def summed(losses: Iterable[Tensor]) -> list[float]:
@@ -239,15 +222,10 @@ def summed(losses: Iterable[Tensor]) -> list[float]:
     return torch.stack([*losses]).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
 
 
-def beside(model: int, total: float) -> float:
-    """The bytes of a GPU of ``total`` that are left to a batch by a ``model`` of so many bytes.
+def fitting(model: int, total: float, bytes_per_token: int) -> int:
+    """Return the tokens of a batch on a GPU of ``total`` bytes with a ``model`` of so many: a power of two.
 
-    Free memory does not count, as it differs between workers: rounding depends on the batch.
+    Free memory does not count, as it differs between workers of equal cards: rounding depends on the batch.
     """
-    return max(total - 3.0 * model, total / 8)
-
-
-def fitting(free: float, bytes_per_token: int) -> int:
-    """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
-    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
+    tokens = max(1, int(_GPU_SHARE * max(total - 3.0 * model, total / 8) / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
