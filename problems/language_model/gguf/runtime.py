@@ -159,10 +159,10 @@ def memory(path: Path, context: int, kv: str) -> Json:
 
     Raises :class:`evoprune.InputError` where it does not load.
     """
-    try:
-        return _run({"file": str(path.resolve()), "context": context, "kv": kv})
-    except Failed as failed:
-        raise InputError(f"llama.cpp cannot load it: {_reason(failed.log)}", str(path)) from None
+    found = _run({"file": str(path.resolve()), "context": context, "kv": kv})
+    if "failure" in found:
+        raise InputError(f"llama.cpp cannot load it: {found['failure']}", str(path))
+    return found
 
 
 def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
@@ -175,10 +175,9 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     with tempfile.TemporaryDirectory() as scratch:
         outline = Path(scratch) / "outline.gguf"
         whole.write_outline(outline)
-        try:
-            found = _run({"file": str(outline), "importance": importance}, script="quantiser.py")
-        except Failed as failed:
-            raise InputError(f"llama.cpp does not say what its presets are: {_reason(failed.log)}") from None
+        found = _run({"file": str(outline), "importance": importance}, script="quantiser.py")
+    if "failure" in found:
+        raise InputError(f"llama.cpp does not say what its presets are: {found['failure']}")
     return {
         name: {parameters[tensor]: kind for tensor, kind in kinds.items() if tensor in parameters}
         for name, kinds in found.items()
@@ -196,10 +195,9 @@ def quantise(
         known = Path(scratch) / "importance.npz"
         np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
         job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
-        try:
-            _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
-        except Failed as failed:
-            raise InputError(f"llama.cpp does not make {preset}: {_reason(failed.log)}", str(source)) from None
+        found = _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
+    if "failure" in found:
+        raise InputError(f"llama.cpp does not make {preset}: {found['failure']}", str(source))
 
 
 def _tell(models: Sequence[Path]) -> None:
@@ -210,17 +208,18 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = m
     size = sum(path.stat().st_size for path in models)
     Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
-    try:
-        return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more, timeout)
-    except Failed as failed:
-        return {"failure": _reason(failed.log)}
+    return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more, timeout)
 
 
 def _run(job: Json, timeout: float = math.inf, script: str = "llama.py") -> Json:
+    """Return the findings of ``script``, or its ``failure``."""
     limit = timeout if timeout < math.inf else None
     shared = [job["whole"]] if job.get("whole") is not None else []
     path = str(Path(__file__).with_name(script))
-    return run_python("-P", path, json.dumps(job), timeout=limit, pass_fds=shared)
+    try:
+        return run_python("-P", path, json.dumps(job), timeout=limit, pass_fds=shared)
+    except Failed as failed:
+        return {"failure": _reason(failed.log)}
 
 
 def _reason(log: str) -> str:

@@ -117,11 +117,6 @@ def stored_dtype(settings: ModelSettings) -> str | None:
     return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
 
 
-def stored_kinds(model: str) -> set[str]:
-    """The types of ggml in the .gguf file ``model``; none of another model."""
-    return {tensor.kind for tensor in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()
-
-
 @dataclass(frozen=True, eq=False)
 class GgufFile:
     """The .gguf file ``path``. ``fields``: a GGUFValue, with its type, for each key of the metadata."""

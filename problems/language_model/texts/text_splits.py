@@ -64,7 +64,7 @@ def holds_much_of(report: Windows, other: Windows) -> bool:
 def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
     """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
     powers = numpy.cumprod(numpy.full(passage, _BASE), dtype=numpy.uint64)
-    return sliding_window_view(tokens.astype(numpy.uint64), passage) @ powers  # type: ignore[no-any-return]
+    return sliding_window_view(tokens.astype(numpy.uint64), passage) @ powers
 
 
 def refuse_lines(windows: Windows) -> None:
