@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from evoprune import __version__
+from evoprune import InputError, __version__
 from evoprune.console.phase import note
 from evoprune.problems.language_model import calibration, models
 from evoprune.problems.language_model.models.cache import CachedFile, cache_limit
@@ -24,7 +24,6 @@ from evoprune.problems.language_model.models.device import rounding
 from evoprune.problems.language_model.models.late import runs_on
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import (
-    Damaged,
     Tensors,
     open_cached,
     read_tensors,
@@ -152,7 +151,7 @@ def _make(
     try:
         file.make(partial(write_tensors, tensors, about))
         return _on(device, read_tensors(file.path)[0]) if pinned and device.type == "cpu" else tensors
-    except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
+    except (OSError, SafetensorError, InputError) as error:  # safetensors raises its own if the disk is full
         _warn(str(error))
         return tensors
 

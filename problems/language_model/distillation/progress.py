@@ -15,7 +15,7 @@ from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, divergence
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file
+from evoprune.problems.language_model.models.tensor_file import Tensors, read_tensors, replace_file
 from evoprune.problems.language_model.results.result import DIVERGENCE, PERPLEXITY, criterion, criterion_values
 
 
@@ -96,7 +96,7 @@ class Checkpoints:
         """Return the state and the tensors of the checkpoint, if there is one."""
         if not (self._folder / _LAST).exists():
             return None
-        tensors, about = read_checked(self._folder / _LAST)
+        tensors, about = read_tensors(self._folder / _LAST)
         return json.loads(about["state"]), tensors
 
     def write_best(self, tensors: Tensors) -> None:
@@ -105,7 +105,7 @@ class Checkpoints:
 
     def best(self) -> Tensors:
         """Read the best weights."""
-        return read_checked(self._folder / _BEST)[0]
+        return read_tensors(self._folder / _BEST)[0]
 
     def plan(self, steps: int, train: str) -> None:
         """Write the number of steps and the trained parameters, which stay the same if the recovery is resumed."""

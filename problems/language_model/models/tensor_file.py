@@ -22,10 +22,6 @@ Tensors = dict[str, torch.Tensor]
 _HASH = "sha256"  # the entry of the metadata
 
 
-class Damaged(Exception):
-    """A file whose content does not match its hash."""
-
-
 def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
     """Hash ``tensors`` with their names, shapes and dtypes."""
     digest = hashlib.sha256()
@@ -57,20 +53,12 @@ def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = Mappin
         write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
 
 
-def read_checked(path: Path) -> tuple[Tensors, Mapping[str, str]]:
-    """As :func:`read_tensors`, but raises :class:`evoprune.InputError` if ``path`` is damaged."""
-    try:
-        return read_tensors(path)
-    except Damaged as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
-
-
 def open_cached(name: str) -> tuple[CachedFile, tuple[Tensors, Mapping[str, str]] | None]:
     """Return the file ``name`` in the cache and its content, if any; a damaged one is deleted. Raises OSError."""
     while (file := CachedFile(name)).exists:
         try:
             return file, read_tensors(file.path)
-        except Damaged:
+        except InputError:
             file.discard()
     return file, None
 
@@ -81,13 +69,16 @@ def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> Non
 
 
 def read_tensors(path: Path) -> tuple[Tensors, Mapping[str, str]]:
-    """Return the tensors in ``path``, mapped on the CPU, and its metadata. Raises :class:`Damaged`."""
+    """Return the tensors in ``path``, mapped on the CPU, and its metadata.
+
+    Raises :class:`evoprune.InputError` for a damaged file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
             about: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise Damaged(str(error)) from None
+        raise InputError(f"cannot be read: {error}", str(path)) from None
     if sha256_of(tensors) != about.get(_HASH):
-        raise Damaged(f"{path} does not hold what was written")
+        raise InputError("cannot be read: its content does not match its hash", str(path))
     return tensors, about

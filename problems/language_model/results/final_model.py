@@ -11,7 +11,7 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.load import copy_of
-from evoprune.problems.language_model.models.tensor_file import read_checked
+from evoprune.problems.language_model.models.tensor_file import read_tensors
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
 from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
@@ -88,7 +88,7 @@ class FinalModel:
 def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:
     """The model of the run with the ``result``: with recovered weights, if they helped."""
     helped = result.recovered is not None and result.recovered[EVOLVED].helped
-    return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
+    return FinalModel(session, genome, read_tensors(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
 
 def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
