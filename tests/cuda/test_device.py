@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.evaluation.measure import Perplexity
-from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.models.forward import predictions
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
@@ -38,7 +37,7 @@ def test_float32_agrees_with_the_cpu(problem, others):
     on_device, on_cpu = (problem(device, **others) for device in ("cuda", "cpu"))
     for genome in (UNIFORM, *relatives(0, 2)):
         assert on_device.evaluate(genome).values[0] == pytest.approx(on_cpu.evaluate(genome).values[0], rel=1e-3)
-    counts = [count_zeros(each.session.resident.matrices) for each in (on_device, on_cpu)]
+    counts = [sum(matrix.zeros for matrix in each.session.resident.matrices) for each in (on_device, on_cpu)]
     assert counts[0] == counts[1]
 
 

@@ -91,7 +91,7 @@ class RetokenisingModel(DenseModel):
         super().__init__(model)
         self._tokenizer, self._cut = tokenizer, cut
         self._kept = torch.tensor(kept, device=model.device)
-        self._bytes, self._longest = torch.tensor(token_bytes(tokenizer)), max_positions(model)
+        self._bytes, self._longest = torch.tensor(token_bytes(tokenizer)), max_positions(model.config)
         rows = self.forward.vocabulary
         self._pieces = torch.full((rows,), len(kept))  # one more than there are: of rows that are no tokens
         pieces = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])

@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.device import (
     sum_dtype,
     total_memory,
 )
-from evoprune.problems.language_model.models.forward import Forward, Kept, Run, predictions, scored
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run, pieces, predictions, scored
 from evoprune.problems.language_model.models.late import made
 
 
@@ -209,7 +209,7 @@ class Measure:
         predicted, targets = scored(output, batch.tokens)
         return [
             add(self.forward.logits(predicted[part]), targets[part], batch.before + part.start)
-            for part in self.forward.parts(len(targets))
+            for part in pieces(len(targets), self.forward.vocabulary)
         ]
 
     def _fitting(self) -> int:

@@ -27,7 +27,7 @@ import torch
 from evoprune import Exported, InputError, __version__
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export import ExportOptions
-from evoprune.problems.language_model.models.blocks import count_zeros, find_matrices, find_mixtures
+from evoprune.problems.language_model.models.blocks import find_matrices, find_mixtures
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
@@ -63,7 +63,7 @@ class ExportFormat(ABC):
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
         """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``: version, hashes, sparsity."""
-        resident, zeros = self.session.resident, {each: count_zeros([each]) for each in find_matrices(model)}
+        resident, zeros = self.session.resident, {each: each.zeros for each in find_matrices(model)}
         wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
         experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
         remaining = sum(each.size - count for each, count in zeros.items())

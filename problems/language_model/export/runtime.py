@@ -42,7 +42,7 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
     options |= {"dtype": dtype, "device": str(session.resident.device)}
     dense = options | {"model": given.model}
     evolved = options | {"model": str(folder.resolve()), "revision": None}
-    most = max_positions(session.resident.model)
+    most = max_positions(session.resident.model.config)
     shared = {"threads": torch.get_num_threads(), "length": min(_LENGTH, most - 1) if most else _LENGTH}
     jobs = {
         "speed": {"models": [dense, evolved], "seconds": _SECONDS},

@@ -1,6 +1,6 @@
 """Transformer blocks of a model and their prunable matrices, found by structure alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +56,10 @@ class Matrix:
     @property
     def size(self) -> int:
         return self.weight.numel()
+
+    @property
+    def zeros(self) -> int:
+        return self.size - int(torch.count_nonzero(self.weight))
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,8 @@ def in_features(layer: Any) -> int:
     return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])
 
 
-def max_positions(model: Any) -> int | None:
-    """Return the maximum number of tokens that ``model`` reads at once; None for no limit."""
-    return positions_of(model.config)
-
-
-def positions_of(config: Any) -> int | None:
-    """As :func:`max_positions`, of a model of ``config``."""
+def max_positions(config: Any) -> int | None:
+    """Return the maximum number of tokens that a model of ``config`` reads at once; None for no limit."""
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
@@ -257,8 +256,3 @@ def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mix
         why = f"{name} has {mixture.count} experts, and a token chooses {mixture.active}: expected at least as many"
         raise InputError(why, "problem.model")
     return mixture
-
-
-def count_zeros(matrices: Iterable[Matrix]) -> int:
-    """Count the zeros in ``matrices``."""
-    return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)

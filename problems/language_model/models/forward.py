@@ -201,10 +201,6 @@ class Forward:
             (slope[part],) = torch.autograd.grad(loss, inputs)
         return slope
 
-    def parts(self, count: int) -> list[slice]:
-        """Split ``count`` rows of a run's result into parts whose logits may be held at once."""
-        return pieces(count, self.vocabulary)
-
     @property
     def vocabulary(self) -> int:
         head = self.model.get_output_embeddings()

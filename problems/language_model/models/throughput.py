@@ -61,7 +61,7 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
     Raises ValueError if the model has too few positions.
     """
-    longest, needed = max_positions(model), load.length + (load.phase == "decode")
+    longest, needed = max_positions(model.config), load.length + (load.phase == "decode")
     if longest and needed > longest:
         raise ValueError(f"{load.phase} needs {needed} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)

@@ -21,7 +21,7 @@ from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import find_base
-from evoprune.problems.language_model.models.blocks import positions_of
+from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers, command
@@ -111,7 +111,7 @@ class Planning:
 
     def _divided(self, tokenizer: Any, config: Any) -> Division:
         """Divide the text as the model reads it. Raises InputError for any of the texts."""
-        (option, text), task, longest = self.asked.main_text, self.asked.task, positions_of(config) or sys.maxsize
+        (option, text), task, longest = self.asked.main_text, self.asked.task, max_positions(config) or sys.maxsize
         with blamed_on(option):
             given = self._parts, tokenizer, longest
             divided = divide_lines(task, *given) if task else divide(text, *given)

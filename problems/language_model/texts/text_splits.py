@@ -176,7 +176,7 @@ class Texts:
         refuse_lines(windows)
         cache = self._read.setdefault(tokenizer, {})
         if windows.identity not in cache:
-            longest = max_positions(self._resident.model)
+            longest = max_positions(self._resident.model.config)
             cache[windows.identity] = read_anew(windows, self.tokenizer, tokenizer, longest)
         return cache[windows.identity]
 

@@ -147,7 +147,7 @@ def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: A
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:
     """Refuse windows with more tokens than ``model`` has positions."""
-    longest = max_positions(model)
+    longest = max_positions(model.config)
     if longest and settings.window > longest:
         raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 

@@ -15,7 +15,7 @@ from torch import nn
 from evoprune import Gene, Genes, InputError, Settings
 from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
-from evoprune.problems.language_model.models.forward import predictions, scored
+from evoprune.problems.language_model.models.forward import pieces, predictions, scored
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
@@ -206,7 +206,7 @@ def _gains(resident: Resident, tokens: torch.Tensor, order: Order, counts: Seque
     read, total = tokens[: max(1, _READ // tokens.shape[1])], torch.zeros(len(levels), dtype=torch.float64)
     for window in steps(read, "measuring the gain of tokens", "window"):
         rows, targets = scored(forward(window[None].to(forward.device))[0], window[None])
-        for part in forward.parts(len(targets)):
+        for part in pieces(len(targets), forward.vocabulary):
             shares = forward.logits(rows[part]).softmax(-1).cpu()[:, ordered].double().cumsum(1)[:, levels - 1]
             total -= (shares.log() * (places[targets[part], None] < levels)).sum(0)
     return {"gains": total / predictions(read)}

@@ -6,7 +6,6 @@ from safetensors.torch import save_model
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
 from evoprune.problems.language_model.budgets.amounts import file_bytes, parameters, weights
-from evoprune.problems.language_model.models.blocks import count_zeros
 from evoprune.problems.language_model.parts import Machine, Report
 from evoprune.testing import check_budget
 from tests.problems.language_model.small import outcome_of
@@ -19,7 +18,7 @@ def test_the_spent_weights_are_those_that_are_left(pruning, genes):
     matrices = transform.resident.matrices
     transform.apply(genome)
     total = sum(matrix.size for matrix in matrices)
-    assert budget.spent(genome) == pytest.approx(total - count_zeros(matrices), abs=1e-4 * total)
+    assert budget.spent(genome) == pytest.approx(total - sum(matrix.zeros for matrix in matrices), abs=1e-4 * total)
     assert budget.excess(genome) == pytest.approx(0.0, abs=1e-15)  # exactly, and not but for rounding
     assert budget.spent(transform.dense) == total
     assert budget.limit == pytest.approx(0.6 * total)
