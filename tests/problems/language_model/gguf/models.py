@@ -124,16 +124,21 @@ def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0
 
 def logits_of(model: Any, path: Path, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits of ``tokens`` in PyTorch, and of the file in llama.cpp."""
-    from evoprune.problems.language_model.gguf import llama
-
     with torch.inference_mode():
         expected = model(tokens, use_cache=False).logits
+    return expected, llama_logits(path, tokens)
+
+
+def llama_logits(path: Path, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits ``(windows, window, vocabulary)`` of the file in llama.cpp."""
+    from evoprune.problems.language_model.gguf import llama
+
     there, found = llama.Llama(str(path), 1), []
     there.begin(tokens.shape[1])
     for row in tokens.numpy().astype(np.int32):
         there.cut(0)
         found.append(there.read(row, 0, every=True).copy())
-    return expected, torch.from_numpy(np.stack(found))
+    return torch.from_numpy(np.stack(found))
 
 
 def tensor_of(array: NDArray[np.float32]) -> Tensor:

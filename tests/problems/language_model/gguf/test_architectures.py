@@ -14,7 +14,6 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import find_base
-from evoprune.problems.language_model.gguf.llama import Llama
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -22,6 +21,7 @@ from evoprune.problems.language_model.transforms.gguf_types.settings import Type
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.sublayers import Sublayers
 from evoprune.problems.language_model.transforms.widths.cuts import Channels, Heads
+from tests.problems.language_model.gguf import models
 from tests.problems.language_model.gguf.architectures import ALL, ARCHITECTURES, Architecture
 from tests.problems.language_model.gguf.models import byte_tokenizer
 
@@ -34,11 +34,7 @@ def logits_of(model):
 
 
 def llama_logits(path):
-    llama = Llama(str(path), 1)
-    llama.begin(TOKENS.shape[1])
-    found = llama.read(TOKENS[0].numpy().astype(np.int32), 0, every=True).copy()
-    llama.end()
-    return found
+    return models.llama_logits(path, TOKENS)[0].numpy()
 
 
 def distance(one, other):

@@ -95,12 +95,7 @@ def test_a_model_is_its_own_base_where_its_tokenizer_can_be_written(path):
         find_base(resident(ARCHITECTURES["phi3"].model()))
 
 
-def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):
-    whole = path.read_bytes()
-    for share in (0.0, 0.001, 0.1, 0.5, 0.999):
-        path.write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(InputError, match=r"base\.gguf: .*(truncated|incomplete)"):
-            read_base(path)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_base(tmp_path / "nothing.gguf")
     with pytest.raises(InputError, match="no tokenizer"):
