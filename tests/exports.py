@@ -14,7 +14,6 @@ import pytest
 
 from evoprune.problems.language_model.export import check, folder, runtime
 from evoprune.problems.language_model.gguf import runtime as llama_runtime
-from evoprune.problems.language_model.models.device import Failed
 
 _FRESH = folder.run_python, runtime._in_fresh_process, llama_runtime._run
 
@@ -38,7 +37,7 @@ def _short_checks() -> Iterator[None]:
             try:
                 return json.loads(json.dumps((llama if script == "llama.py" else quantiser).main(job)))
             except Exception:
-                raise Failed(log.getvalue() + traceback.format_exc()) from None
+                return {"failure": llama_runtime._reason(log.getvalue() + traceback.format_exc())}
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("export.runtime._SECONDS", "gguf.runtime._SECONDS", "budgets.milliseconds._SECONDS"):
