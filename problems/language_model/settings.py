@@ -11,7 +11,8 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
-from evoprune.problems.language_model.distillation.settings import RecoverSettings, RunSettings
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
+from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.harness import TaskSettings
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
@@ -40,8 +41,12 @@ def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
         raise ValueError("; ".join(faults))
 
 
-class ProblemSettings(RunSettings):
+class ProblemSettings(EvaluationSettings):
     """Parameters of every problem on a language model: transforms, and a limit or more objectives."""
+
+    recover: RecoverPhaseSettings | None = Field(
+        None, description="train the result to predict what the dense model predicts; null: the search is all"
+    )
 
     trade_offs: tuple[Choice, ...] = Field(
         (),

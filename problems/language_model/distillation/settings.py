@@ -7,7 +7,6 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from evoprune import Fraction, Settings
-from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.texts.settings import TextSettings
 
@@ -112,11 +111,3 @@ class RecoverPhaseSettings(RecoverSettings):
 
     def text_settings(self, search: TextSettings) -> TextSettings:
         return super().text_settings(search).model_copy(update={"part": self.part} if self.part else {})
-
-
-class RunSettings(EvaluationSettings):
-    """Parameters of every problem on a language model."""
-
-    recover: RecoverPhaseSettings | None = Field(
-        None, description="train the result to predict what the dense model predicts; null: the search is all"
-    )

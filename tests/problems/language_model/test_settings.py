@@ -4,11 +4,15 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.experiment.registry import plugin
-from evoprune.problems.language_model.distillation.settings import RunSettings
-from evoprune.problems.language_model.settings import EvalOptions, LanguageModelSettings, PruningSettings
+from evoprune.problems.language_model.settings import (
+    EvalOptions,
+    LanguageModelSettings,
+    ProblemSettings,
+    PruningSettings,
+)
 from evoprune.problems.language_model.texts.settings import TextSettings
 
-REPORT = RunSettings().report_text
+REPORT = ProblemSettings().report_text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_a_local_file_is_one_text_whatever_split_is_named(role, tmp_path, monkey
     for other in ("a.txt", "./a.txt", str(tmp_path / "a.txt"), "missing.txt", "./missing.txt"):
         report = TextSettings(source=other.removeprefix("./"), subset="x", split="test")
         with pytest.raises(ValueError, match="report_text are the same text"):
-            RunSettings(**{role: TextSettings(source=other, split="validation"), "report_text": report})
+            ProblemSettings(**{role: TextSettings(source=other, split="validation"), "report_text": report})
 
 
 def test_parts_of_one_text_are_different_texts_unless_they_overlap():
@@ -78,13 +82,13 @@ def test_parts_of_one_text_are_different_texts_unless_they_overlap():
         return TextSettings(source="all.txt", part=shares)
 
     apart = {"search_text": part(0, 0.3), "calibration_text": part(0.3, 0.75), "report_text": part(0.75, 1)}
-    RunSettings(**apart)
-    RunSettings(**apart | {"calibration_text": part(0, 0.3)})
+    ProblemSettings(**apart)
+    ProblemSettings(**apart | {"calibration_text": part(0, 0.3)})
     for report in (part(0.2, 1), TextSettings(source="all.txt")):
         with pytest.raises(ValueError, match="search_text and report_text are the same text"):
-            RunSettings(**apart | {"report_text": report})
+            ProblemSettings(**apart | {"report_text": report})
     with pytest.raises(ValueError, match="calibration_text and search_text overlap"):
-        RunSettings(**apart | {"calibration_text": part(0.2, 0.75)})
+        ProblemSettings(**apart | {"calibration_text": part(0.2, 0.75)})
     with pytest.raises(ValueError, match="two shares that rise"):
         part(0.5, 0.5)
 
@@ -93,14 +97,14 @@ def test_texts_of_other_roles_must_not_be_the_report_text_and_it_is_not_sampled(
     hub = TextSettings(source="some/text", split="test")
     for given in ({"calibration_text": REPORT}, {"search_text": TextSettings(source="some/text"), "report_text": hub}):
         with pytest.raises(ValueError, match="report_text are the same text"):
-            RunSettings(**given)
-    RunSettings(search_text=TextSettings(source="some/text", split="train"), report_text=hub)
+            ProblemSettings(**given)
+    ProblemSettings(search_text=TextSettings(source="some/text", split="train"), report_text=hub)
     with pytest.raises(ValueError, match="sampling"):
-        RunSettings(report_text=REPORT.model_copy(update={"sampling": "random"}))
+        ProblemSettings(report_text=REPORT.model_copy(update={"sampling": "random"}))
 
 
 def test_calibration_is_by_default_more_of_the_search_text():
-    settings = RunSettings()
+    settings = ProblemSettings()
     assert settings.calibration.identity == settings.search_text.identity
     assert settings.calibration.windows * settings.calibration.window == 16_384
 
