@@ -9,17 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported
+from evoprune import Exported, InputError
 from evoprune.console.formatting import digits
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.language_model.distillation.recover import (
-    Recovered,
-    decided,
-    recover,
-    refuse_scales,
-    refuse_unknown,
-)
+from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
 from evoprune.problems.language_model.distillation.trainable_parameters import refuse_lora
@@ -52,8 +46,11 @@ class Recovery:
 
     @cached_property
     def settings(self) -> RecoverSettings:
-        """``asked``, with the trained parameters decided as far as the transform decides them."""
-        return decided(self.asked, self.session.transform)
+        """``asked``; with types and without cuts, ``train: auto`` is ``scales``."""
+        transform = self.session.transform
+        if self.asked.train == "auto" and transform.has_types and not transform.cuts_blocks:
+            return self.asked.model_copy(update={"train": "scales"})
+        return self.asked
 
     @cached_property
     def text(self) -> RecoveryText:
@@ -63,10 +60,12 @@ class Recovery:
     def check(self) -> None:
         """Raise :class:`evoprune.InputError` for settings or a text that would fail after the search."""
         settings, transform = self.settings, self.session.transform
-        refuse_unknown(settings, self.known)
+        if unknown := [name for name in settings.trained_alike if name not in self.known]:
+            raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(self.known)}", "alike")
         if settings.train == "lora":
             refuse_lora(transform.sparse)
-        refuse_scales(settings, transform)
+        if settings.train == "scales" and not transform.has_types:
+            raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
         _ = self.text
 
     def in_run(self, outcome: Outcome, result: Json, folder: Path, reporting: float, scored: float) -> Json:
@@ -110,7 +109,7 @@ class Recovery:
         """
         options: Any = self.asked
         run_of(final, result)
-        refuse_scales(self.asked, self.session.transform)
+        self.check()
         kind(final, options).check()  # before minutes of training
         recovered = recover(final, self.known, self.settings, self.text, workplace)
         recovered.check(workplace)

@@ -6,11 +6,11 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -30,9 +30,6 @@ from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
-from evoprune.problems.language_model.transforms.stack import Stack
-
-S = TypeVar("S", bound=RecoverSettings)
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
@@ -78,7 +75,6 @@ def recover(
     dense one afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
-    refuse_unknown(settings, known)
     models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
     if others := [name for name, each in models.items() if transform.teacher(each.genome) != read]:
         raise InputError(f"{', '.join(others)} has another vocabulary, and so another teacher; leave it out", "alike")
@@ -117,25 +113,6 @@ def recover(
     if final.has_types:
         protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return Recovered(rows, protocol, {**final.recovered, **weights})
-
-
-def decided(settings: S, transform: Stack) -> S:
-    """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types and leaves all inputs of matrices."""
-    if settings.train == "auto" and transform.has_types and not transform.prunes_blocks:
-        return settings.model_copy(update={"train": "scales"})
-    return settings
-
-
-def refuse_scales(settings: RecoverSettings, transform: Stack) -> None:
-    """Raise :class:`evoprune.InputError` if scales are to be trained and ``transform`` gives matrices no types."""
-    if settings.train == "scales" and not transform.has_types:
-        raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
-
-
-def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
-    """Raise :class:`evoprune.InputError` unless ``known`` are all that is to be trained alike."""
-    if unknown := [name for name in settings.trained_alike if name not in known]:
-        raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(known)}", "alike")
 
 
 def _begin(

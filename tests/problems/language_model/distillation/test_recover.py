@@ -10,12 +10,12 @@ import torch
 from evoprune import InputError, Stopped
 from evoprune.api import Run
 from evoprune.problems.language_model.distillation import teacher, training
-from evoprune.problems.language_model.distillation.recover import decided, refuse_scales
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import scales_of, with_scales
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.language_model.recovery import Recovery
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.language_model.small import plain_perplexity
@@ -144,11 +144,11 @@ def test_a_training_has_the_time_that_is_left(given, left, found):
 
 def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed, session):
     settings = RecoverSettings()
-    found = decided(settings, quantised.session.transform)
-    assert (found.train, found.cross_entropy_weight) == ("scales", 0)
-    assert decided(settings, typed.session.transform) == settings
+    decided = Recovery(quantised.session, settings, {}).settings
+    assert (decided.train, decided.cross_entropy_weight) == ("scales", 0)
+    assert Recovery(typed.session, settings, {}).settings == settings
     with pytest.raises(InputError, match="train"):
-        refuse_scales(RecoverSettings(train="scales"), session.transform)
+        Recovery(session, RecoverSettings(train="scales"), {}).check()
 
 
 def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, whole, tmp_path, monkeypatch):
