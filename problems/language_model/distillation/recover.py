@@ -21,14 +21,13 @@ from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.language_model.distillation.progress import held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher, compensate
-from evoprune.problems.language_model.distillation.trainable_parameters import Given
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
-from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.results.final_model import FinalModel, QuantisedModel
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
@@ -156,7 +155,7 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 def _train(
     name: str, final: FinalModel, teacher: Teacher, settings: RecoverSettings, folder: Path
-) -> tuple[Given, Training, RecoveredRow]:
+) -> tuple[QuantisedModel, Training, RecoveredRow]:
     """Return the trained model of ``final``, in the dtype of the session's, its training, and its row."""
     session, device, rounds = final.session, teacher.model.device, final.rounds_after(settings.train)
     transform, text = session.transform, teacher.text
@@ -195,9 +194,8 @@ def _train(
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
-        training = Training(
-            Given(model, encoded, transform.sparse), teacher.dense, text, settings, folder / name, phase
-        )
+        student = QuantisedModel(model, encoded)
+        training = Training(student, transform.sparse, teacher.dense, text, settings, folder / name, phase)
         model = training.run()
         convert(model, device, dtype)
         model.requires_grad_(False)
@@ -222,4 +220,4 @@ def _train(
         "schedule": progress.schedule,
         "curve": progress.curve,
     }
-    return Given(model, encoded), training, RecoveredRow.model_validate(row)
+    return QuantisedModel(model, encoded), training, RecoveredRow.model_validate(row)

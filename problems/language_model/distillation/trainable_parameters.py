@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, MutableMapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
 from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 Train = Literal["all", "lora", "norms", "scales"]
@@ -28,44 +28,36 @@ _RUN = 16  # the weights of a row of which the minimum has one code, in every ty
 _BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
 
 
-@dataclass(frozen=True)
-class Given:
-    """A model to train.
-
-    ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
-    that zeros stay zero; a source in a few bits has zeros besides.
-    """
-
-    model: Any
-    encoded: Mapping[str, Encoded] = field(default_factory=dict)
-    sparse: bool = False
-
-
 class TrainableParameters:
-    """The parameters of a model, in float32, that are trained; all others are frozen.
+    """The parameters of the ``student``, in float32, that are trained; all others, and all codes, are frozen.
 
     ``norms`` are norms, biases and routers, and in a quantised model the matrices that are not quantised, but no
-    embedding, head or expert; ``scales`` are the same, and the scales of quantised matrices in the blocks. ``seed``: of
-    the first low-rank updates; ``products``: the dtype that weights made from scales are multiplied in.
+    embedding, head or expert; ``scales`` are the same, and the scales of quantised matrices in the blocks. ``sparse``:
+    zeros stay zero, since weights were pruned; a source in a few bits has other zeros. ``seed``: of the first low-rank
+    updates; ``products``: the dtype that weights made from scales are multiplied in.
     """
 
-    def __init__(self, given: Given, train: Train, seed: int = 0, products: torch.dtype = torch.float32) -> None:
-        model, self.train = given.model, train
+    def __init__(
+        self, student: QuantisedModel, train: Train, sparse: bool = False, seed: int = 0,
+        products: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
+        model, encoded = student
+        self.train = train
         self.encoded: dict[str, Encoded] = {}
         """Quantised matrices of the blocks, by name, if scales are trained."""
-        masked = [each for each in find_matrices(model) if not each.weight.all()] if given.sparse else []
+        masked = [each for each in find_matrices(model) if not each.weight.all()] if sparse else []
         self._nonzero = {each.module: each.weight != 0 for each in masked}
         model.requires_grad_(False)
         self._adapted = None
         if train == "lora":
-            refuse_lora(given.sparse)
+            refuse_lora(sparse)
             self._adapted = _adapt(model, seed)
-        for parameter in _candidates(model, train, given.encoded):
+        for parameter in _candidates(model, train, encoded):
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
         if train == "scales":
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
-            self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
+            self.encoded = {name: encoded[name] for name in within.keys() & encoded.keys()}
             for name, own in self.encoded.items():
                 if has_scales(own.kind):
                     self._scaled[name] = within[name]
@@ -116,11 +108,11 @@ def refuse_lora(sparse: bool) -> None:
         raise InputError("lora needs peft; pip install 'evoprune[recover]'", "train")
 
 
-def fitting(given: Given, device: torch.device) -> Train:
+def most_trainable(model: Any, sparse: bool, device: torch.device) -> Train:
     """Return the most that can be trained with the free memory of ``device``."""
-    if room_to_train(sum(parameter.numel() for parameter in _candidates(given.model, "all")), device):
+    if room_to_train(sum(parameter.numel() for parameter in _candidates(model, "all")), device):
         return "all"
-    return "norms" if given.sparse else "lora"
+    return "norms" if sparse else "lora"
 
 
 def room_to_train(parameters: int, device: torch.device) -> bool:

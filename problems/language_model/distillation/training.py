@@ -21,10 +21,9 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
     RATES,
-    Given,
     TrainableParameters,
-    fitting,
     made_again,
+    most_trainable,
 )
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.attention import use_fast_attention
@@ -34,6 +33,7 @@ from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.tensor_file import Tensors
+from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.result import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
@@ -45,15 +45,15 @@ _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
 class Training:
-    """Trains the model that is ``given``, in float32, with its state in ``folder``. ``teacher`` stays as it is.
+    """Trains the ``student`` in float32, with checkpoints in ``folder``; ``sparse``: its zeros stay zero.
 
     A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
     With a time, the number of steps is planned anew at each measurement, from their speed since the last one.
     """
 
     def __init__(
-        self, given: Given, teacher: DenseModel, text: RecoveryText, settings: RecoverSettings,
-        folder: Path, phase: Phase,
+        self, student: QuantisedModel, sparse: bool, teacher: DenseModel, text: RecoveryText,
+        settings: RecoverSettings, folder: Path, phase: Phase,
     ) -> None:  # fmt: skip
         self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
         self._text, self._settings, self._phase = text, settings, phase
@@ -61,18 +61,18 @@ class Training:
         self._half = pick_dtype("auto", self._device) == torch.bfloat16  # products are in bfloat16 where that is fast
         self._none = torch.zeros(len(PARTS), device=self._device)  # of losses
         self._per_step = settings.step_windows * text.train.shape[1]
-        model = self._model = given.model
+        model = self._model = student.model
         self._checkpoints = Checkpoints(folder)
         self._plan = self._checkpoints.planned()
         train = self._plan.get("train", settings.train)
-        train = fitting(given, self._device) if train == "auto" else train
+        train = most_trainable(model, sparse, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
         taken = self._per_step * self._forward.activations
         self._dtype = model.dtype
         if train != "scales":  # in place of most weights come codes, which take less
             convert(model, self._device, torch.float32)
         products = torch.bfloat16 if self._half else torch.float32
-        self._parameters = parameters = TrainableParameters(given, train, settings.seed, products)
+        self._parameters = parameters = TrainableParameters(student, train, sparse, settings.seed, products)
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         ends = [layer.weight for layer in (embedding, head) if layer is not None and self._half]
         values = {weight: weight.data for weight in ends}  # products round them to bfloat16 anyway

@@ -19,8 +19,8 @@ RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""
 
 
-class Weights(NamedTuple):
-    """A model, and its parameters that a .gguf file holds in a quantised type, by name."""
+class QuantisedModel(NamedTuple):
+    """A model with the values of its quantised parameters, and these as a .gguf file stores them, by name."""
 
     model: Any
     encoded: Mapping[str, Encoded]
@@ -41,25 +41,25 @@ class FinalModel:
     recovered: Mapping[str, torch.Tensor] = field(default_factory=dict)
     rounded: bool = True  # False: before matrices are rounded to types
 
-    def reside(self) -> Weights:
+    def reside(self) -> QuantisedModel:
         """Make the session's model that of step 1."""
         transform, model = self.session.transform, self.session.resident.model
         transform.finalise(self.genome)
         if not self.rounded:
             transform.swap_out_types()
-            return Weights(model, {})
-        return Weights(model, transform.encoded())
+            return QuantisedModel(model, {})
+        return QuantisedModel(model, transform.encoded())
 
-    def copy(self, dtype: torch.dtype | None = None) -> Weights:
+    def copy(self, dtype: torch.dtype | None = None) -> QuantisedModel:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
         resident, encoded = self.reside()
         model = copy_of(resident, dtype or resident.dtype)
         weights = self._unencoded
         _put(model, weights)
         if encoded.keys() & weights.keys():
-            return Weights(model, self.round(model))
+            return QuantisedModel(model, self.round(model))
         scaled = {name: each.numpy() for name, each in self.recovered.items() if name not in weights}
-        return Weights(model, {**encoded, **_put_encoded(model, scaled, encoded)})
+        return QuantisedModel(model, {**encoded, **_put_encoded(model, scaled, encoded)})
 
     @property
     def has_types(self) -> bool:

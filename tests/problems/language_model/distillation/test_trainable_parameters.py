@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.distillation.trainable_parameters import Given, TrainableParameters
+from evoprune.problems.language_model.distillation.trainable_parameters import TrainableParameters
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
+from evoprune.problems.language_model.results.final_model import QuantisedModel
 from tests.problems.language_model.mixtures import random_mixture
 from tests.problems.language_model.small import ROOM, random_model
 
@@ -17,7 +18,7 @@ from tests.problems.language_model.small import ROOM, random_model
 def changed_by_training(model, tokens, train, fixed=(), sparse=True):
     """The model after some steps, and the names of tensors that changed."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    parameters = TrainableParameters(Given(model, fixed, sparse), train)
+    parameters = TrainableParameters(QuantisedModel(model, fixed), train, sparse)
     adam = torch.optim.AdamW(parameters.by_name.values(), lr=0.01, weight_decay=0.1)
     for _ in range(4):
         model(input_ids=tokens, labels=tokens).loss.backward()
@@ -78,13 +79,13 @@ def test_zeros_of_a_model_that_was_not_pruned_are_trained(tokens):
 
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(InputError, match="zeros of the pruned weights"):
-        TrainableParameters(Given(random_model("gpt2"), sparse=True), "lora")
+        TrainableParameters(QuantisedModel(random_model("gpt2"), {}), "lora", sparse=True)
     model = random_model("llama")
     for module in list(model.modules()):  # as those of an OLMo, norms have no weights
         if "norm" in type(module).__name__.lower():
             module.register_parameter("weight", None)
     with pytest.raises(InputError, match="norms: the model has none"):
-        TrainableParameters(Given(model), "norms")
+        TrainableParameters(QuantisedModel(model, {}), "norms")
 
 
 def test_beside_scales_others_change_by_a_share_of_their_size():
@@ -93,7 +94,8 @@ def test_beside_scales_others_change_by_a_share_of_their_size():
     matrix = find_matrices(model)[0]
     name = f"{matrix.name}.weight"
     rows = matrix.rows(matrix.weight.detach()).contiguous().numpy()
-    parameters = TrainableParameters(Given(model, {name: Encoded("Q8_0", ggml.quantize(rows, "Q8_0"))}), "scales")
+    encoded = {name: Encoded("Q8_0", ggml.quantize(rows, "Q8_0"))}
+    parameters = TrainableParameters(QuantisedModel(model, encoded), "scales")
     shares = dict(zip(parameters.by_name, (group["share"] for group in parameters.groups()), strict=True))
     norm = "transformer.ln_f.weight"
     assert shares.pop(f"{matrix.name}.parametrizations.weight.original") == 1
