@@ -107,12 +107,17 @@ class Teacher:
     @classmethod
     def of(cls, session: Session, genome: Sequence[float], text: RecoveryText) -> Self:
         """The teacher of the model of ``genome``. The session's model is the dense one afterwards."""
-        objective = None
-        if session.transform.remaining_tokens(genome) is None:
-            objective = session.fitness.divergence_on(session.texts.report, genome)
-        session.transform.apply(session.transform.teacher(genome))
-        report = session.texts.read(session.texts.report)
-        return cls(*taught(session, genome, text), report, session.texts.tokenizer, objective)
+        transform, resident, texts = session.transform, session.resident, session.texts
+        remaining = transform.remaining_tokens(genome)
+        objective = session.fitness.divergence_on(texts.report, genome) if remaining is None else None
+        transform.apply(transform.teacher(genome))
+        text, report, tokenizer = text.read(texts), texts.read(texts.report), resident.tokenizer
+        transform.apply(transform.dense)
+        if remaining is None:
+            dense = DenseModel(resident.model)
+        else:
+            dense = RetokenisingModel(resident.model, resident.tokenizer, tokenizer, remaining)
+        return cls(dense, text, report, texts.tokenizer, objective)
 
     @property
     def model(self) -> Any:
@@ -135,17 +140,6 @@ class Teacher:
         if not score or not self.objective or other or final.recovered:
             return None
         return {"perplexity": finite(score.perplexity), "divergence": finite(score.value)}
-
-
-def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tuple[DenseModel, RecoveryText]:
-    """The dense model, which is the session's afterwards, and ``text`` as the model of ``genome`` reads it."""
-    transform, resident = session.transform, session.resident
-    transform.apply(transform.teacher(genome))
-    read, tokenizer, kept = text.read(session.texts), resident.tokenizer, transform.remaining_tokens(genome)
-    transform.apply(transform.dense)
-    if kept is None:
-        return DenseModel(resident.model), read
-    return RetokenisingModel(resident.model, resident.tokenizer, tokenizer, kept), read
 
 
 def compensate(

@@ -5,7 +5,7 @@ import torch
 
 from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text, taught
+from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher, recovery_text
 from evoprune.problems.language_model.models.forward import ids, predictions
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK
@@ -36,12 +36,11 @@ def session():
 @pytest.fixture
 def learnt(session):
     """A teacher of a model with fewer tokens, two windows that this reads, and its tokenizer."""
-    dense, _ = taught(session, GENOME, RecoveryText.of(session.texts.report, 2))
+    teacher = Teacher.of(session, GENOME, RecoveryText.of(session.texts.report, 2))
     session.transform.apply(GENOME)
-    read = session.texts.read(session.texts.report)
     tokenizer = session.resident.tokenizer
     session.transform.apply(session.transform.dense)
-    return dense, read.tokens[:2], tokenizer
+    return teacher.dense, teacher.report.tokens[:2], tokenizer
 
 
 def every(targets, tokens):
