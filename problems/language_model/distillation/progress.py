@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from evoprune.files.json_files import finite, read_json, write_json
+from evoprune.files.json_files import finite
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, divergence
+from evoprune.problems.language_model.distillation.trainable_parameters import Train
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.tensor_file import Tensors, read_tensors, replace_file
@@ -36,13 +37,13 @@ def held_out_scores(
 class Progress:
     """The part of a checkpoint that is not tensors."""
 
-    steps: int
+    train: Train
+    schedule: list[int]
+    """:attr:`steps` as decided before the first one, and after each measurement."""
     step: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float | None]] = field(default_factory=list)
-    """The first point is of the model as it was given."""
-    schedule: list[int] = field(default_factory=list)
-    """``steps`` as decided before the first one, and after each measurement."""
+    """The first point is of the model before training."""
     best: int = 0
     """Index in ``curve`` of the best point."""
 
@@ -56,21 +57,26 @@ class Progress:
         return self.best != before
 
     @property
+    def steps(self) -> int:
+        """Number of steps of the whole training, as decided last."""
+        return self.schedule[-1]
+
+    @property
     def last(self) -> str:
         """The last measurement, for people."""
         return f"held-out {criterion(self.curve)} {criterion_values(self.curve)[-1]:.5g}"
 
     @property
     def helped(self) -> bool:
-        """True if any point is better than the model as it was given."""
+        """True if any point is better than the model before training."""
         return self.best > 0
 
     @property
     def stale(self) -> int:
         """Number of measurements in a row, up to the last, without improvement over the one before.
 
-        The first steps may make a model worse, and later ones, at lower rates, better again; so the model as it was
-        given does not count.
+        The first steps may make a model worse, and later ones, at lower rates, better again; so the model
+        before training does not count.
         """
         values = criterion_values(self.curve)[1:]
         gained = [later < earlier for earlier, later in pairwise(values)]
@@ -78,7 +84,7 @@ class Progress:
 
 
 CHECKPOINT = "step-"  # prefix of the files that a training is continued from
-_LAST, _BEST, _PLAN = f"{CHECKPOINT}last.safetensors", "best.safetensors", "plan.json"
+_LAST, _BEST = f"{CHECKPOINT}last.safetensors", "best.safetensors"
 
 
 class Checkpoints:
@@ -106,12 +112,3 @@ class Checkpoints:
     def best(self) -> Tensors:
         """Read the best weights."""
         return read_tensors(self._folder / _BEST)[0]
-
-    def plan(self, steps: int, train: str) -> None:
-        """Write the number of steps and the trained parameters, which stay the same if the recovery is resumed."""
-        write_json(self._folder / _PLAN, {"steps": steps, "train": train})
-
-    def planned(self) -> dict[str, Any]:
-        """Read the ``steps`` and ``train`` of :meth:`plan`; empty before that."""
-        path = self._folder / _PLAN
-        return read_json(path) if path.exists() else {}

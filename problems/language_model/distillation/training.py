@@ -63,8 +63,8 @@ class Training:
         self._per_step = settings.step_windows * text.train.shape[1]
         model = self._model = student.model
         self._checkpoints = Checkpoints(folder)
-        self._plan = self._checkpoints.planned()
-        train = self._plan.get("train", settings.train)
+        checkpoint = self._checkpoints.read()
+        train = checkpoint[0]["train"] if checkpoint else settings.train
         train = most_trainable(model, sparse, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
         taken = self._per_step * self._forward.activations
@@ -89,7 +89,7 @@ class Training:
         use_fast_attention(model, products)
         if not self._room.resident:
             _keep_no_activations(model)
-        self.progress = self._read()
+        self.progress = self._resume(*checkpoint) if checkpoint else self._start()
         self._rate = settings.rate or self._default_rate()
 
     @property
@@ -146,14 +146,14 @@ class Training:
         """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
         progress, before = self.progress, time.perf_counter()
         better = progress.add(progress.step * self._per_step, losses, self._held_out())
-        decided = self._settings.schedule[len(progress.schedule) :]
+        steps, decided = progress.steps, self._settings.schedule[len(progress.schedule) :]
         if decided:
-            progress.steps = decided[0]
-        elif self._end < math.inf and progress.step < progress.steps:
+            steps = decided[0]
+        elif self._end < math.inf and progress.step < steps:
             measuring = time.perf_counter() - before
             left = max(1, 1 + self._settings.evaluations - len(progress.curve))
-            progress.steps = progress.step + self._steps_within(step, left * measuring)
-        progress.schedule.append(progress.steps)
+            steps = progress.step + self._steps_within(step, left * measuring)
+        progress.schedule.append(steps)
         progress.seconds += time.perf_counter() - start
         tokens, worse = progress.curve[-1]["tokens"], "" if better else ", no better"
         self._phase.note(f"{tokens:,} tokens: loss {self._total(losses):.4g}, {progress.last}{worse}")
@@ -199,11 +199,7 @@ class Training:
         highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
         return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
 
-    def _read(self) -> Progress:
-        found = self._checkpoints.read()
-        if found is None:
-            return self._start()
-        state, tensors = found
+    def _resume(self, state: dict[str, Any], tensors: Tensors) -> Progress:
         self._load(tensors)
         for name, parameter in self._parameters.by_name.items():
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
@@ -226,10 +222,9 @@ class Training:
         before = time.perf_counter()
         found = self._held_out()
         measuring = time.perf_counter() - before
-        steps = self._plan.get("steps") or self._planned(measuring)
-        self._checkpoints.plan(steps, self.train)
+        steps = self._planned(measuring)
         self._checkpoints.write_best(self._weights)
-        progress = Progress(steps, schedule=[steps])
+        progress = Progress(self.train, [steps])
         progress.add(0, None, found)
         self._phase.note(f"{self.trained}, {steps * self._per_step:,} tokens in {steps} steps; {progress.last}")
         return progress

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.results.result import PERPLEXITY
     ],
 )
 def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_before(before, measured, best, stale):
-    progress = Progress(steps=100)
+    progress = Progress("all", [100])
     for tokens, value in enumerate([before, *measured]):
         progress.add(tokens, None, {PERPLEXITY: value})
     assert (progress.best, progress.stale) == (best, stale)
@@ -32,7 +32,7 @@ def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_befor
 
 
 def test_a_loss_that_is_no_number_can_be_kept():
-    progress = Progress(steps=100)
+    progress = Progress("all", [100])
     progress.add(512, torch.tensor([float("nan"), 1.0]), {PERPLEXITY: float("nan")})
     assert json.loads(json.dumps(progress.curve, allow_nan=False)) == progress.curve
     assert progress.curve[0]["cross_entropy"] == 1.0
