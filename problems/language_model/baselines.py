@@ -107,11 +107,6 @@ class Baselines:
         return {} if self._share is None else {UNIFORM: self._transform.uniform(self._share)}
 
     @property
-    def contenders(self) -> Genomes:
-        """Genomes that may win the finals."""
-        return self.uniform
-
-    @property
     def references(self) -> Genomes:
         """Genomes that are scored in addition to the search."""
         return {"dense": self._transform.dense} | self._transform.references(self._share)

@@ -44,7 +44,7 @@ class Judge(_Part, Finals):
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
         """The known solutions that may win, where there are held-out windows."""
-        return self._problem.baselines.contenders if self._session.texts.held_out else {}
+        return self._problem.baselines.uniform if self._session.texts.held_out else {}
 
     def judge(self, genome: Sequence[float]) -> float:
         """Return the objective for the final model of ``genome`` on the held-out windows; leave the session's dense."""

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported, InputError
-from evoprune.console.formatting import digits
+from evoprune import Exported, InputError, Stopped
+from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
@@ -22,7 +22,7 @@ from evoprune.problems.language_model.export.format import ExportFormat, run_of
 from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
-from evoprune.problems.language_model.results.result import LanguageModelResult
+from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, criterion
 from evoprune.problems.language_model.results.summary import recovered_lines
 
 WORKPLACE = "recovery"
@@ -112,7 +112,14 @@ class Recovery:
         self.check()
         kind(final, options).check()  # before minutes of training
         recovered = recover(final, self.known, self.settings, self.text, workplace)
-        recovered.check(workplace)
+        if not recovered.helped:
+            shutil.rmtree(workplace)
+            row = recovered.rows[EVOLVED]
+            before, after = map(plain, row.decided)
+            raise Stopped(
+                f"the recovery did not help: {criterion(row.curve)} {before} on the held-out windows before, {after} "
+                "at best after it; the model stays as it was, and nothing is written"
+            )
         final = FinalModel(self.session, final.genome, recovered.weights)
         run = LanguageModelResult.model_validate(_added(result.as_json(), recovered))
         exported = kind(final, options).write(run_of(final, run), place)
@@ -120,5 +127,6 @@ class Recovery:
 
 
 def _added(result: Mapping[str, Any], recovered: Recovered) -> Json:
+    rows = {name: row.model_dump(mode="json", exclude_unset=True) for name, row in recovered.rows.items()}
     protocol = dict(result["protocol"]) | {"recovery": recovered.protocol}
-    return dict(result) | {"recovered": recovered.json_rows(), "protocol": protocol}
+    return dict(result) | {"recovered": rows, "protocol": protocol}

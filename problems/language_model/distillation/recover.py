@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Stopped
-from evoprune.console.formatting import plain
 from evoprune.console.phase import Phase, note
 from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.language_model.distillation.progress import held_out_scores
@@ -28,7 +27,7 @@ from evoprune.problems.language_model.models.late import at_home
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel, QuantisedModel
-from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
+from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion_values
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
@@ -47,21 +46,6 @@ class Recovered:
     @property
     def helped(self) -> bool:  # on the held-out windows
         return self.rows[EVOLVED].helped
-
-    def json_rows(self) -> dict[str, Any]:
-        """Return the rows as ``result.json`` holds them."""
-        return {name: row.model_dump(mode="json", exclude_unset=True) for name, row in self.rows.items()}
-
-    def check(self, workplace: Path) -> None:
-        """Raise :class:`evoprune.Stopped` if it did not help, and delete the checkpoints in ``workplace``."""
-        if not self.helped:
-            shutil.rmtree(workplace)
-            row = self.rows[EVOLVED]
-            before, after = row.decided
-            raise Stopped(
-                f"the recovery did not help: {criterion(row.curve)} {plain(before)} on the held-out windows before, "
-                f"{plain(after)} at best after it; the model stays as it was, and nothing is written"
-            )
 
 
 def recover(

@@ -38,7 +38,7 @@ def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget
 def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
     problem = pruning(trade_offs=["weights"], curve=(0.1, 0.3, 0.95))
     assert problem.initial_genomes() == [[0.0] * 3, [0.1] * 3, [0.3] * 3]  # 0.95 is above the genes' bounds
-    assert problem.baselines.contenders == {}
+    assert problem.baselines.uniform == {}
 
 
 def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
