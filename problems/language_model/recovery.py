@@ -1,4 +1,4 @@
-"""Recovers the result of a run, as its last part or later, and exports it."""
+"""Recovers the result of a run, in the run or by the command ``recover``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from evoprune.problems.language_model.results.result import EVOLVED, LanguageMod
 from evoprune.problems.language_model.results.summary import recovered_lines
 
 WORKPLACE = "recovery"
-"""The folder with the checkpoints in the folder of a run."""
+"""Folder of the checkpoints in the folder of a run."""
 
 _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
-_OF_MORE = 0.5  # share of a longer time that the training gets: a plan and a search take their own
-TRAINING = 6.0
+_OF_MORE = 0.5  # share of additional time that the training gets, beside plan and search
+TRAINING_COST = 6.0
 """Cost of a trained token, in scored ones."""
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recovery:
-    """The training of the result of a run, as ``asked``. ``known``: genomes that ``alike`` may name."""
+    """Training of the result of a run by the settings ``asked``; ``known``: genomes that ``alike`` may name."""
 
     session: Session
     asked: RecoverSettings
@@ -54,11 +54,10 @@ class Recovery:
 
     @cached_property
     def text(self) -> RecoveryText:
-        """The text to train on, without windows that hold passages of the report."""
         return recovery_text(self.asked, self.session)
 
     def check(self) -> None:
-        """Raise :class:`evoprune.InputError` for settings or a text that would fail after the search."""
+        """Raise :class:`evoprune.InputError` for settings or a text that cannot be used, before the search."""
         settings, transform = self.settings, self.session.transform
         if unknown := [name for name in settings.trained_alike if name not in self.known]:
             raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(self.known)}", "alike")
@@ -69,16 +68,16 @@ class Recovery:
         _ = self.text
 
     def in_run(self, outcome: Outcome, result: Json, folder: Path, reporting: float, scored: float) -> Json:
-        """Add the recovery to ``result``; write the weights into the run's ``folder``, if they are better.
+        """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
-        ``reporting``: the seconds that the report took, for so many ``scored`` tokens. In a planned run, the export and
-        its measurements have their time before the training.
+        ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
+        the time that the export does not need.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
-            missing = TRAINING * self.asked.least * reporting / scored - left
+            missing = TRAINING_COST * self.asked.least * reporting / scored - left
             if missing > 0:
                 more = digits(max(1.0, missing / _OF_MORE / 60), 2)
                 why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
@@ -93,7 +92,7 @@ class Recovery:
         return _added(result, recovered) | {"figures": result.get("figures", {}) | {RECOVERY: caption}}
 
     def delete_checkpoints(self, folder: Path) -> None:
-        """Delete the checkpoints in the folder of a run whose result is there; a kill leaves none that seem whole."""
+        """Delete the checkpoints of a run that has a result; the rename comes first, as a kill may interrupt it."""
         deleted = folder / f"{WORKPLACE}.deleted"
         shutil.rmtree(deleted, ignore_errors=True)
         if (folder / WORKPLACE).exists():
@@ -103,10 +102,7 @@ class Recovery:
     def export(
         self, final: FinalModel, result: LanguageModelResult, workplace: Path, place: Path, kind: type[ExportFormat]
     ) -> Exported:
-        """Recover ``final``, of a finished run, further if the run recovered it, and write it to ``place``.
-
-        Raises :class:`evoprune.Stopped` if that did not help.
-        """
+        """Recover ``final``, of a finished run, and write it to ``place``; if that did not help, raise Stopped."""
         options: Any = self.asked
         run_of(final, result)
         self.check()

@@ -1,6 +1,6 @@
-"""The loss of distillation, and the targets: predictions of the dense model for one that may have fewer tokens.
+"""The loss of distillation, and its targets: the predictions of the dense model for the student's tokens.
 
-Losses are computed for some tokens at a time: tokens x vocabulary in float32 is held for a chunk only.
+Losses are computed in chunks of tokens, since logits are tokens x vocabulary in float32.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Head = nn.Module | None  # turns rows into logits; None if a model's rows are lo
 Targets = Callable[[slice], torch.Tensor]
 """Log-probabilities ``(tokens, vocabulary)``, float32, of some of the next tokens in windows, in their order."""
 
-_RECENT = 8  # windows whose targets are kept where they are logits
+_RECENT = 8  # windows whose targets are cached, if they are logits
 
-_SPACE = len("▁".encode())  # some tokenizers put one before a text
+_SPACE = len("▁".encode())  # some tokenizers add one before a text
 
 
 class DenseModel:
@@ -39,11 +39,8 @@ class DenseModel:
         self.model, self.forward = model, Forward(model)
         self._targets_of: dict[Any, Callable[[int], Targets]] = {}
 
-    def kept_targets(self, tokens: torch.Tensor) -> Targets:
-        """As :meth:`targets`, of windows that are measured again: made when first needed, and kept if they are small.
-
-        ``tokens``: on the CPU.
-        """
+    def cached_targets(self, tokens: torch.Tensor) -> Targets:
+        """As :meth:`targets`, cached for the next measurement of the same ``tokens``, which are on the CPU."""
         key = tokens.numpy().tobytes(), torch.is_autocast_enabled(self.model.device.type)
         if key not in self._targets_of:
             most = None if self.forward.head else _RECENT
@@ -57,34 +54,34 @@ class DenseModel:
 
         return taught
 
-    def keep(self, tokens: torch.Tensor) -> None:
-        """Make all :meth:`kept_targets` of ``tokens``."""
-        taught, first = self.kept_targets(tokens), 0
+    def cache_targets(self, tokens: torch.Tensor) -> None:
+        """Compute the :meth:`cached_targets` of ``tokens`` now."""
+        taught, first = self.cached_targets(tokens), 0
         for window in tokens.split(1):
             taught(slice(first, first + 1))
             first += predictions(window)
 
     def targets(self, tokens: torch.Tensor) -> Targets:
-        """The predictions for ``tokens`` ``(windows, window)``: of all tokens but the first of each window."""
+        """Return the predictions of all ``tokens`` ``(windows, window)`` but the first of each window."""
         rows, _ = scored(self.forward(tokens)[0], tokens)
         return lambda part: self.forward.logits(rows[part]).log_softmax(-1)
 
-    def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The ids in this model's vocabulary of the student's ``tokens``."""
+    def teacher_ids(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the ids of the student's ``tokens`` in this model's vocabulary."""
         return tokens
 
     def perplexity(self, tokens: torch.Tensor) -> float:
-        """The perplexity of this model, for each of the student's ``tokens``."""
+        """Return the perplexity of this model per token of the student."""
         return Measure(self.forward, None).perplexity(tokens)
 
 
 class RetokenisingModel(DenseModel):
-    """The dense ``model``, for a student with fewer tokens: each reads a text in its own ones.
+    """The dense ``model``, for a student with a smaller vocabulary: each tokenizes the text in its own way.
 
-    ``tokenizer``: of the model; ``cut``: of the student, with the tokens ``kept``. Where a token of both ends, the
-    target is the distribution of the model, in which a missing token counts for the first piece that ``cut`` spells it
-    in (Phan et al., "Exact byte-level probabilities from tokenized language models", 2024). Elsewhere, as inside of a
-    missing token, it is the piece that follows.
+    ``tokenizer``: of the model; ``cut``: of the student, with the tokens ``kept``. Where tokens of both end, the target
+    is the model's distribution, in which a missing token counts for the first of its pieces in ``cut`` (Phan et al.,
+    "Exact byte-level probabilities from tokenized language models", 2024). Elsewhere, as inside of a missing token, the
+    target is the next piece.
     """
 
     def __init__(self, model: Any, tokenizer: Any, cut: Any, kept: Sequence[int]) -> None:
@@ -93,7 +90,7 @@ class RetokenisingModel(DenseModel):
         self._kept = torch.tensor(kept, device=model.device)
         self._bytes, self._longest = torch.tensor(token_bytes(tokenizer)), max_positions(model.config)
         rows = self.forward.vocabulary
-        self._pieces = torch.full((rows,), len(kept))  # one more than there are: of rows that are no tokens
+        self._pieces = torch.full((rows,), len(kept))  # rows that are no tokens have this index
         pieces = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])
         self._pieces[: len(pieces)] = pieces
 
@@ -105,7 +102,7 @@ class RetokenisingModel(DenseModel):
         agreed, following = torch.cat([places >= 0 for _, places in pairs]), tokens[:, 1:]
         return partial(self._targets, rows.to(tokens.device), agreed, following[following >= 0])
 
-    def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
+    def teacher_ids(self, tokens: torch.Tensor) -> torch.Tensor:
         return self._kept.to(tokens.device)[ids(tokens)]
 
     def perplexity(self, tokens: torch.Tensor) -> float:
@@ -124,16 +121,16 @@ class RetokenisingModel(DenseModel):
         return targets.clamp_min_(torch.finfo(targets.dtype).tiny).log_()
 
     def _read(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The text of a ``window`` in tokens of this model, and for each prediction the token that ends before it.
+        """Return a ``window`` in this model's tokens, and the index of the last of these before each scored token.
 
-        Of predictions that count. It is -1 where none does, and everywhere if the two tokenizers do not agree about the
-        text, as where a window begins or ends inside of a character.
+        The index is -1 where no token ends, and everywhere if the tokenizers give different bytes, as where a window
+        begins or ends inside of a character.
         """
         counted = window[1:] >= 0
-        window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest fills the window
+        window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest is padding
         text = self._cut.decode(window, clean_up_tokenization_spaces=False)
         source = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        ends, wanted = (self._bytes[tokens].cumsum(0) for tokens in (source, self.as_read(window)))
+        ends, wanted = (self._bytes[tokens].cumsum(0) for tokens in (source, self.teacher_ids(window)))
         if ends[-1] - wanted[-1] == _SPACE:
             ends -= _SPACE
         agreed = torch.isin(wanted[:-1], ends[: self._longest]) & (ends[-1] == wanted[-1])
@@ -144,7 +141,7 @@ class RetokenisingModel(DenseModel):
 def loss_on(
     tokens: torch.Tensor, student: Forward, teacher: DenseModel, cross_entropy: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of ``student`` on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(2,)`` without weights."""
+    """Return the loss of ``student`` on ``tokens`` ``(windows, window)``, and its unweighted :data:`PARTS` ``(2,)``."""
     taught = teacher.targets(tokens)
     rows, targets = scored(student.rows(tokens), tokens)
     loss, parts = Distillation.apply(rows, student.head, targets, taught, cross_entropy)
@@ -155,9 +152,8 @@ class Distillation(torch.autograd.Function):
     """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy; in float32.
 
     ``rows`` ``(n, width)``: input of the student's ``head``, which is not trained; ``targets`` ``(n,)``: the next
-    tokens; ``taught``: predictions of the teacher; ``cross_entropy``: weight of the second part, 0 or more. The
-    gradient is computed with the loss, so that no logits wait for the backward pass (as in Liger Kernel, Hsu et al.,
-    2024).
+    tokens; ``taught``: predictions of the teacher; ``cross_entropy``: weight of the second part, 0 or more. The forward
+    pass computes the gradient, so that no logits are stored (as in Liger Kernel, Hsu et al., 2024).
     """
 
     @staticmethod
@@ -192,27 +188,22 @@ class Distillation(torch.autograd.Function):
         return gradient * upstream.to(gradient.dtype), None, None, None, None
 
 
-class _Exact(Objective):
-    """KL(teacher || student) over the whole vocabulary, and the next-token loss of the student."""
+class ExactDivergence(Objective):
+    """KL(teacher || student) over the whole vocabulary, and the student's next-token loss, on ``tokens`` on the CPU."""
 
-    def __init__(self, taught: Targets) -> None:
-        self._taught = taught
+    def __init__(self, teacher: DenseModel, tokens: torch.Tensor) -> None:
+        self._targets = teacher.cached_targets(tokens)
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
-        log_q, log_p = logits.log_softmax(-1), self._taught(slice(first, first + len(logits)))
+        log_q, log_p = logits.log_softmax(-1), self._targets(slice(first, first + len(logits)))
         return torch.stack([(log_p.exp() * (log_p - log_q)).sum(), -log_q.gather(1, targets[:, None]).sum()])
 
 
-def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> tuple[float, float]:
-    """KL(teacher || student) in nats a token, exact, and the student's perplexity: both on ``tokens``.
+def divergence(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
+    """Return a divergence in nats a token, by an ``objective`` that also sums the next-token loss, and the perplexity.
 
-    ``tokens``: ``(windows, window)``, on the CPU.
+    Both are those of ``student`` on ``tokens`` ``(windows, window)``.
     """
-    return measured(student, tokens, _Exact(teacher.kept_targets(tokens)))
-
-
-def measured(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
-    """A divergence, by an ``objective`` that also sums the next-token loss, and the perplexity."""
     diverged, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
     count = predictions(tokens)
     return objective.value(diverged, count), Perplexity().value(lost, count)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from evoprune.files.json_files import finite
-from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, divergence
+from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, ExactDivergence, divergence
 from evoprune.problems.language_model.distillation.trainable_parameters import Train
 from evoprune.problems.language_model.evaluation.measure import Measure
 from evoprune.problems.language_model.models.forward import Forward
@@ -23,19 +23,19 @@ from evoprune.problems.language_model.results.result import DIVERGENCE, PERPLEXI
 def held_out_scores(
     student: Forward, teacher: DenseModel, tokens: torch.Tensor, cross_entropy: float
 ) -> dict[str, float]:
-    """Perplexity on ``tokens`` ``(windows, window)``; also the divergence, then the criterion, if it alone is learned.
+    """Return the perplexity on ``tokens`` ``(windows, window)``, and the divergence if ``cross_entropy`` has no weight.
 
-    ``cross_entropy``: its weight in the loss.
+    The divergence, if measured, is the criterion of the best weights.
     """
     if cross_entropy:
         return {PERPLEXITY: Measure(student, None).perplexity(tokens)}
-    found, perplexity = divergence(student, teacher, tokens)
-    return {PERPLEXITY: perplexity, DIVERGENCE: found}
+    lost, perplexity = divergence(student, tokens, ExactDivergence(teacher, tokens))
+    return {PERPLEXITY: perplexity, DIVERGENCE: lost}
 
 
 @dataclass
 class Progress:
-    """The part of a checkpoint that is not tensors."""
+    """The state of a training, except for its tensors."""
 
     train: Train
     schedule: list[int]
@@ -48,7 +48,7 @@ class Progress:
     """Index in ``curve`` of the best point."""
 
     def add(self, tokens: int, losses: torch.Tensor | None, measured: Mapping[str, float]) -> bool:
-        """Add a point; return whether it is the best so far. ``losses``: means of the :data:`PARTS`."""
+        """Add a point; return True if it is the best so far. ``losses``: means of the :data:`PARTS`."""
         parts = [None] * len(PARTS) if losses is None else map(finite, losses.tolist())
         point = {"tokens": tokens, **dict(zip(PARTS, parts, strict=True))}
         self.curve.append(point | {name: finite(value) for name, value in measured.items()})
@@ -63,7 +63,7 @@ class Progress:
 
     @property
     def last(self) -> str:
-        """The last measurement, for people."""
+        """The last measurement, in words."""
         return f"held-out {criterion(self.curve)} {criterion_values(self.curve)[-1]:.5g}"
 
     @property
@@ -75,40 +75,37 @@ class Progress:
     def stale(self) -> int:
         """Number of measurements in a row, up to the last, without improvement over the one before.
 
-        The first steps may make a model worse, and later ones, at lower rates, better again; so the model
-        before training does not count.
+        The first is not compared with the untrained model: early steps at high rates may make it worse.
         """
         values = criterion_values(self.curve)[1:]
         gained = [later < earlier for earlier, later in pairwise(values)]
         return gained[::-1].index(True) if True in gained else len(gained)
 
 
-CHECKPOINT = "step-"  # prefix of the files that a training is continued from
+CHECKPOINT = "step-"  # prefix of checkpoint files
 _LAST, _BEST = f"{CHECKPOINT}last.safetensors", "best.safetensors"
 
 
 class Checkpoints:
-    """The last checkpoint and the best weights, in files in ``folder`` that are complete or not there."""
+    """The last checkpoint and the best weights, each written to ``folder`` atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, state: Mapping[str, Any], tensors: Tensors) -> None:
-        """Replace the checkpoint. ``state``: JSON-able. Raises OSError if the disk is full."""
+        """Replace the checkpoint; ``state`` is JSON-able. Raises OSError if the disk is full."""
         replace_file(self._folder / _LAST, tensors, {"state": json.dumps(state, allow_nan=False)})
 
     def read(self) -> tuple[dict[str, Any], Tensors] | None:
-        """Return the state and the tensors of the checkpoint, if there is one."""
+        """Return state and tensors of the checkpoint, if there is one."""
         if not (self._folder / _LAST).exists():
             return None
         tensors, about = read_tensors(self._folder / _LAST)
         return json.loads(about["state"]), tensors
 
     def write_best(self, tensors: Tensors) -> None:
-        """Replace the best weights."""
         replace_file(self._folder / _BEST, tensors)
 
     def best(self) -> Tensors:
-        """Read the best weights."""
         return read_tensors(self._folder / _BEST)[0]

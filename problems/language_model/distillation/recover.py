@@ -1,4 +1,4 @@
-"""Recovers the final models of a session: the evolved one, and known solutions trained alike."""
+"""Recovers the final models of a session: the evolved one, and baselines trained alike."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRo
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
 
-_NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is the distance from itself alone
+_NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is only its distance from itself
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The rows by name, their protocol, and the weights of the evolved model, as :class:`FinalModel` takes them."""
+    """Rows by name, their protocol, and the weights of the evolved model, as :class:`FinalModel` takes them."""
 
     rows: dict[str, RecoveredRow]
     protocol: dict[str, Any]
@@ -52,10 +52,9 @@ def recover(
     final: FinalModel, known: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
     folder: Path, anew: bool = False,
 ) -> Recovered:  # fmt: skip
-    """Train ``final``, further if it was recovered before; if that helped, also ``known`` models named in ``settings``.
+    """Train ``final``, and if that helps, the genomes of ``known`` that ``settings.alike`` names.
 
-    Checkpoints lie in ``folder``; ``anew``: delete the checkpoints of another recovery. The session's model is the
-    dense one afterwards.
+    ``folder``: of the checkpoints; ``anew``: delete those of another recovery. The dense model is resident afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
     models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
@@ -101,19 +100,16 @@ def recover(
 def _begin(
     folder: Path, settings: RecoverSettings, teacher: Teacher, models: Mapping[str, FinalModel], anew: bool
 ) -> None:
-    """Make ``folder``, or raise :class:`evoprune.InputError` if it holds the checkpoints of another recovery.
-
-    ``anew``: such checkpoints are deleted.
-    """
+    """Make ``folder``; ``anew``: delete the checkpoints of another recovery, which else raise InputError."""
     final, path = models[EVOLVED], folder / "recovery.json"
-    kept = {*RecoverPhaseSettings.model_fields} - {"time"}  # how the result is written may change, and steps are kept
-    told = [
-        sorted(settings.model_dump(include=kept).items()),
+    decisive = {*RecoverPhaseSettings.model_fields} - {"time"}  # not the options of the export
+    identity = [
+        sorted(settings.model_dump(include=decisive).items()),
         {name: list(model.genome) for name, model in models.items()},
         (final.session.resident.weights_sha256, final.session.transform.describe(), dtype_of(teacher.model)),
         (teacher.text.whole.sha256, teacher.report.sha256, sha256_of(final.recovered) if final.recovered else ""),
     ]
-    now = {"recovery": hashlib.sha256(repr(told).encode()).hexdigest()}
+    now = {"recovery": hashlib.sha256(repr(identity).encode()).hexdigest()}
     if path.exists() and read_json(path) != now:
         if not anew:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
@@ -140,7 +136,7 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 def _train(
     name: str, final: FinalModel, teacher: Teacher, settings: RecoverSettings, folder: Path
 ) -> tuple[QuantisedModel, Training, RecoveredRow]:
-    """Return the trained model of ``final``, in the dtype of the session's, its training, and its row."""
+    """Return the trained model of ``final``, in the session's dtype, its training, and its row."""
     session, device, rounds = final.session, teacher.model.device, final.rounds_after(settings.train)
     transform, text = session.transform, teacher.text
 
@@ -155,7 +151,7 @@ def _train(
         final.round(copy)
         return copy.to(device)
 
-    before = teacher.known(session, final)
+    before = teacher.reported_scores(session, final)
     model, encoded = final.to_train(settings.train).copy()
     transform.apply(transform.dense)
     release_memory(device)  # of the copies in types that the session's model had
@@ -173,7 +169,7 @@ def _train(
         del first
         measuring = time.perf_counter() - begun  # as long again at the end
         if new_codes:
-            tokens = teacher.dense.as_read(text.train)
+            tokens = teacher.dense.teacher_ids(text.train)
             encoded = compensate(teacher.model, encoded, tokens, judged, model, decided[0])
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))

@@ -10,11 +10,11 @@ from evoprune import Fraction, Settings
 from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.texts.settings import TextSettings
 
-DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
+DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # as in 90s, 20m or 2h
 
 
 def seconds_of(duration: str) -> float:
-    """Seconds of a time of the form :data:`DURATION`."""
+    """Return the seconds of a :data:`DURATION`."""
     return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
@@ -88,11 +88,11 @@ class RecoverSettings(Settings):
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
 
     def lasting(self, seconds: float) -> Self:
-        """The settings with ``seconds`` as their ``time``, if they have one; a second at least."""
+        """Return the settings with a ``time`` of ``seconds``, at least one, if they have a time."""
         return self if self.time is None else self.model_copy(update={"time": f"{max(1.0, seconds):.1f}s"})
 
     def text_settings(self, search: TextSettings) -> TextSettings:
-        """The text to train on: ``text``, else that of the ``search``."""
+        """Return the text to train on: ``text``, by default that of the ``search``."""
         window = self.window or search.window
         if self.text is not None:
             return TextSettings(

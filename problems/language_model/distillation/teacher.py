@@ -1,4 +1,4 @@
-"""The teacher of a recovery: the dense model, its texts as the model in training reads them, and codes made by it."""
+"""The teacher of a recovery: the dense model, the texts as the student reads them, and compensated codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
 from evoprune.problems.language_model.calibration.update import gptq
-from evoprune.problems.language_model.distillation.loss import DenseModel, RetokenisingModel, divergence, measured
+from evoprune.problems.language_model.distillation.loss import (
+    DenseModel,
+    ExactDivergence,
+    RetokenisingModel,
+    divergence,
+)
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
@@ -30,16 +35,16 @@ from evoprune.problems.language_model.transforms.gguf_types.encodings import put
 
 _ROLE = "recover.text"
 
-COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for
+COMPENSATION_TOKENS = 8192  # of the Gram matrices that compensate rounding errors
 
 _GRAM = 40  # bytes of an entry of a Gram matrix and its factors, in float32 and float64
 
 
 @dataclass(frozen=True)
 class RecoveryText:
-    """Windows ``(windows, window)`` of one text, int64 on the CPU.
+    """Windows ``(windows, window)`` of a text, int64 on the CPU.
 
-    ``train``: to train on; ``held_out``: others, which choose the best weights; ``whole``: all of the text.
+    ``train``: to train on; ``held_out``: to choose the best weights; ``whole``: both.
     """
 
     train: torch.Tensor
@@ -48,27 +53,23 @@ class RecoveryText:
 
     @classmethod
     def of(cls, whole: Windows, held_out: int) -> Self:
-        """The windows of ``whole``: ``held_out`` ones, spread evenly over the text, and the rest."""
+        """Split ``whole`` into ``held_out`` windows, spread evenly over the text, and the rest."""
         windows = len(whole.tokens)
         chosen = numpy.arange(held_out) * windows // held_out
         rest = numpy.setdiff1d(numpy.arange(windows), chosen)
         return cls(whole.tokens[rest], whole.tokens[chosen], whole)
 
     def read(self, texts: Texts) -> Self:
-        """The same text as the model reads it now, in windows of as many tokens; see :meth:`Texts.read`."""
+        """Return the text as the resident model tokenizes it, in windows of the same size; see :meth:`Texts.read`."""
         read = texts.read(self.whole)
         return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:
-        """Describe the text."""
         return self.whole.protocol() | {"held_out": len(self.held_out)}
 
 
 def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
-    """The windows of the text in ``settings``; of the search's own text the windows that the search does not see.
-
-    Windows with passages of the report text are left out of the training and of the choice of weights.
-    """
+    """Return the windows of the text in ``settings``, without windows of the search and passages of the report text."""
     searched, report = session.texts.search, session.texts.report
     model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
     text = settings.text_settings(searched.settings)
@@ -95,7 +96,7 @@ def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
 class Teacher:
     """The dense model, the ``text`` to train on, and the ``report`` text, which scores the result.
 
-    ``tokenizer``: of the dense model. ``objective``: the divergence in a run's report; None for that of all tokens.
+    ``tokenizer``: of the dense model. ``objective``: the divergence of a run's report; None for the exact one.
     """
 
     dense: DenseModel
@@ -106,7 +107,7 @@ class Teacher:
 
     @classmethod
     def of(cls, session: Session, genome: Sequence[float], text: RecoveryText) -> Self:
-        """The teacher of the model of ``genome``. The session's model is the dense one afterwards."""
+        """Return the teacher of the model of ``genome``; the dense model is resident afterwards."""
         transform, resident, texts = session.transform, session.resident, session.texts
         remaining = transform.remaining_tokens(genome)
         objective = session.fitness.divergence_on(texts.report, genome) if remaining is None else None
@@ -124,17 +125,16 @@ class Teacher:
         return self.dense.model
 
     def score(self, model: Any) -> dict[str, float | None]:
-        """Perplexity of ``model`` on the report text, its divergence from this one, and its accuracy on a task file."""
+        """Return perplexity and divergence of ``model`` on the report text, and its accuracy on a task file."""
         tokens, student = self.report.tokens, Forward(model)
-        both = measured(student, tokens, self.objective) if self.objective else divergence(student, self.dense, tokens)
-        lost, perplexity = both
+        lost, perplexity = divergence(student, tokens, self.objective or ExactDivergence(self.dense, tokens))
         scores = {"perplexity": finite(perplexity**self.report.factor), "divergence": finite(self.report.factor * lost)}
         if self.report.lines:
             scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(student, None))
         return scores
 
-    def known(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
-        """The scores of ``final``, if a report of ``session`` measured them; None if not."""
+    def reported_scores(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
+        """Return the :meth:`score` of ``final`` if the report of ``session`` measured it."""
         score = session.fitness.remembered(final.genome, session.texts.report)
         other = session.settings.objective == "perplexity" or self.report.lines or session.transform.updates
         if not score or not self.objective or other or final.recovered:
@@ -146,12 +146,12 @@ def compensate(
     dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, loss: Callable[[Any], float], model: Any,
     before: float,
 ) -> Mapping[str, Encoded]:  # fmt: skip
-    """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``.
+    """Round the matrices of ``model`` to their types again with compensated errors (GPTQ).
 
-    Matrices that already have the values of the dense ones stay, and all do if the ``loss`` is not below that of
-    ``before``: there may be too few tokens for long rows.
+    Gram matrices are those of the ``dense`` model on some ``tokens``. Matrices that rounding did not change keep their
+    codes; all do if the ``loss`` is not below ``before``, as with too few tokens for long rows.
     """
-    read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
+    read = tokens[: max(1, COMPENSATION_TOKENS // tokens.shape[1])]
     there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
     wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
     changed = {m.parameter for m in wanted if not torch.equal(m.weight, there[m.parameter].weight.to(m.weight))}

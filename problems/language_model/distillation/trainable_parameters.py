@@ -1,4 +1,4 @@
-"""The parameters that a recovery trains: no embeddings, no head, no zeros, and scales of quantised matrices."""
+"""The trainable parameters of a recovery: weights but embeddings, head and zeros, or scales of quantised matrices."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Train = Literal["all", "lora", "norms", "scales"]
 RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales": 1e-3}  # highest learning rates
 
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
-_RUN = 16  # the weights of a row of which the minimum has one code, in every type
-_BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
+_RUN = 16  # consecutive weights that share the code of their minimum, in every type
+_BYTES = 16  # per parameter in training: float32 weight, gradient and two moments
 
 
 class TrainableParameters:
@@ -61,11 +61,11 @@ class TrainableParameters:
             for name, own in self.encoded.items():
                 if has_scales(own.kind):
                     self._scaled[name] = within[name]
-                    train_scales(within[name], own, products)
+                    parametrise_scales(within[name], own, products)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
-        """Sorted as in the model."""
+        """In the order of the model."""
         self.count = sum(parameter.numel() for parameter in self.by_name.values())
         """Number of trained values."""
         self.bytes_trained = (_BYTES - 4) * self.count
@@ -74,34 +74,34 @@ class TrainableParameters:
             raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
 
     def groups(self) -> list[dict[str, Any]]:
-        """Groups for an optimiser, each with the ``share`` of the learning rate that it has.
+        """Return groups for an optimiser, each with its ``share`` of the learning rate.
 
-        Scales change by a relative amount. So that others do, too, their share is their root mean square (as in
-        Adafactor, Shazeer and Stern, 2018): norms of 0.03 would else change far more than scales.
+        Beside scales, which change by a relative amount, the share of a parameter is its root mean square (as in
+        Adafactor, Shazeer and Stern, 2018): norms of 0.03 would otherwise change far more than scales.
         """
         if self.train != "scales":
             return [{"params": list(self.by_name.values()), "share": 1.0}]
         return [
-            {"params": [each], "share": 1.0 if is_change(name) else float(each.detach().square().mean().sqrt())}
+            {"params": [each], "share": 1.0 if is_scale_change(name) else float(each.detach().square().mean().sqrt())}
             for name, each in self.by_name.items()
         ]
 
     def keep_zeros(self) -> None:
-        """Delete the gradients of zeros: AdamW then leaves them, their moments and their decay at zero."""
+        """Set the gradients of zeros to zero, so that AdamW keeps the zeros and their moments."""
         for module, mask in self._nonzero.items():
             weight: Any = module.weight
             if weight.grad is not None:
                 weight.grad.mul_(mask.to(weight.device))
 
     def merged(self, model: Any, room: Room, dtype: torch.dtype) -> Any:
-        """Return ``model`` as plain layers, made in ``room``; nothing can be trained afterwards."""
+        """Return ``model`` with trained weights in plain layers, allocated in ``room``; it ends the training."""
         for name, matrix in self._scaled.items():
-            self.encoded[name] = fix_scales(matrix, room, dtype)
+            self.encoded[name] = merge_scales(matrix, room, dtype)
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
 def refuse_lora(sparse: bool) -> None:
-    """Raise :class:`evoprune.InputError` if low-rank updates are not possible. ``sparse``: of a pruned model."""
+    """Raise :class:`evoprune.InputError` for low-rank updates of a pruned model, or without peft."""
     if sparse:
         raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
     if find_spec("peft") is None:
@@ -116,7 +116,7 @@ def most_trainable(model: Any, sparse: bool, device: torch.device) -> Train:
 
 
 def room_to_train(parameters: int, device: torch.device) -> bool:
-    """Return whether ``device`` has memory to train so many ``parameters``."""
+    """Return True if ``device`` has free memory to train so many ``parameters``."""
     return Room.of("training", device, _BYTES * parameters).resident
 
 
@@ -150,11 +150,11 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
 
 
 class BlockScales(nn.Module):
-    """Makes the weight of a matrix of the scales in its blocks, as a parametrisation of PyTorch.
+    """A parametrisation of PyTorch: computes the weight of a quantised matrix from the scales of its blocks.
 
-    The trained parameter ``(fields, rows, blocks)`` is the relative change of each field: it begins at 0, and a field
-    is ``before x (1 + change)``. The weight is that of the field rounded to float16, as it is stored; the gradient
-    passes the rounding unchanged (a straight-through estimator, Bengio et al., 2013).
+    The trained parameter ``(fields, rows, blocks)`` is the relative change of each field, 0 at first: a field is
+    ``before x (1 + change)``, rounded to float16, as it is stored. The gradient passes the rounding unchanged (a
+    straight-through estimator, Bengio et al., 2013).
     """
 
     _before: torch.Tensor
@@ -174,7 +174,7 @@ class BlockScales(nn.Module):
         self.register_buffer("_units", units[:, None, None], persistent=False)
 
     def forward(self, change: torch.Tensor) -> torch.Tensor:
-        """The weight, as the layer stores it; rounded to the dtype of products here, it takes half of the memory."""
+        """Return the weight as the layer stores it, in the dtype of products, which takes less memory."""
         rows = self._rows(change)
         if torch.is_grad_enabled():
             _makers[_base_of(rows)] = partial(self._rows, change.detach())
@@ -187,11 +187,11 @@ class BlockScales(nn.Module):
         return _Values.apply(stored / self._units, self._products, *codes)  # type: ignore[no-any-return]
 
     def right_inverse(self, _: torch.Tensor) -> torch.Tensor:
-        """No change: the weight must be the one that was quantised."""
+        """Return no change: the weight is that of the codes."""
         return torch.zeros_like(self._before)
 
     def encoded(self, change: torch.Tensor) -> Encoded:
-        """The matrix as a file holds it."""
+        """Return the matrix as a file stores it."""
         return with_scales(self._encoded, self._scales(change.detach()).cpu().numpy())
 
     def _scales(self, change: torch.Tensor) -> torch.Tensor:
@@ -199,7 +199,7 @@ class BlockScales(nn.Module):
 
 
 class _Values(torch.autograd.Function):
-    """Multiplies codes by scales; keeps whole numbers for the backward pass, a quarter of the memory of weights."""
+    """Codes times scales; saves codes for the backward pass, a quarter of the memory of weights."""
 
     @staticmethod
     def forward(ctx: Any, scales: torch.Tensor, products: torch.dtype, *codes: torch.Tensor) -> torch.Tensor:
@@ -221,15 +221,15 @@ class _Values(torch.autograd.Function):
 
 
 _makers: MutableMapping[torch.Tensor, Callable[[], torch.Tensor]] = WeakIdKeyDictionary()
-"""Makes the weights again that are made from scales."""
+"""Functions that compute weights from scales."""
 
 
 def _base_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor._base is None else tensor._base
 
 
-def made_again() -> torch.autograd.graph.saved_tensors_hooks:
-    """Return a context in which weights made from scales are not kept for the backward pass, but made again in it."""
+def recompute_weights() -> torch.autograd.graph.saved_tensors_hooks:
+    """Return a context in which the backward pass computes weights from scales again: they are not saved for it."""
 
     def pack(tensor: torch.Tensor) -> Any:
         maker = _makers.get(_base_of(tensor))
@@ -242,13 +242,13 @@ def made_again() -> torch.autograd.graph.saved_tensors_hooks:
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
-def train_scales(matrix: Matrix, encoded: Encoded, products: torch.dtype = torch.float32) -> None:
-    """Make the weight of ``matrix``, now the values of ``encoded``, depend on float32 scales that can be trained.
+def parametrise_scales(matrix: Matrix, encoded: Encoded, products: torch.dtype = torch.float32) -> None:
+    """Compute the weight of ``matrix``, the values of ``encoded``, from trainable float32 scales.
 
     ``products``: the dtype that the weight is multiplied in.
     """
     module: Any = matrix.module
-    none = torch.zeros(1, device=matrix.weight.device)  # of no value, but of the dtype that scales must have
+    none = torch.zeros(1, device=matrix.weight.device)  # only its dtype matters, which scales take
     matrix.weight.data = none.expand(matrix.weight.shape)
     register_parametrization(
         module, "weight", BlockScales(matrix, encoded, products).to(matrix.weight.device), unsafe=True
@@ -256,13 +256,13 @@ def train_scales(matrix: Matrix, encoded: Encoded, products: torch.dtype = torch
     module.parametrizations.weight.original.requires_grad_(True)
 
 
-def is_change(name: str) -> bool:
-    """Tell whether the parameter called ``name`` is the relative change of scales."""
+def is_scale_change(name: str) -> bool:
+    """Return True if the parameter ``name`` is the relative change of scales."""
     return name.endswith(".parametrizations.weight.original")
 
 
-def fix_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
-    """End :func:`train_scales`: round the weight, of ``dtype`` in ``room``, and return it as a file holds it."""
+def merge_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
+    """Undo :func:`parametrise_scales`; the weight, of ``dtype``, is allocated in ``room``. Return it encoded."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     found: Encoded = chain[0].encoded(chain.original)

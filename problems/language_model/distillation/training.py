@@ -1,4 +1,4 @@
-"""Trains one model to give the predictions of another."""
+"""The training loop of a recovery."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
     RATES,
+    Train,
     TrainableParameters,
-    made_again,
     most_trainable,
+    recompute_weights,
 )
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.attention import use_fast_attention
@@ -36,19 +37,19 @@ from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.result import DIVERGENCE
 
-_LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
+_LONGEST_GRADIENT = 1.0  # gradients are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_RATE_OF_LOSS = 0.003  # learning rate of scales, for each nat a token of divergence on the held-out windows
+_RATE_OF_LOSS = 0.003  # learning rate of scales, per nat a token of held-out divergence
 _LONG_STEP = 1.0  # seconds
-_SHARE = 0.2  # of the free memory, for activations and weights that are made from scales; else one block's at a time
-_WARM_UP = 0.05  # the share of the steps in which the learning rate rises
+_SHARE = 0.2  # of free memory for activations and weights from scales; if too little, for one block's at a time
+_WARM_UP = 0.05  # share of the steps
 
 
 class Training:
     """Trains the ``student`` in float32, with checkpoints in ``folder``; ``sparse``: its zeros stay zero.
 
     A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
-    With a time, the number of steps is planned anew at each measurement, from their speed since the last one.
+    With a time, each measurement plans the number of steps anew, from the speed since the last one.
     """
 
     def __init__(
@@ -88,28 +89,27 @@ class Training:
         self._adam = torch.optim.AdamW(parameters.groups(), fused=True)
         use_fast_attention(model, products)
         if not self._room.resident:
-            _keep_no_activations(model)
+            _enable_gradient_checkpointing(model)
         self.progress = self._resume(*checkpoint) if checkpoint else self._start()
         self._rate = settings.rate or self._default_rate()
 
     @property
-    def train(self) -> str:
-        """Kind of the trained parameters."""
+    def train(self) -> Train:
         return self._parameters.train
 
     @property
     def trained(self) -> str:
-        """Kind and number of the trained parameters."""
+        """The trained parameters, in words."""
         return f"{self.train}, {self._parameters.count:,} parameters"
 
     @property
     def encoded(self) -> Mapping[str, Encoded]:
-        """Quantised matrices, by name, whose scales were trained; as of :meth:`run`."""
+        """Quantised matrices with trained scales, by name, after :meth:`run`."""
         return self._parameters.encoded
 
     @property
     def tokens(self) -> int:
-        """Number of tokens that the best weights were trained on."""
+        """Number of tokens until the best weights."""
         return int(self.progress.curve[self.progress.best]["tokens"] or 0)
 
     @property
@@ -118,13 +118,13 @@ class Training:
         return self.progress.steps * self._per_step
 
     def run(self) -> Any:
-        """Train to the end; return the model as plain layers, with its best weights: the given ones if none helped."""
+        """Train to the end; return the model in plain layers with its best weights, the untrained ones included."""
         progress, settings = self.progress, self._settings
         begun, first, losses, since = time.perf_counter(), progress.step, self._none, 0
         measured = begun
         while progress.step < progress.steps and progress.stale < settings.patience:
             start = time.perf_counter()
-            rate = self._rate * rate_share(progress.step, progress.steps)
+            rate = self._rate * lr_schedule(progress.step, progress.steps)
             losses, since = losses + self._step(progress.step, rate), since + 1
             progress.step += 1
             throughput = (progress.step - first) * self._per_step / (time.perf_counter() - begun)
@@ -133,7 +133,7 @@ class Training:
                 f"step {progress.step}/{progress.steps}: loss {self._total(losses / since):.4g}, {progress.last}, "
                 f"{throughput:,.0f} tokens/s, {left} left"
             )
-            if is_due(progress.step, progress.steps, len(progress.curve), settings.evaluations):
+            if is_evaluation_step(progress.step, progress.steps, len(progress.curve), settings.evaluations):
                 self._evaluate(losses / since, start, (time.perf_counter() - measured) / since)
                 losses, since, measured = self._none, 0, time.perf_counter()
             else:
@@ -143,7 +143,7 @@ class Training:
         return self._parameters.merged(self._model, self._room, self._dtype)
 
     def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
-        """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
+        """Measure the held-out windows, and write a checkpoint. ``step``: seconds per step."""
         progress, before = self.progress, time.perf_counter()
         better = progress.add(progress.step * self._per_step, losses, self._held_out())
         steps, decided = progress.steps, self._settings.schedule[len(progress.schedule) :]
@@ -171,13 +171,13 @@ class Training:
         return float(losses[0] + self._settings.cross_entropy_weight * losses[1])
 
     def _step(self, step: int, rate: float) -> torch.Tensor:
-        """Train on the windows of ``step``; return their mean losses ``(2,)``."""
+        """Train on the windows of ``step``; return the mean of each of the :data:`PARTS` ``(2,)``."""
         settings = self._settings
         for group in self._adam.param_groups:
             group["lr"] = rate * group["share"]
-        windows = windows_of(step, settings.step_windows, len(self._text.train), settings.seed)
+        windows = batch_windows(step, settings.step_windows, len(self._text.train), settings.seed)
         tokens = self._text.train[windows].to(self._device)
-        with self._autocast(), made_again():
+        with self._autocast(), recompute_weights():
             loss, parts = loss_on(tokens, self._forward, self._teacher, settings.cross_entropy_weight)
         loss.backward()
         self._parameters.keep_zeros()
@@ -195,7 +195,7 @@ class Training:
             return held_out_scores(self._forward, self._teacher, self._text.held_out, weight)
 
     def _default_rate(self) -> float:
-        """The highest learning rate; of scales lower where little was lost, since noise then outweighs the gain."""
+        """Return the peak learning rate: for scales, lower after a small loss, as noise would outweigh the gain."""
         highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
         return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
 
@@ -214,11 +214,11 @@ class Training:
             parameter.copy_(tensors[f"weight.{name}"])
 
     def _start(self) -> Progress:
-        """Measure the model as it is, and decide the number of steps."""
+        """Measure the untrained model, and decide the number of steps."""
         self._phase.now("measuring the held-out windows")
         if not self._settings.cross_entropy_weight:
             with self._autocast(), torch.inference_mode():
-                self._teacher.keep(self._text.held_out)  # so that its time does not count for the next measurements
+                self._teacher.cache_targets(self._text.held_out)  # once: not part of the time of a measurement
         before = time.perf_counter()
         found = self._held_out()
         measuring = time.perf_counter() - before
@@ -230,28 +230,28 @@ class Training:
         return progress
 
     def _planned(self, measuring: float) -> int:
-        """Number of steps; ``measuring``: the seconds that one measurement takes."""
+        """Return the number of steps; ``measuring``: seconds of a measurement."""
         settings = self._settings
         if settings.schedule:
             return settings.schedule[0]
         if self._end == math.inf:
             return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
         self._phase.now("measuring the speed")
-        for _ in range(2):  # the first one also prepares kernels, which counts little in a long one
+        for _ in range(2):  # the first also compiles kernels, which hardly matters if it is long
             start = time.perf_counter()
-            self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
+            self._total(self._step(0, rate=0.0))  # changes no weight; reading the loss waits for the device
             if (step := time.perf_counter() - start) > _LONG_STEP:
                 break
         self._adam.state.clear()
         return max(1, self._steps_within(step, settings.evaluations * measuring))
 
     def _steps_within(self, step: float, other: float) -> int:
-        """Number of steps of ``step`` seconds that fit into the rest of the time, less ``other`` seconds."""
+        """Return how many steps of ``step`` seconds fit into the time left, less ``other`` seconds."""
         return max(0, int((self._end - time.perf_counter() - other) / step))
 
 
-def rate_share(step: int, steps: int) -> float:
-    """Learning rate of ``step``, from 0 on, as a share of the highest: a linear rise, then a cosine.
+def lr_schedule(step: int, steps: int) -> float:
+    """Return the learning rate of ``step``, from 0 on, as a share of the peak: a linear warm-up, then a cosine decay.
 
     It is above 0 in each step, and would be 0 in the one after the last.
     """
@@ -261,34 +261,34 @@ def rate_share(step: int, steps: int) -> float:
     return (1 + math.cos(math.pi * (step - rise + 1) / (steps - rise + 1))) / 2
 
 
-def windows_of(step: int, batch: int, available: int, seed: int) -> list[int]:
-    """Indices of the windows of ``step``, from 0 on: ``batch`` of ``available`` ones, each read once in a pass.
+def batch_windows(step: int, batch: int, available: int, seed: int) -> list[int]:
+    """Return the indices of the windows of ``step``, from 0 on: ``batch`` of ``available``, each once an epoch.
 
-    ``seed`` decides the order of each pass.
+    ``seed`` decides the order in each epoch.
     """
     counts = (divmod(count, available) for count in range(step * batch, (step + 1) * batch))
-    return [int(_order(seed, turn, available)[place]) for turn, place in counts]
+    return [int(_order(seed, epoch, available)[place]) for epoch, place in counts]
 
 
-@lru_cache(maxsize=2)  # a step may end one pass and begin the next
-def _order(seed: int, turn: int, available: int) -> numpy.ndarray:
-    return numpy.random.default_rng([seed, turn]).permutation(available)
+@lru_cache(maxsize=2)  # a step may end one epoch and begin the next
+def _order(seed: int, epoch: int, available: int) -> numpy.ndarray:
+    return numpy.random.default_rng([seed, epoch]).permutation(available)
 
 
-def is_due(step: int, steps: int, measured: int, evaluations: int) -> bool:
-    """Return whether held-out windows are measured after ``step``: evenly spread, and after the last of ``steps``.
+def is_evaluation_step(step: int, steps: int, measured: int, evaluations: int) -> bool:
+    """Return True if held-out windows are measured after ``step``: evenly spread, and after the last of ``steps``.
 
-    ``measured``: how often they were before, also before the first step. The number of steps may have changed since.
+    ``measured``: number of earlier measurements, that before the first step included; ``steps`` may have changed since.
     """
     return step == steps or step * evaluations >= steps * measured
 
 
-def _keep_no_activations(model: Any) -> None:
-    """Compute the activations of each block again in the backward pass, where the model allows it."""
+def _enable_gradient_checkpointing(model: Any) -> None:
+    """Use gradient checkpointing, where the model allows it: the backward pass computes the activations again."""
     with suppress(ValueError):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         blocks: Iterable[Any] = find_blocks(model)[1]
         for block in blocks:
-            block.training = True  # of this module alone: only then does it forget them
+            block.training = True  # of this module alone: checkpointing needs it
             if isinstance(getattr(block, "dropout", None), float):
-                block.dropout = 0.0  # nothing is dropped out
+                block.dropout = 0.0

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from evoprune.problems.language_model.distillation.teacher import COMPENSATED
+from evoprune.problems.language_model.distillation.teacher import COMPENSATION_TOKENS
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.prune.template import Json
-from evoprune.problems.language_model.recovery import TRAINING
+from evoprune.problems.language_model.recovery import TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Pace:
 
     def _trains(self, share: float) -> bool:
         """True if the least training has room in the time that the report and a ``share`` for the search leave."""
-        return self.reading + TRAINING * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
+        return self.reading + TRAINING_COST * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
 
     def quantising_times(self, kinds: Collection[str], weights: int) -> dict[str, float]:
         """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise."""
@@ -135,7 +135,7 @@ class Pace:
             "report": self.text.settings("report", self.reported),
             "length": self.text.window // (8 if short else 2),  # tokens before the one that is timed
             "short": short,
-            "keep_codes": COMPENSATED * self.token > _CANDIDATE * seconds,
+            "keep_codes": COMPENSATION_TOKENS * self.token > _CANDIDATE * seconds,
             "training": f"{max(1.0, self.call.left):.0f}s",
             "trained_window": text.line or min(_TRAINED_WINDOW, text.window),
             "least_trained": _LEAST_TRAINED,

@@ -17,7 +17,11 @@ from evoprune.problems.language_model.transforms.gguf_types.encodings import put
 pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.distillation import trainable_parameters
 from evoprune.problems.language_model.distillation.teacher import compensate
-from evoprune.problems.language_model.distillation.trainable_parameters import fix_scales, made_again, train_scales
+from evoprune.problems.language_model.distillation.trainable_parameters import (
+    merge_scales,
+    parametrise_scales,
+    recompute_weights,
+)
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of
 from tests.problems.language_model.small import ROOM, random_model
@@ -47,15 +51,15 @@ def change_of(matrix):
 def test_it_begins_with_the_values_of_the_type(quantised):
     matrix, encoded = quantised
     before = matrix.weight.detach().clone()
-    train_scales(matrix, encoded)
+    parametrise_scales(matrix, encoded)
     assert torch.equal(matrix.weight, before)
-    assert np.array_equal(fix_scales(matrix, ROOM, torch.float32).data, encoded.data)
+    assert np.array_equal(merge_scales(matrix, ROOM, torch.float32).data, encoded.data)
 
 
 def test_the_gradient_is_that_of_plain_multiplication(quantised):
     matrix, encoded = quantised
     inputs = torch.randn(8, INPUTS)
-    train_scales(matrix, encoded)
+    parametrise_scales(matrix, encoded)
     matrix.module(inputs).square().sum().backward()
 
     before = torch.from_numpy(scales_of(encoded)).double()
@@ -74,7 +78,7 @@ def test_weights_in_16_bits_have_the_gradient_of_autocast(quantised):
     gradients, inputs = [], torch.randn(8, INPUTS)
     for products in (torch.float32, torch.bfloat16):
         own = copy.deepcopy(matrix)
-        train_scales(own, encoded, products)
+        parametrise_scales(own, encoded, products)
         with torch.autocast("cpu", torch.bfloat16):
             own.module(inputs).square().sum().backward()
         gradients.append(change_of(own).grad)
@@ -83,9 +87,9 @@ def test_weights_in_16_bits_have_the_gradient_of_autocast(quantised):
 
 def test_weights_are_made_again_for_the_backward_pass_with_the_same_gradients(quantised):
     matrix, encoded = quantised
-    train_scales(matrix, encoded, torch.bfloat16)
+    parametrise_scales(matrix, encoded, torch.bfloat16)
     inputs, change, found = torch.randn(8, INPUTS, requires_grad=True), change_of(matrix), []
-    for context in (nullcontext(), made_again()):
+    for context in (nullcontext(), recompute_weights()):
         with torch.autocast("cpu", torch.bfloat16), context:
             loss = matrix.module(inputs).square().sum()
         found.append((len(trainable_parameters._makers), *torch.autograd.grad(loss, [change, inputs])))
@@ -99,10 +103,10 @@ def test_weights_are_made_again_for_the_backward_pass_with_the_same_gradients(qu
 )
 def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident, products):
     matrix, encoded = quantised
-    train_scales(matrix, encoded, products)
+    parametrise_scales(matrix, encoded, products)
     change_of(matrix).data.uniform_(-0.1, 0.1)
     trained = matrix.weight.detach().clone()
-    found = fix_scales(matrix, replace(ROOM, resident=resident), torch.float32)
+    found = merge_scales(matrix, replace(ROOM, resident=resident), torch.float32)
     assert type(matrix.module) in {torch.nn.Linear, Conv1D}
     assert torch.equal(matrix.weight.to(products), trained)
     trained = matrix.weight

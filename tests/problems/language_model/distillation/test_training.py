@@ -7,22 +7,27 @@ from functools import cache
 import numpy
 import pytest
 
-from evoprune.problems.language_model.distillation.training import Training, is_due, rate_share, windows_of
+from evoprune.problems.language_model.distillation.training import (
+    Training,
+    batch_windows,
+    is_evaluation_step,
+    lr_schedule,
+)
 from tests.problems.language_model.recoveries import recovered
 
 
 @pytest.mark.parametrize(("batch", "available"), [(4, 10), (3, 3), (5, 2), (1, 7)])
 def test_each_pass_reads_every_window_once_in_an_order_of_its_own(batch, available):
-    read = [window for step in range(2 * available) for window in windows_of(step, batch, available, seed=3)]
+    read = [window for step in range(2 * available) for window in batch_windows(step, batch, available, seed=3)]
     passes = numpy.reshape(read, (-1, available))
     assert (numpy.sort(passes) == numpy.arange(available)).all()
     assert available < 3 or len(numpy.unique(passes, axis=0)) > 1
-    assert windows_of(0, 8, 50, 0) == windows_of(0, 8, 50, 0) != windows_of(0, 8, 50, 1)
+    assert batch_windows(0, 8, 50, 0) == batch_windows(0, 8, 50, 0) != batch_windows(0, 8, 50, 1)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 200])
 def test_rates_rise_to_the_highest_and_fall(steps):
-    shares = [rate_share(step, steps) for step in range(steps)]
+    shares = [lr_schedule(step, steps) for step in range(steps)]
     top = shares.index(max(shares))
     assert all(0 < one <= 1 for one in shares)
     assert shares == [*sorted(shares[:top]), *sorted(shares[top:], reverse=True)]
@@ -50,7 +55,7 @@ def due(steps, count):
     found, step = [], 0
     while step < steps(1 + len(found)):
         step += 1
-        if is_due(step, steps(1 + len(found)), 1 + len(found), count):
+        if is_evaluation_step(step, steps(1 + len(found)), 1 + len(found), count):
             found.append(step)
     return found
 

@@ -32,7 +32,7 @@ def test_time_that_a_training_cannot_use_goes_to_slower_types_and_to_the_search(
         monkeypatch.setattr(pace, "_LEAST_TRAINED", tokens)
         seconds.append((own.quantising, own.searching))
     (types, search), (slower_types, longer_search) = seconds
-    assert own.reading + search + pace.TRAINING * 1000 * own.token < 600
+    assert own.reading + search + pace.TRAINING_COST * 1000 * own.token < 600
     assert types < slower_types
     assert search < longer_search <= 600 - own.reading
 
