@@ -69,7 +69,7 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
         rows.append(measured(name))
     for name, model in models.items() if session.transform.updates else ():
         if list(model.genome) != session.transform.dense:
-            model.reside()
+            model.make_resident()
             rows.append(measured(f"{name}, reconstructed"))
     if final.recovered:
         recovered = final.copy().model

@@ -16,8 +16,8 @@ from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
-from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, Reported
-from evoprune.problems.language_model.results.summary import EXPLAINED, SHARES, WORDS, about, summary
+from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, ResultFacts
+from evoprune.problems.language_model.results.summary import EXPLANATIONS, LABELS, PERCENTAGES, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.transforms import UNIFORM
 
@@ -54,7 +54,7 @@ class Judge(_Part, Finals):
         assert session.texts.held_out is not None
         if session.transform.updates:
             objective = session.fitness.objective_on(session.texts.held_out, genome)
-            FinalModel(session, genome).reside()
+            FinalModel(session, genome).make_resident()
             value = session.fitness.score_now(session.texts.held_out, objective).value
         else:
             value = session.fitness.scores(genome, [session.texts.held_out])[0].value
@@ -80,9 +80,9 @@ class Report(_Part, Reporting):
     """Reports the result, trained if the run trains it."""
 
     packages = ("torch", "transformers")
-    words: ClassVar[Mapping[str, str]] = WORDS
-    shares = SHARES
-    explained: ClassVar[Mapping[str, str]] = EXPLAINED
+    words: ClassVar[Mapping[str, str]] = LABELS
+    shares = PERCENTAGES
+    explained: ClassVar[Mapping[str, str]] = EXPLANATIONS
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         from evoprune.problems.language_model.results.report import report
@@ -92,7 +92,7 @@ class Report(_Part, Reporting):
         result = report(self._session, outcome, folder, problem.limits.all, uniform)
         if problem.recovery:
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun, self.work())
-        return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
+        return result | {"bits_per_byte": ResultFacts.model_validate(result).final_bits_per_byte}
 
     def work(self) -> float:
         texts, known = self._session.texts, len(self._problem.references())

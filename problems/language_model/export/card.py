@@ -11,7 +11,7 @@ from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
-from evoprune.problems.language_model.results.summary import WORDS, unusable
+from evoprune.problems.language_model.results.summary import LABELS, warning
 from evoprune.problems.language_model.transforms import UNIFORM
 
 
@@ -33,7 +33,7 @@ def front_matter(facts: ExportFacts, library: Mapping[str, str], tags: Sequence[
 
 def _body(facts: ExportFacts) -> Iterator[str]:
     yield from _change(facts)
-    yield from (f"**{line}**\n" for line in unusable(facts))
+    yield from (f"**{line}**\n" for line in warning(facts))
     if runtime := facts.runtime:
         yield from (f"- {line}" for line in lines(runtime.model_dump(), called(facts)))
         yield (
@@ -135,7 +135,7 @@ def repeat(facts: ExportFacts, experiment: str) -> Iterator[str]:
 
 def called(facts: ExportFacts) -> str:
     """Name of the model in tables: a baseline of others has its own."""
-    return inline(facts.rival) if facts.rival else WORDS[EVOLVED]
+    return inline(facts.rival) if facts.rival else LABELS[EVOLVED]
 
 
 def how_found(facts: ExportFacts) -> str:
@@ -165,7 +165,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator
     for name, row in rows.items():
         numbers = (row.perplexity_before, row.perplexity_after, row.divergence_before, row.divergence_after)
         yield (
-            f"| {WORDS.get(name, name)} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} "
+            f"| {LABELS.get(name, name)} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} "
             f"| {row.trained} | {plain(row.behind_dense)} |"
         )
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from evoprune import InputError
 from evoprune.console.formatting import digits
 from evoprune.experiment.parameters import check_parameters
-from evoprune.problems.language_model.results.result import Keys, Pair, Reported, Shares
+from evoprune.problems.language_model.results.result import Pair, ResultFacts, ResultPart, Shares
 
 
 class Sparsity(Shares):
@@ -21,7 +21,7 @@ class Sparsity(Shares):
 _ERRORS = 3  # standard errors by which means may differ: few tokens have large ones
 
 
-class Predictions(Keys):
+class Predictions(ResultPart):
     """A file's predictions in llama.cpp against the dense model's in PyTorch, over the tokens of the report text.
 
     The mean divergence has its standard ``error``; ``median``, ``p99``, ``p999`` and ``largest`` are the divergence's
@@ -64,7 +64,7 @@ class Behind(NamedTuple):
     same_top: float
 
 
-class Scored(Keys):
+class Scored(ResultPart):
     """Measurements of a .gguf file on the report text in llama.cpp; ``divergence``: from the dense model."""
 
     perplexity: float | None = None
@@ -133,7 +133,7 @@ class Check(Scored):
         return f"{words} (at most {digits(self.tolerance, 2)} and three standard errors)"
 
 
-class Runtime(Keys):
+class Runtime(ResultPart):
     """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine.
 
     Of a .gguf file, ``dense`` is :attr:`ExportFacts.source`.
@@ -153,7 +153,7 @@ class Runtime(Keys):
         return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-class Memory(Keys):
+class Memory(ResultPart):
     """Bytes that llama.cpp takes for a .gguf file with a ``context`` of tokens, by its own count before it loads it.
 
     ``cache``: of keys and values, in the type ``kv``; ``buffers``: of computations; ``process``: vocabulary and
@@ -173,7 +173,7 @@ class Memory(Keys):
         return self.weights + self.cache + self.buffers + self.process
 
 
-class StoredMatrix(Keys):
+class StoredMatrix(ResultPart):
     """A matrix in a .gguf file; ``bits``: of a weight."""
 
     type: str
@@ -193,7 +193,7 @@ class Compared(Scored):
     speed: float | None = None
 
 
-class ExportFacts(Reported):
+class ExportFacts(ResultFacts):
     """The facts of an export, a folder or a file. ``types``, ``kinds``: how many matrices or tensors have each type."""
 
     base_model: str

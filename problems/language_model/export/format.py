@@ -86,7 +86,7 @@ class ExportFormat(ABC):
             "seed": run.seed,
             "evaluations": run.evaluations,
         }
-        return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.repeated() | own
+        return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.export_keys() | own
 
 
 def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:

@@ -36,7 +36,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
-from evoprune.problems.language_model.results.summary import also, loss, megabytes, reached, unusable
+from evoprune.problems.language_model.results.summary import details, loss_phrase, megabytes, size_and_goal, warning
 
 _TOLERANCE, _OF_LOST = 0.02, 0.05
 """Nats a token by which llama.cpp may differ, as it rounds activations; and the share more of a model's divergence."""
@@ -59,7 +59,7 @@ class GgufFile(ExportFormat):
         from evoprune.problems.language_model.gguf.runtime import checked
         from evoprune.problems.language_model.gguf.write import contents
 
-        model, encoded = self.final.reside()
+        model, encoded = self.final.make_resident()
         contents(model, self._with_tokens(base), encoded, self._half).write(place)
         texts, fitness = self.session.texts, self.session.fitness
         window = texts.search.chosen([0])
@@ -83,7 +83,7 @@ class GgufFile(ExportFormat):
         fitness, report = session.fitness, session.texts.report
         of_source = fitness.divergence_on(report, session.transform.dense)
         dense = fitness.divergence_on(report, final.genome)
-        model, encoded = final.copy() if final.recovered else final.reside()
+        model, encoded = final.copy() if final.recovered else final.make_resident()
         made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
         begins = report.begin is not None
@@ -239,10 +239,14 @@ def _verdict(facts: ExportFacts) -> str:
     """Say the goal and the result, and size, loss and speed against the source and a preset."""
     preset = facts.preset
     named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
-    said = [*unusable(facts, "" if preset and facts.ruin(preset.perplexity) else named), reached(facts, facts.bytes)]
+    usable = "" if preset and facts.unusable_factor(preset.perplexity) else named
+    said = [*warning(facts, usable), size_and_goal(facts, facts.bytes)]
     if ours := facts.check.behind:
-        lost, same = loss(ours.bits, "the source", ours.error), f"the same top token {ours.same_top:.1%} of the time"
-        lost += f" on {facts.protocol.report_text.predictions:,} tokens"
+        predictions, same = (
+            facts.protocol.report_text.predictions,
+            f"the same top token {ours.same_top:.1%} of the time",
+        )
+        lost = f"{loss_phrase(ours.bits, 'the source', ours.error)} on {predictions:,} tokens"
         if preset and (theirs := preset.behind):
             lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"
@@ -251,7 +255,7 @@ def _verdict(facts: ExportFacts) -> str:
         said.append(f"generates {preset.speed:.2f} times as fast as {preset.name}")
     if facts.no_preset:
         said.append(f"no preset to compare with: {facts.no_preset}")
-    said += also(facts)
+    said += details(facts)
     if facts.runtime:
         speed = facts.runtime.decode.evolved / facts.runtime.decode.dense
         said.append(f"generates {speed:.2f} times as fast as {_source(facts)}")

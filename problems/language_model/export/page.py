@@ -10,8 +10,8 @@ from typing import Any, Literal
 from evoprune.console.formatting import digits
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.problems.language_model.export.facts import ExportFacts, Runtime, Scored, StoredMatrix
-from evoprune.problems.language_model.results.result import EVOLVED, Reported
-from evoprune.problems.language_model.results.summary import WORDS, megabytes
+from evoprune.problems.language_model.results.result import EVOLVED, ResultFacts
+from evoprune.problems.language_model.results.summary import LABELS, megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.report.page import table, text
 
@@ -19,7 +19,7 @@ Columns = Mapping[str, Mapping[str, str]]
 """Models by name; the words of each by the name of a measurement."""
 
 
-def comparison(model: Reported) -> Iterator[Block]:
+def comparison(model: ResultFacts) -> Iterator[Block]:
     """Yield a table of the ``model`` with its source and baselines, and the terms of it."""
     if isinstance(model, ExportFacts) and model.matrices:
         columns = _files(model)
@@ -35,7 +35,7 @@ def comparison(model: Reported) -> Iterator[Block]:
     yield f"*{text(terms)}*"
 
 
-def maps(model: Reported) -> Iterator[Heatmap]:
+def maps(model: ResultFacts) -> Iterator[Heatmap]:
     """Yield a map of the types of the matrices, or else of the share that each has lost, if any is known."""
     if isinstance(model, ExportFacts) and model.matrices:
         yield types_map(model.matrices)
@@ -80,12 +80,12 @@ def _file(size: int, bits: float | None, row: Scored | None) -> dict[str, str]:
     return words
 
 
-def _models(model: Reported) -> Columns:
+def _models(model: ResultFacts) -> Columns:
     """The result, the uniform and the dense model; times are of an exported folder."""
-    bits, smaller = model.measured_bits, model.cost if model.is_smaller else None
-    final = model.finals
+    bits, smaller = model.final_bits_per_byte, model.cost if model.is_smaller else None
+    final = model.final_perplexities
     columns: dict[str, dict[str, str]] = {}
-    for name, title in {EVOLVED: WORDS[EVOLVED], UNIFORM: UNIFORM, "dense": "dense"}.items():
+    for name, title in {EVOLVED: LABELS[EVOLVED], UNIFORM: UNIFORM, "dense": "dense"}.items():
         if name not in final:
             continue
         column = columns[title] = {}
@@ -97,7 +97,7 @@ def _models(model: Reported) -> Columns:
         column["perplexity"] = digits(final[name])
         if bits.get(name) is not None:
             column["bits per byte"] = digits(bits[name])
-        if name in (shares := model.measured_accuracy):
+        if name in (shares := model.final_accuracy):
             column["accuracy"] = f"{shares[name]:.1%}"
         if isinstance(model, ExportFacts) and name != UNIFORM:
             column |= _speeds(model.runtime, "dense" if name == "dense" else "evolved")

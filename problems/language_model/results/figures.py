@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from evoprune.console.formatting import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
-from evoprune.problems.language_model.results.summary import WORDS
+from evoprune.problems.language_model.results.summary import LABELS
 
 RECOVERY = "recovery"  # name of the files of a recovery's figure
 
@@ -27,9 +27,9 @@ Point = tuple[float, float]
 
 
 def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Path, about: str = "") -> str:
-    """Draw perplexities on the report text: of ``uniform`` at each sparsity, and ``marks`` by name.
+    """Draw perplexities on the report text: of ``uniform`` at each sparsity, and ``marks`` by name; return the caption.
 
-    Filled marks are models without, empty ones with updated weights. Infinite values are in words alone.
+    Filled marks are models without, empty ones with updated weights. Infinite values are in the caption only.
     """
     points = sorted(point for point in uniform if math.isfinite(point[1]))
     figure, axes = new()
@@ -54,9 +54,9 @@ def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Pat
 
 
 def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder: Path, about: str = "") -> str:
-    """Draw the curve of each of the ``rows``, and return the figure's caption.
+    """Draw the learning curve of each of the ``rows``; return the caption.
 
-    ``dense``: the perplexity of the dense model, if known. Infinite values and untrained models are left out.
+    ``dense``: perplexity of the dense model, if known. Infinite values and untrained models are left out.
     """
     figure, axes = new()
     shown, words, quantity = [], [], criterion(next(iter(rows.values())).curve)
@@ -67,7 +67,7 @@ def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder:
         values = criterion_values(row.curve)
         points = [(point["tokens"], y) for point, y in zip(row.curve, values, strict=True) if math.isfinite(y)]
         alike = "" if name == EVOLVED else ", trained alike"
-        words.append(f"{WORDS.get(name, name)}{alike}: {digits(values[0])} to {digits(min(values))}")
+        words.append(f"{LABELS.get(name, name)}{alike}: {digits(values[0])} to {digits(min(values))}")
         tokens, finite = [at for at, _ in points], [value for _, value in points]
         colour = _COLOURS.get(name) or next(others)
         axes.plot(tokens, finite, color=colour, marker="o", markersize=4, label=words[-1])

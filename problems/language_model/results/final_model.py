@@ -1,4 +1,4 @@
-"""The weights of a search's result: everything that measures, trains or exports it asks here."""
+"""The final model of a search, for measuring, training and exporting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from evoprune.problems.language_model.results.result import EVOLVED, LanguageMod
 from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 RECOVERED = "recovered.safetensors"
-"""The file in a run's folder with the weights that a recovery trained."""
+"""File in a run's folder with the weights that a recovery trained."""
 
 
 class QuantisedModel(NamedTuple):
@@ -28,12 +28,12 @@ class QuantisedModel(NamedTuple):
 
 @dataclass(frozen=True)
 class FinalModel:
-    """The model that a search ends with. Its weights, the later ones in place of the earlier:
+    """The final model of a search. Its weights, later ones replacing earlier ones:
 
-    1. the transform's final ones of ``genome``: masked, cut or rounded to types, the remaining ones updated;
-    2. weights that distillation ``recovered``, by the names of parameters: uint8 for the bytes of a quantised one with
+    1. the transform's final weights of ``genome``: masked, cut or rounded to types, the rest updated;
+    2. weights that distillation ``recovered``, by parameter name: uint8 for the bytes of a quantised matrix with
        trained scales;
-    3. if matrices were trained, their rounding to the types of ``genome`` again.
+    3. trained matrices rounded again to the types of ``genome``.
     """
 
     session: Session
@@ -41,8 +41,8 @@ class FinalModel:
     recovered: Mapping[str, torch.Tensor] = field(default_factory=dict)
     rounded: bool = True  # False: before matrices are rounded to types
 
-    def reside(self) -> QuantisedModel:
-        """Make the session's model that of step 1."""
+    def make_resident(self) -> QuantisedModel:
+        """Make the session's resident model that of step 1."""
         transform, model = self.session.transform, self.session.resident.model
         transform.finalise(self.genome)
         if not self.rounded:
@@ -51,8 +51,8 @@ class FinalModel:
         return QuantisedModel(model, transform.encoded())
 
     def copy(self, dtype: torch.dtype | None = None) -> QuantisedModel:
-        """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
-        resident, encoded = self.reside()
+        """Return a copy on the CPU in ``dtype`` (default: the session's). Raises InputError for other weights."""
+        resident, encoded = self.make_resident()
         model = copy_of(resident, dtype or resident.dtype)
         weights = self._unencoded
         _put(model, weights)
@@ -66,27 +66,27 @@ class FinalModel:
         return self.session.transform.has_types
 
     def rounds_after(self, train: str) -> bool:
-        """Tell whether matrices are rounded after training ``train``; norms and scales are trained after that."""
+        """Return True if matrices are rounded after training ``train``; norms and scales are trained afterwards."""
         return train not in {"norms", "scales"} and self.has_types
 
     def to_train(self, train: str) -> Self:
-        """The model to train for this one, with matrices that are not rounded if that comes later."""
+        """Return the model to train: unrounded if matrices are rounded afterwards."""
         if not self.rounds_after(train):
             return self
         return replace(self, rounded=False, recovered=self._unencoded)
 
     @property
     def _unencoded(self) -> dict[str, torch.Tensor]:
-        """Recovered weights but for the bytes of quantised ones."""
+        """Recovered weights without the bytes of quantised matrices."""
         return {name: each for name, each in self.recovered.items() if each.dtype != torch.uint8}
 
     def round(self, model: Any) -> Mapping[str, Encoded]:
-        """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""
+        """Round the matrices of ``model``, trained from :meth:`to_train`, to the types of the genome."""
         return self.session.transform.encode(model, self.genome)
 
 
 def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:
-    """The model of the run with the ``result``: with recovered weights, if they helped."""
+    """Return the final model of the run with the ``result``: with recovered weights, if they helped."""
     helped = result.recovered is not None and result.recovered[EVOLVED].helped
     return FinalModel(session, genome, read_tensors(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
@@ -94,21 +94,21 @@ def final_model(session: Session, genome: Sequence[float], result: LanguageModel
 def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for name, weight in weights.items():
-        _refuse_another(name, parameters, weight)
+        _check_shape(name, parameters, weight)
         parameters[name].data.copy_(weight)
 
 
 def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
-    """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
+    """Load the bytes ``scaled``, in the types of ``encoded``, into ``model``."""
     matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
     changed, known = {}, {name: matrix.data for name, matrix in encoded.items()}
     for name, data in scaled.items():
-        _refuse_another(name, known, data)
+        _check_shape(name, known, data)
         changed[name] = Encoded(encoded[name].kind, data)
         put_encoded(matrices[name], changed[name])
     return changed
 
 
-def _refuse_another(name: str, known: Mapping[str, Any], weight: Any) -> None:
+def _check_shape(name: str, known: Mapping[str, Any], weight: Any) -> None:
     if name not in known or known[name].shape != weight.shape:
         raise InputError(f"the recovered weights are not this model's: {name}")

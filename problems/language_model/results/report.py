@@ -1,4 +1,4 @@
-"""The report of a finished search: scores on unseen text, their protocol, and figures."""
+"""The report of a finished search: scores on unseen texts, their protocol, and figures."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
-"""Of the references by name, and of the best genome as ``evolved``; None if infinite."""
+"""Perplexities of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
 
 def report(
@@ -30,7 +30,7 @@ def report(
 ) -> dict[str, Any]:
     """Score the references and the best genome on every text; return the problem's keys of ``result.json``.
 
-    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform, if any.
+    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform.
     """
     texts, transform = session.texts, session.transform
     genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
@@ -48,7 +48,7 @@ def report(
     }
     scores = perplexities(session, genomes, asked_of)
     if is_fitness:
-        scores["search"] = known_perplexities(outcome)
+        scores["search"] = search_perplexities(outcome)
     perplexity = {
         role: {name: scores[role][reference] for name, reference in names.items()}
         for role in ("search", "report", *(["held_out"] if texts.held_out else []))
@@ -67,8 +67,8 @@ def report(
         if isinstance(budget, ReportedBudget):
             result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
             stated[budget.unit] = budget.description
-    if goal := asked(session, outcome.best, budgets, result):
-        result["asked"] = goal
+    if reached := goal(session, outcome.best, budgets, result):
+        result["asked"] = reached
     if not transform.has_types:  # which round few weights to zero
         transform.apply(transform.dense)
         sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
@@ -100,26 +100,26 @@ def report(
     if texts.report.lines:
         result["accuracy"] = {}
         for name, genome in compared.items():
-            FinalModel(session, genome).reside()
+            FinalModel(session, genome).make_resident()
             result["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
     return result | {"told": transform.notes(outcome.best)}
 
 
 def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
-    """The perplexities of ``genomes`` by name, with their remaining weights updated, on search and report text."""
+    """Return the perplexities of ``genomes`` with updated weights on search and report text, by text and name."""
     texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
     scores: dict[str, Perplexities] = {role: {} for role in texts}
     for name, genome in genomes.items():
-        FinalModel(session, genome).reside()
+        FinalModel(session, genome).make_resident()
         for role, windows in texts.items():
             scores[role][name] = finite(session.fitness.score_now(windows).value)
     return scores
 
 
-def asked(
+def goal(
     session: Session, best: list[float], budgets: Sequence[Budget], result: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the goal of the run and the result's value, in the unit of the goal; None for a run without a goal."""
+    """Return the :class:`Goal` of the run; None without a budget."""
     chosen = getattr(session.settings, "budget", None)
     if chosen is None or not budgets:
         return None
@@ -132,12 +132,12 @@ def asked(
     if speedup := given.get("speedup"):
         times = result["cost"][budget.unit]
         return {"unit": "speedup", "wanted": float(speedup), "got": times["dense"] / times["evolved"]}
-    goal: dict[str, Any] = {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
-    return goal | ({"whole": budget.spent(session.transform.dense)} if budget.unit == "tokens" else {})
+    amount: dict[str, Any] = {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
+    return amount | ({"whole": budget.spent(session.transform.dense)} if budget.unit == "tokens" else {})
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
-    """Amounts that the dense model and that of ``best``, which stays resident, store, by unit."""
+    """Return the stored amounts of the dense model and that of ``best``, which stays resident, by unit."""
     result: dict[str, dict[str, float]] = {}
     resident, transform, budget = session.resident, session.transform, None
     transform.apply(best)
@@ -152,8 +152,8 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     return result
 
 
-def known_perplexities(outcome: Outcome) -> Perplexities:
-    """The perplexities on the search text, where they are the fitness."""
+def search_perplexities(outcome: Outcome) -> Perplexities:
+    """Return the perplexities on the search text, if they are the fitness."""
     known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
     return {name: finite(each.values[0]) for name, each in (known | {EVOLVED: outcome.best_evaluation}).items()}
 
@@ -162,7 +162,7 @@ def perplexities(
     session: Session, genomes: Mapping[str, Sequence[float]],
     texts: Mapping[str, tuple[Windows | None, Collection[str]]],
 ) -> dict[str, Perplexities]:  # fmt: skip
-    """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name."""
+    """Return the perplexity of each genome by text and name; ``texts``: windows, and the names of their genomes."""
     result: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():
         wanted = {text: windows for text, (windows, names) in texts.items() if windows and name in names}
@@ -172,7 +172,7 @@ def perplexities(
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
-    """The part of the gain over uniform, log(evolved / uniform) in nats a token, that an ``unseen`` text lacks."""
+    """Return the part of the gain over uniform, in nats a token, that an ``unseen`` text lacks."""
     logs = []
     for scores in (unseen, searched):
         uniform, evolved = scores[UNIFORM], scores[EVOLVED]
@@ -185,10 +185,7 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 def _sparsities(
     outcome: Outcome, folder: Path, result: Mapping[str, Any], scores: Mapping[str, Perplexities]
 ) -> dict[str, Any]:
-    """Return ``curve`` and ``figures`` of a search of sparsities.
-
-    ``result``: the report so far. ``scores``: of all references and the best, by text.
-    """
+    """Return ``curve`` and ``figures`` of a search of sparsities. ``result``: the report so far."""
     evolved, reported = result["sparsity"]["prunable"], _drawable(scores["report"])
     curve = {name: of.measures["sparsity"] for name, (_, of) in outcome.references.items() if of.measures}
     target = result.get("asked", {}).get("wanted", evolved)

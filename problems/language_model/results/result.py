@@ -1,4 +1,4 @@
-"""The typed result of a search on a language model, ``result.json``; an export's facts repeat most keys.
+"""The typed result of a search on a language model, ``result.json``; the facts of an export repeat most keys.
 
 Imports no torch. A perplexity is None if it is infinite or was not measured.
 """
@@ -14,17 +14,17 @@ from evoprune import Fraction, Result
 EVOLVED = "evolved"
 
 USABLE = 4.0
-"""Times the source's perplexity on the report text, above which a model is unusable: two bits a token more."""
+"""A model is unusable above so many times the source's perplexity on the report text: two bits a token more."""
 
 PERPLEXITY, DIVERGENCE = "held_out", "held_out_divergence"
-"""Keys of a point of a learning curve: the divergence is there if it decides which point is the best."""
+"""Keys of a point of a learning curve; if it has a divergence, this decides which point is the best."""
 
 
-class Keys(BaseModel, extra="allow", allow_inf_nan=False, frozen=True, protected_namespaces=()):
-    """Base of the parts of a result; keys that no class declares are kept as they are."""
+class ResultPart(BaseModel, extra="allow", allow_inf_nan=False, frozen=True, protected_namespaces=()):
+    """Base of the parts of a result; undeclared keys are preserved."""
 
 
-class Scores(Keys):
+class Scores(ResultPart):
     """Perplexities of the dense, the uniform and the evolved model on one text."""
 
     dense: float | None = None
@@ -33,12 +33,12 @@ class Scores(Keys):
 
     @property
     def measured(self) -> dict[str, float | None]:
-        """Perplexities by name; a model that was not measured is left out."""
+        """Perplexities by name, of measured models only."""
         return self.model_dump(exclude_unset=True)
 
 
-class Perplexities(Keys):
-    """Perplexities by text; ``reconstructed``: with the weights that remain updated."""
+class Perplexities(ResultPart):
+    """Perplexities by text; ``reconstructed``: with updates of the remaining weights."""
 
     search: Scores
     report: Scores
@@ -47,19 +47,19 @@ class Perplexities(Keys):
 
     @property
     def exported(self) -> Scores:
-        """Perplexities on the report text of the models in the form that is exported."""
+        """Perplexities on the report text, with updates of weights where there are any, as an export has them."""
         updated = self.report_reconstructed.measured if self.report_reconstructed else {}
         return Scores(**self.report.measured | updated)
 
 
-class Shares(Keys):
-    """Weights that are zero or gone: as a share of the prunable weights, and of the whole model."""
+class Shares(ResultPart):
+    """Weights that are zero or removed: share of the prunable weights, and of the whole model."""
 
     prunable: Fraction
     model: Fraction
 
 
-class Pair(Keys):
+class Pair(ResultPart):
     """An amount for the dense and for the evolved model."""
 
     dense: int | float = Field(ge=0)
@@ -72,8 +72,8 @@ class Times(Pair):
     predicted: float
 
 
-class Cost(Keys):
-    """Amounts that models store, and compute for a token, by unit."""
+class Cost(ResultPart):
+    """Amounts of the dense and the evolved model, by unit."""
 
     parameters: Pair
     bytes: Pair
@@ -82,15 +82,15 @@ class Cost(Keys):
 
     @property
     def savings(self) -> dict[str, float]:
-        """The share that the evolved model saves, by unit; units that it does not save are left out."""
+        """Share that the evolved model saves, by unit, for units in which it is smaller."""
         units = self.model_dump(exclude_none=True)
         return {unit: 1 - of["evolved"] / of["dense"] for unit, of in units.items() if of["evolved"] < of["dense"]}
 
 
-class Text(Keys):
+class Text(ResultPart):
     """The protocol of a text.
 
-    ``predictions``: tokens that count, ``bytes``: theirs. ``begin``: the token that each window begins with.
+    ``predictions``: number of scored tokens; ``bytes``: of these. ``begin``: the first token of each window.
     """
 
     source: str
@@ -102,7 +102,7 @@ class Text(Keys):
     sha256: str
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
-        """Bits of the tokens that count, divided by the bytes of the text that they stand for."""
+        """Return the loss of the scored tokens in bits, divided by their bytes."""
         if perplexity is None or self.bytes is None:
             return None
         return self.predictions * math.log2(perplexity) / self.bytes
@@ -113,18 +113,18 @@ class Text(Keys):
         return self.source.rsplit("/", 1)[-1]
 
 
-class SecondText(Keys):
-    """Bits per byte of one more text, of the models before training."""
+class SecondText(ResultPart):
+    """Bits per byte of another text, by model, before training."""
 
     text: Text
     bits_per_byte: Mapping[str, float | None]
 
 
-class Asked(Keys):
+class Goal(ResultPart):
     """The goal of a run, and its result in the same unit.
 
-    ``unit``: such as ``bytes``. ``share``: whether the numbers are shares of the dense model's that are removed.
-    ``whole``: the tokens of the dense model.
+    ``unit``: such as ``bytes``. ``share``: True if the numbers are removed shares of the dense model's amount.
+    ``whole``: number of tokens of the dense model.
     """
 
     unit: str
@@ -134,17 +134,17 @@ class Asked(Keys):
     whole: float | None = None
 
 
-class RecoveryProtocol(Keys):
+class RecoveryProtocol(ResultPart):
     """``text``: to train on. ``held_out_dense``: the dense model's perplexity on the held-out windows."""
 
     text: Mapping[str, Any] = {}
     held_out_dense: float | None = None
 
 
-class Protocol(Keys):
-    """The protocol of the measurements. ``objective``: the fitness, by which finalists are judged, too.
+class Protocol(ResultPart):
+    """The protocol of the measurements. ``objective``: of the search and of the finals.
 
-    ``source_bytes``: of the files with the dense model's weights; None if they are not on this machine.
+    ``source_bytes``: of the weight files of the dense model; None if they are not on this machine.
     """
 
     model: str
@@ -160,11 +160,11 @@ class Protocol(Keys):
     recovery: RecoveryProtocol | None = None
 
 
-class RecoveredRow(Keys):
+class RecoveredRow(ResultPart):
     """A recovered model, before and after; ``divergence``: from the dense model, in nats a token.
 
-    ``behind_dense``: nats a token behind the dense model trained alike. ``helped``: better by ``decided``, the
-    criterion on held-out windows before and after, where ``curve`` was measured. ``accuracy_after``: on a task file.
+    ``behind_dense``: nats a token behind the dense model trained alike. ``decided``: the criterion on held-out windows
+    before and after; ``helped``: it is lower after. ``accuracy_after``: on a task file.
     """
 
     perplexity_before: float | None
@@ -179,61 +179,62 @@ class RecoveredRow(Keys):
     minutes: float
     trained: str
     schedule: tuple[int, ...] = ()
-    """The numbers of steps that were decided, see ``recover.schedule``."""
+    """See ``recover.schedule``."""
     curve: tuple[Mapping[str, Any], ...] = Field(min_length=1)
 
 
-class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespaces=()):
-    """The keys that a result and the facts of an export share."""
+class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_namespaces=()):
+    """Common keys of a result and the facts of an export."""
 
-    asked: Asked | None = None
+    asked: Goal | None = None
     sparsity: Shares | None = None
     """None where matrices have types."""
     by_matrix: Mapping[str, Fraction] | None = None
-    """Share of its weights that each matrix has lost; None where they have types."""
+    """Removed share of the weights of each matrix; None where matrices have types."""
     cost: Cost | None = None
     perplexity: Perplexities
     bits_per_byte: Mapping[str, float | None] | None = None
-    """See :attr:`measured_bits`."""
+    """See :attr:`final_bits_per_byte`."""
     gap_closed: float | None = None
     chosen: str | None = None
     told: tuple[str, ...] | None = None
     accuracy: Mapping[str, float] | None = None
-    """Shares of the lines of a task file, see :attr:`measured_accuracy`."""
+    """Shares of the lines of a task file, see :attr:`final_accuracy`."""
     second: tuple[SecondText, ...] | None = None
     recovered: dict[str, RecoveredRow] | None = None
     untrained: str | None = None
-    """Why a run with a limit of time did not train its result."""
+    """Reason why a run with a limit of time did not train its result."""
     protocol: Protocol
     rival: str | None = None
-    """Name of a solution to compare with, which no run found."""
+    """Name of a baseline, which no run found."""
 
-    def repeated(self) -> dict[str, Any]:
-        """Return the keys that an export's facts repeat; sparsities are counted again in the export."""
-        keys = [key for key in Reported.model_fields if key != "sparsity"]
+    def export_keys(self) -> dict[str, Any]:
+        """Return the keys that the facts of an export repeat; an export counts its own sparsities."""
+        keys = [key for key in ResultFacts.model_fields if key != "sparsity"]
         found = dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
-        return found | {"bits_per_byte": self.measured_bits}
+        return found | {"bits_per_byte": self.final_bits_per_byte}
 
     @property
-    def finals(self) -> dict[str, float | None]:
-        """Perplexities on the report text of the models as they are exported, by name."""
+    def final_perplexities(self) -> dict[str, float | None]:
+        """Perplexities of the models on the report text, after recovery where it helped, by name."""
         trained = {name: row.perplexity_after for name, row in (self.recovered or {}).items() if row.helped}
         before = self.perplexity.exported.measured
         return before | {name: after for name, after in trained.items() if name in before and name != "dense"}
 
     @property
-    def measured_bits(self) -> dict[str, float | None]:
-        """Bits per byte of the report text, of the models as they are exported, by name."""
-        return {name: self.protocol.report_text.bits_per_byte(perplexity) for name, perplexity in self.finals.items()}
+    def final_bits_per_byte(self) -> dict[str, float | None]:
+        """Bits per byte of the report text for :attr:`final_perplexities`."""
+        text = self.protocol.report_text
+        return {name: text.bits_per_byte(perplexity) for name, perplexity in self.final_perplexities.items()}
 
-    def ruin(self, perplexity: float | None) -> float:
-        """Return how many times the source's a ``perplexity`` on the report text is if above :data:`USABLE`, else 0."""
-        times = (math.inf if perplexity is None else perplexity) / (self.finals.get("dense") or math.inf)
+    def unusable_factor(self, perplexity: float | None) -> float:
+        """Return ``perplexity`` on the report text, divided by the source's, if above :data:`USABLE`, else 0."""
+        times = (math.inf if perplexity is None else perplexity) / (self.final_perplexities.get("dense") or math.inf)
         return times if times > USABLE else 0.0
 
     @property
-    def measured_accuracy(self) -> dict[str, float]:
-        """Accuracies on the lines of the report text, of the models as they are exported, by name; none of a text."""
+    def final_accuracy(self) -> dict[str, float]:
+        """Accuracies on the report text, a task file, after recovery where it helped, by name; otherwise empty."""
         trained = {name: row.accuracy_after for name, row in (self.recovered or {}).items() if row.helped}
         known = {name: after for name, after in trained.items() if after is not None and name != "dense"}
         return {name: known.get(name, before) for name, before in (self.accuracy or {}).items()}
@@ -248,7 +249,7 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
         return self.chosen or EVOLVED
 
 
-class LanguageModelResult(Reported, Result):
+class LanguageModelResult(ResultFacts, Result):
     """The result of a search on a language model."""
 
     @property
@@ -257,18 +258,18 @@ class LanguageModelResult(Reported, Result):
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
-    """The share of the gap in log-perplexity between uniform and dense that evolved closes; None without a gap."""
+    """Return the share of the gap in log-perplexity between uniform and dense that evolved closes; None for no gap."""
     if dense is None or uniform is None or evolved is None or uniform <= dense:
         return None
     return math.log(uniform / evolved) / math.log(uniform / dense)
 
 
 def criterion(curve: Sequence[Mapping[str, Any]]) -> str:
-    """Name of the quantity that decides which point of a learning ``curve`` is the best."""
+    """Return the name of the quantity that decides which point of a learning ``curve`` is the best."""
     return "divergence" if DIVERGENCE in curve[0] else "perplexity"
 
 
 def criterion_values(curve: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Value of the criterion at each point; the lower, the better, and infinite if it is not a number."""
+    """Return the criterion at each point, to be minimised; NaN is infinite."""
     values = [point[DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY] for point in curve]
     return [math.inf if value is None or math.isnan(value) else value for value in values]

@@ -1,4 +1,4 @@
-"""Words for people on a result: labels, the verdict, and a few lines for a terminal. Imports no torch."""
+"""A result in words: labels, the verdict, and lines for a terminal. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,16 +8,16 @@ from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import (
     EVOLVED,
     USABLE,
-    Asked,
+    Goal,
     LanguageModelResult,
     RecoveredRow,
-    Reported,
+    ResultFacts,
     Scores,
     gap_closed,
 )
 from evoprune.problems.language_model.transforms import UNIFORM
 
-WORDS = {
+LABELS = {
     EVOLVED: "this model",
     "asked": "asked for, and reached",
     "unseen": "perplexity on the report text",
@@ -31,9 +31,9 @@ WORDS = {
 _NO_GAIN = 0.005  # share of the gap
 _SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters")}
 
-SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
+PERCENTAGES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
 
-EXPLAINED = {
+EXPLANATIONS = {
     "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
     "perplexity": "exp of the mean loss of the next token. search: the text that candidates were scored on; held_out: "
     "other windows of it; report: another text",
@@ -50,46 +50,43 @@ EXPLAINED = {
 
 
 def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
-    """Name the model, ``how`` it is made smaller, and the texts."""
+    """Return the title of a run: the model, ``how`` it is made smaller, and the texts."""
     sources = (settings.model, settings.search_text.source, settings.report_text.source)
     model, *texts = map(short_name, sources)
     return ", ".join([model, *how, " and ".join(dict.fromkeys(texts))])
 
 
 def summary(result: LanguageModelResult) -> list[str]:
-    """Return the verdict, then a line a measurement: the search's gain, perplexities, costs, finals, recoveries."""
+    """Return the verdict, then a line each on the search's gain, perplexities, costs, finals, recoveries."""
     return [verdict(result), *_gain(result, result.perplexity.exported), *_lines(result)]
 
 
-def verdict(result: Reported, size: int | None = None) -> str:
-    """Say how small the model is, its goal, and its loss, as it is exported, against the source.
-
-    ``size``: bytes of the export, if it was written.
-    """
+def verdict(result: ResultFacts, size: int | None = None) -> str:
+    """Return the size of the model, its goal, and its loss, in a sentence; ``size``: bytes of the export."""
     if size is None and result.cost and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
-    dense, evolved = map(result.measured_bits.get, ("dense", EVOLVED))
+    dense, evolved = map(result.final_bits_per_byte.get, ("dense", EVOLVED))
     if dense is not None and evolved is not None and result.protocol.model.endswith(".gguf"):
-        lost = loss(evolved - dense, "the source")
+        lost = loss_phrase(evolved - dense, "the source")
     else:
         scores, row = result.perplexity.exported, (result.recovered or {}).get(EVOLVED)
         before = digits(scores.evolved, 3)
         trained = f"{digits(row.perplexity_after, 3)} after recovery, {before} before" if row and row.helped else before
         lost = f"perplexity {trained} (dense {digits(scores.dense, 3)})"
-    head = "; ".join([*unusable(result), reached(result, size)])
-    return f"{head}: {', '.join([lost, *also(result)])}."
+    head = "; ".join([*warning(result), size_and_goal(result, size)])
+    return f"{head}: {', '.join([lost, *details(result)])}."
 
 
-def unusable(result: Reported, usable: str = "") -> Iterator[str]:
-    """Say that the model is unusable, if it is, and name a ``usable`` file, or a command that tells sizes."""
-    if times := result.ruin(result.finals[EVOLVED]):
+def warning(result: ResultFacts, usable: str = "") -> Iterator[str]:
+    """Warn of an unusable model, and name a ``usable`` file, or a command that tells sizes."""
+    if times := result.unusable_factor(result.final_perplexities[EVOLVED]):
         sized = result.asked and result.asked.unit in {"bytes", "bits_per_weight"}
         way = f"; {usable} is usable" if usable else "; 'prune MODEL' tells sizes and their losses" if sized else ""
         yield f"UNUSABLE: perplexity {digits(times, 2)} times the source's, above {USABLE:g}{way}"
 
 
-def also(result: Reported) -> Iterator[str]:
-    """Say the tokens of a training, the accuracy of each model on a task file, and the loss on other texts."""
+def details(result: ResultFacts) -> Iterator[str]:
+    """Yield the tokens of a training, the accuracy of each model on a task file, and the loss on other texts."""
     row = (result.recovered or {}).get(EVOLVED)
     if result.untrained:
         yield f"nothing was trained: {result.untrained}"
@@ -97,18 +94,18 @@ def also(result: Reported) -> Iterator[str]:
         yield f"trained on {row.tokens:,} tokens in {digits(row.minutes, 2)} minutes"
     elif row:
         yield f"training on {row.curve[-1]['tokens']:,} tokens did not help"
-    if shares := result.measured_accuracy:
+    if shares := result.final_accuracy:
         others = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != EVOLVED)
         yield f"accuracy {shares[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
     when = " before training" if row and row.helped else ""
     for second in result.second or ():
         before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
         if before is not None and after is not None:
-            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}"
+            yield f"{loss_phrase(after - before, 'the source')} on {second.text.name}{when}"
 
 
-def reached(result: Reported, size: int | None) -> str:
-    """Say the result in the unit of the goal, the goal, and the ``size`` of file and source, if known."""
+def size_and_goal(result: ResultFacts, size: int | None) -> str:
+    """Return the result in the unit of the goal, the goal, and the ``size`` of file and source, if known."""
     goal, source = result.asked, result.protocol.source_bytes
     sizes = "" if size is None else _sizes(size, source)
     if goal is None:
@@ -125,7 +122,7 @@ def reached(result: Reported, size: int | None) -> str:
     return ", ".join(filter(None, [said, sizes]))
 
 
-def _removed(goal: Asked) -> str:
+def _removed(goal: Goal) -> str:
     return f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed"
 
 
@@ -137,18 +134,18 @@ def _sizes(size: int, source: int | None) -> str:
 
 
 def megabytes(size: float) -> str:
-    """Return ``size``, in bytes, for people."""
+    """Format ``size``, in bytes."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
-def loss(bits: float, source: str, error: float | None = None) -> str:
-    """Say how many ``bits`` per byte, with a standard ``error``, a model is behind the ``source``, or ahead of it."""
+def loss_phrase(bits: float, source: str, error: float | None = None) -> str:
+    """Format a loss of ``bits`` per byte, with a standard ``error``, against the ``source``."""
     known = "" if error is None else f" ± {digits(error, 2)}"
     return f"{digits(abs(bits), 3)}{known} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
 
 
-def _savings(result: Reported) -> str:
-    """The savings of a model without a goal; its zeros only if it needs no less of anything."""
+def _savings(result: ResultFacts) -> str:
+    """Return the savings of a model without a goal; its zeros if it saves nothing else."""
     cost, words, weight = result.cost, [], "weight"
     saved = cost.savings if cost else {}
     if "parameters" in saved:
@@ -208,9 +205,9 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
 
 
 def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
-    """Yield a line for each recovered model, and one more where its recovery did not help."""
+    """Yield a line for each recovered model, and one more if its recovery did not help."""
     for key, row in rows.items():
-        name = WORDS.get(key, key)
+        name = LABELS.get(key, key)
         gap = "" if row.behind_dense is None else f", {row.behind_dense:.3f} nats behind dense trained alike"
         yield (
             f"{name}, recovered: perplexity on the report text {digits(row.perplexity_before)} before, "
@@ -223,4 +220,4 @@ def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{WORDS.get(name, name)} {digits(value)}" for name, value in scores.items())
+    return ", ".join(f"{LABELS.get(name, name)} {digits(value)}" for name, value in scores.items())

@@ -72,7 +72,7 @@ class Forgetful(Npz):
     """It writes the model before its recovery."""
 
     def model(self):
-        return self.final.reside().model
+        return self.final.make_resident().model
 
 
 class Restless(Npz):

@@ -33,7 +33,7 @@ def test_zeros_of_a_pruned_model_stay(run_on, tmp_path):
     found = Run.open(run_on("llama"))
     final = FinalModel(found.problem.session, found.best.genome)
     weights = recover_with(final, tmp_path).weights
-    for name, before in final.reside().model.named_parameters():
+    for name, before in final.make_resident().model.named_parameters():
         assert torch.equal(weights[name] == 0, before == 0)
         assert "mlp" not in name or not torch.equal(weights[name], before)
 

@@ -114,12 +114,12 @@ def test_a_file_is_compared_with_the_gguf_file_that_it_was_made_of(made, result,
     protocol = result["protocol"] | {"model": "/a/b.gguf", "source_bytes": source, "report_text": text}
     perplexity = {"report": {"dense": 16.0, "uniform": 1e6, "evolved": 64.0}}
     found = made(cost=TYPED, asked=SIZE, protocol=protocol, perplexity=perplexity)
-    assert found.measured_bits == {"dense": 1.0, "uniform": pytest.approx(4.983, abs=1e-3), "evolved": 1.5}
+    assert found.final_bits_per_byte == {"dense": 1.0, "uniform": pytest.approx(4.983, abs=1e-3), "evolved": 1.5}
     assert fact in verdict(found)
     assert "0.5 bits per byte behind the source" in verdict(found)
     assert "perplexity" not in verdict(found)
     recovered = made(protocol=protocol, perplexity=perplexity, recovered={"evolved": row(32.0)})
-    assert recovered.measured_bits["evolved"] == recovered.repeated()["bits_per_byte"]["evolved"] == 1.25
+    assert recovered.final_bits_per_byte["evolved"] == recovered.export_keys()["bits_per_byte"]["evolved"] == 1.25
 
 
 def test_each_measurement_has_a_line(made, result):
