@@ -149,11 +149,11 @@ class Export(_Part, Exporting):
         return find_plugin(FORMATS, place.suffix[1:]) if cls.writes_file(place) else Folder
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
-        from evoprune.problems.language_model.export.format import run_of
+        from evoprune.problems.language_model.export.format import checked_result
         from evoprune.problems.language_model.results.final_model import final_model
 
         final = final_model(self._session, genome, result)
-        return self.format(place)(final, options).write(run_of(final, result), place)
+        return self.format(place)(final, options).write(checked_result(final, result), place)
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:
         from evoprune.problems.language_model.results.final_model import FinalModel

@@ -18,7 +18,7 @@ from evoprune.problems.language_model.distillation.settings import RecoverPhaseS
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
 from evoprune.problems.language_model.distillation.trainable_parameters import refuse_lora
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.export.format import ExportFormat, run_of
+from evoprune.problems.language_model.export.format import ExportFormat, checked_result
 from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
@@ -104,7 +104,7 @@ class Recovery:
     ) -> Exported:
         """Recover ``final``, of a finished run, and write it to ``place``; if that did not help, raise Stopped."""
         options: Any = self.asked
-        run_of(final, result)
+        checked_result(final, result)
         self.check()
         kind(final, options).check()  # before minutes of training
         recovered = recover(final, self.known, self.settings, self.text, workplace)
@@ -118,7 +118,7 @@ class Recovery:
             )
         final = FinalModel(self.session, final.genome, recovered.weights)
         run = LanguageModelResult.model_validate(_added(result.as_json(), recovered))
-        exported = kind(final, options).write(run_of(final, run), place)
+        exported = kind(final, options).write(checked_result(final, run), place)
         return replace(exported, summary=[*recovered_lines(recovered.rows), *exported.summary])
 
 

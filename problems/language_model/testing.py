@@ -24,7 +24,7 @@ from evoprune.problems.language_model.budgets.amounts import weights
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export import ExportOptions
-from evoprune.problems.language_model.export.format import ExportFormat, run_of
+from evoprune.problems.language_model.export.format import ExportFormat, checked_result
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.testing import check_budget, check_genes
@@ -157,7 +157,7 @@ def _written(
     folder.mkdir()
     made, format_ = folder / place.name, kind(final, options)
     format_.check()
-    exported = format_.write(run_of(final, result), made)
+    exported = format_.write(checked_result(final, result), made)
     json.dumps(exported.facts, allow_nan=False)
     assert made.exists(), f"nothing is written to {made.name}"
     assert final.recovered or not exported.faults, f"the model as the run found it is unfit: {exported.faults}"

@@ -1,4 +1,4 @@
-"""Writes a pruned model for other tools, and checks the files in a new process. Imports no torch."""
+"""Exports a model for other tools, and checks the files in a fresh process. Imports no torch."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from evoprune import Settings
 from evoprune.problems.language_model.models.settings import Dtype, Source
 
-FORMATS = "evoprune.export_formats"  # the group of entry points; a format is named by the suffix of its files
+FORMATS = "evoprune.export_formats"  # group of entry points, named by the suffixes of files
 
 KvType = Literal["f16", "q8_0"]
 

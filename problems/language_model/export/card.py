@@ -1,4 +1,4 @@
-"""Model cards: the change of the model, its perplexities, and how to repeat the run."""
+"""Model cards: the change of the model, its perplexities, and the command of the run."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ import yaml
 from evoprune.console.formatting import plain
 from evoprune.problems.language_model.evaluation.session import PERPLEXITY
 from evoprune.problems.language_model.export.facts import ExportFacts
-from evoprune.problems.language_model.export.runtime import lines
+from evoprune.problems.language_model.export.runtime import runtime_lines
 from evoprune.problems.language_model.results.figures import RECOVERY
 from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
 from evoprune.problems.language_model.results.summary import LABELS, warning
@@ -24,7 +24,7 @@ def card(facts: ExportFacts) -> str:
 
 
 def front_matter(facts: ExportFacts, library: Mapping[str, str], tags: Sequence[str]) -> Iterator[str]:
-    """Head of a card, which the hub reads."""
+    """Yield the YAML metadata of a card, which the hub reads."""
     head = {**library, "pipeline_tag": "text-generation", "base_model": facts.base_model, "tags": tags}
     yield "---"
     yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
@@ -35,27 +35,27 @@ def _body(facts: ExportFacts) -> Iterator[str]:
     yield from _change(facts)
     yield from (f"**{line}**\n" for line in warning(facts))
     if runtime := facts.runtime:
-        yield from (f"- {line}" for line in lines(runtime.model_dump(), called(facts)))
+        yield from (f"- {line}" for line in runtime_lines(runtime.model_dump(), model_label(facts)))
         yield (
             f"\nDense is the model before, in its own files. Speeds of a prompt of {runtime.length} tokens, and of one "
-            f"token after as many: both models timed in turn on {inline(runtime.machine)}, computed in "
+            f"token after as many: both models timed in turn on {code_span(runtime.machine)}, computed in "
             f"{runtime.dtype}. Memory: of a process that loads and runs the model.\n"
         )
-    yield from perplexities(facts)
+    yield from perplexity_tables(facts)
     if facts.recovered:
         yield f"\n![Held-out windows against the tokens trained on]({RECOVERY}.png)"
     yield "\n## Protocol\n"
     yield (
-        f"{how_measured(facts)}; these files hold {facts.dtype}. A process "
+        f"{protocol_text(facts)}; these files hold {facts.dtype}. A process "
         f"with {'evoprune' if facts.ragged else 'transformers alone'} measured "
-        f"{plain(facts.check.perplexity)}: {facts.check.compared}. Zeros of each matrix: `evoprune.json`.\n"
+        f"{plain(facts.check.perplexity)}: {facts.check.measurements}. Zeros of each matrix: `evoprune.json`.\n"
     )
-    yield from repeat(facts, "experiment.yaml")
+    yield from reproduction(facts, "experiment.yaml")
 
 
 def _change(facts: ExportFacts) -> Iterator[str]:
-    """Title and change of the model: smaller, in types or with zeros."""
-    name, change = inline(facts.base_model), how_found(facts)
+    """Yield title and change of the model: smaller, in types or with zeros."""
+    name, change = code_span(facts.base_model), origin(facts)
     loads = "It loads like any other model."
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.types.items())
     in_full = (
@@ -95,11 +95,11 @@ def _change(facts: ExportFacts) -> Iterator[str]:
         )
 
 
-def perplexities(facts: ExportFacts) -> Iterator[str]:
-    """The tables of the run's perplexities, and of the recovery."""
+def perplexity_tables(facts: ExportFacts) -> Iterator[str]:
+    """Yield tables of the run's perplexities, and of the recovery."""
     staged = facts.transform.get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
-    names = {name: called(facts) if name == EVOLVED else name for name in facts.perplexity.report.measured}
+    names = {name: model_label(facts) if name == EVOLVED else name for name in facts.perplexity.report.measured}
     yield f"| perplexity | {' | '.join(names.values())} |\n{'|---' * (1 + len(names))}|"
     for which in ("report", "search"):
         for said, scores in {
@@ -115,38 +115,38 @@ def perplexities(facts: ExportFacts) -> Iterator[str]:
         yield from _recovered(facts.recovered, how.text.get("source") if how else None)
 
 
-def how_measured(facts: ExportFacts) -> str:
-    """The protocol of the run: the beginning of a paragraph."""
+def protocol_text(facts: ExportFacts) -> str:
+    """Return the protocol of the run: the start of a paragraph."""
     protocol, text = facts.protocol, facts.protocol.report_text
     return (
-        f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: {inline(text.name)}, {text.windows} "
+        f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: {code_span(text.name)}, {text.windows} "
         f"windows of {text.window} tokens, SHA-256 of the tokens `{text.sha256}`. The run computed in "
-        f"{inline(protocol.dtype)} on {inline(protocol.device)}"
+        f"{code_span(protocol.dtype)} on {code_span(protocol.device)}"
     )
 
 
-def repeat(facts: ExportFacts, experiment: str) -> Iterator[str]:
-    """The command that repeats the run, if one found the model. ``experiment``: the name of the YAML file."""
+def reproduction(facts: ExportFacts, experiment: str) -> Iterator[str]:
+    """Yield the command that repeats the run, if the model is its result. ``experiment``: name of the YAML file."""
     if not facts.rival:
         yield "\n## Repeat the run\n"
         yield f"```\npython -m evoprune run {shlex.quote(experiment)}\n```\n"
         yield f"`{experiment}` is in the same folder; the seed is {facts.seed}."
 
 
-def called(facts: ExportFacts) -> str:
-    """Name of the model in tables: a baseline of others has its own."""
-    return inline(facts.rival) if facts.rival else LABELS[EVOLVED]
+def model_label(facts: ExportFacts) -> str:
+    """Return the name of the model in tables."""
+    return code_span(facts.rival) if facts.rival else LABELS[EVOLVED]
 
 
-def how_found(facts: ExportFacts) -> str:
-    """Origin of the choice: the end of a sentence."""
+def origin(facts: ExportFacts) -> str:
+    """Return the origin of the genome: the end of a sentence."""
     if facts.rival:
-        return f"is that of {inline(facts.rival)}, to compare results of a search with"
+        return f"is that of {code_span(facts.rival)}, to compare results of a search with"
     if facts.winner == EVOLVED and facts.evaluations == 1:
         return "has the least estimated loss within the limit (a knapsack); nothing was searched"
     if facts.winner == EVOLVED:
         return "was found by an evolutionary search with evoprune"
-    return f"is {inline(facts.winner)}: an evolutionary search with evoprune gained nothing over it"
+    return f"is {code_span(facts.winner)}: an evolutionary search with evoprune gained nothing over it"
 
 
 def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator
     if dense := rows.get("dense"):
         trained = "after the same training, in nats a token" if dense.tokens else "which has nothing to learn here"
         behind = f" The last column is the distance from the dense model, {trained}."
-    text = f" of {inline(source.rsplit('/', 1)[-1])}" if source else ""
+    text = f" of {code_span(source.rsplit('/', 1)[-1])}" if source else ""
     yield "\n## Recovered\n"
     yield (
         f"Trained on windows{text} to predict what the dense model predicts; measured on the report text, which was "
@@ -170,6 +170,6 @@ def _recovered(rows: Mapping[str, RecoveredRow], source: str | None) -> Iterator
         )
 
 
-def inline(text: str) -> str:
+def code_span(text: str) -> str:
     """Quote ``text`` as code, in which Markdown has no effect."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"

@@ -1,10 +1,10 @@
 """A script: loads an exported model with plain transformers, and prints figures as JSON.
 
 ``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of layers), ``text`` (a file),
-``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's first token), ``dtype``, ``device`` and
-``trust_remote_code``, ``ragged`` for a model that only evoprune loads, and maybe ``rows``: the windows, of whose first
-one the text is the beginning; tokens that do not count are their complements. For any other model it imports nothing of
-evoprune, on purpose: other users have none.
+``window`` and ``windows``, ``begin`` (True if each starts with the tokenizer's BOS token), ``dtype``, ``device``,
+``trust_remote_code``, and ``ragged`` for a model that only evoprune loads: for others it imports nothing of evoprune,
+as other users have none. Optional ``rows``: the windows of a task file, where ``text`` is the start of the first one;
+tokens that are not scored are complements.
 """
 
 import hashlib
@@ -20,28 +20,28 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
-    """The first windows ``(windows, window)`` of the text, int64."""
+    """Return the first windows ``(windows, window)`` of the text, int64."""
     text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
-    first = (begins(tokenizer) or [tokenizer.bos_token_id]) if job["begin"] else []
+    first = (bos_token(tokenizer) or [tokenizer.bos_token_id]) if job["begin"] else []
     length = job["window"] - len(first)
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if job.get("rows"):
         rows = torch.tensor(job["rows"])
-        own = torch.tensor(first + ids)[: rows.shape[1]]  # fewer tokens read a window as more, which may be too many
-        rows[0, : len(own)] = torch.where(rows[0, : len(own)] < 0, ~own, own)
+        tokens = torch.tensor(first + ids)[: rows.shape[1]]  # a smaller vocabulary may need more tokens
+        rows[0, : len(tokens)] = torch.where(rows[0, : len(tokens)] < 0, ~tokens, tokens)
         return rows
     return torch.tensor([first + ids[at * length : (at + 1) * length] for at in range(job["windows"])])
 
 
-def begins(tokenizer: Any) -> list[int]:
-    """Token that the tokenizer adds before a text by default, if there is one."""
+def bos_token(tokenizer: Any) -> list[int]:
+    """Return the token that the tokenizer adds before a text by default, in a list."""
     usual, plain = (tokenizer("0", add_special_tokens=added)["input_ids"] for added in (True, False))
     return usual[:1] if usual[: len(plain)] != plain else []
 
 
 @torch.inference_mode()
 def perplexity(model: Any, tokens: torch.Tensor) -> float:
-    """exp of the mean next-token loss, window by window, losses in float32."""
+    """Return exp of the mean next-token loss, window by window, losses in float32."""
     total = 0.0
     for window in tokens.to(model.device):
         logits = model((window ^ (window >> 63))[None], use_cache=False).logits[0, :-1].float()

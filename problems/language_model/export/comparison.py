@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor, cached_importance
 
-_TIMING = 10.0  # seconds of the speeds, besides reading about as many tokens as the report text has
-_PRESET = 2.0  # times as long as scoring the file that making and scoring a preset take, about
-_GENERATING = 2.0  # seconds of generating, of the file and the preset
+_TIMING = 10.0  # seconds of timing, besides a pass over the report text
+_PRESET = 2.0  # time to make and score a preset, as a multiple of that to score the file
+_GENERATING = 2.0  # seconds to time the generation of file and preset
 
 Json = dict[str, Any]
 
@@ -33,8 +32,8 @@ Json = dict[str, Any]
 class Comparison:
     """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
 
-    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
-    ``scoring``: seconds that it took for the file. ``left``: seconds that it may still take.
+    ``base``: of the model. ``half``: type of unquantised matrices; None: that of ``base``. ``scoring``: seconds that
+    ``score`` took for the file. ``left``: returns the seconds left.
     """
 
     session: Session
@@ -48,36 +47,32 @@ class Comparison:
     def facts(self, check: Json, timed: bool, preset: bool) -> Json:
         """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as there is time.
 
-        ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
-        one, which comes first. The dense model is resident afterwards.
+        ``check``: the measurements of the exported file. ``timed``: time both files; ``preset``: make one first. The
+        dense model is resident afterwards.
         """
         session = self.session
-        own = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
+        model = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
         found: Json = {"source": None, "preset": None, "runtime": None}
-        if not timed and own is None:
+        if not timed and model is None:
             return found
         session.transform.apply(session.transform.dense)
         with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
-            source = own or Path(scratch) / f"{self.half or self.base.half}.gguf"
-            if own is None:
+            source = model or Path(scratch) / f"{self.half or self.base.half}.gguf"
+            if model is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
                 found |= self._preset(source, Path(scratch) / "preset.gguf")
             if self.left() > self.scoring:
                 score = self.score(source)
-                found["source"] = self._row(source.stem if own is None else source.name, source, score)
+                found["source"] = self._row(source.name if model else source.stem, source, score)
                 if timed and self.left() > self.scoring + _TIMING:
                     found["runtime"] = compared(source, self.place, score, check, timeout=self.left())
         return found
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
-        """Bits per byte of the report text."""
-        return self._text.bits_per_byte(perplexity)
-
-    @cached_property
-    def _text(self) -> Text:
+        """Return the bits per byte of the report text."""
         texts = self.session.texts
-        return Text.model_validate(texts.report.measured(texts.tokenizer))
+        return Text.model_validate(texts.report.measured(texts.tokenizer)).bits_per_byte(perplexity)
 
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
@@ -94,10 +89,10 @@ class Comparison:
         score = self.score(path)
         row = self._row(name, path, score)
         if row and self.left() > self.scoring + _GENERATING:
-            with suppress(InputError):  # the comparison is no reason to lose the file
+            with suppress(InputError):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
-                own, other = milliseconds([self.place, path], generating, _GENERATING)
-                row["speed"] = other / own
+                exported, preset = milliseconds([self.place, path], generating, _GENERATING)
+                row["speed"] = preset / exported
         return {"preset": row, "no_preset": score.get("failure")}
 
     def _row(self, name: str, path: Path, score: Json) -> Json | None:
@@ -116,17 +111,16 @@ class Comparison:
 
 
 def nearest_preset(model: Any, base: Base, size: int, quick: bool = False) -> str:
-    """Return the name of llama.cpp's preset of the dense ``model`` whose file is nearest to ``size`` bytes.
+    """Return the largest of llama.cpp's presets of the dense ``model`` of at most ``size`` bytes, or the smallest.
 
-    It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``quick``: none of IQ-types, which
-    take minutes for a billion weights.
+    ``quick``: no IQ-types, which take minutes for a billion weights.
     """
     plain = contents(model, base, {})
     sizes = {}
     for name, kinds in presets(model, base, importance=True).items():
         if quick and name.startswith("IQ"):
             continue
-        own = {slot.name: kinds[slot.parameter] for slot in plain.layout.slots if slot.parameter in kinds}
-        sizes[name] = replace(plain, kinds={**plain.kinds, **own}).bytes
-    below = [name for name, own in sizes.items() if own <= size]
+        changed = {slot.name: kinds[slot.parameter] for slot in plain.layout.slots if slot.parameter in kinds}
+        sizes[name] = replace(plain, kinds={**plain.kinds, **changed}).bytes
+    below = [name for name, bytes_ in sizes.items() if bytes_ <= size]
     return max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)

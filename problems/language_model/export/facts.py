@@ -1,4 +1,4 @@
-"""The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
+"""The typed facts of an export, ``evoprune.json``: its files, checks and times, and keys of the result."""
 
 import math
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from evoprune.problems.language_model.results.result import Pair, ResultFacts, R
 
 
 class Sparsity(Shares):
-    """Zeros counted in the export. ``denominators``: the weights that shares are of, by their names."""
+    """Zeros counted in the export. ``denominators``: number of weights of each share."""
 
     denominators: Mapping[str, int]
 
 
-_ERRORS = 3  # standard errors by which means may differ: few tokens have large ones
+_ERRORS = 3  # standard errors by which means may differ
 
 
 class Predictions(ResultPart):
     """A file's predictions in llama.cpp against the dense model's in PyTorch, over the tokens of the report text.
 
-    The mean divergence has its standard ``error``; ``median``, ``p99``, ``p999`` and ``largest`` are the divergence's
-    quantiles. ``same_top``: share of tokens where both have the same likeliest one; ``probability_change``: root mean
-    square of the right token's, in [0, 1]; ``behind``: mean loss behind the dense model's, in nats a token. As in
-    llama.cpp's ``llama-perplexity --kl-divergence``.
+    ``error``: standard error of the mean divergence; ``median`` to ``largest``: quantiles of the divergence.
+    ``same_top``: share of tokens with the same likeliest one; ``probability_change``: root mean square change of the
+    right token's probability; ``behind``: mean loss behind the dense model, in nats a token. As in llama.cpp's
+    ``llama-perplexity --kl-divergence``.
     """
 
     error: float
@@ -43,7 +43,7 @@ class Predictions(ResultPart):
 
     @property
     def cells(self) -> list[str]:
-        """The words of :data:`COLUMNS`."""
+        """The cells of :data:`COLUMNS`."""
         ratio = math.exp(self.behind)
         return [
             *(digits(each, 3) for each in (self.median, self.p99, self.p999, self.largest)),
@@ -56,16 +56,16 @@ class Predictions(ResultPart):
 COLUMNS = ("median", "99%", "99.9%", "largest", "same top token", "probability change", "perplexity ratio")
 
 
-class Behind(NamedTuple):
-    """Bits per byte that a file is behind the dense model in PyTorch, with a standard error; see ``same_top`` above."""
+class LossGap(NamedTuple):
+    """Loss of a file behind the dense model, in bits per byte, with its standard error; ``same_top``: as above."""
 
     bits: float
     error: float
     same_top: float
 
 
-class Scored(ResultPart):
-    """Measurements of a .gguf file on the report text in llama.cpp; ``divergence``: from the dense model."""
+class FileScores(ResultPart):
+    """Scores of a .gguf file on the report text in llama.cpp; ``divergence``: from the dense model."""
 
     perplexity: float | None = None
     bits_per_byte: float | None = None
@@ -73,20 +73,20 @@ class Scored(ResultPart):
     predictions: Predictions | None = None
 
     @property
-    def behind(self) -> Behind | None:
-        """The loss, measured on the same tokens as the dense model's; None where some are infinite."""
+    def loss_gap(self) -> LossGap | None:
+        """The loss behind the dense model on the same tokens; None if a loss is infinite."""
         found = self.predictions
         if not found or not self.perplexity or self.bits_per_byte is None:
             return None
         unit = self.bits_per_byte / math.log(self.perplexity)
-        return Behind(unit * found.behind, unit * found.behind_error, found.same_top)
+        return LossGap(unit * found.behind, unit * found.behind_error, found.same_top)
 
 
-class Check(Scored):
-    """Measurements of the export in another process; a .gguf file also has a divergence from the dense model.
+class Check(FileScores):
+    """Measurements of the export in another process, in nats a token.
 
-    ``tolerance``: of the rule in :attr:`fault`, in nats a token, as are ``loss_error``, the standard error of the mean
-    difference of losses, and llama.cpp's ``runtime_divergence`` from PyTorch on the same model, with its own.
+    ``tolerance``: of :attr:`fault`. ``loss_error``: standard error of the mean difference of losses.
+    ``runtime_divergence``: of llama.cpp from PyTorch on the same model, with its standard ``runtime_error``.
     """
 
     run_perplexity: float | None = None
@@ -98,20 +98,20 @@ class Check(Scored):
     run_divergence: float | None = None
     kl_top: int | None = None
     first_other_token: int | None = None
-    """The first token of the report text that llama.cpp reads otherwise than transformers."""
+    """Index of the first token of the report text that llama.cpp's tokenizer reads differently from transformers'."""
 
     @property
     def difference(self) -> float | None:
-        """Loss behind the run's, in nats a token; None where either is infinite."""
+        """Loss behind the run's, in nats a token; None if either is infinite."""
         found, expected = self.perplexity, self.run_perplexity
         return math.log(found / expected) if found and expected else None
 
     @property
     def fault(self) -> str | None:
-        """Say why the export is not the model of the run; None if it is as computed.
+        """The difference between export and run, in words; None if the export is the model of the run.
 
-        It is, if neither the difference of the losses nor the divergence between the runtimes is above the tolerance
-        by more than three standard errors.
+        It is, if the difference of losses and the divergence between the runtimes are at most the tolerance and three
+        standard errors.
         """
         if self.failure:
             return self.failure
@@ -121,11 +121,12 @@ class Check(Scored):
             for mean, error in measured
         ):
             return None
-        return f"perplexity {digits(self.perplexity)}, but the run's is {digits(self.run_perplexity)}: {self.compared}"
+        perplexity, expected = digits(self.perplexity), digits(self.run_perplexity)
+        return f"perplexity {perplexity}, but the run's is {expected}: {self.measurements}"
 
     @property
-    def compared(self) -> str:
-        """The measurements of :attr:`fault`, and its limit, in words."""
+    def measurements(self) -> str:
+        """The measurements for :attr:`fault`, and the limit, in words."""
         words = f"loss {digits(self.difference, 3)} ± {digits(self.loss_error, 2)} nats a token from the run's"
         if self.runtime_divergence != 0:
             mean = f"{digits(self.runtime_divergence, 3)} ± {digits(self.runtime_error, 2)}"
@@ -136,7 +137,7 @@ class Check(Scored):
 class Runtime(ResultPart):
     """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine.
 
-    Of a .gguf file, ``dense`` is :attr:`ExportFacts.source`.
+    For a .gguf file, ``dense`` is :attr:`ExportFacts.source`.
     """
 
     prefill: Pair
@@ -154,10 +155,10 @@ class Runtime(ResultPart):
 
 
 class Memory(ResultPart):
-    """Bytes that llama.cpp takes for a .gguf file with a ``context`` of tokens, by its own count before it loads it.
+    """Memory of a .gguf file in llama.cpp with a ``context`` of tokens, in bytes, as llama.cpp estimates it.
 
-    ``cache``: of keys and values, in the type ``kv``; ``buffers``: of computations; ``process``: vocabulary and
-    the like. ``fits``: the limit, if one was given.
+    ``cache``: keys and values, in the type ``kv``; ``buffers``: of computations; ``process``: vocabulary and the like.
+    ``fits``: the limit, if any.
     """
 
     context: int
@@ -174,7 +175,7 @@ class Memory(ResultPart):
 
 
 class StoredMatrix(ResultPart):
-    """A matrix in a .gguf file; ``bits``: of a weight."""
+    """A matrix in a .gguf file; ``bits``: per weight."""
 
     type: str
     rows: int
@@ -182,11 +183,8 @@ class StoredMatrix(ResultPart):
     bits: float
 
 
-class Compared(Scored):
-    """A file that an exported one is compared with, on the same text.
-
-    ``speed``: how many times as fast as this file the exported one generates; None where that is not timed.
-    """
+class ComparedFile(FileScores):
+    """A file to compare the export with, on the same text. ``speed``: of the export relative to it, if timed."""
 
     name: str
     bytes: int
@@ -194,19 +192,19 @@ class Compared(Scored):
 
 
 class ExportFacts(ResultFacts):
-    """The facts of an export, a folder or a file. ``types``, ``kinds``: how many matrices or tensors have each type."""
+    """The facts of an export, a folder or a file. ``types``, ``kinds``: numbers of matrices and tensors by type."""
 
     base_model: str
     bytes: int = Field(ge=1)
     transform: Mapping[str, Any] = {}
     sparsity: Sparsity
     check: Check
-    source: Compared | None = None
-    """The source of the model, if it is a .gguf file; else the dense model in 16 bits."""
-    preset: Compared | None = None
-    """llama.cpp's preset of the dense model that is nearest in size."""
+    source: ComparedFile | None = None
+    """The source of the model, if it is a .gguf file; otherwise the dense model in 16 bits."""
+    preset: ComparedFile | None = None
+    """llama.cpp's preset of the dense model nearest in size."""
     no_preset: str | None = None
-    """Why there is none, where one was wanted."""
+    """Reason why it is missing."""
     runtime: Runtime | None = None
     memory: Memory | None = None
     seed: int | None = None
@@ -217,24 +215,24 @@ class ExportFacts(ResultFacts):
     kinds: Mapping[str, int] = {}
     matrices: Mapping[str, StoredMatrix] = {}
     recipe: str | None = None
-    """llama.cpp's command that gives another model the same types."""
+    """Command of llama.cpp that gives another model the same types."""
     architecture: str | None = None
     bits_per_weight: float | None = None
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> Self:
-        """Check ``facts``."""
+        """Raise :class:`evoprune.InputError` for facts that do not fit."""
         checked = check_parameters(cls, facts, "")
         assert isinstance(checked, cls)
         return checked
 
     def compared(self) -> tuple[Mapping[str, float], str]:
-        """The divergence, the bytes and the times that ``front`` compares, by label, and their data."""
+        """Return divergence, bytes and times for the command ``front``, by label, and the data that they hold for."""
         check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
         if check.divergence is None:
             raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")
         values = {"divergence from dense, nats a token": check.divergence, "bytes of the file": float(self.bytes)}
-        if timed := self.runtime:  # both files are timed in turn, so that shares hardly depend on other loads
+        if timed := self.runtime:  # timed in turn, so that ratios hardly depend on other loads
             for name, pair in {"generating": timed.decode, "the prompt": timed.prefill}.items():
                 values[f"time of {name}, share of the source file's"] = pair.dense / pair.evolved
         return values, (

@@ -1,4 +1,4 @@
-"""Exports a model as a folder, as ``save_pretrained`` does, and checks it in a fresh process."""
+"""Exports a model as a folder for transformers, and checks it in a fresh process."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.card import card
 from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
-from evoprune.problems.language_model.export.runtime import computing, lines, runtimes
+from evoprune.problems.language_model.export.runtime import benchmark, compute_dtype, runtime_lines
 from evoprune.problems.language_model.models.device import Failed, environment, free_memory, release_memory, run_python
 from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.models.tensor_file import saving
@@ -26,13 +26,13 @@ from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict
 
 _USAGE = 'python -ic "import sys, evoprune; model, tokenizer = evoprune.load(sys.argv[1])" {out}'
-_ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
-_TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token by which losses may differ: both in float32; either in 16 bits
-_ROUNDING = 0.15  # nats, the standard deviation of the loss of a token in 16 bits from that in float32
+_ROOM = 1.5  # free memory of a GPU that the check needs, in bytes per byte of weights
+_TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token: both models in float32; either in 16 bits
+_ROUNDING = 0.15  # standard deviation of the loss of a token in 16 bits from that in float32, in nats
 
 
 class Folder(ExportFormat):
-    """A folder that transformers loads, or evoprune where layers differ in shape."""
+    """A folder that transformers loads, or evoprune if layers differ in shape."""
 
     def check(self) -> None:
         if self.options.base:
@@ -68,8 +68,9 @@ class Folder(ExportFormat):
             f"the run's {plain(run.final_perplexity)} in {run_dtype}",
         ]
         if not self.options.untimed:
-            facts["runtime"] = runtimes(session, computing(dtype, device), place)
-            summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
+            facts["runtime"] = benchmark(session, compute_dtype(dtype, device), place)
+            runtime = facts["runtime"]
+            summary += runtime_lines(runtime) if runtime else ["speed and memory could not be measured"]
         if run.recovered:
             how = run.protocol.recovery
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
@@ -78,16 +79,16 @@ class Folder(ExportFormat):
         return Exported(facts, summary, faults, verdict(typed, typed.bytes), _USAGE)
 
     def _checked(self, folder: Path, facts: Json, perplexity: float | None) -> tuple[Json, list[str]]:
-        """Load ``folder`` in a fresh process: return the figures for ``evoprune.json``, and differences from the run.
+        """Load ``folder`` in a fresh process; return the keys of :class:`.facts.Check`, and faults.
 
-        ``facts``: of the folder. ``perplexity``: of the run, on the report text.
+        ``perplexity``: of the run, on the report text.
         """
         session, dtype = self.session, facts["dtype"]
         report = session.texts.read(session.texts.report)
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
         device = session.resident.device
         if device.type != "cpu":
-            release_memory(device)  # the other process needs the memory that this one only caches
+            release_memory(device)  # cached memory, which the other process needs
             if free_memory(device) < _ROOM * facts["bytes"]:
                 device = torch.device("cpu")
         windows, window = report.tokens.shape
@@ -96,7 +97,7 @@ class Folder(ExportFormat):
             text.write_text(report.beginning, encoding="utf-8", newline="")
             task = {
                 "folder": str(folder.resolve()), "matrices": list(zeros), "text": str(text), "window": window,
-                "windows": windows, "begin": report.begin is not None, "dtype": computing(dtype, device),
+                "windows": windows, "begin": report.begin is not None, "dtype": compute_dtype(dtype, device),
                 "device": str(device), "trust_remote_code": session.settings.trust_remote_code,
                 "ragged": facts["ragged"], "rows": report.tokens.tolist() if report.apart else None,
             }  # fmt: skip

@@ -36,18 +36,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ExportFormat(ABC):
-    """Writes the model ``final`` in one form: ``final.copy()`` gives its weights, recovered ones included."""
+    """Writes the model ``final``, whose weights ``final.copy()`` returns, recovered ones included."""
 
     final: FinalModel
     options: ExportOptions
 
     @property
     def session(self) -> Session:
-        """The model, texts and transform of the run; the dense model is resident, or that of the genome."""
+        """Model, texts and transform of the run; the dense model is resident, or that of the genome."""
         return self.final.session
 
     def check(self) -> None:  # noqa: B027 - most refuse nothing
-        """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
+        """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses; a recovery calls it first."""
 
     def draft(self, place: Path) -> bool:  # noqa: ARG002 - a default
         """Write the model to the file ``place``, unmeasured; see :meth:`evoprune.interfaces.export.Exporting.draft`."""
@@ -55,14 +55,14 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
-        """Write the model to ``place``, a file to make (or an empty folder), and read it back.
+        """Write the model to ``place``, a new file or an empty folder, and read it back.
 
-        ``run.final_perplexity`` is expected on ``session.texts.report``. Return the :meth:`facts`, lines for people,
-        and differences from the model as faults, which mark the export as unfit.
+        Return the :meth:`facts`, lines for people, and faults, which mark the export as unfit: differences from the
+        model, or from ``run.final_perplexity`` on ``session.texts.report``.
         """
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
-        """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``: version, hashes, sparsity."""
+        """Return facts for ``evoprune.json`` on ``model`` in ``files``: version, hashes, sparsity, keys of the result."""
         resident, zeros = self.session.resident, {each: each.zeros for each in find_matrices(model)}
         wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
         experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
@@ -78,7 +78,7 @@ class ExportFormat(ABC):
             with path.open("rb") as file:
                 hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
             size += path.stat().st_size
-        own = {
+        facts = {
             "base_model": public_name(run.protocol.model),
             "transform": self.session.transform.describe(),
             "sparsity": {**shares, "denominators": wholes, "matrices": matrices},
@@ -86,11 +86,11 @@ class ExportFormat(ABC):
             "seed": run.seed,
             "evaluations": run.evaluations,
         }
-        return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.export_keys() | own
+        return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.export_keys() | facts
 
 
-def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
-    """Return the result of the ``run`` that found ``final``; raise unless model, text and transform are the run's."""
+def checked_result(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
+    """Return the result ``run`` of ``final``; raise InputError unless model, text and transform are the run's."""
     session = final.session
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
         raise InputError(f"the weights are not the run's: give its model and dtype {run.protocol.dtype} by --set")
@@ -109,6 +109,6 @@ def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
 
 
 def public_name(model: str) -> str:
-    """A hub id unchanged; of a file or folder, its name without the path on this machine."""
+    """Return a hub id, or the name of a local file or folder without its path."""
     path = Path(model)
     return path.name if path.is_absolute() or path.exists() else model

@@ -20,18 +20,18 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.export import commands
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.export.card import (
-    called,
+    code_span,
     front_matter,
-    how_found,
-    how_measured,
-    inline,
-    perplexities,
-    repeat,
+    model_label,
+    origin,
+    perplexity_tables,
+    protocol_text,
+    reproduction,
 )
 from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.page import comparison
-from evoprune.problems.language_model.export.runtime import lines
+from evoprune.problems.language_model.export.runtime import runtime_lines
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
@@ -39,17 +39,17 @@ from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import details, loss_phrase, megabytes, size_and_goal, warning
 
 _TOLERANCE, _OF_LOST = 0.02, 0.05
-"""Nats a token by which llama.cpp may differ, as it rounds activations; and the share more of a model's divergence."""
+"""Tolerance in nats a token, as llama.cpp rounds activations; and its increase by this share of the divergence."""
 
-_BROKEN = 0.5  # nats a token between runtimes that a rounding never makes
+_BROKEN = 0.5  # nats a token between runtimes, more than rounding causes
 
 _MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
-_BETWEEN = ("loss_error", "runtime_divergence", "runtime_error")  # keys of differences between runtimes
+_BETWEEN = ("loss_error", "runtime_divergence", "runtime_error")  # keys of comparisons of runtimes
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 class GgufFile(ExportFormat):
-    """A .gguf file and its card; checked in llama.cpp."""
+    """A .gguf file and its card, checked in llama.cpp."""
 
     def check(self) -> None:
         self._base()
@@ -65,15 +65,15 @@ class GgufFile(ExportFormat):
         window = texts.search.chosen([0])
         read = texts.read(window)
         forward = fitness.measure.forward
-        own = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
-        fitness.measure.total(read.tokens, own.learn)
-        found = checked(place, read.beginning, read.tokens, window.begin is not None, own.known, memory=False)
+        final = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
+        fitness.measure.total(read.tokens, final.learn)
+        found = checked(place, read.beginning, read.tokens, window.begin is not None, final.known, memory=False)
         if not found["divergence"] < _BROKEN:
             raise InputError(found.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
         return True
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
-        base = self._base()  # before the following imports: a package may be missing
+        base = self._base()  # first: it names packages that the following imports need
         from evoprune.problems.language_model.export.comparison import Comparison
         from evoprune.problems.language_model.export.recipe import write_recipe
         from evoprune.problems.language_model.gguf.runtime import checked, memory
@@ -81,22 +81,22 @@ class GgufFile(ExportFormat):
 
         begun, session, final, half = time.monotonic(), self.session, self.final, self._half
         fitness, report = session.fitness, session.texts.report
-        of_source = fitness.divergence_on(report, session.transform.dense)
-        dense = fitness.divergence_on(report, final.genome)
+        from_source = fitness.divergence_on(report, session.transform.dense)
+        from_dense = fitness.divergence_on(report, final.genome)
         model, encoded = final.copy() if final.recovered else final.make_resident()
         made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
         begins = report.begin is not None
 
         read = session.texts.read(report)
-        own = Divergence(read.predictions, dense.top, self.session.resident.forward.device)
+        from_final = Divergence(read.predictions, from_dense.top, self.session.resident.forward.device)
 
         def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
-            own.learn(logits, targets, first)
-            return dense.add(logits, targets, first)
+            from_final.learn(logits, targets, first)
+            return from_dense.add(logits, targets, first)
 
-        ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
-        lost = dense.value(read.factor * ours.total(read.tokens, both, label="measuring"), read.predictions)
+        measure = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
+        lost = from_dense.value(read.factor * measure.total(read.tokens, both, label="measuring"), read.predictions)
         timed = not self.options.untimed
 
         def left() -> float:
@@ -105,35 +105,35 @@ class GgufFile(ExportFormat):
 
         def score(path: Path) -> Json:
             limit = max(1.0, left())
-            return checked(path, report.beginning, report.tokens, begins, of_source.known, timed, timeout=limit)
+            return checked(path, report.beginning, report.tokens, begins, from_source.known, timed, timeout=limit)
 
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
             "kinds": dict(Counter(made.kinds.values())),
             "matrices": {
-                own.name: _matrix(made.kinds[own.name], own.shape) for own in made.layout.slots if own.shape[1:]
+                slot.name: _matrix(made.kinds[slot.name], slot.shape) for slot in made.layout.slots if slot.shape[1:]
             },
             "architecture": made.layout.architecture,
         }
-        del model, encoded, made, ours
+        del model, encoded, made, measure
         session.transform.apply(session.transform.dense)
-        release_memory(session.resident.device)  # of the final model: llama.cpp takes about as much
+        release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
         scoring = time.monotonic()
-        found = checked(place, read.beginning, read.tokens, begins, dense.known, timed, own.known)
+        found = checked(place, read.beginning, read.tokens, begins, from_dense.known, timed, from_final.known)
         scoring = time.monotonic() - scoring
         found |= {
             "perplexity": found["perplexity"] ** read.factor,
-            "divergence": dense.value(read.factor * found["divergence"], 1),
+            "divergence": from_dense.value(read.factor * found["divergence"], 1),
         }
         found |= {name: read.factor * found[name] for name in _BETWEEN if name in found}
         if table := found["predictions"]:
             table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
-            table["behind"] += dense.behind
+            table["behind"] += from_dense.behind
         comparison = Comparison(session, base, half, place, score, scoring, left)
-        kinds = {name: own["type"] for name, own in facts["matrices"].items()}
+        kinds = {name: matrix["type"] for name, matrix in facts["matrices"].items()}
         facts["recipe"] = write_recipe(session, final.genome, base, place, kinds)
-        found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": dense.top}
+        found |= {"run_perplexity": run.final_perplexity, "run_divergence": lost, "kl_top": from_dense.top}
         found |= {"tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0)}
         found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
         facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in found.items()}
@@ -155,7 +155,7 @@ class GgufFile(ExportFormat):
         return base.with_tokens(self.session.transform.remaining_tokens(self.final.genome))
 
     def _base(self) -> Any:
-        """Find the base of the model, which is resident afterwards."""
+        """Return the base of the final model, which is resident afterwards."""
         if lacking := ggml.missing():
             raise InputError(lacking)
         from evoprune.problems.language_model.gguf.base import find_base
@@ -169,22 +169,22 @@ class GgufFile(ExportFormat):
 
 
 def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
-    """Type, rows, width and bits of a weight."""
+    """Return the keys of :class:`.facts.StoredMatrix`."""
     *rows, width = shape
     return {"type": kind, "rows": prod(rows), "width": width, "bits": 8 * ggml.row_bytes(kind, width) / width}
 
 
 def _card(facts: ExportFacts, file: str) -> Iterator[str]:
-    """Lines of the model card of ``file``."""
+    """Yield the model card of ``file``."""
     yield from front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
-    made = f"as {called(facts)}" if facts.rival else "made smaller"
-    yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
+    made = f"as {model_label(facts)}" if facts.rival else "made smaller"
+    yield f"\n# {code_span(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
     yield f"{_verdict(facts)}\n"
     yield from (f"{block}\n" for block in comparison(facts))
     yield "\n".join(["```", *commands(_usage(facts, file), Path(file)), "```\n"])
     yield (
-        f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
+        f"The change {origin(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
         f"`{facts.architecture}`.\n"
     )
     yield from _compared(facts, file)
@@ -192,17 +192,17 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     if runtime := facts.runtime:
         yield (
             f"\nSpeeds of a prompt of {runtime.length} tokens, and of tokens after it: both files timed in turn in "
-            f"llama.cpp on {inline(runtime.machine)}. Memory: of a process that loads and runs the file."
+            f"llama.cpp on {code_span(runtime.machine)}. Memory: of a process that loads and runs the file."
         )
     yield "\nMeasured in the run, in PyTorch:\n"
-    yield from perplexities(facts)
+    yield from perplexity_tables(facts)
     yield "\n## Protocol\n"
     yield (
-        f"{how_measured(facts)}. llama.cpp read the same tokens and rounds activations: {facts.check.compared}. "
+        f"{protocol_text(facts)}. llama.cpp read the same tokens and rounds activations: {facts.check.measurements}. "
         "Divergence is that of the file's predictions from the dense model's in PyTorch, in nats a token, of its "
         f"{facts.check.kl_top} likeliest tokens and all others as one."
     )
-    yield from repeat(facts, about(Path(file), "experiment.yaml").name)
+    yield from reproduction(facts, about(Path(file), "experiment.yaml").name)
     if facts.recipe:
         trained = " The scales of this one were trained in addition." if facts.recovered else ""
         yield f"\n## The same types from llama.cpp alone\n\n```\n{facts.recipe}\n```\n"
@@ -210,7 +210,7 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
 
 
 def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
-    """A table of the file, its source and a preset, all on the report text in llama.cpp."""
+    """Yield a table of the file, its source and a preset, all on the report text in llama.cpp."""
     rows: list[tuple[str, int, Any]] = []
     if facts.source:
         rows.append((_source(facts), facts.source.bytes, facts.source))
@@ -220,7 +220,7 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
         return
     head = ["file", "bytes", "bits per byte", "divergence, nats a token", *COLUMNS]
     yield f"| {' | '.join(head)} |\n{'|---' * len(head)}|"
-    for name, size, row in [*rows, (inline(file), facts.bytes, facts.check)]:
+    for name, size, row in [*rows, (code_span(file), facts.bytes, facts.check)]:
         error = f" ± {digits(row.predictions.error, 2)}" if row.predictions else ""
         cells = row.predictions.cells if row.predictions else ["-"] * len(COLUMNS)
         known = [name, f"{size:,}", plain(row.bits_per_byte), f"{plain(row.divergence)}{error}"]
@@ -229,25 +229,22 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
 
 
 def _source(facts: ExportFacts) -> str:
-    """Name the file that an export is compared with."""
+    """Return the name of the file that an export is compared with."""
     if facts.source is None or facts.protocol.model.endswith(".gguf"):
         return "the source"
     return f"the model in {facts.source.name}"
 
 
 def _verdict(facts: ExportFacts) -> str:
-    """Say the goal and the result, and size, loss and speed against the source and a preset."""
+    """Return the goal and the result, and size, loss and speed against the source and a preset, in a line."""
     preset = facts.preset
     named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
     usable = "" if preset and facts.unusable_factor(preset.perplexity) else named
     said = [*warning(facts, usable), size_and_goal(facts, facts.bytes)]
-    if ours := facts.check.behind:
-        predictions, same = (
-            facts.protocol.report_text.predictions,
-            f"the same top token {ours.same_top:.1%} of the time",
-        )
-        lost = f"{loss_phrase(ours.bits, 'the source', ours.error)} on {predictions:,} tokens"
-        if preset and (theirs := preset.behind):
+    if ours := facts.check.loss_gap:
+        tokens, same = facts.protocol.report_text.predictions, f"the same top token {ours.same_top:.1%} of the time"
+        lost = f"{loss_phrase(ours.bits, 'the source', ours.error)} on {tokens:,} tokens"
+        if preset and (theirs := preset.loss_gap):
             lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"
         said += [lost, same]
@@ -268,7 +265,7 @@ def _verdict(facts: ExportFacts) -> str:
 
 
 def _usage(facts: ExportFacts, file: str) -> str:
-    """Commands that run the ``file``, see :class:`evoprune.Exported`: of llama.cpp, Ollama and LM Studio."""
+    """Return commands of llama.cpp, Ollama and LM Studio that run the ``file``, see :class:`evoprune.Exported`."""
     flags, name = "", re.sub(r"[^a-z0-9._-]+", "-", Path(file).stem.lower()).strip("-") or "model"
     if facts.memory:
         kind = facts.memory.kv
@@ -279,7 +276,7 @@ def _usage(facts: ExportFacts, file: str) -> str:
 
 
 def _summary(facts: ExportFacts) -> Iterator[str]:
-    """Size, perplexity in llama.cpp, and speed against the source's file, for people."""
+    """Yield size, perplexity in llama.cpp, and speed against the source's file, in words."""
     check, source = facts.check, facts.source
     beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""
     yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"
@@ -301,4 +298,4 @@ def _summary(facts: ExportFacts) -> Iterator[str]:
             f"vocabulary and the like {megabytes(taken.process)}"
         )
     if facts.runtime:
-        yield from lines(facts.runtime.model_dump(), called(facts), _source(facts))
+        yield from runtime_lines(facts.runtime.model_dump(), model_label(facts), _source(facts))

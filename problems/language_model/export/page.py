@@ -1,4 +1,4 @@
-"""Parts of a run's page: a table of the model and others, and maps of the matrices."""
+"""Parts of a run's page: a table of the model and its baselines, and maps of the matrices."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 from evoprune.console.formatting import digits
 from evoprune.interfaces.blocks import Block, Heatmap
-from evoprune.problems.language_model.export.facts import ExportFacts, Runtime, Scored, StoredMatrix
+from evoprune.problems.language_model.export.facts import ExportFacts, FileScores, Runtime, StoredMatrix
 from evoprune.problems.language_model.results.result import EVOLVED, ResultFacts
 from evoprune.problems.language_model.results.summary import LABELS, megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.report.page import table, text
 
 Columns = Mapping[str, Mapping[str, str]]
-"""Models by name; the words of each by the name of a measurement."""
+"""Cells of a table by model and measurement."""
 
 
 def comparison(model: ResultFacts) -> Iterator[Block]:
-    """Yield a table of the ``model`` with its source and baselines, and the terms of it."""
+    """Yield a table of the ``model`` with its source and baselines, and a legend."""
     if isinstance(model, ExportFacts) and model.matrices:
         columns = _files(model)
         terms = "Loss behind the source, and how often the likeliest token is that of the dense model, in llama.cpp, on"
@@ -36,7 +36,7 @@ def comparison(model: ResultFacts) -> Iterator[Block]:
 
 
 def maps(model: ResultFacts) -> Iterator[Heatmap]:
-    """Yield a map of the types of the matrices, or else of the share that each has lost, if any is known."""
+    """Yield a map of the types of the matrices, or of the removed share of each, if any."""
     if isinstance(model, ExportFacts) and model.matrices:
         yield types_map(model.matrices)
     elif model.by_matrix and any(model.by_matrix.values()):
@@ -44,22 +44,20 @@ def maps(model: ResultFacts) -> Iterator[Heatmap]:
 
 
 def _files(facts: ExportFacts) -> Columns:
-    """A .gguf file, the preset and the source."""
+    """Return columns for a .gguf file, the preset and the source."""
     assert facts.cost is not None
     dense, source = facts.cost.parameters.dense, facts.source
-    own = _file(facts.bytes, facts.bits_per_weight, facts.check) | _speeds(facts.runtime, "evolved")
+    exported = _file(facts.bytes, facts.bits_per_weight, facts.check) | _speeds(facts.runtime, "evolved")
     if facts.memory:
-        own[f"memory with a context of {facts.memory.context:,} tokens"] = megabytes(facts.memory.total)
-    columns = {"this file": own}
+        exported[f"memory with a context of {facts.memory.context:,} tokens"] = megabytes(facts.memory.total)
+    columns = {"this file": exported}
     if facts.preset:
         bits = 8 * facts.preset.bytes / dense
         columns[f"llama.cpp's {facts.preset.name}"] = _file(facts.preset.bytes, bits, facts.preset)
     size = source.bytes if source else facts.protocol.source_bytes
     if size:
-        made = source and not facts.protocol.model.endswith(".gguf")
-        columns[f"dense, {source.name}" if source and made else "source"] = _file(
-            size, 8 * size / dense, None
-        ) | _speeds(facts.runtime, "dense")
+        name = f"dense, {source.name}" if source and not facts.protocol.model.endswith(".gguf") else "source"
+        columns[name] = _file(size, 8 * size / dense, None) | _speeds(facts.runtime, "dense")
     return columns
 
 
@@ -71,17 +69,17 @@ def _speeds(timed: Runtime | None, which: Literal["dense", "evolved"]) -> dict[s
     return words | ({"memory to run it": megabytes(getattr(timed.peak_bytes, which))} if timed.peak_bytes else {})
 
 
-def _file(size: int, bits: float | None, row: Scored | None) -> dict[str, str]:
-    """Words on a file of ``size`` bytes with ``bits`` a weight; ``row``: its measurements, None for the source's."""
+def _file(size: int, bits: float | None, row: FileScores | None) -> dict[str, str]:
+    """Return cells for a file of ``size`` bytes with ``bits`` a weight and the scores ``row``."""
     words = {"size": megabytes(size), "bits a weight": f"{bits:.2f}" if bits else ""}
-    if row and row.behind and row.predictions:
-        words["loss, bits per byte"] = f"{digits(row.behind.bits, 3)} ± {digits(row.behind.error, 2)}"
-        words["same top token"] = f"{row.behind.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
+    if row and row.loss_gap and row.predictions:
+        words["loss, bits per byte"] = f"{digits(row.loss_gap.bits, 3)} ± {digits(row.loss_gap.error, 2)}"
+        words["same top token"] = f"{row.loss_gap.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
     return words
 
 
 def _models(model: ResultFacts) -> Columns:
-    """The result, the uniform and the dense model; times are of an exported folder."""
+    """Return columns for the result, the uniform and the dense model; an exported folder also has times."""
     bits, smaller = model.final_bits_per_byte, model.cost if model.is_smaller else None
     final = model.final_perplexities
     columns: dict[str, dict[str, str]] = {}
@@ -105,7 +103,7 @@ def _models(model: ResultFacts) -> Columns:
 
 
 def types_map(matrices: Mapping[str, StoredMatrix]) -> Heatmap:
-    """Return a map of the type of each matrix: a colour for each number of bits, in their order."""
+    """Return a map of the type of each matrix, with a colour for each number of bits."""
     usual: dict[str, tuple[int, int]] = {}  # the largest shape of each kind
     for name, matrix in matrices.items():
         kind = _place(name)[1]
@@ -131,7 +129,7 @@ def types_map(matrices: Mapping[str, StoredMatrix]) -> Heatmap:
 
 
 def removed_map(shares: Mapping[str, float]) -> Heatmap:
-    """Return a map of the share of weights that each matrix has lost."""
+    """Return a map of the removed share of the weights of each matrix."""
     least, most = min(shares.values()), max(shares.values())
     place = {share: (most - share) / (most - least or 1) for share in shares.values()}
     cells = {name: (f"{share:.0%}", place[share]) for name, share in shares.items()}
@@ -140,7 +138,7 @@ def removed_map(shares: Mapping[str, float]) -> Heatmap:
 
 
 def _map(title: str, cells: Mapping[str, tuple[str, float]], key: Mapping[str, float], words: str) -> Heatmap:
-    """A map of ``cells``, by the names of matrices: a row for each block, a column for each kind."""
+    """Return a map of ``cells`` by matrix name, with a row for each block and a column for each kind."""
     rows: dict[str, dict[str, Any]] = {}
     whole = {}
     for name, cell in cells.items():

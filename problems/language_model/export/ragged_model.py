@@ -1,7 +1,7 @@
-"""Reads and writes models whose layers differ in shape, which no class of transformers can load.
+"""Reads and writes models whose layers differ in shape, which transformers cannot load.
 
 ``structure.json`` names the transforms and their genome. Reading builds the dense model of ``config.json``, applies the
-transforms, and loads the weights from ``ragged.safetensors``, a name that ``from_pretrained`` does not look for.
+transforms, and loads the weights from ``ragged.safetensors``, a name that ``from_pretrained`` ignores.
 """
 
 from collections.abc import Sequence
@@ -47,11 +47,11 @@ def is_ragged(folder: Path) -> bool:
 
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
-    """Write ``model``, on the CPU, with a config of blocks that are whole; ``genome``: of transforms that cut them."""
+    """Write ``model``, on the CPU, with the config of the dense one; ``genome``: of transforms that are replayed."""
     cuts = tuple(chosen for chosen in transforms if find_plugin(TRANSFORMS, chosen.use).replayed)
     structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
     write_json(folder / STRUCTURE, without_folders(structure.model_dump(mode="json")))
-    first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
+    first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied tensors once
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     with quiet():
@@ -70,7 +70,7 @@ def load(folder: Path) -> Any:
     with quiet():
         config = AutoConfig.from_pretrained(folder)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
-        if (folder / GENERATION_CONFIG_NAME).is_file():  # which tokens end a text, for example
+        if (folder / GENERATION_CONFIG_NAME).is_file():  # has the EOS tokens, for example
             model.generation_config = GenerationConfig.from_pretrained(folder)
     model.requires_grad_(False)
     resident = Resident(model, None, str(folder))
@@ -86,7 +86,7 @@ def load(folder: Path) -> Any:
         raise InputError(f"cannot be read: {first_line(error)}", str(folder / WEIGHTS)) from None
     tensors = model.state_dict()
     read = {tensors[name].data_ptr() for name in weights if name in tensors}
-    lacking = [name for name in missing if tensors[name].data_ptr() not in read]  # but for those tied to others
+    lacking = [name for name in missing if tensors[name].data_ptr() not in read]  # except for tied tensors
     if unknown or lacking:
         names = ", ".join([*unknown, *lacking][:4])
         raise InputError(f"does not hold the weights that {STRUCTURE} asks for: {names}", str(folder / WEIGHTS))
@@ -95,7 +95,7 @@ def load(folder: Path) -> Any:
 
 
 def load_any(settings: ModelSettings) -> tuple[Any, Any]:
-    """Load a model and its tokenizer from any source; ``auto``: in the dtype of a folder of :func:`save`."""
+    """Load a model and its tokenizer from any source; dtype ``auto`` is that of the files."""
     folder = Path(settings.model)
     if is_ragged(folder):
         model, device = load(folder), pick_device(settings.device)

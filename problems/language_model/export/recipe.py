@@ -1,4 +1,4 @@
-"""The types of an exported .gguf file and the importance of inputs, as llama.cpp's quantiser reads them."""
+"""Files with which llama.cpp's quantiser makes the same .gguf file: types, and the importance of inputs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TYPES, IMPORTANCE = "evoprune.types.txt", "evoprune.imatrix.gguf"
 def write_recipe(
     session: Session, genome: Sequence[float], base: Base, place: Path, kinds: Mapping[str, str]
 ) -> str | None:
-    """Write files about ``place``, and return llama.cpp's command that gives a model the types ``kinds`` by tensor.
+    """Write files beside ``place``; return llama.cpp's command that gives a model the types ``kinds``, by tensor.
 
-    None for a ``genome`` that changes more than types. The dense model of ``session`` is resident.
+    None for a ``genome`` that changes more than types. The dense model is resident.
     """
     transform, texts = session.transform, session.texts
     if not transform.has_types or not transform.differ_in_types_only(genome, transform.dense):

@@ -1,4 +1,4 @@
-"""Measures speed and memory of the dense and the written model, in processes of their own.
+"""Measures speed and memory of the dense and the exported model in fresh processes.
 
 ``python -m evoprune.problems.language_model.export.runtime JOB`` prints figures as JSON. JOB: the ``models`` (fields of
 :class:`ModelSettings`), ``threads``, the ``length`` of texts, and the ``seconds`` of each phase.
@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,22 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.throughput import Load, Phase, peak_bytes, throughputs
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 
-_LENGTH = 512  # tokens of a prompt, and before the one that is decoded, if the model has as many positions
+_LENGTH = 512  # tokens of a prompt, and before the decoded token, at most
 _SECONDS = 4.0  # for each phase
 _MODELS = ("dense", "evolved")
 
 Json = dict[str, Any]
 
 
-def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
-    """Measure ``prefill`` and ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds`` and ``file_bytes``.
+def benchmark(session: Session, dtype: str, folder: Path) -> Json | None:
+    """Return the keys of :class:`.facts.Runtime` for ``dense`` and ``evolved``, the model in ``folder``, in ``dtype``.
 
-    Each of ``dense`` and ``evolved``, the model in ``folder``, computed in ``dtype``; and the circumstances. Speeds are
-    timed in turn in one process, the rest in one for each model. None if a process failed.
+    One process times both models in turn; memory is measured in a process for each. None if a process failed.
     """
-    given = session.settings
-    options = given.model_dump(mode="json", include={"revision", "trust_remote_code"})
+    settings = session.settings
+    options = settings.model_dump(mode="json", include={"revision", "trust_remote_code"})
     options |= {"dtype": dtype, "device": str(session.resident.device)}
-    dense = options | {"model": given.model}
+    dense = options | {"model": settings.model}
     evolved = options | {"model": str(folder.resolve()), "revision": None}
     most = max_positions(session.resident.model.config)
     shared = {"threads": torch.get_num_threads(), "length": min(_LENGTH, most - 1) if most else _LENGTH}
@@ -49,25 +47,25 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
         "memory of the dense model": {"models": [dense], "seconds": 0.0},
         "memory of the smaller model": {"models": [evolved], "seconds": 0.0},
     }
-    found = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
-    if None in found:
+    try:
+        times, *peaks = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
+    except Failed:
         return None
-    times, *peaks = found
-    both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}  # type: ignore[index]
+    both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}
     for name in ("peak_bytes", "load_seconds"):
-        both[name] = dict(zip(_MODELS, (peak[name] for peak in peaks), strict=True))  # type: ignore[index]
-    sizes = [bytes_of(weight_files(given)), bytes_of(folder.glob("*.safetensors"))]
+        both[name] = dict(zip(_MODELS, (peak[name] for peak in peaks), strict=True))
+    sizes = [bytes_of(weight_files(settings)), bytes_of(folder.glob("*.safetensors"))]
     both["file_bytes"] = dict(zip(_MODELS, sizes, strict=True))
     return both | shared | {"dtype": dtype, "processor": processor_name(session.resident.device)}
 
 
-def computing(dtype: str, device: torch.device) -> str:
-    """The dtype to compute in with weights in ``dtype``: in float16 most CPUs are many times slower than in float32."""
+def compute_dtype(dtype: str, device: torch.device) -> str:
+    """Return the dtype to compute in for weights in ``dtype``: most CPUs are slow in float16."""
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def lines(found: Mapping[str, Any], name: str = "this model", source: str = "dense") -> list[str]:
-    """Lines for people on the figures of :func:`runtimes`. ``name``, ``source``: of the smaller model and the other."""
+def runtime_lines(found: Mapping[str, Any], name: str = "this model", source: str = "dense") -> list[str]:
+    """Format the figures of :func:`benchmark`; ``name`` and ``source`` name the smaller model and the other."""
     named = [
         ("files", "MB", "file_bytes", 1e6), ("loading", "s", "load_seconds", 1.0),
         ("prefill", "tokens/s", "prefill", 1.0), ("decode", "tokens/s", "decode", 1.0),
@@ -81,11 +79,9 @@ def lines(found: Mapping[str, Any], name: str = "this model", source: str = "den
     ]
 
 
-def _in_fresh_process(what: str, job: Json) -> Json | None:
+def _in_fresh_process(what: str, job: Json) -> Json:
     note(f"measuring {what}, in a process of its own")
-    with suppress(Failed):
-        return run_python("-m", __spec__.name, json.dumps(job), env=environment())
-    return None
+    return run_python("-m", __spec__.name, json.dumps(job), env=environment())
 
 
 def main(job: Json) -> Json:

@@ -123,7 +123,7 @@ def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin:
 def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
     """The speeds of two files, timed in turn, and memory and seconds of loading; None where they are not measured.
 
-    As :func:`evoprune.problems.language_model.export.runtime.runtimes`. ``checks``: the results of :func:`checked`;
+    As :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of :func:`checked`;
     ``timeout``: seconds that it may take.
     """
     files = dense, evolved

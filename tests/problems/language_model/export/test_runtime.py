@@ -16,7 +16,7 @@ def test_the_memory_of_a_model_is_that_of_a_process_of_its_own(session, small, m
 
     monkeypatch.setattr(runtime, "_in_fresh_process", smaller_alone)
     held = torch.ones(2**27)  # 512 MiB, which a new process has nothing of
-    found = runtime.runtimes(session, "float32", Path(small["model"]))
+    found = runtime.benchmark(session, "float32", Path(small["model"]))
     assert min(found[phase][name] for phase in ("prefill", "decode") for name in ("dense", "evolved")) > 0
     of_process, of_this = (found["peak_bytes"][name] for name in ("evolved", "dense"))
     assert 0 < of_process < of_this - held.nbytes / 2
