@@ -145,7 +145,7 @@ def _problem_section(
     evaluation.this_worker.forget()  # it may know another function of the same name
     kind: Any = registry.problem(_FUNCTION)
     every = zip(calls, (f, *constraints), named, strict=True)
-    kind.lent.update({call: function for call, function, (_, module) in every if module is None})
+    kind.local_functions.update({call: function for call, function, (_, module) in every if module is None})
     return function_section(calls, Genes(genes), more), plugins
 
 

@@ -13,8 +13,8 @@ from evoprune import Evaluation, Gene, Genes, InputError, Problem, Settings
 from evoprune.experiment.registry import find_plugin
 from evoprune.interfaces.problem import Checked, violation
 
-Called = Callable[[Any], Any]
-
+Rows = Callable[[Any], Any]
+"""A function of the values of several candidates, a row each."""
 
 Value = str | bool | int | float | None
 
@@ -73,20 +73,20 @@ class Function(Problem):
 
     Settings = FunctionSettings
     settings: FunctionSettings
-    lent: ClassVar[dict[str, Called]] = {}
-    """Functions of this process that cannot be imported, by the name that ``call`` gives them."""
+    local_functions: ClassVar[dict[str, Callable[..., Any]]] = {}
+    """Functions of this process that cannot be imported, by their names in ``call`` and ``constraints``."""
 
-    _fault = ""  # of a batch's answer: candidates are tried again one by one, where one row would pass
+    _fault = ""  # of a batch: its candidates are tried again one by one, where one row would pass
 
     @cached_property
     def genes(self) -> Genes:
         return Genes(gene.gene() for gene in self.settings.genes)
 
     @cached_property
-    def _functions(self) -> list[Called]:
+    def _functions(self) -> list[Rows]:
         calls = self.settings.call, *self.settings.constraints
-        functions = (self.lent.get(call) or find_plugin("", call) for call in calls)
-        return [called(each, self.genes, self.batch, place > 0) for place, each in enumerate(functions)]
+        functions = (self.local_functions.get(call) or find_plugin("", call) for call in calls)
+        return [on_rows(each, self.genes, self.batch, place > 0) for place, each in enumerate(functions)]
 
     def initial_genomes(self) -> list[list[float]]:
         return [self.genes.encoded(values) for values in self.settings.initial]
@@ -121,15 +121,15 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
     return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))
 
 
-def called(function: Called, genes: Genes, batch: bool = False, some: bool = False) -> Called:
-    """Return ``function`` as one of rows, each the values of ``genes``, that returns a row of values for each.
+def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, some: bool = False) -> Rows:
+    """Return a function that takes rows of the values of ``genes`` and returns a row of results for each.
 
-    It takes one row, as a list, or by names as parameters; in a ``batch`` all rows, as an array, or as an array for
-    each parameter; of numbers with NaN for an inactive gene, or else of objects. ``some``: whether it may be of some
-    genes alone. Raises :class:`evoprune.InputError` for several parameters that are no genes.
+    ``function`` takes one row, as a list or as parameters named after genes; in a ``batch`` all rows, as an array or
+    an array for each parameter: of numbers, NaN for an inactive gene, or of objects. ``some``: its parameters may be
+    some of the genes. Raises :class:`evoprune.InputError` for several parameters that are no genes.
     """
     parameters: list[inspect.Parameter] = []
-    with suppress(TypeError, ValueError):  # of a built-in one
+    with suppress(TypeError, ValueError):  # built-in functions have none
         parameters = [*inspect.signature(function).parameters.values()]
     names = {each.name for each in parameters}
     needed = [
@@ -145,11 +145,10 @@ def called(function: Called, genes: Genes, batch: bool = False, some: bool = Fal
         if batch:
             return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=kind)))
         return lambda rows: list(map(function, rows))
-    by_name: Callable[..., Any] = function
 
     def call(values: Iterable[Any]) -> Any:
         every = dict(zip(genes.names, values, strict=True))
-        return by_name(**{name: every[name] for name in names})
+        return function(**{name: every[name] for name in names})
 
     if batch:
         return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _kinds(genes))))
@@ -157,5 +156,5 @@ def called(function: Called, genes: Genes, batch: bool = False, some: bool = Fal
 
 
 def _kinds(genes: Genes) -> list[type]:
-    """Types of the arrays of the genes' values."""
+    """Return the dtypes of the genes' values."""
     return [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]

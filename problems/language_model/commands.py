@@ -1,4 +1,4 @@
-"""The commands ``recover`` and ``baselines``, which train and compare the results of runs. Imports no torch."""
+"""The commands ``recover`` and ``baselines``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.baselines import Baseline
 
 
-def _opened(folder: Path, overrides: Sequence[str] = ()) -> Run:
+def _open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     run = Run.open(folder, overrides)
     if not issubclass(run.resolved.problem, LanguageModel):
         raise InputError("is no run on a language model", str(folder))
@@ -46,15 +46,15 @@ class Recover(Command):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", metavar="RUN_DIR", type=Path, help="the folder of a finished run")
-        told = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
-        parser.add_argument("--out", type=Path, required=True, help=told)
+        out = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
+        parser.add_argument("--out", type=Path, required=True, help=out)
         add_set(parser, "override a key of the run's experiment")
         add_options(parser, RecoverOptions.model_fields)
 
     @classmethod
     def call(cls, options: argparse.Namespace) -> None:
         checked: Any = check_parameters(RecoverOptions, read_declared(options), OPTION)
-        run = _opened(options.run, options.set)
+        run = _open_run(options.run, options.set)
 
         def write(workplace: Path, place: Path) -> Exported:
             from evoprune.problems.language_model.recovery import Recovery
@@ -67,15 +67,15 @@ class Recover(Command):
             return recovery.export(final, result, workplace, place, Export.format(place))
 
         made_by = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
-        recovered = _exported(options.out, write, made_by, run.resolved.config(), is_one_file(Export, options.out))
-        print(*recovered.lines(options.out), sep="\n")
+        config, is_file = run.resolved.config(), is_one_file(Export, options.out)
+        print(*_export_resumably(options.out, write, made_by, config, is_file).lines(options.out), sep="\n")
 
 
 class ExportBaselines(Command):
     """Export models to compare a run's result with, each into a folder of FRONT: the picture of ``front`` shows them.
 
-    The dense model, the uniform one of the run's limit, recovered as its result is, and llama.cpp's presets. A file
-    that is there is not made again.
+    The dense model, the uniform one of the run's limit, recovered as its result is, and llama.cpp's presets.
+    Existing files are not made again.
     """
 
     help: ClassVar[str] = "export the dense model, uniform ones and llama.cpp's presets, to compare results with"
@@ -89,53 +89,51 @@ class ExportBaselines(Command):
 
     @classmethod
     def call(cls, options: argparse.Namespace) -> None:
-        given = read_declared(options)
-        check_parameters(ExportOptions, given, "options")
-        runs = [_opened(folder) for folder in options.runs]  # a mistake is told before anything is loaded
+        checked = check_parameters(ExportOptions, read_declared(options), "options")
+        runs = [_open_run(folder) for folder in options.runs]  # checked before anything is loaded
         from evoprune.problems.language_model.baselines import baselines_of
 
         while runs:
             run = runs.pop(0)
             folder = run.folder
             config, suffix = run.resolved.config(), Export.file_suffixes()[0]
-            found = baselines_of(run.problem)
-            del run  # the model lives as long as its baselines need it: there may be no room for two
+            baselines = baselines_of(run.problem)
+            del run  # there may be no memory for the models of two runs
             evaluation.this_worker.forget()
-            for baseline in found:
+            for baseline in baselines:
                 out = options.out / baseline.family / f"{baseline.name or folder.resolve().name}{suffix}"
                 if out.exists():
                     continue
                 try:
-                    note("\n".join([f"{out}:", *_export_baseline(baseline, config, out, given).summary]))
-                except (InputError, Stopped) as error:  # the others are made
+                    note("\n".join([f"{out}:", *_export_baseline(baseline, config, out, checked).summary]))
+                except (InputError, Stopped) as error:  # go on with the others
                     note(f"{out}: {error}")
                 del baseline
 
 
-def _export_baseline(baseline: Baseline, config: Config, out: Path, given: Mapping[str, Any]) -> Exported:
+def _export_baseline(baseline: Baseline, config: Config, out: Path, options: Any) -> Exported:
     """Export ``baseline`` as if the run with this ``config`` had found it."""
-    problem, genome, others = baseline.make()
+    problem, genome, references = baseline.make()
     config = config | {"problem": {"use": config["problem"]["use"], **problem.settings.model_dump(mode="json")}}
-    known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
-    outcome = Outcome(list(genome), problem.evaluate(genome), known)
-    checked = check_parameters(ExportOptions, given, "options")
+    scored = {name: (list(reference), problem.evaluate(reference)) for name, reference in references.items()}
+    outcome = Outcome(list(genome), problem.evaluate(genome), scored)
 
     def write(workplace: Path, place: Path) -> Exported:
-        own = Report(problem).report(outcome, workplace)  # an interrupted recovery goes on from there
+        report = Report(problem).report(outcome, workplace)  # it continues an interrupted recovery
         best = Best.model_construct(genome=list(genome), fitness=list(outcome.best_evaluation.values))  # maybe infinite
         named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
-        return Export(problem).export(genome, problem.Result.model_validate({**own, **named}), place, checked)
+        return Export(problem).export(genome, problem.Result.model_validate({**report, **named}), place, options)
 
     made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
-    return _exported(out, write, made_by, config, Export.writes_file(out))
+    return _export_resumably(out, write, made_by, config, Export.writes_file(out))
 
 
-def _exported(
+def _export_resumably(
     out: Path, write: Callable[[Path, Path], Exported], made_by: Mapping[str, Any], experiment: Config, is_file: bool
 ) -> Exported:
-    """As :func:`export`, of a training that can be continued: ``write`` gets a folder for checkpoints first.
+    """As :func:`export` with checkpoints: the first argument of ``write`` is a folder for these.
 
-    The folder is locked, and deleted at the end, or if no checkpoint was made.
+    The folder is locked, and deleted at the end, or if it has no checkpoint.
     """
     from evoprune.problems.language_model.distillation.progress import CHECKPOINT
 

@@ -40,10 +40,10 @@ Row = dict[str, Any]
 _SHARES = frozenset({"sparsity", "accuracy", "same_top", "same_top_error", "probability_change"})
 
 
-def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
-    """Measure ``known`` genomes by name and the ``final`` model, in a row each.
+def compare(final: FinalModel, baselines: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
+    """Measure genomes of ``baselines`` and the ``final`` model, in a row each; updated and recovered models in others.
 
-    Updated and recovered models have rows of their own. Raises :class:`evoprune.InputError`.
+    Raises :class:`evoprune.InputError`.
     """
     session = final.session
     resident = session.resident
@@ -51,18 +51,17 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
         raise InputError("a run is measured in its own dtype; change it with --set problem.dtype=...", "--dtype")
     if options.device not in {"auto", session.settings.device, str(resident.device)}:
         raise InputError("a run is measured on its own device; change it with --set problem.device=...", "--device")
-    own = session.settings.report_text
-    with _named_as_given():
-        text = _text(options, own, options.text)
-        windows = session.texts.windows(text, "text") if text != own else session.texts.report
+    report = session.settings.report_text
+    with _options_in_errors():
+        text = _text(options, report, options.text)
+        windows = session.texts.windows(text, "text") if text != report else session.texts.report
 
     def measured(name: str, model: Any = None) -> Row:
-        """The row of the resident model as it is now, or of ``model``, a copy of it with other weights."""
         measure = Measure(Forward(model), None) if model else None
         perplexity = session.fitness.score_now(windows, measure=measure).value
         return _row(name, resident, perplexity, windows, options, model)
 
-    models = {name: FinalModel(session, genome) for name, genome in known.items()} | {EVOLVED: final}
+    models = {name: FinalModel(session, genome) for name, genome in baselines.items()} | {EVOLVED: final}
     rows = []
     for name, model in models.items():
         session.transform.apply(model.genome)
@@ -75,14 +74,14 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
         recovered = final.copy().model
         convert(recovered, resident.device, recovered.dtype)
         row = measured(f"{EVOLVED}, recovered", recovered)
-        rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
+        rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # a recovery keeps zeros
     return Table(rows, session.protocol() | _measured(windows, options), _SHARES)
 
 
 def _row(
     name: str, resident: Resident, perplexity: float, windows: Windows, options: EvalOptions, model: Any = None
 ) -> Row:
-    """The measurements of the resident model as it is now, or of ``model``, a copy of it with other weights."""
+    """Return the measurements of the resident model, or of ``model``, a copy of it with other weights."""
     model, tokenizer = model or resident.model, resident.tokenizer
     sparsity = resident.removed_weights / resident.prunable_weights
     row = {"model": name, "sparsity": sparsity, "perplexity": finite(perplexity)}
@@ -93,26 +92,26 @@ def _row(
 
 
 def measure(source: str, options: EvalOptions) -> Table:
-    """Measure the model that ``source`` names, in a row; or compare the .gguf file with the source that is given.
+    """Measure the model ``source``, in a row; with ``--against``, compare the .gguf file ``source`` with its source.
 
     Raises :class:`evoprune.InputError`.
     """
     resident, texts = _read(source, options)
     if options.against:
-        return _against(Path(source), resident, texts, options)
+        return _compare_files(Path(source), resident, texts, options)
     (windows,) = texts
     perplexity = Measure(resident.forward, None).perplexity(windows.tokens)
     row = _row(Path(source).name, resident, perplexity, windows, options)
     return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
 
 
-def _against(file: Path, resident: Resident, texts: Sequence[Windows], options: EvalOptions) -> Table:
-    """Rows for the .gguf ``file`` and its source, which is resident, if that is one too: two for each text.
+def _compare_files(file: Path, resident: Resident, texts: Sequence[Windows], options: EvalOptions) -> Table:
+    """Return rows for the .gguf ``file``, and for its source, which is resident, if that is a .gguf file: by text.
 
-    They run in llama.cpp; divergences are from the source's predictions in PyTorch.
+    llama.cpp runs files; divergences are from the source's predictions in PyTorch.
     """
     refuse_unless_room(max(windows.predictions for windows in texts), resident.forward.vocabulary)
-    by_text = [[*_compared(file, resident, windows)] for windows in texts]
+    by_text = [[*_file_rows(file, resident, windows)] for windows in texts]
     keys = dict.fromkeys(key for rows in by_text for row in rows for key in row)
     protocol = protocol_of(resident) | _measured(texts[0], options)
     if len(texts) > 1:
@@ -123,8 +122,8 @@ def _against(file: Path, resident: Resident, texts: Sequence[Windows], options: 
     return Table([{key: row.get(key) for key in keys} for rows in by_text for row in rows], protocol, _SHARES)
 
 
-def _compared(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]:
-    """Yield rows of the source, which is resident, if it is a .gguf file, and of ``file`` on ``windows``."""
+def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]:
+    """Yield the row of the source, if it is a .gguf file, and that of ``file``, on ``windows``."""
     from evoprune.problems.language_model.gguf.runtime import checked
 
     measure, tokenizer, variants, right = Measure(resident.forward, None), resident.tokenizer, None, None
@@ -133,7 +132,7 @@ def _compared(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]
     if windows.lines:
         variants = variants_of(windows, tokenizer)
         right = None if others else right_lines(windows, tokenizer, measure)
-    with TemporaryFile(dir=cache_folder()) as whole:  # it has no name, so nothing remains of it
+    with TemporaryFile(dir=cache_folder()) as whole:  # unnamed: a kill leaves nothing
         dense = PredictionFile(whole, windows.predictions)
         measure.value(windows.tokens, dense, label="measuring")
         for path in [*others, file]:
@@ -143,14 +142,14 @@ def _compared(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]
             )  # fmt: skip
             row = _file_row(path, text, found)
             if windows.lines:
-                own = right_answers(windows.lines, found["answers"])
-                row |= {"accuracy": sum(own) / len(own)} | (flips(right, own) if right else {})
-                right = own
+                answers = right_answers(windows.lines, found["answers"])
+                row |= {"accuracy": sum(answers) / len(answers)} | (flips(right, answers) if right else {})
+                right = answers
             yield row
 
 
 def _file_row(path: Path, text: Text, found: Mapping[str, Any]) -> Row:
-    """The row of the file ``path`` on ``text``; ``found``: by llama.cpp. Raises :class:`evoprune.InputError`."""
+    """Return the row of the file ``path`` on ``text``; ``found``: measurements of llama.cpp. Raises InputError."""
     if (first := found.get("first_other_token")) is not None:
         raise InputError(f"reads other tokens from token {first:,} on", str(path))
     if not (table := found["predictions"]):
@@ -162,7 +161,7 @@ def _file_row(path: Path, text: Text, found: Mapping[str, Any]) -> Row:
 
 
 def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
-    """Count the answers that became wrong, and right; and McNemar's exact test (1947) that both are as likely."""
+    """Count answers that became wrong, and right; with McNemar's exact test (1947) that both are equally likely."""
     pairs = [*zip(before, after, strict=True)]
     lost, gained = pairs.count((True, False)), pairs.count((False, True))
     probability = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
@@ -170,21 +169,21 @@ def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
 
 
 def _read(source: str, options: EvalOptions) -> tuple[Resident, list[Windows]]:
-    """The model of ``--against``, or else ``source``; and the texts, by default that of ``source``, an export."""
-    with _named_as_given("--against" if options.against else "SOURCE"):
+    """Return the model of ``--against``, by default ``source``, and the texts, by default that of ``source``."""
+    with _options_in_errors("--against" if options.against else "SOURCE"):
         name = options.against or source
         chosen = {"model": name, "device": options.device, "dtype": options.dtype or "float32"}
-        given: Any = check_parameters(ModelSettings, chosen, "")
-        texts = _texts(options, _reported(Path(source)))
+        settings: Any = check_parameters(ModelSettings, chosen, "")
+        texts = _texts(options, _report_text(Path(source)))
         follow_threads()
-        resident = Resident(*load_any(given), name)
+        resident = Resident(*load_any(settings), name)
         for role, text in texts:
             check_length(text, resident.model, role)
         return resident, [_shortest(cut_windows(text, resident.tokenizer, role), resident) for role, text in texts]
 
 
 def _shortest(windows: Windows, resident: Resident) -> Windows:
-    """Cut the tokens after the longest line of a task file, which cannot change its score."""
+    """Cut the padding after the longest line of a task file."""
     if not windows.lines:
         return windows
     size = max(most_tokens(line, resident.tokenizer) for line in windows.lines) + (windows.begin is not None)
@@ -192,7 +191,7 @@ def _shortest(windows: Windows, resident: Resident) -> Windows:
 
 
 @contextmanager
-def _named_as_given(model: str = "SOURCE") -> Iterator[None]:
+def _options_in_errors(model: str = "SOURCE") -> Iterator[None]:
     """Name options in errors, not keys of an experiment; ``model``: the argument in place of ``problem.model``."""
     try:
         yield
@@ -203,7 +202,7 @@ def _named_as_given(model: str = "SOURCE") -> Iterator[None]:
 
 
 def _texts(options: EvalOptions, default: TextSettings) -> list[tuple[str, TextSettings]]:
-    """The texts of ``options``, and the option that names each; the first is ``default`` where none is named."""
+    """Return the texts of ``options`` with the name of the option; without any, ``default``."""
     tasks = options.names if options.against else []
     texts = [("text", _text(options, default, options.text))] if options.text or not tasks else []
     texts += [("also", _text(options, default, other)) for other in options.also]
@@ -211,20 +210,19 @@ def _texts(options: EvalOptions, default: TextSettings) -> list[tuple[str, TextS
 
 
 def _text(options: EvalOptions, default: TextSettings, source: str | None, **more: Any) -> TextSettings:
-    """The text ``source``, or ``default`` if that is None, cut as ``default`` but for ``options`` and ``more``."""
-    given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True) | more
+    """Return the text ``source``, by default ``default``, in windows as of ``default``, ``options`` and ``more``."""
+    changed = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True) | more
     if source is None:
-        return TextSettings(**default.model_dump() | given)
-    own = {"window": default.window, "windows": None, "begin": default.begin}
-    return TextSettings(**own | given, source=source)
+        return TextSettings(**default.model_dump() | changed)
+    windows = {"window": default.window, "windows": None, "begin": default.begin}
+    return TextSettings(**windows | changed, source=source)
 
 
-def _reported(source: Path) -> TextSettings:
-    """The report text of the export ``source``, a folder or a file; the bundled text if it is not an export."""
+def _report_text(source: Path) -> TextSettings:
+    """Return the report text of the export ``source``, a folder or a file; the bundled text if it is not an export."""
     try:
-        exported = json.loads(described_in(source, FACTS, source.is_file()).read_text(encoding="utf-8"))
-        text = dict(exported["protocol"]["report_text"])
-        return settings_of(text)
+        facts = json.loads(described_in(source, FACTS, source.is_file()).read_text(encoding="utf-8"))
+        return settings_of(dict(facts["protocol"]["report_text"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return BUNDLED_REPORT_TEXT
 

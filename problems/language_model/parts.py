@@ -1,4 +1,4 @@
-"""The optional parts of a problem on a language model, each made from the problem. Imports no torch."""
+"""The optional parts of a problem on a language model. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from evoprune.problems.language_model.problem import LanguageModel
 
 
-_COMPARED = 3  # models on texts other than that of the report: the dense, the uniform and the evolved one
+_COMPARED = 3  # models measured on other texts than the report text: dense, uniform and evolved
 
 
 class _Part:
@@ -35,19 +35,18 @@ class _Part:
 
 
 class Judge(_Part, Finals):
-    """Decides which model is the result of a search.
+    """Chooses the result among the best candidates and the uniform model, in the form that is exported.
 
-    The result is the best of the search's own, the uniform model and other known solutions, in the form that is
-    exported, on windows of the search text that the search does not see.
+    It is the best on held-out windows of the search text, which the search does not see.
     """
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """The known solutions that may win, where there are held-out windows."""
+        """The uniform model, if there are held-out windows."""
         return self._problem.baselines.uniform if self._session.texts.held_out else {}
 
     def judge(self, genome: Sequence[float]) -> float:
-        """Return the objective for the final model of ``genome`` on the held-out windows; leave the session's dense."""
+        """Return the objective of the final model of ``genome`` on held-out windows; leave the dense one resident."""
         from evoprune.problems.language_model.results.final_model import FinalModel
 
         session = self._session
@@ -63,21 +62,21 @@ class Judge(_Part, Finals):
 
 
 class Machine(_Part, Measured, TradeOffs):
-    """Measures the times of a budget on this machine, and chooses the result among the best compromises."""
+    """Measures the times of a budget on this machine, and chooses the result on a front of trade-offs."""
 
     def take_measurements(self) -> Mapping[str, Any]:
-        measuring = self._problem.limits.measuring
-        return measuring.measure(self._session.transform) if measuring else {}
+        budget = self._problem.limits.measured_budget
+        return budget.measure(self._session.transform) if budget else {}
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        self._problem.settle(facts)
+        self._problem.use_measurements(facts)
 
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
         return self._problem.limits.choose(front)
 
 
 class Report(_Part, Reporting):
-    """Reports the result, trained if the run trains it."""
+    """Reports the result, after its recovery if the run has one."""
 
     packages = ("torch", "transformers")
     words: ClassVar[Mapping[str, str]] = LABELS
@@ -95,10 +94,10 @@ class Report(_Part, Reporting):
         return result | {"bits_per_byte": ResultFacts.model_validate(result).final_bits_per_byte}
 
     def work(self) -> float:
-        texts, known = self._session.texts, len(self._problem.references())
+        texts, references = self._session.texts, len(self._problem.references())
         held_out = texts.held_out.tokens.numel() if texts.held_out else 0
         others = held_out + sum(windows.tokens.numel() for windows in texts.second)
-        return (known + 1) * texts.report.tokens.numel() + _COMPARED * others
+        return (references + 1) * texts.report.tokens.numel() + _COMPARED * others
 
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
@@ -143,7 +142,6 @@ class Export(_Part, Exporting):
 
     @classmethod
     def format(cls, place: Path) -> type[ExportFormat]:
-        """Return the format of ``place``."""
         from evoprune.problems.language_model.export.folder import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if cls.writes_file(place) else Folder

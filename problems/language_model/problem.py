@@ -1,4 +1,4 @@
-"""The problem of making a language model smaller: transforms have the genes, fitness is measured on a text."""
+"""The problem of making a language model smaller, and its presets for pruning and compression."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class LanguageModel(Problem):
     work_unit = "tokens"
 
     def __init__(self, settings: Any) -> None:
-        """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
+        """Load the model here: an error must not be recorded as a failure of the first candidate."""
         super().__init__(settings)
         from evoprune.problems.language_model.evaluation.session import Session
 
         self.session = Session.start(settings, settings.chosen_transforms)
-        self.settle({})
+        self.use_measurements({})
 
-    def settle(self, facts: Mapping[str, Any]) -> None:
+    def use_measurements(self, facts: Mapping[str, Any]) -> None:
         """Use ``facts``, the measurements of a budget, for limits and baselines."""
         from evoprune.problems.language_model.baselines import Baselines, Limits
 
@@ -84,17 +84,17 @@ class LanguageModel(Problem):
 
     @property
     def batch(self) -> bool:
-        """True if all genomes go through a block before the next one."""
+        """True if all genomes of a batch pass a block before the next block is loaded."""
         return self.session.fitness.together
 
     def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
         fitness, transform, evaluations = self.session.fitness, self.session.transform, []
-        together = self.batch  # a process may have more memory than the one that asks
+        together = self.batch  # this process may have more memory than that of the search
         scores = fitness.values(genomes, fidelity) if together else (fitness.value(each, fidelity) for each in genomes)
         for genome, (value, tokens) in zip(genomes, scores, strict=True):
-            if together:  # else it is applied
+            if together:  # otherwise it is applied
                 transform.apply(genome)
-            values = (value, *(budget.spent(genome) for budget in self.limits.traded))
+            values = (value, *(budget.spent(genome) for budget in self.limits.trade_offs))
             evaluations.append(Evaluation(values, tokens, transform.measures()))
         return evaluations
 
@@ -111,14 +111,14 @@ class LanguageModel(Problem):
         from evoprune.problems.language_model.texts.text_splits import refuse_lines
 
         texts = self.session.texts
-        known = {"weights": self.session.resident.weights_sha256} | texts.fingerprint()
+        hashes = {"weights": self.session.resident.weights_sha256} | texts.fingerprint()
         read = [texts.search, texts.report, *texts.second]
         if self.recovery:
             self.recovery.check()
             read.append(self.recovery.text.whole)
         for windows in read if self.session.transform.prunes_vocabulary else ():
             refuse_lines(windows)
-        return known
+        return hashes
 
     @classmethod
     def signs_of(cls, settings: Any) -> tuple[float, ...]:
@@ -126,7 +126,7 @@ class LanguageModel(Problem):
 
     @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        return (settings.objective_label, *settings.traded_labels)
+        return (settings.objective_label, *settings.trade_off_labels)
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
@@ -153,16 +153,16 @@ class LanguageModel(Problem):
 
         try:
             pick_device(ModelSettings(device=name).device)
-        except (InputError, ValueError):  # it is not there, or no device of a model
+        except (InputError, ValueError):  # missing, or not a device for models
             return False
         return True
 
 
 class Pruning(LanguageModel):
-    """Choose how much of each layer a causal language model loses, at a given global sparsity.
+    """Choose the sparsity of each layer of a causal language model, at a given global sparsity.
 
-    A gene is the sparsity of a transformer block (or of a matrix); fitness is perplexity on
-    the search text, or divergence from the dense model. The protocol is that of the ESILV report (2025).
+    A gene is the sparsity of a transformer block (or of a matrix); fitness is perplexity on the search text, or
+    divergence from the dense model. The protocol is that of the ESILV report (2025).
     """
 
     Settings = PruningSettings
@@ -170,9 +170,9 @@ class Pruning(LanguageModel):
 
 
 class Compression(LanguageModel):
-    """Make a causal language model small by several transforms under one limit, at the least divergence from dense.
+    """Compress a causal language model by several transforms under one limit, at the least divergence from dense.
 
-    Cuts come first, recovery may follow, and the remaining matrices get types: all is one genome, and one file.
+    One genome has cuts and the types of the remaining matrices; a recovery may follow.
     """
 
     Settings = CompressionSettings

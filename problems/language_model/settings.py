@@ -23,14 +23,14 @@ from evoprune.problems.language_model.transforms.weights.settings import Weights
 
 
 def budget_of(chosen: Choice, key: str) -> MeasuredBudget | partial[Budget]:
-    """Return the budget ``chosen`` with its parameters: one that measures, or a function of the transform."""
+    """Return the budget ``chosen``: one that measures, or a function of the transform."""
     kind = find_plugin(BUDGETS, chosen.use)
     given = check_parameters(kind, chosen.parameters, key)
     return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
 
 
 def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
-    """Raise ValueError for unknown plugins and parameters; ``named``: key, group of entry points, and choice."""
+    """Raise ValueError for unknown plugins and parameters; ``named``: key, group of entry points, choice."""
     faults: list[str] = []
     for key, group, chosen in named:
         try:
@@ -72,22 +72,22 @@ class ProblemSettings(EvaluationSettings):
     def _known_trade_offs(self) -> Self:
         _check(("trade_offs", BUDGETS, chosen) for chosen in self.trade_offs)
         measured = [isinstance(budget_of(chosen, "trade_offs"), MeasuredBudget) for chosen in self.trade_offs]
-        if sum(measured) > 1 or len(set(self.traded_labels)) < len(measured):
+        if sum(measured) > 1 or len(set(self.trade_off_labels)) < len(measured):
             raise ValueError("trade_offs: expected different budgets, of which one may measure the machine")
         return self
 
     @property
-    def traded(self) -> Sequence[Choice]:
-        """``trade_offs``, with the limits that choose the result."""
+    def trade_off_budgets(self) -> Sequence[Choice]:
+        """:attr:`trade_offs` with limits, which choose the result."""
         return self.trade_offs
 
     @property
-    def traded_labels(self) -> list[str]:
+    def trade_off_labels(self) -> list[str]:
         return [each.use.rpartition(":")[2].replace("_", " ") for each in self.trade_offs]
 
     @property
     def chosen_transforms(self) -> list[tuple[Any, Any]]:
-        """The class of each transform, and its own settings. Imports torch."""
+        """Class and settings of each transform. Imports torch."""
         kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in self.transforms]
         return [
             (kind, kind.Settings.model_validate(chosen.parameters))
@@ -96,32 +96,32 @@ class ProblemSettings(EvaluationSettings):
 
     @property
     def drawn_references(self) -> Sequence[str]:
-        """The names that the dense model and the uniform one may have among the references."""
+        """Possible names of the dense and the uniform model among the references."""
         removed = self.budget and self.budget.parameters.get("removed")
         return ("dense", UNIFORM, uniform_name(float(removed or 0.0)))
 
     @property
     def about(self) -> list[str]:
-        """A few words on the way the model is made smaller."""
+        """The transforms, in words."""
         return [chosen.use for chosen in self.transforms]
 
     @property
     def missing(self) -> Iterator[str]:
-        """A line for each file, folder or package that is not there, with its key where it has one."""
-        yield from self.missing_here
-        for kind, own in self.chosen_transforms:
-            yield from kind.missing(own)
+        """A line for each missing file, folder or package, with its key if it has one."""
+        yield from self.missing_inputs
+        for kind, settings in self.chosen_transforms:
+            yield from kind.missing(settings)
 
     @property
-    def missing_here(self) -> Iterator[str]:
-        """:attr:`missing`, but for the needs of transforms."""
+    def missing_inputs(self) -> Iterator[str]:
+        """As :attr:`missing`, without the needs of transforms."""
         if fault := model_fault(self.model):
             yield f"problem.model: {fault}"
         roles = {"search_text": self.search_text, "report_text": self.report_text}
         roles |= {f"second_text.{at}": text for at, text in enumerate(self.second_text)}
         roles |= {"calibration_text": self.calibration_text} if self.calibration_text else {}
-        for role, its_text in roles.items():
-            if fault := text_fault(its_text) or task_fault(its_text):
+        for role, text in roles.items():
+            if fault := text_fault(text) or task_fault(text):
                 yield f"problem.{role}: {fault}"
         if self.recover and self.recover.text and (fault := text_fault(TextSettings(source=self.recover.text))):
             yield f"problem.recover.text: {fault}"
@@ -154,7 +154,7 @@ class LanguageModelSettings(ProblemSettings):
 
 
 class CompressionSettings(LanguageModelSettings):
-    """Parameters of the problem ``compression``: as of ``language_model``, with a limit."""
+    """Parameters of the problem ``compression``: those of ``language_model``, with a limit."""
 
     budget: Choice = Field(description="the limit, by a registered name, and its parameters, such as bytes")
     objective: Literal["perplexity", "kl"] = Field(
@@ -163,7 +163,7 @@ class CompressionSettings(LanguageModelSettings):
 
 
 class PruningSettings(ProblemSettings, WeightsSettings):
-    """Parameters of the problem ``pruning``: as of the transform ``weights``, and the share of the weights."""
+    """Parameters of the problem ``pruning``: those of the transform ``weights``, and the sparsity."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
 
@@ -183,8 +183,8 @@ class PruningSettings(ProblemSettings, WeightsSettings):
         return None if self.trade_offs else self._removed
 
     @property
-    def traded(self) -> Sequence[Choice]:
-        """``trade_offs``; of weights with ``sparsity`` as the limit."""
+    def trade_off_budgets(self) -> Sequence[Choice]:
+        """:attr:`trade_offs`, with ``sparsity`` as the limit of weights."""
         return [self._removed if each == Choice(use="weights") else each for each in self.trade_offs]
 
     @property
@@ -193,7 +193,7 @@ class PruningSettings(ProblemSettings, WeightsSettings):
 
     @property
     def missing(self) -> Iterator[str]:
-        return self.missing_here  # the transform needs nothing else, and asking it would import torch
+        return self.missing_inputs  # the transform needs nothing else, and its class imports torch
 
     @property
     def about(self) -> list[str]:

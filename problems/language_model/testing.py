@@ -26,13 +26,12 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.export.format import ExportFormat, checked_result
 from evoprune.problems.language_model.models.blocks import find_blocks
+from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.testing import check_budget, check_genes
 
 _TOLERANCE = 1e-3
-"""The largest difference between the weights in a model and those that the budget counts, as a share of all."""
-
-Weights = dict[str, torch.Tensor]
+"""Largest difference between the weights of a model and the count of the budget, as a share of all weights."""
 
 
 def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
@@ -71,20 +70,20 @@ def _drawn(session: Session, rng: random.Random) -> list[float]:
     return genes.nearest([rng.uniform(gene.low, gene.up) for gene in genes])
 
 
-def _weights(session: Session) -> Weights:
+def _weights(session: Session) -> Tensors:
     return {name: tensor.detach().clone() for name, tensor in session.resident.model.state_dict().items()}
 
 
-def _applied(session: Session, genome: Sequence[float]) -> tuple[Weights, list[str]]:
+def _applied(session: Session, genome: Sequence[float]) -> tuple[Tensors, list[str]]:
     session.transform.apply(genome)
     return _weights(session), [*map(repr, session.transform.block_fingerprints())]
 
 
-def _equal(one: Weights, other: Weights) -> bool:
+def _equal(one: Tensors, other: Tensors) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _check_fingerprints(session: Session, one: tuple[Weights, list[str]], other: tuple[Weights, list[str]]) -> None:
+def _check_fingerprints(session: Session, one: tuple[Tensors, list[str]], other: tuple[Tensors, list[str]]) -> None:
     model = session.resident.model
     prefix = find_blocks(model)[0]
     assert len(one[1]) == session.resident.forward.depth, "expected a fingerprint for each block"
@@ -100,9 +99,7 @@ def _check_fingerprints(session: Session, one: tuple[Weights, list[str]], other:
         "weights outside the blocks, of neither embedding nor head, changed"
     )
     for block, (first, second) in enumerate(zip(one[1], other[1], strict=True)):
-        starts = [f"{prefix}.{block}."] + [embedding] * (
-            block == 0
-        )  # which it reads; the head changes no block's states
+        starts = [f"{prefix}.{block}."] + [embedding] * (block == 0)  # the head changes no states
         assert same(*starts) or first != second, f"block {block} changed, but its fingerprint did not"
 
 
@@ -111,7 +108,7 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
     already = session.resident.removed_weights
     session.transform.apply(genome)
     if session.transform.encoded():
-        return  # weights that are rounded to zero are not removed
+        return  # rounding to zero removes no weight
     total = session.resident.prunable_weights
     remaining = total - session.resident.removed_weights
     assert abs(budget.spent(genome) - remaining) <= already + _TOLERANCE * total, (
@@ -132,7 +129,7 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
 def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:
     """Raise AssertionError unless the format ``kind`` keeps the contract of export formats.
 
-    Writes the result of ``run`` to folders near ``place``: twice as it is, and with other weights, as a recovery gives.
+    Writes the result of ``run`` to folders beside ``place``: twice unchanged, and once with recovered weights.
     """
     problem: Any = run.problem
     session: Session = problem.session
@@ -155,11 +152,11 @@ def _written(
 ) -> list[bytes]:
     folder = place.parent / name
     folder.mkdir()
-    made, format_ = folder / place.name, kind(final, options)
+    out, format_ = folder / place.name, kind(final, options)
     format_.check()
-    exported = format_.write(checked_result(final, result), made)
+    exported = format_.write(checked_result(final, result), out)
     json.dumps(exported.facts, allow_nan=False)
-    assert made.exists(), f"nothing is written to {made.name}"
+    assert out.exists(), f"nothing is written to {out.name}"
     assert final.recovered or not exported.faults, f"the model as the run found it is unfit: {exported.faults}"
-    files = [made] if made.is_file() else sorted(path for path in made.rglob("*") if path.suffix != ".md")
+    files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.suffix != ".md")
     return [path.read_bytes() for path in files if path.is_file()]

@@ -62,7 +62,7 @@ class ExportFormat(ABC):
         """
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
-        """Return facts for ``evoprune.json`` on ``model`` in ``files``: version, hashes, sparsity, keys of the result."""
+        """Return facts for ``evoprune.json`` on ``model`` in ``files``: version, hashes, sparsity, result."""
         resident, zeros = self.session.resident, {each: each.zeros for each in find_matrices(model)}
         wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
         experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]

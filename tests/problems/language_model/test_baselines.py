@@ -54,7 +54,7 @@ def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
 
 def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
     problem = pruning(trade_offs=["weights"], sparsity=0.45)
-    left = [problem.limits.traded[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
+    left = [problem.limits.trade_offs[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
     assert problem.limits.choose([(20.0, left[0]), (50.0, left[4]), (40.0, left[3]), (90.0, left[5])]) == 2
     assert problem.limits.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from evoprune.cli import main
-from evoprune.problems.language_model.eval import _reported, flips
+from evoprune.problems.language_model.eval import _report_text, flips
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
 
@@ -76,9 +76,9 @@ def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
     text = {"source": "bundled:python-docs", "split": "validation", "window": 32, "windows": 3}
     (tmp_path / "small.evoprune.json").write_text(json.dumps({"protocol": {"report_text": text}}))
     (tmp_path / "small.gguf").write_bytes(b"")
-    found = _reported(tmp_path / "small.gguf")
+    found = _report_text(tmp_path / "small.gguf")
     assert (found.split, found.windows) == ("validation", 3)
-    assert _reported(tmp_path / "other.gguf") == BUNDLED_REPORT_TEXT
+    assert _report_text(tmp_path / "other.gguf") == BUNDLED_REPORT_TEXT
 
 
 @pytest.mark.parametrize(

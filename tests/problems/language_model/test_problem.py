@@ -38,12 +38,12 @@ def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_mo
 def test_objectives_beside_the_score_are_the_amounts_of_budgets(language_model):
     times = {"use": "milliseconds", "length": 16, "seconds": 0.0}
     problem = language_model(transforms=["heads", "channels"], trade_offs=["bytes", times])
-    problem.settle(Machine(problem).take_measurements())
+    problem.use_measurements(Machine(problem).take_measurements())
     genome = [2.0, 0.0, 1.0, 0.0, 2.0, 3.0]
     found, dense = (problem.evaluate(each).values for each in (genome, problem.session.transform.dense))
     assert problem.labels_of(problem.settings)[1:] == ("bytes", "milliseconds")
     assert problem.signs == (-1.0,) * 3
-    assert list(found[1:]) == [budget.spent(genome) for budget in problem.limits.traded]
+    assert list(found[1:]) == [budget.spent(genome) for budget in problem.limits.trade_offs]
     assert found[0] != dense[0]
     assert found[1] < dense[1]
     assert found[2] <= dense[2]

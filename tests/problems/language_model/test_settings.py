@@ -64,7 +64,7 @@ def test_pruning_is_the_transform_weights_under_the_share_of_the_weights():
     assert (settings.budget.use, settings.budget.parameters) == ("weights", {"removed": 0.6})
     traded = PruningSettings(trade_offs=("weights",))
     assert traded.budget is None
-    assert [each.parameters for each in traded.traded] == [{"removed": 0.45}]
+    assert [each.parameters for each in traded.trade_off_budgets] == [{"removed": 0.45}]
 
 
 @pytest.mark.parametrize("role", ["search_text", "calibration_text"])

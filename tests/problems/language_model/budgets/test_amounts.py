@@ -101,13 +101,13 @@ def test_a_measured_budget_of_a_plugin_limits_is_traded_and_is_reported(language
     sublayers = {"use": "sublayers", "genes": "block"}
     problem = language_model(transforms=sublayers, budget=budget)
     facts = Machine(problem).take_measurements()
-    problem.settle(facts)
+    problem.use_measurements(facts)
     assert problem.budget.limit == 0.7 * 3
     found = Report(problem).report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
     assert found["cost"]["blocks"] == {"dense": 3, "evolved": 2}
     assert found["protocol"]["blocks"] == "blocks with both parts"
     problem = language_model(transforms=sublayers, trade_offs=[budget])
-    problem.settle(facts)
+    problem.use_measurements(facts)
     assert problem.labels_of(problem.settings)[1] == "Few"
     assert problem.evaluate([0.0, 1.0, 0.0]).values[1] == 2
     assert problem.limits.choose([(1.0, 3.0), (3.0, 2.1), (2.0, 2.1)]) == 2
