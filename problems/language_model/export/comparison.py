@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.runtime import compared, milliseconds, presets, quantise
+from evoprune.problems.language_model.gguf.runtime import checked, compared, milliseconds, presets, quantise
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
@@ -30,30 +30,30 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares the file at ``place``, exported from ``session``, with others; ``score`` measures one in llama.cpp.
+    """Compares the file at ``place``, exported from ``session``, with others in llama.cpp.
 
-    ``base``: of the model. ``half``: type of unquantised matrices; None: that of ``base``. ``scoring``: seconds that
-    ``score`` took for the file. ``left``: returns the seconds left.
+    ``base``: of the model. ``half``: type of unquantised matrices; None: that of ``base``. ``timed``: time files.
+    ``deadline``: by ``time.monotonic``. ``scoring``: seconds that scoring a file takes.
     """
 
     session: Session
     base: Base
     half: str | None
     place: Path
-    score: Callable[[Path], Json]
+    timed: bool
+    deadline: float
     scoring: float
-    left: Callable[[], float]
 
-    def facts(self, check: Json, timed: bool, preset: bool) -> Json:
+    def facts(self, check: Json, preset: bool) -> Json:
         """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as there is time.
 
-        ``check``: the measurements of the exported file. ``timed``: time both files; ``preset``: make one first. The
-        dense model is resident afterwards.
+        ``check``: the measurements of the exported file. ``preset``: make one first. The dense model is resident
+        afterwards.
         """
         session = self.session
         model = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
         found: Json = {"source": None, "preset": None, "runtime": None}
-        if not timed and model is None:
+        if not self.timed and model is None:
             return found
         session.transform.apply(session.transform.dense)
         with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
@@ -62,11 +62,11 @@ class Comparison:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
                 found |= self._preset(source, Path(scratch) / "preset.gguf")
-            if self.left() > self.scoring:
-                score = self.score(source)
+            if self._left > self.scoring:
+                score = self._score(source)
                 found["source"] = self._row(source.name if model else source.stem, source, score)
-                if timed and self.left() > self.scoring + _TIMING:
-                    found["runtime"] = compared(source, self.place, score, check, timeout=self.left())
+                if self.timed and self._left > self.scoring + _TIMING:
+                    found["runtime"] = compared(source, self.place, score, check, timeout=self._left)
         return found
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
@@ -74,21 +74,31 @@ class Comparison:
         texts = self.session.texts
         return Text.model_validate(texts.report.measured(texts.tokenizer)).bits_per_byte(perplexity)
 
+    @property
+    def _left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def _score(self, path: Path) -> Json:
+        report, begins = self.session.texts.report, self.session.texts.report.begin is not None
+        dense = self.session.fitness.divergence_on(report, self.session.transform.dense).known
+        limit = max(1.0, self._left)
+        return checked(path, report.beginning, report.tokens, begins, dense, self.timed, timeout=limit)
+
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
-        if self.left() < _PRESET * self.scoring:
+        if self._left < _PRESET * self.scoring:
             return {"no_preset": "no time"}
-        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self.left() < math.inf)
+        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self._left < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
         importance = self.session.transform.importance or cached_importance(resident, text)
         try:
-            quantise(source, path, name, by_tensor(resident, self.base, importance), self.left() - self.scoring)
+            quantise(source, path, name, by_tensor(resident, self.base, importance), self._left - self.scoring)
         except InputError as error:
             return {"no_preset": ", ".join(error.problems)}
-        score = self.score(path)
+        score = self._score(path)
         row = self._row(name, path, score)
-        if row and self.left() > self.scoring + _GENERATING:
+        if row and self._left > self.scoring + _GENERATING:
             with suppress(InputError):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
                 exported, preset = milliseconds([self.place, path], generating, _GENERATING)
