@@ -136,27 +136,27 @@ def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row
         dense = PredictionFile(whole, windows.predictions)
         measure.value(windows.tokens, dense, label="measuring")
         for path in [*others, file]:
-            found = checked(
+            scores = checked(
                 path, windows.beginning, windows.tokens, windows.begin is not None, {"loss": dense.losses},
                 memory=False, variants=variants, whole=whole.fileno(),
             )  # fmt: skip
-            row = _file_row(path, text, found)
+            row = _file_row(path, text, scores)
             if windows.lines:
-                answers = right_answers(windows.lines, found["answers"])
+                answers = right_answers(windows.lines, scores["answers"])
                 row |= {"accuracy": sum(answers) / len(answers)} | (flips(right, answers) if right else {})
                 right = answers
             yield row
 
 
-def _file_row(path: Path, text: Text, found: Mapping[str, Any]) -> Row:
-    """Return the row of the file ``path`` on ``text``; ``found``: measurements of llama.cpp. Raises InputError."""
-    if (first := found.get("first_other_token")) is not None:
+def _file_row(path: Path, text: Text, scores: Mapping[str, Any]) -> Row:
+    """Return the row of the file ``path`` on ``text``; ``scores``: measurements of llama.cpp. Raises InputError."""
+    if (first := scores.get("first_other_token")) is not None:
         raise InputError(f"reads other tokens from token {first:,} on", str(path))
-    if not (table := found["predictions"]):
-        raise InputError(found.get("failure", "has infinite losses"), str(path))
-    bits, ratio = text.bits_per_byte(found["perplexity"]), math.exp(table["behind"])
+    if not (table := scores["predictions"]):
+        raise InputError(scores.get("failure", "has infinite losses"), str(path))
+    bits, ratio = text.bits_per_byte(scores["perplexity"]), math.exp(table["behind"])
     row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
-    row |= {name: found[name] for name in ("perplexity", "divergence")} | table
+    row |= {name: scores[name] for name in ("perplexity", "divergence")} | table
     return row | {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * table["behind_error"]}
 
 

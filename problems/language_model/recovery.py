@@ -38,11 +38,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recovery:
-    """Training of the result of a run by the settings ``asked``; ``known``: genomes that ``alike`` may name."""
+    """Training of the result of a run by the settings ``asked``; ``baselines``: genomes by name, for ``alike``."""
 
     session: Session
     asked: RecoverSettings
-    known: Mapping[str, Sequence[float]]
+    baselines: Mapping[str, Sequence[float]]
 
     @cached_property
     def settings(self) -> RecoverSettings:
@@ -59,8 +59,8 @@ class Recovery:
     def check(self) -> None:
         """Raise :class:`evoprune.InputError` for settings or a text that cannot be used, before the search."""
         settings, transform = self.settings, self.session.transform
-        if unknown := [name for name in settings.trained_alike if name not in self.known]:
-            raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(self.known)}", "alike")
+        if unknown := [name for name in settings.trained_alike if name not in self.baselines]:
+            raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(self.baselines)}", "alike")
         if settings.train == "lora":
             refuse_lora(transform.sparse)
         if settings.train == "scales" and not transform.has_types:
@@ -85,7 +85,7 @@ class Recovery:
                 return result | {"untrained": why}
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
-        recovered = recover(final, self.known, settings, self.text, folder / WORKPLACE, anew=True)
+        recovered = recover(final, self.baselines, settings, self.text, folder / WORKPLACE, anew=True)
         if recovered.helped:
             replace_file(folder / RECOVERED, recovered.weights)
         caption = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
@@ -107,7 +107,7 @@ class Recovery:
         checked_result(final, result)
         self.check()
         kind(final, options).check()  # before minutes of training
-        recovered = recover(final, self.known, self.settings, self.text, workplace)
+        recovered = recover(final, self.baselines, self.settings, self.text, workplace)
         if not recovered.helped:
             shutil.rmtree(workplace)
             row = recovered.rows[EVOLVED]

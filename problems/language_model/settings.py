@@ -25,8 +25,8 @@ from evoprune.problems.language_model.transforms.weights.settings import Weights
 def budget_of(chosen: Choice, key: str) -> MeasuredBudget | partial[Budget]:
     """Return the budget ``chosen``: one that measures, or a function of the transform."""
     kind = find_plugin(BUDGETS, chosen.use)
-    given = check_parameters(kind, chosen.parameters, key)
-    return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
+    checked = check_parameters(kind, chosen.parameters, key)
+    return checked if isinstance(checked, MeasuredBudget) else partial(kind, **dict(checked))
 
 
 def _check(named: Iterable[tuple[str, str, Choice]]) -> None:

@@ -47,18 +47,18 @@ class DenseModel:
             self._targets_of[key] = lru_cache(most)(lambda at: self.targets(tokens[at, None].to(self.model.device)))
         of_window, ends = self._targets_of[key], [0, *accumulate(map(predictions, tokens.split(1)))]
 
-        def taught(part: slice) -> torch.Tensor:
+        def targets(part: slice) -> torch.Tensor:
             windows = range(bisect_right(ends, part.start) - 1, bisect_left(ends, part.stop))
             limits = ((max(0, part.start - ends[at]), min(part.stop, ends[at + 1]) - ends[at]) for at in windows)
             return torch.cat([of_window(at)(slice(*limit)) for at, limit in zip(windows, limits, strict=True)])
 
-        return taught
+        return targets
 
     def cache_targets(self, tokens: torch.Tensor) -> None:
         """Compute the :meth:`cached_targets` of ``tokens`` now."""
-        taught, first = self.cached_targets(tokens), 0
+        targets, first = self.cached_targets(tokens), 0
         for window in tokens.split(1):
-            taught(slice(first, first + 1))
+            targets(slice(first, first + 1))
             first += predictions(window)
 
     def targets(self, tokens: torch.Tensor) -> Targets:
@@ -78,20 +78,20 @@ class DenseModel:
 class RetokenisingModel(DenseModel):
     """The dense ``model``, for a student with a smaller vocabulary: each tokenizes the text in its own way.
 
-    ``tokenizer``: of the model; ``cut``: of the student, with the tokens ``kept``. Where tokens of both end, the target
-    is the model's distribution, in which a missing token counts for the first of its pieces in ``cut`` (Phan et al.,
-    "Exact byte-level probabilities from tokenized language models", 2024). Elsewhere, as inside of a missing token, the
-    target is the next piece.
+    ``tokenizer``: of the model; ``student``: that of the student, with the ``remaining`` tokens. Where tokens of both
+    end, the target is the model's distribution, in which a missing token counts for its first piece in ``student``
+    (Phan et al., "Exact byte-level probabilities from tokenized language models", 2024). Elsewhere, as inside of a
+    missing token, the target is the next piece.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, cut: Any, kept: Sequence[int]) -> None:
+    def __init__(self, model: Any, tokenizer: Any, student: Any, remaining: Sequence[int]) -> None:
         super().__init__(model)
-        self._tokenizer, self._cut = tokenizer, cut
-        self._kept = torch.tensor(kept, device=model.device)
+        self._tokenizer, self._student = tokenizer, student
+        self._remaining = torch.tensor(remaining, device=model.device)
         self._bytes, self._longest = torch.tensor(token_bytes(tokenizer)), max_positions(model.config)
         rows = self.forward.vocabulary
-        self._pieces = torch.full((rows,), len(kept))  # rows that are no tokens have this index
-        pieces = torch.tensor(first_pieces(tokenizer, cut, kept)[:rows])
+        self._pieces = torch.full((rows,), len(remaining))  # rows that are no tokens have this index
+        pieces = torch.tensor(first_pieces(tokenizer, student, remaining)[:rows])
         self._pieces[: len(pieces)] = pieces
 
     def targets(self, tokens: torch.Tensor) -> Targets:
@@ -103,7 +103,7 @@ class RetokenisingModel(DenseModel):
         return partial(self._targets, rows.to(tokens.device), agreed, following[following >= 0])
 
     def teacher_ids(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._kept.to(tokens.device)[ids(tokens)]
+        return self._remaining.to(tokens.device)[ids(tokens)]
 
     def perplexity(self, tokens: torch.Tensor) -> float:
         total = sum(Measure(self.forward, None).total(self._read(w)[0][None], Perplexity().add) for w in tokens.cpu())
@@ -112,11 +112,11 @@ class RetokenisingModel(DenseModel):
     def _targets(self, rows: torch.Tensor, agreed: torch.Tensor, following: torch.Tensor, part: slice) -> torch.Tensor:
         """As :data:`Targets`. ``rows``: where the tokenizers ``agreed``; ``following``: the next tokens."""
         before, taken = int(agreed[: part.start].sum()), agreed[part].to(rows.device)
-        taught = self.forward.logits(rows[before : before + int(taken.sum())]).softmax(-1)
-        count = len(self._kept)
-        summed = taught.new_zeros(len(taught), count + 1)
-        summed = summed.index_add_(1, self._pieces.to(taught.device), taught)[:, :-1]
-        targets = taught.new_zeros(len(taken), count).scatter_(1, following[part, None], 1.0)
+        probabilities = self.forward.logits(rows[before : before + int(taken.sum())]).softmax(-1)
+        count = len(self._remaining)
+        summed = probabilities.new_zeros(len(probabilities), count + 1)
+        summed = summed.index_add_(1, self._pieces.to(probabilities.device), probabilities)[:, :-1]
+        targets = probabilities.new_zeros(len(taken), count).scatter_(1, following[part, None], 1.0)
         targets[taken] = summed / summed.sum(-1, keepdim=True)
         return targets.clamp_min_(torch.finfo(targets.dtype).tiny).log_()
 
@@ -128,7 +128,7 @@ class RetokenisingModel(DenseModel):
         """
         counted = window[1:] >= 0
         window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest is padding
-        text = self._cut.decode(window, clean_up_tokenization_spaces=False)
+        text = self._student.decode(window, clean_up_tokenization_spaces=False)
         source = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         ends, wanted = (self._bytes[tokens].cumsum(0) for tokens in (source, self.teacher_ids(window)))
         if ends[-1] - wanted[-1] == _SPACE:
@@ -142,9 +142,9 @@ def loss_on(
     tokens: torch.Tensor, student: Forward, teacher: DenseModel, cross_entropy: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of ``student`` on ``tokens`` ``(windows, window)``, and its unweighted :data:`PARTS` ``(2,)``."""
-    taught = teacher.targets(tokens)
+    teacher_log_p = teacher.targets(tokens)
     rows, targets = scored(student.rows(tokens), tokens)
-    loss, parts = Distillation.apply(rows, student.head, targets, taught, cross_entropy)
+    loss, parts = Distillation.apply(rows, student.head, targets, teacher_log_p, cross_entropy)
     return loss, parts
 
 
@@ -152,13 +152,13 @@ class Distillation(torch.autograd.Function):
     """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy; in float32.
 
     ``rows`` ``(n, width)``: input of the student's ``head``, which is not trained; ``targets`` ``(n,)``: the next
-    tokens; ``taught``: predictions of the teacher; ``cross_entropy``: weight of the second part, 0 or more. The forward
+    tokens; ``teacher_log_p``: of the teacher; ``cross_entropy``: weight of the second part, 0 or more. The forward
     pass computes the gradient, so that no logits are stored (as in Liger Kernel, Hsu et al., 2024).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
+        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, teacher_log_p: Targets, cross_entropy: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
@@ -169,7 +169,7 @@ class Distillation(torch.autograd.Function):
             with torch.enable_grad():
                 logits = inputs if head is None else head(inputs)
             log_q = logits.detach().float().log_softmax(-1)
-            log_p = taught(part)
+            log_p = teacher_log_p(part)
             p = log_p.exp()
             wanted = targets[part, None]
             sums[0] += (p * (log_p - log_q)).sum()

@@ -49,15 +49,15 @@ class Recovered:
 
 
 def recover(
-    final: FinalModel, known: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
+    final: FinalModel, baselines: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
     folder: Path, anew: bool = False,
 ) -> Recovered:  # fmt: skip
-    """Train ``final``, and if that helps, the genomes of ``known`` that ``settings.alike`` names.
+    """Train ``final``, and if that helps, the genomes of ``baselines`` that ``settings.alike`` names.
 
     ``folder``: of the checkpoints; ``anew``: delete those of another recovery. The dense model is resident afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
-    models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
+    models = {EVOLVED: final} | {name: FinalModel(session, baselines[name]) for name in settings.trained_alike}
     if others := [name for name, each in models.items() if transform.teacher(each.genome) != read]:
         raise InputError(f"{', '.join(others)} has another vocabulary, and so another teacher; leave it out", "alike")
     if final.recovered and settings.trained_alike:
@@ -68,13 +68,16 @@ def recover(
     weights: Tensors = {}
     with at_home(teacher.model):
         for name, each in models.items():
-            own = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
+            changed = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
             with _enough_memory(teacher.model.device):
-                trained, training, rows[name] = _train(name, each, teacher, settings.model_copy(update=own), folder)
+                trained, training, rows[name] = _train(name, each, teacher, settings.model_copy(update=changed), folder)
             if name == EVOLVED:
-                kept = ((key, own) for key, own in trained.model.named_parameters() if key not in trained.encoded)
-                weights = {key: own.detach().to("cpu", copy=True) for key, own in kept}
-                weights |= {key: torch.from_numpy(own.data) for key, own in training.encoded.items()}
+                weights = {
+                    key: weight.detach().to("cpu", copy=True)
+                    for key, weight in trained.model.named_parameters()
+                    if key not in trained.encoded
+                }
+                weights |= {key: torch.from_numpy(matrix.data) for key, matrix in training.encoded.items()}
                 plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
                 settings = settings.model_copy(update=plan)  # auto and a time are decided once
             del trained, training
@@ -190,7 +193,7 @@ def _train(
         if helped:
             phase.now("measuring the report text")
             after = teacher.score(last)
-    scores = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
+    scores = {f"{key}_{when}": of[key] for key in before for when, of in (("before", before), ("after", after))}
     row = scores | {
         "helped": helped,
         "decided": (finite(decided[0]), finite(min(decided[1:], default=decided[0]))),

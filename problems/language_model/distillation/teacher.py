@@ -151,25 +151,25 @@ def compensate(
     Gram matrices are those of the ``dense`` model on some ``tokens``. Matrices that rounding did not change keep their
     codes; all do if the ``loss`` is not below ``before``, as with too few tokens for long rows.
     """
-    read = tokens[: max(1, COMPENSATION_TOKENS // tokens.shape[1])]
-    there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
+    sample = tokens[: max(1, COMPENSATION_TOKENS // tokens.shape[1])]
+    students, recoded = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
     wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
-    changed = {m.parameter for m in wanted if not torch.equal(m.weight, there[m.parameter].weight.to(m.weight))}
+    changed = {m.parameter for m in wanted if not torch.equal(m.weight, students[m.parameter].weight.to(m.weight))}
     if not changed:
         return encoded
     if not Room.of("codes", dense.device, _GRAM * max(in_features(m.module) for m in wanted) ** 2, share=1).resident:
         note("matrices keep their codes: Gram matrices, which tell others, have no room in memory")
         return encoded
-    for matrix, known in statistics(dense, read, wanted, {GRAM}, "compensating"):
+    for matrix, gathered in statistics(dense, sample, wanted, {GRAM}, "compensating"):
         if matrix.parameter not in changed:
             continue
-        kind, gram = encoded[matrix.parameter].kind, known[GRAM]
+        kind, gram = encoded[matrix.parameter].kind, gathered[GRAM]
         data = gptq(matrix.rows(matrix.weight.detach()), kind, gram)
-        found[matrix.parameter] = Encoded(kind, data)
-        put_encoded(there[matrix.parameter], found[matrix.parameter])
+        recoded[matrix.parameter] = Encoded(kind, data)
+        put_encoded(students[matrix.parameter], recoded[matrix.parameter])
     if loss(model) < before:
-        return found
+        return recoded
     note("matrices keep their codes: those that make up for their errors are worse on the held-out windows")
     for name in changed:
-        put_encoded(there[name], encoded[name])
+        put_encoded(students[name], encoded[name])
     return encoded

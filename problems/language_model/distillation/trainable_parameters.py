@@ -58,10 +58,10 @@ class TrainableParameters:
         if train == "scales":
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: encoded[name] for name in within.keys() & encoded.keys()}
-            for name, own in self.encoded.items():
-                if has_scales(own.kind):
+            for name, matrix in self.encoded.items():
+                if has_scales(matrix.kind):
                     self._scaled[name] = within[name]
-                    parametrise_scales(within[name], own, products)
+                    parametrise_scales(within[name], matrix, products)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -136,7 +136,7 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
         return [each for name, each in model.named_parameters() if ".lora_" in name]
     ends: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     ends += filter(None, [model.get_output_embeddings()])
-    kept = {id(each) for layer in ends for each in layer.parameters()}
+    frozen = {id(each) for layer in ends for each in layer.parameters()}
     routers = {id(each) for mixture in find_mixtures(model) for each in mixture.router.parameters()}
 
     def is_small(each: nn.Parameter) -> bool:  # stacked experts are most of a mixture
@@ -145,7 +145,7 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
     return [
         each
         for name, each in model.named_parameters()
-        if id(each) not in kept and name not in encoded and (train == "all" or is_small(each))
+        if id(each) not in frozen and name not in encoded and (train == "all" or is_small(each))
     ]
 
 
@@ -204,7 +204,7 @@ class _Values(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scales: torch.Tensor, products: torch.dtype, *codes: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(*codes)
-        values, *minima = (scale[..., None, None] * own for scale, own in zip(scales, codes, strict=True))
+        values, *minima = (scale[..., None, None] * code for scale, code in zip(scales, codes, strict=True))
         for each in minima:
             values = values + each
         rows: torch.Tensor = values.to(products).expand(*values.shape[:-1], _RUN).flatten(1)
@@ -214,10 +214,10 @@ class _Values(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         codes = ctx.saved_tensors
         runs = upstream.float().unflatten(1, (*codes[0].shape[1:-1], _RUN))
-        found = [
-            (runs.sum(-1, keepdim=True) * own if own.shape[-1] == 1 else runs * own).sum((-2, -1)) for own in codes
+        gradients = [
+            (runs.sum(-1, keepdim=True) * code if code.shape[-1] == 1 else runs * code).sum((-2, -1)) for code in codes
         ]
-        return torch.stack(found), None, *(None for _ in codes)
+        return torch.stack(gradients), None, *(None for _ in codes)
 
 
 _makers: MutableMapping[torch.Tensor, Callable[[], torch.Tensor]] = WeakIdKeyDictionary()
@@ -236,8 +236,8 @@ def recompute_weights() -> torch.autograd.graph.saved_tensors_hooks:
         return (maker, tensor.shape, tensor.stride()) if maker else tensor.detach()
 
     @torch.no_grad()
-    def unpack(kept: Any) -> torch.Tensor:
-        return kept if isinstance(kept, torch.Tensor) else kept[0]().as_strided(*kept[1:])
+    def unpack(saved: Any) -> torch.Tensor:
+        return saved if isinstance(saved, torch.Tensor) else saved[0]().as_strided(*saved[1:])
 
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
@@ -265,9 +265,9 @@ def merge_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
     """Undo :func:`parametrise_scales`; the weight, of ``dtype``, is allocated in ``room``. Return it encoded."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
-    found: Encoded = chain[0].encoded(chain.original)
+    encoded: Encoded = chain[0].encoded(chain.original)
     remove_parametrizations(parametrised, "weight", leave_parametrized=False)
     matrix.weight.data = room.empty(chain[0].shape, dtype).to(matrix.weight.device)
-    put_encoded(matrix, found)
+    put_encoded(matrix, encoded)
     matrix.weight.requires_grad_(False)
-    return found
+    return encoded

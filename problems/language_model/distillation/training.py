@@ -80,8 +80,8 @@ class Training:
         for weight in values:
             weight.data = weight.data.new_empty(0)
         convert(model, self._device, torch.float32)
-        for weight, own in values.items():
-            weight.data = own
+        for weight, data in values.items():
+            weight.data = data
         self._hook = embedding.register_forward_hook(lambda _, __, states: states.float())
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         remedy = "give train: norms, which takes less"
@@ -220,12 +220,12 @@ class Training:
             with self._autocast(), torch.inference_mode():
                 self._teacher.cache_targets(self._text.held_out)  # once: not part of the time of a measurement
         before = time.perf_counter()
-        found = self._held_out()
+        scores = self._held_out()
         measuring = time.perf_counter() - before
         steps = self._planned(measuring)
         self._checkpoints.write_best(self._weights)
         progress = Progress(self.train, [steps])
-        progress.add(0, None, found)
+        progress.add(0, None, scores)
         self._phase.note(f"{self.trained}, {steps * self._per_step:,} tokens in {steps} steps; {progress.last}")
         return progress
 

@@ -52,22 +52,22 @@ class Comparison:
         """
         session = self.session
         model = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
-        found: Json = {"source": None, "preset": None, "runtime": None}
+        facts: Json = {"source": None, "preset": None, "runtime": None}
         if not self.timed and model is None:
-            return found
+            return facts
         session.transform.apply(session.transform.dense)
         with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
             source = model or Path(scratch) / f"{self.half or self.base.half}.gguf"
             if model is None:
                 contents(session.resident.model, self.base, {}, self.half).write(source)
             if preset:
-                found |= self._preset(source, Path(scratch) / "preset.gguf")
+                facts |= self._preset(source, Path(scratch) / "preset.gguf")
             if self._left > self.scoring:
                 score = self._score(source)
-                found["source"] = self._row(source.name if model else source.stem, source, score)
+                facts["source"] = self._row(source.name if model else source.stem, source, score)
                 if self.timed and self._left > self.scoring + _TIMING:
-                    found["runtime"] = compared(source, self.place, score, check, timeout=self._left)
-        return found
+                    facts["runtime"] = compared(source, self.place, score, check, timeout=self._left)
+        return facts
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
         """Return the bits per byte of the report text."""

@@ -75,11 +75,11 @@ class FileScores(ResultPart):
     @property
     def loss_gap(self) -> LossGap | None:
         """The loss behind the dense model on the same tokens; None if a loss is infinite."""
-        found = self.predictions
-        if not found or not self.perplexity or self.bits_per_byte is None:
+        predictions = self.predictions
+        if not predictions or not self.perplexity or self.bits_per_byte is None:
             return None
         unit = self.bits_per_byte / math.log(self.perplexity)
-        return LossGap(unit * found.behind, unit * found.behind_error, found.same_top)
+        return LossGap(unit * predictions.behind, unit * predictions.behind_error, predictions.same_top)
 
 
 class Check(FileScores):
@@ -103,8 +103,8 @@ class Check(FileScores):
     @property
     def difference(self) -> float | None:
         """Loss behind the run's, in nats a token; None if either is infinite."""
-        found, expected = self.perplexity, self.run_perplexity
-        return math.log(found / expected) if found and expected else None
+        perplexity, expected = self.perplexity, self.run_perplexity
+        return math.log(perplexity / expected) if perplexity and expected else None
 
     @property
     def fault(self) -> str | None:

@@ -105,21 +105,21 @@ class Folder(ExportFormat):
             script = Path(__file__).with_name("check.py")
             variables = (environment() if facts["ragged"] else dict(os.environ)) | {"HF_HUB_OFFLINE": "1"}
             try:
-                found = run_python("-P", str(script), str(job), cwd=scratch, env=variables)
+                measured = run_python("-P", str(script), str(job), cwd=scratch, env=variables)
             except Failed as failed:
-                found = {"perplexity": math.inf, "tokens_sha256": None, "failure": f"cannot be loaded: {failed}"}
+                measured = {"perplexity": math.inf, "tokens_sha256": None, "failure": f"cannot be loaded: {failed}"}
         half = {dtype, session.resident.dtype} != {"float32"}
-        check = {name: value for name, value in found.items() if name != "zeros"} | {
-            "perplexity": finite(found["perplexity"] ** report.factor),
+        check = {name: value for name, value in measured.items() if name != "zeros"} | {
+            "perplexity": finite(measured["perplexity"] ** report.factor),
             "run_perplexity": perplexity,
             "tolerance": _HALF_TOLERANCE if half else _TOLERANCE,
             "loss_error": half * _ROUNDING / math.sqrt(report.predictions),
         }
         faults = list(filter(None, [Check.model_validate(check).fault]))
-        if "failure" in found:
+        if "failure" in measured:
             return check, faults
-        if wrong := [name for name, count in zeros.items() if found["zeros"].get(name) != count]:
+        if wrong := [name for name, count in zeros.items() if measured["zeros"].get(name) != count]:
             faults.append(f"zeros were lost or gained in {', '.join(wrong)}")
-        if found["tokens_sha256"] != report.sha256:
+        if measured["tokens_sha256"] != report.sha256:
             faults.append("the written tokenizer gives other tokens for the report text")
         return check, faults

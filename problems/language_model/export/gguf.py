@@ -54,9 +54,9 @@ class GgufFile(ExportFormat):
         forward = fitness.measure.forward
         final = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
         fitness.measure.total(read.tokens, final.learn)
-        found = checked(place, read.beginning, read.tokens, window.begin is not None, final.known, memory=False)
-        if not found["divergence"] < _BROKEN:
-            raise InputError(found.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
+        check = checked(place, read.beginning, read.tokens, window.begin is not None, final.known, memory=False)
+        if not check["divergence"] < _BROKEN:
+            raise InputError(check.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
         return True
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
@@ -94,27 +94,27 @@ class GgufFile(ExportFormat):
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
         start, begins = time.monotonic(), report.begin is not None
-        found = checked(place, read.beginning, read.tokens, begins, from_dense.known, timed, from_final.known)
+        check = checked(place, read.beginning, read.tokens, begins, from_dense.known, timed, from_final.known)
         comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start)
-        found |= {
-            "perplexity": found["perplexity"] ** read.factor,
-            "divergence": from_dense.value(read.factor * found["divergence"], 1),
+        check |= {
+            "perplexity": check["perplexity"] ** read.factor,
+            "divergence": from_dense.value(read.factor * check["divergence"], 1),
         }
-        found |= {name: read.factor * found[name] for name in _BETWEEN if name in found}
-        if table := found["predictions"]:
+        check |= {name: read.factor * check[name] for name in _BETWEEN if name in check}
+        if table := check["predictions"]:
             table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
             table["behind"] += from_dense.behind
-        found |= {
+        check |= {
             "run_perplexity": run.final_perplexity,
             "run_divergence": lost,
             "kl_top": from_dense.top,
             "tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0),
-            "bits_per_byte": comparison.bits_per_byte(found["perplexity"]),
+            "bits_per_byte": comparison.bits_per_byte(check["perplexity"]),
         }
         facts["recipe"] = self._write_recipe(base, place, facts["matrices"])
-        facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in found.items()}
-        facts |= comparison.facts(found, preset=timed and not run.rival)
-        if self.options.context and "failure" not in found:
+        facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in check.items()}
+        facts |= comparison.facts(check, preset=timed and not run.rival)
+        if self.options.context and "failure" not in check:
             asked = self.options.model_dump(include={"context", "kv", "fits"})
             facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
         typed = ExportFacts.read(facts)

@@ -28,8 +28,8 @@ MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file
 def card(facts: ExportFacts, file: str) -> Iterator[str]:
     """Yield the model card of ``file``."""
     yield from front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
-    made = f"as {model_label(facts)}" if facts.rival else "made smaller"
-    yield f"\n# {code_span(facts.base_model)}, {made} for llama.cpp\n"
+    change = f"as {model_label(facts)}" if facts.rival else "made smaller"
+    yield f"\n# {code_span(facts.base_model)}, {change} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
     yield f"{verdict(facts)}\n"
     yield from (f"{block}\n" for block in comparison(facts))
@@ -74,8 +74,8 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
     for name, size, row in [*rows, (code_span(file), facts.bytes, facts.check)]:
         error = f" ± {digits(row.predictions.error, 2)}" if row.predictions else ""
         cells = row.predictions.cells if row.predictions else ["-"] * len(COLUMNS)
-        known = [name, f"{size:,}", plain(row.bits_per_byte), f"{plain(row.divergence)}{error}"]
-        yield f"| {' | '.join([*known, *cells])} |"
+        scores = [plain(row.bits_per_byte), f"{plain(row.divergence)}{error}"]
+        yield f"| {' | '.join([name, f'{size:,}', *scores, *cells])} |"
     yield ""
 
 
@@ -131,11 +131,11 @@ def summary(facts: ExportFacts) -> Iterator[str]:
     check, source = facts.check, facts.source
     beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""
     yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"
-    found, expected = check.perplexity, check.run_perplexity
-    off = f" ({found / expected - 1:+.2%})" if found and expected else ""
+    perplexity, expected = check.perplexity, check.run_perplexity
+    off = f" ({perplexity / expected - 1:+.2%})" if perplexity and expected else ""
     yield (
-        f"perplexity on the report text in llama.cpp {plain(found)}, in the run {plain(expected)}{off}; divergence "
-        f"from dense {plain(check.divergence)} nats a token, in PyTorch {plain(check.run_divergence)}"
+        f"perplexity on the report text in llama.cpp {plain(perplexity)}, in the run {plain(expected)}{off}; "
+        f"divergence from dense {plain(check.divergence)} nats a token, in PyTorch {plain(check.run_divergence)}"
     )
     if check.first_other_token is not None:
         yield (

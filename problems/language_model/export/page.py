@@ -152,5 +152,5 @@ def _map(title: str, cells: Mapping[str, tuple[str, float]], key: Mapping[str, f
 
 def _place(name: str) -> tuple[str | None, str]:
     """Return the block, if any, and the kind of the matrix ``name``, such as ``blk.3.attn_q.weight``."""
-    found = re.fullmatch(r"\D*?\.(\d+)\.(.+?)(\.weight)?", name)
-    return (found[1], found[2]) if found else (None, name.removesuffix(".weight"))
+    match = re.fullmatch(r"\D*?\.(\d+)\.(.+?)(\.weight)?", name)
+    return (match[1], match[2]) if match else (None, name.removesuffix(".weight"))

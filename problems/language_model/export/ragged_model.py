@@ -75,7 +75,7 @@ def load(folder: Path) -> Any:
     model.requires_grad_(False)
     resident = Resident(model, None, str(folder))
     chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
-    transform = Stack([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])
+    transform = Stack([kind(resident, kind.Settings.model_validate(parameters), None) for kind, parameters in chosen])
     if not transform.genes.allow(structure.genome):
         raise InputError("genome: expected a possible value for each gene", str(path))
     transform.apply(structure.genome)

@@ -64,7 +64,7 @@ def compute_dtype(dtype: str, device: torch.device) -> str:
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def runtime_lines(found: Mapping[str, Any], name: str = "this model", source: str = "dense") -> list[str]:
+def runtime_lines(figures: Mapping[str, Any], name: str = "this model", source: str = "dense") -> list[str]:
     """Format the figures of :func:`benchmark`; ``name`` and ``source`` name the smaller model and the other."""
     named = [
         ("files", "MB", "file_bytes", 1e6), ("loading", "s", "load_seconds", 1.0),
@@ -72,10 +72,10 @@ def runtime_lines(found: Mapping[str, Any], name: str = "this model", source: st
         ("peak memory", "MB", "peak_bytes", 1e6),
     ]  # fmt: skip
     return [
-        f"{what}: {source} {digits(found[key]['dense'] / unit, 3)} {word}, "
-        f"{name} {digits(found[key]['evolved'] / unit, 3)} ({found[key]['evolved'] / found[key]['dense']:.2f}x)"
+        f"{what}: {source} {digits(figures[key]['dense'] / unit, 3)} {word}, "
+        f"{name} {digits(figures[key]['evolved'] / unit, 3)} ({figures[key]['evolved'] / figures[key]['dense']:.2f}x)"
         for what, word, key, unit in named
-        if found[key]["dense"]
+        if figures[key]["dense"]
     ]
 
 
@@ -91,8 +91,8 @@ def main(job: Json) -> Json:
     models = [load_any(ModelSettings.model_validate(settings))[0] for settings in job["models"]]
     seconds = time.perf_counter() - start
     phases: tuple[Phase, ...] = ("prefill", "decode")
-    found: Json = {phase: throughputs(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
-    return found | {"peak_bytes": peak_bytes(models[0].device), "load_seconds": seconds}
+    figures: Json = {phase: throughputs(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
+    return figures | {"peak_bytes": peak_bytes(models[0].device), "load_seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -101,14 +101,14 @@ def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
 def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
     """Load the bytes ``scaled``, in the types of ``encoded``, into ``model``."""
     matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
-    changed, known = {}, {name: matrix.data for name, matrix in encoded.items()}
+    changed, tensors = {}, {name: matrix.data for name, matrix in encoded.items()}
     for name, data in scaled.items():
-        _check_shape(name, known, data)
+        _check_shape(name, tensors, data)
         changed[name] = Encoded(encoded[name].kind, data)
         put_encoded(matrices[name], changed[name])
     return changed
 
 
-def _check_shape(name: str, known: Mapping[str, Any], weight: Any) -> None:
-    if name not in known or known[name].shape != weight.shape:
+def _check_shape(name: str, tensors: Mapping[str, Any], weight: Any) -> None:
+    if name not in tensors or tensors[name].shape != weight.shape:
         raise InputError(f"the recovered weights are not this model's: {name}")

@@ -36,8 +36,8 @@ def report(
     genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
     session.fitness.ask("the report", texts.report)
     same = next((name for name, genome in genomes.items() if genome == uniform), "")
-    known = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
-    names = {name: reference for name, reference in known.items() if reference in genomes}
+    models = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
+    names = {name: reference for name, reference in models.items() if reference in genomes}
     compared = {name: genomes[reference] for name, reference in names.items()}
     is_fitness = session.settings.objective == "perplexity"
     asked_of: dict[str, tuple[Windows | None, Collection[str]]] = {
@@ -119,17 +119,17 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
 def goal(
     session: Session, best: list[float], budgets: Sequence[Budget], result: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the :class:`Goal` of the run; None without a budget."""
+    """Return the :class:`.result.Goal` of the run; None without a budget."""
     chosen = getattr(session.settings, "budget", None)
     if chosen is None or not budgets:
         return None
-    (budget,), given = budgets, dict(chosen.parameters)
+    (budget,), parameters = budgets, dict(chosen.parameters)
     assert budget.limit is not None  # of a chosen budget
-    if removed := given.get("removed"):
+    if removed := parameters.get("removed"):
         dense, got = budget.spent(session.transform.dense), budget.spent(best)
         share = float(removed) * (dense - got) / (dense - budget.limit)
         return {"unit": chosen.use, "wanted": float(removed), "got": share, "share": True}
-    if speedup := given.get("speedup"):
+    if speedup := parameters.get("speedup"):
         times = result["cost"][budget.unit]
         return {"unit": "speedup", "wanted": float(speedup), "got": times["dense"] / times["evolved"]}
     amount: dict[str, Any] = {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
@@ -154,8 +154,8 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
 
 def search_perplexities(outcome: Outcome) -> Perplexities:
     """Return the perplexities on the search text, if they are the fitness."""
-    known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
-    return {name: finite(each.values[0]) for name, each in (known | {EVOLVED: outcome.best_evaluation}).items()}
+    scored = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
+    return {name: finite(each.values[0]) for name, each in (scored | {EVOLVED: outcome.best_evaluation}).items()}
 
 
 def perplexities(

@@ -211,8 +211,8 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     def export_keys(self) -> dict[str, Any]:
         """Return the keys that the facts of an export repeat; an export counts its own sparsities."""
         keys = [key for key in ResultFacts.model_fields if key != "sparsity"]
-        found = dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
-        return found | {"bits_per_byte": self.final_bits_per_byte}
+        values = dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
+        return values | {"bits_per_byte": self.final_bits_per_byte}
 
     @property
     def final_perplexities(self) -> dict[str, float | None]:
@@ -236,8 +236,8 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     def final_accuracy(self) -> dict[str, float]:
         """Accuracies on the report text, a task file, after recovery where it helped, by name; otherwise empty."""
         trained = {name: row.accuracy_after for name, row in (self.recovered or {}).items() if row.helped}
-        known = {name: after for name, after in trained.items() if after is not None and name != "dense"}
-        return {name: known.get(name, before) for name, before in (self.accuracy or {}).items()}
+        measured = {name: after for name, after in trained.items() if after is not None and name != "dense"}
+        return {name: measured.get(name, before) for name, before in (self.accuracy or {}).items()}
 
     @property
     def is_smaller(self) -> bool:

@@ -140,8 +140,8 @@ def megabytes(size: float) -> str:
 
 def loss_phrase(bits: float, source: str, error: float | None = None) -> str:
     """Format a loss of ``bits`` per byte, with a standard ``error``, against the ``source``."""
-    known = "" if error is None else f" ± {digits(error, 2)}"
-    return f"{digits(abs(bits), 3)}{known} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
+    spread = "" if error is None else f" ± {digits(error, 2)}"
+    return f"{digits(abs(bits), 3)}{spread} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
 
 
 def _savings(result: ResultFacts) -> str:
