@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,17 @@ Point = tuple[float, float]
 def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Path, about: str = "") -> str:
     """Draw perplexities on the report text: of ``uniform`` at each sparsity, and ``marks`` by name; return the caption.
 
-    Filled marks are models without, empty ones with updated weights. Infinite values are in the caption only.
+    Marks of ``uniform`` and ``evolved`` are filled, those with updated weights, ``NAME, reconstructed``, empty.
+    Infinite values are in the caption only.
     """
     points = sorted(point for point in uniform if math.isfinite(point[1]))
     figure, axes = new()
     line = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
     axes.plot(*zip(*points, strict=True), color=BLUE, linestyle=line, marker="o", markersize=4, label="uniform")
-    others = zip(cycle(COLOURS[2:]), cycle("s^vDPX<>"))
     for name, point in marks.items():
         model, _, updated = name.partition(", ")
-        style = _STYLES.get(model) or dict(zip(("color", "marker"), next(others), strict=True))
         fill: Any = "none" if updated else "full"
-        axes.plot(*point, linestyle="none", label=f"{name}: {digits(point[1])}", fillstyle=fill, **style)
+        axes.plot(*point, linestyle="none", label=f"{name}: {digits(point[1])}", fillstyle=fill, **_STYLES[model])
     axes.margins(x=0.12, y=0.1)
     log_scale_if_wide(axes, [value for _, value in (*points, *marks.values()) if math.isfinite(value)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
