@@ -63,7 +63,6 @@ def _change(facts: ExportFacts) -> Iterator[str]:
         "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
     )
     if facts.is_smaller:
-        assert facts.cost is not None
         parameters = facts.cost.parameters
         if facts.ragged:
             loads = (

@@ -94,7 +94,7 @@ def verdict(facts: ExportFacts) -> str:
     said = [*warning(facts, usable), size_and_goal(facts, facts.bytes)]
     if ours := facts.check.loss_gap:
         tokens, same = facts.protocol.report_text.predictions, f"the same top token {ours.same_top:.1%} of the time"
-        lost = f"{loss_phrase(ours.bits, 'the source', ours.error)} on {tokens:,} tokens"
+        lost = f"{loss_phrase(ours.bits, ours.error)} on {tokens:,} tokens"
         if preset and (theirs := preset.loss_gap):
             lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
             same += f" ({preset.name}: {theirs.same_top:.1%})"

@@ -45,7 +45,6 @@ def maps(model: ResultFacts) -> Iterator[Heatmap]:
 
 def _files(facts: ExportFacts) -> Columns:
     """Return columns for a .gguf file, the preset and the source."""
-    assert facts.cost is not None
     dense, source = facts.cost.parameters.dense, facts.source
     exported = _file(facts.bytes, facts.bits_per_weight, facts.check) | _speeds(facts.runtime, "evolved")
     if facts.memory:
@@ -80,16 +79,15 @@ def _file(size: int, bits: float | None, row: FileScores | None) -> dict[str, st
 
 def _models(model: ResultFacts) -> Columns:
     """Return columns for the result, the uniform and the dense model; an exported folder also has times."""
-    bits, smaller = model.final_bits_per_byte, model.cost if model.is_smaller else None
-    final = model.final_perplexities
+    bits, final = model.final_bits_per_byte, model.final_perplexities
     columns: dict[str, dict[str, str]] = {}
     for name, title in {EVOLVED: LABELS[EVOLVED], UNIFORM: UNIFORM, "dense": "dense"}.items():
         if name not in final:
             continue
         column = columns[title] = {}
-        if smaller and name != UNIFORM:
-            column["weights"] = megabytes(getattr(smaller.bytes, name))
-            column["parameters"] = f"{getattr(smaller.parameters, name):,}"
+        if model.is_smaller and name != UNIFORM:
+            column["weights"] = megabytes(getattr(model.cost.bytes, name))
+            column["parameters"] = f"{getattr(model.cost.parameters, name):,}"
         if name == EVOLVED and model.sparsity and model.by_matrix:
             column["prunable weights removed"] = f"{model.sparsity.prunable:.1%}"
         column["perplexity"] = digits(final[name])

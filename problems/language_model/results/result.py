@@ -77,7 +77,7 @@ class Cost(ResultPart):
 
     parameters: Pair
     bytes: Pair
-    bits_per_weight: Pair | None = None
+    bits_per_weight: Pair
     milliseconds: Times | None = None
 
     @property
@@ -191,7 +191,7 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     """None where matrices have types."""
     by_matrix: Mapping[str, Fraction] | None = None
     """Removed share of the weights of each matrix; None where matrices have types."""
-    cost: Cost | None = None
+    cost: Cost
     perplexity: Perplexities
     bits_per_byte: Mapping[str, float | None] | None = None
     """See :attr:`final_bits_per_byte`."""
@@ -215,11 +215,15 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
         return values | {"bits_per_byte": self.final_bits_per_byte}
 
     @property
+    def improved(self) -> dict[str, RecoveredRow]:
+        """The smaller models that a recovery helped, by name."""
+        return {name: row for name, row in (self.recovered or {}).items() if row.helped and name != "dense"}
+
+    @property
     def final_perplexities(self) -> dict[str, float | None]:
         """Perplexities of the models on the report text, after recovery where it helped, by name."""
-        trained = {name: row.perplexity_after for name, row in (self.recovered or {}).items() if row.helped}
         before = self.perplexity.exported.measured
-        return before | {name: after for name, after in trained.items() if name in before and name != "dense"}
+        return before | {name: row.perplexity_after for name, row in self.improved.items() if name in before}
 
     @property
     def final_bits_per_byte(self) -> dict[str, float | None]:
@@ -235,13 +239,12 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     @property
     def final_accuracy(self) -> dict[str, float]:
         """Accuracies on the report text, a task file, after recovery where it helped, by name; otherwise empty."""
-        trained = {name: row.accuracy_after for name, row in (self.recovered or {}).items() if row.helped}
-        measured = {name: after for name, after in trained.items() if after is not None and name != "dense"}
-        return {name: measured.get(name, before) for name, before in (self.accuracy or {}).items()}
+        after = {name: row.accuracy_after for name, row in self.improved.items() if row.accuracy_after is not None}
+        return {name: after.get(name, before) for name, before in (self.accuracy or {}).items()}
 
     @property
     def is_smaller(self) -> bool:
-        return self.cost is not None and "parameters" in self.cost.savings
+        return "parameters" in self.cost.savings
 
     @property
     def winner(self) -> str:

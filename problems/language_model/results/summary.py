@@ -63,15 +63,15 @@ def summary(result: LanguageModelResult) -> list[str]:
 
 def verdict(result: ResultFacts, size: int | None = None) -> str:
     """Return the size of the model, its goal, and its loss, in a sentence; ``size``: bytes of the export."""
-    if size is None and result.cost and "bits_per_weight" in result.cost.savings:
+    if size is None and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
     dense, evolved = map(result.final_bits_per_byte.get, ("dense", EVOLVED))
     if dense is not None and evolved is not None and result.protocol.model.endswith(".gguf"):
-        lost = loss_phrase(evolved - dense, "the source")
+        lost = loss_phrase(evolved - dense)
     else:
-        scores, row = result.perplexity.exported, (result.recovered or {}).get(EVOLVED)
+        scores, row = result.perplexity.exported, result.improved.get(EVOLVED)
         before = digits(scores.evolved, 3)
-        trained = f"{digits(row.perplexity_after, 3)} after recovery, {before} before" if row and row.helped else before
+        trained = f"{digits(row.perplexity_after, 3)} after recovery, {before} before" if row else before
         lost = f"perplexity {trained} (dense {digits(scores.dense, 3)})"
     head = "; ".join([*warning(result), size_and_goal(result, size)])
     return f"{head}: {', '.join([lost, *details(result)])}."
@@ -101,7 +101,7 @@ def details(result: ResultFacts) -> Iterator[str]:
     for second in result.second or ():
         before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
         if before is not None and after is not None:
-            yield f"{loss_phrase(after - before, 'the source')} on {second.text.name}{when}"
+            yield f"{loss_phrase(after - before)} on {second.text.name}{when}"
 
 
 def size_and_goal(result: ResultFacts, size: int | None) -> str:
@@ -138,20 +138,19 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
-def loss_phrase(bits: float, source: str, error: float | None = None) -> str:
-    """Format a loss of ``bits`` per byte, with a standard ``error``, against the ``source``."""
+def loss_phrase(bits: float, error: float | None = None) -> str:
+    """Format a loss of ``bits`` per byte, with a standard ``error``, against the source."""
     spread = "" if error is None else f" ± {digits(error, 2)}"
-    return f"{digits(abs(bits), 3)}{spread} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
+    return f"{digits(abs(bits), 3)}{spread} bits per byte {'behind' if bits >= 0 else 'ahead of'} the source"
 
 
 def _savings(result: ResultFacts) -> str:
     """Return the savings of a model without a goal; its zeros if it saves nothing else."""
-    cost, words, weight = result.cost, [], "weight"
-    saved = cost.savings if cost else {}
+    saved, bits, words, weight = result.cost.savings, result.cost.bits_per_weight, [], "weight"
     if "parameters" in saved:
         words.append(f"{saved['parameters']:.1%} of the parameters removed")
         weight = "weight that is left,"
-    if cost and (bits := cost.bits_per_weight) and "bits_per_weight" in saved:
+    if "bits_per_weight" in saved:
         words.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
     words = words or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
     return ", ".join(words) or (f"{result.sparsity.prunable:.1%} of the weights removed" if result.sparsity else "")
@@ -174,18 +173,18 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
 
 def _lines(result: LanguageModelResult) -> Iterator[str]:
     cost, perplexity, protocol = result.cost, result.perplexity, result.protocol
-    saved = cost.savings if cost else {}
+    saved = cost.savings
     goal = result.asked if result.asked and result.asked.share else None
     share = result.sparsity.prunable if result.sparsity else 0.0
     at = f"with {_removed(goal)}" if goal else f"at {share:.1%} of the prunable weights"
-    if cost and ("bits_per_weight" in saved or ("bytes" in saved and not share)):
+    if "bits_per_weight" in saved or ("bytes" in saved and not share):
         at = f"in {cost.bytes.evolved:,} bytes"
     gap = "" if result.gap_closed is None else f" ({result.gap_closed:.0%} of the gap closed)"
     yield f"perplexity on the report text: {_listed(perplexity.report.measured)} {at}{gap}"
-    if cost and "parameters" in saved:
+    if "parameters" in saved:
         fewer = "" if goal else f" ({saved['parameters']:.1%} fewer)"
         yield f"parameters: dense {cost.parameters.dense:,}, this model {cost.parameters.evolved:,}{fewer}"
-    if cost and (times := cost.milliseconds):
+    if times := cost.milliseconds:
         yield (
             f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, this model {times.evolved:.3g} "
             f"({times.dense / times.evolved:.2f}x; predicted {times.predicted:.3g})"

@@ -177,7 +177,9 @@ def result() -> dict[str, Any]:
     """A run's ``result.json``, whose uniform pruning is infinitely bad."""
     text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "predictions": 124, "sha256": "abc"}
     protocol = {"model": "owner/name", "weights_sha256": "123", "dtype": "bfloat16", "device": "cpu"}
+    amounts = {"parameters": 150, "bytes": 300, "bits_per_weight": 16}
     return {
+        "cost": {unit: dict.fromkeys(("dense", "evolved"), amount) for unit, amount in amounts.items()},
         "sparsity": {"prunable": 0.45, "model": 0.4},
         "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},
         "gap_closed": None, "genes": {"block 0": "40.0%", "block 1": "50.0%"}, "seed": 7,

@@ -6,8 +6,9 @@ import yaml
 from evoprune.problems.language_model.export.card import card
 from evoprune.problems.language_model.export.facts import ExportFacts
 
-SMALLER = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
-ROUNDED = {"parameters": {"dense": 200, "evolved": 200}, "bytes": {"dense": 400, "evolved": 300}}
+BITS = {"bits_per_weight": {"dense": 16, "evolved": 16}}
+SMALLER = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}} | BITS
+ROUNDED = {"parameters": {"dense": 200, "evolved": 200}, "bytes": {"dense": 400, "evolved": 300}} | BITS
 
 TYPES = {"Q8_0": 2, "Q4_0": 30}
 

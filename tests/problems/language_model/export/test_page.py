@@ -8,7 +8,11 @@ from evoprune.problems.language_model.export.facts import ExportFacts, StoredMat
 from evoprune.problems.language_model.export.page import comparison, maps
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
-COST = {"parameters": {"dense": 4_000_000, "evolved": 3_000_000}, "bytes": {"dense": 8_000_000, "evolved": 6_000_000}}
+COST = {
+    "parameters": {"dense": 4_000_000, "evolved": 3_000_000},
+    "bytes": {"dense": 8_000_000, "evolved": 6_000_000},
+    "bits_per_weight": {"dense": 16, "evolved": 16},
+}
 PREDICTIONS = {
     "error": 0.1, "median": 0.1, "p99": 0.1, "p999": 0.1, "largest": 0.1, "same_top": 0.875, "same_top_error": 0.004,
     "probability_change": 0.1, "behind": 0.2, "behind_error": 0.01,

@@ -10,7 +10,7 @@ from evoprune.problems.language_model.results.result import LanguageModelResult,
 
 def test_a_result_is_written_as_it_was_read(result):
     result["protocol"]["score"] = "wanda by row"
-    pairs = {"parameters": (3, 2), "bytes": (6, 4), "joules": (1.5, 1.0)}
+    pairs = {"parameters": (3, 2), "bytes": (6, 4), "bits_per_weight": (16, 16), "joules": (1.5, 1.0)}
     result["cost"] = {unit: dict(zip(("dense", "evolved"), pair, strict=True)) for unit, pair in pairs.items()}
     found = LanguageModelResult.model_validate(result)
     assert found.perplexity.report.uniform is None

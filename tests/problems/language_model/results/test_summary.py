@@ -5,7 +5,11 @@ import pytest
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import summary, verdict
 
-SMALLER = {"parameters": {"dense": 1000, "evolved": 751}, "bytes": {"dense": 2000, "evolved": 1502}}
+SMALLER = {
+    "parameters": {"dense": 1000, "evolved": 751},
+    "bytes": {"dense": 2000, "evolved": 1502},
+    "bits_per_weight": {"dense": 16, "evolved": 16},
+}
 TYPED = {
     "parameters": {"dense": 1000, "evolved": 1000},
     "bytes": {"dense": 2000, "evolved": 612},
@@ -37,7 +41,7 @@ def row(after, helped=True):
 
 
 ALONE = {"report": {"dense": 20.7, "evolved": 63.0}}
-FEWER = {"parameters": {"dense": 1000, "evolved": 1000}, "bytes": {"dense": 2000, "evolved": 612}}
+FEWER = SMALLER | {"parameters": {"dense": 1000, "evolved": 1000}, "bytes": {"dense": 2000, "evolved": 612}}
 REMOVED = {"unit": "parameters", "wanted": 0.25, "got": 0.251, "share": True}
 SIZE = {"unit": "bytes", "wanted": 700, "got": 612}
 VERDICTS = {
