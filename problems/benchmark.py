@@ -19,7 +19,7 @@ OPTIMA = {"sphere": 0.0, "rastrigin": 0.0, "ackley": 0.0, "rosenbrock": 1.0}
 class BenchmarkSettings(Settings):
     """Parameters of the benchmark problem."""
 
-    function: Literal["sphere", "rastrigin", "ackley", "rosenbrock"] = Field("sphere", description="what to minimise")
+    function: Literal["sphere", "rastrigin", "ackley", "rosenbrock"] = Field("sphere", description="test function")
     dimensions: int = Field(10, ge=1, description="genes")
     low: float = Field(-5.12, description="lower bound of every gene")
     up: float = Field(5.12, description="upper bound of every gene")

@@ -22,12 +22,12 @@ Value = str | bool | int | float | None
 class GeneSettings(Checked):
     """A gene: bounds or levels, as :class:`evoprune.Gene` has them."""
 
-    name: str = Field(description="another one for each gene")
+    name: str = Field(description="a different one for each gene")
     low: float = Field(0.0, description="its lower bound")
     up: float = Field(1.0, description="its upper bound")
     levels: tuple[Value, ...] = Field((), description="its levels, in place of bounds")
-    exponent: bool = Field(False, description="whether the bounds are logarithms of the value, to base 10")
-    ordered: bool = Field(True, description="whether its levels have an order")
+    exponent: bool = Field(False, description="the bounds are base-10 logarithms of the value")
+    ordered: bool = Field(True, description="its levels have an order")
     scale: float | None = Field(None, gt=0, description="the change that steps are shares of (default: the range)")
     when: tuple[str, Value] | None = Field(
         None, description="name of an earlier gene, and its level without which this one is inactive: None"
@@ -47,10 +47,10 @@ class FunctionSettings(Settings):
         "else of their list"
     )
     genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
-    objectives: int = Field(1, ge=1, description="the numbers that it returns")
-    maximise: bool = Field(False, description="whether more is better; else less is")
+    objectives: int = Field(1, ge=1, description="number of values that it returns")
+    maximise: bool = Field(False, description="maximise, instead of minimise")
     batch: bool = Field(
-        False, description="whether functions take an array, or columns by name, a row a candidate, and return rows"
+        False, description="functions take an array, or columns by name, with a row for each candidate, and return rows"
     )
     initial: tuple[tuple[Value, ...], ...] = Field((), description="genomes to begin with, by the genes' values")
     constraints: tuple[str, ...] = Field(

@@ -55,7 +55,7 @@ class Limits:
         return [self._counted(each, "problem.trade_offs") for each in self._settings.trade_off_budgets]
 
     @property
-    def all(self) -> list[Budget]:
+    def budgets(self) -> list[Budget]:
         return [self.budget] if self.budget else self.trade_offs
 
     @cached_property
@@ -107,7 +107,7 @@ class Baselines:
 
     @property
     def references(self) -> Genomes:
-        """Genomes that a run scores beside its search."""
+        """Genomes that a run scores in addition to its search."""
         return {"dense": self._transform.dense} | self._transform.references(self._share)
 
     @property

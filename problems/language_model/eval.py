@@ -210,7 +210,7 @@ def _texts(options: EvalOptions, default: TextSettings) -> list[tuple[str, TextS
 
 
 def _text(options: EvalOptions, default: TextSettings, source: str | None, **more: Any) -> TextSettings:
-    """Return the text ``source``, by default ``default``, in windows as of ``default``, ``options`` and ``more``."""
+    """Return the text ``source``, by default ``default``, in windows by ``default``, ``options`` and ``more``."""
     changed = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True) | more
     if source is None:
         return TextSettings(**default.model_dump() | changed)

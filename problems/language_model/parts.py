@@ -88,7 +88,7 @@ class Report(_Part, Reporting):
 
         problem, begun = self._problem, time.perf_counter()
         uniform = problem.baselines.uniform.get(UNIFORM)
-        result = report(self._session, outcome, folder, problem.limits.all, uniform)
+        result = report(self._session, outcome, folder, problem.limits.budgets, uniform)
         if problem.recovery:
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun, self.work())
         return result | {"bits_per_byte": ResultFacts.model_validate(result).final_bits_per_byte}

@@ -45,13 +45,13 @@ class ProblemSettings(EvaluationSettings):
     """Parameters of every problem on a language model: transforms, and a limit or more objectives."""
 
     recover: RecoverPhaseSettings | None = Field(
-        None, description="train the result to predict what the dense model predicts; null: the search is all"
+        None, description="train the result towards the predictions of the dense model; null: no training"
     )
 
     trade_offs: tuple[Choice, ...] = Field(
         (),
-        description="budgets, such as bytes and milliseconds, whose amounts are objectives beside the loss, with nsga2 "
-        "and no repair; the result is the best within the limits that they may name",
+        description="budgets, such as bytes and milliseconds, whose amounts are further objectives, with nsga2 and no "
+        "repair; the result is the best within their limits, if any",
     )
 
     uniform: bool = Field(
@@ -131,7 +131,7 @@ class LanguageModelSettings(ProblemSettings):
     """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
     transforms: tuple[Choice, ...] = Field(
-        description="how the model is made smaller: a registered name and its parameters, or a list of these"
+        description="a registered transform and its parameters, or a list of transforms"
     )
     budget: Choice | None = Field(
         None, description="the limit, by a registered name, and its parameters; null is no budget"

@@ -200,9 +200,9 @@ class ExactDivergence(Objective):
 
 
 def divergence(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
-    """Return a divergence in nats a token, by an ``objective`` that also sums the next-token loss, and the perplexity.
+    """Return divergence, in nats a token, and perplexity of ``student`` on ``tokens`` ``(windows, window)``.
 
-    Both are those of ``student`` on ``tokens`` ``(windows, window)``.
+    ``objective``: sums the divergence and the next-token loss.
     """
     diverged, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
     count = predictions(tokens)

@@ -37,7 +37,7 @@ _NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the los
 
 @dataclass(frozen=True)
 class Recovered:
-    """Rows by name, their protocol, and the weights of the evolved model, as :class:`FinalModel` takes them."""
+    """Rows by name, their protocol, and the weights of the evolved model, for :class:`FinalModel`."""
 
     rows: dict[str, RecoveredRow]
     protocol: dict[str, Any]

@@ -21,12 +21,12 @@ def seconds_of(duration: str) -> float:
 class RecoverSettings(Settings):
     """Knowledge distillation: a smaller model is trained towards the predictions of the dense one."""
 
-    tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
+    tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or by time)")
     time: str | None = Field(
         None, pattern=DURATION, description="how long each model may take, as in 90s, 20m or 2h, in place of tokens"
     )
     text: Source | None = Field(
-        None, description="text to train on: see eval --text (default: what the search left of its text)"
+        None, description="text to train on: see eval --text (default: the rest of the search text)"
     )
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
@@ -54,13 +54,13 @@ class RecoverSettings(Settings):
     )
     batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
     held_out: int = Field(8, ge=1, description="windows that are not trained on and choose the best weights")
-    evaluations: int = Field(8, ge=1, description="how often these are measured")
+    evaluations: int = Field(8, ge=1, description="number of measurements on the held-out windows")
     schedule: tuple[int, ...] = Field(
         (),
         description="steps of the whole training, as decided before it and after each measurement: a run with a time "
         "writes it into its config.yaml, so that it can be repeated",
     )
-    patience: int = Field(3, ge=1, description="stop after so many measurements in a row that are no better")
+    patience: int = Field(3, ge=1, description="stop after so many measurements in a row without improvement")
     alike: str | None = Field(None, description="known solutions to train in the same way, such as dense,uniform")
     seed: int = Field(0, ge=0, description="decides the order of the windows")
 

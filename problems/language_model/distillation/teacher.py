@@ -71,7 +71,7 @@ class RecoveryText:
 def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
     """Return the windows of the text in ``settings``, without windows of the search and passages of the report text."""
     searched, report = session.texts.search, session.texts.report
-    model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
+    model, tokenizer = session.resident.model, session.texts.tokenizer  # the resident one may be cut
     text = settings.text_settings(searched.settings)
     if text.identity == report.settings.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
@@ -148,7 +148,7 @@ def compensate(
 ) -> Mapping[str, Encoded]:  # fmt: skip
     """Round the matrices of ``model`` to their types again with compensated errors (GPTQ).
 
-    Gram matrices are those of the ``dense`` model on some ``tokens``. Matrices that rounding did not change keep their
+    The Gram matrices are of the ``dense`` model on some ``tokens``. Matrices that rounding did not change keep their
     codes; all do if the ``loss`` is not below ``before``, as with too few tokens for long rows.
     """
     sample = tokens[: max(1, COMPENSATION_TOKENS // tokens.shape[1])]

@@ -15,7 +15,7 @@ KvType = Literal["f16", "q8_0"]
 class ExportOptions(Settings):
     """Options of an export."""
 
-    dtype: Dtype | None = Field(None, description="number format of what is written (default: the source's)")
+    dtype: Dtype | None = Field(None, description="number format of the exported weights (default: the source's)")
     base: Source | None = Field(
         None,
         description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
@@ -27,10 +27,10 @@ class ExportOptions(Settings):
         "the same size",
     )
     seconds: float | None = Field(
-        None, description="leave the source and times out where they would take longer than so many seconds"
+        None, description="skip the source and times if they would take longer than so many seconds"
     )
     context: int | None = Field(
-        None, ge=1, description="for OUT.gguf: tell the memory that llama.cpp takes with a context of so many tokens"
+        None, ge=1, description="for OUT.gguf: report the memory of llama.cpp with a context of so many tokens"
     )
     kv: KvType = Field("f16", description="for --context: the type of the cache of keys and values")
     fits: int | None = Field(None, ge=1, description="for --context: bytes of memory that it should not exceed")
