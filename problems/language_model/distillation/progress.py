@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
 
@@ -31,6 +31,9 @@ def held_out_scores(
         return {PERPLEXITY: Measure(student, None).perplexity(tokens)}
     lost, perplexity = divergence(student, tokens, ExactDivergence(teacher, tokens))
     return {PERPLEXITY: perplexity, DIVERGENCE: lost}
+
+
+CHECKPOINT = "step-"  # prefix of checkpoint files
 
 
 @dataclass
@@ -81,31 +84,14 @@ class Progress:
         gained = [later < earlier for earlier, later in pairwise(values)]
         return gained[::-1].index(True) if True in gained else len(gained)
 
+    def write(self, path: Path, tensors: Tensors) -> None:
+        """Replace the checkpoint ``path`` atomically. Raises OSError if the disk is full."""
+        replace_file(path, tensors, {"state": json.dumps(vars(self), allow_nan=False)})
 
-CHECKPOINT = "step-"  # prefix of checkpoint files
-_LAST, _BEST = f"{CHECKPOINT}last.safetensors", "best.safetensors"
-
-
-class Checkpoints:
-    """The last checkpoint and the best weights, each written to ``folder`` atomically."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, state: Mapping[str, Any], tensors: Tensors) -> None:
-        """Replace the checkpoint; ``state`` is JSON-able. Raises OSError if the disk is full."""
-        replace_file(self._folder / _LAST, tensors, {"state": json.dumps(state, allow_nan=False)})
-
-    def read(self) -> tuple[dict[str, Any], Tensors] | None:
-        """Return state and tensors of the checkpoint, if there is one."""
-        if not (self._folder / _LAST).exists():
+    @classmethod
+    def read(cls, path: Path) -> tuple[Self, Tensors] | None:
+        """Return progress and tensors of the checkpoint ``path``, if there is one."""
+        if not path.exists():
             return None
-        tensors, about = read_tensors(self._folder / _LAST)
-        return json.loads(about["state"]), tensors
-
-    def write_best(self, tensors: Tensors) -> None:
-        replace_file(self._folder / _BEST, tensors)
-
-    def best(self) -> Tensors:
-        return read_tensors(self._folder / _BEST)[0]
+        tensors, about = read_tensors(path)
+        return cls(**json.loads(about["state"])), tensors

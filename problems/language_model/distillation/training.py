@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from evoprune.console.phase import Phase
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, loss_on
-from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress, held_out_scores
+from evoprune.problems.language_model.distillation.progress import CHECKPOINT, Progress, held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
@@ -33,7 +33,7 @@ from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.tensor_file import Tensors
+from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.result import DIVERGENCE
 
@@ -63,9 +63,10 @@ class Training:
         self._none = torch.zeros(len(PARTS), device=self._device)  # of losses
         self._per_step = settings.step_windows * text.train.shape[1]
         model = self._model = student.model
-        self._checkpoints = Checkpoints(folder)
-        checkpoint = self._checkpoints.read()
-        train = checkpoint[0]["train"] if checkpoint else settings.train
+        folder.mkdir(parents=True, exist_ok=True)
+        self._last, self._best = folder / f"{CHECKPOINT}last.safetensors", folder / "best.safetensors"
+        checkpoint = Progress.read(self._last)
+        train = checkpoint[0].train if checkpoint else settings.train
         train = most_trainable(model, sparse, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
         taken = self._per_step * self._forward.activations
@@ -138,7 +139,7 @@ class Training:
                 losses, since, measured = self._none, 0, time.perf_counter()
             else:
                 progress.seconds += time.perf_counter() - start
-        self._load(self._checkpoints.best())
+        self._load(read_tensors(self._best)[0])
         self._hook.remove()
         return self._parameters.merged(self._model, self._room, self._dtype)
 
@@ -158,10 +159,10 @@ class Training:
         tokens, worse = progress.curve[-1]["tokens"], "" if better else ", no better"
         self._phase.note(f"{tokens:,} tokens: loss {self._total(losses):.4g}, {progress.last}{worse}")
         if better:
-            self._checkpoints.write_best(self._weights)
+            replace_file(self._best, self._weights)
         states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
         moments = {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _MOMENTS}
-        self._checkpoints.write(vars(progress), self._weights | moments)
+        progress.write(self._last, self._weights | moments)
 
     @property
     def _weights(self) -> Tensors:
@@ -199,14 +200,14 @@ class Training:
         highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
         return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
 
-    def _resume(self, state: dict[str, Any], tensors: Tensors) -> Progress:
+    def _resume(self, progress: Progress, tensors: Tensors) -> Progress:
         self._load(tensors)
         for name, parameter in self._parameters.by_name.items():
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
-            count = torch.tensor(float(state["step"]), device=parameter.device)
+            count = torch.tensor(float(progress.step), device=parameter.device)
             self._adam.state[parameter] = {"step": count, **moments}
-        self._phase.note(f"continued after step {state['step']}")
-        return Progress(**state)
+        self._phase.note(f"continued after step {progress.step}")
+        return progress
 
     @torch.no_grad()
     def _load(self, tensors: Tensors) -> None:
@@ -223,7 +224,7 @@ class Training:
         scores = self._held_out()
         measuring = time.perf_counter() - before
         steps = self._planned(measuring)
-        self._checkpoints.write_best(self._weights)
+        replace_file(self._best, self._weights)
         progress = Progress(self.train, [steps])
         progress.add(0, None, scores)
         self._phase.note(f"{self.trained}, {steps * self._per_step:,} tokens in {steps} steps; {progress.last}")

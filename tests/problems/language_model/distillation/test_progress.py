@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.distillation.progress import Checkpoints, Progress
+from evoprune.problems.language_model.distillation.progress import Progress
 from evoprune.problems.language_model.results.result import PERPLEXITY
 
 
@@ -39,16 +39,17 @@ def test_a_loss_that_is_no_number_can_be_kept():
 
 
 def test_the_last_is_read_back_and_the_only_one(tmp_path):
-    kept = Checkpoints(tmp_path / "here")
-    assert kept.read() is None
+    path = tmp_path / "checkpoint"
+    assert Progress.read(path) is None
     for step in (2, 10):
-        kept.write({"step": step}, {"weight": torch.full((2, 3), step / 3, dtype=torch.bfloat16)})
-    state, tensors = Checkpoints(tmp_path / "here").read()
-    assert state == {"step": 10}
+        progress = Progress("all", [100], step)
+        progress.write(path, {"weight": torch.full((2, 3), step / 3, dtype=torch.bfloat16)})
+    found, tensors = Progress.read(path)
+    assert found == progress
     assert tensors["weight"].equal(torch.full((2, 3), 10 / 3, dtype=torch.bfloat16))
-    (path,) = (tmp_path / "here").iterdir()
+    assert list(tmp_path.iterdir()) == [path]
     spoilt = bytearray(path.read_bytes())
     spoilt[-1] ^= 1
     path.write_bytes(spoilt)
     with pytest.raises(InputError, match=path.name):
-        kept.read()
+        Progress.read(path)
