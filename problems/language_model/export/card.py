@@ -15,23 +15,11 @@ from evoprune.problems.language_model.results.summary import LABELS, warning
 from evoprune.problems.language_model.transforms import UNIFORM
 
 
-def card(facts: ExportFacts) -> str:
-    """Return the ``README.md`` of a folder."""
+def card(facts: ExportFacts) -> Iterator[str]:
+    """Yield the ``README.md`` of a folder."""
     pruned = facts.is_smaller or not facts.types  # else weights may be rounded to zero
     tags = ["quantized"] * bool(facts.types) + ["pruned"] * pruned + ["sparse"] * (pruned and not facts.is_smaller)
-    head = front_matter(facts, {"library_name": "transformers"}, [*tags, "evoprune"])
-    return "\n".join([*head, *_body(facts)]) + "\n"
-
-
-def front_matter(facts: ExportFacts, library: Mapping[str, str], tags: Sequence[str]) -> Iterator[str]:
-    """Yield the YAML metadata of a card, which the hub reads."""
-    head = {**library, "pipeline_tag": "text-generation", "base_model": facts.base_model, "tags": tags}
-    yield "---"
-    yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
-    yield "---"
-
-
-def _body(facts: ExportFacts) -> Iterator[str]:
+    yield from front_matter(facts, "transformers", [*tags, "evoprune"])
     yield from _change(facts)
     yield from (f"**{line}**\n" for line in warning(facts))
     if runtime := facts.runtime:
@@ -51,6 +39,14 @@ def _body(facts: ExportFacts) -> Iterator[str]:
         f"{plain(facts.check.perplexity)}: {facts.check.measurements}. Zeros of each matrix: `evoprune.json`.\n"
     )
     yield from reproduction(facts, "experiment.yaml")
+
+
+def front_matter(facts: ExportFacts, library: str, tags: Sequence[str]) -> Iterator[str]:
+    """Yield the YAML metadata of a card, which the hub reads."""
+    head = {"library_name": library, "pipeline_tag": "text-generation", "base_model": facts.base_model, "tags": tags}
+    yield "---"
+    yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
+    yield "---"
 
 
 def _change(facts: ExportFacts) -> Iterator[str]:

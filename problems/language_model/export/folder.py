@@ -75,7 +75,7 @@ class Folder(ExportFormat):
             how = run.protocol.recovery
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
         typed = ExportFacts.read(facts)
-        (place / "README.md").write_text(card(typed), encoding="utf-8")
+        (place / "README.md").write_text("\n".join([*card(typed), ""]), encoding="utf-8")
         return Exported(facts, summary, faults, verdict(typed, typed.bytes), _USAGE)
 
     def _checked(self, folder: Path, facts: Json, perplexity: float | None) -> tuple[Json, list[str]]:

@@ -16,7 +16,7 @@ TYPES = {"Q8_0": 2, "Q4_0": 30}
 @pytest.fixture
 def write(facts):
     """The card of a model whose uniform pruning is infinitely bad, with other facts if given."""
-    return lambda **changed: card(ExportFacts.read(facts | changed))
+    return lambda **changed: "\n".join(card(ExportFacts.read(facts | changed)))
 
 
 def test_a_search_that_gained_nothing_says_so(write):
