@@ -79,9 +79,10 @@ class Individual(list[float]):
         self.ident: int | None = None
         self.parents = tuple(parents)
 
-    def child(self) -> Individual:
-        """Return a copy without a score, with this as its parent; operators may change it in place."""
-        return Individual(self, self.fitness.weights, () if self.ident is None else (self.ident,))
+    def child(self, genes: Iterable[float] | None = None) -> Individual:
+        """Return an unscored child with a copy of the genes, or with ``genes``; operators may change it in place."""
+        parents = () if self.ident is None else (self.ident,)
+        return Individual(self if genes is None else genes, self.fitness.weights, parents)
 
     @property
     def genome(self) -> tuple[float, ...]:

@@ -9,16 +9,18 @@ import numpy
 from deap import base
 from pydantic import Field
 
-from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune import Algorithm, Budget, Evaluate, Individual
 from evoprune.operators.algorithm.breeding import (
     Count,
     Genomes,
     Share,
+    advance,
     check_limited,
     cost,
     first_population,
     fittest,
     losses,
+    repaired,
 )
 from evoprune.operators.knapsack import Choices, Floats
 
@@ -58,27 +60,24 @@ def additive(
         yield Evaluate(people)
         (best,) = fittest(people, 1)
         seen.add(best.genome)
-    ends = [best.child(), best.child()]
-    for end, most in zip(ends, (True, False), strict=True):
-        end[:] = budget.extreme(most)
+    ends = [best.child(budget.extreme(most)) for most in (True, False)]
     origin = ends[0]
     if not choices.all_known(origin):
         yield Evaluate(ends, screening, probe=True)
         (origin,) = fittest(ends, 1)
     belief = _Belief((yield from level_costs(origin, choices, screening)), choices.kinds, choices.levels)
     draws = numpy.random.default_rng(random.getrandbits(64))
-    children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
-    yield Evaluate(children[:1])  # whatever it is in the screening
-    (best,) = fittest([*([best] if best.fitness.valid else []), *children[:1]], 1)
-    yield Generation([best])
+    children = [repaired(toolbox, best.child(choices.best(costs))) for costs in belief.without_kinds()]
+    best = yield from advance([best] if best.fitness.valid else [], children[:1])  # which needs no screening
     if not origin.fitness.valid:
         yield Evaluate([origin], screening, probe=True)
         known = belief.costs[choices.numbers(children[0])].sum()
         if abs(_loss(children[0], origin) - known) < trust * known:
             return
     while True:
-        drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
-        children = [*islice(_unseen(chain(children, drawn), seen), offspring)]
+        drawn = belief.drawn(draws, _TRIES * offspring)
+        solutions = (repaired(toolbox, best.child(choices.best(costs))) for costs in drawn)
+        children = [*islice(_unseen(chain(children, solutions), seen), offspring)]
         if not children:
             return
         yield Evaluate(children, screening)
@@ -87,9 +86,7 @@ def additive(
             belief.learn(choices.numbers(child), _loss(child, origin), least)
         chosen = fittest(children, survivors)
         chosen += [child for child in children if child is best and child not in chosen]  # it is known on all the data
-        yield Evaluate(chosen)
-        (best,) = fittest([best, *chosen], 1)
-        yield Generation([best])
+        best = yield from advance([best], chosen)
         children = []
 
 
@@ -143,12 +140,6 @@ def _spread(numbers: Sequence[int]) -> list[int]:
 def _loss(individual: Individual, origin: Individual) -> float:
     before, after = losses([cost(origin), cost(individual)], above=1.0)
     return after - before
-
-
-def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs: Floats) -> Individual:
-    child = parent.child()
-    child[:] = choices.best(costs)
-    return toolbox.repair(child)[0]  # type: ignore[no-any-return]
 
 
 def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Iterator[Individual]:

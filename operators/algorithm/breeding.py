@@ -10,7 +10,7 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import Budget, Evaluate, Individual, InputError
+from evoprune import Budget, Evaluate, Generation, Individual, InputError
 
 Genomes = Sequence[Sequence[float]]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -34,7 +34,7 @@ def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Genomes)
     population = [toolbox.individual() for _ in range(size)]
     for individual, genome in zip(population, initial_genomes, strict=False):
         individual[:] = genome
-    return [toolbox.repair(individual)[0] for individual in population]
+    return [repaired(toolbox, individual) for individual in population]
 
 
 def breed(
@@ -55,16 +55,19 @@ def breed(
         for child in pair[: count - len(children)]:
             if random.random() < mutate_probability:
                 (child,) = toolbox.mutate(child)
-            (child,) = toolbox.repair(child)
-            children.append(child)
+            children.append(repaired(toolbox, child))
     return children
 
 
 def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
-    """A mutated and repaired child of one parent."""
-    (child,) = toolbox.mutate(parent.child())
-    (child,) = toolbox.repair(child)
-    return child  # type: ignore[no-any-return]
+    """Return a mutated and repaired child of one parent."""
+    return repaired(toolbox, toolbox.mutate(parent.child())[0])
+
+
+def repaired(toolbox: base.Toolbox, individual: Individual) -> Individual:
+    """Return ``individual``, repaired in place."""
+    (individual,) = toolbox.repair(individual)
+    return individual
 
 
 class _Scored(list[Individual]):
@@ -78,6 +81,26 @@ class _Scored(list[Individual]):
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     """The ``count`` best, best first; of equals the first."""
     return (individuals if isinstance(individuals, _Scored) else _Scored(individuals)).best_first[:count]
+
+
+def screened(
+    children: Sequence[Individual], survivors: int, share: float
+) -> Generator[Evaluate, None, Sequence[Individual]]:
+    """Return the best ``survivors`` of ``children`` on a share of the data; all where screening would save nothing."""
+    if share == 1 or survivors >= len(children):
+        return children
+    yield Evaluate(children, share)
+    return fittest(children, survivors)
+
+
+def advance(
+    elite: Sequence[Individual], children: Sequence[Individual]
+) -> Generator[Evaluate | Generation, None, Individual]:
+    """Score ``children`` on all data, and end a generation with the best of them and of ``elite``; return it."""
+    yield Evaluate(children)
+    (best,) = fittest([*elite, *children], 1)
+    yield Generation([best])
+    return best
 
 
 def cost(individual: Individual) -> float:

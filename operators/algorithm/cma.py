@@ -13,7 +13,7 @@ from deap.cma import Strategy
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
-from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest
+from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest, repaired
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import another_level
 from evoprune.operators.quadratic import NEWEST, Quadratic
@@ -67,7 +67,7 @@ def cma(
         while not _converged(strategy, values):
             drawn = strategy.generate(lambda scaled: Individual(map(float, scaled * spans), weights))
             _switch_level(random.choice(drawn), genes)
-            people = [toolbox.repair(individual.child())[0] for individual in drawn]
+            people = [repaired(toolbox, individual.child()) for individual in drawn]
             yield Evaluate(people)
             yield Generation(people)
             with numpy.errstate(over="ignore"):  # a repair may move a narrow distribution far; that ends the descent
@@ -97,15 +97,9 @@ def _steps(
     """The least new genomes of a model of the ``known``, within half and twice the ``radius`` of the ``best``."""
     if (model := Quadratic.of(genes, known)) is None:
         return []
-    steps = {}
-    for factor in (0.5, 2.0):
-        step = best.child()
-        step[:] = model.least(best, factor * radius)
-        (step,) = toolbox.repair(step)
-        steps[step.genome] = step
-    for individual in known:
-        steps.pop(individual.genome, None)
-    return [*steps.values()]
+    steps = [repaired(toolbox, best.child(model.least(best, factor * radius))) for factor in (0.5, 2.0)]
+    scored = {individual.genome for individual in known}
+    return [*{step.genome: step for step in steps if step.genome not in scored}.values()]
 
 
 def _switch_level(individual: Individual, genes: Genes) -> None:

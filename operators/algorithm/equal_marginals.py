@@ -7,9 +7,19 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import Algorithm, Budget, Evaluate, Fraction, Generation, Individual
+from evoprune import Algorithm, Budget, Evaluate, Fraction, Individual
 from evoprune.interfaces.problem import Positive
-from evoprune.operators.algorithm.breeding import Count, Genomes, Share, first_population, fittest, loss_changes, mutant
+from evoprune.operators.algorithm.breeding import (
+    Count,
+    Genomes,
+    Share,
+    advance,
+    first_population,
+    fittest,
+    loss_changes,
+    mutant,
+    repaired,
+)
 from evoprune.operators.moves import clip, levels_between
 
 _FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
@@ -39,12 +49,10 @@ def equal_marginals(
     for twice as many after each that fails. For one objective; ``probe`` and ``step`` are shares of a gene's range.
     """
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
-    yield Evaluate(people)
-    origin, best = people[0], fittest(people, 1)[0]
+    origin, best = people[0], (yield from advance([], people))
     average: list[float] = []
     resting = 0
     while True:
-        yield Generation([best])
         moves: list[tuple[float, Individual]] = []
         if resting:
             children = [mutant(toolbox, best) for _ in range(mutants)]
@@ -60,17 +68,15 @@ def equal_marginals(
             children = [child for _, child in moves]
         yield Evaluate(children, screening if moves else mutant_screening)
         chosen = fittest(children, survivors)
-        yield Evaluate(chosen)
-        (leader,) = fittest(chosen, 1)
-        (winner,) = fittest([best, leader], 1)
+        before, best = best, (yield from advance([best], chosen))
         if moves:
+            (leader,) = fittest(chosen, 1)
             taken = next(factor for factor, child in moves if child is leader)
             step = min(max(step * taken, _SHORTEST), _LONGEST)
-            if winner is best:
+            if best is before:
                 resting, patience = patience, 2 * patience
         else:
             resting -= 1
-        best = winner
 
 
 def log_marginals(
@@ -117,20 +123,16 @@ def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Indi
 
 
 def _released(toolbox: base.Toolbox, parent: Individual, origin: Individual, budget: Budget) -> list[Individual]:
-    """Repaired children, each with one of the genes that save the most back at its value in ``origin``."""
-    children = []
-    for gene, end in enumerate(budget.extreme(most=False)):
-        if budget.genes[gene].free and (parent[gene] - end) * budget.directions[gene] >= 0:
-            child = parent.child()
-            child[gene] = origin[gene]
-            children.append(toolbox.repair(child)[0])
-    return children
+    """Return repaired children, each with one of the genes at a saving bound back at its value in ``origin``."""
+    return [
+        repaired(toolbox, parent.child([*parent[:place], origin[place], *parent[place + 1 :]]))
+        for place, bound in enumerate(budget.extreme(most=False))
+        if budget.genes[place].free and (parent[place] - bound) * budget.directions[place] >= 0
+    ]
 
 
 def _moved(
     toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], step: float, budget: Budget
 ) -> Individual:
-    child = parent.child()
-    child[:] = [gene - step * cost * way for gene, cost, way in zip(child, costs, budget.directions, strict=True)]
-    (child,) = toolbox.repair(child)
-    return child  # type: ignore[no-any-return]
+    rows = zip(parent, costs, budget.directions, strict=True)
+    return repaired(toolbox, parent.child(gene - step * cost * direction for gene, cost, direction in rows))

@@ -9,16 +9,19 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune import Algorithm, Budget, Evaluate, Individual
 from evoprune.interfaces.budget import ROUNDING
 from evoprune.operators.algorithm.breeding import (
     Count,
     Genomes,
     Share,
+    advance,
     check_limited,
     first_population,
     fittest,
     loss_changes,
+    repaired,
+    screened,
 )
 from evoprune.operators.moves import clip
 
@@ -46,27 +49,18 @@ def greedy(
     neighbours are known, two random exchanges follow (iterated local search: Lourenço, Martin and Stützle, 2003).
     """
     check_limited(budget, "greedy")
-    people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
-    yield Evaluate(people)
-    (best,) = fittest(people, 1)
-    yield Generation([best])
-    here = yield from _removed(toolbox, best, budget, screening, remeasured)
-    yield Evaluate([here])
-    (best,) = fittest([best, here], 1)
-    yield Generation([best])
-    here, seen = best, {best.genome}
+    best = yield from advance([], first_population(toolbox, max(1, len(initial_genomes)), initial_genomes))
+    removed = yield from _removed(toolbox, best, budget, screening, remeasured)
+    here = best = yield from advance([best], [removed])
+    seen = {best.genome}
     while True:
         steps = yield from _measured(here, budget, screening)
         neighbours = _neighbours(toolbox, here, steps, budget, seen)
         measured_here, failed = True, 0
         while children := [*islice(neighbours, offspring)]:
-            if screening < 1 and survivors < len(children):
-                yield Evaluate(children, screening)
-                children = fittest(children, survivors)
-            yield Evaluate(children)
-            (leader,) = fittest(children, 1)
-            (best,) = fittest([best, leader], 1)
-            yield Generation([best])
+            finalists = yield from screened(children, survivors, screening)
+            best = yield from advance([best], finalists)
+            (leader,) = fittest(finalists, 1)
             failed += 1
             if leader.fitness > here.fitness:
                 steps = _turned(steps, here, leader, budget)
@@ -76,17 +70,14 @@ def greedy(
                 break
         else:
             here = _kicked(toolbox, best, budget)
-            yield Evaluate([here])
-            (best,) = fittest([best, here], 1)
-            yield Generation([best])
+            best = yield from advance([best], [here])
 
 
 def _removed(
     toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
     """Follow greedy steps from the genome that spends the most to one on the budget, which is not scored yet."""
-    here = parent.child()
-    here[:] = budget.extreme(most=True)
+    here = parent.child(budget.extreme(most=True))
     costs: dict[int, float] = {}
     quota = budget.excess(here) / _ROUNDS
     while (excess := budget.excess(here)) > ROUNDING:
@@ -103,7 +94,7 @@ def _removed(
             here = _moved(here, gene, 1.0, budget)
             if budget.excess(here) <= max(goal, ROUNDING):
                 break
-    return toolbox.repair(here.child())[0]  # type: ignore[no-any-return]
+    return repaired(toolbox, here.child())
 
 
 def _measured(here: Individual, budget: Budget, screening: float) -> Generator[Evaluate, None, Steps]:
@@ -145,7 +136,7 @@ def _neighbours(
         child = here.child()
         for move in moves:
             child[:] = _moved(child, *move, budget)
-        (child,) = toolbox.repair(child)
+        child = repaired(toolbox, child)
         if child.genome not in seen and budget.within(child):
             seen.add(child.genome)
             yield child

@@ -7,7 +7,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation
-from evoprune.operators.algorithm.breeding import Count, Genomes, Share, first_population, fittest, mutant
+from evoprune.operators.algorithm.breeding import Count, Genomes, Share, first_population, fittest, mutant, screened
 
 
 def level_switching(
@@ -23,15 +23,12 @@ def level_switching(
 
     EvoPress (Sieberling et al., ICML 2025, algorithm 1) with one stage of screening, when the mutation is ``exchange``.
     """
-    screens = screening < 1 and survivors < offspring
     people = first_population(toolbox, max(parents, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     people = fittest(people, parents)
     while True:
         yield Generation(people)
         children = [mutant(toolbox, random.choice(people)) for _ in range(offspring)]
-        yield Evaluate(children, screening if screens else 1.0)
-        if screens:
-            children = fittest(children, survivors)
-            yield Evaluate(children)
-        people = fittest([*people, *children], parents)
+        finalists = yield from screened(children, survivors, screening)
+        yield Evaluate(finalists)
+        people = fittest([*people, *finalists], parents)
