@@ -31,8 +31,8 @@ def experiment() -> str:
     chosen: dict[str, list[catalogue.Entry]] = {}
     for entry in catalogue.problems():
         parts += [f"## problem: {entry.name}", *_tables(entry)]
-        for setting, plugins in catalogue.plugins(entry.name):
-            rows = [f"| `{name}` | {_cell(summary)} |" for name, summary in plugins.items()]
+        for setting, group in entry.plugin.plugin_groups.items():  # type: ignore[attr-defined]
+            rows = [f"| `{name}` | {_cell(summary)} |" for name, summary in catalogue.summaries(group).items()]
             parts += [f"### {entry.name}: {setting}", "\n".join(["| name | meaning |", "|---|---|", *rows])]
         chosen |= entry.chosen  # problems may share plugins
     for key, entries in chosen.items():

@@ -100,14 +100,16 @@ class Run:
 
         Raises :class:`evoprune.errors.Stopped` where the check of the export fails.
         """
-        checked = check_parameters(self._class(Exporting, "export").ExportOptions, options, "options")
+        exporting = self._class(Exporting, "export")
+        checked = check_parameters(exporting.ExportOptions, options, "options")
 
         def write(place: Path) -> Exported:
             return self._part(Exporting).export(self.best.genome, self.result, place, checked)
 
         out, promise = Path(out), Promise.read(self.folder)
-        made_by, experiment, is_file = self._description(out)
-        drafted = is_draft(promise, out)
+        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
+        experiment = repeating(self.resolved.config(), self.resolved.problem, self.result)
+        is_file, drafted = is_one_file(exporting, out), is_draft(promise, out)
         promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
         left = StatusFile(self.folder).seconds_left() if promise else None
         if left is not None and "seconds" in type(checked).model_fields:
@@ -132,11 +134,6 @@ class Run:
         made = part(self.problem, kind)
         assert made is not None  # as its class is there
         return made
-
-    def _description(self, out: Path) -> tuple[dict[str, Any], config.Config, bool]:
-        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-        experiment = repeating(self.resolved.config(), self.resolved.problem, self.result)
-        return made_by, experiment, is_one_file(self._class(Exporting, "export"), out)
 
     @property
     def _threads(self) -> int | None:

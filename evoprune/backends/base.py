@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Self
 
 from evoprune.interfaces.problem import Evaluation
 
@@ -46,7 +45,7 @@ class Stalled(Exception):
         self.missing = sorted(missing)
 
 
-class Backend(ABC):
+class Backend(AbstractContextManager["Backend"], ABC):
     """Evaluates genomes, up to ``workers`` at the same time. The toolbox registers :meth:`map` as ``map``.
 
     ``stall_after``: seconds without a result after which :meth:`map` gives up; None: an hour before the first result,
@@ -72,11 +71,8 @@ class Backend(ABC):
         """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
         return nullcontext()
 
-    def close(self) -> None:  # noqa: B027 - the serial one has no processes
+    def close(self) -> None:
         """End all processes of the backend."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

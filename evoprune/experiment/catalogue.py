@@ -86,12 +86,6 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
     return models
 
 
-def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The groups of plugins of the registered ``problem``, by title, with the summaries of their plugins."""
-    for title, group in registry.problem(problem).plugin_groups.items():
-        yield title, summaries(group)
-
-
 def summaries(group: str) -> dict[str, str]:
     """The plugins of a ``group`` of entry points, with the first line of their docstrings."""
     return {name: _summary_in_source(entry) for name, entry in sorted(registry.names(group).items())}

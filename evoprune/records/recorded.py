@@ -69,11 +69,12 @@ class _Finalist(_Score):
     finalist: _Count | str
 
 
-class _Generation(BaseModel):
-    """Keys that are read from such a line; the engine recomputes it, and compares all of it."""
+class _Generation(_Strict, extra="ignore"):
+    """The keys that are read from a generation's line; a resumed run compares the whole line with its own."""
 
     generation: _Count
     seconds: _NotNegative
+    best: float | None = None
 
 
 _KINDS: dict[str, type[BaseModel]] = {"reference": _Reference, "candidate": _Candidate, "finalist": _Finalist}
@@ -155,14 +156,6 @@ def asked(path: Path) -> list[Line]:
     for line in found:
         validated(_Asked, line, str(path))
     return found
-
-
-def number(value: Any) -> float | None:
-    """``value`` as a float; None where it is no number, or too large for one."""
-    try:
-        return float(value) if isinstance(value, (int, float)) else None
-    except OverflowError:
-        return None
 
 
 def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:

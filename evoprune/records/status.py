@@ -172,7 +172,7 @@ def look(folder: Path) -> Status:
     running = stated if state == RUNNING else _Stated(state=state)
     return Status(
         folder, state, stated.reason, last.get("generation"), asked.generations, len(scores),
-        sum(line["work"] for line in scores), asked.budget, None if traded else recorded.number(last.get("best")),
+        sum(line["work"] for line in scores), asked.budget, None if traded else last.get("best"),
         running.phase, running.seconds_left, promised and not locked,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, label_of
+from evoprune.search.toolbox import scorer
 
 _FEW = 10  # candidates before the share of failures is judged
 
@@ -47,7 +48,8 @@ class Evaluator:
         lines = list(self._lines(asked, generation, fidelity))
         self._history.expect(lines)
         new = [line for line in lines if not line["memo"]]
-        with self.scoring.scores(new, self.recorded.candidates, **self.scoring.scorer(fidelity)) as scores:
+        how = scorer(self.scoring.toolbox, self.scoring.problem, fidelity)
+        with self.scoring.scores(new, self.recorded.candidates, **how) as scores:
             for individual, line in zip(asked.individuals, lines, strict=True):
                 key = line["genome"], fidelity
                 if not line["memo"]:
@@ -115,8 +117,8 @@ def score_references(
     scoring = evaluator.scoring
     lines: list[Line] = [{"reference": name, "genome": list(genome)} for name, genome in genomes.items()]
     scoring.history.expect(lines)
-    results = {}
-    with scoring.scores(lines, evaluator.recorded.references, **scoring.scorer(1.0)) as scores:
+    results, how = {}, scorer(scoring.toolbox, scoring.problem, 1.0)
+    with scoring.scores(lines, evaluator.recorded.references, **how) as scores:
         for line, evaluation in zip(lines, map(scoring.with_work, scores), strict=True):
             scoring.history.write(line | scored(evaluation))
             evaluator.progress.reference(line["reference"], evaluation)

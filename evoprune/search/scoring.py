@@ -17,7 +17,6 @@ from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Key, key_of
 from evoprune.search.sharing import Sharing
-from evoprune.search.toolbox import scorer
 
 
 @contextmanager
@@ -61,10 +60,6 @@ class Scoring:
             yield self._in_order(asked, recorded, score, **how)
             self._wall += time.perf_counter() - start
         self.history.caught_up()
-
-    def scorer(self, fidelity: float) -> dict[str, Any]:
-        """As :func:`evoprune.search.toolbox.scorer`."""
-        return scorer(self.toolbox, self.problem, fidelity)
 
     def with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
         """Return ``evaluation``; a failure without work counts as the last evaluation with some."""
