@@ -4,6 +4,7 @@ import math
 import random
 from itertools import islice
 
+import numpy
 import pytest
 from deap import base
 
@@ -38,6 +39,22 @@ def space_of(genes=None):
     genes = genes or Genes.real([str(gene) for gene in range(GENES)], 0.0, 0.9, scale=1.0)
     prices = [-weight for weight in WEIGHTS]
     return {"genes": genes, "budget": Additive.at_share(genes, prices, -TARGET, fixed=sum(WEIGHTS))}
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    random.seed(0)
+    numpy.random.seed(0)
+
+
+def toolbox_of(genes, budget=None, weight=-1.0) -> base.Toolbox:
+    """Random individuals, and a repair to ``budget`` or to the nearest genome: enough for most algorithms."""
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(genes.random(), (weight,)))
+    tools.register("repair", lambda individual: (Individual(genes.nearest(individual), (weight,)),))
+    if budget:
+        tools.register("repair", shift, genes=genes, budget=budget)
+    return tools
 
 
 @pytest.fixture

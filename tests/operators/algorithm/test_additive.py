@@ -2,13 +2,10 @@ import random
 from dataclasses import replace
 
 import pytest
-from deap import base
 
-from evoprune import Additive, Genes, Individual
-from evoprune.interfaces.genes import Gene
+from evoprune import Additive, Gene, Genes
 from evoprune.operators.algorithm.additive import additive
-from evoprune.operators.repair.shift import shift
-from tests.operators.algorithm.conftest import drive
+from tests.operators.algorithm.conftest import drive, toolbox_of
 
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])
 SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
@@ -26,12 +23,10 @@ def budget_of(genes):
 BUDGET = budget_of(LEVELS)
 
 
-def run(generations, score, seed=0, genes=LEVELS, budget=None, **given):
-    random.seed(seed)
-    tools, budget = base.Toolbox(), budget or budget_of(genes)
-    tools.register("individual", lambda: Individual(genes.random(), (-1.0,)))
-    tools.register("repair", shift, genes=genes, budget=budget)
-    return drive(additive(tools, budget=budget, initial_genomes=[], **given), generations, score)
+def run(generations, score, genes=LEVELS, budget=None, **given):
+    random.seed(0)
+    budget = budget or budget_of(genes)
+    return drive(additive(toolbox_of(genes, budget), budget=budget, initial_genomes=[], **given), generations, score)
 
 
 def test_costs_are_measured_once_each_from_the_better_end():

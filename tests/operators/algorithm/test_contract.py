@@ -1,9 +1,7 @@
 """Laws of every registered algorithm, beside those of evoprune.testing."""
 
 import inspect
-import random
 
-import numpy
 import pytest
 
 from evoprune import InputError
@@ -14,9 +12,7 @@ NAMES = sorted(registry.operators("algorithm"))
 START = [TARGET] * GENES
 
 
-def start(name, toolbox, seed=0, starts=(START,)):
-    random.seed(seed)
-    numpy.random.seed(seed)
+def start(name, toolbox, starts=(START,)):
     function = registry.operator("algorithm", name)
     supplied = {
         "population": 12, "mate_probability": 1.0, "mutate_probability": 1.0, "initial_genomes": starts,

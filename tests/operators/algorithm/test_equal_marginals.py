@@ -1,5 +1,4 @@
 import math
-import random
 
 import pytest
 
@@ -22,7 +21,6 @@ SPACE = {"budget": space_of()["budget"], "initial_genomes": [[TARGET] * GENES]}
 
 def test_one_measurement_finds_the_best_allocation_of_exponential_costs(toolbox):
     """With the step that belongs to their rate of growth, marginals are equal after a single move."""
-    random.seed(0)
     populations, _ = drive(equal_marginals(toolbox, **SPACE, probe=1e-4, step=1 / RATE), 2)
     ((genome, value),) = populations[1]
     assert genome == pytest.approx(best_allocation(), abs=1e-3)
@@ -31,7 +29,6 @@ def test_one_measurement_finds_the_best_allocation_of_exponential_costs(toolbox)
 
 def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
     """At the optimum nothing helps: a measurement, mutants for ``patience`` generations, and so on with twice that."""
-    random.seed(0)
     space = SPACE | {"initial_genomes": [best_allocation()]}
     _, requests = drive(equal_marginals(toolbox, **space, patience=1, mutants=5, mutant_screening=0.5), 8)
     sizes = [len(request.individuals) for request in requests if request.fidelity < 1]
@@ -41,7 +38,6 @@ def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
 
 def test_a_gene_that_costs_nothing_more_at_its_bound_is_brought_back_if_it_was_dear_to_get_there(toolbox):
     """Gene 0 is all but lost, and the others are as good as they can be for that: no small change is of use."""
-    random.seed(0)
     costs, weights = [math.log(cost) for cost in COSTS[1:]], WEIGHTS[1:]
     mean = sum(w * cost for w, cost in zip(weights, costs, strict=True)) / sum(weights)
     rest = (TARGET * sum(WEIGHTS) - 0.9 * WEIGHTS[0]) / sum(weights)

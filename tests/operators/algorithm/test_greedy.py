@@ -1,26 +1,14 @@
-import random
 from itertools import combinations
 
-from deap import base
-
-from evoprune import Additive, Genes, Individual
-from evoprune.interfaces.genes import Gene
+from evoprune import Additive, Gene, Genes
 from evoprune.operators.algorithm.greedy import greedy
-from evoprune.operators.repair.shift import shift
-from tests.operators.algorithm.conftest import drive
+from tests.operators.algorithm.conftest import drive, toolbox_of
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])
 SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
 HARM = [3.0, 1.0, 5.0, 1.5, 4.0, 9.0]
 BUDGET = Additive(DROP, [[0.0, -size] for size in SIZES], 6.0, fixed=9.0)
 """At least 3 of 9 go."""
-
-
-def toolbox_of(genes, budget, weight=-1.0):
-    tools = base.Toolbox()
-    tools.register("individual", lambda: Individual(genes.random(), (weight,)))
-    tools.register("repair", shift, genes=genes, budget=budget)
-    return tools
 
 
 def harm(genome, fidelity=1.0):
@@ -30,7 +18,6 @@ def harm(genome, fidelity=1.0):
 
 
 def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measured_again():
-    random.seed(0)
     sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True))  # noqa: E731
     algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], remeasured=2)
     _, requests = drive(algorithm, 2, sums)
@@ -44,7 +31,6 @@ def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measur
 
 
 def test_the_first_exchange_is_the_one_that_measured_steps_promise_the_most_of():
-    random.seed(0)
     algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], offspring=1)
     _, requests = drive(algorithm, 3, harm)
     *_, measured, screened = requests
@@ -66,7 +52,6 @@ def exchanges(here):
 
 
 def test_exchanges_find_the_best_where_the_greedy_result_is_not():
-    random.seed(0)
     sets = [chosen for size in range(7) for chosen in combinations(range(6), size)]
     genomes = [[float(place in chosen) for place in range(6)] for chosen in sets]
     optimum = min(harm(genome) for genome in genomes if BUDGET.excess(genome) <= 0)
