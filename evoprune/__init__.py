@@ -18,7 +18,7 @@ from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
 
 if TYPE_CHECKING:
-    from evoprune.asking import Search
+    from evoprune.ask_tell import Search
     from evoprune.exports.exporting import load
     from evoprune.library import minimize
 
@@ -56,7 +56,7 @@ __all__ = (
 )
 
 
-_LATER = {"Search": "evoprune.asking", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
+_LATER = {"Search": "evoprune.ask_tell", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
 """Names that bring in much of the engine, by their modules: imported when they are first asked for."""
 
 

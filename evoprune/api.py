@@ -33,10 +33,10 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import Promise
-from evoprune.records.status import StatusFile, without_result
+from evoprune.records.status import StatusFile, no_result_reason
 from evoprune.search import toolbox
 from evoprune.search.run import run as run_into
-from evoprune.search.search import repeating
+from evoprune.search.search import repeatable_config
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
         folder = Path(folder)
         resolved = read_experiment(folder, overrides)
         if not (folder / run_folder.RESULT).is_file():
-            raise InputError(without_result(folder), str(folder))
+            raise InputError(no_result_reason(folder), str(folder))
         return cls(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
 
     @cached_property
@@ -108,7 +108,7 @@ class Run:
 
         out, promise = Path(out), Promise.read(self.folder)
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-        experiment = repeating(self.resolved.config(), self.resolved.problem, self.result)
+        experiment = repeatable_config(self.resolved.config(), self.resolved.problem, self.result)
         is_file, drafted = is_one_file(exporting, out), is_draft(promise, out)
         promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
         left = StatusFile(self.folder).seconds_left() if promise else None

@@ -20,7 +20,7 @@ from evoprune.figures import draw_front
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import needed
-from evoprune.search.run import refuse_other, run_to_its_end
+from evoprune.search.run import refuse_other_experiment, run_to_its_end
 
 
 class Point(NamedTuple):
@@ -39,7 +39,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
     return files
 
 
-def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
+def make_exports(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
     """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none twice.
 
     An export that cannot be made, or fails its check, is told; the others are made.
@@ -47,7 +47,7 @@ def carry_out(experiments: Mapping[str, Resolved], family: Path, how: Execution,
     for name, resolved in experiments.items():
         exporting = needed(resolved.problem, Exporting, "export", "front")
         check_parameters(exporting.ExportOptions, options, "options")  # before hours of searching
-        refuse_other(resolved, family / "runs" / name, "give another --family, or another --out")
+        refuse_other_experiment(resolved, family / "runs" / name, "give another --family, or another --out")
     for name, resolved in experiments.items():
         suffix = next(iter(needed(resolved.problem, Exporting, "export", "front").file_suffixes()), "")
         out, place = family / f"{name}{suffix}", family / "runs" / name

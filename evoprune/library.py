@@ -24,10 +24,10 @@ from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem
-from evoprune.minimum import Ending, Minimum, State, default
+from evoprune.minimum import Minimum, State, StoppingRules, default
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
-from evoprune.search.search import watching
+from evoprune.search.search import stopping_rule
 
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
@@ -97,20 +97,20 @@ def minimize(
         if not progress:
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
-        ending = Ending(callback, target, seconds, patience)
-        stack.enter_context(watching(ending))
+        rules = StoppingRules(callback, target, seconds, patience)
+        stack.enter_context(stopping_rule(rules))
         if folder is not None:
-            return _minimum(resolved, Path(folder), execution, ending)
+            return _minimum(resolved, Path(folder), execution, rules)
         place = stack.enter_context(tempfile.TemporaryDirectory())
-        return replace(_minimum(resolved, Path(place, "run"), execution, ending), folder=None)
+        return replace(_minimum(resolved, Path(place, "run"), execution, rules), folder=None)
 
 
-def _minimum(resolved: Resolved, folder: Path, execution: Execution, ending: Ending) -> Minimum:
+def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
     run_with_others(resolved, folder, execution)
     run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
-    scores = ending.scores or recorded.read(folder, signs).candidates
+    scores = rules.scores or recorded.read(folder, signs).candidates
     history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
     found = genes.chosen(best.genome), tuple(best.fitness), run.result.evaluations

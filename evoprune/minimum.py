@@ -99,8 +99,8 @@ class State:
 
 
 @dataclass
-class Ending:
-    """Rules that end a search, see :func:`evoprune.minimize`."""
+class StoppingRules:
+    """The rules of :func:`evoprune.minimize` by which a search ends."""
 
     callback: Callable[[State], Any]
     target: float | None
@@ -114,7 +114,7 @@ class Ending:
         self, generation: int, scores: Mapping[Key, Evaluation], seconds: float, best: Individual, genes: Genes,
         new: bool,
     ) -> bool:  # fmt: skip
-        """Tell whether the search ends, as a function of :func:`evoprune.search.search.watching`."""
+        """Return whether the search ends: see :data:`evoprune.search.search.StoppingRule`."""
         self.scores = scores
         if self._best is None or best.fitness > self._best.fitness:
             self._best, self._better = deepcopy(best), generation

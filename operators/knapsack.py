@@ -26,9 +26,9 @@ _STEPS = 10  # of a real gene's range, from which, and its start, its value is c
 
 
 class Choices:
-    """Possible values of each gene of ``budget``: all levels, or even steps of a range.
+    """Values of each gene of ``budget``: all levels, or evenly spaced values of a range.
 
-    All ``count`` values are numbered, gene by gene; ``own``: the numbers of each gene's values. The budget must be an
+    All ``count`` values are numbered, gene by gene. ``by_gene``: numbers of the values of each gene. ``budget``: an
     :class:`evoprune.Additive` or a :class:`evoprune.Coupled` with a limit.
     """
 
@@ -40,10 +40,10 @@ class Choices:
         ]
         starts = numpy.cumsum([0, *map(len, self.values)])
         self.count = int(starts[-1])
-        self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
-        self.kinds = [gene.kind for gene, own in zip(budget.genes, self.own, strict=True) for _ in own]
+        self.by_gene = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
+        self.kinds = [gene.kind for gene, own in zip(budget.genes, self.by_gene, strict=True) for _ in own]
         """The kind of the gene of each value."""
-        rows = zip(budget.genes, self.own, strict=True)
+        rows = zip(budget.genes, self.by_gene, strict=True)
         self.levels = [each for gene, own in rows for each in (gene.levels if gene.absolute else [None] * len(own))]
         """The level that each value is, of genes whose harms are estimated alike; None of others."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
@@ -57,30 +57,30 @@ class Choices:
         ``absolute``: of genes whose harms are, or of the others.
         """
         found = {}
-        for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True)):
+        for place, (own, gene) in enumerate(zip(self.by_gene, self._genes, strict=True)):
             if gene.harms and gene.absolute == absolute and gene.harms[round(origin[place])] == 0:
                 known = {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
                 unit = 1.0 if absolute else max(known.values())
                 found[place] = {number: harm / unit for number, harm in known.items()}
         return found
 
-    def all_known(self, origin: Sequence[float]) -> bool:
+    def harms_known(self, origin: Sequence[float]) -> bool:
         """Return whether the harms of all values are known, from ``origin`` on, which has none."""
         known = self.harms(origin, absolute=True)
-        return all(len(own) == 1 or place in known for place, own in enumerate(self.own))
+        return all(len(own) == 1 or place in known for place, own in enumerate(self.by_gene))
 
     def numbers(self, genome: Sequence[float]) -> list[int]:
-        rows = zip(self.own, self.values, genome, strict=True)
+        rows = zip(self.by_gene, self.values, genome, strict=True)
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]
 
     def value(self, number: int) -> tuple[int, float]:
         """The place of the gene that has the value ``number``, and the value."""
-        place = next(place for place, own in enumerate(self.own) if number <= own[-1])
-        return place, float(self.values[place][number - self.own[place][0]])
+        place = next(place for place, own in enumerate(self.by_gene) if number <= own[-1])
+        return place, float(self.values[place][number - self.by_gene[place][0]])
 
     def best(self, costs: Floats) -> list[float]:
         """The genome within the limit whose ``costs`` ``(count,)`` add up to the least."""
-        chosen = _solved([costs[own] for own in self.own], self._trees, _UNITS + _MARGIN)
+        chosen = _solved([costs[own] for own in self.by_gene], self._trees, _UNITS + _MARGIN)
         genome: list[float] = []
         for most in range(_UNITS + _MARGIN, -1, -1):
             genome = [float(values[level]) for values, level in zip(self.values, chosen(most), strict=True)]

@@ -12,7 +12,7 @@ from evoprune import Genes, Individual
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import clip
 
-NEWEST = 300
+MAX_POINTS = 300
 """Genomes that a model is fitted to, at most: more take longer, and are from further away."""
 
 _PAIRS = 0.2  # prior variance of the product of two genes; 1 of a gene, more of its square
@@ -56,7 +56,7 @@ class Quadratic:
         self._slopes, self._curves = shares @ x / units, curves / numpy.outer(units, units)
 
     @classmethod
-    def of(
+    def fit(
         cls, genes: Genes, individuals: Collection[Individual], objective: int = 0, evenly: bool = False
     ) -> Self | None:
         """Fit ``individuals``, less failed ones; None where some violate constraints, or hardly any differ."""
@@ -77,7 +77,7 @@ class Quadratic:
         columns = points[..., self._places]
         return numpy.where(numpy.isnan(self._options), columns, columns == self._options)
 
-    def least(self, start: Sequence[float], radius: Floats) -> list[float]:
+    def minimise(self, start: Sequence[float], radius: Floats) -> list[float]:
         """The genome of the least value that has each ordered gene within ``radius``, or a level, of ``start``.
 
         Another level of a gene that others depend on is tried alone. Genes that are inactive in ``start`` are free.
@@ -87,10 +87,10 @@ class Quadratic:
         low, up, starts = numpy.array(start) - within, numpy.array(start) + within, [[*start]]
         for place, level in dict.fromkeys(condition[1:] for condition in self._genes.conditions):
             starts.append([*start[:place], level, *start[place + 1 :]])
-        found = [self._descended(genome, low, up) for genome in starts]
+        found = [self._descend(genome, low, up) for genome in starts]
         return found[self(numpy.array(found)).argmin()]
 
-    def _descended(self, genome: list[float], low: Floats, up: Floats) -> list[float]:
+    def _descend(self, genome: list[float], low: Floats, up: Floats) -> list[float]:
         """Move one gene after the other to its least value between ``low`` and ``up``, which are ``(genes,)``."""
         genes, curves = self._genes, self._curves
         fixed = genes.inactive(genome) | {decides for _, decides, _ in genes.conditions}

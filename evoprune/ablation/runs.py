@@ -23,7 +23,7 @@ from evoprune.records import recorded
 from evoprune.records.history import Line, may_win
 from evoprune.records.recorded import Key
 from evoprune.records.run_folder import HISTORY, MEASURED
-from evoprune.search.run import refuse_other, run_to_its_end
+from evoprune.search.run import refuse_other_experiment, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
 
@@ -100,10 +100,10 @@ class Finished:
         return within[-1] if within else math.nan
 
 
-def carry_out(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
+def run_missing(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
     """Make the missing runs of ``plans``; runs on the same problem share their scores."""
     for plan in plans:
-        refuse_other(plan.resolved, plan.place, "give the ablation another --name")
+        refuse_other_experiment(plan.resolved, plan.place, "give the ablation another --name")
     memos: dict[ProblemRef, dict[Key, Evaluation]] = {}
     for plan in plans:
         print(f"{plan.variant}, seed {plan.seed}: {plan.place}", file=sys.stderr)

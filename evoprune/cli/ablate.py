@@ -8,7 +8,7 @@ from typing import Any
 
 import evoprune.cli.options as shared
 from evoprune import fronts
-from evoprune.ablation.runs import Planned, carry_out, variants
+from evoprune.ablation.runs import Planned, run_missing, variants
 from evoprune.cli.options import add_command, add_execution, read_execution
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
@@ -62,7 +62,7 @@ def ablate(options: argparse.Namespace) -> int | None:
 
     labels = {plan.resolved.problem.labels_of(plan.resolved.settings)[0] for plan in plans}
     try:
-        runs = list(carry_out(plans, how))
+        runs = list(run_missing(plans, how))
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             print(f"to continue: give the same command with --name {shlex.quote(folder.name)}", file=sys.stderr)
@@ -98,7 +98,7 @@ def front(options: argparse.Namespace) -> None:
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
     experiments = dict(zip(fronts.names(varied), resolved, strict=True))
-    fronts.carry_out(experiments, options.out / family, how, shared.read_declared(options))
+    fronts.make_exports(experiments, options.out / family, how, shared.read_declared(options))
     points, unfit = fronts.read(options.out)
     print(fronts.write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
     print(f"the picture: {options.out / 'front.png'}")

@@ -13,7 +13,7 @@ from typing import Any
 from evoprune.backends.evaluation import limit_threads
 from evoprune.backends.execution import Execution
 from evoprune.cli.options import add_command, add_execution, read_execution
-from evoprune.cli.run import add_place, alone, carry_out, complete, keep_promise
+from evoprune.cli.run import add_place, alone, complete, keep_promise, run_and_print
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
@@ -70,10 +70,10 @@ def _call(kind: type[Planner], options: argparse.Namespace) -> None:
     with Phase("planning"):
         planner = kind(options)
     with nullcontext() if options.print_config else alone(options, planner.out):
-        _carry_out(planner, options, how)
+        _run_plan(planner, options, how)
 
 
-def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) -> None:
+def _run_plan(planner: Planner, options: argparse.Namespace, how: Execution) -> None:
     out = str(planner.out.absolute()) if planner.out else None
     if out and not options.print_config and (there := _begun(options, out)):
         note(f"{there}: continued, as this command began it")
@@ -111,7 +111,7 @@ def _carry_out(planner: Planner, options: argparse.Namespace, how: Execution) ->
         planning=time.monotonic() - begun,
         command=options.arguments,
     )
-    carry_out(lambda: run(resolved, folder, how, promise=promise), folder)
+    run_and_print(lambda: run(resolved, folder, how, promise=promise), folder)
     keep_promise(folder)
 
 

@@ -27,7 +27,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import part_class, reporting
 from evoprune.records import run_folder
 from evoprune.records.run_folder import Promise
-from evoprune.records.status import StatusFile, find, look
+from evoprune.records.status import StatusFile, find_runs, read_status
 from evoprune.search import run as search
 from evoprune.search.forecast import measure
 
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int | None:
         return code
     with alone(options):
         folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
-        carry_out(lambda: search.run(resolved, folder, how), folder)
+        run_and_print(lambda: search.run(resolved, folder, how), folder)
     return 0
 
 
@@ -86,7 +86,7 @@ def resume(options: argparse.Namespace) -> int | None:
     how = read_execution(options)
     if (code := under_scoop(how, options)) is not None:
         return code
-    folders = runs_in(options.folders, lambda run: look(run).resumable, "ended early; there is nothing to continue")
+    folders = runs_in(options.folders, lambda run: read_status(run).resumable, "ended early; nothing to continue")
     code = 0
     for folder in folders:
         try:
@@ -102,7 +102,7 @@ def resume(options: argparse.Namespace) -> int | None:
 
 def complete(folder: Path, how: Execution, overrides: Sequence[str] = ()) -> None:
     """Continue the run in ``folder``, its experiment changed by ``overrides``; then write its page and export."""
-    carry_out(lambda: search.resume(folder, overrides, how), folder)
+    run_and_print(lambda: search.resume(folder, overrides, how), folder)
     keep_promise(folder)
 
 
@@ -113,7 +113,7 @@ def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], words: str)
         if run_folder.has_experiment(folder) or not any(folder.rglob(run_folder.CONFIG)):
             runs.append(folder)
             continue
-        for run in find(folder):
+        for run in find_runs(folder):
             try:
                 runs += [run] if wanted(run) else []
             except InputError as error:
@@ -142,7 +142,7 @@ def validate(options: argparse.Namespace) -> None:
     print(f"{options.file}: valid", *measure(resolved, how).lines(), sep="\n")
 
 
-def carry_out(call: Callable[[], bool], folder: Path) -> None:
+def run_and_print(call: Callable[[], bool], folder: Path) -> None:
     """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
     try:
         ran = call()
@@ -173,7 +173,7 @@ def keep_promise(folder: Path) -> None:
     if not (promise := Promise.read(folder)):
         return
     from evoprune.report import write  # brings in matplotlib, which --help should not wait for
-    from evoprune.search.search import settle
+    from evoprune.search.search import write_repeatable_config
 
     lines: list[str] = []
     exporting = time.monotonic()
@@ -193,7 +193,7 @@ def keep_promise(folder: Path) -> None:
             _say_how_to_continue(folder)
         raise
     run = Run.open(folder)
-    settle(folder, run.resolved.problem, run.result)
+    write_repeatable_config(folder, run.resolved.problem, run.result)
     print(*(f"{name}: {tqdm.format_interval(seconds)}" for name, seconds in times.items()), sep="\n")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *lines, sep="\n")
     (folder / run_folder.PROMISED).unlink()

@@ -13,7 +13,7 @@ from evoprune.cli.run import runs_in
 from evoprune.console.formatting import aligned, interval, plain
 from evoprune.errors import InputError
 from evoprune.records.run_folder import RESULT
-from evoprune.records.status import Status, find, look
+from evoprune.records.status import Status, find_runs, read_status
 
 
 def add_status(commands: Any) -> None:
@@ -25,9 +25,9 @@ def add_status(commands: Any) -> None:
 
 def status(options: argparse.Namespace) -> None:
     """Show the progress of runs, or of all runs in a folder."""
-    runs = {run: folder for folder in options.folders for run in find(folder)}
+    runs = {run: folder for folder in options.folders for run in find_runs(folder)}
     alone = list(runs) == options.folders
-    every = [look(run) if alone and len(runs) == 1 else _look_or_say(run) for run in runs]
+    every = [read_status(run) if alone and len(runs) == 1 else _read_or_report(run) for run in runs]
     if options.json:
         print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in every], indent=2))
         return
@@ -42,10 +42,10 @@ def status(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _look_or_say(folder: Path) -> Status:
+def _read_or_report(folder: Path) -> Status:
     """One run that cannot be read must not hide the others."""
     try:
-        return look(folder)
+        return read_status(folder)
     except (InputError, OSError) as error:
         return Status(folder, "unreadable", str(error))
 

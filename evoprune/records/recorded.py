@@ -51,7 +51,7 @@ class _Reference(_Score):
     reference: str
 
 
-class _Asked(_Strict):
+class _Request(_Strict):
     candidate: _Count
     generation: _Count
     parents: list[_Count]
@@ -61,7 +61,7 @@ class _Asked(_Strict):
     probe: bool = False
 
 
-class _Candidate(_Asked, _Score):
+class _Candidate(_Request, _Score):
     pass
 
 
@@ -145,7 +145,7 @@ def lines(path: Path, whole: bool = False) -> Iterator[Line]:
     return (line for _, line in _sound(path, whole))
 
 
-def asked(path: Path) -> list[Line]:
+def read_requests(path: Path) -> list[Line]:
     """The lines in ``path`` of candidates that wait for a score; none if it is missing."""
     try:
         found: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
@@ -154,7 +154,7 @@ def asked(path: Path) -> list[Line]:
     except ValueError as error:
         raise InputError(f"holds a line that is not JSON ({error})", str(path)) from None
     for line in found:
-        validated(_Asked, line, str(path))
+        validated(_Request, line, str(path))
     return found
 
 
@@ -217,7 +217,7 @@ FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
 
 
-def deciding(resolved: Resolved) -> dict[str, Any]:
+def run_identity(resolved: Resolved) -> dict[str, Any]:
     """The part of the experiment that decides every line of the history."""
     config = {key: value for key, value in resolved.config().items() if key not in FREE_KEYS}
     free = resolved.problem.unscored(resolved.settings)
@@ -240,13 +240,13 @@ def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
     resolved = resolve_at(folder / CONFIG, ())
     environment = read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).exists() else {}
     if version_of(environment) == version("evoprune"):
-        refuse_another(resolved, environment, folder)
+        refuse_changed_experiment(resolved, environment, folder)
     return resolve_at(folder / CONFIG, overrides) if overrides else resolved
 
 
-def refuse_another(resolved: Resolved, environment: Mapping[str, Any], folder: Path) -> None:
+def refuse_changed_experiment(resolved: Resolved, environment: Mapping[str, Any], folder: Path) -> None:
     """Raise :class:`InputError` if the run in ``folder`` began with another experiment, by its ``environment``."""
-    refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
+    refuse_change(environment.get("experiment"), run_identity(resolved), "experiment", folder)
 
 
 def refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:

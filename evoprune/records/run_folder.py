@@ -53,7 +53,7 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
         stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
         places = (runs_dir / f"{stem}{end}" for end in ("", *(f"-{number}" for number in range(2, 1000))))
         folder = next(place for place in places if not os.path.lexists(place))
-    with making(folder), part_of(folder):  # which deletes it again
+    with creation_errors(folder), part_of(folder):  # which deletes it again
         return folder
 
 
@@ -72,7 +72,7 @@ def has_experiment(folder: str | Path) -> bool:
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[None]:
+def creation_errors(folder: Path) -> Iterator[None]:
     """Turn errors of making ``folder`` into :class:`InputError`."""
     try:
         yield
@@ -98,13 +98,13 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 
 @contextmanager
-def made(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
+def created(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
     """Make ``folder``, and lock it: at once with all that ``write`` writes, so that a kill leaves all of it or nothing.
 
     Wrong input deletes it again, if nothing was scored. Raises :class:`InputError` where it exists or cannot be made.
     """
     with ExitStack() as stack:
-        with making(folder), stopping_at_full_disks(folder):
+        with creation_errors(folder), stopping_at_full_disks(folder):
             part = stack.enter_context(part_of(folder))
             stack.enter_context(locked(part))
             write(part)

@@ -144,7 +144,7 @@ class Status:
         return self.state in {KILLED, "stopped", "interrupted", "failed"} or self.promised
 
 
-def find(folder: Path) -> list[Path]:
+def find_runs(folder: Path) -> list[Path]:
     """Return ``folder`` if it is a run's, else the runs at any depth below it. Raises :class:`InputError` for none."""
     if any((folder / name).is_file() for name in (LOCK, STATUS)):
         return [folder]
@@ -153,7 +153,7 @@ def find(folder: Path) -> list[Path]:
     raise InputError("is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder))
 
 
-def look(folder: Path) -> Status:
+def read_status(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for files that no run writes."""
     locked, path = is_locked(folder / LOCK), folder / STATUS
     if not path.exists() and not has_experiment(folder):
@@ -177,9 +177,9 @@ def look(folder: Path) -> Status:
     )  # fmt: skip
 
 
-def without_result(folder: Path) -> str:
-    """Why the run in ``folder`` has no result, and the way to get one. Raises as :func:`look`."""
-    status = look(folder)
+def no_result_reason(folder: Path) -> str:
+    """Why the run in ``folder`` has no result, and the way to get one. Raises as :func:`read_status`."""
+    status = read_status(folder)
     after = "" if status.generation is None else f" after generation {status.generation}"
     if status.is_running:
         return f"is still running{after}; it has a result when it is done"

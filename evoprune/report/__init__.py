@@ -27,7 +27,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     if exported:
         yield f"> {text(exported.facts['verdict'])}"
     elif one.finished:
-        yield from (f"> {text(verdict)}" for verdict in one.told.summary(one.run.result)[:1])
+        yield from (f"> {text(verdict)}" for verdict in one.reporting.summary(one.run.result)[:1])
     yield from one.shown.comparison
     if exported:
         yield f"{head} Use it"
@@ -39,7 +39,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
         yield f"{head} Repeat it"
         again = f"python -m evoprune run {shlex.quote(str(one.run.folder / CONFIG))}"
         planned = f"{again}  # the same search, without a limit of time" if one.planned else ""
-        yield code("\n".join(filter(None, [repeating(one.environment) or again, planned])))
+        yield code("\n".join(filter(None, [repeat_command(one.environment) or again, planned])))
     for drawn in one.shown.maps:
         yield f"{head} {text(drawn.title)}"
         yield drawn
@@ -55,7 +55,7 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     head, result = "#" * level, one.run.result
     yield f"{head} Result"
     now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
-    explained = {one.told.words.get(key, key): sentence for key, sentence in one.told.explained.items()}
+    explained = {one.reporting.words.get(key, key): sentence for key, sentence in one.reporting.explained.items()}
     yield facts({"state": one.status.state, **now, **one.facts}, explained)
     for title, cells in one.tables.items():
         yield f"{head}# {text(title)}"
@@ -120,7 +120,7 @@ def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str,
     return {name: str(value) for name, value in shown.items()}
 
 
-def repeating(environment: Mapping[str, Any]) -> str:
+def repeat_command(environment: Mapping[str, Any]) -> str:
     """The shell command that repeats the run of ``environment``; empty where it was not one command."""
     command = environment.get("command")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:

@@ -19,7 +19,7 @@ from evoprune.records import recorded
 from evoprune.records.history import is_generation, may_win
 from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import ENVIRONMENT, EXPORTED, HISTORY, RESULT, TIMES
-from evoprune.records.status import look
+from evoprune.records.status import read_status
 
 # keys of a result that have a place of their own on the page
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
@@ -39,9 +39,9 @@ class Reported:
 
     def __init__(self, run: api.Run, lines: list[Json], figures: Mapping[str, bytes], finished: bool) -> None:
         self.run, self.lines, self.figures, self.finished = run, lines, figures, finished
-        resolved = run.resolved
-        self.name, self.status, self.settings = run.folder.resolve().name, look(run.folder), flat(resolved.config())
-        self.problem, self.told = resolved.problem, reporting(resolved.problem)
+        self.name, self.status = run.folder.resolve().name, read_status(run.folder)
+        resolved, self.settings = run.resolved, flat(run.resolved.config())
+        self.problem, self.reporting = resolved.problem, reporting(resolved.problem)
         self.objectives = self.problem.labels_of(resolved.settings)
         self.about, _ = _titles(run)
         self.generations = [line for line in lines if is_generation(line)]
@@ -54,13 +54,13 @@ class Reported:
             "evaluations": "candidates evaluated",
             "failures": "candidates that failed",
             "chosen": "who won the finals",
-            **self.told.words,
+            **self.reporting.words,
         }
         values = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
         for key, value in self.run.result.as_json().items():
             if _is_single(value) and key not in _ELSEWHERE:
                 named = words.get(value, value) if isinstance(value, str) else value
-                values[words.get(key, key)] = _shown(named, key in self.told.shares)
+                values[words.get(key, key)] = _shown(named, key in self.reporting.shares)
         return values
 
     @cached_property
@@ -69,9 +69,9 @@ class Reported:
         tables = {}
         for key, value in self.run.result.as_json().items():
             if isinstance(value, dict) and value and key not in _ELSEWHERE:
-                rows = _rows(value, key, self.told)
+                rows = _rows(value, key, self.reporting)
                 if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
-                    tables[self.told.words.get(key, key)] = rows
+                    tables[self.reporting.words.get(key, key)] = rows
         return tables
 
     @cached_property
@@ -90,8 +90,9 @@ class Reported:
 
     @cached_property
     def shown(self) -> Shown:
-        """The problem's parts of the page; none while the run goes on."""
-        return self.told.shown(self.run.result, self.exported and self.exported.facts) if self.finished else Shown()
+        """The problem's parts of the page; none for an unfinished run."""
+        facts = self.exported.facts if self.exported else None
+        return self.reporting.shown(self.run.result, facts) if self.finished else Shown()
 
     @cached_property
     def environment(self) -> Json:
@@ -124,7 +125,7 @@ class Reported:
 
 def read_run(folder: Path) -> Reported:
     """Read the run in ``folder``. Raises InputError while nothing is scored."""
-    if (folder / RESULT).exists() and not look(folder).is_running:
+    if (folder / RESULT).exists() and not read_status(folder).is_running:
         run = api.Run.open(folder)
         drawn = {name: path.read_bytes() for name, path in run.figures.items()}
         return Reported(run, run.lines, drawn, finished=True)
@@ -138,7 +139,7 @@ def read_run(folder: Path) -> Reported:
 
 def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
     """Return the run in ``folder`` with its best so far as the result, and the history."""
-    if not (folder / HISTORY).exists() and look(folder).is_running:
+    if not (folder / HISTORY).exists() and read_status(folder).is_running:
         raise InputError("has only begun", str(folder))
     resolved = read_experiment(folder)
     signs = resolved.problem.signs_of(resolved.settings)
@@ -156,10 +157,10 @@ def _titles(run: api.Run) -> tuple[str, Collection[str]]:
     return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
 
 
-def _rows(value: Json, key: str, told: type[Reporting]) -> dict[str, Json]:
+def _rows(value: Json, key: str, labels: type[Reporting]) -> dict[str, Json]:
     """Rows of columns; a mapping of single values becomes one row. Lists are for programs."""
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
-    words, shares = told.words, told.shares
+    words, shares = labels.words, labels.shares
     return {
         words.get(name, name): {
             words.get(k, k): _shown(cell, not shares.isdisjoint({key, name, k}))

@@ -22,11 +22,11 @@ _FEW = 10  # candidates before the share of failures is judged
 
 
 class Evaluator:
-    """Memo of a search: scores individuals, each genome once on a share of the data, and none with a recorded score.
+    """Scores individuals, and records them; a memo and the record of a resumed run avoid repeated evaluations.
 
-    ``evaluations``: scores without memo hits and references; ``work``: their cost; ``busy``: seconds in ``evaluate``.
-    ``memo``: the scores, in order. ``best``: the best possible result, by its first objective. ``front``: the
-    non-dominated candidates. ``references``: scores of known solutions.
+    ``memo``: scores by genome and share of the data, in order. ``evaluations``: their number; ``work``: their cost;
+    ``evaluation_seconds``: their time, summed over workers. ``best``: the best candidate by the first objective.
+    ``front``: the non-dominated candidates. ``references``: scores of the known solutions.
     """
 
     def __init__(self, scoring: Scoring, progress: Progress, max_failures: float, recorded: RecordedRun) -> None:
@@ -39,7 +39,7 @@ class Evaluator:
         self.front = ParetoFront()
         self.best: Individual | None = None
         self.candidates = self.evaluations = 0
-        self.work = self.busy = 0.0
+        self.work = self.evaluation_seconds = 0.0
 
     def evaluate(self, asked: Evaluate, generation: int) -> None:
         """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
@@ -93,7 +93,7 @@ class Evaluator:
         evaluation = self.memo[key] = self.scoring.with_work(evaluation, key[1])
         self.evaluations += 1
         self.work += evaluation.work
-        self.busy += evaluation.seconds
+        self.evaluation_seconds += evaluation.seconds
         if evaluation.failure is not None:
             self.failures, self._last_failure = self.failures + 1, evaluation.failure
 
@@ -132,7 +132,7 @@ EVOLVED = "evolved"  # the name of the search's own result
 _DEARER = 30.0  # least ratio of the times of judging and of scoring: the final form may take long to make
 
 
-def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Line]:
+def hold_finals(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Line]:
     """The winner, and the result's keys about the finals; ``best`` and nothing where there are none.
 
     The first of equal ones wins, and ``best`` where none could be judged.
@@ -166,7 +166,7 @@ def _judge(evaluator: Evaluator, genomes: Mapping[int | str, tuple[float, ...]])
     scoring.history.expect(lines)
     with scoring.scores(lines, evaluator.recorded.finalists, scoring.toolbox.judge, slower=_DEARER) as scores:
         for line, evaluation in zip(lines, scores, strict=True):
-            evaluator.busy += evaluation.seconds
+            evaluator.evaluation_seconds += evaluation.seconds
             scoring.history.write(line | scored(evaluation), sync=True)
             evaluator.progress.note(f"{label_of(line)}: {digits(evaluation.values[0])}")
             judged[line["finalist"]] = evaluation

@@ -16,8 +16,8 @@ from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate
 from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation
-from evoprune.search.scoring import draws_apart
-from evoprune.search.toolbox import Prepared, decide
+from evoprune.search.scoring import preserve_random_state
+from evoprune.search.toolbox import Prepared, decide_execution
 
 _TIMED = 3  # evaluations, after one that warms up
 _HOUR = 3600.0
@@ -37,7 +37,7 @@ class Forecast:
     unit: str
     speed: float
     search: float
-    known: float
+    references: float
     report: float
 
     @classmethod
@@ -62,19 +62,19 @@ class Forecast:
         """The setting with which the run takes an hour, or the reason that none does; empty where it takes less."""
         if self.seconds <= _HOUR:
             return ""
-        left = _HOUR * self.speed - self.known - self.report
+        left = _HOUR * self.speed - self.references - self.report
         return f"in an hour: --set budget={left:.0f}" if left > 0 else "the report alone takes more than an hour"
 
     def lines(self) -> list[str]:
         """The speed, and the time of each part, for a person."""
-        parts = {"known solutions": self.known, "search": self.search, "report": self.report}
+        parts = {"known solutions": self.references, "search": self.search, "report": self.report}
         times = [f"{name}: {work / self.speed / 60:,.1f} min" for name, work in parts.items()]
         return [f"speed: {digits(self.speed, 3)} {self.unit} a second", *times, *filter(None, [self.advice])]
 
 
 def measure(resolved: Resolved, execution: Execution) -> Forecast:
     """Load the problem, and time the first genomes of the search."""
-    run = Prepared.of(resolved, Path(), decide(resolved, execution))
+    run = Prepared.of(resolved, Path(), decide_execution(resolved, execution))
     random.seed(resolved.experiment.seed)
     first = next(step for step in run.toolbox.algorithm(run.toolbox) if isinstance(step, Evaluate))
     few = first.individuals[: 1 + _TIMED]
@@ -87,7 +87,7 @@ def _searched(run: Prepared, work: float) -> float:
     experiment, problem = run.resolved.experiment, run.problem
     scores: dict[tuple[Any, ...], list[float]] = {}
     total, before, generation, idle = 0.0, 0.0, -1, 0
-    with draws_apart():
+    with preserve_random_state():
         random.seed(experiment.seed)
         for step in run.toolbox.algorithm(run.toolbox):
             if isinstance(step, Evaluate):

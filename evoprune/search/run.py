@@ -17,12 +17,12 @@ from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
-from evoprune.records.recorded import Key, RecordedRun, deciding, refuse_another, refuse_change, version_of
+from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.run_folder import Busy, Promise, has_experiment
 from evoprune.records.status import keeping_status
-from evoprune.search.search import carry_out
+from evoprune.search.search import run_search
 from evoprune.search.sharing import help_with
-from evoprune.search.toolbox import Prepared, decide
+from evoprune.search.toolbox import Prepared, decide_execution
 
 _NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
 
@@ -46,7 +46,7 @@ def run(
         if promise is not None:
             promise.write(place)
 
-    with run_folder.made(folder, write):
+    with run_folder.created(folder, write):
         return _begin(resolved, folder, execution or Execution(), known)
 
 
@@ -55,14 +55,14 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
         with Phase("starting"):
-            execution = decide(resolved, execution)
+            execution = decide_execution(resolved, execution)
         note(f"{folder}: {execution.in_words()}")
         prepared = Prepared.of(resolved, folder, execution)
         facts = {"execution": asdict(execution), "fingerprint": prepared.fingerprint}
-        facts["experiment"] = deciding(prepared.resolved)
+        facts["experiment"] = recorded.run_identity(prepared.resolved)
         environment = run_folder.environment() | facts
-        with start(execution, prepared.building) as backend:
-            return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
+        with start(execution, prepared.build_seconds) as backend:
+            return run_search(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
 
 
 def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
@@ -82,19 +82,20 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, overrides)
         now = run_folder.environment()
-        refuse_change(version_of(environment), version_of(now), "the version of evoprune", folder)
-        refuse_another(resolved, environment, folder)
-        execution = decide(resolved, execution)
+        old, new = map(recorded.version_of, (environment, now))
+        recorded.refuse_change(old, new, "the version of evoprune", folder)
+        recorded.refuse_changed_experiment(resolved, environment, folder)
+        execution = decide_execution(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
-        refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
+        recorded.refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.signs)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
             return False  # at once; one that its budget ended finds out where its past ends
         before = environment.get("resumed")
         environment["resumed"] = [*(before if isinstance(before, list) else []), now | {"execution": asdict(execution)}]
         note(f"{folder}: {execution.in_words()}")
-        with start(execution, run.building) as backend:
-            return carry_out(run, backend, past, environment, status)
+        with start(execution, run.build_seconds) as backend:
+            return run_search(run, backend, past, environment, status)
 
 
 def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:
@@ -112,14 +113,16 @@ def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
     """
     while True:
         if has_experiment(place):
-            refuse_change(deciding(resolve_at(place / run_folder.CONFIG, ())), deciding(resolved), "experiment", place)
+            there = resolve_at(place / run_folder.CONFIG, ())
+            before, now = map(recorded.run_identity, (there, resolved))
+            recorded.refuse_change(before, now, "experiment", place)
         try:
             return run_to_its_end(resolved, place, how)
         except Busy:
             help_with(resolved, place, how)
 
 
-def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
+def refuse_other_experiment(resolved: Resolved, place: Path, instead: str) -> None:
     """Raise :class:`InputError`, with the advice ``instead``, if the run in ``place`` is of another experiment."""
     path = place / run_folder.CONFIG
     if not path.exists():

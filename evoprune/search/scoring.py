@@ -20,7 +20,7 @@ from evoprune.search.sharing import Sharing
 
 
 @contextmanager
-def draws_apart() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """Keep random draws of evaluations and of workers' libraries in this process apart from the run's."""
     states = random.getstate(), numpy.random.get_state()
     try:
@@ -56,7 +56,7 @@ class Scoring:
     ) -> Iterator[Iterator[Evaluation]]:
         """Yield the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
         start = time.perf_counter()
-        with draws_apart(), self.backend.at_work():
+        with preserve_random_state(), self.backend.at_work():
             yield self._in_order(asked, recorded, score, **how)
             self._wall += time.perf_counter() - start
         self.history.caught_up()

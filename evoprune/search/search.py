@@ -28,33 +28,33 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
-from evoprune.search.evaluator import Evaluator, hold, score_references
+from evoprune.search.evaluator import Evaluator, hold_finals, score_references
 from evoprune.search.forecast import Forecast, is_over
 from evoprune.search.progress import Progress
-from evoprune.search.scoring import Scoring, draws_apart
+from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
 
-Watch = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes, bool], bool]
-"""Takes the generation that ended, all scores, seconds, the best, the genes, and whether all is new; True ends it."""
+StoppingRule = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes, bool], bool]
+"""From the generation, all scores, seconds, the best, the genes, and False during a replay: True ends the search."""
 
-_watches: list[Watch] = []
+_stopping_rules: list[StoppingRule] = []
 
 _QUICK = 0.1  # seconds of an evaluation below which nobody asks for the time of a run
 _LONG = 600.0  # seconds of a run that it says beforehand
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Ask ``watch`` after each generation of the searches in this process."""
-    _watches.append(watch)
+def stopping_rule(rule: StoppingRule) -> Iterator[None]:
+    """Apply ``rule`` after each generation of the searches in this process."""
+    _stopping_rules.append(rule)
     try:
         yield
     finally:
-        _watches.remove(watch)
+        _stopping_rules.remove(rule)
 
 
-def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
+def run_search(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
     """Search, from the start or with the ``past``, and write the result; return whether that was needed."""
     folder, experiment = run.folder, run.resolved.experiment
 
@@ -78,21 +78,21 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: L
     write_json(folder / run_folder.RESULT, result.as_json())
     reports = part(run.problem, Reporting)
     if reports and not (folder / run_folder.PROMISED).exists():  # else after the export, which uses this problem again
-        settle(folder, type(run.problem), result)
+        write_repeatable_config(folder, type(run.problem), result)
     status.end("done")
     if reports:
         reports.delete_checkpoints(folder)
     return True
 
 
-def settle(folder: Path, problem: type[Problem], result: Result) -> None:
+def write_repeatable_config(folder: Path, problem: type[Problem], result: Result) -> None:
     """Write the settings into ``config.yaml`` with which a run without a limit of time makes the same ``result``."""
     stated = config.read(folder / run_folder.CONFIG)
-    if (repeated := repeating(stated, problem, result)) != stated:
+    if (repeated := repeatable_config(stated, problem, result)) != stated:
         run_folder.write_config(folder, repeated)
 
 
-def repeating(experiment: config.Config, problem: type[Problem], result: Result) -> config.Config:
+def repeatable_config(experiment: config.Config, problem: type[Problem], result: Result) -> config.Config:
     """Return the ``experiment`` that makes the same ``result`` without a limit of time."""
     return experiment | {"problem": dict(reporting(problem).settled(experiment["problem"], result))}
 
@@ -133,7 +133,7 @@ class _Search:
             raise
         progress.tell()
         with Phase("judging the finalists"):
-            best, finals = hold(self._problem, best, evaluator)
+            best, finals = hold_finals(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
         if front := sorted(evaluator.front, key=attrgetter("fitness"), reverse=True):
             best = self._choice(front)
@@ -183,28 +183,28 @@ class _Search:
         return evaluator.best
 
     def _must_end(self, last: float) -> bool:
-        """Tell whether a :func:`watching` function ends the search, or the time has no room for half a generation.
+        """Return whether a rule ends the search, or the remaining time is less than half of the ``last`` generation's.
 
-        ``last``: seconds of the last one. Nothing ends where something is recorded.
+        A search does not end during its replay. ``last``: in seconds.
         """
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
-        asked = self._asked(new) if _watches else []
+        stops = self._stops(new) if _stopping_rules else []
         if new:
-            self._ended_by = "its time" if left is not None and left <= last / 2 else "the caller" if any(asked) else ""
+            self._ended_by = "its time" if left is not None and left <= last / 2 else "the caller" if any(stops) else ""
         return bool(self._ended_by)
 
-    def _asked(self, new: bool) -> list[bool]:
-        """Ask the :func:`watching` functions."""
+    def _stops(self, new: bool) -> list[bool]:
+        """Return the decision of each :func:`stopping_rule`."""
         best, seconds = self._evaluator.best, time.perf_counter() - self._start
         if best is None:
             return []
         state = self._generation, self._evaluator.memo, seconds, best, self._problem.genes, new
-        with draws_apart():
-            return [watch(*state) for watch in _watches]
+        with preserve_random_state():
+            return [rule(*state) for rule in _stopping_rules]
 
     def _draft_best(self, now: bool = False) -> None:
         if self._draft.out and self._history.live and self._evaluator.best is not None:
-            with draws_apart():
+            with preserve_random_state():
                 self._draft.write(self._evaluator.best.genome, now, self._quality(self._evaluator.best))
 
     def _quality(self, best: Individual) -> str:
@@ -260,7 +260,7 @@ class _Search:
             "work": evaluator.work,
             "work_unit": problem.work_unit,
             "evaluations": evaluator.evaluations,
-            "seconds_evaluating": evaluator.busy,
+            "seconds_evaluating": evaluator.evaluation_seconds,
             "failures": evaluator.failures,
             "seed": self._experiment.seed,
             **keys,

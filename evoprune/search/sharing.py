@@ -26,7 +26,7 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.history import Line, append, encode, scored
 from evoprune.records.recorded import Key, key_of
 from evoprune.records.run_folder import AHEAD, ASKED, CLAIMS, ENVIRONMENT, LOCK
-from evoprune.search.toolbox import Prepared, decide, scorer
+from evoprune.search.toolbox import Prepared, decide_execution, scorer
 
 Map = Callable[..., Iterator[tuple[int, Evaluation]]]
 """Maps a function as :meth:`Backend.map` does: of genomes, with ``claim``."""
@@ -147,10 +147,10 @@ def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
                     return
                 time.sleep(_PAUSE)
         environment = read_json(folder / ENVIRONMENT)
-        recorded.refuse_another(resolved, environment, folder)
-        run = Prepared.of(resolved, folder, decide(resolved, execution), run_folder.read_measured(folder))
+        recorded.refuse_changed_experiment(resolved, environment, folder)
+        run = Prepared.of(resolved, folder, decide_execution(resolved, execution), run_folder.read_measured(folder))
         recorded.refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
-        with start(run.execution, run.building) as backend, Phase("scoring candidates of another process"):
+        with start(run.execution, run.build_seconds) as backend, Phase("scoring candidates of another process"):
             while is_locked(folder / LOCK):
                 _score_some(run, backend.map, claims)
                 time.sleep(_PAUSE)
@@ -163,7 +163,7 @@ def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
     asked, signs = run.folder / ASKED, run.problem.signs
     with suppress(FileNotFoundError):
         now = _state(asked)
-        if not (lines := recorded.asked(asked)):
+        if not (lines := recorded.read_requests(asked)):
             return
 
         def claim(index: int) -> bool:

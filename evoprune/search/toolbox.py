@@ -40,7 +40,7 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
     )
 
 
-def settled(resolved: Resolved, problem: Problem) -> Resolved:
+def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
     """``resolved``, with the algorithm of :func:`evoprune.minimum.default` for ``problem`` where it is ``auto``."""
     if not resolved.experiment.automatic:
         return resolved
@@ -172,7 +172,7 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
 class Prepared:
     """Needs of one run, decided and loaded before anything is scored.
 
-    ``building``: seconds for the problem. ``fingerprint``: hashes of the data behind scores and budget.
+    ``build_seconds``: seconds for the problem. ``fingerprint``: hashes of the data behind scores and budget.
     """
 
     resolved: Resolved
@@ -180,7 +180,7 @@ class Prepared:
     toolbox: base.Toolbox
     execution: Execution
     folder: Path
-    building: float
+    build_seconds: float
     fingerprint: dict[str, str]
     measured: Mapping[str, Any]
 
@@ -192,7 +192,7 @@ class Prepared:
         start = time.perf_counter()
         with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:
             problem = this_worker.problem(problem_ref(resolved))  # which a serial run evaluates with
-            building = time.perf_counter() - start
+            build_seconds = time.perf_counter() - start
             fingerprint = dict(problem.fingerprint())
             if measured is None:
                 machine = part(problem, Measured)
@@ -201,14 +201,14 @@ class Prepared:
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
-            resolved = settled(resolved, problem)
+            resolved = with_default_algorithm(resolved, problem)
             phase.now("trying the operators")
             tools = build(resolved, problem, ref)
             try_operators(tools, resolved)
-        return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)
+        return cls(resolved, problem, tools, execution, folder, build_seconds, fingerprint, measured)
 
 
-def decide(resolved: Resolved, execution: Execution) -> Execution:
+def decide_execution(resolved: Resolved, execution: Execution) -> Execution:
     """Decide the execution of ``resolved`` on this host, and prepare the process for it."""
     limit_threads(execution.with_threads().threads)  # before libraries read the number
     execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", AUTO))

@@ -15,7 +15,7 @@ from deap import base, tools
 from evoprune.interfaces.algorithm import Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.search.scoring import draws_apart
+from evoprune.search.scoring import preserve_random_state
 from evoprune.testing.spaces import CLOSE, Monotone, require
 
 PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # the slots that change genomes, and how many they take
@@ -27,7 +27,7 @@ def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -
     Genomes are of one gene and of several, with fixed genes, with levels, mixed; budgets are sums or not.
     """
     require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
-    with draws_apart():
+    with preserve_random_state():
         if slot in PARENTS:
             for budget in budgets():
                 _check_children(slot, function, budget, parameters)

@@ -16,16 +16,16 @@ from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest, repaired
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import another_level
-from evoprune.operators.quadratic import NEWEST, Quadratic
+from evoprune.operators.quadratic import MAX_POINTS, Quadratic
 
-_STILL = 1e-9  # of the best value: a smaller range of the values in the last generations ends a descent; least step
-_SMALLEST = 0.3  # radius around the best in which a model is trusted, as a share of the distribution's step size
-_NEAR = 0.1  # step size after a model was right, as a share of that radius, so that the next model is of near genomes
-_CONDITION = 1e14  # of the covariance matrix, and step size; beyond it, numbers are too coarse
+_TOLERANCE = 1e-9  # relative range of the last generations' best values at which a descent ends; least step size
+_MIN_RADIUS = 0.3  # trust radius of the model, as a share of the step size
+_STEP_SHARE = 0.1  # step size after a successful model step, as a share of its length: the next genomes are near
+_MAX_CONDITION = 1e14  # of the covariance matrix, and of the step size; beyond it, doubles are too coarse
 
 
 class _Scaled(list[float]):
-    """``individual`` in units of ``spans``, with its fitness; inactive genes as they were ``drawn``, not all alike."""
+    """``individual`` in units of ``spans``, with its fitness; inactive genes have their ``drawn`` values."""
 
     def __init__(self, individual: Individual, drawn: Sequence[float], genes: Genes, spans: Floats) -> None:
         inactive = genes.inactive(individual)
@@ -46,11 +46,11 @@ def cma(
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
-    It starts at the best known genome, or in the middle of all ranges, and learns from repaired genomes. A gene with
-    levels varies by half a level at least, at first. After each generation, the least genomes of a quadratic model are
-    scored as long as one is the best so far: it becomes the mean, and its distance decides the step size. There is no
-    model where constraints are violated. Where it has converged, it starts again at a random genome with twice the
-    population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005).
+    The mean starts at the best initial genome, or in the middle of all ranges; updates use repaired genomes. A gene
+    with levels starts with a standard deviation of at least half a level. After each generation, minima of a quadratic
+    model are scored, as long as one improves the best: it becomes the mean, and its distance sets the step size. There
+    is no model where constraints are violated. After convergence, the search restarts at a random genome with twice
+    the population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005).
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes or [middle])
@@ -61,8 +61,8 @@ def cma(
     spans = numpy.array([max(gene.span, 0.5 / sigma) if gene.levels else gene.span for gene in genes])
     for descent in count():
         strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population << descent)
-        known = deque((one for one in people if one.fitness.valid and not descent), NEWEST)
-        best, radius = fittest([*known], 1), sigma
+        archive = deque((one for one in people if one.fitness.valid and not descent), MAX_POINTS)
+        best, radius = fittest([*archive], 1), sigma
         values = deque[float](maxlen=10 + math.ceil(30 * len(genes) / strategy.lambda_))
         while not _converged(strategy, values):
             drawn = strategy.generate(lambda scaled: Individual(map(float, scaled * spans), weights))
@@ -72,40 +72,40 @@ def cma(
             yield Generation(people)
             with numpy.errstate(over="ignore"):  # a repair may move a narrow distribution far; that ends the descent
                 strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
-            known += people
+            archive += people
             best = fittest([*best, *people], 1)
             for _ in range(strategy.lambda_):
-                if not (steps := _steps(toolbox, genes, known, best[0], radius * spans)):
+                if not (steps := _steps(toolbox, genes, archive, best[0], radius * spans)):
                     break
                 yield Evaluate(steps)
                 yield Generation(steps)
-                known += steps
+                archive += steps
                 before, (leader,) = best[0].fitness.wvalues[0], fittest(steps, 1)
-                if leader.fitness.wvalues[0] - before <= _STILL * abs(before):
-                    radius = max(radius / 4, _SMALLEST * strategy.sigma)
+                if leader.fitness.wvalues[0] - before <= _TOLERANCE * abs(before):
+                    radius = max(radius / 4, _MIN_RADIUS * strategy.sigma)
                     break
                 radius, best = 2 * max(abs(numpy.subtract(leader, best[0])) / spans), [leader]
-                strategy.sigma = max(_NEAR * radius, _STILL)
+                strategy.sigma = max(_STEP_SHARE * radius, _TOLERANCE)
                 strategy.centroid = numpy.array(_Scaled(leader, strategy.centroid * spans, genes, spans))
             values.append(best[0].fitness.wvalues[0])
         centre = first_population(toolbox, 1, ())[0]
 
 
 def _steps(
-    toolbox: base.Toolbox, genes: Genes, known: Collection[Individual], best: Individual, radius: Floats
+    toolbox: base.Toolbox, genes: Genes, archive: Collection[Individual], best: Individual, radius: Floats
 ) -> list[Individual]:
-    """The least new genomes of a model of the ``known``, within half and twice the ``radius`` of the ``best``."""
-    if (model := Quadratic.of(genes, known)) is None:
+    """Return new minima of a model of the ``archive`` within half and twice the ``radius`` around the ``best``."""
+    if (model := Quadratic.fit(genes, archive)) is None:
         return []
-    steps = [repaired(toolbox, best.child(model.least(best, factor * radius))) for factor in (0.5, 2.0)]
-    scored = {individual.genome for individual in known}
+    steps = [repaired(toolbox, best.child(model.minimise(best, factor * radius))) for factor in (0.5, 2.0)]
+    scored = {individual.genome for individual in archive}
     return [*{step.genome: step for step in steps if step.genome not in scored}.values()]
 
 
 def _switch_level(individual: Individual, genes: Genes) -> None:
-    """Change one gene with levels, as the distribution may have become too narrow for another level.
+    """Change one gene with levels, as the distribution may be too narrow for another level.
 
-    As the margin of Hamano and others, "CMA-ES with margin", GECCO 2022, keeps other levels possible.
+    The margin of Hamano and others, "CMA-ES with margin", GECCO 2022, serves the same purpose.
     """
     if places := [place for place in genes.with_levels if genes[place].free]:
         place = random.choice(places)
@@ -114,8 +114,8 @@ def _switch_level(individual: Individual, genes: Genes) -> None:
 
 
 def _converged(strategy: Strategy, values: deque[float]) -> bool:
-    """Return whether the best ``values`` after generations are alike, or the distribution is too narrow or too long."""
+    """Return whether the best ``values`` of the last generations agree, or the covariance is ill-conditioned."""
     full = len(values) == values.maxlen
-    return max(strategy.cond**2, strategy.sigma) > _CONDITION or (
-        full and max(values) - min(values) <= _STILL * abs(values[-1])
+    return max(strategy.cond**2, strategy.sigma) > _MAX_CONDITION or (
+        full and max(values) - min(values) <= _TOLERANCE * abs(values[-1])
     )

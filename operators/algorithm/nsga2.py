@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
 from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population
-from evoprune.operators.quadratic import NEWEST, Quadratic
+from evoprune.operators.quadratic import MAX_POINTS, Quadratic
 
 
 def nsga2(
@@ -37,7 +37,7 @@ def nsga2(
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
     people = first_population(toolbox, population, initial_genomes)
     yield Evaluate(people)
-    known = deque(people, NEWEST)
+    known = deque(people, MAX_POINTS)
     people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
     while True:
         yield Generation(people)
@@ -60,7 +60,7 @@ def nsga2(
 def _predict(genes: Genes, known: Collection[Individual], children: Sequence[Individual]) -> None:
     """Set the scores of ``children`` by a model for each objective; to the same where the ``known`` allow none."""
     objectives = range(len(children[0].fitness.weights))
-    models = [Quadratic.of(genes, known, objective, evenly=True) for objective in objectives]
+    models = [Quadratic.fit(genes, known, objective, evenly=True) for objective in objectives]
     values = [model(numpy.array(children)) if model else numpy.zeros(len(children)) for model in models]
     for child, own in zip(children, numpy.transpose(values).tolist(), strict=True):
         child.fitness.wvalues = tuple(-value for value in own)

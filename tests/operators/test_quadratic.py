@@ -52,7 +52,7 @@ def test_the_least_genome_of_separable_genes_is_the_least_of_all():
         some = draws.permutation(len(points))[:60]
         model = Quadratic(genes, points[some], values[some])
         start = points[some[values[some].argmin()]].tolist()
-        assert model(numpy.array(model.least(start, numpy.full(6, 10.0)))) == pytest.approx(
+        assert model(numpy.array(model.minimise(start, numpy.full(6, 10.0)))) == pytest.approx(
             model(points).min(), abs=1e-9
         )
 
@@ -61,7 +61,7 @@ def test_it_stays_within_the_radius_and_the_bounds():
     genes = Genes.real("ab", -1.0, 1.0)
     points = numpy.array([[a, b] for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
     model = Quadratic(genes, points, points @ [1.0, -3.0])
-    least = model.least([0.0, 0.5], numpy.array([0.25, 2.0]))
+    least = model.minimise([0.0, 0.5], numpy.array([0.25, 2.0]))
     assert repr(least) == "[-0.25, 1.0]"  # plain numbers, as a history holds
 
 
@@ -69,11 +69,11 @@ def test_constraints_that_are_violated_and_equal_values_allow_no_model():
     people = [Individual([place / 4, 1.0, 0.0]) for place in range(6)]
     for one in people:
         one.fitness.assign((1.0,), 0.0)
-    assert Quadratic.of(GENES, people) is None
+    assert Quadratic.fit(GENES, people) is None
     for one in people:
         one.fitness.assign((one[0],), 0.0)
-    assert Quadratic.of(GENES, people)
+    assert Quadratic.fit(GENES, people)
     people[0].fitness.assign((float("inf"),), 0.0)
-    assert Quadratic.of(GENES, people)
+    assert Quadratic.fit(GENES, people)
     people[1].fitness.assign((1.0,), 0.5)
-    assert Quadratic.of(GENES, people) is None
+    assert Quadratic.fit(GENES, people) is None

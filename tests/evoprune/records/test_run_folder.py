@@ -5,7 +5,7 @@ import os
 import pytest
 
 from evoprune import InputError, Stopped
-from evoprune.records.run_folder import CONFIG, locked, made
+from evoprune.records.run_folder import CONFIG, created, locked
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
@@ -22,13 +22,13 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
         (place / CONFIG).write_text("")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(Stopped, match="No space"), made(tmp_path / "runs" / "full", fill):
+    with pytest.raises(Stopped, match="No space"), created(tmp_path / "runs" / "full", fill):
         pytest.fail("it is not made")
     assert not (tmp_path / "runs").exists()
-    with pytest.raises(Stopped), made(tmp_path / "kept", lambda place: (place / CONFIG).write_text("")):
+    with pytest.raises(Stopped), created(tmp_path / "kept", lambda place: (place / CONFIG).write_text("")):
         raise Stopped("the disk is full")
     assert (tmp_path / "kept" / CONFIG).exists()
-    with pytest.raises(InputError, match="exists already"), made(tmp_path / "kept", lambda _: None):
+    with pytest.raises(InputError, match="exists already"), created(tmp_path / "kept", lambda _: None):
         pytest.fail("it is somebody else's")
     assert (tmp_path / "kept" / CONFIG).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from evoprune.api import Run
-from evoprune.records.status import look
+from evoprune.records.status import read_status
 from tests.runs import result, without_times
 
 JUDGED = """
@@ -81,7 +81,7 @@ def test_the_best_and_the_known_are_judged_and_the_best_of_them_wins(judged, kno
         f"candidate {ours['finalist']}": {"fitness": best["fitness"][0], "judged": -ours["genome"][0]},
         f"all {known:g}": {"fitness": pytest.approx(3 * known**2), "judged": -known},
     }
-    assert found["work"] == look(answer.folder).work == len({tuple(line["genome"]) for line in answer.candidates})
+    assert found["work"] == read_status(answer.folder).work == len({tuple(one["genome"]) for one in answer.candidates})
 
 
 def test_a_run_killed_at_any_byte_of_its_finals_ends_the_same_and_judges_none_twice(judged, evoprune, tmp_path):

@@ -44,9 +44,9 @@ def test_the_speed_is_that_of_all_workers_and_failures_tell_none(sphere):
 
 
 def test_the_budget_that_is_advised_takes_an_hour():
-    long = Forecast("steps", speed=2.0, search=1e6, known=100.0, report=1100.0)
+    long = Forecast("steps", speed=2.0, search=1e6, references=100.0, report=1100.0)
     budget = float(re.search(r"budget=(\d+)", long.advice)[1])
-    assert (budget + long.known + long.report) / long.speed == 3600
+    assert (budget + long.references + long.report) / long.speed == 3600
     assert not replace(long, search=6000.0).advice
     assert "budget" not in replace(long, report=1e6).advice
 

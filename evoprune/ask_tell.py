@@ -23,15 +23,15 @@ from evoprune.library import Operators, Values, function_section, listed, resolv
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
-from evoprune.search.run import refuse_other
-from evoprune.search.scoring import draws_apart
+from evoprune.search.run import refuse_other_experiment
+from evoprune.search.scoring import preserve_random_state
 
-_Told = tuple[int | None, tuple[float, ...], tuple[float, ...], float]
-"""Number of a candidate, None of one that was not asked for; its genome, values and violation."""
+_Score = tuple[int | None, tuple[float, ...], tuple[float, ...], float]
+"""Number of a candidate (None for a genome that :meth:`Search.ask` did not return), genome, values, violation."""
 
 
 class Search:
-    """A search whose genomes the caller scores: the same one that :func:`minimize` makes with the same arguments.
+    """A search whose genomes the caller scores; otherwise that of :func:`minimize` with the same arguments.
 
     >>> from evoprune import Gene, Search
     >>> search = Search([Gene("x", -1.0, 1.0)], seed=0)
@@ -41,8 +41,8 @@ class Search:
     >>> search.best[1][0] < 0.01
     True
 
-    ``folder``: of the values told, from which the same call goes on after an interruption; None keeps none. A search
-    can be pickled; the copy goes on alike, without a folder.
+    ``folder``: stores the values, from which the same call continues after an interruption; None stores none. A search
+    can be pickled; the copy continues in the same way, without a folder.
     """
 
     def __init__(
@@ -62,29 +62,29 @@ class Search:
         self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
-        self._told: list[_Told] = []
+        self._scored: list[_Score] = []
         self._history: History | None = None
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
         if folder is not None:
-            self._go_on(Path(folder), resolved)
+            self._continue_from(Path(folder), resolved)
 
-    def _go_on(self, folder: Path, resolved: Resolved) -> None:
-        """Take the values told before from ``folder``, and keep all later ones there."""
-        with run_folder.making(folder):
+    def _continue_from(self, folder: Path, resolved: Resolved) -> None:
+        """Replay the values stored in ``folder``, and store all later ones there."""
+        with run_folder.creation_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = ExitStack()
         self._lock.enter_context(run_folder.locked(folder))
-        refuse_other(resolved, folder, "take another folder")
+        refuse_other_experiment(resolved, folder, "take another folder")
         run_folder.write_config(folder, resolved.config())
         for line in recorded.read(folder, self._signs).lines:
             values = worst(self._signs) if "failure" in line else tuple(line["fitness"])
-            self._repeat((line.get("candidate"), tuple(line["genome"]), values, line.get("violation", 0.0)))
+            self._replay((line.get("candidate"), tuple(line["genome"]), values, line.get("violation", 0.0)))
         self._history = History(folder, (), lambda: list(recorded.cut_broken_end(folder)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self._arguments, self._told, self._numbered)
+        return _unpickled, (self._arguments, self._scored, self._numbered)
 
     @property
     def evaluations(self) -> int:
@@ -101,9 +101,9 @@ class Search:
         return [(self.genes.chosen(individual), individual.fitness.values) for individual in self._front]
 
     def ask(self) -> list[list[Any]]:
-        """Return the genomes of this generation without values; of the next generation where all have some.
+        """Return the genomes without values of this generation, or of the next one if all have values.
 
-        Empty when the algorithm has ended.
+        Empty if the algorithm has ended.
         """
         while not self._open:
             with self._drawing():
@@ -122,34 +122,34 @@ class Search:
         return [list(genome) for genome in self._open]
 
     def tell(self, genome: Values, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
-        """Give the values of a genome, one an objective; the worst for one that failed: ``inf``.
+        """Set the values of a genome, one for each objective; ``inf`` for a failure.
 
-        It may be one that :meth:`ask` did not return. ``constraints``: their values, see :func:`minimize`.
+        :meth:`ask` need not have returned the genome. ``constraints``: their values, see :func:`minimize`.
         """
         (genome,) = listed([genome], self.genes, "tell")
-        given = tuple(map(float, numpy.ravel(values)))
-        if len(given) != len(self._signs):
-            raise InputError(f"expected {len(self._signs)} values, got {len(given)}", "tell")
-        individuals = self._open.pop(tuple(genome), None) or [self._unasked(genome)]
-        sound = all(map(math.isfinite, given))
-        self._learn(individuals, given if sound else worst(self._signs), violation(constraints))
+        scores = tuple(map(float, numpy.ravel(values)))
+        if len(scores) != len(self._signs):
+            raise InputError(f"expected {len(self._signs)} values, got {len(scores)}", "tell")
+        individuals = self._open.pop(tuple(genome), None) or [self._unrequested(genome)]
+        finite = all(map(math.isfinite, scores))
+        self._learn(individuals, scores if finite else worst(self._signs), violation(constraints))
 
     def _learn(self, individuals: Sequence[Individual], values: tuple[float, ...], excess: float) -> None:
         first = individuals[0]
         if self._history:
             failure = None if all(map(math.isfinite, values)) else "no finite value"
-            name = {"reference": f"told {len(self._told)}"} if first.ident is None else {"candidate": first.ident}
+            name = {"reference": f"told {len(self._scored)}"} if first.ident is None else {"candidate": first.ident}
             line: Line = {**name, "genome": list(first)}
             if first.ident is not None:
                 line |= {"generation": self.generation, "parents": list(first.parents), "memo": False}
             self._history.write(line | scored(Evaluation(values, failure=failure, violation=excess)), sync=True)
-        self._told.append((first.ident, first.genome, values, excess))
+        self._scored.append((first.ident, first.genome, values, excess))
         self._scores[first.genome] = values, excess
         for individual in individuals:
             self._score(individual)
 
-    def _repeat(self, told: _Told) -> None:
-        number, genome, values, excess = told
+    def _replay(self, score: _Score) -> None:
+        number, genome, values, excess = score
         if number is not None and number >= self._numbered:
             self.ask()
         key = tuple(self.genes.chosen(genome))
@@ -157,14 +157,14 @@ class Search:
             raise InputError("its search cannot be continued exactly: code or operators changed", f"candidate {number}")
         self._learn(self._open.pop(key, []) or [Individual(genome, self._signs)], values, excess)
 
-    def _unasked(self, genome: Sequence[Any]) -> Individual:
+    def _unrequested(self, genome: Sequence[Any]) -> Individual:
         try:
-            made = Individual(self.genes.encoded(genome), self._signs)
+            individual = Individual(self.genes.encoded(genome), self._signs)
         except ValueError as error:
             raise InputError(str(error), "tell") from None
-        if made.genome in self._scores:
-            raise InputError(f"{list(genome)} is known already", "tell")
-        return made
+        if individual.genome in self._scores:
+            raise InputError(f"{list(genome)} has values already", "tell")
+        return individual
 
     def _score(self, individual: Individual) -> None:
         individual.fitness.assign(*self._scores[individual.genome])
@@ -175,8 +175,8 @@ class Search:
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
-        """Draw from this search's own random numbers."""
-        with draws_apart():
+        """Use the random state of this search."""
+        with preserve_random_state():
             random.setstate(self._draws[0])
             numpy.random.set_state(self._draws[1])
             try:
@@ -185,10 +185,10 @@ class Search:
                 self._draws = random.getstate(), numpy.random.get_state()
 
 
-def _unpickled(arguments: Mapping[str, Any], told: Sequence[_Told], numbered: int) -> Search:
+def _unpickled(arguments: Mapping[str, Any], scores: Sequence[_Score], numbered: int) -> Search:
     search = Search(**arguments)
-    for one in told:
-        search._repeat(one)
+    for score in scores:
+        search._replay(score)
     if search._numbered < numbered:
         search.ask()
     return search
