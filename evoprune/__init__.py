@@ -1,6 +1,6 @@
-"""evoprune: evolutionary search on DEAP that makes models smaller; the names that users and plugins need first.
+"""evoprune makes models smaller by evolutionary search on DEAP. These are the names for users and plugins.
 
-Modules below it hold the rest, as :mod:`evoprune.console.phase` the progress that a problem shows.
+The other names are in the modules of this package: progress of a problem in :mod:`evoprune.console.phase`, say.
 """
 
 from importlib import import_module
@@ -57,7 +57,7 @@ __all__ = (
 
 
 _LATER = {"Search": "evoprune.ask_tell", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
-"""Names that bring in much of the engine, by their modules: imported when they are first asked for."""
+"""Names that import much of the engine, with their modules: imported at their first use."""
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def problem(self) -> Problem:
-        """The problem, loaded when first asked for."""
+        """The problem, loaded at the first use."""
         limit_threads(self._threads)
         with Phase(f"loading {self.folder}"):
             ref = toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder))
@@ -131,13 +131,13 @@ class Run:
         return needed(self.resolved.problem, kind, does, str(self.folder))
 
     def _part(self, kind: type[Part]) -> Part:
-        made = part(self.problem, kind)
-        assert made is not None  # as its class is there
-        return made
+        instance = part(self.problem, kind)
+        assert instance is not None  # its class was found before
+        return instance
 
     @property
     def _threads(self) -> int | None:
-        """The threads of each evaluation of the run, if they were set: files in the cache are found by them, too."""
+        """The threads of each evaluation of the run, if they were set: they are a part of the keys of the cache."""
         path = self.folder / run_folder.ENVIRONMENT
         execution = read_json(path).get("execution") if path.exists() else None
         threads = execution.get("threads") if isinstance(execution, dict) else None

@@ -1,6 +1,6 @@
 """The style of all figures, saving them as PNG and SVG, and the convergence figure.
 
-matplotlib is imported where something is drawn, which interrupted runs and refused ones never come to.
+Functions import matplotlib, which is slow to import, where they draw.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "evoprune",  # the same data gives the same file
     "svg.fonttype": "none",
-    "text.parse_math": False,  # names of runs and models may hold dollars
+    "text.parse_math": False,  # names of runs and models may contain dollars
 }
 
 
@@ -75,7 +75,7 @@ def _write(figure: Figure, place: Path | BytesIO, **options: Any) -> None:
 
 
 def entitle(axes: Axes, title: str, about: str) -> None:
-    """Give the figure of ``axes`` its ``title`` and, smaller, the subtitle ``about``."""
+    """Set the ``title`` of ``axes`` and, smaller, the subtitle ``about``."""
     axes.set_title(title, pad=20 if about else None)
     offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(about, (0.5, 1), (0, 6), ha="center", fontsize=9, color=GREY, **offset)
@@ -118,7 +118,7 @@ _WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # ratio of amounts from which a
 
 
 def scale_amounts(axes: Axes, values: Sequence[float]) -> None:
-    """Scale and label the horizontal axis, along which ``values`` lie."""
+    """Scale and label the horizontal axis for ``values``."""
     from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
     if min(values) > 0 and max(values) > _WIDE * min(values):  # a dense file far from all others, say

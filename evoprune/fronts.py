@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def names(variants: Sequence[Variant]) -> list[str]:
-    """A file name for each of ``variants``: the values that it gives its keys."""
+    """Return a file name for each of ``variants``, of its values."""
     values = [[setting.partition("=")[2] for setting in variant.settings] for variant in variants]
     files = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in of_keys) for of_keys in values]
     if len(set(files)) < len(files):
@@ -42,7 +42,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
 def make_exports(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
     """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none twice.
 
-    An export that cannot be made, or fails its check, is told; the others are made.
+    A failed export is reported; the others are made.
     """
     for name, resolved in experiments.items():
         exporting = needed(resolved.problem, Exporting, "export", "front")

@@ -1,6 +1,6 @@
 """Minimising a function, or searching a problem, by one call.
 
-Genomes are lists of the genes' values here, of a gene with levels the level itself; they may be given by name, too.
+Genomes are lists of the genes' values, for a gene with levels the level itself, or mappings by name.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def minimize(
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
-    execution = replace(execution, figures=False, shared=True)  # the result draws figures when asked for
+    execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     constraints = [constraints] if callable(constraints) else constraints
     problem, plugins = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
@@ -167,7 +167,7 @@ def function_section(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]
 
 
 def listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:
-    """The lists of the values of ``points``, given as ``argument``."""
+    """Return ``points`` as lists. ``argument``: name of the caller's argument, for errors."""
     names = [gene.name for gene in genes]
     for point in points:
         if isinstance(point, Mapping) and not point.keys() <= {*names}:

@@ -1,4 +1,4 @@
-"""The algorithm of :func:`evoprune.minimize` by default, its state after a generation, its end, and its result."""
+"""Default algorithm, stopping rules, state and result of :func:`evoprune.minimize`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Point = tuple[list[Any], tuple[float, ...]]
 def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[str, Any], int]:
     """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
 
-    ``limited``: by a budget. By the table in docs/measurements/engine.md. The count of evaluations and of workers does
-    not matter: a search that goes on to more, on another machine, is the same one.
+    ``limited``: by a budget. The rules follow the table in docs/measurements/engine.md. The numbers of evaluations and
+    workers do not matter, so that a search can be continued with more of them.
     """
     if objectives > 1:
         return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
@@ -70,19 +70,19 @@ class Minimum:
         import pandas
 
         values = ["value"] if len(self.values) == 1 else [f"value {place}" for place in range(len(self.values))]
-        return pandas.DataFrame([[*genome, *own] for genome, own in self.history], columns=[*self.names, *values])
+        return pandas.DataFrame([[*genome, *point] for genome, point in self.history], columns=[*self.names, *values])
 
     def plot(self) -> Any:
         """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
         figure, axes = new()
-        values = [own for _, own in self.history]
+        values = [point for _, point in self.history]
         if len(self.values) == 1:
-            axes.plot([own[0] for own in values], ".")
+            axes.plot([value for (value,) in values], ".")
             axes.axhline(self.values[0])
             axes.set(xlabel="evaluation", ylabel="value")
         else:
-            axes.plot(*zip(*(own[:2] for own in values), strict=True), ".")
-            axes.plot(*zip(*sorted(own[:2] for _, own in self.front), strict=True), "o-")
+            axes.plot(*zip(*(point[:2] for point in values), strict=True), ".")
+            axes.plot(*zip(*sorted(point[:2] for _, point in self.front), strict=True), "o-")
             axes.set(xlabel="value 0", ylabel="value 1")
         return figure
 
@@ -106,7 +106,7 @@ class StoppingRules:
     target: float | None
     seconds: float | None
     patience: int | None
-    scores: Mapping[Key, Evaluation] = field(default_factory=dict)  # of the search, where this process made it
+    scores: Mapping[Key, Evaluation] = field(default_factory=dict)  # of the search, if this process ran it
     _better: int = 0  # the last generation with a better best
     _best: Individual | None = None
 

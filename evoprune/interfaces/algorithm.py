@@ -1,4 +1,4 @@
-"""Algorithms, generators of requests for scores and of complete generations; and their individuals."""
+"""Individuals, and the requests that algorithms yield: for scores, and for the end of a generation."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Fitness(base.Fitness):
             return self.violation < other.violation
         return bool(super().dominates(other, obj))
 
-    # base.Fitness makes its other comparisons of these
+    # base.Fitness derives the other comparisons
     def __lt__(self, other: Fitness) -> bool:
-        return (-self.violation, self.wvalues) < (-other.violation, other.wvalues)
+        return self.order < other.order
 
     def __le__(self, other: Fitness) -> bool:
-        return (-self.violation, self.wvalues) <= (-other.violation, other.wvalues)
+        return self.order <= other.order
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fitness) and (self.violation, self.wvalues) == (other.violation, other.wvalues)
+        return isinstance(other, Fitness) and self.order == other.order
 
     __hash__ = base.Fitness.__hash__
 

@@ -1,4 +1,4 @@
-"""Parts of a page, which a problem may make: see :mod:`evoprune.report.page`."""
+"""Parts of a page, also for problems: see :mod:`evoprune.report.page`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Details:
-    """Parts that a page shows when asked for."""
+    """Parts that a page shows on demand."""
 
     summary: str
     blocks: Sequence[Block]

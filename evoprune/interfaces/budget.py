@@ -14,7 +14,7 @@ Price = float | Sequence[float]
 """Cost of a gene: of each 1 of a real gene; of a gene with levels a table, an entry a level."""
 
 ROUNDING = 1e-13
-"""An excess below this is none: far less than a weight of the largest models, more than sums of doubles are off."""
+"""Excess that counts as none: far less than a weight of the largest models, more than rounding errors of sums."""
 
 _EDGE = 1e-12  # a limit as little as this beyond the least or the most counts as reached
 
@@ -52,11 +52,11 @@ class Budget(ABC):
         return self.spent(genome) / self.scale
 
     def kept(self, genome: Sequence[float]) -> bool:
-        """Return whether ``genome`` meets the limit exactly, but for rounding."""
+        """Return whether ``genome`` meets the limit exactly, up to rounding."""
         return abs(self.excess(genome)) <= ROUNDING
 
     def within(self, genome: Sequence[float]) -> bool:
-        """Return whether ``genome`` is within the limit, but for rounding."""
+        """Return whether ``genome`` is within the limit, up to rounding."""
         return self.excess(genome) <= ROUNDING
 
     def saves(self, gene: int) -> bool:
@@ -124,7 +124,7 @@ class Budget(ABC):
 class Additive(Budget):
     """Sum of the costs of single genes, and of ``fixed``: linear between levels.
 
-    ``prices``: see :data:`Price`. ``share``: the limit as :meth:`at_share` takes it. Raises ValueError unless there is
+    ``prices``: see :data:`Price`. ``share``: the limit, see :meth:`at_share`. Raises ValueError unless there is
     a price for each gene and level; with a limit, prices of levels must rise or fall throughout.
 
     >>> from evoprune import Additive, Gene, Genes

@@ -30,8 +30,8 @@ class Term:
 class Coupled(Budget):
     """The sum of ``terms``, plus ``rest(levels)`` of the first ``decide`` genes; linear between levels.
 
-    Both rise or fall throughout with each gene. ``rest`` varies little: planners may take it for constant. Raises
-    ValueError unless each table has an entry for each level of the genes.
+    Both are monotone in each gene. ``rest`` varies little: planners may assume a constant. Raises ValueError unless
+    each table has an entry for each level of the genes.
 
     >>> import numpy
     >>> from evoprune import Coupled, Gene, Genes, Term

@@ -62,7 +62,7 @@ class Exporting(ABC):
     def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:
         """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
-        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, with other files about it
+        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, the path of a new file, with sidecar files
         (:func:`evoprune.exports.exporting.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
         """
 

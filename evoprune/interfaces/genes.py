@@ -20,15 +20,15 @@ class GeneError(InputError, ValueError):
 
 @dataclass(frozen=True)
 class Gene:
-    """One gene: any number in [low, up], or one of some ordered ``levels``, by its index in the genome.
+    """One gene: a number in [low, up], or the index of one of its ``levels``.
 
-    ``name`` is unique within a genome; ``group`` joins genes (of a block, say). ``harms``: the relative cost of each
-    level, at least 0, None where unknown; empty where nothing is known. If they are ``absolute``, they are in the unit
-    of the loss, known for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of
-    one kind add to each other's harm alike. ``exponent``: the number in the genome is the logarithm, to base 10, of the
-    gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any other, crossover takes a
-    parent's. ``scale``: the change that steps of operators are shares of; None for the range. ``when``: the name of an
-    earlier gene with levels, and a level; at other levels this gene is inactive, and its value None.
+    ``name``: unique within a genome. ``group``: joins genes, of a block, say. ``harms``: relative cost of each level,
+    at least 0, None if unknown; empty if nothing is known. ``absolute``: the harms are in the unit of the loss, known
+    for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of one kind interact
+    alike. ``exponent``: the genome stores the logarithm, to base 10, of the gene's value. ``ordered``: False for levels
+    without neighbours: mutation draws any other level, crossover copies that of a parent. ``scale``: unit of steps of
+    operators; None for the range. ``when``: the name of an earlier gene with levels, and a level; at its other levels
+    this gene is inactive, and its value is None.
 
     >>> from evoprune import Gene
     >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)
@@ -123,7 +123,7 @@ class Gene:
         return float(random.randrange(len(self.levels))) if self.levels else random.uniform(self.low, self.up)
 
     def nearest(self, value: float) -> float:
-        """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
+        """The nearest value of this gene; half way between two levels, the lower one."""
         inside = min(max(value, self.low), self.up)
         return float(-((0.5 - inside) // 1)) + 0.0 if self.levels else inside  # + 0.0: never -0.0
 
@@ -139,7 +139,7 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
 class Genes(tuple[Gene, ...]):
     """The genes of a genome, in order: at least one, with different names. Raises :class:`GeneError` for others.
 
-    A genome holds the middle of each inactive gene, so that equal genomes are equal in their active genes.
+    An inactive gene has the value in its middle, so that genomes with equal active genes are equal.
 
     >>> from evoprune import Gene, Genes
     >>> genes = Genes([Gene("rate"), Gene.of_levels("bits", [2, 4, 8])])
@@ -148,15 +148,15 @@ class Genes(tuple[Gene, ...]):
     """
 
     def __new__(cls, genes: Iterable[Gene]) -> Self:
-        made = super().__new__(cls, genes)
-        if not made:
+        self = super().__new__(cls, genes)
+        if not self:
             raise GeneError("expected at least one gene")
-        if len({gene.name for gene in made}) < len(made):
+        if len({gene.name for gene in self}) < len(self):
             raise GeneError("expected another name for each gene")
-        for place, gene in enumerate(made):
-            if gene.when and not any(gene.when[0] == one.name and gene.when[1] in one.levels for one in made[:place]):
+        for place, gene in enumerate(self):
+            if gene.when and not any(gene.when[0] == one.name and gene.when[1] in one.levels for one in self[:place]):
                 raise GeneError(f"gene '{gene.name}': expected an earlier gene and one of its levels, got {gene.when}")
-        return made
+        return self
 
     @classmethod
     def real(cls, names: Sequence[str], low: float, up: float, scale: float | None = None) -> Genes:
@@ -193,7 +193,7 @@ class Genes(tuple[Gene, ...]):
 
     @cached_property
     def conditions(self) -> list[tuple[int, int, float]]:
-        """Place of each gene with a condition, place of the gene that decides, and its level by which it is active."""
+        """Places of each conditional gene and of its deciding gene, and the level of the latter that activates it."""
         return [
             (place, self.names.index(gene.when[0]), self[self.names.index(gene.when[0])].encoded(gene.when[1]))
             for place, gene in enumerate(self)
@@ -201,7 +201,7 @@ class Genes(tuple[Gene, ...]):
         ]
 
     def inactive(self, genome: Sequence[float]) -> set[int]:
-        """Places of the genes whose condition ``genome`` does not meet, or whose condition is of such a gene."""
+        """Places of the genes whose condition ``genome`` does not meet, or whose deciding gene is itself inactive."""
         places: set[int] = set()
         for place, decides, level in self.conditions:
             if genome[decides] != level or decides in places:
@@ -218,7 +218,7 @@ class Genes(tuple[Gene, ...]):
         return nearest
 
     def allow(self, genome: Sequence[float]) -> bool:
-        """Return whether ``genome`` holds a possible value for each gene."""
+        """Return whether ``genome`` has a possible value for each gene."""
         return len(genome) == len(self) and all(map(eq, genome, self.nearest(genome)))  # no nan is equal
 
     def random(self) -> list[float]:
@@ -242,13 +242,13 @@ class Genes(tuple[Gene, ...]):
         """
         if len(values) != len(self):
             raise GeneError(f"expected {len(self)} values, got {len(values)}")
-        given = [
+        genome = [
             gene.low if gene.when and value is None and None not in gene.levels else gene.encoded(value)
             for gene, value in zip(self, values, strict=True)
         ]
-        for place in {*range(len(self))} - self.inactive(given):
+        for place in {*range(len(self))} - self.inactive(genome):
             self[place].encoded(values[place])
-        return self.nearest(given)
+        return self.nearest(genome)
 
     @cached_property
     def _decoded(self) -> list[int]:

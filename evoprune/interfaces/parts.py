@@ -1,6 +1,6 @@
 """Optional parts of a problem: classes to inherit together with :class:`evoprune.Problem`.
 
-A problem may also list classes in ``parts``: each inherits some parts, and is made from the problem.
+A problem may also list classes in ``parts``: each inherits some parts, and its constructor gets the problem.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ Part = TypeVar("Part")
 
 
 def part_class(problem: type[Problem], kind: type[Part]) -> type[Part] | None:
-    """Return the class that is the part ``kind`` of ``problem``: itself or a class of ``parts``; None for neither."""
-    return next((made for made in (problem, *problem.parts) if issubclass(made, kind)), None)
+    """Return the class of ``problem`` for the part ``kind``: its own, or one of its ``parts``; None for neither."""
+    return next((one for one in (problem, *problem.parts) if issubclass(one, kind)), None)
 
 
 def needed(problem: type[Problem], kind: type[Part], does: str, at: str) -> type[Part]:
-    """As :func:`part_class`. Raises :class:`evoprune.InputError` of ``at`` for a problem that has nothing to do."""
-    if made := part_class(problem, kind):
-        return made
+    """As :func:`part_class`, but raise :class:`evoprune.InputError` of ``at`` for None."""
+    if found := part_class(problem, kind):
+        return found
     raise InputError(f"the problem {problem.__name__} has nothing to {does}", at)
 
 
 def part(problem: Problem, kind: type[Part]) -> Part | None:
-    """Return the part ``kind`` of ``problem``: itself, or a part made from it; None if it has none."""
+    """Return the part ``kind`` of ``problem``: itself, or an object of one of its ``parts``; None for neither."""
     if isinstance(problem, kind):
         return problem
-    made: Any = part_class(type(problem), kind)
-    return made(problem) if made else None
+    found: Any = part_class(type(problem), kind)
+    return found(problem) if found else None
 
 
 class Finals(ABC):
-    """Finals of a search with one objective: its best and known solutions are judged again; the winner is the result.
+    """Finals of a search with one objective: its best and known solutions are scored again; the winner is the result.
 
     >>> from evoprune import Finals
     >>> class OnOtherData(Finals):
@@ -58,7 +58,7 @@ class Finals(ABC):
 
 
 class Measured(ABC):
-    """Measurements of the machine that a run needs, such as times: made once, stored in its ``measured.json``.
+    """Measurements of the machine that a run needs, such as times: taken once, stored in its ``measured.json``.
 
     >>> from evoprune import Measured
     >>> class Timed(Measured):
@@ -72,7 +72,7 @@ class Measured(ABC):
 
     @abstractmethod
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Take the result of :meth:`take_measurements`, in each process, before genes and budget are asked for."""
+        """Store the result of :meth:`take_measurements`, in each process, before the first use of genes and budget."""
 
 
 class TradeOffs(ABC):
@@ -137,12 +137,12 @@ class Reporting(ABC):
         """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them."""
 
     def work(self) -> float:
-        """Return about how much work, in the problem's ``work_unit``, :meth:`report` and finals take; for forecasts."""
+        """Return the estimated work of :meth:`report` and finals, in the problem's ``work_unit``; for forecasts."""
         return 0.0
 
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: Any) -> Mapping[str, Any]:
-        """Return the problem's ``settings`` with which a run without a limit of time makes the same ``result``."""
+        """Return the problem's ``settings`` that repeat ``result`` without a limit of time."""
         return settings
 
     def delete_checkpoints(self, folder: Path) -> None:  # noqa: B027 - most have none
@@ -170,7 +170,7 @@ class Reporting(ABC):
 
 
 def reporting(problem: type[Problem]) -> type[Reporting]:
-    """Return the class that reports of ``problem``, or :class:`Reporting` with its defaults if it reports nothing."""
+    """Return the class of ``problem`` that reports; :class:`Reporting`, with its defaults, if there is none."""
     return part_class(problem, Reporting) or Reporting
 
 

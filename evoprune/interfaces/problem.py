@@ -37,7 +37,7 @@ class Checked(BaseModel):
 
 
 def model_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model that ``field`` takes a mapping for, null or not; None where it takes something else."""
+    """The model that a mapping in ``field`` is parsed to, null or not; None for fields of other types."""
     kinds = [field.annotation, *get_args(field.annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
@@ -108,7 +108,7 @@ class Problem(ABC):
     """Class of results: a subclass where :meth:`Reporting.report` adds keys."""
 
     parts: ClassVar[Sequence[type]] = ()
-    """Classes of optional parts, each made from the problem, where it does not inherit them."""
+    """Classes of optional parts that the problem does not inherit; their constructors get the problem."""
 
     signs: tuple[float, ...] = (-1.0,)
     """One number an objective: negative to minimise, positive to maximise."""
@@ -117,10 +117,10 @@ class Problem(ABC):
     """Plural of the unit of :attr:`Evaluation.work`."""
 
     has_fidelities: ClassVar[bool] = False
-    """True if a fidelity below 1 makes ``evaluate`` cheaper; else all is scored at fidelity 1."""
+    """True if ``evaluate`` is cheaper at a fidelity below 1; else everything is scored at fidelity 1."""
 
     plugin_groups: ClassVar[Mapping[str, str]] = {}
-    """Names of settings that hold names of plugins, to the group of entry points."""
+    """Group of entry points by the name of a setting whose values are names of plugins."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -163,7 +163,7 @@ class Problem(ABC):
         return {}
 
     def describe(self) -> str:
-        """Describe the search space and data: a part of the line that a run begins with."""
+        """Describe the search space and data, for the first line of a run."""
         return f"{len(self.genes)} genes"
 
     def fingerprint(self) -> dict[str, str]:

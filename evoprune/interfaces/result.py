@@ -25,7 +25,7 @@ class FinalistRow(BaseModel):
 class Result(BaseModel, extra="allow", protected_namespaces=()):
     """Base of results: the keys of the engine. A subclass, a problem's ``Result``, declares the report's keys.
 
-    The engine checks the keys when it writes and when it reads ``result.json``; undeclared keys are kept. Only keys
+    The engine checks the keys when it writes and when it reads ``result.json``; undeclared keys are allowed. Only keys
     that were set are written.
 
     >>> from evoprune import Result
@@ -56,5 +56,5 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     """Folder with the files that the result names, set when it is read; not in ``result.json``."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the keys that were set, as ``result.json`` holds them."""
+        """Return the content of ``result.json``: the keys that were set."""
         return self.model_dump(mode="json", exclude_unset=True)
