@@ -48,7 +48,7 @@ class Recovery:
     def settings(self) -> RecoverSettings:
         """``asked``; with types and without cuts, ``train: auto`` is ``scales``."""
         transform = self.session.transform
-        if self.asked.train == "auto" and transform.has_types and not transform.cuts_blocks:
+        if self.asked.train == "auto" and transform.has_types and not transform.prunes_blocks:
             return self.asked.model_copy(update={"train": "scales"})
         return self.asked
 

@@ -33,7 +33,7 @@ from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.tensor_file import Tensors, read_checked, replace_file
+from evoprune.problems.language_model.models.tensor_file import Tensors, read_tensors, replace_file
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.result import DIVERGENCE
 

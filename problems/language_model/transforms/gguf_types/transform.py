@@ -173,7 +173,7 @@ class Types(Transform):
     def bare(self) -> Transform:
         """As :meth:`Transform.bare`: all types are levels."""
         bare = copy(self)
-        bare._levels = self._type_genes.of_all_types()
+        bare._type_genes = self._type_genes.of_all_types()
         return bare
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
