@@ -79,9 +79,9 @@ class _Linear(torch.autograd.Function):
     """A linear layer whose backward product has a layout with a fast kernel in PyTorch: 9 times as fast."""
 
     @staticmethod
-    def forward(context: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def forward(context: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         context.save_for_backward(weight)
-        return linear(given, weight, bias)
+        return linear(inputs, weight, bias)
 
     @staticmethod
     def backward(context: Any, slope: torch.Tensor) -> Any:
@@ -93,7 +93,7 @@ def _fast_backward(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Run the linear layers among ``modules`` as :class:`_Linear`, except layers whose forward was replaced."""
     changed: list[Any] = [module for module in modules if type(module) is nn.Linear and "forward" not in vars(module)]
     for module in changed:
-        module.forward = lambda given, layer=module: _Linear.apply(given, layer.weight, layer.bias)
+        module.forward = lambda inputs, layer=module: _Linear.apply(inputs, layer.weight, layer.bias)
     try:
         yield
     finally:
@@ -107,8 +107,8 @@ class _Sums:
     def __init__(self, tensors: Tensors) -> None:
         self.tensors = tensors
 
-    def of_layer(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        inputs = given[0].detach().flatten(0, -2)
+    def of_layer(self, name: str, _: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = args[0].detach().flatten(0, -2)
 
         def add(slope: torch.Tensor) -> None:
             squares = (slope.flatten(0, -2).T @ inputs).float().square()
@@ -116,8 +116,8 @@ class _Sums:
 
         output.register_hook(add)
 
-    def of_expert(self, stack: ExpertStack, expert: int, given: torch.Tensor, output: torch.Tensor) -> None:
-        inputs, count = given.detach(), len(stack.weight)
+    def of_expert(self, stack: ExpertStack, expert: int, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        inputs, count = inputs.detach(), len(stack.weight)
 
         def add(slope: torch.Tensor) -> None:
             squares = (slope.T @ inputs).float().square()
@@ -127,13 +127,13 @@ class _Sums:
 
         output.register_hook(add)
 
-    def of_head(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        inputs = _squares(given[0].detach())
+    def of_head(self, name: str, _: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = _squares(args[0].detach())
         output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
 
-    def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def of_embedding(self, name: str, module: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         """Outputs are the tokens that are read; the factor is the scale that some models multiply embeddings by."""
-        tokens = given[0].flatten()
+        tokens = args[0].flatten()
         factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
         read = torch.bincount(tokens, minlength=len(module.weight))
         output.register_hook(lambda slope: self._add("embedding", name, read, factor * _squares(slope)))

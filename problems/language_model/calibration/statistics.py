@@ -76,14 +76,14 @@ def block_statistics(
     sums: dict[str, Tensors] = {matrix.name: {} for matrix in matrices}
     last: Tensors = {}  # inputs and their product, since layers often share inputs
 
-    def add(of_matrix: Tensors, _: Any, given: tuple[torch.Tensor, ...]) -> None:
+    def add(of_matrix: Tensors, _: Any, args: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
-            squares = _squares(given[0].flatten(0, -2))
+            squares = _squares(args[0].flatten(0, -2))
             of_matrix[INPUT_NORMS] = of_matrix[INPUT_NORMS] + squares if INPUT_NORMS in of_matrix else squares
         if GRAM in names:
-            if last.get("inputs") is not given[0]:
-                rows = given[0].flatten(0, -2).float()
-                last.update(inputs=given[0], product=rows.T @ rows)
+            if last.get("inputs") is not args[0]:
+                rows = args[0].flatten(0, -2).float()
+                last.update(inputs=args[0], product=rows.T @ rows)
             of_matrix[GRAM] = of_matrix[GRAM].add_(last["product"]) if GRAM in of_matrix else last["product"].clone()
 
     def add_expert(stack: ExpertStack, expert: int, inputs: torch.Tensor, _: torch.Tensor) -> None:

@@ -52,6 +52,6 @@ def find_score(name: str) -> Score:
     except (TypeError, ValueError):
         raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
     if unknown:
-        asked, known = (", ".join(sorted(group)) for group in (unknown, names))
-        raise InputError(f"problem.score: '{name}' asks for {asked}; the statistics there are: {known}")
+        wanted, available = (", ".join(sorted(group)) for group in (unknown, names))
+        raise InputError(f"problem.score: '{name}' asks for {wanted}; the statistics there are: {available}")
     return score

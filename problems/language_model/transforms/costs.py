@@ -9,7 +9,7 @@ WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
 BYTES = "bytes"  # of the file that holds the model
 
-Prices = tuple[list[Price], float]
+Prices = tuple[Sequence[Price], float]
 """The change of the cost by each gene, 0 for the dense genome, and the cost of the dense model."""
 
 

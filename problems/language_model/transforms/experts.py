@@ -60,10 +60,6 @@ class Experts(StructuredPruning):
             key, home = [code(cuts), texts.calibration.identity], torch.device("cpu")
             self._stored = cached(resident, "order: experts", key, self._ranked, home)
 
-    @classmethod
-    def calibrates(cls, settings: StructuredSettings) -> bool:  # noqa: ARG003 - always
-        return True
-
     @property
     def parts(self) -> frozenset[str]:
         return frozenset({EXPERTS})

@@ -61,6 +61,10 @@ class StructuredPruning(Transform):
                 raise InputError(f"its blocks differ in their {self.noun}: give genes: block", "problem.model")
             self._blocks_of_genes = {self.noun: free}
 
+    @classmethod
+    def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - always
+        return True
+
     @abstractmethod
     def _resize(self, block: int, count: int) -> None:
         """Let ``count`` units of ``block`` remain."""
@@ -109,7 +113,7 @@ class StructuredPruning(Transform):
             [0.0 - sum(saved(block, count) for block in blocks) for count in self._counts[blocks[0]]]
             for blocks in self._blocks_of_genes.values()
         ]
-        return [*prices], dense_cost(self.resident, unit)
+        return prices, dense_cost(self.resident, unit)
 
     @property
     def plain(self) -> bool:

@@ -10,7 +10,7 @@ from evoprune.problems.language_model.models.blocks import find_blocks, keep_blo
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.sublayers import KINDS, Sublayer, set_dropped
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices
+from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.transform import Transform, at_share
 
 
@@ -86,7 +86,7 @@ class Sublayers(Transform):
         amount = "weights" if unit == WEIGHTS else "parameters"
         sizes = [sum(getattr(each, amount) for each in group) for group in self._groups.values()]
         prices = [[0.0, -float(size)][: len(gene.levels)] for size, gene in zip(sizes, self._genes, strict=True)]
-        return [*prices], float(self.resident.parameters if unit == PARAMETERS else sum(sizes))
+        return prices, dense_cost(self.resident, unit)
 
     @property
     def plain(self) -> bool:

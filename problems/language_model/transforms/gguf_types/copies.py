@@ -116,7 +116,7 @@ class Copies:
                 (typed.matrix, typed.dense, kind) for typed, kind in dense if self._is_new(typed, kind)
             )
         for typed, kind in chosen:
-            typed.swap_in(kind, partial(self._quantised, typed, kind, remaining, blank))
+            typed.swap_in(kind, partial(self._copy_of, typed, kind, remaining, blank))
 
     def _is_new(self, typed: TypedMatrix, kind: str) -> bool:
         """Return whether ``kind`` is a quantised type, and not the type of the source."""
@@ -151,7 +151,7 @@ class Copies:
             quantised[matrix.parameter] = Encoded(kind, data)
         return quantised
 
-    def _quantised(
+    def _copy_of(
         self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor
     ) -> Quantised:
         matrix = typed.matrix

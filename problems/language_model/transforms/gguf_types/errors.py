@@ -104,19 +104,19 @@ def cached_errors(
     harms: dict[Pair, float] = {}
     for kind, own in chosen.items():
 
-        def made(kind: str = kind, own: Sequence[Matrix] = own) -> Tensors:
+        def build(kind: str = kind, own: Sequence[Matrix] = own) -> Tensors:
             new = [matrix for matrix in own if matrix.name not in samples]
             samples.update(zip((matrix.name for matrix in new), draw_samples(new, factors()), strict=True))
             return estimate_errors([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
 
         key = [*cache_key(calibration), importance_hash, *(matrix.name for matrix in own)]
-        found = cached(resident, f"errors of matrices in {kind}", key, made, CPU)
+        errors = cached(resident, f"errors of matrices in {kind}", key, build, CPU)
         pairs = [(matrix.name, kind) for matrix in own]
-        relative |= zip(pairs, found["relative"].tolist(), strict=True)
+        relative |= zip(pairs, errors["relative"].tolist(), strict=True)
         if calibration is not None:
-            harms |= zip(pairs, found["harms"].tolist(), strict=True)
-    known = {matrix.name for matrix in matrices} & importance.keys()
-    return Errors(relative, harms, {name: importance[name] for name in known})
+            harms |= zip(pairs, errors["harms"].tolist(), strict=True)
+    names = {matrix.name for matrix in matrices}
+    return Errors(relative, harms, {name: own for name, own in importance.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,9 @@ def estimate_errors(samples: Sequence[tuple[Matrix, Sample]], importance: Tensor
         errors = _squares(change, sample.factors, sample.rows)
         return float((sample.shares * errors / np.maximum(sample.sizes, 1e-300)).sum())
 
-    found = torch.tensor([*in_threads(relative, samples, f"quantising rows to {kind}")], dtype=torch.float64)
+    errors = torch.tensor([*in_threads(relative, samples, f"quantising rows to {kind}")], dtype=torch.float64)
     totals = torch.tensor([sample.total for _, sample in samples], dtype=torch.float64)
-    return {"relative": found, "harms": found * totals / 2}
+    return {"relative": errors, "harms": errors * totals / 2}
 
 
 def _factors(matrix: Matrix, sensitive: Sensitivity) -> Factors:
@@ -206,12 +206,12 @@ def _cached_sensitivity(resident: Resident, calibration: Windows | None, matrice
     if calibration is None:
         return {}
 
-    def made() -> Tensors:
+    def build() -> Tensors:
         """Stack the pairs of each matrix."""
-        found = sensitivity(resident.model, calibration.tokens, matrices)
-        sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in found.items()}
+        factors = sensitivity(resident.model, calibration.tokens, matrices)
+        sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in factors.items()}
         return {f"{side} {name}": each for name, own in sides.items() for side, each in zip(_SIDES, own, strict=False)}
 
-    flat = cached(resident, "sensitivity of matrices", cache_key(calibration), made, CPU)
+    flat = cached(resident, "sensitivity of matrices", cache_key(calibration), build, CPU)
     names = [matrix.name for matrix in matrices if f"{_SIDES[0]} {matrix.name}" in flat]
     return {name: [*zip(*(flat[f"{side} {name}"] for side in _SIDES), strict=True)] for name in names}

@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 
 def cached_importance(resident: Resident, calibration: Windows) -> Tensors:
     """As :func:`measure_importance`, on the text ``calibration``, cached."""
-    made = partial(measure_importance, resident, calibration.tokens)
-    return cached(resident, "importance of inputs", cache_key(calibration), made, CPU)
+    build = partial(measure_importance, resident, calibration.tokens)
+    return cached(resident, "importance of inputs", cache_key(calibration), build, CPU)
 
 
 def cache_key(calibration: Windows | None) -> list[object]:

@@ -44,7 +44,7 @@ class FileTimer(Timer):
     ) -> None:  # fmt: skip
         """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others belong to ``types``. ``dense``: the types of the
+        The first ``cuts`` genes of ``transform`` prune, the others belong to ``types``. ``dense``: the types of the
         dense model.
         """
         super().__init__(transform, load, kinds)
@@ -53,15 +53,16 @@ class FileTimer(Timer):
         self._cuts, self._types, self._dense_type = cuts, types, dense
         self._timed: list[float] | None = None
 
-    def circumstances(self) -> dict[str, Any]:
+    def circumstances(self) -> dict[str, str | int]:
         cpu = torch.device("cpu")
-        of_files = {
+        return {
             "runtime": "llama.cpp",
             "version": ggml.version(),
             "device": cpu.type,
             "processor": processor_name(cpu),
+            "threads": torch.get_num_threads(),
+            "dtype": self._dense_type,
         }
-        return of_files | {"threads": torch.get_num_threads(), "dtype": self._dense_type}
 
     def gene_classes(self) -> list[list[int]]:
         """As :meth:`Timer.gene_classes`, without idle genes."""

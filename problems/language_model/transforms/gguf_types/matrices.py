@@ -26,10 +26,10 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
     model = resident.model
     names = {module: name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    found = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.with_stacks]
+    matrices = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.with_stacks]
     if head is not None and head.weight is not embedding.weight:
-        found.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
-    return found
+        matrices.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
+    return matrices
 
 
 def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:

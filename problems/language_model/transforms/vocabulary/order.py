@@ -85,8 +85,8 @@ def token_order(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) 
     scripts = _scripts_of(texts)
     written = {script_of[token] for token in single} - {SYMBOLS}
     if not of_bytes and (unwritten := scripts - written):
-        known = ", ".join(sorted(written))
-        raise InputError(f"the tokenizer has no characters of {min(unwritten)}: give texts in {known}", KEY)
+        listed = ", ".join(sorted(written))
+        raise InputError(f"the tokenizer has no characters of {min(unwritten)}: give texts in {listed}", KEY)
     always = {vocabulary[token] for token in of_bytes} | set(tokenizer.all_special_ids)
     always |= {added["id"] for added in described["added_tokens"]} | _in_template(tokenizer)
     always |= {t for t, text in single.items() if not of_bytes or script_of[t] in scripts or text.isascii()}

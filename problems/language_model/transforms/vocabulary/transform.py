@@ -190,8 +190,8 @@ def expected_losses(resident: Resident, search: Windows, order: Order, counts: S
     """
     frequencies = token_frequencies(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
     key = [search.identity, counts, list(order.tokens)]
-    made = partial(_gains, resident, search.tokens, order, counts)
-    gains = cached(resident, "shares of kept tokens", key, made, torch.device("cpu"))["gains"]
+    build = partial(_gains, resident, search.tokens, order, counts)
+    gains = cached(resident, "shares of kept tokens", key, build, torch.device("cpu"))["gains"]
     both = zip(counts[1:], gains.tolist(), strict=True)
     losses = [max(0.0, order.expected_loss(frequencies, count) - gain) for count, gain in both]
     return [0.0, *losses[:-1], max(losses[-1], _LEAST)]

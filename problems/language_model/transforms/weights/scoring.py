@@ -35,9 +35,9 @@ class Scoring:
 
     def scores(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """Yield each matrix of ``model`` and its scores: float32, in the layer's layout."""
-        for matrix, known in statistics(model, self._tokens, self._matrices, self._needs):
+        for matrix, measured in statistics(model, self._tokens, self._matrices, self._needs):
             weight = matrix.rows(matrix.weight.detach()).float()
-            scores = self._score(weight, **known)
+            scores = self._score(weight, **measured)
             if scores.shape != weight.shape or not torch.isfinite(scores).all():
                 why = f"'{self._name}' gives {matrix.name} not one finite score for each weight"
                 raise InputError(why, "problem.score")
@@ -56,7 +56,7 @@ class Scoring:
 def original_weights(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:
     """Return copies of the loaded weights; on a CPU in files that all processes share, else on the device."""
 
-    def made() -> Tensors:
+    def build() -> Tensors:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in matrices}
 
-    return cached(resident, "original weights", [], made) if resident.device.type == "cpu" else made()
+    return cached(resident, "original weights", [], build) if resident.device.type == "cpu" else build()

@@ -97,13 +97,13 @@ class Weights(Transform):
             return
         calibration = self.texts.calibration
 
-        def made() -> Tensors:
+        def build() -> Tensors:
             reconstruct(self.resident, masks, calibration.tokens)
             return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
 
         label, key = self._scored_by
         key = [*key, calibration.identity, sorted(masks.sparsities().items())]
-        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, made, pinned=False)
+        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, build, pinned=False)
         masks.invalidate()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])
@@ -120,9 +120,9 @@ class Weights(Transform):
         if not (stages := self.settings.reconstruct_stages):
             return stored
         calibration = self.texts.calibration
-        made = partial(reconstruct_at_stages, stages, model, self.matrices, calibration.tokens, stored)
+        build = partial(reconstruct_at_stages, stages, model, self.matrices, calibration.tokens, stored)
         label = f"updated weights: {', '.join(map(str, stages))}, {label}"
-        return stored | cached(self.resident, label, [*key, calibration.identity, stages], made)
+        return stored | cached(self.resident, label, [*key, calibration.identity, stages], build)
 
     @property
     def _scored_by(self) -> tuple[str, list[object]]:

@@ -67,10 +67,6 @@ class WidthPruning(StructuredPruning):
         """Return the number of heads or channels in one of ``units``."""
         return 1
 
-    @classmethod
-    def calibrates(cls, settings: WidthSettings) -> bool:  # noqa: ARG003 - always
-        return True
-
     @property
     def parts(self) -> frozenset[str]:
         """The units, and their sublayer if the last level drops it."""

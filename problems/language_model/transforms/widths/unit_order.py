@@ -30,8 +30,8 @@ class UnitOrder:
         self._stored = {f"order.{block}": torch.arange(one.count) for block, one in enumerate(units)}
         if texts:
             read, home = texts.calibration, torch.device("cpu")  # Gram matrices of all blocks may exceed the model
-            made = partial(self._compute, read.tokens)
-            self._stored = cached(resident, f"order: {noun}", [code(cuts), noun, read.identity], made, home)
+            build = partial(self._compute, read.tokens)
+            self._stored = cached(resident, f"order: {noun}", [code(cuts), noun, read.identity], build, home)
         self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
             RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
         )
@@ -68,11 +68,12 @@ class UnitOrder:
     def _compute(self, tokens: torch.Tensor) -> Tensors:
         stored = Tensors()
         outputs = [units.output.matrix for units in self._units]
-        for block, (matrix, known) in enumerate(statistics(self._model, tokens, outputs, {GRAM})):
+        for block, (matrix, measured) in enumerate(statistics(self._model, tokens, outputs, {GRAM})):
             weight, of_units = matrix.rows(matrix.weight), self._units[block].output.indices
-            order = obs_order(weight, known[GRAM], of_units)
+            gram = measured[GRAM]
+            order = obs_order(weight, gram, of_units)
             inputs = of_units[order].flatten()
-            factor = damped_factor(known[GRAM][inputs][:, inputs])
+            factor = damped_factor(gram[inputs][:, inputs])
             stored[f"order.{block}"] = order
             stored[f"errors.{block}"] = output_errors(weight[:, inputs], factor)[:: of_units.shape[1]].contiguous()
             stored[f"factor.{block}"] = factor.float().cpu().contiguous()

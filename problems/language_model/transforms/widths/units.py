@@ -152,10 +152,10 @@ def _equals_masked(model: Any, units: Sequence[Units]) -> bool:
     return bool((narrowed - expected).norm() <= _TOLERANCE * expected.norm())
 
 
-def _mask_inputs(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+def _mask_inputs(units: Units, kept: torch.Tensor, _: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """Set the inputs of the output matrix to zero, except those of the units ``kept``."""
     columns = units.output.indices[kept].flatten()
-    return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
+    return (torch.zeros_like(args[0]).index_copy(-1, columns, args[0].index_select(-1, columns)),)
 
 
 def _first_output(model: Any, units: Units) -> torch.Tensor:
