@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from evoprune.console.phase import steps
-from evoprune.problems.language_model import transforms as cuts
+from evoprune.problems.language_model import transforms
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.blocks import find_mixtures
@@ -57,7 +57,7 @@ class Experts(StructuredPruning):
         if texts is None:  # any may remain
             self._stored = {f"order.{experts.block}": torch.arange(experts.count) for experts in routed}
         else:
-            key, home = [code(cuts), texts.calibration.identity], torch.device("cpu")
+            key, home = [code(transforms), texts.calibration.identity], torch.device("cpu")
             self._stored = cached(resident, "order: experts", key, self._ranked, home)
 
     @property

@@ -19,7 +19,7 @@ class Bits:
 
     def __init__(self, genes: Genes, widths: Sequence[int]) -> None:
         self._genes, self._widths = genes, widths
-        self._of = [[_bits(kind, width) for kind in gene.levels] for gene, width in zip(genes, widths, strict=True)]
+        self._bits = [[_bits(kind, width) for kind in gene.levels] for gene, width in zip(genes, widths, strict=True)]
 
     def uniform(self, share: float) -> list[float]:
         """Return the genome with the same bits in all genes, ``share`` of the way from the most to the fewest.
@@ -28,20 +28,20 @@ class Bits:
         """
         if share == 1:
             return [gene.up for gene in self._genes]
-        steps = sorted({own for of_gene in self._of for own in of_gene}, reverse=True)
+        steps = sorted({own for of_gene in self._bits for own in of_gene}, reverse=True)
         most = steps[round(share * (len(steps) - 1))]
-        return [_at_most(most, of_gene) for of_gene in self._of]
+        return [_at_most(most, of_gene) for of_gene in self._bits]
 
     def nearest(self, kinds: Sequence[str]) -> list[float]:
         """Return the genome of ``kinds``; a type that is no level becomes the first with no more bits, or the last."""
         return [
             float(gene.levels.index(kind)) if kind in gene.levels else _at_most(_bits(kind, width), of_gene)
-            for gene, kind, width, of_gene in zip(self._genes, kinds, self._widths, self._of, strict=True)
+            for gene, kind, width, of_gene in zip(self._genes, kinds, self._widths, self._bits, strict=True)
         ]
 
     def larger(self, genome: Sequence[float], kinds: Sequence[str]) -> list[int]:
         """Return the places of genes whose level in ``genome`` has more bits than their type of ``kinds``."""
-        rows = zip(genome, kinds, self._widths, self._of, strict=True)
+        rows = zip(genome, kinds, self._widths, self._bits, strict=True)
         return [
             place
             for place, (level, kind, width, of_gene) in enumerate(rows)

@@ -41,7 +41,7 @@ class Sparsities:
         self._low, self._up = settings.min_sparsity, settings.max_sparsity
         self.groups = group_matrices(matrices, settings.genes)
         self.genes = Genes.real([group.name for group in self.groups], self._low, self._up, _SCALE)
-        self.weights = [float(group.size) for group in self.groups]
+        self.gene_sizes = [float(group.size) for group in self.groups]
         """Weights that a gene removes per unit of its value."""
         self._spreads = [_SPREAD] * len(self.genes)
 
@@ -69,17 +69,17 @@ class BlockAndKind(Sparsities):
 
     def __init__(self, matrices: Sequence[Matrix], settings: WeightsSettings) -> None:
         super().__init__(matrices, settings)
-        self._sizes = self.weights
+        self._group_sizes = self.gene_sizes
         blocks = list(dict.fromkeys(matrix.block for matrix in matrices))
         kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
         self._blocks = len(blocks)
         self._places = [(blocks.index(m.block), len(blocks) + kinds.index(m.kind)) for m in matrices]
         of_blocks = [Gene(f"block {block}", self._low, self._up, scale=_SCALE) for block in blocks]
         self.genes = Genes([*of_blocks, *(Gene(kind, -_REACH, _REACH, scale=_SCALE) for kind in kinds)])
-        self.weights = [0.0] * len(self.genes)
-        for genes, size in zip(self._places, self._sizes, strict=True):
+        self.gene_sizes = [0.0] * len(self.genes)
+        for genes, size in zip(self._places, self._group_sizes, strict=True):
             for gene in genes:
-                self.weights[gene] += size
+                self.gene_sizes[gene] += size
         self._spreads = [_SPREAD] * len(blocks) + [_SPREAD / 2] * len(kinds)
 
     def uniform(self, sparsity: float) -> list[float]:
@@ -90,12 +90,12 @@ class BlockAndKind(Sparsities):
         sums = [genome[block] + genome[kind] for block, kind in self._places]
         if all(low <= value <= up for value in sums) or not any(genome[self._blocks :]):
             return sums
-        budget = sum(gene * weight for gene, weight in zip(genome, self.weights, strict=True))
+        budget = sum(gene * weight for gene, weight in zip(genome, self.gene_sizes, strict=True))
 
         def clipped(shift: float) -> list[float]:
             return [min(max(value + shift, low), up) for value in sums]
 
         def removed_at(shift: float) -> float:
-            return sum(value * size for value, size in zip(clipped(shift), self._sizes, strict=True))
+            return sum(value * size for value, size in zip(clipped(shift), self._group_sizes, strict=True))
 
         return clipped(solve(removed_at, budget, -1.0 - _REACH, 1.0 + _REACH))

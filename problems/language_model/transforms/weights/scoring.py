@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from evoprune import InputError
+from evoprune.problems.language_model import scores, transforms
 from evoprune.problems.language_model.calibration.statistics import statistics
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
@@ -30,18 +31,18 @@ class Scoring:
         self.label = f"{name} by {self.scope}"
         read = texts.calibration if texts and self._needs else None
         self._tokens = read.tokens if read else torch.empty(0, 1, dtype=torch.int64)
-        self.key: list[object] = [self.label, source(self._score), read.identity if read else None]
-        """Key of cached results; with the source code, since another version of a score has the same name."""
+        self.key = [code(transforms, scores), self.label, source(self._score), read.identity if read else None]
+        """Key of cached results, with the source code, since other versions of a score have the same name."""
 
     def scores(self, model: Any) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """Yield each matrix of ``model`` and its scores: float32, in the layer's layout."""
         for matrix, measured in statistics(model, self._tokens, self._matrices, self._needs):
             weight = matrix.rows(matrix.weight.detach()).float()
-            scores = self._score(weight, **measured)
-            if scores.shape != weight.shape or not torch.isfinite(scores).all():
+            values = self._score(weight, **measured)
+            if values.shape != weight.shape or not torch.isfinite(values).all():
                 why = f"'{self._name}' gives {matrix.name} not one finite score for each weight"
                 raise InputError(why, "problem.score")
-            yield matrix, matrix.laid_out(scores).contiguous()
+            yield matrix, matrix.laid_out(values).contiguous()
 
     def bins(self, model: Any) -> Tensors:
         """Return the bins of the ranks of the weights of each matrix of ``model``."""

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 
 from evoprune import Genes
-from evoprune.problems.language_model import scores
-from evoprune.problems.language_model import transforms as cuts
-from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
+from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -76,7 +74,7 @@ class Weights(Transform):
         return self.masks.block_thresholds()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
-        return [-weight for weight in self.sparsities.weights], float(self.resident.prunable_weights)
+        return [-size for size in self.sparsities.gene_sizes], float(self.resident.prunable_weights)
 
     def measures(self) -> dict[str, Any]:
         return {"sparsity": self.masks.sparsity}
@@ -101,8 +99,7 @@ class Weights(Transform):
             reconstruct(self.resident, masks, calibration.tokens)
             return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
 
-        label, key = self._scored_by
-        key = [*key, calibration.identity, sorted(masks.sparsities().items())]
+        label, key = self.scoring.label, [*self.scoring.key, calibration.identity, sorted(masks.sparsities().items())]
         updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, build, pinned=False)
         masks.invalidate()
         for matrix in self.matrices:
@@ -114,7 +111,7 @@ class Weights(Transform):
 
     def _stored(self) -> Tensors:
         """Return the original weights, the bins of their ranks, and both after the updates for each stage."""
-        (label, key), model = self._scored_by, self.resident.model
+        label, key, model = self.scoring.label, self.scoring.key, self.resident.model
         bins = cached(self.resident, f"levels: {label}", key, partial(self.scoring.bins, model))
         stored = original_weights(self.resident, self.matrices) | bins
         if not (stages := self.settings.reconstruct_stages):
@@ -123,8 +120,3 @@ class Weights(Transform):
         build = partial(reconstruct_at_stages, stages, model, self.matrices, calibration.tokens, stored)
         label = f"updated weights: {', '.join(map(str, stages))}, {label}"
         return stored | cached(self.resident, label, [*key, calibration.identity, stages], build)
-
-    @property
-    def _scored_by(self) -> tuple[str, list[object]]:
-        """The label of the score, and the key of cached results that depend on it."""
-        return self.scoring.label, [code(cuts, scores), *self.scoring.key]

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from cachetools import LRUCache
 
-from evoprune.problems.language_model import transforms as cuts
+from evoprune.problems.language_model import transforms
 from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, damped_inverse, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.resident import Resident
@@ -31,7 +31,7 @@ class UnitOrder:
         if texts:
             read, home = texts.calibration, torch.device("cpu")  # Gram matrices of all blocks may exceed the model
             build = partial(self._compute, read.tokens)
-            self._stored = cached(resident, f"order: {noun}", [code(cuts), noun, read.identity], build, home)
+            self._stored = cached(resident, f"order: {noun}", [code(transforms), noun, read.identity], build, home)
         self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
             RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
         )

@@ -24,7 +24,7 @@ def test_a_genome_on_the_budget_removes_it_from_all_matrices_and_uniform_is_the_
     assert len({group.name for group in sparsities.groups}) == len(sparsities.groups) == groups
     sizes = [group.size for group in sparsities.groups]
     assert sum(sizes) == sum(matrix.size for matrix in find_matrices(random_model("llama")))
-    prices = [-weight for weight in sparsities.weights]
+    prices = [-weight for weight in sparsities.gene_sizes]
     budget = Additive(sparsities.genes, prices, 0.55 * sum(sizes), "weights", float(sum(sizes)))
     for _ in range(20):
         drawn = Individual([rng.uniform(gene.low, gene.up) for gene in sparsities.genes])
