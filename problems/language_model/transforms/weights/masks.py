@@ -20,16 +20,15 @@ from evoprune.problems.language_model.transforms.weights.genes import Group
 BASE, BINS = "base.", "bins."
 """Prefixes of a matrix's name, for its original weights and the bins of their ranks."""
 
+_MOST_BINS = 2**16 - 1
+_LOWEST = -(2**15)  # the first bin, in int16
+
 _UNKNOWN = (0, 0)  # differs from every threshold of a matrix, so that the first mask writes every matrix
 
 
 def at_stage(stage: float, name: str) -> str:
     """Return the name of the tensor ``name`` after the update for the sparsity ``stage``."""
     return f"at {stage}: {name}"
-
-
-_MOST_BINS = 2**16 - 1
-_LOWEST = -(2**15)  # the first bin, in int16
 
 
 def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:
