@@ -45,8 +45,8 @@ class Shapes:
             bare.apply(bare.dense)
         cuts = {}
         for name, shape in dense.items():
-            at_levels = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
-            cuts[name] = {place: own for place, own in enumerate(at_levels) if any(each != shape for each in own)}
+            at_levels = [[shapes.get(name, (0,) * len(shape)) for shapes in levels] for levels in tried]
+            cuts[name] = {place: shapes for place, shapes in enumerate(at_levels) if {*shapes} != {shape}}
         return cls(dense, cuts, [len(levels) for levels in tried])
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:
@@ -67,17 +67,17 @@ class Shapes:
         kinds = kinds or {}
         tables: dict[tuple[int, ...], Any] = {}
         for name in self.dense:
-            places, own = tuple(self.cuts[name]), kinds.get(name)
+            places, typed = tuple(self.cuts[name]), kinds.get(name)
             sizes = [self.counts[place] for place in places]
             levels = [0] * len(self.counts)
-            table = numpy.empty((*sizes, len(own[1]) if own else 1))
+            table = numpy.empty((*sizes, len(typed[1]) if typed else 1))
             for at in product(*map(range, sizes)):
                 for place, level in zip(places, at, strict=True):
                     levels[place] = level
                 shape = self.shape(name, levels)
-                table[at] = [count(name, shape, kind) for kind in (own[1] if own else (None,))]
-            key = (*places, own[0]) if own else places
-            tables[key] = tables.get(key, 0.0) + (table if own else table[..., 0])
+                table[at] = [count(name, shape, kind) for kind in (typed[1] if typed else (None,))]
+            key = (*places, typed[0]) if typed else places
+            tables[key] = tables.get(key, 0.0) + (table if typed else table[..., 0])
         return [Term(genes, numpy.asarray(table)) for genes, table in tables.items()]
 
 

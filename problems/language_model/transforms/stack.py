@@ -41,7 +41,7 @@ class Stack(StackCosts):
                 transform.write(model)
 
     def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
-        remaining = (each.remaining_tokens(own) for each, own in self._split(genome))
+        remaining = (transform.remaining_tokens(genes) for transform, genes in self._split(genome))
         return next((tokens for tokens in remaining if tokens is not None), None)
 
     @property
@@ -52,7 +52,7 @@ class Stack(StackCosts):
     @property
     def prunes_blocks(self) -> bool:
         """True if blocks are changed by more than types."""
-        return any(each is not self._types and not each.vocabularies for each in self.transforms)
+        return any(cut is not self._types and not cut.vocabularies for cut in self.transforms)
 
     def differ_in_types_only(self, one: Sequence[float], other: Sequence[float]) -> bool:
         """Return whether two genomes are equal except for the last genes, which choose types."""
@@ -61,7 +61,7 @@ class Stack(StackCosts):
 
     def replayed_genes(self, genome: Sequence[float]) -> list[float]:
         """Return the genes of ``genome`` that are needed to load a ragged folder."""
-        return [value for each, own in self._split(genome) if each.replayed for value in own]
+        return [value for transform, genes in self._split(genome) if transform.replayed for value in genes]
 
     @property
     def has_types(self) -> bool:
@@ -93,7 +93,7 @@ class Stack(StackCosts):
 
     @property
     def sparse(self) -> bool:
-        return any(each.sparse for each in self.transforms)
+        return any(transform.sparse for transform in self.transforms)
 
     @property
     def late(self) -> bool:
@@ -101,7 +101,7 @@ class Stack(StackCosts):
 
     def find(self, kind: type[Kind]) -> Kind | None:
         """Return the transform of class ``kind``, if there is one."""
-        return next((each for each in self.transforms if isinstance(each, kind)), None)
+        return next((transform for transform in self.transforms if isinstance(transform, kind)), None)
 
     def uniform(self, share: float) -> list[float]:
         return [value for transform in self.transforms for value in transform.uniform(share)]
@@ -123,8 +123,8 @@ class Stack(StackCosts):
         dense = self.dense
         with self._temporarily_dense():
             return [
-                [*dense[: own.start], *genes, *dense[own.stop :]]
-                for transform, own in zip(self.transforms, self._slices, strict=True)
+                [*dense[: part.start], *genes, *dense[part.stop :]]
+                for transform, part in zip(self.transforms, self._slices, strict=True)
                 for genes in transform.initial_genomes()
             ]
 
@@ -138,14 +138,14 @@ class Stack(StackCosts):
         return [*dict.fromkeys(remark for transform in self.transforms for remark in transform.remarks())]
 
     def notes(self, genome: Sequence[float]) -> list[str]:
-        return [line for each, own in self._split(genome) for line in each.notes(own)]
+        return [line for transform, genes in self._split(genome) for line in transform.notes(genes)]
 
     def teacher(self, genome: Sequence[float]) -> list[float]:
-        return [value for each, own in self._split(genome) for value in each.teacher(own)]
+        return [value for transform, genes in self._split(genome) for value in transform.teacher(genes)]
 
     def bare(self) -> Stack:
         """See :meth:`.transform.Transform.bare`."""
-        return Stack([each.bare() for each in self.transforms])
+        return Stack([transform.bare() for transform in self.transforms])
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
         if times.keys() != set(self.genes.names):

@@ -32,7 +32,7 @@ class StackCosts:
         self.resident = transforms[0].resident
         cuts = [transform for transform in transforms if not isinstance(transform, Types)]
         # at most one, since two would change the same part
-        self._types = next((each for each in transforms if isinstance(each, Types)), None)
+        self._types = next((transform for transform in transforms if isinstance(transform, Types)), None)
         self.transforms = [*cuts, self._types] if self._types else cuts
         self._single = transforms[0] if len(transforms) == 1 else None
         parts = [{part.split()[0] for part in cut.parts} for cut in cuts if not cut.sparse]  # zeros change no shape
@@ -57,21 +57,21 @@ class StackCosts:
     def _all_genes(self) -> Genes:
         if self._single:
             return self._single.genes
-        return Genes([replace(gene, kind=type(each).__name__) for each in self.transforms for gene in each.genes])
+        return Genes(replace(gene, kind=type(cut).__name__) for cut in self.transforms for gene in cut.genes)
 
     def _split(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
         """Return each transform with its genes of ``genome``."""
-        return [(each, genome[own]) for each, own in zip(self.transforms, self._slices, strict=True)]
+        return [(transform, genome[part]) for transform, part in zip(self.transforms, self._slices, strict=True)]
 
     def _prune(self, genome: Sequence[float], final: bool = False) -> None:
         self._applied = list(genome)
         if self._types:
             self._types.swap_out()
-        cuts = [(each, own) for each, own in self._split(genome) if each is not self._types]
-        for transform, own in cuts:
-            transform.apply(own)
-        for transform, own in cuts if final else ():
-            transform.finalise(own)
+        cuts = [(cut, genes) for cut, genes in self._split(genome) if cut is not self._types]
+        for cut, genes in cuts:
+            cut.apply(genes)
+        for cut, genes in cuts if final else ():
+            cut.finalise(genes)
 
     def _quantise(self, genome: Sequence[float]) -> None:
         if self._types:
@@ -79,8 +79,8 @@ class StackCosts:
 
     def _remaining(self, genome: Sequence[float]) -> Remaining:
         split = self._split(genome)
-        inputs = {name: kept for each, own in split for name, kept in each.remaining_inputs(own).items()}
-        rows = {name: kept for each, own in split for name, kept in each.remaining_rows(own).items()}
+        inputs = {name: indices for cut, genes in split for name, indices in cut.remaining_inputs(genes).items()}
+        rows = {name: indices for cut, genes in split for name, indices in cut.remaining_rows(genes).items()}
         return Remaining(inputs, rows)
 
     @contextmanager
@@ -103,8 +103,8 @@ class StackCosts:
             prices, fixed = scaled(self.costs(unit), scale)
             return Additive(self.genes, prices, limit, name or unit, fixed)
         if unit == BYTES and self._types:
-            both = zip(self.transforms, self._slices, strict=True)
-            vocabularies = {own.start: each.vocabularies for each, own in both if each.vocabularies}
+            places = zip(self.transforms, self._slices, strict=True)
+            vocabularies = {part.start: cut.vocabularies for cut, part in places if cut.vocabularies}
             with self._temporarily_dense():
                 counted = self._types.file_bytes(self.shapes, vocabularies)
             terms, rest = counted.terms, counted.rest
@@ -135,7 +135,7 @@ class StackCosts:
         if self._types:
             return self._types.timer(self, load, cuts)
         if not shapes:  # levels with the same costs are assumed to be equally fast
-            units = [unit for unit in (WEIGHTS, PARAMETERS) if all(unit in each.units for each in self.transforms)]
+            units = [unit for unit in (WEIGHTS, PARAMETERS) if all(unit in cut.units for cut in self.transforms)]
             words = [gene.name.split()[0] for gene in self.genes]  # heads, channels, attention, mlp, ...
             cuts = list(zip(words, *(self.costs(unit)[0] for unit in units), strict=True))
         return PassTimer(self, load, cuts)

@@ -73,7 +73,7 @@ class Sublayers(Transform):
     def apply(self, genome: Sequence[float]) -> None:
         before = self._dropped
         groups = zip(genome, self._groups.values(), strict=True)
-        self._dropped = {(each.block, each.kind) for value, group in groups if value for each in group}
+        self._dropped = {(member.block, member.kind) for value, group in groups if value for member in group}
         for sublayer in self.resident.sublayers:
             key = (sublayer.block, sublayer.kind)
             if (key in before) != (key in self._dropped):
@@ -83,8 +83,7 @@ class Sublayers(Transform):
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> Prices:
-        amount = "weights" if unit == WEIGHTS else "parameters"
-        sizes = [sum(getattr(each, amount) for each in group) for group in self._groups.values()]
+        sizes = [sum(getattr(sublayer, unit) for sublayer in group) for group in self._groups.values()]
         prices = [[0.0, -float(size)][: len(gene.levels)] for size, gene in zip(sizes, self._genes, strict=True)]
         return prices, dense_cost(self.resident, unit)
 

@@ -102,16 +102,16 @@ def cached_errors(
     samples: dict[str, Sample] = {}
     relative: dict[Pair, float] = {}
     harms: dict[Pair, float] = {}
-    for kind, own in chosen.items():
+    for kind, members in chosen.items():
 
-        def build(kind: str = kind, own: Sequence[Matrix] = own) -> Tensors:
-            new = [matrix for matrix in own if matrix.name not in samples]
+        def build(kind: str = kind, members: Sequence[Matrix] = members) -> Tensors:
+            new = [matrix for matrix in members if matrix.name not in samples]
             samples.update(zip((matrix.name for matrix in new), draw_samples(new, factors()), strict=True))
-            return estimate_errors([(matrix, samples[matrix.name]) for matrix in own], importance, kind)
+            return estimate_errors([(matrix, samples[matrix.name]) for matrix in members], importance, kind)
 
-        key = [*cache_key(calibration), importance_hash, *(matrix.name for matrix in own)]
+        key = [*cache_key(calibration), importance_hash, *(matrix.name for matrix in members)]
         errors = cached(resident, f"errors of matrices in {kind}", key, build, CPU)
-        pairs = [(matrix.name, kind) for matrix in own]
+        pairs = [(matrix.name, kind) for matrix in members]
         relative |= zip(pairs, errors["relative"].tolist(), strict=True)
         if calibration is not None:
             harms |= zip(pairs, errors["harms"].tolist(), strict=True)

@@ -42,7 +42,7 @@ def measure_importance(resident: Resident, tokens: torch.Tensor) -> dict[str, to
     Of stacked matrices ``(experts, in)``: over the tokens that chose an expert.
     """
     by_matrix = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
-    return {matrix.name: as_importance(own[INPUT_NORMS].square() / tokens.numel()) for matrix, own in by_matrix}
+    return {matrix.name: as_importance(norms[INPUT_NORMS].square() / tokens.numel()) for matrix, norms in by_matrix}
 
 
 def load_importance(path: Path, resident: Resident, base: Base) -> Tensors:
@@ -55,16 +55,16 @@ def load_importance(path: Path, resident: Resident, base: Base) -> Tensors:
     by_tensor_name, importance = read_importance(path), {}
     in_blocks = {matrix.name for matrix in resident.with_stacks}
     for name, slots in slots_of(resident, base).items():
-        own, (*experts, _, width) = by_tensor_name.get(slots[0].name), slots[0].shape
-        if own is None:
+        squares, (*experts, _, width) = by_tensor_name.get(slots[0].name), slots[0].shape
+        if squares is None:
             if name in in_blocks:
                 raise InputError(f"has no importance of {slots[0].name}: is it of another model?", str(path))
             continue
         expected = (experts[0] if experts else 1, width)
-        if own.shape != expected:
-            shapes = " x ".join(map(str, own.shape)), " x ".join(map(str, expected))
+        if squares.shape != expected:
+            shapes = " x ".join(map(str, squares.shape)), " x ".join(map(str, expected))
             raise InputError(f"{slots[0].name} has {shapes[0]} inputs there, and {shapes[1]} in the model", str(path))
-        importance[name] = as_importance(torch.from_numpy(own if experts else own[0]))
+        importance[name] = as_importance(torch.from_numpy(squares if experts else squares[0]))
     return importance
 
 

@@ -28,7 +28,7 @@ class Bits:
         """
         if share == 1:
             return [gene.up for gene in self._genes]
-        steps = sorted({own for of_gene in self._bits for own in of_gene}, reverse=True)
+        steps = sorted({bits for of_gene in self._bits for bits in of_gene}, reverse=True)
         most = steps[round(share * (len(steps) - 1))]
         return [_at_most(most, of_gene) for of_gene in self._bits]
 
@@ -76,5 +76,5 @@ def _bits(kind: str, width: int) -> float:
     return 16.0 if kind == DENSE else 8 * ggml.row_bytes(kind, width) / width
 
 
-def _at_most(most: float, of_levels: Sequence[float]) -> float:
-    return float(next((level for level, own in enumerate(of_levels) if own <= most), len(of_levels) - 1))
+def _at_most(most: float, levels: Sequence[float]) -> float:
+    return float(next((level for level, bits in enumerate(levels) if bits <= most), len(levels) - 1))

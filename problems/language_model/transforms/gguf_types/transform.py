@@ -229,8 +229,8 @@ class Types(Transform):
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self.genes, strict=True):
             kinds = [base.half if kind == DENSE else kind for kind in gene.levels]
-            own = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.name]) for kind in kinds]
-            prices.append([float(size - own[0]) for size in own])
+            sizes = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.name]) for kind in kinds]
+            prices.append([float(size - sizes[0]) for size in sizes])
         return prices, dense
 
     @cached_property
@@ -256,8 +256,8 @@ class Types(Transform):
 
         base = self.base
         kinds = {
-            name: (place, [base.half if kind == DENSE else kind for kind in own])
-            for name, (place, own) in self.kinds(shapes).items()
+            name: (place, [base.half if kind == DENSE else kind for kind in levels])
+            for name, (place, levels) in self.kinds(shapes).items()
         }
         return CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
 
