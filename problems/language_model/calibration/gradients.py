@@ -14,7 +14,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.forward import Forward, scored
-from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.memory import Room
 
 SQUARES = "gradient_squares"
@@ -31,7 +31,7 @@ def gradient_squares(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix
     memory = 4 * sum(matrix.size for matrix in matrices)
     Room.of("the statistics of gradients", model.device, 0, memory, "choose a score without gradients")
     with Checkpoint("calibrating, gradients", len(tokens)) as checkpoint, ExitStack() as stack:
-        stack.enter_context(at_home(model))
+        stack.enter_context(without_offloading(model))
         sums = {m.name: torch.zeros_like(m.rows(m.weight), dtype=torch.float32) for m in matrices}
         for name, value in sums.items() if checkpoint.done else ():
             value.copy_(checkpoint.tensors.pop(name))

@@ -18,7 +18,7 @@ from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import has_bfloat16_units
 from evoprune.problems.language_model.models.experts import products_noted
 from evoprune.problems.language_model.models.forward import Forward, predictions, scored
-from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.memory import Room
 
 _WINDOWS, _LENGTH = 8, 256  # at most: windows, and tokens of a window, whose activations a pass keeps
@@ -46,7 +46,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     memory = read.shape[1] * forward.activations
     Room.of("the sensitivity of matrices", model.device, 0, memory, "set importance: false in problem.transforms")
     with Checkpoint("measuring the sensitivity", len(read)) as checkpoint, ExitStack() as stack:
-        stack.enter_context(at_home(model))
+        stack.enter_context(without_offloading(model))
         sums = _Sums(checkpoint.tensors)
         if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))

@@ -21,7 +21,7 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model import calibration, models
 from evoprune.problems.language_model.models.cache import CachedFile, cache_limit
 from evoprune.problems.language_model.models.device import rounding
-from evoprune.problems.language_model.models.late import runs_on
+from evoprune.problems.language_model.models.lazy_weights import execution_device
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import (
     Tensors,
@@ -135,7 +135,7 @@ def _environment(resident: Resident) -> list[object]:
     config = resident.model.config.to_dict()
     return [
         *(__version__, transformers.__version__, code(models, calibration)),
-        *rounding(runs_on(resident.model)),
+        *rounding(execution_device(resident.model)),
         *(type(resident.model).__name__, resident.weights_sha256),
         sorted((key, str(value)) for key, value in config.items() if key not in _IRRELEVANT),
     ]

@@ -23,7 +23,7 @@ from evoprune.problems.language_model.distillation.teacher import RecoveryText, 
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel, QuantisedModel
@@ -66,7 +66,7 @@ def recover(
     _begin(folder, settings, teacher, models, anew)
     rows: dict[str, RecoveredRow] = {}
     weights: Tensors = {}
-    with at_home(teacher.model):
+    with without_offloading(teacher.model):
         for name, each in models.items():
             changed = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
             with _enough_memory(teacher.model.device):

@@ -22,7 +22,7 @@ from evoprune.problems.language_model.models.device import (
     total_memory,
 )
 from evoprune.problems.language_model.models.forward import Forward, Kept, Run, pieces, predictions, scored
-from evoprune.problems.language_model.models.late import made
+from evoprune.problems.language_model.models.lazy_weights import materialised
 
 
 class Objective(ABC):
@@ -177,7 +177,7 @@ class Measure:
         losses: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
             with (
-                made(self.forward.modules(self.forward.depth)),
+                materialised(self.forward.modules(self.forward.depth)),
                 self.forward.resumed(start, cache.wanted(start) if cache else []) as run,
             ):
                 score = partial(self._scored, run, add)

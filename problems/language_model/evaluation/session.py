@@ -15,7 +15,7 @@ from evoprune.problems.language_model.evaluation.measure import Divergence, Meas
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
 from evoprune.problems.language_model.models.device import free_memory, keep_freed_memory
-from evoprune.problems.language_model.models.late import lates_of
+from evoprune.problems.language_model.models.lazy_weights import lazy_forwards
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -90,7 +90,7 @@ class Fitness:
     @property
     def together(self) -> bool:
         """True if :meth:`values` runs the model once for all genomes."""
-        return self._transform.late and self._resident.forward.resumable
+        return self._transform.lazy and self._resident.forward.resumable
 
     def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
         """As :meth:`value`, of each of ``genomes``, the same bits."""
@@ -103,8 +103,8 @@ class Fitness:
                 values[place] = objective.behind, 0
             else:
                 self._transform.apply(genome)
-                lates = lates_of(self._resident.model)
-                candidates[place] = Candidate(self._transform.block_fingerprints(), lates, objective.add)
+                lazy = lazy_forwards(self._resident.model)
+                candidates[place] = Candidate(self._transform.block_fingerprints(), lazy, objective.add)
         try:
             totals = totals_together(self.measure, part.tokens, [*candidates.values()], self._states)
         except OSError as error:

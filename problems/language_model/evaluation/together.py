@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from evoprune.problems.language_model.evaluation.measure import Add, Batch, Measure, summed
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache, prefixes
-from evoprune.problems.language_model.models import late
 from evoprune.problems.language_model.models.device import map_in_threads
 from evoprune.problems.language_model.models.forward import Forward
+from evoprune.problems.language_model.models.lazy_weights import (
+    LazyForward,
+    Weights,
+    is_offloaded,
+    lazy_forwards,
+    materialise,
+    materialised,
+    prefetched,
+    restore_lazy_forwards,
+)
 from evoprune.problems.language_model.models.memory import Room
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
@@ -27,7 +36,7 @@ class Candidate:
     """A candidate: ``fingerprints`` of blocks, made weights, and the function that adds up the loss."""
 
     fingerprints: Sequence[Hashable]
-    lates: Mapping[nn.Module, late.Late]
+    lazy: Mapping[nn.Module, LazyForward]
     add: Add
 
 
@@ -38,11 +47,11 @@ def totals_together(
 
     ``cache``: states of earlier candidates. Raises OSError where the disk has no room for the states.
     """
-    before = late.lates_of(measure.forward.model)
+    before = lazy_forwards(measure.forward.model)
     try:
         return measure.halving(tokens, cache, lambda windows: _totals(measure, tokens, windows, candidates, cache))
     finally:
-        late.put_lates(measure.forward.model, before)
+        restore_lazy_forwards(measure.forward.model, before)
 
 
 def _totals(
@@ -56,7 +65,7 @@ def _totals(
     def of_batches(work: Callable[[Batch], _Result]) -> Iterable[_Result]:
         return [*(map_in_threads(work, batches) if device.type == "cpu" else map(work, batches))]
 
-    def advance(block: int, first: int, weights: late.Weights | None) -> None:
+    def advance(block: int, first: int, weights: Weights | None) -> None:
         """Write the states of candidate ``first`` after ``block``."""
         source, target = states[places[first]], states[first]
         with forward.through(block, weights) as run:
@@ -68,7 +77,7 @@ def _totals(
 
     def total(place: int, add: Add) -> list[float]:
         """The loss that ``add`` sums, given the states after the last block."""
-        with late.made(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
+        with materialised(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
 
             def losses(batch: Batch) -> list[Tensor]:
                 output, _ = run(batch.tokens, states[place, batch.rows].to(device))
@@ -78,13 +87,13 @@ def _totals(
 
     starts = [_start(candidate, states[place], batches, cache) for place, candidate in enumerate(candidates)]
     steps = [*_steps(starts, [prefixes(candidate.fingerprints) for candidate in candidates], forward.depth)]
-    weights: Iterable[late.Weights | None] = repeat(None)
-    if late.is_elsewhere(forward.model):
-        makes = (partial(late.weights_of, forward.modules(block), candidates[group[0]].lates) for block, group in steps)
-        weights = late.ahead(makes, device)
+    weights: Iterable[Weights | None] = repeat(None)
+    if is_offloaded(forward.model):
+        makes = (partial(materialise, forward.modules(block), candidates[group[0]].lazy) for block, group in steps)
+        weights = prefetched(makes, device)
     for (block, group), made_ahead in zip(steps, weights, strict=False):
         first = group[0]
-        late.put_lates(forward.model, candidates[first].lates)
+        restore_lazy_forwards(forward.model, candidates[first].lazy)
         advance(block, first, made_ahead)
         for number in group:
             places[number] = first
@@ -94,7 +103,7 @@ def _totals(
                 cache.store(batch.first, {block + 1: states[first, batch.rows].clone()})
     totals = []
     for place, candidate in zip(places, candidates, strict=True):
-        late.put_lates(forward.model, candidate.lates)
+        restore_lazy_forwards(forward.model, candidate.lazy)
         totals.append(total(place, candidate.add))
     return totals
 

@@ -8,7 +8,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from evoprune.problems.language_model.models.device import has_amx
-from evoprune.problems.language_model.models.late import runs_on
+from evoprune.problems.language_model.models.lazy_weights import execution_device
 
 NAME = "evoprune_blocked"
 _QUERIES = 128  # in a block: their scores stay in the cache, and keys after a block are never read
@@ -20,7 +20,7 @@ _HARMLESS = {
 
 def use_fast_attention(model: Any, dtype: torch.dtype) -> None:
     """Give ``model``, which computes in ``dtype``, :func:`blocked_attention` if it is faster."""
-    wants = dtype == torch.bfloat16 and runs_on(model).type == "cpu" and not has_amx()
+    wants = dtype == torch.bfloat16 and execution_device(model).type == "cpu" and not has_amx()
     if wants and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, _attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import ExpertStack, Mixture, find_mixtures, probe_tokens
-from evoprune.problems.language_model.models.late import make_late
+from evoprune.problems.language_model.models.lazy_weights import make_lazy
 
 COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Names of the number of experts in configs and modules of transformers."""
@@ -36,10 +36,10 @@ class Routing(NamedTuple):
 class RoutedExperts:
     """The routed experts of one block, all present at first.
 
-    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``late``: remaining experts are read whenever they run.
+    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``lazy``: remaining experts are read whenever they run.
     """
 
-    def __init__(self, mixture: Mixture, states: torch.Tensor, late: bool = False) -> None:
+    def __init__(self, mixture: Mixture, states: torch.Tensor, lazy: bool = False) -> None:
         self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
         self._home, self._experts = mixture.home, mixture.experts
         self.stacks = mixture.stacks
@@ -51,7 +51,7 @@ class RoutedExperts:
             for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
             if tensor.dim() and len(tensor) == self.count
         ]
-        self._late = {stack.attribute for stack in mixture.stacks} if late else set()
+        self._lazy = {stack.attribute for stack in mixture.stacks} if lazy else set()
         self._counts = [(one, name) for one in modules for name in COUNTS if vars(one).get(name) == self.count]
         self.weights = mixture.size // self.count
         """Of one expert."""
@@ -77,10 +77,10 @@ class RoutedExperts:
             if module is passed_over:
                 continue
             taken = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
-            late = module is self._experts and name in self._late
-            if late:
-                make_late(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
-            rest = tensor if whole else tensor.detach()[: len(kept)] if late else taken()
+            lazy = module is self._experts and name in self._lazy
+            if lazy:
+                make_lazy(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
+            rest = tensor if whole else tensor.detach()[: len(kept)] if lazy else taken()
             is_plain = whole or not isinstance(tensor, nn.Parameter)
             setattr(module, name, rest if is_plain else nn.Parameter(rest, requires_grad=False))
         for module, name in self._counts:
@@ -143,17 +143,17 @@ class RoutedExperts:
 
 
 @torch.no_grad()
-def find_experts(model: Any, check: bool = True, late: bool = False) -> list[RoutedExperts]:
+def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[RoutedExperts]:
     """The routed experts of ``model``, block by block; refuse experts that cannot be left out.
 
-    ``check``: try the routers with fewer experts. ``late``: see :class:`RoutedExperts`.
+    ``check``: try the routers with fewer experts. ``lazy``: see :class:`RoutedExperts`.
     """
     mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
     if not mixtures:
         raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
     with states_noted(mixtures, states.__setitem__):
         model(input_ids=probe_tokens(model), use_cache=False)
-    experts = [RoutedExperts(mixture, states[mixture.block], late) for mixture in mixtures]
+    experts = [RoutedExperts(mixture, states[mixture.block], lazy) for mixture in mixtures]
     for of_block in experts if check else ():
         of_block.check(states[of_block.block])
     return experts

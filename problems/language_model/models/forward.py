@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from evoprune.problems.language_model.models.blocks import find_blocks, find_matrices, probe_tokens
-from evoprune.problems.language_model.models.late import Weights, is_elsewhere, made, runs_on
+from evoprune.problems.language_model.models.lazy_weights import Weights, execution_device, is_offloaded, materialised
 
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 
@@ -87,7 +87,7 @@ class Forward:
     @property
     def bytes(self) -> int:
         """The bytes of weights on the device; only two blocks and the head if weights are copied to it."""
-        if not is_elsewhere(self.model):
+        if not is_offloaded(self.model):
             return _bytes_of(self.model)
         return 2 * max(map(_bytes_of, self._blocks)) + _bytes_of(self.model.get_output_embeddings())
 
@@ -111,7 +111,7 @@ class Forward:
     @property
     def device(self) -> torch.device:
         """The device on which the layers run and the states are; weights may be elsewhere."""
-        return runs_on(self.model)
+        return execution_device(self.model)
 
     def __call__(
         self, tokens: torch.Tensor, start: int = 0, state: torch.Tensor | None = None, keep: Collection[int] = ()
@@ -159,7 +159,7 @@ class Forward:
     ) -> Iterator[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]]:
         """Runs of ``block``, in several threads at once, from the states before it (None before block 0) to the next.
 
-        ``weights``: as of :func:`evoprune.problems.language_model.models.late.made`.
+        ``weights``: as of :func:`evoprune.problems.language_model.models.lazy_weights.materialised`.
         """
         local = threading.local()
 
@@ -173,7 +173,7 @@ class Forward:
             raise AssertionError("a model that runs none of its blocks")
 
         with ExitStack() as stack:
-            stack.enter_context(made(self.modules(block), weights))
+            stack.enter_context(materialised(self.modules(block), weights))
             if block and self.resumable:
                 stack.enter_context(_answering(self._blocks[:block], local))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)

@@ -27,7 +27,7 @@ from evoprune.problems.language_model.models.device import (
 )
 from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
-from evoprune.problems.language_model.models.late import Late, run_on, weight_of
+from evoprune.problems.language_model.models.lazy_weights import LazyForward, set_execution_device, weight_of
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.models.tensor_file import Tensors
@@ -81,7 +81,7 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
         raise InputError(f"{large}; give another problem.dtype or device, or a smaller model", _KEY) from None
     model.eval().requires_grad_(False)
     if copies:
-        run_on(model, device)
+        set_execution_device(model, device)
     use_fast_attention(model, dtype)
     return model, tokenizer
 
@@ -263,9 +263,9 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     }
     copied: Any = copy.deepcopy(model, parameters)
     for module, twin in zip(model.modules(), copied.modules(), strict=True):
-        late = vars(twin).pop("forward", None)
-        if isinstance(late, Late):
-            for name in late.makes:
+        lazy = vars(twin).pop("forward", None)
+        if isinstance(lazy, LazyForward):
+            for name in lazy.makers:
                 getattr(twin, name).data.copy_(weight_of(module, name))
     convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:

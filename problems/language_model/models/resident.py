@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.models import blocks
 from evoprune.problems.language_model.models.device import dtype_of, follow_threads, processor_name
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.late import runs_on, weight_of
+from evoprune.problems.language_model.models.lazy_weights import execution_device, weight_of
 from evoprune.problems.language_model.models.load import Check, load_model, streams
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.sublayers import Sublayer, find_sublayers
@@ -27,7 +27,7 @@ class Resident:
     tokenizer: Any
     source: str  # as in the settings
     streams: bool = False
-    """True if a candidate's weights are made when their layer runs, by :mod:`.late`."""
+    """True if a candidate's weights are made when their layer runs, by :mod:`.lazy_weights`."""
 
     _kept: ClassVar[dict[str, Any]] = {}
 
@@ -38,7 +38,7 @@ class Resident:
         resident: Self | None = cls._kept.pop(settings.model, None)
         if resident is None or settings.dtype not in {resident.dtype, "auto"} or settings.device != "auto":
             resident = cls(*load_model(settings, check), settings.model)
-        resident.streams = streams(settings, resident.model, runs_on(resident.model))
+        resident.streams = streams(settings, resident.model, execution_device(resident.model))
         return resident
 
     def keep_for_run(self) -> None:
@@ -104,7 +104,7 @@ class Resident:
     @property
     def place(self) -> str:
         """The device of the layers; a GPU with its card's name, because kernels differ by card."""
-        device = runs_on(self.model)
+        device = execution_device(self.model)
         return str(device) if device.type == "cpu" else f"{device} ({processor_name(device)})"
 
     @cached_property

@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.experts import (
     unchosen_remarks,
 )
 from evoprune.problems.language_model.models.forward import Forward, Walk
-from evoprune.problems.language_model.models.late import at_home
+from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
@@ -42,7 +42,7 @@ class Experts(StructuredPruning):
 
     def __init__(self, resident: Resident, settings: StructuredSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        routed = find_experts(resident.model, check=texts is not None, late=resident.streams)
+        routed = find_experts(resident.model, check=texts is not None, lazy=resident.streams)
         self._experts = {experts.block: experts for experts in routed}
         self._set_units(
             {
@@ -93,7 +93,7 @@ class Experts(StructuredPruning):
     def _ranked(self) -> Tensors:
         """Return the experts of each block, the most important first, and the number of tokens that chose each."""
         model, stored = self.resident.model, Tensors()
-        with at_home(model):
+        with without_offloading(model):
             walk, exact = Walk(Forward(model), self.texts.calibration.tokens, BATCH_TOKENS), sum_dtype(model.device)
             for block in steps(range(1 + max(self._experts)), "experts by output", "block"):
                 noted: list[torch.Tensor] = []

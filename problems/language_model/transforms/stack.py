@@ -96,8 +96,8 @@ class Stack(StackCosts):
         return any(transform.sparse for transform in self.transforms)
 
     @property
-    def late(self) -> bool:
-        return self._single is not None and self._single.late
+    def lazy(self) -> bool:
+        return self._single is not None and self._single.lazy
 
     def find(self, kind: type[Kind]) -> Kind | None:
         """Return the transform of class ``kind``, if there is one."""

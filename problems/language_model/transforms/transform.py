@@ -162,8 +162,8 @@ class Transform(ABC):
         return self.vocabularies[int(genome[0])] if self.vocabularies else None
 
     @property
-    def late(self) -> bool:
-        """True if ``apply`` writes no weights: layers make them when they run, see ``models/late.py``."""
+    def lazy(self) -> bool:
+        """True if ``apply`` writes no weights: layers make them when they run, see ``models/lazy_weights.py``."""
         return False
 
     def references(self, share: float | None) -> dict[str, list[float]]:

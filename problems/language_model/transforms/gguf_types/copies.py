@@ -14,7 +14,7 @@ from torch import nn
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.models.late import Make, make_late, maker_of
+from evoprune.problems.language_model.models.lazy_weights import MakeWeight, make_lazy, maker_of
 from evoprune.problems.language_model.models.memory import Room, in_own_pages
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
@@ -23,17 +23,17 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import DENS
 from evoprune.problems.language_model.transforms.gguf_types.source import stored_rows
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Remaining
 
-Quantised = tuple[Make | None, Callable[[], Bytes]]
+Quantised = tuple[MakeWeight | None, Callable[[], Bytes]]
 """Makes the values of a quantised matrix, None if it has them already; and returns its bytes in a file."""
 
 
 class TypedMatrix:
     """A matrix of the model, and its copy in the type :attr:`kind`, at first none; ``data``: its bytes in a file.
 
-    ``late``: values are made whenever the layer runs; pruned values may be, too.
+    ``lazy``: values are made whenever the layer runs; pruned values may be, too.
     """
 
-    def __init__(self, model: Any, matrix: Matrix, late: bool) -> None:
+    def __init__(self, model: Any, matrix: Matrix, lazy: bool) -> None:
         self.matrix = matrix
         self.dense: Any = matrix.weight
         """The loaded weight."""
@@ -43,9 +43,9 @@ class TypedMatrix:
         self.data: Callable[[], Bytes] | None = None
         name = matrix.attribute
         self._users: list[Any] = [module for module in model.modules() if getattr(module, name, None) is self.dense]
-        self._late = late
-        self._make: Make | None = None
-        self._make_pruned: Make | None = None
+        self._lazy = lazy
+        self._make: MakeWeight | None = None
+        self._make_pruned: MakeWeight | None = None
         self._pruned = self._copy = self.dense
 
     @property
@@ -67,16 +67,16 @@ class TypedMatrix:
             self._copy = self._pruned = weight  # frees the copy before
             if kind != DENSE:
                 make, data = quantise(weight)
-                if make and not self._late:
+                if make and not self._lazy:
                     self._copy = nn.Parameter(in_own_pages(make(None)), requires_grad=False)
                 self.kind, self._make, self.data = kind, make, data
         self._put(self._copy, self._make or self._make_pruned)
 
-    def _put(self, weight: Any, make: Make | None) -> None:
+    def _put(self, weight: Any, make: MakeWeight | None) -> None:
         name = self.matrix.attribute
         for module in self._users:
-            if self._late:
-                make_late(module, make, name)
+            if self._lazy:
+                make_lazy(module, make, name)
             if getattr(module, name) is not weight:
                 setattr(module, name, weight)
 

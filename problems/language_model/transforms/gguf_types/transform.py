@@ -132,7 +132,7 @@ class Types(Transform):
         return self._type_genes.genes
 
     @property
-    def late(self) -> bool:
+    def lazy(self) -> bool:
         return self.resident.streams
 
     def fit(self, shapes: Shapes) -> None:

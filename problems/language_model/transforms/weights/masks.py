@@ -14,7 +14,7 @@ from itertools import chain
 import torch
 
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.models.late import make_late
+from evoprune.problems.language_model.models.lazy_weights import make_lazy
 from evoprune.problems.language_model.transforms.weights.genes import Group
 
 BASE, BINS = "base.", "bins."
@@ -104,14 +104,14 @@ class Masks:
 
     ``stored``: the original weights of each matrix and their bins; not modified. ``stages``: rising sparsities with
     updated weights in ``stored``; the stage nearest to a matrix's threshold is masked, the original weights being stage
-    0. ``late``: masked weights are made whenever their layer runs; the model's parameters stay as they were loaded.
+    0. ``lazy``: masked weights are made whenever their layer runs; the model's parameters stay as they were loaded.
     """
 
     def __init__(
         self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], stages: Sequence[float] = (),
-        late: bool = False,
+        lazy: bool = False,
     ) -> None:  # fmt: skip
-        self.groups, self._stored, self._late = list(groups), stored, late
+        self.groups, self._stored, self._lazy = list(groups), stored, lazy
         self._matrices = [matrix for group in groups for matrix in group.matrices]
         self._versions = {matrix.name: _versions(matrix, stored, stages) for matrix in self._matrices}
         self.total = sum(matrix.size for matrix in self._matrices)
@@ -131,9 +131,9 @@ class Masks:
             if self._thresholds[matrix.name] != (threshold, removed):
                 versions = self._versions[matrix.name]
                 version = versions[bisect(versions, threshold, key=lambda version: version.since) - 1]
-                if self._late:
+                if self._lazy:
                     make = partial(version.masked, threshold) if removed else None
-                    make_late(matrix.module, make, matrix.attribute)
+                    make_lazy(matrix.module, make, matrix.attribute)
                 else:
                     weights.append(torch.ge(version.bins, threshold, out=matrix.weight.data))  # ones and zeros
                     bases.append(version.base)

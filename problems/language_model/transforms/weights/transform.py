@@ -40,7 +40,7 @@ class Weights(Transform):
         kind = BlockAndKind if settings.genes == "block_and_kind" else Sparsities
         self.sparsities = kind(self.matrices, settings)
         self.scoring = Scoring(self.matrices, settings.score, texts)
-        self.masks = Masks(self.sparsities.groups, self._stored(), settings.reconstruct_stages, self.late)
+        self.masks = Masks(self.sparsities.groups, self._stored(), settings.reconstruct_stages, self.lazy)
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
@@ -80,7 +80,7 @@ class Weights(Transform):
         return {"sparsity": self.masks.sparsity}
 
     @property
-    def late(self) -> bool:
+    def lazy(self) -> bool:
         return self.resident.streams and not self.updates
 
     @property

@@ -7,7 +7,7 @@ import torch
 
 from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
-from evoprune.problems.language_model.models.late import run_on
+from evoprune.problems.language_model.models.lazy_weights import set_execution_device
 from evoprune.problems.language_model.transforms.gguf_types import copies
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import lines
@@ -50,7 +50,7 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
 ):
     settings = home(architecture, objective=objective, **given)
     resident, alone, streamed, copied = (language_model(**settings, memory=m) for m in ("resident", *["stream"] * 3))
-    run_on(copied.session.resident.model, torch.device("cpu"))  # as where the weights are not on the GPU
+    set_execution_device(copied.session.resident.model, torch.device("cpu"))  # as where the weights are not on the GPU
     genomes = relatives(resident, 2)
     for fidelity in (1.0, 0.5, 1.0):  # the third time with states that others left
         expected = [resident.evaluate(genome, fidelity) for genome in genomes]

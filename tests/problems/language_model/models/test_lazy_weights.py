@@ -5,7 +5,13 @@ import torch
 from transformers import masking_utils
 
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.late import at_home, is_elsewhere, make_late, run_on, runs_on
+from evoprune.problems.language_model.models.lazy_weights import (
+    execution_device,
+    is_offloaded,
+    make_lazy,
+    set_execution_device,
+    without_offloading,
+)
 from tests.problems.language_model.small import random_model
 
 HOME, OTHER = torch.device("cpu"), torch.device("meta")  # whose tensors have no values
@@ -17,7 +23,7 @@ def test_no_operation_of_a_model_mixes_two_devices(architecture, monkeypatch):
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda _: None)  # which needs values
     model = random_model(architecture)
     forward = Forward(model)
-    run_on(model, OTHER)
+    set_execution_device(model, OTHER)
     rows, kept = forward(TOKENS, keep=[1])
     with forward.through(1) as run:
         states = run(TOKENS, kept[1])
@@ -28,21 +34,21 @@ def test_no_operation_of_a_model_mixes_two_devices(architecture, monkeypatch):
 def test_gradients_flow_at_home():
     model = random_model("llama")
     layer = model.get_input_embeddings()
-    run_on(model, HOME)
+    set_execution_device(model, HOME)
 
     def double(rows):
         return 2 * layer.weight[rows]
 
-    make_late(layer, double)
+    make_lazy(layer, double)
     before = model(TOKENS).logits
-    with at_home(model):
-        assert not is_elsewhere(model)
-        make_late(layer, lambda rows: 3 * layer.weight[rows])
+    with without_offloading(model):
+        assert not is_offloaded(model)
+        make_lazy(layer, lambda rows: 3 * layer.weight[rows])
         model.requires_grad_()
         model(TOKENS).logits.sum().backward()
     assert model.get_output_embeddings().weight.grad.abs().sum() > 0
-    assert runs_on(model) == HOME
-    assert is_elsewhere(model)
+    assert execution_device(model) == HOME
+    assert is_offloaded(model)
     assert not torch.equal(model(TOKENS).logits, before)  # as it was changed at home
-    make_late(layer, double)
+    make_lazy(layer, double)
     assert torch.equal(model(TOKENS).logits, before)
