@@ -58,7 +58,7 @@ def compare(final: FinalModel, baselines: Mapping[str, Sequence[float]], options
 
     def measured(name: str, model: Any = None) -> Row:
         measure = Measure(Forward(model), None) if model else None
-        perplexity = session.fitness.score_now(windows, measure=measure).value
+        perplexity = session.fitness.score_model(windows, measure=measure).value
         return _row(name, resident, perplexity, windows, options, model)
 
     models = {name: FinalModel(session, genome) for name, genome in baselines.items()} | {EVOLVED: final}
@@ -87,7 +87,7 @@ def _row(
     row = {"model": name, "sparsity": sparsity, "perplexity": finite(perplexity)}
     if windows.lines:
         row["accuracy"] = accuracy(windows, tokenizer, Measure(Forward(model), None))
-    tasks = run_tasks(model, tokenizer, options, windows.begin is not None, "--tasks") if options.tasks else {}
+    tasks = run_tasks(model, tokenizer, options, windows.bos_token is not None, "--tasks") if options.tasks else {}
     return row | tasks
 
 
@@ -127,7 +127,7 @@ def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row
     from evoprune.problems.language_model.gguf.runtime import checked
 
     measure, tokenizer, variants, right = Measure(resident.forward, None), resident.tokenizer, None, None
-    text = Text.model_validate(windows.measured(tokenizer))
+    text = Text.model_validate(windows.protocol_with_bytes(tokenizer))
     others = [Path(resident.source)] if resident.source.endswith(".gguf") else []
     if windows.lines:
         variants = variants_of(windows, tokenizer)
@@ -137,7 +137,7 @@ def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row
         measure.value(windows.tokens, dense, label="measuring")
         for path in [*others, file]:
             scores = checked(
-                path, windows.beginning, windows.tokens, windows.begin is not None, {"loss": dense.losses},
+                path, windows.first_text, windows.tokens, windows.bos_token is not None, {"loss": dense.losses},
                 memory=False, variants=variants, whole=whole.fileno(),
             )  # fmt: skip
             row = _file_row(path, text, scores)
@@ -186,7 +186,7 @@ def _shortest(windows: Windows, resident: Resident) -> Windows:
     """Cut the padding after the longest line of a task file."""
     if not windows.lines:
         return windows
-    size = max(most_tokens(line, resident.tokenizer) for line in windows.lines) + (windows.begin is not None)
+    size = max(most_tokens(line, resident.tokenizer) for line in windows.lines) + (windows.bos_token is not None)
     return replace(windows, tokens=windows.tokens[:, :size])
 
 

@@ -54,7 +54,7 @@ class Judge(_Part, Finals):
         if session.transform.updates:
             objective = session.fitness.objective_on(session.texts.held_out, genome)
             FinalModel(session, genome).make_resident()
-            value = session.fitness.score_now(session.texts.held_out, objective).value
+            value = session.fitness.score_model(session.texts.held_out, objective).value
         else:
             value = session.fitness.scores(genome, [session.texts.held_out])[0].value
         session.transform.apply(session.transform.dense)

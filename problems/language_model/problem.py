@@ -108,7 +108,7 @@ class LanguageModel(Problem):
 
     def fingerprint(self) -> dict[str, str]:
         """Hash the weights and the texts' tokens. Raises :class:`evoprune.InputError` for texts that cannot be used."""
-        from evoprune.problems.language_model.texts.text_splits import refuse_lines
+        from evoprune.problems.language_model.texts.text_splits import refuse_task_file
 
         texts = self.session.texts
         hashes = {"weights": self.session.resident.weights_sha256} | texts.fingerprint()
@@ -117,7 +117,7 @@ class LanguageModel(Problem):
             self.recovery.check()
             read.append(self.recovery.text.whole)
         for windows in read if self.session.transform.prunes_vocabulary else ():
-            refuse_lines(windows)
+            refuse_task_file(windows)
         return hashes
 
     @classmethod

@@ -118,11 +118,11 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
 
 def _check_reuse(session: Session, genome: Sequence[float]) -> None:
     value, tokens = session.fitness.value(genome)
-    search = session.texts.read(session.texts.search)
+    search = session.texts.retokenised(session.texts.search)
     assert tokens == search.tokens.numel(), "expected all tokens of the search text to be scored"
     if session.settings.objective == "perplexity":
         plain = Measure(session.resident.forward, session.fitness.measure.batch_tokens)
-        whole = Perplexity().value(search.factor * plain.total(search.tokens, Perplexity().add), search.predictions)
+        whole = Perplexity().value(search.loss_scale * plain.total(search.tokens, Perplexity().add), search.predictions)
         assert value == whole, f"with reused states the value is {value}, without {whole}: are the fingerprints right?"
 
 

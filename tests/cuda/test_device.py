@@ -70,7 +70,7 @@ def test_running_out_of_memory_halves_the_batch(problem):
         return perplexity.add(logits, targets, first)
 
     tokens = whole.session.texts.search.tokens
-    fitness._states.begin(whole.session.transform.block_fingerprints())
+    fitness._states.set_candidate(whole.session.transform.block_fingerprints())
     total = fitness.measure.total(tokens, hungry, fitness._states)
     assert fitness.measure.batch_tokens == 32
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)

@@ -61,7 +61,7 @@ class RecoveryText:
 
     def read(self, texts: Texts) -> Self:
         """Return the text as the resident model tokenizes it, in windows of the same size; see :meth:`Texts.read`."""
-        read = texts.read(self.whole)
+        read = texts.retokenised(self.whole)
         return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
     seen = [searched] if text.identity == searched.settings.identity else []
     free = unused_windows(text, seen, tokenizer, _ROLE)
     shared = in_common(free, report, min(PASSAGE, report.text.shape[1]))
-    whole = free.chosen([number for number, tokens in enumerate(shared) if not tokens.any()])
+    whole = free.select([number for number, tokens in enumerate(shared) if not tokens.any()])
     windows, held_out, left_out = len(whole.tokens), settings.held_out, len(free.tokens) - len(whole.tokens)
     if left_out:
         note(f"{text.source}: {left_out} windows hold passages of the report text and are not trained on")
@@ -112,7 +112,7 @@ class Teacher:
         remaining = transform.remaining_tokens(genome)
         objective = session.fitness.divergence_on(texts.report, genome) if remaining is None else None
         transform.apply(transform.teacher(genome))
-        text, report, tokenizer = text.read(texts), texts.read(texts.report), resident.tokenizer
+        text, report, tokenizer = text.read(texts), texts.retokenised(texts.report), resident.tokenizer
         transform.apply(transform.dense)
         if remaining is None:
             dense = DenseModel(resident.model)
@@ -128,14 +128,15 @@ class Teacher:
         """Return perplexity and divergence of ``model`` on the report text, and its accuracy on a task file."""
         tokens, student = self.report.tokens, Forward(model)
         lost, perplexity = divergence(student, tokens, self.objective or ExactDivergence(self.dense, tokens))
-        scores = {"perplexity": finite(perplexity**self.report.factor), "divergence": finite(self.report.factor * lost)}
+        scale = self.report.loss_scale
+        scores = {"perplexity": finite(perplexity**scale), "divergence": finite(scale * lost)}
         if self.report.lines:
             scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(student, None))
         return scores
 
     def reported_scores(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
         """Return the :meth:`score` of ``final`` if the report of ``session`` measured it."""
-        score = session.fitness.remembered(final.genome, session.texts.report)
+        score = session.fitness.cached_score(final.genome, session.texts.report)
         other = session.settings.objective == "perplexity" or self.report.lines or session.transform.updates
         if not score or not self.objective or other or final.recovered:
             return None

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective
 from evoprune.problems.language_model.models.forward import predictions
-from evoprune.problems.language_model.texts.tasks import Line, rows_of
+from evoprune.problems.language_model.texts.tasks import Line, token_rows
 from evoprune.problems.language_model.texts.windows import Windows
 
 
@@ -32,8 +32,8 @@ Answer = tuple[float, bool]
 def variants_of(windows: Windows, tokenizer: Any) -> Tensor:
     """Return the tokens of the lines of ``windows``, a task file: a row for each choice of each line."""
     variants = [variant for line in windows.lines for variant in line.variants]
-    tokens = torch.from_numpy(rows_of(variants, windows.settings, tokenizer, windows.text.shape[1]))
-    if windows.begin is not None:
+    tokens = torch.from_numpy(token_rows(variants, windows.settings, tokenizer, windows.text.shape[1]))
+    if windows.bos_token is not None:
         tokens = torch.cat([windows.tokens[:1, :1].expand(len(tokens), 1), tokens], dim=1)
     return tokens
 

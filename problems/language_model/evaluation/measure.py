@@ -26,11 +26,11 @@ from evoprune.problems.language_model.models.lazy_weights import materialised
 
 
 class Objective(ABC):
-    """Adds up a loss over predictions, some rows of logits at a time; lower is better."""
+    """A loss summed over predictions, some rows of logits at a time; lower is better."""
 
     @abstractmethod
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
-        """Return the summed loss, in nats, of ``logits`` ``(rows, vocabulary)``, float32, as the first of some sums.
+        """Return the loss, in nats, summed over ``logits`` ``(rows, vocabulary)``, float32; other sums may follow it.
 
         ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before the rows.
         """
@@ -55,23 +55,27 @@ class Divergence(Objective):
 
     KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest
     probabilities are stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
-    ``behind`` is added to each value: the nats a token that the dense model itself loses where it has fewer tokens to
-    predict. ``loss``: the dense model's next-token loss. The next-token loss is a second sum.
+    ``loss``: the dense model's next-token loss, in nats a token. ``offset`` is added to each value: the rise of this
+    loss by a smaller vocabulary. The next-token loss is the second sum.
     """
 
     def __init__(self, predictions: int, top: int, device: torch.device | None = None) -> None:
-        self.top, self.behind, self.loss = top, 0.0, 0.0
+        self.top, self.offset, self.loss = top, 0.0, 0.0
         self._log_p = torch.empty(predictions, top, device=device)
         self._rest, self._losses = torch.empty(2, predictions, device=device)
         self._tokens = torch.empty(predictions, top, dtype=torch.int32, device=device)
 
     @property
-    def known(self) -> dict[str, Tensor]:
-        """``log_p`` and ``top``, tokens: ``(predictions, top)``; ``rest`` and the next token's ``loss``; on the CPU."""
-        known = {"log_p": self._log_p, "top": self._tokens, "rest": self._rest, "loss": self._losses}
-        return {name: tensor.cpu() for name, tensor in known.items()}
+    def top_predictions(self) -> dict[str, Tensor]:
+        """The stored predictions, on the CPU.
 
-    def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        ``log_p`` and the tokens ``top``: ``(predictions, top)``; ``rest``, the logarithm of all other probabilities
+        together, and the next token's ``loss``: ``(predictions,)``.
+        """
+        stored = {"log_p": self._log_p, "top": self._tokens, "rest": self._rest, "loss": self._losses}
+        return {name: tensor.cpu() for name, tensor in stored.items()}
+
+    def store(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Store the dense model's ``logits`` ``(rows, vocabulary)``; return their summed next-token loss."""
         rows = slice(first, first + logits.shape[0])
         whole = logits.log_softmax(-1)
@@ -83,8 +87,8 @@ class Divergence(Objective):
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Return the summed divergence, and the next-token loss."""
         rows = slice(first, first + logits.shape[0])
-        known = (self._log_p, self._rest, self._tokens)  # a trained copy runs elsewhere
-        log_p, rest_p, tokens = (each[rows].to(logits.device) for each in known)
+        stored = (self._log_p, self._rest, self._tokens)  # on the session's device; a trained copy may be on another
+        log_p, rest_p, tokens = (each[rows].to(logits.device) for each in stored)
         whole = logits.logsumexp(-1, keepdim=True)
         log_q = logits.gather(1, tokens.long()) - whole
         inside = (log_p.exp() * (log_p - log_q)).sum(-1)
@@ -93,7 +97,7 @@ class Divergence(Objective):
         return torch.stack([inside + outside, following]).to(sum_dtype(logits.device)).sum(1)
 
     def value(self, total: float, predictions: int) -> float:
-        return super().value(total, predictions) + self.behind
+        return super().value(total, predictions) + self.offset
 
 
 def _log_rest(log_probabilities: Tensor) -> Tensor:
@@ -134,7 +138,7 @@ class Measure:
         self.forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
         self._batches: MutableMapping[Tensor, dict[int, list[Batch]]] = WeakTensorKeyDictionary()
-        """Of the texts that are in use, by the number of windows."""
+        """Batches of the texts in use, by the number of windows."""
 
     def perplexity(self, tokens: Tensor) -> float:
         """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
@@ -148,14 +152,14 @@ class Measure:
         return self.totals(tokens, add, states, label)[0]
 
     def totals(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> list[float]:
-        """As :meth:`total`, all sums of ``add``.
+        """Return all sums of ``add``, as :meth:`total`.
 
-        Blocks are skipped whose ``states`` are known, with the same result. ``label``: of the progress.
+        Blocks whose ``states`` are cached are skipped, with the same result. ``label``: of the progress.
         """
         return self.halving(tokens, states, lambda windows: self._totals(tokens, windows, add, states, label))
 
     def halving(self, tokens: Tensor, states: PrefixCache | None, run: Callable[[int], Result]) -> Result:
-        """Return the result of ``run`` with so many windows in a batch, halved as long as memory runs out."""
+        """Return the result of ``run`` for the windows of a batch, which are halved as long as memory runs out."""
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
             try:
@@ -178,7 +182,7 @@ class Measure:
         for start, alike in batches.items():
             with (
                 materialised(self.forward.modules(self.forward.depth)),
-                self.forward.resumed(start, cache.wanted(start) if cache else []) as run,
+                self.forward.resumed(start, cache.checkpoints(start) if cache else []) as run,
             ):
                 score = partial(self._scored, run, add)
                 scores = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
@@ -190,13 +194,13 @@ class Measure:
 
     def batches(self, tokens: Tensor, windows: int) -> list[Batch]:
         """Return the batches of ``windows`` each, made once while ``tokens`` is in use."""
-        made = self._batches.setdefault(tokens, {})
-        if windows not in made:
-            starts = range(0, len(tokens), windows)
-            made[windows] = [
-                Batch(at, predictions(tokens[:at]), tokens[at : at + windows].to(self.forward.device)) for at in starts
+        batches = self._batches.setdefault(tokens, {})
+        if windows not in batches:
+            starts, device = range(0, len(tokens), windows), self.forward.device
+            batches[windows] = [
+                Batch(at, predictions(tokens[:at]), tokens[at : at + windows].to(device)) for at in starts
             ]
-        return made[windows]
+        return batches[windows]
 
     def _scored(self, run: Run, add: Add, of: tuple[Batch, Tensor | None]) -> tuple[int, list[Tensor], Kept]:
         batch, state = of
@@ -205,7 +209,7 @@ class Measure:
 
     @torch.inference_mode()
     def losses(self, output: Tensor, batch: Batch, add: Add) -> list[Tensor]:
-        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all logits are never held at once."""
+        """Return the losses of a run's ``output`` on ``batch``, some rows at a time, as all logits take much memory."""
         predicted, targets = scored(output, batch.tokens)
         return [
             add(self.forward.logits(predicted[part]), targets[part], batch.before + part.start)

@@ -40,7 +40,7 @@ class PrefixCache:
     def bytes(self) -> int:
         return int(self._states.currsize)
 
-    def begin(self, fingerprints: Sequence[Hashable]) -> None:
+    def set_candidate(self, fingerprints: Sequence[Hashable]) -> None:
         """Score another candidate, whose blocks have ``fingerprints``, from now on."""
         self._prefixes = prefixes(fingerprints)
 
@@ -52,7 +52,7 @@ class PrefixCache:
                 return block, state
         return 0, None
 
-    def wanted(self, start: int) -> list[int]:
+    def checkpoints(self, start: int) -> list[int]:
         return [block for block in self._kept if block > start]
 
     def store(self, first: int, states: dict[int, torch.Tensor]) -> None:

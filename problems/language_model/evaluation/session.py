@@ -54,7 +54,7 @@ class Fitness:
     def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Stack, texts: Texts) -> None:
         self._settings, self._resident, self._transform, self._texts = settings, resident, transform, texts
         self.measure = Measure(resident.forward, settings.batch_tokens)
-        self.ask("the search", texts.search)
+        self.require_memory("the search", texts.search)
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
@@ -64,7 +64,7 @@ class Fitness:
         """By text and genome: the scores of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
 
-    def ask(self, phase: str, windows: Windows) -> None:
+    def require_memory(self, phase: str, windows: Windows) -> None:
         """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``windows``, takes more memory than is free."""
         forward = self.measure.forward
         if forward.device.type != "cpu":  # a GPU halves the batch
@@ -81,11 +81,11 @@ class Fitness:
         objective = self.objective_on(search, genome)
         self._transform.apply(genome)
         if isinstance(objective, Divergence) and self._is_dense(genome):
-            return objective.behind, 0
-        self._states.begin(self._transform.block_fingerprints())
+            return objective.offset, 0
+        self._states.set_candidate(self._transform.block_fingerprints())
         part = self._part(search, fidelity)
         totals = self.measure.totals(part.tokens, objective.add, self._states)
-        return self._remember(genome, _score(objective, totals, part))
+        return self._cache_score(genome, _score(objective, totals, part))
 
     @property
     def together(self) -> bool:
@@ -100,7 +100,7 @@ class Fitness:
         values, candidates = {}, {}
         for place, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
             if isinstance(objective, Divergence) and self._is_dense(genome):
-                values[place] = objective.behind, 0
+                values[place] = objective.offset, 0
             else:
                 self._transform.apply(genome)
                 lazy = lazy_forwards(self._resident.model)
@@ -111,13 +111,13 @@ class Fitness:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
         for place, sums in zip(candidates, totals, strict=True):
-            values[place] = self._remember(genomes[place], _score(objectives[place], sums, part))
+            values[place] = self._cache_score(genomes[place], _score(objectives[place], sums, part))
         return [values[place] for place in range(len(genomes))]
 
-    def _remember(self, genome: Sequence[float], score: Score) -> tuple[float, int]:
+    def _cache_score(self, genome: Sequence[float], score: Score) -> tuple[float, int]:
         """Remember the score of ``genome`` on the search text, if it was read as a whole."""
         search = self._texts.search
-        if score.tokens == self._texts.read(search).tokens.numel():
+        if score.tokens == self._texts.retokenised(search).tokens.numel():
             self._scores[search.identity, tuple(genome)] = score
         return score.value, score.tokens
 
@@ -129,25 +129,27 @@ class Fitness:
         objectives = [self.objective_on(windows, genome) for windows in texts]
         if self._settings.objective != "perplexity" and self._is_dense(genome):
             dense = [self.divergence_on(windows, genome) for windows in texts]
-            return [Score(divergence.behind, divergence.loss, 0) for divergence in dense]
+            return [Score(divergence.offset, divergence.loss, 0) for divergence in dense]
         keys = [(windows.identity, tuple(genome)) for windows in texts]
         if not self._scores.keys() >= {*keys}:
             self._transform.apply(genome)
         for windows, key, objective in zip(texts, keys, objectives, strict=True):
             if key not in self._scores:
-                self._scores[key] = self.score_now(windows, objective)
+                self._scores[key] = self.score_model(windows, objective)
         return [self._scores[key] for key in keys]
 
-    def remembered(self, genome: Sequence[float], windows: Windows) -> Score | None:
+    def cached_score(self, genome: Sequence[float], windows: Windows) -> Score | None:
         """The score of ``genome`` on ``windows``, if it was measured."""
         return self._scores.get((windows.identity, tuple(genome)))
 
-    def score_now(self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None) -> Score:
+    def score_model(
+        self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None
+    ) -> Score:
         """The score on ``windows`` of the model as it is now, or of the copy that ``measure`` runs.
 
         ``objective``: by default the perplexity.
         """
-        objective, part = objective or Perplexity(), self._texts.read(windows)
+        objective, part = objective or Perplexity(), self._texts.retokenised(windows)
         return _score(objective, (measure or self.measure).totals(part.tokens, objective.add, None, "measuring"), part)
 
     def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
@@ -160,20 +162,20 @@ class Fitness:
         key = windows.identity, tuple(teacher)
         if key not in self._divergences:
             self._transform.apply(teacher)
-            read = self._texts.read(windows)
+            read = self._texts.retokenised(windows)
             forward = self._resident.forward
             made = Divergence(read.predictions, min(self._settings.kl_top, forward.vocabulary), forward.device)
-            made.loss = read.factor * self.measure.total(read.tokens, made.learn) / read.predictions
+            made.loss = read.loss_scale * self.measure.total(read.tokens, made.store) / read.predictions
             self._divergences[key] = made
-            made.behind = made.loss - self.divergence_on(windows, self._transform.dense).loss
+            made.offset = made.loss - self.divergence_on(windows, self._transform.dense).loss
         return self._divergences[key]
 
     def _part(self, windows: Windows, fidelity: float) -> Windows:
         """The first ``fidelity`` of ``windows`` as the model reads them now."""
-        read = self._texts.read(windows)
+        read = self._texts.retokenised(windows)
         key = read.identity, fidelity
         if fidelity < 1 and key not in self._parts:
-            self._parts[key] = read.chosen(range(max(1, math.ceil(fidelity * len(read.tokens)))))
+            self._parts[key] = read.select(range(max(1, math.ceil(fidelity * len(read.tokens)))))
         return self._parts.get(key, read)
 
     def _is_dense(self, genome: Sequence[float]) -> bool:
@@ -182,8 +184,8 @@ class Fitness:
 
 def _score(objective: Objective, totals: Sequence[float], part: Windows) -> Score:
     """The score from ``totals`` over ``part``: the sum of the ``objective``, and last of the next-token losses."""
-    value = objective.value(part.factor * totals[0], part.predictions)
-    return Score(value, part.factor * totals[-1] / part.predictions, part.tokens.numel())
+    value = objective.value(part.loss_scale * totals[0], part.predictions)
+    return Score(value, part.loss_scale * totals[-1] / part.predictions, part.tokens.numel())
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ def _totals(
         advance(block, first, made_ahead)
         for number in group:
             places[number] = first
-        if block + 1 in cache.wanted(0):
-            cache.begin(candidates[first].fingerprints)
+        if block + 1 in cache.checkpoints(0):
+            cache.set_candidate(candidates[first].fingerprints)
             for batch in batches:
                 cache.store(batch.first, {block + 1: states[first, batch.rows].clone()})
     totals = []
@@ -121,7 +121,7 @@ def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int)
 
 def _start(candidate: Candidate, states: Tensor, batches: Sequence[Batch], cache: PrefixCache) -> int:
     """Return the first block that ``candidate`` has to run; write the cached states before it into ``states``."""
-    cache.begin(candidate.fingerprints)
+    cache.set_candidate(candidate.fingerprints)
     cached = [cache.longest(batch.first, len(batch.tokens)) for batch in batches]
     if len({start for start, _ in cached}) > 1:
         return 0

@@ -72,7 +72,7 @@ class Comparison:
     def bits_per_byte(self, perplexity: float | None) -> float | None:
         """Return the bits per byte of the report text."""
         texts = self.session.texts
-        return Text.model_validate(texts.report.measured(texts.tokenizer)).bits_per_byte(perplexity)
+        return Text.model_validate(texts.report.protocol_with_bytes(texts.tokenizer)).bits_per_byte(perplexity)
 
     @property
     def _left(self) -> float:
@@ -80,9 +80,9 @@ class Comparison:
 
     def _score(self, path: Path) -> Json:
         report, begins = self.session.texts.report, self.session.texts.report.begin is not None
-        dense = self.session.fitness.divergence_on(report, self.session.transform.dense).known
+        dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
         limit = max(1.0, self._left)
-        return checked(path, report.beginning, report.tokens, begins, dense, self.timed, timeout=limit)
+        return checked(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
 
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident

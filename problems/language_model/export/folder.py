@@ -84,7 +84,7 @@ class Folder(ExportFormat):
         ``perplexity``: of the run, on the report text.
         """
         session, dtype = self.session, facts["dtype"]
-        report = session.texts.read(session.texts.report)
+        report = session.texts.retokenised(session.texts.report)
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
         device = session.resident.device
         if device.type != "cpu":
@@ -94,12 +94,12 @@ class Folder(ExportFormat):
         windows, window = report.tokens.shape
         with tempfile.TemporaryDirectory() as scratch:
             text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
-            text.write_text(report.beginning, encoding="utf-8", newline="")
+            text.write_text(report.first_text, encoding="utf-8", newline="")
             task = {
                 "folder": str(folder.resolve()), "matrices": list(zeros), "text": str(text), "window": window,
-                "windows": windows, "begin": report.begin is not None, "dtype": compute_dtype(dtype, device),
+                "windows": windows, "begin": report.bos_token is not None, "dtype": compute_dtype(dtype, device),
                 "device": str(device), "trust_remote_code": session.settings.trust_remote_code,
-                "ragged": facts["ragged"], "rows": report.tokens.tolist() if report.apart else None,
+                "ragged": facts["ragged"], "rows": report.tokens.tolist() if report.independent else None,
             }  # fmt: skip
             job.write_text(json.dumps(task), encoding="utf-8")
             script = Path(__file__).with_name("check.py")
@@ -110,7 +110,7 @@ class Folder(ExportFormat):
                 measured = {"perplexity": math.inf, "tokens_sha256": None, "failure": f"cannot be loaded: {failed}"}
         half = {dtype, session.resident.dtype} != {"float32"}
         check = {name: value for name, value in measured.items() if name != "zeros"} | {
-            "perplexity": finite(measured["perplexity"] ** report.factor),
+            "perplexity": finite(measured["perplexity"] ** report.loss_scale),
             "run_perplexity": perplexity,
             "tolerance": _HALF_TOLERANCE if half else _TOLERANCE,
             "loss_error": half * _ROUNDING / math.sqrt(report.predictions),

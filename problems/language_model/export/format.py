@@ -94,7 +94,7 @@ def checked_result(final: FinalModel, run: LanguageModelResult) -> LanguageModel
     session = final.session
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
         raise InputError(f"the weights are not the run's: give its model and dtype {run.protocol.dtype} by --set")
-    now, before = session.texts.report.begin, run.protocol.report_text.begin
+    now, before = session.texts.report.bos_token, run.protocol.report_text.begin
     if now != before:
         why = f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run"
         setting = f"--set problem.report_text.begin={'true' if before else 'false'}"

@@ -49,12 +49,14 @@ class GgufFile(ExportFormat):
         model, encoded = self.final.make_resident()
         contents(model, self._with_tokens(base), encoded, self._half).write(place)
         texts, fitness = self.session.texts, self.session.fitness
-        window = texts.search.chosen([0])
-        read = texts.read(window)
+        window = texts.search.select([0])
+        read = texts.retokenised(window)
         forward = fitness.measure.forward
         final = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
-        fitness.measure.total(read.tokens, final.learn)
-        check = checked(place, read.beginning, read.tokens, window.begin is not None, final.known, memory=False)
+        fitness.measure.total(read.tokens, final.store)
+        check = checked(
+            place, read.first_text, read.tokens, window.bos_token is not None, final.top_predictions, memory=False
+        )
         if not check["divergence"] < _BROKEN:
             raise InputError(check.get("failure", "llama.cpp predicts other tokens with it"), str(place.name))
         return True
@@ -72,15 +74,15 @@ class GgufFile(ExportFormat):
         model, encoded = final.copy() if final.recovered else final.make_resident()
         file = contents(model, self._with_tokens(base), encoded, self._half)
         file.write(place)
-        read = session.texts.read(report)
+        read = session.texts.retokenised(report)
         from_final = Divergence(read.predictions, from_dense.top, self.session.resident.forward.device)
 
         def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
-            from_final.learn(logits, targets, first)
+            from_final.store(logits, targets, first)
             return from_dense.add(logits, targets, first)
 
         measure = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
-        lost = from_dense.value(read.factor * measure.total(read.tokens, both, label="measuring"), read.predictions)
+        lost = from_dense.value(read.loss_scale * measure.total(read.tokens, both, label="measuring"), read.predictions)
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
@@ -93,17 +95,19 @@ class GgufFile(ExportFormat):
         del model, encoded, file, measure
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
-        start, begins = time.monotonic(), report.begin is not None
-        check = checked(place, read.beginning, read.tokens, begins, from_dense.known, timed, from_final.known)
+        start, begins = time.monotonic(), report.bos_token is not None
+        check = checked(
+            place, read.first_text, read.tokens, begins, from_dense.top_predictions, timed, from_final.top_predictions
+        )
         comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start)
         check |= {
-            "perplexity": check["perplexity"] ** read.factor,
-            "divergence": from_dense.value(read.factor * check["divergence"], 1),
+            "perplexity": check["perplexity"] ** read.loss_scale,
+            "divergence": from_dense.value(read.loss_scale * check["divergence"], 1),
         }
-        check |= {name: read.factor * check[name] for name in _BETWEEN if name in check}
+        check |= {name: read.loss_scale * check[name] for name in _BETWEEN if name in check}
         if table := check["predictions"]:
-            table |= {name: read.factor * table[name] for name in ("error", "behind", "behind_error")}
-            table["behind"] += from_dense.behind
+            table |= {name: read.loss_scale * table[name] for name in ("error", "behind", "behind_error")}
+            table["behind"] += from_dense.offset
         check |= {
             "run_perplexity": run.final_perplexity,
             "run_divergence": lost,

@@ -32,7 +32,7 @@ from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
-from evoprune.problems.language_model.texts.windows import cut_windows, tokens_of
+from evoprune.problems.language_model.texts.windows import cut_windows, tokenise
 from evoprune.problems.language_model.transforms.costs import BYTES
 from evoprune.problems.language_model.transforms.vocabulary.order import token_frequencies, token_order
 from evoprune.problems.language_model.transforms.vocabulary.transform import VocabularySettings
@@ -128,7 +128,7 @@ class Planning:
         """Return the tokens that the text for the search needs, as it is like the one of ``vocabulary``."""
         tokenizer, option = self.resident.tokenizer, "--vocabulary"
         order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), option)])
-        uses = token_frequencies(tokens_of(load_text(TextSettings(**self._parts["search"]), option), tokenizer))
+        uses = token_frequencies(tokenise(load_text(TextSettings(**self._parts["search"]), option), tokenizer))
         rows = len(self.resident.model.get_input_embeddings().weight)
         counts = range(order.fewest, rows, VocabularySettings().step)
         place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))

@@ -34,7 +34,7 @@ def report(
     """
     texts, transform = session.texts, session.transform
     genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
-    session.fitness.ask("the report", texts.report)
+    session.fitness.require_memory("the report", texts.report)
     same = next((name for name, genome in genomes.items() if genome == uniform), "")
     models = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
     names = {name: reference for name, reference in models.items() if reference in genomes}
@@ -57,7 +57,7 @@ def report(
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
-        "report_text": texts.report.measured(texts.tokenizer),
+        "report_text": texts.report.protocol_with_bytes(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
     result: dict[str, Any] = {"protocol": stated, "cost": cost(session, outcome.best)}
@@ -93,7 +93,7 @@ def report(
     if len(transform.transforms) == 1 and transform.find(Weights):
         result |= _sparsities(outcome, folder, result, scores)
     for at, windows in enumerate(texts.second):
-        row = windows.measured(texts.tokenizer)
+        row = windows.protocol_with_bytes(texts.tokenizer)
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
         result.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
@@ -112,7 +112,7 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
     for name, genome in genomes.items():
         FinalModel(session, genome).make_resident()
         for role, windows in texts.items():
-            scores[role][name] = finite(session.fitness.score_now(windows).value)
+            scores[role][name] = finite(session.fitness.score_model(windows).value)
     return scores
 
 

@@ -11,8 +11,8 @@ from evoprune import InputError
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
-from evoprune.problems.language_model.texts.tasks import is_task, lines_of, most_tokens
-from evoprune.problems.language_model.texts.windows import tokens_of
+from evoprune.problems.language_model.texts.tasks import is_task, most_tokens, read_lines
+from evoprune.problems.language_model.texts.windows import tokenise
 
 Json = dict[str, Any]
 
@@ -93,7 +93,7 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
 
 def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
     """As :func:`divide`, of the lines of the file ``task``. Raises InputError."""
-    lines = {name: lines_of(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
+    lines = {name: read_lines(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
     begins = added_bos_token(tokenizer) is not None
     sizes = {line: begins + most_tokens(line, tokenizer) for own in lines.values() for line in own}
     line, size = max(sizes.items(), key=lambda of: of[1])
@@ -120,4 +120,4 @@ def _needed(window: int) -> float:
 
 
 def _count(settings: Json, tokenizer: Any) -> int:
-    return len(tokens_of(load_text(TextSettings(**settings), "text"), tokenizer))
+    return len(tokenise(load_text(TextSettings(**settings), "text"), tokenizer))

@@ -10,7 +10,7 @@ from evoprune import InputError
 from evoprune.errors import blamed_on
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
-from evoprune.problems.language_model.texts.tasks import UTF_8, is_task, parsed
+from evoprune.problems.language_model.texts.tasks import UTF_8, is_task, parse_json
 
 Split = Literal["train", "validation", "test"]
 
@@ -68,7 +68,7 @@ def _json_lines(path: Path, column: str) -> Iterator[str]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    row = parsed(line)
+                    row = parse_json(line)
                 except (ValueError, RecursionError) as error:
                     raise ValueError(f"line {number}: {error}") from None
                 yield _cell(row, column, f"line {number}")

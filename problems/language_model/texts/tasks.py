@@ -62,13 +62,13 @@ def task_fault(settings: TextSettings) -> str | None:
     """Return the fault of the first faulty line of a task file; None for a sound one, and for plain text."""
     try:
         if is_task(settings):
-            records(Path(settings.source))
+            read_records(Path(settings.source))
     except InputError as error:
         return str(error)
     return None
 
 
-def records(path: Path) -> list[tuple[int, Json]]:
+def read_records(path: Path) -> list[tuple[int, Json]]:
     """Return the number of each line of a task file, and the line. Raises :class:`evoprune.InputError`."""
     numbered: list[tuple[int, Json]] = []
     try:
@@ -89,7 +89,7 @@ def records(path: Path) -> list[tuple[int, Json]]:
     return numbered
 
 
-def parsed(line: str) -> Any:
+def parse_json(line: str) -> Any:
     """Parse a line of JSON. Raises ValueError, also for text that no file in UTF-8 can hold."""
     value = json.loads(line)
     try:
@@ -104,7 +104,7 @@ def _kind(record: Json) -> str:
 
 
 def _checked(line: str) -> Json:
-    record = parsed(line)
+    record = parse_json(line)
     if not isinstance(record, dict):
         raise ValueError(f"expected an object with {', or '.join(KINDS.values())}")
     kind = _kind(record)
@@ -142,14 +142,14 @@ def _check_messages(messages: Any) -> None:
         raise ValueError("messages: expected one of the role assistant after another one")
 
 
-def lines_of(settings: TextSettings, tokenizer: Any) -> list[Line]:
+def read_lines(settings: TextSettings, tokenizer: Any) -> list[Line]:
     """Return the lines of a task file, or of a part of it, each once, in a random order that is always the same.
 
     Raises :class:`evoprune.InputError`.
     """
     path = Path(settings.source)
     unique: dict[Line, None] = {}
-    for number, record in records(path):
+    for number, record in read_records(path):
         try:
             unique.setdefault(_line(record, tokenizer, number))
         except ValueError as error:
@@ -198,7 +198,7 @@ def _spans(tokenizer: Any, messages: list[Json], text: str) -> Iterator[tuple[in
 Tokens = NDArray[numpy.int64]
 
 
-def rows_of(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
+def token_rows(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
     """Return a row of ``length`` tokens for each of ``lines``: the line, and then the lines after it.
 
     Only the line's answers count (see :mod:`evoprune.problems.language_model.models.forward`). Raises

@@ -1,4 +1,4 @@
-"""Windows of tokens: a text is tokenised and cut, and some windows are chosen."""
+"""Windows of tokens: a text is tokenised and cut into windows, and some are selected."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.forward import ids, predictions
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.texts.settings import Begin, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
-from evoprune.problems.language_model.texts.tasks import Line, is_task, lines_of, rows_of
+from evoprune.problems.language_model.texts.tasks import Line, is_task, read_lines, token_rows
 
 _AT_ONCE = 2 * 2**20  # characters: a tokenizer takes some 200 bytes of memory for each
 _LONGEST_WORD = 2**16  # characters after which a text without words is cut anywhere
@@ -30,46 +30,46 @@ Tokens = NDArray[numpy.int64]
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of tokens ``(windows, window)``, int64 on the CPU, and where they come from.
+    """Windows of tokens ``(windows, window)``, int64 on the CPU, and their text.
 
-    Each window of a task file begins with one of ``lines``, whose answer alone counts (see ``models/forward.py``):
+    Each window of a task file begins with one of ``lines``, whose answer alone is scored (see ``models/forward.py``):
     the lines after it fill the window, and cannot change its score.
     """
 
     tokens: torch.Tensor
     settings: TextSettings
-    places: tuple[int, ...]  # the number of each window in its text, in increasing order
-    begin: str | None = None  # the token that begins every window and is not part of the text
+    places: tuple[int, ...]  # the numbers of the windows in the text, in increasing order
+    bos_token: str | None = None  # begins every window, and is not part of the text
     lines: tuple[Line, ...] = ()
-    first: str = ""  # the text of the first window, where each is read by itself
-    factor: float = 1.0  # by which a loss per token becomes that of a token of the dense model
+    first: str = ""  # the text of the first window, if each was tokenised by itself
+    loss_scale: float = 1.0  # the loss per token of the dense model's tokenizer, divided by that per token here
 
     @property
     def text(self) -> torch.Tensor:
         """The tokens of the text alone ``(windows, tokens)``, as a model reads them."""
-        return ids(self._of_text)
+        return ids(self._text_tokens)
 
     @property
-    def beginning(self) -> str:
-        """A text that begins with the first tokens: the first window or line where :attr:`apart`, else the whole."""
+    def first_text(self) -> str:
+        """A text that begins with the first tokens: a window or line if :attr:`independent`, else the whole text."""
         return self.first or (self.lines[0].text if self.lines else load_text(self.settings, "report_text"))
 
     @property
-    def apart(self) -> bool:
-        """Tell whether a window does not go on where the one before it ends."""
+    def independent(self) -> bool:
+        """True if a window does not continue the text of the one before it."""
         return bool(self.lines or self.first)
 
     @property
-    def counted(self) -> NDArray[numpy.bool_]:
-        """Tell which tokens of :attr:`text` count."""
-        return (self._of_text >= 0).numpy()
+    def token_mask(self) -> NDArray[numpy.bool_]:
+        """The tokens of :attr:`text` that are scored."""
+        return (self._text_tokens >= 0).numpy()
 
     @property
-    def _of_text(self) -> torch.Tensor:
-        return self.tokens[:, 1:] if self.begin is not None else self.tokens
+    def _text_tokens(self) -> torch.Tensor:
+        return self.tokens[:, 1:] if self.bos_token is not None else self.tokens
 
-    def chosen(self, numbers: Sequence[int]) -> "Windows":
-        """The windows with the ``numbers``, from 0 on."""
+    def select(self, numbers: Sequence[int]) -> "Windows":
+        """Return the windows at the indices ``numbers``."""
         lines = tuple(self.lines[number] for number in numbers) if self.lines else ()
         places = tuple(self.places[number] for number in numbers)
         return replace(self, tokens=self.tokens[list(numbers)], places=places, lines=lines)
@@ -87,13 +87,13 @@ class Windows:
         return predictions(self.tokens)
 
     def predicted_bytes(self, tokenizer: Any) -> int:
-        """Bytes of the text that the predicted tokens stand for, in UTF-8."""
+        """Return the bytes, in UTF-8, of the text of the predicted tokens."""
         rows = (row[row >= 0] for row in self.tokens[:, 1:])
         texts = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in rows)
         return sum(len(text.encode()) for text in texts)
 
-    def measured(self, tokenizer: Any) -> dict[str, Any]:
-        """Its :meth:`protocol` with the predicted ``bytes``, by which losses become bits per byte."""
+    def protocol_with_bytes(self, tokenizer: Any) -> dict[str, Any]:
+        """Return the :meth:`protocol` and the predicted ``bytes``, which turn losses into bits per byte."""
         return self.protocol() | {"bytes": self.predicted_bytes(tokenizer)}
 
     def protocol(self) -> dict[str, Any]:
@@ -101,19 +101,19 @@ class Windows:
         keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
         counted = {"windows": windows, "window": window, "predictions": self.predictions}
-        return text | counted | {"begin": self.begin, "sha256": self.sha256}
+        return text | counted | {"begin": self.bos_token, "sha256": self.sha256}
 
 
 def settings_of(protocol: Mapping[str, Any]) -> TextSettings:
     """Return the settings of the text that a :meth:`Windows.protocol` describes."""
-    given = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
-    return TextSettings(**given | {"begin": protocol.get("begin") is not None})
+    settings = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
+    return TextSettings(**settings | {"begin": protocol.get("begin") is not None})
 
 
 def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
-    """Return non-overlapping windows of the text that ``settings`` name, sampled as they say.
+    """Return non-overlapping windows of the text of ``settings``, sampled by them.
 
-    ``role`` names the settings in errors. ``at_most``: a text that is too short gives fewer windows, at least one.
+    ``role``: the key of the settings, for errors. ``at_most``: accept a short text with fewer windows, at least one.
     """
     whole = _all_windows(settings, tokenizer, role)
     available = len(whole.tokens)
@@ -122,27 +122,27 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
         wanted = max(1, min(available, wanted))
     if available < wanted:
         unit = "different lines" if whole.lines else f"windows of {settings.window}"
-        there = f"{settings.source} has {available} {unit}{' in this part' if settings.part else ''}"
+        fault = f"{settings.source} has {available} {unit}{' in this part' if settings.part else ''}"
         remedy = "ask for fewer or shorter ones, or give a longer text"
-        raise InputError(f"{there}; expected {wanted}: {remedy}", f"problem.{role}")
-    return whole.chosen(sorted(_order(settings, available)[:wanted]))
+        raise InputError(f"{fault}; expected {wanted}: {remedy}", f"problem.{role}")
+    return whole.select(sorted(_order(settings, available)[:wanted]))
 
 
 def held_out_windows(searched: Windows, seen: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
-    """Return at most ``count`` windows that share no token with ``searched`` and ``seen``, of the same text.
+    """Return the next ``count`` windows of the sampling, at most, that share no token with ``searched`` and ``seen``.
 
-    They are the next ones of the sampling. None if no window remains.
+    All are of the same text. None if no window remains.
     """
     whole = _all_windows(searched.settings, tokenizer, "search_text")
     free = set(_free(whole, [searched, *seen]))
     rest = [number for number in _order(searched.settings, len(whole.tokens)) if number in free][:count]
-    return whole.chosen(sorted(rest)) if rest else None
+    return whole.select(sorted(rest)) if rest else None
 
 
 def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
-    """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
+    """Return the windows of the text of ``settings`` that share no token with ``used``, windows of the same text."""
     whole = _all_windows(settings, tokenizer, role)
-    return whole.chosen(_free(whole, used))
+    return whole.select(_free(whole, used))
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:
@@ -153,7 +153,7 @@ def check_length(settings: TextSettings, model: Any, role: str) -> None:
 
 
 def _order(settings: TextSettings, count: int) -> list[int]:
-    """Return the numbers of ``count`` windows in the order of the sampling."""
+    """Return the indices of ``count`` windows in the order of the sampling."""
     if settings.sampling == "first":
         return list(range(count))
     shuffled: list[int] = numpy.random.default_rng(settings.sampling_seed).permutation(count).tolist()
@@ -161,7 +161,7 @@ def _order(settings: TextSettings, count: int) -> list[int]:
 
 
 def _free(whole: Windows, used: Iterable[Windows]) -> list[int]:
-    """Return the numbers of the windows of ``whole`` that share no token with ``used``, of the same text."""
+    """Return the indices of the windows of ``whole`` that share no token with ``used``, windows of the same text."""
     length = whole.text.shape[1]
     seen: set[int] = set()
     for windows in used:
@@ -172,34 +172,34 @@ def _free(whole: Windows, used: Iterable[Windows]) -> list[int]:
 
 
 def _all_windows(settings: TextSettings, tokenizer: Any, role: str) -> Windows:
-    first, name, lines = bos_token(tokenizer, settings.begin, role), None, []
-    length = settings.window - (first is not None)
+    bos, name, lines = bos_token(tokenizer, settings.begin, role), None, []
+    length = settings.window - (bos is not None)
     if is_task(settings):
         with blamed_on(f"problem.{role}"):
-            lines = lines_of(settings, tokenizer)
-            rows = rows_of(lines, settings, tokenizer, length)
+            lines = read_lines(settings, tokenizer)
+            rows = token_rows(lines, settings, tokenizer, length)
     else:
-        rows = tokens_of(load_text(settings, role), tokenizer)
+        rows = tokenise(load_text(settings, role), tokenizer)
         rows = rows[: len(rows) // length * length].reshape(-1, length)
     tokens = torch.from_numpy(rows)
-    if first is not None:
-        name = str(tokenizer.convert_ids_to_tokens(first))
-        tokens = torch.cat([torch.full((len(rows), 1), first, dtype=torch.int64), tokens], dim=1)
+    if bos is not None:
+        name = str(tokenizer.convert_ids_to_tokens(bos))
+        tokens = torch.cat([torch.full((len(rows), 1), bos, dtype=torch.int64), tokens], dim=1)
     return Windows(tokens, settings, tuple(range(len(rows))), name, tuple(lines))
 
 
-def tokens_of(text: str, tokenizer: Any) -> Tokens:
+def tokenise(text: str, tokenizer: Any) -> Tokens:
     """Return the tokens of ``text``, which is tokenised once: a long one takes minutes."""
-    read = _tokens.setdefault(tokenizer, {})
+    cache = _tokens.setdefault(tokenizer, {})
     key = hashlib.sha256(text.encode()).digest()
-    if key not in read:
+    if key not in cache:
         parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in _parts(text)]
-        read[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts or [[]]])
-    return read[key]
+        cache[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts or [[]]])
+    return cache[key]
 
 
 _tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()
-"""The tokens of texts by tokenizer and the text's hash."""
+"""The tokens of texts, by tokenizer and hash of the text."""
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -214,7 +214,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
-    """Return the id of the token that begins each window, if any; ``role`` names the text in errors."""
+    """Return the id of the token that begins each window, if any; ``role``: the key of the text, for errors."""
     if begin is False:
         return None
     added = added_bos_token(tokenizer)

@@ -14,7 +14,7 @@ from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.hub import quiet
-from evoprune.problems.language_model.texts.windows import Tokens, tokens_of
+from evoprune.problems.language_model.texts.windows import Tokens, tokenise
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import KEY, byte_tokens, tokenizer_json
 
 SYMBOLS = "symbols"  # the script of tokens without letters
@@ -101,7 +101,7 @@ def token_order(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) 
         reached = always | parents.keys() | {number for token, number in vocabulary.items() if len(token) == 1}
     uses = Counter[int]()
     for text in texts:
-        uses.update(tokens_of(text, tokenizer).tolist())
+        uses.update(tokenise(text, tokenizer).tolist())
     lengths = {number: len(token) for token, number in vocabulary.items()}
     for token in sorted(parents, key=lengths.__getitem__, reverse=True):  # parents are shorter
         for parent in parents[token]:

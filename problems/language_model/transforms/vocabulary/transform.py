@@ -20,7 +20,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.texts.windows import Windows, tokens_of
+from evoprune.problems.language_model.texts.windows import Windows, tokenise
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS, Prices, dense_cost
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.vocabulary.order import Order, token_frequencies, token_order
@@ -188,7 +188,7 @@ def expected_losses(resident: Resident, search: Windows, order: Order, counts: S
 
     It is the loss of missing tokens, less the gain of remaining tokens, whose probabilities rise.
     """
-    frequencies = token_frequencies(tokens_of(load_text(search.settings, "search_text"), resident.tokenizer))
+    frequencies = token_frequencies(tokenise(load_text(search.settings, "search_text"), resident.tokenizer))
     key = [search.identity, counts, list(order.tokens)]
     build = partial(_gains, resident, search.tokens, order, counts)
     gains = cached(resident, "shares of kept tokens", key, build, torch.device("cpu"))["gains"]

@@ -73,7 +73,7 @@ def test_other_errors_are_raised(model, tokens):
 def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, tokens, threads):
     def measured():
         states, measure = PrefixCache(3, 32 * 64, 2**20), Measure(Forward(model), 32)
-        states.begin(["a", "b", "c"])
+        states.set_candidate(["a", "b", "c"])
         totals = [measure.total(tokens, Perplexity().add, states) for _ in range(2)]  # the second from states
         assert states.bytes
         return totals
@@ -96,7 +96,7 @@ def divergence(dense, pruned, top):
     for first in range(0, len(dense), 16):
         rows = slice(first, first + 16)
         lost = -dense[rows].log_softmax(-1)[:, 0].sum()  # all targets are token 0
-        assert objective.learn(dense[rows], targets[rows], first) == pytest.approx(float(lost), rel=1e-5)
+        assert objective.store(dense[rows], targets[rows], first) == pytest.approx(float(lost), rel=1e-5)
     for first in range(0, len(dense), 8):
         rows = slice(first, first + 8)
         sums.append(objective.add(pruned[rows], targets[rows], first))

@@ -23,7 +23,7 @@ class Evaluator:
 
     def score(self, genome, tokens, reuse=True):
         self.masks.apply(genome)
-        self.states.begin(self.masks.block_thresholds())
+        self.states.set_candidate(self.masks.block_thresholds())
         return self.measure.total(tokens, Perplexity().add, self.states if reuse else None)
 
 
@@ -67,7 +67,7 @@ def test_a_child_runs_only_the_blocks_from_the_first_that_differs(tokens):
 
 
 def test_little_memory_keeps_few_checkpoints_and_none_is_no_error():
-    wanted = [len(PrefixCache(30, 100, limit).wanted(0)) for limit in (0, 100, 600, 6_000, 10**6)]
+    wanted = [len(PrefixCache(30, 100, limit).checkpoints(0)) for limit in (0, 100, 600, 6_000, 10**6)]
     assert wanted == sorted(wanted)
     assert wanted[0] == 0
     assert wanted[-1] == 29
@@ -77,7 +77,7 @@ def test_the_least_recently_used_state_goes_first():
     states = PrefixCache(2, 100, 600)
 
     def score(name):
-        states.begin([name, ""])
+        states.set_candidate([name, ""])
         if is_stored := states.longest(0, 1)[0] == 1:
             return is_stored
         states.store(0, {1: torch.zeros(1, 25)})
@@ -92,7 +92,7 @@ def test_the_least_recently_used_state_goes_first():
 
 def test_marks_are_told_apart_whatever_they_are_beside():
     states = PrefixCache(4, 100, 10**6)
-    states.begin([11, 11, 2, 2])
+    states.set_candidate([11, 11, 2, 2])
     states.store(0, {1: torch.zeros(1, 25), 2: torch.zeros(1, 25)})
-    states.begin([1, 1, 1, 1])
+    states.set_candidate([1, 1, 1, 1])
     assert states.longest(0, 1) == (0, None)

@@ -60,8 +60,10 @@ def test_logits_are_those_of_the_model(case, problem_on, tmp_path):
 
 def found_in(path, report, dense, run=None, timeout=math.inf):
     """Measurements of the file in llama.cpp on the report text."""
-    text, run = load_text(report.settings, "report_text"), run and run.known
-    return checked(path, text, report.tokens, report.begin is not None, dense.known, run=run, timeout=timeout)
+    text, run = load_text(report.settings, "report_text"), run and run.top_predictions
+    return checked(
+        path, text, report.tokens, report.bos_token is not None, dense.top_predictions, run=run, timeout=timeout
+    )
 
 
 @pytest.mark.usefixtures("fresh_processes")
@@ -70,7 +72,7 @@ def test_perplexity_divergence_and_tokens_are_those_in_pytorch(problem_on, tmp_p
     report, path = session.texts.report, tmp_path / "small.gguf"
     dense, run = (Divergence(report.predictions, top) for top in (16, session.resident.forward.vocabulary))
     for learnt in (dense, run):  # as if the file were to hold the dense model
-        session.fitness.measure.total(report.tokens, learnt.learn)
+        session.fitness.measure.total(report.tokens, learnt.store)
     base = base_of(session.resident.model)
     session.transform.apply([0.0, 1.0, 0.0, 0.0])
     contents(session.resident.model, base, {}).write(path)
@@ -110,7 +112,7 @@ def test_a_file_whose_tokenizer_begins_texts_is_scored_with_that_token(begins, o
     model = session.resident.model
     report = Texts(session.settings, Resident(model, tokenizer, "tiny")).report
     dense = Divergence(report.predictions, 16)
-    session.fitness.measure.total(report.tokens, dense.learn)
+    session.fitness.measure.total(report.tokens, dense.store)
     contents(model, own_base(model, byte_tokenizer(begin=begins), "tiny"), {}).write(tmp_path / "model.gguf")
     found = found_in(tmp_path / "model.gguf", report, dense)
     assert found["first_other_token"] == other

@@ -15,7 +15,7 @@ from evoprune.problems.language_model.evaluation.measure import Divergence, Meas
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward, ids
 from evoprune.problems.language_model.texts.settings import TextSettings
-from evoprune.problems.language_model.texts.tasks import is_task, records
+from evoprune.problems.language_model.texts.tasks import is_task, read_records
 from evoprune.problems.language_model.texts.text_splits import share_in_common
 from evoprune.problems.language_model.texts.windows import cut_windows, held_out_windows
 from tests.problems.language_model.small import VOCABULARY, random_model, save
@@ -134,7 +134,7 @@ def test_the_divergence_of_search_and_of_training_are_those_of_the_answers(model
     log_p, log_q = (each(ids(tokens)).logits[:, :-1][counted].log_softmax(-1) for each in (model, other))
     slow = float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
     objective = Divergence(int(counted.sum()), VOCABULARY)
-    Measure(Forward(model), 96).total(tokens, objective.learn)
+    Measure(Forward(model), 96).total(tokens, objective.store)
     assert Measure(Forward(other), 48).value(tokens, objective) == pytest.approx(slow, rel=1e-4)
     dense = DenseModel(model)
     assert divergence(Forward(other), dense, tokens)[0] == pytest.approx(slow, rel=1e-4)
@@ -216,22 +216,22 @@ def test_a_file_with_a_column_of_text_stays_plain_text(tokenizer, task):
 def test_a_faulty_line_is_named(task, second, key):
     settings = task([{"prompt": "w1", "answer": "w2"}, second])
     with pytest.raises(InputError, match=rf"task\.jsonl: line 2.*{key}"):
-        records(Path(settings.source))
+        read_records(Path(settings.source))
 
 
 def test_a_mark_of_utf_8_before_the_first_line_is_no_part_of_it(task):
     settings = task([{"prompt": "w1", "answer": "w2"}])
     path = Path(settings.source)
-    plain = records(path)
+    plain = read_records(path)
     path.write_text(path.read_text(), "utf-8-sig")
     assert is_task(settings)
-    assert records(path) == plain
+    assert read_records(path) == plain
 
 
 @pytest.mark.parametrize("answer", ["w9", 2, -1, True, None])
 def test_an_answer_is_one_of_the_choices(task, answer):
     with pytest.raises(InputError, match=r"line 1: answer"):
-        records(Path(task([{"prompt": "w1", "choices": ["w1", "w2"], "answer": answer}]).source))
+        read_records(Path(task([{"prompt": "w1", "choices": ["w1", "w2"], "answer": answer}]).source))
 
 
 def test_lines_that_do_not_fit_the_window_the_number_or_the_tokenizer_are_refused(tokenizer, task):

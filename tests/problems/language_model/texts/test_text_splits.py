@@ -81,7 +81,7 @@ def test_second_texts_are_read_first_and_are_not_in_the_fingerprint(texts, told,
 
 def test_the_token_that_begins_windows_is_in_the_fingerprint(texts):
     found = texts()
-    assert found.fingerprint().get("begin") == found.search.begin
+    assert found.fingerprint().get("begin") == found.search.bos_token
 
 
 def test_windows_longer_than_the_model_takes_are_refused(texts, told):

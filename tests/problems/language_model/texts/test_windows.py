@@ -135,12 +135,12 @@ def test_windows_begin_with_the_tokenizers_token_as_settings_say(tmp_path, begin
     assert found.tokens.tolist() == [[BEGIN, *row] for row in rows] if first else rows
     assert found.text.tolist() == rows
     assert found.predictions == 4 * 31
-    assert (found.begin, found.protocol()["begin"], found.protocol()["window"]) == (first, first, 32)
+    assert (found.bos_token, found.protocol()["begin"], found.protocol()["window"]) == (first, first, 32)
     assert settings_of(found.protocol()).begin is (first is not None)
 
 
 def test_a_tokenizer_that_adds_no_token_cannot_be_asked_for_one_it_lacks(small):
     tokenizer = AutoTokenizer.from_pretrained(small["model"])
-    assert cut_windows(TextSettings(**small["report_text"]), tokenizer, "report_text").begin is None
+    assert cut_windows(TextSettings(**small["report_text"]), tokenizer, "report_text").bos_token is None
     with pytest.raises(InputError, match=r"report_text\.begin"):
         cut_windows(TextSettings(**small["report_text"], begin=True), tokenizer, "report_text")

@@ -22,7 +22,7 @@ def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_mod
     place = session.transform.genes.names.index("attention 1")
     genome = [float(at == place) for at in range(6)]
     session.transform.apply(genome)
-    found = session.fitness.score_now(session.texts.search).value
+    found = session.fitness.score_model(session.texts.search).value
     session.transform.apply(session.transform.dense)
     projection = session.resident.model.transformer.h[1].attn.c_proj
     with torch.no_grad():

@@ -64,7 +64,7 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
     windows, resident = session.texts.report, session.resident
     per_token = windows.predicted_bytes(resident.tokenizer) / windows.predictions
     session.transform.apply([2.0])
-    read = session.texts.read(windows)
+    read = session.texts.retokenised(windows)
     nats = total = 0.0
     for row in read.tokens:
         logits = resident.model(input_ids=ids(row)[None]).logits[0, :-1].double().log_softmax(-1)
@@ -73,7 +73,7 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
         total += len(resident.tokenizer.decode(row[1:][counted]).encode())
     assert total == windows.predicted_bytes(session.texts.tokenizer)
     assert ids(read.tokens).max() < len(resident.tokenizer) < len(session.texts.tokenizer)
-    assert session.fitness.score_now(windows).value == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
+    assert session.fitness.score_model(windows).value == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
 
 
 @pytest.mark.parametrize("begin", [True, False])
@@ -82,7 +82,7 @@ def test_a_window_stays_the_same_text(session, begin):
     windows = cut_windows(TextSettings(**PROBLEM["search_text"], begin=begin), texts.tokenizer, "search_text")
     for level in (1.0, 2.0):
         transform.apply([level])
-        read = texts.read(windows)
+        read = texts.retokenised(windows)
         for row, own in zip(read.tokens, windows.tokens, strict=True):
             counted = row[1:][row[1:] >= 0]
             assert session.resident.tokenizer.decode(counted) == texts.tokenizer.decode(own[1:])
@@ -107,7 +107,7 @@ def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
     value, perplexities = session.fitness.value([2.0])[0], []
     for level in (0.0, 2.0):
         session.transform.apply([level])
-        perplexities.append(session.fitness.score_now(session.texts.search).value)
+        perplexities.append(session.fitness.score_model(session.texts.search).value)
     assert value == pytest.approx(math.log(perplexities[1] / perplexities[0]), rel=1e-4)
     assert session.fitness.value([0.0])[0] == pytest.approx(0.0, abs=1e-6)
 
