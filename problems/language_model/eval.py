@@ -124,7 +124,7 @@ def _compare_files(file: Path, resident: Resident, texts: Sequence[Windows], opt
 
 def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]:
     """Yield the row of the source, if it is a .gguf file, and that of ``file``, on ``windows``."""
-    from evoprune.problems.language_model.gguf.runtime import checked
+    from evoprune.problems.language_model.gguf.runtime import measure_file
 
     measure, tokenizer, variants, right = Measure(resident.forward, None), resident.tokenizer, None, None
     text = Text.model_validate(windows.protocol_with_bytes(tokenizer))
@@ -136,9 +136,9 @@ def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row
         dense = PredictionFile(whole, windows.predictions)
         measure.value(windows.tokens, dense, label="measuring")
         for path in [*others, file]:
-            scores = checked(
+            scores = measure_file(
                 path, windows.first_text, windows.tokens, windows.bos_token is not None, {"loss": dense.losses},
-                memory=False, variants=variants, whole=whole.fileno(),
+                memory=False, variants=variants, prediction_file=whole.fileno(),
             )  # fmt: skip
             row = _file_row(path, text, scores)
             if windows.lines:

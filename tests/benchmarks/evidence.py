@@ -86,10 +86,10 @@ class Judge:
 
     def _log_probabilities(self, model: Llama) -> Iterator[Floats]:
         """Of each window, float32 (window - 1, vocabulary)."""
-        model.begin(WINDOW)
+        model.open_context(WINDOW)
         for ids in self.windows:
-            model.cut(0)
-            logits = model.read(ids, 0, every=True)[:-1].copy()
+            model.truncate(0)
+            logits = model.decode(ids, 0, every=True)[:-1].copy()
             logits -= logits.max(1, keepdims=True)
             logits -= np.log(np.exp(logits).sum(1, keepdims=True))
             yield logits

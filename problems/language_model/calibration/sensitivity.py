@@ -16,7 +16,7 @@ from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import has_bfloat16_units
-from evoprune.problems.language_model.models.experts import products_noted
+from evoprune.problems.language_model.models.experts import recorded_products
 from evoprune.problems.language_model.models.forward import Forward, predictions, scored
 from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.memory import Room
@@ -61,7 +61,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
             if head is not None and matrix.weight is head.weight:
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
         stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
-        stack.enter_context(products_noted(stacks, sums.of_expert))
+        stack.enter_context(recorded_products(stacks, sums.of_expert))
         windows = steps(read[checkpoint.done :], "measuring the sensitivity", "window")
         for number, window in enumerate(windows, checkpoint.done):
             with torch.enable_grad():

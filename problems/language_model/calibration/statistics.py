@@ -13,7 +13,7 @@ from evoprune.console.phase import steps
 from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype
-from evoprune.problems.language_model.models.experts import products_noted
+from evoprune.problems.language_model.models.experts import recorded_products
 from evoprune.problems.language_model.models.forward import Forward, Walk
 from evoprune.problems.language_model.models.tensor_file import Tensors
 
@@ -97,7 +97,7 @@ def block_statistics(
             if not isinstance(matrix, ExpertStack):
                 hook = partial(add, sums[matrix.name])
                 hooks.callback(matrix.module.register_forward_pre_hook(hook).remove)
-        hooks.enter_context(products_noted([one for one in matrices if isinstance(one, ExpertStack)], add_expert))
+        hooks.enter_context(recorded_products([one for one in matrices if isinstance(one, ExpertStack)], add_expert))
         (walk.advance if advance else walk.run)(block)
     for name, of_matrix in sums.items():
         if not all(bool(torch.isfinite(value).all()) for value in of_matrix.values()):

@@ -15,7 +15,7 @@ from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.runtime import checked, compared, milliseconds, presets, quantise
+from evoprune.problems.language_model.gguf.runtime import compare_speeds, latencies, measure_file, presets, quantise
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
@@ -66,7 +66,7 @@ class Comparison:
                 score = self._score(source)
                 facts["source"] = self._row(source.name if model else source.stem, source, score)
                 if self.timed and self._left > self.scoring + _TIMING:
-                    facts["runtime"] = compared(source, self.place, score, check, timeout=self._left)
+                    facts["runtime"] = compare_speeds(source, self.place, score, check, timeout=self._left)
         return facts
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
@@ -82,7 +82,7 @@ class Comparison:
         report, begins = self.session.texts.report, self.session.texts.report.begin is not None
         dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
         limit = max(1.0, self._left)
-        return checked(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
+        return measure_file(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
 
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
@@ -101,7 +101,7 @@ class Comparison:
         if row and self._left > self.scoring + _GENERATING:
             with suppress(InputError):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
-                exported, preset = milliseconds([self.place, path], generating, _GENERATING)
+                exported, preset = latencies([self.place, path], generating, _GENERATING)
                 row["speed"] = preset / exported
         return {"preset": row, "no_preset": score.get("failure")}
 

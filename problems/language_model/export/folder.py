@@ -17,7 +17,13 @@ from evoprune.problems.language_model.export.card import card
 from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.runtime import benchmark, compute_dtype, runtime_lines
-from evoprune.problems.language_model.models.device import Failed, environment, free_memory, release_memory, run_python
+from evoprune.problems.language_model.models.device import (
+    ProcessFailed,
+    environment,
+    free_memory,
+    release_memory,
+    run_python,
+)
 from evoprune.problems.language_model.models.hub import quiet
 from evoprune.problems.language_model.models.tensor_file import saving
 from evoprune.problems.language_model.models.weight_files import bytes_of, stored_dtype, weight_files
@@ -106,7 +112,7 @@ class Folder(ExportFormat):
             variables = (environment() if facts["ragged"] else dict(os.environ)) | {"HF_HUB_OFFLINE": "1"}
             try:
                 measured = run_python("-P", str(script), str(job), cwd=scratch, env=variables)
-            except Failed as failed:
+            except ProcessFailed as failed:
                 measured = {"perplexity": math.inf, "tokens_sha256": None, "failure": f"cannot be loaded: {failed}"}
         half = {dtype, session.resident.dtype} != {"float32"}
         check = {name: value for name, value in measured.items() if name != "zeros"} | {

@@ -43,7 +43,7 @@ class GgufFile(ExportFormat):
 
     def draft(self, place: Path) -> bool:
         base = self._base()
-        from evoprune.problems.language_model.gguf.runtime import checked
+        from evoprune.problems.language_model.gguf.runtime import measure_file
         from evoprune.problems.language_model.gguf.write import contents
 
         model, encoded = self.final.make_resident()
@@ -54,7 +54,7 @@ class GgufFile(ExportFormat):
         forward = fitness.measure.forward
         final = Divergence(read.predictions, min(self.session.settings.kl_top, forward.vocabulary), forward.device)
         fitness.measure.total(read.tokens, final.store)
-        check = checked(
+        check = measure_file(
             place, read.first_text, read.tokens, window.bos_token is not None, final.top_predictions, memory=False
         )
         if not check["divergence"] < _BROKEN:
@@ -64,7 +64,7 @@ class GgufFile(ExportFormat):
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # first: it names packages that the following imports need
         from evoprune.problems.language_model.export.comparison import Comparison
-        from evoprune.problems.language_model.gguf.runtime import checked, memory
+        from evoprune.problems.language_model.gguf.runtime import measure_file, memory
         from evoprune.problems.language_model.gguf.write import contents
 
         deadline = time.monotonic() + (math.inf if self.options.seconds is None else self.options.seconds)
@@ -96,7 +96,7 @@ class GgufFile(ExportFormat):
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
         start, begins = time.monotonic(), report.bos_token is not None
-        check = checked(
+        check = measure_file(
             place, read.first_text, read.tokens, begins, from_dense.top_predictions, timed, from_final.top_predictions
         )
         comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start)

@@ -18,7 +18,7 @@ from evoprune.console.phase import note
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.models.blocks import max_positions
-from evoprune.problems.language_model.models.device import Failed, environment, processor_name, run_python
+from evoprune.problems.language_model.models.device import ProcessFailed, environment, processor_name, run_python
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.throughput import Load, Phase, peak_bytes, throughputs
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
@@ -49,7 +49,7 @@ def benchmark(session: Session, dtype: str, folder: Path) -> Json | None:
     }
     try:
         times, *peaks = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
-    except Failed:
+    except ProcessFailed:
         return None
     both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}
     for name in ("peak_bytes", "load_seconds"):

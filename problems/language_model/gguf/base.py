@@ -1,4 +1,4 @@
-"""The base of a .gguf file: the metadata and the tokenizer of a model, read from another .gguf file or made."""
+"""The base of a .gguf file: a model's metadata and tokenizer, read from another .gguf file or made from the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ from gguf import GGUFValue, GGUFValueType, TokenType
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.names import BLOCK, SAME, Form, Slot, find_slots, learn_form, within_block
-from evoprune.problems.language_model.gguf.sources import OWN, needs_base, pre_tokenizer
+from evoprune.problems.language_model.gguf.names import (
+    BLOCK,
+    UNCHANGED,
+    Form,
+    Slot,
+    find_slots,
+    learn_form,
+    within_block,
+)
+from evoprune.problems.language_model.gguf.sources import ARCHITECTURES, needs_base, pre_tokenizer
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import short_name
@@ -26,9 +34,9 @@ from evoprune.problems.language_model.models.weight_files import GgufFile, Tenso
 Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 
 TOKENS = "tokenizer.ggml.tokens"
-_OF_TOKENS = (TOKENS, "tokenizer.ggml.scores", "tokenizer.ggml.token_type")  # arrays with an entry a token
+_OF_TOKENS = (TOKENS, "tokenizer.ggml.scores", "tokenizer.ggml.token_type")  # arrays with an entry per token
 _MERGES = "tokenizer.ggml.merges"
-_WHOLE = "tokenizer.huggingface.json"  # the tokenizer once more, which llama.cpp does not read
+_HUGGINGFACE = "tokenizer.huggingface.json"  # a copy of the tokenizer, which llama.cpp does not read
 
 _NUMBERS = {
     "context_length": "max_position_embeddings", "embedding_length": "hidden_size",
@@ -47,22 +55,22 @@ _EPSILONS = {
 ARCHITECTURE = "general.architecture"
 
 _OF_THE_FILE = (ARCHITECTURE, "general.alignment", "quantize.", "split.")
-"""Prefixes of keys that are true of the base file alone, or are written anew."""
+"""Prefixes of keys that hold for the base file alone, or are written anew."""
 
 _OF_THE_MODEL = (BLOCK, "token_embd", "output")
-"""Prefixes of tensors that are parameters; others, such as factors of rotary frequencies, may be none."""
+"""Prefixes of tensors that are parameters; other tensors, such as factors of rotary frequencies, may be constants."""
 
 _HEAD, _EMBEDDING = "output.weight", "token_embd.weight"
-_OTHER_TOKENS = 0.01  # the share of a vocabulary that may be spelt differently: converters rewrite some added tokens
+_OTHER_TOKENS = 0.01  # share of a vocabulary that may be spelt differently: converters rewrite some added tokens
 
 
 @dataclass(frozen=True)
 class Base:
     """The metadata of a model, without entries that follow from its tensors.
 
-    ``architecture``: llama.cpp's name. ``half``: ``F16`` or ``BF16``, the kind of matrices that are not quantised.
-    ``file``: the source, if there is one. ``forms``: of tensors, as for :func:`find_slots`. ``kept``: tensors that are
-    no parameters, and are copied. ``mixed``: whether the attentions of blocks are of several kinds.
+    ``architecture``: llama.cpp's name. ``half``: ``F16`` or ``BF16``, the type of matrices that are not quantised.
+    ``file``: the source, if there is one. ``forms``: of tensors, for :func:`find_slots`. ``extra_tensors``: constants,
+    which are copied. ``mixed_attention``: True if the attentions of blocks are of several kinds.
     """
 
     architecture: str
@@ -70,51 +78,51 @@ class Base:
     half: str = "F16"
     file: GgufFile | None = None
     forms: Mapping[str, Form] | None = None
-    kept: Mapping[str, Tensor] = field(default_factory=dict)
-    mixed: bool = False
+    extra_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    mixed_attention: bool = False
 
     def tensor(self, name: str) -> Tensor | None:
-        """The tensor ``name`` of the file."""
+        """Return the tensor ``name`` of the file, if any."""
         return self.file.tensors.get(name) if self.file else None
 
     def with_tokens(self, kept: Sequence[int] | None) -> Base:
-        """The base of the model that has the tokens ``kept`` alone, in order; None for all."""
+        """Return the base of the model that has only the tokens ``kept``, in order; None: all tokens."""
         return self if kept is None else replace(self, fields=cut_fields(self.fields, kept))
 
 
 _bases: WeakKeyDictionary[Resident, dict[str | None, Base]] = WeakKeyDictionary()
 
 
-def find_base(resident: Resident, given: str | None = None, make_dense: Callable[[], None] = lambda: None) -> Base:
-    """The base of the dense model: the .gguf file ``given``, the model's own source, or made of the model itself.
+def find_base(resident: Resident, path: str | None = None, make_dense: Callable[[], None] = lambda: None) -> Base:
+    """Return the base of the dense model: the .gguf file ``path``, the model's own source, or made from the model.
 
-    It is read once for a model, which ``make_dense`` makes dense before.
+    It is found once per model and file; ``make_dense`` is called before. Raises :class:`evoprune.InputError`.
     """
-    known = _bases.setdefault(resident, {})
-    if given not in known:
+    bases = _bases.setdefault(resident, {})
+    if path not in bases:
         make_dense()
-        known[given] = _read_for(resident, given)
-    return known[given]
+        bases[path] = _base_for(resident, path)
+    return bases[path]
 
 
-def _read_for(resident: Resident, given: str | None) -> Base:
-    if given or resident.source.endswith(".gguf"):
-        base = read_base(Path(given or resident.source))
+def _base_for(resident: Resident, path: str | None) -> Base:
+    if path or resident.source.endswith(".gguf"):
+        base = read_base(Path(path or resident.source))
         assert base.file is not None
         slots = {slot.name: slot for slot in find_slots(resident.model, base.architecture, {})}
         others = {name: tensor for name, tensor in base.file.tensors.items() if name not in slots}
-        kept = {name: tensor for name, tensor in others.items() if not name.startswith(_OF_THE_MODEL)}
-        _refuse_another(base.file, kept, resident, slots)
+        constants = {name: tensor for name, tensor in others.items() if not name.startswith(_OF_THE_MODEL)}
+        _refuse_another(base.file, constants, resident, slots)
         kinds = getattr(resident.model.config.get_text_config(), "layer_types", None) or ()
         forms = _forms(base.file, resident.model, slots)
-        return replace(base, forms=forms, kept=kept, mixed=len(set(kinds)) > 1)
-    if own := own_base(resident.model, resident.tokenizer, short_name(resident.source)):
-        return own
+        return replace(base, forms=forms, extra_tensors=constants, mixed_attention=len(set(kinds)) > 1)
+    if made := make_base(resident.model, resident.tokenizer, short_name(resident.source)):
+        return made
     raise needs_base(resident.source, "not for this model")
 
 
 def read_base(path: Path) -> Base:
-    """The base in the .gguf file ``path``, before it is compared with the model."""
+    """Read the base in the .gguf file ``path``, without comparing it with a model."""
     file = read_gguf(path)
     if TOKENS not in file.fields or ARCHITECTURE not in file.fields:
         raise InputError("holds no tokenizer: give a .gguf file of a whole model", str(path))
@@ -125,22 +133,24 @@ def read_base(path: Path) -> Base:
     return Base(file.fields[ARCHITECTURE].value, fields, "BF16" if "BF16" in kinds else "F16", file)
 
 
-def own_base(model: Any, tokenizer: Any, name: str) -> Base | None:
-    """The base of a model called ``name``, made of the config; None for other types of models."""
-    if (fields := own_fields(model, tokenizer, name)) is None:
+def make_base(model: Any, tokenizer: Any, name: str) -> Base | None:
+    """Make the base of ``model``, called ``name``, from its config; None as of :func:`make_fields`."""
+    if (fields := make_fields(model, tokenizer, name)) is None:
         return None
-    kept, rope = {}, getattr(model.config, "rope_parameters", None) or {}
+    constants, rope = {}, getattr(model.config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "llama3":  # whose frequencies are divided by numbers in a tensor
         scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](model.config, torch.device("cpu"))
         factors = rope["rope_theta"] ** -(torch.arange(len(scaled)) / len(scaled)) / scaled
-        kept["rope_freqs.weight"] = Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))
-    return Base(OWN[model.config.model_type], fields, kept=kept)
+        constants["rope_freqs.weight"] = Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))
+    return Base(ARCHITECTURES[model.config.model_type], fields, extra_tensors=constants)
 
 
-def _refuse_another(file: GgufFile, kept: Mapping[str, Tensor], resident: Resident, slots: Mapping[str, Slot]) -> None:
+def _refuse_another(
+    file: GgufFile, constants: Mapping[str, Tensor], resident: Resident, slots: Mapping[str, Slot]
+) -> None:
     """Raise :class:`evoprune.InputError` for the ``file`` of a model with other tokens or shapes.
 
-    ``kept``: its tensors that are no parameters. ``slots``: the model's tensors by name, all in the same form.
+    ``constants``: its tensors that are no parameters. ``slots``: the model's tensors by name.
     """
 
     def refuse(reason: str) -> InputError:
@@ -154,9 +164,9 @@ def _refuse_another(file: GgufFile, kept: Mapping[str, Tensor], resident: Reside
     if other > _OTHER_TOKENS * len(vocabulary):
         raise refuse(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
     ours = {name: slot.shape for name, slot in slots.items()}
-    theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in kept}
-    if _HEAD in theirs.keys() - ours and learn_form(slots[_EMBEDDING], resident.model, file.tensors[_HEAD], SAME):
-        del theirs[_HEAD]  # the embedding once more
+    theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in constants}
+    if _HEAD in theirs.keys() - ours and learn_form(slots[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED):
+        del theirs[_HEAD]  # a copy of the embedding
     for name in sorted(ours.keys() | theirs):
         here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
         if here != there:
@@ -164,7 +174,7 @@ def _refuse_another(file: GgufFile, kept: Mapping[str, Tensor], resident: Reside
 
 
 def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, Form]:
-    """The form of each tensor, by its name :func:`within_block`, from the first block that has it.
+    """Return the form of each tensor, by its name :func:`within_block`, learned from the first block that has it.
 
     Raises :class:`evoprune.InputError` for an unknown form.
     """
@@ -172,7 +182,7 @@ def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, F
     for name, slot in slots.items():
         if (within := within_block(name)) in forms:
             continue
-        matrix = forms.get(f"{within.rpartition('.')[0]}.weight", SAME)
+        matrix = forms.get(f"{within.rpartition('.')[0]}.weight", UNCHANGED)
         if (form := learn_form(slot, model, file.tensors[name], matrix)) is None:
             why = f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers"
             raise InputError(f"{why}: export to a folder, and convert that with llama.cpp", str(file.path))
@@ -181,22 +191,22 @@ def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, F
 
 
 def as_field(value: Any) -> Any:
-    """``value`` as metadata: a text, a flag, a whole number >= 0, a real one, or a list of texts or whole numbers."""
+    """Return ``value`` as metadata: a str, a bool, an int >= 0, a float, or a list of str or int."""
     if not isinstance(value, list):
         return GGUFValue(value, _KINDS[type(value)])
     kind = GGUFValueType.STRING if isinstance(next(iter(value), ""), str) else GGUFValueType.INT32
     return GGUFValue(value, GGUFValueType.ARRAY, kind)
 
 
-def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
-    """The metadata of ``model``, called ``name``; None for another type of model, or another kind of tokenizer."""
+def make_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
+    """Make the metadata of ``model``, called ``name``; None for an unknown type of model or of tokenizer."""
     config = model.config
     backend = getattr(tokenizer, "backend_tokenizer", None)  # tokenizers in Python have none
-    architecture = OWN.get(config.model_type)
+    architecture = ARCHITECTURES.get(config.model_type)
     if architecture is None or backend is None:
         return None
-    described = json.loads(backend.to_str())
-    if (split := pre_tokenizer(described)) is None:
+    tokenizer_json = json.loads(backend.to_str())
+    if (split := pre_tokenizer(tokenizer_json)) is None:
         return None
     if not getattr(config, "norm_topk_prob", True):
         raise InputError(f"llama.cpp's {architecture} renormalises the weights of experts, and this model does not")
@@ -210,17 +220,17 @@ def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
     if hasattr(config, "use_parallel_residual"):
         fields["use_parallel_residual"] = bool(config.use_parallel_residual)
     fields = {f"{architecture}.{key}": value for key, value in fields.items()}
-    fields = {"general.name": name} | fields | _tokenizer(tokenizer, described, split, config.vocab_size)
+    fields = {"general.name": name} | fields | _tokenizer(tokenizer, tokenizer_json, split, config.vocab_size)
     return {key: as_field(value) for key, value in fields.items()}
 
 
 def _rotary(config: Any) -> dict[str, Any]:
-    """The rotation of positions. Raises :class:`evoprune.InputError` for a scaling that files cannot be given here."""
+    """Return the metadata of rotary positions. Raises :class:`evoprune.InputError` for an unknown scaling."""
     if (rope := getattr(config, "rope_parameters", None)) is None:
         return {}
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    turned = int(size * rope.get("partial_rotary_factor", 1.0))
-    fields = {"rope.freq_base": float(rope["rope_theta"]), "rope.dimension_count": turned}
+    rotary = int(size * rope.get("partial_rotary_factor", 1.0))
+    fields = {"rope.freq_base": float(rope["rope_theta"]), "rope.dimension_count": rotary}
     kind = rope.get("rope_type", "default")
     if kind == "linear":
         fields |= {"rope.scaling.type": kind, "rope.scaling.factor": float(rope["factor"])}
@@ -229,17 +239,17 @@ def _rotary(config: Any) -> dict[str, Any]:
     return fields
 
 
-def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: int) -> dict[str, Any]:
-    """``described``: its JSON; ``split``: see :func:`pre_tokenizer`; ``size``: the rows of the embedding."""
+def _tokenizer(tokenizer: Any, tokenizer_json: Mapping[str, Any], split: str, size: int) -> dict[str, Any]:
+    """Return the metadata of ``tokenizer``; ``split``: of :func:`pre_tokenizer`; ``size``: rows of the embedding."""
     tokens = [f"[PAD{number}]" for number in range(size)]
     kinds = [int(TokenType.UNUSED)] * size
     for token, number in tokenizer.get_vocab().items():
         if number < size:  # one beyond it has no row of the embedding, and is never in a text
             tokens[number], kinds[number] = token, int(TokenType.NORMAL)
-    for added in described["added_tokens"]:
+    for added in tokenizer_json["added_tokens"]:
         if added["id"] < size:
             kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in described["model"]["merges"]]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer_json["model"]["merges"]]
     ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
     template = getattr(tokenizer, "chat_template", None)
     return {
@@ -255,10 +265,10 @@ def _tokenizer(tokenizer: Any, described: Mapping[str, Any], split: str, size: i
 
 
 def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
-    """The metadata with the tokens ``kept``, increasing ids, alone; a token's new id is its place there.
+    """Return the metadata with only the tokens ``kept``, increasing ids; the new ids are indices of ``kept``.
 
-    Special tokens that are not kept are no longer named. Raises :class:`evoprune.InputError` for tokens that occur
-    twice, which llama.cpp does not load.
+    The ids of removed special tokens are left out. Raises :class:`evoprune.InputError` for duplicate tokens, which
+    llama.cpp does not load.
     """
     new = {old: number for number, old in enumerate(kept)}
     tokens = [fields[TOKENS].value[old] for old in kept]
@@ -277,6 +287,6 @@ def cut_fields(fields: Fields, kept: Sequence[int]) -> Fields:
             value = new.get(value)
         elif key.endswith(".vocab_size"):
             value = len(kept)
-        if value is not None and key != _WHOLE:
+        if value is not None and key != _HUGGINGFACE:
             cut[key] = replace(entry, value=value)
     return cut

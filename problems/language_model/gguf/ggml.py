@@ -1,4 +1,4 @@
-"""Quantises and dequantises rows of weights by ggml, the library of llama.cpp; scales of the quantised blocks.
+"""Quantises and dequantises rows of weights with ggml, the library of llama.cpp; reads and replaces block scales.
 
 Kinds are GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package; the
 package ``gguf`` is imported when it is needed.
@@ -26,35 +26,35 @@ COMMON = (
     "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
     "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS",
 )  # fmt: skip
-"""The types to choose from by default; those of fewer bits lose far more."""
+"""The types to choose from by default; types of fewer bits lose far more."""
 
-_PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised, as far as ggml makes them
+_PLAIN = ("F32", "F16", "BF16")  # unquantised types that ggml writes
 
 FLOATS = frozenset({"F64", *_PLAIN})
-"""The kinds of files that are not quantised."""
+"""Unquantised types."""
 
-_PLACES = {
+_SCALE_OFFSETS = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
     "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
     "IQ1_S": (0,), "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,), "IQ3_S": (0,),
     "IQ4_NL": (0,), "IQ4_XS": (0,), "TQ1_0": (52,), "TQ2_0": (64,), "Q1_0": (0,),
 }  # fmt: skip
-"""Bytes of a block at which a float16 begins: the scale, then the minimum. Other types have no such field.
+"""Offsets, in the bytes of a block, of its float16 fields: the scale, then the minimum. Other types have none.
 
-A block stands for ``scale x code``, or ``scale x code + minimum x code``: the codes of a field are the values that ggml
-reads with 1 in this field and 0 in the other one.
+The values of a block are ``scale x code``, or ``scale x code + minimum x code``: the codes of a field are the values
+that ggml dequantises with 1 in this field and 0 in the other one.
 """
 
-_UNITS = (1, 8)  # scales with which all codes are whole numbers: IQ1_S, the finest, counts eighths
+_UNITS = (1, 8)  # factors by which all codes become whole numbers: IQ1_S, the finest, has eighths
 
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A matrix as a .gguf file holds it. ``data``: ``(out, bytes of a row)``.
+    """A matrix encoded for a .gguf file. ``data``: ``(out, bytes of a row)``.
 
-    Rows are outputs, also where the layer stores its weight ``(in, out)``, in the order of the model's.
+    Rows are outputs, in the model's order, even if the layer stores its weight ``(in, out)``.
     """
 
     kind: str
@@ -62,12 +62,12 @@ class Encoded:
 
 
 def missing() -> str | None:
-    """The command that installs the packages without which nothing can be quantised; None if they are there."""
+    """Return the command that installs missing packages, without which nothing can be quantised; None if none is."""
     return None if find_spec("gguf") and _libraries() else _MISSING
 
 
 def version() -> str:
-    """The version of ggml: another one may quantise otherwise."""
+    """Return the version of ggml: another one may quantise differently."""
     return f"{_library().ggml_version().decode()} {_library().ggml_commit().decode()}"
 
 
@@ -77,34 +77,34 @@ def fits(kind: str, width: int) -> bool:
 
 
 def block_size(kind: str) -> int:
-    """The weights that ``kind`` stores together."""
+    """Return the number of weights in a block of ``kind``."""
     if not _is_known(kind):
         raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
     return _types()[kind][1]
 
 
 def bits(kind: str) -> float:
-    """The bits of a weight in ``kind``."""
+    """Return the bits per weight of ``kind``."""
     block = block_size(kind)
     return 8 * row_bytes(kind, block) / block
 
 
 def row_bytes(kind: str, width: int) -> int:
-    """The bytes of a row of ``width`` weights."""
+    """Return the bytes of a row of ``width`` weights."""
     if width % (block := block_size(kind)):
         raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
     return width // block * _types()[kind][2]
 
 
 def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
-    """``weights`` ``(rows, width)`` in ``kind``: uint8 ``(rows, row_bytes)``.
+    """Quantise ``weights`` ``(rows, width)`` to ``kind``: uint8 ``(rows, row_bytes)``.
 
     ``importance`` ``(width,)``, at least 0: the weight of each input's squared error, or ``(parts, width)`` for as many
-    equal parts of the rows; None leaves it to ggml, or is the same for all where a kind must have one.
+    equal parts of the rows; None: ggml's default, or uniform for types that require one.
     """
     if importance is not None and importance.ndim > 1:
         parts = zip(np.split(weights, len(importance)), importance, strict=True)
-        return np.concatenate([quantize(part, kind, of_part) for part, of_part in parts])
+        return np.concatenate([quantize(part, kind, own) for part, own in parts])
     if not np.isfinite(weights).all():
         raise ValueError("weights to quantise must be finite")
     weights = np.ascontiguousarray(weights, dtype=np.float32)
@@ -117,12 +117,12 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
         importance = np.ascontiguousarray(importance, dtype=np.float32)
         if importance.shape != (width,):
             raise ValueError(f"importance: expected {width} values, got the shape {importance.shape}")
-    library.ggml_quantize_chunk(number, _at(weights), _at(data), 0, rows, width, _at(importance))
+    library.ggml_quantize_chunk(number, _pointer(weights), _pointer(data), 0, rows, width, _pointer(importance))
     return data
 
 
 def dequantize(data: Bytes, kind: str, width: int) -> Floats:
-    """The weights, float32 ``(rows, width)``, that ``data`` ``(rows, row_bytes)`` of ``kind`` stands for."""
+    """Return the weights, float32 ``(rows, width)``, of ``data`` ``(rows, row_bytes)`` of ``kind``."""
     data = np.ascontiguousarray(data)
     if data.dtype != np.uint8 or data.shape != (len(data), row_bytes(kind, width)):
         raise ValueError(f"data: expected uint8 in rows of {row_bytes(kind, width)}, got {data.dtype} {data.shape}")
@@ -130,41 +130,41 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
         return data.view(np.float32)
     weights = np.empty((len(data), width), dtype=np.float32)
     name = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}.get(kind, "dequantize_row" + _suffix(kind))
-    getattr(_library(), name)(_at(data), _at(weights), ctypes.c_int64(weights.size))
+    getattr(_library(), name)(_pointer(data), _pointer(weights), ctypes.c_int64(weights.size))
     return weights
 
 
 def has_scales(kind: str) -> bool:
     """Return True if blocks of ``kind`` have scales in 16 bits."""
-    return kind in _PLACES
+    return kind in _SCALE_OFFSETS
 
 
 def scales_of(encoded: Encoded) -> Floats:
-    """The fields of each block, float32 ``(fields, rows, blocks)``; the type must be one that :func:`has_scales`."""
-    return np.stack([_field(encoded, place) for place in _PLACES[encoded.kind]]).astype(np.float32)
+    """Return the fields of each block, float32 ``(fields, rows, blocks)``, of a type that :func:`has_scales`."""
+    return np.stack([_field(encoded, place) for place in _SCALE_OFFSETS[encoded.kind]]).astype(np.float32)
 
 
 def with_scales(encoded: Encoded, scales: Floats) -> Encoded:
-    """``encoded`` with the fields ``scales``, as of :func:`scales_of`, rounded to float16; its codes stay."""
+    """Return ``encoded`` with other ``scales``, as of :func:`scales_of`, rounded to float16, and the same codes."""
     changed = Encoded(encoded.kind, encoded.data.copy())
-    for place, values in zip(_PLACES[encoded.kind], scales, strict=True):
+    for place, values in zip(_SCALE_OFFSETS[encoded.kind], scales, strict=True):
         _field(changed, place)[:] = values
     return changed
 
 
 def codes_of(encoded: Encoded, width: int) -> list[tuple[NDArray[np.signedinteger], int]]:
-    """For each field its codes ``(rows, width)``, as whole numbers, and the divisor of the codes."""
-    scales, found = scales_of(encoded), []
+    """Return for each field its codes ``(rows, width)``, as whole numbers, and the divisor of the codes."""
+    scales, fields = scales_of(encoded), []
     for field in np.eye(len(scales), dtype=np.float32)[:, :, None, None]:  # one field at 1, the other at 0
         values = dequantize(with_scales(encoded, np.broadcast_to(field, scales.shape)).data, encoded.kind, width)
         unit = next(unit for unit in _UNITS if np.array_equal((unit * values).astype(np.int16), unit * values))
         codes = (unit * values).astype(np.int16)
-        found.append((codes.astype(np.int8) if np.abs(codes).max(initial=0) < 2**7 else codes, unit))
-    return found
+        fields.append((codes.astype(np.int8) if np.abs(codes).max(initial=0) < 2**7 else codes, unit))
+    return fields
 
 
 def _field(encoded: Encoded, place: int) -> NDArray[np.float16]:
-    """The field at ``place`` of each block, a view ``(rows, blocks)`` of the bytes."""
+    """Return the field at the offset ``place`` of each block, a view ``(rows, blocks)`` of the bytes."""
     size = row_bytes(encoded.kind, block_size(encoded.kind))
     blocks = encoded.data.reshape(len(encoded.data), -1, size)
     return blocks[:, :, place : place + 2].view(np.float16)[:, :, 0]
@@ -181,7 +181,7 @@ def _suffix(kind: str) -> str:
 
 @cache
 def _types() -> dict[str, tuple[int, int, int]]:
-    """For each kind its number, and the weights and bytes of a block."""
+    """Return for each type its number, and the weights and bytes of a block."""
     try:
         from gguf import GGML_QUANT_SIZES
     except ImportError:
@@ -210,5 +210,5 @@ def _libraries() -> list[Path]:
     return [path for place in places for path in sorted(Path(place).glob(pattern))]
 
 
-def _at(array: NDArray[Any] | None) -> ctypes.c_void_p | None:
+def _pointer(array: NDArray[Any] | None) -> ctypes.c_void_p | None:
     return None if array is None else array.ctypes.data_as(ctypes.c_void_p)

@@ -26,29 +26,29 @@ DECI = "deci"
 _CHANNELS = 32  # the fewest channels whose rows fit quantised kernels
 
 _SIZED_HEADS = ("llama", "qwen3", "qwen3moe", "gemma2", "gemma3")
-"""Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
+"""Architectures whose files state the width of heads; others divide the width of hidden states by their number."""
 
 _ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
 _OUTPUT = "attn_output.weight"
-"""Tensors that tell widths; ``ffn_up`` would not do, as it holds the gate too in some models."""
+"""Tensors that show widths; not ``ffn_up``, which includes the gate in some models."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A file without its numbers. Slots are in the order of the file."""
+    """Architecture, metadata and tensors of a file, in its order, without values."""
 
     architecture: str
     fields: Fields
     slots: Sequence[Slot]
 
     def with_kinds(self, kinds: Sequence[str]) -> Layout:
-        """The same, its metadata naming the kind that most matrices have. ``kinds``: of the matrices."""
+        """Return the layout whose metadata names the most common of ``kinds``, the types of the matrices."""
         most = Counter(kinds).most_common(1)[0][0]
         types = LlamaFileType.__members__
         names = (f"ALL_{most}", f"MOSTLY_{most}", f"MOSTLY_{most}_M", "GUESSED")
         number = next(types[name] for name in names if name in types)
-        given = {"general.file_type": as_field(int(number)), "general.quantization_version": as_field(2)}
-        return replace(self, fields={**self.fields, **given})
+        fields = {"general.file_type": as_field(int(number)), "general.quantization_version": as_field(2)}
+        return replace(self, fields={**self.fields, **fields})
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Widths:
 
     @classmethod
     def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
-        """Read the shapes of the tensors of ``block``, with heads of ``size``."""
+        """Return the widths of ``block``, by the shapes of its tensors, with heads of ``size``."""
         heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
         return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
 
 
 def lay_out(model: Any, base: Base) -> Layout:
-    """The file of ``model`` as it is now."""
+    """Return the layout of the file of ``model`` as it is now. Raises :class:`evoprune.InputError`."""
     slots = find_slots(model, base.architecture, base.forms)
     blocks: dict[int, dict[str, Slot]] = {}
     for slot in slots:
@@ -75,21 +75,22 @@ def lay_out(model: Any, base: Base) -> Layout:
             _, number, name = slot.name.split(".", 2)
             blocks.setdefault(int(number), {})[name] = slot
     ordered = [blocks[number] for number in sorted(blocks)]
-    architecture, fields, added = arranged(ordered, base, hidden_size(model), head_size(model))
+    architecture, fields, added = arrange(ordered, base, hidden_size(model), head_size(model))
     for mixture in find_mixtures(model):
         if mixture.active:
             fields = {**fields, f"{architecture}.expert_used_count": as_field(mixture.active)}
     return Layout(architecture, fields, [*slots, *added])
 
 
-def arranged(
+def arrange(
     blocks: Sequence[Mapping[str, Slot]], base: Base, hidden: int, size: int
 ) -> tuple[str, Fields, Sequence[Slot]]:
-    """The architecture of a file with ``blocks``, its metadata, and the slots to add.
+    """Return the architecture and metadata of a file with ``blocks``, and slots to add.
 
-    ``blocks``: slots by their names within a block. ``hidden``: the width of hidden states; ``size``: of a head.
+    ``blocks``: slots by name within the block. ``hidden``: the width of hidden states; ``size``: of a head. Raises
+    :class:`evoprune.InputError` if llama.cpp cannot run such blocks.
     """
-    if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
+    if base.mixed_attention and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
         why = f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order: no block can be left out"
         raise InputError(f"{why}; export it to a folder, or remove heads and channels", "problem.transforms")
     widths = [Widths.of(block, size) for block in blocks]
@@ -101,7 +102,7 @@ def arranged(
         why = f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that"
         remedy = "export it to a folder, or give genes: block to sublayers, genes: model to widths and experts"
         raise InputError(f"{why}: {remedy}", "problem.transforms")
-    added, widths = _filled(widths, hidden, size)
+    added, widths = _with_zeros(widths, hidden, size)
     return DECI, _deci_fields(base.fields, widths, size), added
 
 
@@ -140,8 +141,8 @@ def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
     return {**renamed, **{f"{DECI}.{key}": as_field(value) for key, value in given.items()}}
 
 
-def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
-    """The tensors of zeros that llama.cpp needs to run blocks of ``widths``, and the widths with the zeros."""
+def _with_zeros(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
+    """Return the zero tensors that llama.cpp needs to run blocks of ``widths``, and the widths with them."""
     slots, now = [], list(widths)
     for number, block in enumerate(widths):
         if not block.channels:

@@ -1,7 +1,7 @@
-"""The names, shapes and forms that the parameters of a transformers model have in a .gguf file.
+"""Names, shapes and forms of the parameters of a transformers model in a .gguf file.
 
-Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. Forms are learned by
-comparing block 0 of a file with the loaded model, in place of a table of architectures.
+Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. These forms are learned by
+comparing block 0 of a file with the loaded model, so that no table of architectures is needed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from evoprune.problems.language_model.models.weight_files import Tensor
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks
 
-ROUTER, EXPERTS = "ffn_gate_inp.weight", "ffn_down_exps.weight"  # within a block: a mixture's
-_HALVES = {"gate_up_proj": ("gate_proj", "up_proj")}  # parameters of experts that are two tensors of a file
+ROUTER, EXPERTS = "ffn_gate_inp.weight", "ffn_down_exps.weight"  # tensors of a mixture, within a block
+_HALVES = {"gate_up_proj": ("gate_proj", "up_proj")}  # parameters of experts that are two tensors in a file
 
 Order = Callable[[int], NDArray[np.intp]]
-"""For a number of rows, the place in transformers of each row of a file."""
+"""Returns, for a number of rows, the index in transformers of each row of a file."""
 
 _SAMPLE = 256  # rows that are compared, at most
 _DISTANCES = {1: 0.1, 2: 0.5}
@@ -40,26 +40,26 @@ _DISTANCES = {1: 0.1, 2: 0.5}
 
 @dataclass(frozen=True)
 class Form:
-    """``order``: of the rows, None for that of transformers. ``added``: a number that the file has added to all."""
+    """The ``order`` of the rows in a file, None for that of transformers, and a constant ``added`` to all values."""
 
     order: Order | None = None
     added: float = 0.0
 
     def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """``rows``, of weights or of bytes, from the order of transformers to that of the file."""
+        """Reorder ``rows``, of weights or bytes, from transformers' order to that of the file."""
         return np.ascontiguousarray(rows[self.order(len(rows))]) if self.order else rows
 
 
-SAME = Form()
+UNCHANGED = Form()
 
 
 @dataclass(frozen=True)
 class Slot:
     """One tensor of a file. ``shape``: rows first.
 
-    ``parameter``: its name in transformers; None for a tensor that holds ``fill`` everywhere. ``transposed``: whether
-    transformers has it ``(in, out)``. ``typed``: whether it is a matrix whose type can be chosen. ``half``: 0 or 1, for
-    the first or second half of the rows of each expert.
+    ``parameter``: its name in transformers; None for a tensor filled with ``fill``. ``transposed``: transformers stores
+    it ``(in, out)``. ``typed``: a matrix whose type can be chosen. ``half``: 0 or 1 for the first or second half of the
+    rows of each expert.
     """
 
     name: str
@@ -67,12 +67,12 @@ class Slot:
     parameter: str | None
     transposed: bool = False
     typed: bool = True
-    form: Form = SAME
+    form: Form = UNCHANGED
     fill: float = 0.0
     half: int | None = None
 
     def of_shape(self, shape: tuple[int, ...]) -> Slot:
-        """The same of a parameter of another ``shape``."""
+        """Return the slot of a parameter of another ``shape``."""
         if self.half is not None:
             shape = (shape[0], shape[1] // 2, shape[2])
         return replace(self, shape=tuple(reversed(shape)) if self.transposed else shape)
@@ -103,25 +103,25 @@ class Slot:
 
 
 def head_size(model: Any) -> int:
-    """The width of a head."""
+    """Return the width of a head."""
     config = model.config.get_text_config()
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def hidden_size(model: Any) -> int:
-    """The width of the hidden states."""
+    """Return the width of the hidden states."""
     return int(model.config.get_text_config().hidden_size)
 
 
 def within_block(name: str) -> str:
-    """The name of a tensor within its block."""
+    """Return the name of a tensor within its block."""
     return name.split(".", 2)[2] if name.startswith(BLOCK) else name
 
 
 def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None = None) -> list[Slot]:
-    """The tensor of each parameter of ``model`` now; blocks without matrices are left out, the rest numbered.
+    """Return the tensor of each parameter of ``model``; blocks without matrices are skipped, the others renumbered.
 
-    ``forms``: by names :func:`within_block`; None for the usual ones of the architecture.
+    ``forms``: by names :func:`within_block`; None: those of llama.cpp's converter for the architecture.
     """
     architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
     if architecture not in architectures:
@@ -130,12 +130,12 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     old = [number for number, block in enumerate(blocks) if has_matrices(block)]
     numbers = {f"{prefix}.{number}": f"{prefix}.{new}" for new, number in enumerate(old)}
     names = get_tensor_name_map(architectures[architecture], len(old))
-    if forms is None:  # those of the architecture
+    if forms is None:
         orders: dict[str, Order] = {}
         if architecture == LLAMA:
-            orders = dict.fromkeys(("attn_q", "attn_k"), partial(_turned, size=head_size(model)))
+            orders = dict.fromkeys(("attn_q", "attn_k"), partial(_rotary_order, size=head_size(model)))
         elif architecture == GPTNEOX:
-            orders = {"attn_qkv": partial(_gathered, size=head_size(model), queries=1)}
+            orders = {"attn_qkv": partial(_fused_order, size=head_size(model), queries=1)}
         forms = {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
     tokens, slots = model.get_input_embeddings(), []
     for parameter, weight in model.named_parameters():
@@ -156,13 +156,13 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
                 why = f"{parameter} has no place in .gguf files of the architecture {architecture}"
                 raise InputError(f"{why}: export the model to a folder", "problem.model")
             within = within_block(name := f"{name}.{kind}")
-            form = forms.get(within, SAME)
+            form = forms.get(within, UNCHANGED)
             slots.append(replace(slot, name=name, typed=typed and within != ROUTER, form=form))
     return slots
 
 
 def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] | None) -> dict[str, list[Slot]]:
-    """As :func:`find_slots`, by the name of the parameter."""
+    """Return :func:`find_slots` by the name of the parameter."""
     slots: dict[str, list[Slot]] = {}
     for slot in find_slots(model, architecture, forms):
         slots.setdefault(str(slot.parameter), []).append(slot)
@@ -170,10 +170,10 @@ def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] 
 
 
 def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
-    """``slot``, of stacked ``experts``, as one or two tensors, named as parameters in ``module``."""
+    """Yield the one or two tensors of ``slot``, of stacked ``experts``, named like parameters of ``module``."""
     kind = slot.name.rpartition(".")[2]
     if experts.is_transposed or experts.has_bias or not experts.is_concatenated:
-        yield slot  # which has no place
+        yield slot  # llama.cpp has no name for it
     elif kind in _HALVES:
         for half, name in enumerate(_HALVES[kind]):
             yield replace(slot, name=f"{module}.{name}.weight", half=half).of_shape(slot.shape)
@@ -181,25 +181,25 @@ def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
         yield replace(slot, name=f"{module}.{kind}.weight")
 
 
-def _turned(count: int, size: int) -> NDArray[np.intp]:
-    """Of heads of ``size`` rows: llama.cpp rotates neighbours in Llama models, transformers the halves of a head."""
+def _rotary_order(count: int, size: int) -> NDArray[np.intp]:
+    """Pair the halves of heads of ``size`` rows: llama.cpp rotates neighbouring rows of Llama models."""
     return np.arange(count).reshape(-1, 2, size // 2).swapaxes(1, 2).ravel()
 
 
-def _gathered(count: int, size: int, queries: int) -> NDArray[np.intp]:
-    """All queries, all keys, then all values: transformers has ``queries``, a key and a value in turn."""
+def _fused_order(count: int, size: int, queries: int) -> NDArray[np.intp]:
+    """Order all queries, keys, then values, where transformers has ``queries``, a key and a value in turn."""
     groups = np.arange(count).reshape(-1, queries + 2, size)
     return np.concatenate([part.ravel() for part in np.split(groups, [queries, queries + 1], axis=1)])
 
 
 def learn_form(slot: Slot, model: Any, tensor: Tensor, matrix: Form) -> Form | None:
-    """The form of ``tensor``, by comparison with the parameter of ``slot``; None for an unknown one.
+    """Return the form of ``tensor`` by comparison with the parameter of ``slot``; None for an unknown form.
 
-    ``matrix``: the form of the matrix whose bias ``slot`` may be. Stacked experts have a single form.
+    ``matrix``: the form of the matrix, if ``slot`` is its bias. Stacked experts are always unchanged.
     """
     count, dimensions = tensor.shape[0], len(tensor.shape)
     if dimensions > 2:
-        return SAME
+        return UNCHANGED
     weight = model.get_parameter(slot.parameter)
     sample = np.arange(count) if dimensions == 1 else np.unique(np.linspace(0, count - 1, _SAMPLE, dtype=np.intp))
     rows = values(tensor)[0] if dimensions == 1 else values(tensor, sample)
@@ -220,14 +220,14 @@ def learn_form(slot: Slot, model: Any, tensor: Tensor, matrix: Form) -> Form | N
 
 def _forms_of_matrix(rows: int, model: Any) -> Iterator[Form]:
     size, heads = head_size(model), model.config.get_text_config().num_attention_heads
-    yield SAME
+    yield UNCHANGED
     if rows % size == 0:
-        yield Form(partial(_turned, size=size))
+        yield Form(partial(_rotary_order, size=size))
         groups = (rows // size - heads) // 2
         if groups > 0 and rows == (heads + 2 * groups) * size and heads % groups == 0:
-            yield Form(partial(_gathered, size=size, queries=heads // groups))
+            yield Form(partial(_fused_order, size=size, queries=heads // groups))
 
 
 def values(tensor: Tensor, rows: Any = slice(None)) -> Floats:
-    """All ``rows`` of ``tensor``, in float32."""
+    """Dequantise ``rows`` of ``tensor`` to float32."""
     return ggml.dequantize(tensor.data[rows], tensor.kind, tensor.shape[-1])

@@ -2,9 +2,9 @@
 
 JOB is JSON:
 
-- to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: whether there will be
-  an importance matrix, as some presets then choose other types;
-- to make one: ``file``, ``out``, ``preset``, ``threads``, and ``importance``, an .npz file of mean squared inputs by
+- to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: true if there will be
+  an importance matrix, with which some presets choose other types;
+- to quantise: ``file``, ``out``, ``preset``, ``threads``, and ``importance``, an .npz file of mean squared inputs by
   tensor.
 
 It imports nothing of evoprune, as :mod:`evoprune.problems.language_model.gguf.llama`.
@@ -26,10 +26,10 @@ PRESETS = {
     "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "IQ3_M": 27, "IQ3_S": 26,
     "IQ3_XS": 22, "IQ3_XXS": 23, "Q2_K": 10,
 }  # fmt: skip
-"""llama.cpp's numbers of the presets of its quantiser."""
+"""llama.cpp's presets and their numbers."""
 
 _TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
-"""A line of the quantiser's log: the tensor, and its type where it is quantised."""
+"""A line of the quantiser's log: the tensor, and its type if it is quantised."""
 
 _log_lines: list[str] = []  # of llama.cpp
 
@@ -40,7 +40,7 @@ def _log(_: int, text: Any, __: Any) -> None:
 
 
 def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
-    """The type of each tensor that a preset quantises. Raises RuntimeError where llama.cpp cannot quantise to it."""
+    """Return the type of each tensor that a preset quantises. Raises RuntimeError."""
     params = LIB.llama_model_quantize_default_params()
     params.dry_run = True
     log = _quantise(file, "unused.gguf", preset, params, {"any tensor": np.ones(1)} if importance else {})
@@ -59,10 +59,10 @@ def _quantise(file: str, out: str, preset: str, params: Any, importance: dict[st
     """Let llama.cpp quantise ``file``, and return its log."""
     params.ftype = PRESETS[preset]
     entries = FFI.new("struct llama_model_imatrix_data[]", len(importance) + 1)  # the last one, empty, is the end
-    held = []
+    alive = []  # memory of C that the entries point to
     for entry, (tensor, values) in zip(entries, importance.items(), strict=False):
-        held += [FFI.new("char[]", tensor.encode()), FFI.new("float[]", values.ravel().tolist())]
-        entry.name, entry.data, entry.size = *held[-2:], values.size
+        alive += [FFI.new("char[]", tensor.encode()), FFI.new("float[]", values.ravel().tolist())]
+        entry.name, entry.data, entry.size = *alive[-2:], values.size
     if importance:
         params.imatrix = entries
     _log_lines.clear()

@@ -1,4 +1,4 @@
-"""Files of llama.cpp's quantiser: a recipe, the type of each tensor, and an importance matrix. Imports no torch."""
+"""Files of llama.cpp's quantiser: recipes, which name the type of each tensor, and importance matrices. No torch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SUMS, _COUNTS = ".in_sum2", ".counts"
 
 
 class TensorTypes:
-    """The types in the file ``path``, as ``llama-quantize --tensor-type-file`` reads it: ``PATTERN=TYPE``, by spaces.
+    """The types in the file ``path`` for ``llama-quantize --tensor-type-file``: entries ``PATTERN=TYPE``.
 
-    Raises :class:`evoprune.InputError` for a file that holds anything else.
+    Raises :class:`evoprune.InputError` for any other file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,14 +34,14 @@ class TensorTypes:
             raise InputError(f"cannot be read: {error}", str(path)) from None
 
     def kind(self, tensor: str) -> str:
-        """The type of ``tensor``: that of the first pattern that occurs in its name. Raises InputError without one."""
+        """Return the type of the first pattern that occurs in the name ``tensor``. Raises InputError if none does."""
         if kind := next((kind for pattern, kind in self._types if pattern.search(tensor)), None):
             return kind
         raise InputError(f"names no type for {tensor}: is it a recipe of another model?", str(self.path))
 
 
 def write_importance(path: Path, importance: Mapping[str, Floats], tokens: int) -> None:
-    """Write mean squared inputs by tensor, ``(in,)`` or ``(experts, in)``, over so many ``tokens``."""
+    """Write mean squared inputs by tensor, ``(in,)`` or ``(experts, in)``, over a number of ``tokens``."""
     from gguf import GGUFWriter
 
     writer = GGUFWriter(path, "")
@@ -62,11 +62,12 @@ def write_importance(path: Path, importance: Mapping[str, Floats], tokens: int) 
 def read_importance(path: Path) -> dict[str, Floats]:
     """Return the mean squared inputs by tensor, ``(1, in)`` or ``(experts, in)``; 0 for an expert without input.
 
-    Raises :class:`evoprune.InputError` for a file that is no importance matrix, as of ``llama-imatrix``.
+    Raises :class:`evoprune.InputError` for a file that ``llama-imatrix`` did not write.
     """
-    values = {name: each.data.view(np.float32) for name, each in read_gguf(path).tensors.items() if each.kind == "F32"}
-    sums = {name.removesuffix(_SUMS): each for name, each in values.items() if name.endswith(_SUMS)}
+    tensors = read_gguf(path).tensors
+    values = {name: tensor.data.view(np.float32) for name, tensor in tensors.items() if tensor.kind == "F32"}
+    sums = {name.removesuffix(_SUMS): array for name, array in values.items() if name.endswith(_SUMS)}
     if not sums or {f"{name}{_COUNTS}" for name in sums} - values.keys():
         raise InputError("is no importance matrix of llama.cpp: expected a .gguf file of llama-imatrix", str(path))
     counts = {name: np.maximum(values[f"{name}{_COUNTS}"].reshape(-1, 1), np.float32(1)) for name in sums}
-    return {name: (each / counts[name]).astype(np.float32) for name, each in sums.items()}
+    return {name: (array / counts[name]).astype(np.float32) for name, array in sums.items()}

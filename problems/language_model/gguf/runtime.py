@@ -19,50 +19,48 @@ from evoprune import InputError
 from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.device import Failed, processor_name, run_python
+from evoprune.problems.language_model.models.device import ProcessFailed, processor_name, run_python
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
-_SECONDS = 4.0  # how long both models are timed in turn, in all processes
-
+_SECONDS = 4.0  # of timing both models in turn, in all processes together
 _BUFFERS = 2**29  # bytes of activations, logits and keys of a prompt, about
-
-_PROCESSES = 3
-"""Number of processes that time both models: one may be a third slower than another with the same file throughout."""
+_PROCESSES = 3  # that time both models: with the same file, one process may be a third slower than another
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
-def checked(
+def measure_file(
     path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True,
     run: Mapping[str, torch.Tensor] | None = None, variants: torch.Tensor | None = None, timeout: float = math.inf,
-    whole: int | None = None,
+    prediction_file: int | None = None,
 ) -> Json:  # fmt: skip
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
-    ``predictions``: the keys of :class:`evoprune.problems.language_model.export.facts.Predictions`, as in llama.cpp's
-    ``llama-perplexity --kl-divergence``; None where some are infinite. ``text``: of the tokens; ``begin``: whether each
-    window begins with a token outside the text. ``dense``: the dense model's probabilities,
-    :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.known`. ``run``: of the file's model in
-    PyTorch; then also ``loss_error``, the standard error of the mean difference of losses from it, and the mean
-    ``runtime_divergence`` with ``runtime_error``. ``variants``: rows of tokens, for
-    :func:`evoprune.problems.language_model.gguf.llama.answers`. Also returns ``load_seconds``, ``peak_bytes``, and
-    ``first_other_token``, where llama.cpp's tokenizer first differs from transformers', or None. ``failure``: why it
-    was not run. ``memory``: read a whole prompt, for the peak. ``timeout``: seconds that it may take. ``whole``: the
-    descriptor of a file of the dense model's predictions,
-    :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`; of ``dense`` only its losses
-    are read.
+    Arguments: ``text`` of the tokens; ``begin``: True if each window begins with a token outside the text; ``dense``:
+    :attr:`evoprune.problems.language_model.evaluation.measure.Divergence.top_predictions` of the dense model, and
+    ``run``: of the file's model in PyTorch; ``memory``: decode a whole prompt, to measure the peak; ``variants``: rows
+    of tokens for :func:`evoprune.problems.language_model.gguf.llama.answers`; ``timeout``, in seconds;
+    ``prediction_file``: the descriptor of a
+    :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`, so that ``dense`` needs only
+    its losses.
+
+    Also returns ``predictions``, the keys of :class:`evoprune.problems.language_model.export.facts.Predictions`, or
+    None if some are infinite; ``load_seconds`` and ``peak_bytes``; ``first_other_token``, the first one that
+    llama.cpp's tokenizer reads differently from transformers', or None; with ``run`` the mean ``runtime_divergence``,
+    ``runtime_error`` and ``loss_error``, the standard error of the mean difference of losses; or only ``failure``, the
+    reason, with infinite perplexity and divergence.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
+        inputs, words = Path(scratch) / "inputs.npz", Path(scratch) / "text.txt"
         words.write_text(text, encoding="utf-8", newline="")
         tensors = {**dense, "tokens": tokens} | {f"run_{name}": tensor for name, tensor in (run or {}).items()}
         tensors |= {} if variants is None else {"variants": variants}
-        np.savez(known, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
-        _tell([path])
-        job: Json = {"known": str(known), "text": str(words), "begin": begin, "whole": whole}
+        np.savez(inputs, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
+        _note_running([path])
+        job: Json = {"inputs": str(inputs), "text": str(words), "begin": begin, "prediction_file": prediction_file}
         found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
@@ -75,10 +73,10 @@ def checked(
     return scores | {"load_seconds": found["load_seconds"][0]}
 
 
-def _scores(losses: Floats, divergences: Floats, same: Floats, between: Floats, known: Mapping[str, Tensor]) -> Json:
-    """Return means over tokens; each of ``losses`` and so on has one value a token, as ``known`` has."""
-    behind = losses - known["loss"].numpy()
-    changes = np.exp(-losses) - np.exp(-known["loss"].numpy())
+def _scores(losses: Floats, divergences: Floats, same: Floats, between: Floats, inputs: Mapping[str, Tensor]) -> Json:
+    """Return means and errors of measurements that have one value per predicted token."""
+    behind = losses - inputs["loss"].numpy()
+    changes = np.exp(-losses) - np.exp(-inputs["loss"].numpy())
     names, quantiles = ("median", "p99", "p999", "largest"), np.quantile(divergences, (0.5, 0.99, 0.999, 1))
     table = dict(zip(names, quantiles.tolist(), strict=True)) | {
         "error": _error(divergences),
@@ -97,19 +95,19 @@ def _scores(losses: Floats, divergences: Floats, same: Floats, between: Floats, 
     if not len(between):
         return scores
     runs = {"runtime_divergence": float(between.mean()), "runtime_error": _error(between)}
-    return scores | runs | {"loss_error": _error(losses - known["run_loss"].numpy())}
+    return scores | runs | {"loss_error": _error(losses - inputs["run_loss"].numpy())}
 
 
 def _error(values: Floats) -> float:
-    """Standard error of the mean; 0 of a single value."""
+    """Return the standard error of the mean; 0 for a single value."""
     return float(values.std()) / math.sqrt(max(1, len(values) - 1))
 
 
 def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin: bool) -> int | None:
-    """Return the first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``, if any.
+    """Return the first of ``tokens`` ``(windows, window)`` that llama.cpp's tokenizer reads differently, if any.
 
-    ``ours``: as llama.cpp reads the text of all windows, or the beginning of the first one's. ``begin``: each window
-    begins with a token that the text's tokenizer adds. It is expected once, and counted once.
+    ``ours``: llama.cpp's tokens of the text of all windows, or of the beginning of the first one. ``begin``: each
+    window begins with a token that the tokenizer adds; it is expected, and counted, once.
     """
     read = tokens ^ (tokens >> 63)
     expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
@@ -120,14 +118,14 @@ def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin:
     return None if len(ours) and same.all() else int(np.append(same, False).argmin())
 
 
-def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
-    """The speeds of two files, timed in turn, and memory and seconds of loading; None where they are not measured.
+def compare_speeds(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
+    """Return the speeds of two files, timed in turn, their memory and load times; None if one cannot be run.
 
-    As :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of :func:`checked`;
-    ``timeout``: seconds that it may take.
+    The keys are those of :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of
+    :func:`measure_file`; ``timeout``, in seconds.
     """
     files = dense, evolved
-    _tell(files)
+    _note_running(files)
     times = [_in_fresh_process(files, _SECONDS / _PROCESSES, timeout / _PROCESSES) for _ in range(_PROCESSES)]
     if failed := [each["failure"] for each in (*times, *checks) if "failure" in each]:
         note(f"speeds are not compared: {failed[0]}")
@@ -143,8 +141,8 @@ def compared(dense: Path, evolved: Path, *checks: Json, timeout: float = math.in
     return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
 
 
-def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
-    """The latency of a pass of ``load``, of one sequence, of each of ``models``, timed in turn for some ``seconds``."""
+def latencies(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
+    """Return the latencies, in ms, of a pass of ``load`` by each of ``models``, timed in turn for ``seconds``."""
     found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
     if "failure" in found:
         raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
@@ -155,7 +153,7 @@ def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[flo
 
 
 def memory(path: Path, context: int, kv: str) -> Json:
-    """The bytes that llama.cpp takes for the file ``path``: :func:`evoprune.problems.language_model.gguf.llama.memory`.
+    """Return the bytes of :func:`evoprune.problems.language_model.gguf.llama.memory` for the file ``path``.
 
     Raises :class:`evoprune.InputError` where it does not load.
     """
@@ -166,9 +164,9 @@ def memory(path: Path, context: int, kv: str) -> Json:
 
 
 def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
-    """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
+    """Return the type of each parameter that llama.cpp quantises, by the name of the preset, such as ``Q4_K_M``.
 
-    ``model``: a dense one. ``importance``: whether there is an importance matrix, which changes some presets.
+    ``model``: a dense one. ``importance``: True if there is an importance matrix, which changes some presets.
     """
     whole = contents(model, base, {})
     parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}
@@ -187,20 +185,20 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
 def quantise(
     source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float = math.inf
 ) -> None:
-    """Let llama.cpp write its ``preset`` of ``source``; ``importance``: mean squared inputs by tensor.
+    """Quantise ``source`` by llama.cpp's ``preset``; ``importance``: mean squared inputs by tensor.
 
-    Raises :class:`evoprune.InputError` where it does not, or takes longer than ``timeout`` seconds.
+    Raises :class:`evoprune.InputError` if llama.cpp fails, or takes longer than ``timeout`` seconds.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        known = Path(scratch) / "importance.npz"
-        np.savez(known, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
-        job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(known)}
+        matrix = Path(scratch) / "importance.npz"
+        np.savez(matrix, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
+        job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(matrix)}
         found = _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
     if "failure" in found:
         raise InputError(f"llama.cpp does not make {preset}: {found['failure']}", str(source))
 
 
-def _tell(models: Sequence[Path]) -> None:
+def _note_running(models: Sequence[Path]) -> None:
     note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
 
 
@@ -214,16 +212,16 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = m
 def _run(job: Json, timeout: float = math.inf, script: str = "llama.py") -> Json:
     """Return the findings of ``script``, or its ``failure``."""
     limit = timeout if timeout < math.inf else None
-    shared = [job["whole"]] if job.get("whole") is not None else []
+    shared = [job["prediction_file"]] if job.get("prediction_file") is not None else []
     path = str(Path(__file__).with_name(script))
     try:
         return run_python("-P", path, json.dumps(job), timeout=limit, pass_fds=shared)
-    except Failed as failed:
+    except ProcessFailed as failed:
         return {"failure": _reason(failed.log)}
 
 
 def _reason(log: str) -> str:
-    """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
+    """Return the reason of a failure: the first error in the log of llama.cpp or the script, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     loading = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
     return [*loading, *(line for line in lines if "GGML_ASSERT" in line), *reversed(lines)][0]

@@ -1,4 +1,4 @@
-"""Models whose .gguf files can be written, known by the headers of their files. Imports no torch."""
+"""Models whose .gguf files can be written, recognised by the headers of their files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from evoprune import InputError
 from evoprune.problems.language_model.models.weight_files import BUNDLED, read_gguf
 
-READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
+READABLE = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""
 
-UNEVEN = "llama"  # the architecture that llama.cpp has a form of for blocks of different widths
+RAGGED = "llama"  # the only architecture whose blocks may differ in width in llama.cpp, as its architecture deci
 _MIXED = ("gemma2", "gemma3")  # attentions of two kinds in a fixed order: no block can be left out
 
 BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL = "blocks of any width", "blocks of one width", "all blocks, of one width"
-"""The models that llama.cpp has forms of."""
+"""The models that llama.cpp runs."""
 
-OWN = {
+ARCHITECTURES = {
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
     "gpt_neox": "gptneox", "stablelm": "stablelm", "qwen3_moe": "qwen3moe",
 }  # fmt: skip
-"""llama.cpp's architecture for the types of models whose metadata is made here."""
+"""llama.cpp's architecture of each model type of transformers whose metadata is made here."""
 
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -31,16 +31,16 @@ _WORDS = (
 _SPLITS = {_WORDS % "{1,3}": "dbrx", _WORDS % "": "qwen2"}
 """llama.cpp's names of the patterns by which texts are split before pairs of bytes are merged."""
 
-_UNTIL_MERGED = "llama-bpe"  # the first of these, for tokenizers that look for whole words first
+_WHOLE_WORDS = "llama-bpe"  # the pattern of dbrx, for tokenizers that look for whole words first
 
 
 def cuts_of(model: str, base: str | None) -> str:
-    """Return :data:`BLOCKS`, :data:`ONE_WIDTH` or :data:`ONE_WIDTH_IN_ALL`, the most that a .gguf file may lose.
+    """Return :data:`BLOCKS`, :data:`ONE_WIDTH` or :data:`ONE_WIDTH_IN_ALL`, the models that llama.cpp runs.
 
     ``model``, ``base``: see :func:`architecture_of`.
     """
     architecture = architecture_of(model, base)
-    if architecture in (UNEVEN, None):
+    if architecture in (RAGGED, None):
         return BLOCKS
     return ONE_WIDTH_IN_ALL if architecture in _MIXED else ONE_WIDTH
 
@@ -54,23 +54,24 @@ def architecture_of(model: str, base: str | None) -> str | None:
     config, is_file = folder / "config.json", folder.suffix == ".gguf"
     if is_file or base is not None:
         architecture = str(read_gguf(folder if is_file else Path(str(base))).value("general.architecture"))
-        if is_file and architecture not in READ:
-            why = f"files of the architecture {architecture} are not read, only of {', '.join(READ)}"
+        if is_file and architecture not in READABLE:
+            why = f"files of the architecture {architecture} are not read, only of {', '.join(READABLE)}"
             raise InputError(f"{why}: give the model's folder, and this file with --base", model)
         return architecture
     if config.is_file():
         kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"
-        if kind not in OWN or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
-            raise needs_base(model, f"{kind} with another one" if kind in OWN else f"not for {kind}")
-        return OWN[kind]
+        if kind not in ARCHITECTURES or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
+            raise needs_base(model, f"{kind} with another one" if kind in ARCHITECTURES else f"not for {kind}")
+        return ARCHITECTURES[kind]
     return None
 
 
 def needs_base(model: str, reason: str) -> InputError:
-    """The error for a model whose metadata cannot be made, for a ``reason``."""
+    """Return the error for a model whose metadata cannot be made, with the ``reason``."""
     return InputError(
-        f"tokenizer and metadata are made for {', '.join(OWN)} with byte-level tokenizers, {reason}: give another "
-        ".gguf file of it with --base (llama.cpp's convert_hf_to_gguf.py makes one, if llama.cpp has such models)",
+        f"tokenizer and metadata are made for {', '.join(ARCHITECTURES)} with byte-level tokenizers, {reason}: give "
+        "another .gguf file of it with --base (llama.cpp's convert_hf_to_gguf.py makes one, if llama.cpp has such "
+        "models)",
         model,
     )
 
@@ -82,10 +83,10 @@ def _json(path: Path) -> Any:
         raise InputError(f"cannot be read: {error}", str(path)) from None
 
 
-def pre_tokenizer(described: Mapping[str, Any]) -> str | None:
-    """llama.cpp's name for the way in which a tokenizer splits texts, or None. ``described``: its JSON."""
-    normal, split = described.get("normalizer") or {}, described.get("pre_tokenizer") or {}
-    if described["model"]["type"] != "BPE" or normal.get("type", "NFC") != "NFC":
+def pre_tokenizer(tokenizer_json: Mapping[str, Any]) -> str | None:
+    """Return llama.cpp's name of the pre-tokenizer in ``tokenizer_json``; None for an unknown one."""
+    normal, split = tokenizer_json.get("normalizer") or {}, tokenizer_json.get("pre_tokenizer") or {}
+    if tokenizer_json["model"]["type"] != "BPE" or normal.get("type", "NFC") != "NFC":
         return None
     steps = split["pretokenizers"] if split.get("type") == "Sequence" else [split]
     *before, last = steps
@@ -96,4 +97,4 @@ def pre_tokenizer(described: Mapping[str, Any]) -> str | None:
         return "gpt-2" if not before else "smollm" if digits == [True] else None
     pattern = before[0].get("pattern", {}).get("Regex") if len(before) == 1 else None
     name = _SPLITS.get(str(pattern))
-    return _UNTIL_MERGED if name == "dbrx" and described["model"].get("ignore_merges") else name
+    return _WHOLE_WORDS if name == "dbrx" and tokenizer_json["model"].get("ignore_merges") else name

@@ -1,4 +1,4 @@
-"""Writes a model as a .gguf file, whose exact bytes are known before."""
+"""Writes a model as a .gguf file, whose exact size is computed before."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from evoprune.problems.language_model.gguf.layout import Layout, lay_out
 from evoprune.problems.language_model.gguf.names import ROUTER, Slot, values, within_block
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
-_ZEROS = "Q4_0"  # the kind of matrices of zeros, where their width allows it: the smallest
+_ZEROS = "Q4_0"  # the smallest type for matrices of zeros, where their width allows it
 
 Shape = tuple[int, ...]
 
 _ALIGNMENT: int = GGUF_DEFAULT_ALIGNMENT
 
 HEAD_BYTES = 4 + 4 + 8 + 8 + 8 + len("general.architecture") + 4
-"""Of the format, its version, the numbers of tensors and fields, and the key of the architecture."""
+"""Bytes of the magic number, the version, the numbers of tensors and fields, and the key of the architecture."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a file. ``kinds``: by the tensors' names. ``encoded``, ``weights``: by parameters' names."""
+    """The contents of a file: ``kinds`` by tensor; ``encoded`` and ``weights`` by parameter."""
 
     layout: Layout
     base: Base
@@ -45,13 +45,13 @@ class Contents:
 
     @property
     def tensors(self) -> list[tuple[str, str, Shape]]:
-        """Name, kind and shape of each tensor, in the order of the file."""
+        """Name, type and shape of each tensor, in the order of the file."""
         listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
-        return listed + [(name, tensor.kind, tensor.shape) for name, tensor in self.base.kept.items()]
+        return listed + [(name, tensor.kind, tensor.shape) for name, tensor in self.base.extra_tensors.items()]
 
     @property
     def bytes(self) -> int:
-        """The bytes of the file."""
+        """Size of the file."""
         head = HEAD_BYTES + string_bytes(self.layout.architecture)
         head += sum(field_bytes(key, field) for key, field in self.layout.fields.items())
         head += sum(info_bytes(name, shape) for name, _, shape in self.tensors)
@@ -59,20 +59,20 @@ class Contents:
 
     def write(self, path: Path) -> None:
         """Write the file ``path``, one tensor after the other. Raises OSError."""
-        with self._begun(path) as writer:
+        with self._header_written(path) as writer:
             for slot in self.layout.slots:
                 writer.write_tensor_data(self._data(slot).view(_Written))
-            for tensor in self.base.kept.values():
+            for tensor in self.base.extra_tensors.values():
                 writer.write_tensor_data(tensor.data.view(_Written))
 
     def write_outline(self, path: Path) -> None:
-        """Write the header of the file, and leave zeros for the tensors, which take no room on most disks."""
-        with self._begun(path):
+        """Write the header of the file, and a hole of zeros for the tensors, which takes no space on most disks."""
+        with self._header_written(path):
             pass
         truncate(path, self.bytes)
 
     @contextmanager
-    def _begun(self, path: Path) -> Iterator[Any]:
+    def _header_written(self, path: Path) -> Iterator[Any]:
         writer = GGUFWriter(path, self.layout.architecture)
         for key, field in self.layout.fields.items():
             writer.add_key_value(key, field.value, field.type, field.sub_type)
@@ -108,7 +108,7 @@ class _Written(np.ndarray):
 
 
 def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
-    """The kind of a tensor that no transform has encoded. ``half``: that of matrices; None is that of ``base``."""
+    """Return the type of a tensor that no transform encoded. ``half``: the type of matrices; None: that of ``base``."""
     if not slot.typed and (source := base.tensor(slot.name)):
         return source.kind
     if len(slot.shape) == 1 or within_block(slot.name) == ROUTER:
@@ -117,9 +117,9 @@ def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
 
 
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
-    """The contents of a file of ``model`` as it is now: ``encoded`` matrices as they are, the others in ``half``.
+    """Return the contents of a file of ``model`` as it is now: ``encoded`` matrices, and the others in ``half``.
 
-    ``half``: a kind; None is that of ``base``. All that has no type to choose, and was not changed, is the base's.
+    ``half``: a type; None: that of ``base``. Unchanged tensors without a choice of type are copied from the base.
     """
     layout = lay_out(model, base)
     kinds = {}
@@ -135,17 +135,17 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
 
 
 def field_bytes(key: str, field: Any) -> int:
-    """The bytes of one entry of the metadata."""
+    """Return the bytes of one entry of the metadata."""
     return string_bytes(key) + 4 + _value(field.value, field.type, field.sub_type)
 
 
 def info_bytes(name: str, shape: Shape) -> int:
-    """The bytes of the header that describe one tensor."""
+    """Return the bytes of the header that describe one tensor."""
     return string_bytes(name) + 4 + 8 * len(shape) + 4 + 8
 
 
 def tensor_bytes(kind: str, shape: Shape) -> int:
-    """The bytes of a tensor of ``kind``, with the padding after it."""
+    """Return the bytes of a tensor of ``kind``, including the padding after it."""
     weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
     return padded(prod(shape) // weights * size)
 
@@ -160,10 +160,10 @@ def _value(value: Any, kind: Any, of: Any) -> int:
 
 
 def string_bytes(text: str) -> int:
-    """The bytes of ``text`` and of the length before it."""
+    """Return the bytes of ``text`` and of its length, which precedes it."""
     return 8 + len(text.encode())
 
 
 def padded(size: int) -> int:
-    """``size``, rounded up to where the next tensor may begin."""
+    """Round ``size`` up to the alignment of tensors."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT

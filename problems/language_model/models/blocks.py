@@ -97,7 +97,7 @@ class Mixture:
     block: int
     experts: Any
     router: Any
-    home: Any  # the module that holds both
+    parent: Any  # the module of both
     count: int
 
     @property
@@ -243,15 +243,15 @@ def find_mixtures(model: nn.Module) -> list[Mixture]:
 
 
 def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mixture:
-    home = model.get_submodule(name.rpartition(".")[0])
+    parent = model.get_submodule(name.rpartition(".")[0])
     inside, counts = set(experts.modules()), {len(stack) for stack in experts.parameters(recurse=False)}
-    others = ((module, parameter) for module in home.modules() for parameter in module.parameters(recurse=False))
+    others = ((module, parameter) for module in parent.modules() for parameter in module.parameters(recurse=False))
     rows = [module for module, one in others if module not in inside and one.dim() == 2 and len(one) in counts]
     routers = [*dict.fromkeys(rows)]
     if len(counts) > 1 or len(routers) != 1 or isinstance(routers[0], (nn.Linear, Conv1D)):
         expected = "expected as many experts in each of its parameters, and one router with a row for each expert"
         raise InputError(f"{type(model).__name__} cannot be taken apart at {name}: {expected}", "problem.model")
-    mixture = Mixture(name, block, experts, routers[0], home, counts.pop())
+    mixture = Mixture(name, block, experts, routers[0], parent, counts.pop())
     if (mixture.active or 0) > mixture.count:
         why = f"{name} has {mixture.count} experts, and a token chooses {mixture.active}: expected at least as many"
         raise InputError(why, "problem.model")

@@ -224,7 +224,7 @@ def _begin(autocast: bool, dtype: torch.dtype) -> None:
     torch.set_autocast_dtype("cpu", dtype)
 
 
-class Failed(Exception):
+class ProcessFailed(Exception):
     """A process that failed, by the last line of ``log``, its whole stderr, or else its exit code."""
 
     def __init__(self, log: str) -> None:
@@ -235,14 +235,14 @@ class Failed(Exception):
 def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
     """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options`` as of ``subprocess.run``.
 
-    Raises :class:`Failed`, also where it takes longer than the ``timeout`` among them.
+    Raises :class:`ProcessFailed`, also where it takes longer than the ``timeout`` among them.
     """
     try:
         done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
     except subprocess.TimeoutExpired as late:
-        raise Failed(f"stopped after {late.timeout:.0f} s, as no time is left") from None
+        raise ProcessFailed(f"stopped after {late.timeout:.0f} s, as no time is left") from None
     if done.returncode:
-        raise Failed(done.stderr.strip() or f"exit code {done.returncode}")
+        raise ProcessFailed(done.stderr.strip() or f"exit code {done.returncode}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 

@@ -41,10 +41,10 @@ class RoutedExperts:
 
     def __init__(self, mixture: Mixture, states: torch.Tensor, lazy: bool = False) -> None:
         self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
-        self._home, self._experts = mixture.home, mixture.experts
+        self._parent, self._experts = mixture.parent, mixture.experts
         self.stacks = mixture.stacks
         routing = dict.fromkeys(mixture.router.modules())
-        modules: list[Any] = [mixture.experts, *routing, mixture.home]
+        modules: list[Any] = [mixture.experts, *routing, mixture.parent]
         self._whole: list[tuple[Any, str, torch.Tensor]] = [
             (module, name, tensor)
             for module in modules
@@ -107,7 +107,7 @@ class RoutedExperts:
 
     def output(self, states: torch.Tensor) -> torch.Tensor:
         """The output of the mixture as it is now."""
-        output = self._home(states)
+        output = self._parent(states)
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
     def routing(self, states: torch.Tensor) -> Routing:
@@ -151,7 +151,7 @@ def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[Rou
     mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
     if not mixtures:
         raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
-    with states_noted(mixtures, states.__setitem__):
+    with recorded_inputs(mixtures, states.__setitem__):
         model(input_ids=probe_tokens(model), use_cache=False)
     experts = [RoutedExperts(mixture, states[mixture.block], lazy) for mixture in mixtures]
     for of_block in experts if check else ():
@@ -160,7 +160,7 @@ def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[Rou
 
 
 @contextmanager
-def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
+def recorded_inputs(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
     """Call ``note`` with the block and the inputs of each of ``mixtures`` whenever it runs."""
 
     def hook(block: int, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
@@ -169,7 +169,7 @@ def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor]
     with ExitStack() as stack:
         for mixture in mixtures:
             own_hook = partial(hook, mixture.block)
-            stack.callback(mixture.home.register_forward_pre_hook(own_hook, with_kwargs=True).remove)
+            stack.callback(mixture.parent.register_forward_pre_hook(own_hook, with_kwargs=True).remove)
         yield
 
 
@@ -178,7 +178,7 @@ Note = Callable[[ExpertStack, int, torch.Tensor, torch.Tensor], object]
 
 
 @contextmanager
-def products_noted(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
+def recorded_products(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
     """Call ``note`` for each product with the matrix of one expert of ``stacks``, in this thread.
 
     Experts run one after the other meanwhile, by the code of the architecture.

@@ -54,7 +54,7 @@ class Resident:
         return blocks.find_mixtures(self.model)
 
     @cached_property
-    def with_stacks(self) -> list[blocks.Matrix]:
+    def all_matrices(self) -> list[blocks.Matrix]:
         """The matrices and the stacked ones of experts, block by block."""
         stacks = [stack for mixture in self.mixtures for stack in mixture.stacks]
         return sorted([*self.matrices, *stacks], key=lambda matrix: matrix.block)
@@ -62,7 +62,7 @@ class Resident:
     @cached_property
     def prunable_weights(self) -> int:
         """Number of weights in the matrices of the dense model's blocks, and of their experts."""
-        return sum(matrix.size for matrix in self.with_stacks)
+        return sum(matrix.size for matrix in self.all_matrices)
 
     @property
     def removed_weights(self) -> int:

@@ -133,7 +133,7 @@ def _products(device: torch.device, dtype: torch.dtype) -> float:
 
 def subject_of(resident: Resident, headers: Headers, call: Prune) -> Subject:
     """Return the facts about ``resident``, the model of ``call``, whose files have the ``headers``."""
-    device, matrices = resident.device, resident.with_stacks
+    device, matrices = resident.device, resident.all_matrices
     middle = [each for each in matrices if each.block == matrices[len(matrices) // 2].block]
     squares = sum(float(each.weight.float().square().sum()) for each in middle)
     width, of_file = None, dict[str, Any]()

@@ -71,7 +71,7 @@ def report(
         result["asked"] = reached
     if not transform.has_types:  # which round few weights to zero
         transform.apply(transform.dense)
-        sizes = {matrix.name: matrix.size for matrix in session.resident.with_stacks}
+        sizes = {matrix.name: matrix.size for matrix in session.resident.all_matrices}
         transform.apply(outcome.best)
         left = session.resident.nonzero_weights
         removed = session.resident.prunable_weights - sum(left.values())

@@ -15,7 +15,7 @@ from evoprune.problems.language_model.models.experts import (
     COUNTS,
     RoutedExperts,
     find_experts,
-    states_noted,
+    recorded_inputs,
     unchosen_remarks,
 )
 from evoprune.problems.language_model.models.forward import Forward, Walk
@@ -98,7 +98,7 @@ class Experts(StructuredPruning):
             for block in steps(range(1 + max(self._experts)), "experts by output", "block"):
                 noted: list[torch.Tensor] = []
                 mixtures = [mixture for mixture in find_mixtures(model) if mixture.block == block]
-                with states_noted(mixtures, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
+                with recorded_inputs(mixtures, lambda _, states, noted=noted: noted.append(states.flatten(0, 1)[None])):  # type: ignore[misc]
                     walk.advance(block)
                 if experts := self._experts.get(block):
                     scores = torch.stack([_output_errors(experts, states).to(exact) for states in noted]).sum(0)

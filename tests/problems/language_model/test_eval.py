@@ -113,13 +113,13 @@ def test_what_cannot_be_measured_is_refused(capsys, arguments, fragments):
 def test_the_divergence_is_that_of_all_tokens(bundled, evaluated, tmp_path):
     for package in ("gguf", "llama_cpp_py_sync"):
         pytest.importorskip(package)
-    from evoprune.problems.language_model.gguf.base import own_base
+    from evoprune.problems.language_model.gguf.base import make_base
     from evoprune.problems.language_model.gguf.write import contents
     from tests.problems.language_model.gguf.models import logits_of
 
     session, path = bundled().session, tmp_path / "pruned.gguf"
     resident, report = session.resident, session.texts.report
-    base = own_base(resident.model, resident.tokenizer, "pruned")
+    base = make_base(resident.model, resident.tokenizer, "pruned")
     session.transform.apply([0.3] * len(session.transform.dense))
     contents(resident.model, base, {}).write(path)
     session.transform.apply(session.transform.dense)

@@ -8,7 +8,7 @@ from typing import Any
 
 from evoprune import Term
 from evoprune.problems.language_model.gguf.base import Base, cut_fields
-from evoprune.problems.language_model.gguf.layout import Layout, arranged
+from evoprune.problems.language_model.gguf.layout import Layout, arrange
 from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
 from evoprune.problems.language_model.gguf.write import (
     HEAD_BYTES,
@@ -84,9 +84,9 @@ class CutBytes:
         added: Sequence[Slot] = []
         architecture, fields = self._base.architecture, self._base.fields
         if blocks:  # without blocks no file can be written, but its size is defined
-            architecture, fields, added = arranged(blocks, self._base, self._hidden, self._size)
+            architecture, fields, added = arrange(blocks, self._base, self._hidden, self._size)
         fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
-        kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.kept.items()]
+        kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.extra_tensors.items()]
         kept += [(slot.name, plain_kind(slot, self._base), slot.shape) for slot in added]
         listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
         head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))

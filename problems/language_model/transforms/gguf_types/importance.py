@@ -41,7 +41,7 @@ def measure_importance(resident: Resident, tokens: torch.Tensor) -> dict[str, to
 
     Of stacked matrices ``(experts, in)``: over the tokens that chose an expert.
     """
-    by_matrix = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
+    by_matrix = statistics(resident.model, tokens, resident.all_matrices, {INPUT_NORMS})
     return {matrix.name: as_importance(norms[INPUT_NORMS].square() / tokens.numel()) for matrix, norms in by_matrix}
 
 
@@ -53,7 +53,7 @@ def load_importance(path: Path, resident: Resident, base: Base) -> Tensors:
     from evoprune.problems.language_model.gguf.recipe import read_importance
 
     by_tensor_name, importance = read_importance(path), {}
-    in_blocks = {matrix.name for matrix in resident.with_stacks}
+    in_blocks = {matrix.name for matrix in resident.all_matrices}
     for name, slots in slots_of(resident, base).items():
         squares, (*experts, _, width) = by_tensor_name.get(slots[0].name), slots[0].shape
         if squares is None:

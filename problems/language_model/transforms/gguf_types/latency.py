@@ -12,7 +12,7 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.runtime import milliseconds
+from evoprune.problems.language_model.gguf.runtime import latencies
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import processor_name
 from evoprune.problems.language_model.models.throughput import Load
@@ -79,7 +79,7 @@ class FileTimer(Timer):
         if self._timed != list(genome):
             self._file, self._timed = self._written(genome, "other"), list(genome)
         for _ in range(_PROCESSES):
-            dense, other = milliseconds([dense_file, self._file], self.load, seconds / _PROCESSES)
+            dense, other = latencies([dense_file, self._file], self.load, seconds / _PROCESSES)
             yield dense, other
 
     @cached_property

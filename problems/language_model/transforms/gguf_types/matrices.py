@@ -26,7 +26,7 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
     model = resident.model
     names = {module: name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    matrices = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.with_stacks]
+    matrices = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.all_matrices]
     if head is not None and head.weight is not embedding.weight:
         matrices.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
     return matrices

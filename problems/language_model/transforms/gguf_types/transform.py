@@ -90,7 +90,7 @@ class Types(Transform):
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
         self.matrices, self.errors, self._source = matrices, errors, source
-        self._type_genes = TypeGenes(matrices, resident.with_stacks, errors, sizes)
+        self._type_genes = TypeGenes(matrices, resident.all_matrices, errors, sizes)
         self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
         if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")

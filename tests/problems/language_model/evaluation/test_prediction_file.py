@@ -16,7 +16,7 @@ from evoprune.problems.language_model.evaluation.prediction_file import Predicti
 
 def test_divergences_and_likeliest_tokens_are_those_of_float32():
     pytest.importorskip("llama_cpp_py_sync")
-    from evoprune.problems.language_model.gguf.llama import _from_whole
+    from evoprune.problems.language_model.gguf.llama import _divergences_from_file
 
     draw = torch.Generator().manual_seed(0)
     dense = 3 * torch.randn(40, 30_000, generator=draw) + 20
@@ -30,7 +30,9 @@ def test_divergences_and_likeliest_tokens_are_those_of_float32():
         total = later + predictions.add(dense[:25], targets[:25], 0)
         assert float(total) == pytest.approx(float(cross_entropy(dense, targets, reduction="sum")), rel=1e-6)
         assert torch.allclose(predictions.losses, cross_entropy(dense, targets, reduction="none"))
-        rows = [_from_whole(file.fileno(), slice(at, at + 20), other[at : at + 20].numpy()) for at in (0, 20)]
+        rows = [
+            _divergences_from_file(file.fileno(), slice(at, at + 20), other[at : at + 20].numpy()) for at in (0, 20)
+        ]
     divergences, likeliest = (np.concatenate(each) for each in zip(*rows, strict=True))
     exact = dense.double().log_softmax(-1)
     expected = (exact.exp() * (exact - other.double())).sum(-1)

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.base import Base, as_field, own_base
+from evoprune.problems.language_model.gguf.base import Base, as_field, make_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.names import head_size
 from evoprune.problems.language_model.gguf.write import contents
@@ -86,10 +86,10 @@ def random_model(config: Any) -> Any:
 def base_of(model: Any) -> Base:
     """As a file of the dense ``model`` would give it."""
     if model.config.model_type in ("gpt2", "qwen3_moe"):
-        base = own_base(model, byte_tokenizer(), "tiny")
+        base = make_base(model, byte_tokenizer(), "tiny")
         assert base is not None
         return base
-    tokenizer = own_base(random_gpt2(1), byte_tokenizer(), "tiny")
+    tokenizer = make_base(random_gpt2(1), byte_tokenizer(), "tiny")
     assert tokenizer is not None
     config, name = model.config, model.config.model_type
     numbers = {
@@ -134,10 +134,10 @@ def llama_logits(path: Path, tokens: torch.Tensor) -> torch.Tensor:
     from evoprune.problems.language_model.gguf import llama
 
     there, found = llama.Llama(str(path), 1), []
-    there.begin(tokens.shape[1])
+    there.open_context(tokens.shape[1])
     for row in tokens.numpy().astype(np.int32):
-        there.cut(0)
-        found.append(there.read(row, 0, every=True).copy())
+        there.truncate(0)
+        found.append(there.decode(row, 0, every=True).copy())
     return torch.from_numpy(np.stack(found))
 
 

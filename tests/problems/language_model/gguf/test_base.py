@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.base import find_base, own_base, read_base
+from evoprune.problems.language_model.gguf.base import find_base, make_base, read_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.llama import Llama
 from evoprune.problems.language_model.gguf.write import contents
@@ -87,10 +87,10 @@ def test_a_model_is_its_own_base_where_its_tokenizer_can_be_written(path):
     assert find_base(resident(random_llama(), str(path))).file.path == path
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
     assert find_base(resident(random_llama())).architecture == "llama"
-    assert own_base(random_gpt2(), object(), "a tokenizer written in Python") is None
+    assert make_base(random_gpt2(), object(), "a tokenizer written in Python") is None
     tokenizer = byte_tokenizer()
     tokenizer.backend_tokenizer.pre_tokenizer = _split_by(r"\p{L}+")
-    assert own_base(random_gpt2(), tokenizer, "tiny") is None
+    assert make_base(random_gpt2(), tokenizer, "tiny") is None
     with pytest.raises(InputError, match=r"owner/name: .*--base"):
         find_base(resident(ARCHITECTURES["phi3"].model()))
 
@@ -142,6 +142,6 @@ def test_llama_cpp_splits_a_text_as_the_tokenizer_of_the_folder(split, whole, tm
     made = Tokenizer(models.BPE({each: place for place, each in enumerate(tokens)}, merges, ignore_merges=whole))
     made.pre_tokenizer = SPLITS[split]
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, bos_token=END, eos_token=END)
-    contents(random_gpt2(), own_base(random_gpt2(), tokenizer, "tiny"), {}).write(tmp_path / "tiny.gguf")
+    contents(random_gpt2(), make_base(random_gpt2(), tokenizer, "tiny"), {}).write(tmp_path / "tiny.gguf")
     text = "It's 1234 or 12345, don't\n\n  CAN'T 123456! x1234"
     assert Llama(str(tmp_path / "tiny.gguf"), 1).tokenise(text).tolist() == tokenizer(text)["input_ids"]

@@ -40,7 +40,7 @@ def written(tmp_path, monkeypatch):
         base = base_of(model)
         known = {key: value for key, value in (base.fields | fields).items() if key not in without}
         kept = {name: tensor_of(array) for name, array in (kept or {}).items()}
-        contents(model, replace(base, fields=known, kept=kept), {}).write(tmp_path / "model.gguf")
+        contents(model, replace(base, fields=known, extra_tensors=kept), {}).write(tmp_path / "model.gguf")
         return ModelSettings(model=str(tmp_path / "model.gguf"), device="cpu", dtype="float32")
 
     return write

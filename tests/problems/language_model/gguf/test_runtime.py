@@ -16,9 +16,9 @@ from gguf import GGUFReader
 from evoprune import InputError
 from evoprune.problems.language_model.evaluation.measure import Divergence
 from evoprune.problems.language_model.gguf import quantiser
-from evoprune.problems.language_model.gguf.base import own_base
+from evoprune.problems.language_model.gguf.base import make_base
 from evoprune.problems.language_model.gguf.names import find_slots
-from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, checked, memory, presets, quantise
+from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, measure_file, memory, presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.source import load_text
@@ -61,7 +61,7 @@ def test_logits_are_those_of_the_model(case, problem_on, tmp_path):
 def found_in(path, report, dense, run=None, timeout=math.inf):
     """Measurements of the file in llama.cpp on the report text."""
     text, run = load_text(report.settings, "report_text"), run and run.top_predictions
-    return checked(
+    return measure_file(
         path, text, report.tokens, report.bos_token is not None, dense.top_predictions, run=run, timeout=timeout
     )
 
@@ -113,7 +113,7 @@ def test_a_file_whose_tokenizer_begins_texts_is_scored_with_that_token(begins, o
     report = Texts(session.settings, Resident(model, tokenizer, "tiny")).report
     dense = Divergence(report.predictions, 16)
     session.fitness.measure.total(report.tokens, dense.store)
-    contents(model, own_base(model, byte_tokenizer(begin=begins), "tiny"), {}).write(tmp_path / "model.gguf")
+    contents(model, make_base(model, byte_tokenizer(begin=begins), "tiny"), {}).write(tmp_path / "model.gguf")
     found = found_in(tmp_path / "model.gguf", report, dense)
     assert found["first_other_token"] == other
     assert found["perplexity"] == pytest.approx(plain_perplexity(model, report.tokens), rel=2e-3)

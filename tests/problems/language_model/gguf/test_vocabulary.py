@@ -14,7 +14,7 @@ from transformers import GPT2Config
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import llama
-from evoprune.problems.language_model.gguf.base import TOKENS, Fields, as_field, cut_fields, own_fields
+from evoprune.problems.language_model.gguf.base import TOKENS, Fields, as_field, cut_fields, make_fields
 from evoprune.problems.language_model.transforms.vocabulary.order import token_order
 from evoprune.problems.language_model.transforms.vocabulary.tokenizer import cut_tokenizer
 from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
@@ -25,7 +25,7 @@ TEXTS = [*odd_texts(), CODE, ENGLISH, GREEK]
 def fields_of(tokenizer: Any, scores: bool) -> Fields:
     """The metadata of a GPT-2. ``scores``: its tokenizer has scores in place of merges, as SentencePiece's has."""
     size = len(tokenizer)
-    made = own_fields(SimpleNamespace(config=GPT2Config(vocab_size=size)), byte_level(), "tiny")
+    made = make_fields(SimpleNamespace(config=GPT2Config(vocab_size=size)), byte_level(), "tiny")
     assert made is not None
     fields = {**made, "gpt2.block_count": as_field(1), "gpt2.feed_forward_length": as_field(8)}
     fields["gpt2.vocab_size"] = as_field(size)

@@ -74,9 +74,9 @@ def test_a_written_file_is_a_base(tmp_path):
     model = random_llama()
     extra = {"rope_freqs.weight": np.linspace(1, 8, 8, dtype=np.float32)}
     kept = {name: tensor_of(array) for name, array in extra.items()}
-    contents(model, replace(base_of(model), kept=kept), {}).write(tmp_path / "base.gguf")
+    contents(model, replace(base_of(model), extra_tensors=kept), {}).write(tmp_path / "base.gguf")
     base = find_base(Resident(model, byte_tokenizer(), "owner/name"), str(tmp_path / "base.gguf"))
     assert base.fields.keys() >= base_of(model).fields.keys()
-    assert base.kept["rope_freqs.weight"].data.tobytes() == extra["rope_freqs.weight"].tobytes()
+    assert base.extra_tensors["rope_freqs.weight"].data.tobytes() == extra["rope_freqs.weight"].tobytes()
     contents(model, base, {}).write(tmp_path / "again.gguf")
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()

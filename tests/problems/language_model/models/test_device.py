@@ -5,7 +5,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.device import (
-    Failed,
+    ProcessFailed,
     environment,
     map_in_threads,
     pick_device,
@@ -72,5 +72,5 @@ def test_a_process_finds_evoprune_anywhere_and_its_json_is_read(tmp_path):
     ("code", "message"), [("raise ValueError('x')", "ValueError: x"), ("raise SystemExit(3)", "exit code 3")]
 )
 def test_a_failure_is_told_by_the_last_line_or_the_exit_code(code, message):
-    with pytest.raises(Failed, match=f"^{message}$"):
+    with pytest.raises(ProcessFailed, match=f"^{message}$"):
         run_python("-c", code)

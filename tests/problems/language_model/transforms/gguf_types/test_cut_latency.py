@@ -25,7 +25,7 @@ ASKED = Milliseconds(speedup=2.0, **GIVEN)
 @pytest.fixture
 def bytes_for_times(monkeypatch):
     """A pass takes a millisecond for each 1,000 bytes of its file."""
-    monkeypatch.setattr(latency, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+    monkeypatch.setattr(latency, "latencies", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
 
 
 def types_in(path):
@@ -42,7 +42,7 @@ def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, by
     for place, sizes in enumerate(made.transforms[0]._type_genes._sizes):
         if place != 1:
             del sizes["Q4_0"]
-    monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    monkeypatch.setattr(latency, "latencies", lambda *given: calls.append(given) or timed(*given))
     times = ASKED.measure(made)
     assert len(calls) == 2 * latency._PROCESSES  # one round, as so little time is given
     ASKED.settle(made, times)
@@ -55,7 +55,7 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
     def timed(paths, *_):
         return [30.0 if "Q4_0" in types_in(path) else 20.0 if "Q8_0" in types_in(path) else 25.0 for path in paths]
 
-    monkeypatch.setattr(latency, "milliseconds", timed)
+    monkeypatch.setattr(latency, "latencies", timed)
     times = ASKED.measure(made)
     assert sum(own["Q8_0"] for own in times["genes"].values()) == pytest.approx(-5)
     ASKED.settle(made, times)
@@ -93,7 +93,7 @@ def test_a_type_that_is_slower_than_one_with_less_error_is_no_level_of_a_worker_
     def timed(paths, *_):
         return [path.stat().st_size / 1000 + (1000 if "Q5_0" in types_in(path) else 0) for path in paths]
 
-    monkeypatch.setattr(latency, "milliseconds", timed)
+    monkeypatch.setattr(latency, "latencies", timed)
     types = TYPES | {"types": ["Q5_0", "Q4_0", "Q8_0"]}
     code, folder = run("run", 1.5, "--map", "processes", "-n", "1", transforms=[types])
     assert code == 0
@@ -119,7 +119,7 @@ def test_a_run_is_as_fast_as_it_was_asked_to_be_and_goes_on_with_its_times(run, 
         (folder / name).unlink()
     history = (folder / "history.jsonl").read_text().splitlines(keepends=True)
     (folder / "history.jsonl").write_text("".join(history[: len(history) // 2]))
-    monkeypatch.setattr(latency, "milliseconds", lambda *_: [2.0, 1.0])  # no longer those of measured.json
+    monkeypatch.setattr(latency, "latencies", lambda *_: [2.0, 1.0])  # no longer those of measured.json
     assert main(["resume", str(folder)]) == 0
     assert lines(folder) == whole
     again = json.loads((folder / "result.json").read_text())

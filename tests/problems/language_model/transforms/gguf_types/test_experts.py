@@ -47,7 +47,7 @@ def resident_in(home, layout):
 def test_inputs_count_for_each_expert_by_the_tokens_that_chose_it(layout, tmp_path, tokens):
     resident = resident_in(tmp_path, layout)
     found = measure_importance(resident, tokens)
-    stacks = [stack for stack in resident.with_stacks if stack not in resident.matrices]
+    stacks = [stack for stack in resident.all_matrices if stack not in resident.matrices]
     assert [found[stack.name].shape[0] for stack in stacks] == [EXPERTS] * 6
     for (states, chosen, _, home), up, down in zip(
         routed(resident.model, tokens), stacks[::2], stacks[1::2], strict=True

@@ -101,7 +101,7 @@ def test_rows_that_stay_keep_their_bytes(problem, source, tmp_path):
 
 def test_files_are_as_fast_as_their_source_or_faster(problem, source, tmp_path, monkeypatch):
     """A pass takes a millisecond for each 1,000 bytes here."""
-    monkeypatch.setattr(latency, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+    monkeypatch.setattr(latency, "latencies", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
     transform = problem(*CUTS, SMALLER).session.transform
     asked = Milliseconds(speedup=1.2, phase="decode", batch=1, length=16, seconds=0.0)
     times = asked.measure(transform)
