@@ -1,4 +1,4 @@
-"""Measures a model on a text, and turns its loss into fitness; its settings. Imports no torch."""
+"""Measures a model on a text, and turns its loss into fitness: settings. Imports no torch."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Answers of a task file: which lines a model answers right, by the losses of the choices."""
+"""Accuracy on a task file, by the losses of the choices."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from evoprune.problems.language_model.texts.windows import Windows
 
 
 class _Likelihoods(Objective):
-    """Keeps the loss of each token, and whether it is the likeliest one; the value is the mean loss."""
+    """Stores the loss of each token, and whether it is the likeliest one; the value is the mean loss."""
 
     def __init__(self, count: int) -> None:
         self.losses, self.likeliest = torch.empty(count), torch.empty(count, dtype=torch.bool)
@@ -26,11 +26,11 @@ class _Likelihoods(Objective):
 
 
 Answer = tuple[float, bool]
-"""The loss of an answer's tokens, in nats, and whether each token is the likeliest one, given the tokens before."""
+"""The loss of an answer, in nats, and True if each of its tokens is the likeliest one after the tokens before."""
 
 
 def variants_of(windows: Windows, tokenizer: Any) -> Tensor:
-    """Return the tokens of the lines of ``windows``, a task file: a row for each choice of each line."""
+    """Return the tokens of ``windows`` of a task file: a row for each choice of each line."""
     variants = [variant for line in windows.lines for variant in line.variants]
     tokens = torch.from_numpy(token_rows(variants, windows.settings, tokenizer, windows.text.shape[1]))
     if windows.bos_token is not None:
@@ -39,18 +39,17 @@ def variants_of(windows: Windows, tokenizer: Any) -> Tensor:
 
 
 def right_answers(lines: Sequence[Line], answers: Iterable[Answer]) -> list[bool]:
-    """Tell which of ``lines`` are answered right, by the answer of each row of :func:`variants_of`.
+    """Return for each of ``lines`` whether it is answered right, by the answers of the rows of :func:`variants_of`.
 
-    A line without choices is right if each token is the likeliest one. Of choices, the one with the highest
-    log-probability divided by its number of characters must be the right one, as in lm-evaluation-harness's
-    ``acc_norm``.
+    A line without choices is right if each token is the likeliest one. Otherwise the right choice must have the
+    highest log-probability per character, as in lm-evaluation-harness's ``acc_norm``.
     """
     rows = iter(answers)
     return [_is_right(line, [next(rows) for _ in line.variants]) for line in lines]
 
 
 def right_lines(windows: Windows, tokenizer: Any, measure: Measure) -> list[bool]:
-    """Tell which lines of ``windows``, a task file, the model of ``measure`` answers right."""
+    """Return for each line of ``windows`` of a task file whether the model of ``measure`` answers it right."""
     tokens = variants_of(windows, tokenizer)
     likelihoods = _Likelihoods(predictions(tokens))
     measure.value(tokens, likelihoods, label="measuring the accuracy")
@@ -60,7 +59,7 @@ def right_lines(windows: Windows, tokenizer: Any, measure: Measure) -> list[bool
 
 
 def accuracy(windows: Windows, tokenizer: Any, measure: Measure) -> float:
-    """Return the share of the lines of ``windows`` that :func:`right_lines` tells."""
+    """Return the share of the lines of ``windows`` that are answered right."""
     right = right_lines(windows, tokenizer, measure)
     return sum(right) / len(right)
 

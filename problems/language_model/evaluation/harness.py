@@ -44,7 +44,7 @@ class TaskSettings(Settings):
 
 
 def _task_manager(settings: TaskSettings, source: str) -> Any:
-    """The harness's index of tasks: of ``include_path`` alone if it has all, as the whole index takes long.
+    """Return the harness's index of tasks: of ``include_path`` alone if it has all, as the whole index takes long.
 
     Raises :class:`evoprune.InputError`, of ``source``, for an unknown task.
     """
@@ -74,9 +74,9 @@ def _unknown(settings: TaskSettings, manager: Any) -> list[str]:
 def run_tasks(
     model: torch.nn.Module, tokenizer: Any, settings: TaskSettings, begin: bool, source: str
 ) -> dict[str, float]:
-    """Return the metrics of all tasks, from ``task metric`` to value, in the harness's order.
+    """Return the metrics of all tasks by ``task metric``, in the harness's order.
 
-    ``begin``: texts begin with the first token. ``source``: where the tasks are named, for errors.
+    ``begin``: add the BOS token before each text. ``source``: the option of the tasks, for errors.
     """
     from evoprune.problems.language_model.models.blocks import attentions_numbered
 
@@ -100,7 +100,7 @@ def run_tasks(
 
 @contextmanager
 def _as_input_error(source: str) -> Iterator[None]:
-    """Turn the many kinds of errors that task files, data sets and other versions of the harness raise into one."""
+    """Convert the errors of task files, data sets and the harness, which are of many classes."""
     try:
         yield
     except Exception as error:
@@ -109,15 +109,15 @@ def _as_input_error(source: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let the harness draw no bars, which would break the run's own lines of progress, and log errors alone."""
+    """Hide the harness's progress bars, which would break our lines of progress, and its log except errors."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    drawn = tqdm.__init__
+    shown = tqdm.__init__
 
-    def hidden(self: Any, *arguments: Any, **given: Any) -> None:
-        drawn(self, *arguments, **given | {"disable": True})
+    def hidden(self: Any, *arguments: Any, **options: Any) -> None:
+        shown(self, *arguments, **options | {"disable": True})
 
     tqdm.__init__ = hidden
     try:
         yield
     finally:
-        tqdm.__init__ = drawn
+        tqdm.__init__ = shown

@@ -1,4 +1,4 @@
-"""A model's predictions of all tokens of the vocabulary, in a file, which another process reads in parts."""
+"""A model's predictions over the whole vocabulary, in a file that another process reads in parts."""
 
 import errno
 import os
@@ -17,10 +17,10 @@ _BYTES = 2  # of a float16
 
 
 class PredictionFile(Objective):
-    """Writes predictions to ``file``, and keeps the ``losses`` of the next tokens; the value is their mean.
+    """Writes predictions to ``file``, and stores the ``losses`` of the next tokens; the value is their mean.
 
-    A row is the logits less the largest one, in float16, which is finest near 0: at the likely tokens. As rows are
-    normalised when they are read, divergences change by less than 1e-5 nats.
+    A row holds the logits minus the largest one, in float16, which is finest near 0, where tokens are likely. Readers
+    normalise the rows, so divergences change by less than 1e-5 nats.
     """
 
     def __init__(self, file: BinaryIO, predictions: int) -> None:

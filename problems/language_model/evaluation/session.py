@@ -29,12 +29,12 @@ PERPLEXITY = (
 
 _STREAM = "set problem.memory to stream"
 
-_RECENT = 1000  # candidates whose values are remembered
+_RECENT = 1000  # candidates whose scores are cached
 _REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
 
 
 class Score(NamedTuple):
-    """The ``value`` of the objective; the next-token ``loss``, nats a token; the number of ``tokens`` scored."""
+    """The ``value`` of the objective, the next-token ``loss`` in nats a token, and the number of ``tokens`` scored."""
 
     value: float
     loss: float
@@ -48,7 +48,7 @@ class Score(NamedTuple):
 class Fitness:
     """Scores genomes on the search text, and reuses hidden states of related candidates.
 
-    Losses are per token of the dense model's tokenizer, also where a transform has swapped it.
+    Losses are per token of the dense model's tokenizer, even if a transform has swapped it.
     """
 
     def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Stack, texts: Texts) -> None:
@@ -61,11 +61,11 @@ class Fitness:
         self._divergences: dict[Any, Divergence] = {}
         self._parts: dict[Any, Windows] = {}
         self._scores: LRUCache[Any, Score] = LRUCache(_RECENT)
-        """By text and genome: the scores of a long search would be many."""
+        """Scores by text and genome."""
         self.objective_on(texts.search, transform.dense)
 
     def require_memory(self, phase: str, windows: Windows) -> None:
-        """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``windows``, takes more memory than is free."""
+        """Raise :class:`evoprune.Stopped` if ``phase``, which scores ``windows``, needs more memory than is free."""
         forward = self.measure.forward
         if forward.device.type != "cpu":  # a GPU halves the batch
             return
@@ -89,11 +89,11 @@ class Fitness:
 
     @property
     def together(self) -> bool:
-        """True if :meth:`values` runs the model once for all genomes."""
+        """True if :meth:`values` should score all genomes in one run of the model."""
         return self._transform.lazy and self._resident.forward.resumable
 
     def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
-        """As :meth:`value`, of each of ``genomes``, the same bits."""
+        """Return :meth:`value` of each of ``genomes``, the same bits, in one run of the model."""
         search = self._texts.search
         objectives = [self.objective_on(search, genome) for genome in genomes]  # which may run the dense model
         part = self._part(search, fidelity)
@@ -115,16 +115,16 @@ class Fitness:
         return [values[place] for place in range(len(genomes))]
 
     def _cache_score(self, genome: Sequence[float], score: Score) -> tuple[float, int]:
-        """Remember the score of ``genome`` on the search text, if it was read as a whole."""
+        """Cache the score of ``genome`` on the search text, if the whole text was scored."""
         search = self._texts.search
         if score.tokens == self._texts.retokenised(search).tokens.numel():
             self._scores[search.identity, tuple(genome)] = score
         return score.value, score.tokens
 
     def scores(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[Score]:
-        """The scores of ``genome`` on each of ``texts``, measured unless they are remembered.
+        """Return the scores of ``genome`` on each of ``texts``, measured unless they are cached.
 
-        The model is made once for all texts, as cuts and types take as long as a text.
+        The genome is applied once for all texts, as that may take as long as scoring a text.
         """
         objectives = [self.objective_on(windows, genome) for windows in texts]
         if self._settings.objective != "perplexity" and self._is_dense(genome):
@@ -139,39 +139,36 @@ class Fitness:
         return [self._scores[key] for key in keys]
 
     def cached_score(self, genome: Sequence[float], windows: Windows) -> Score | None:
-        """The score of ``genome`` on ``windows``, if it was measured."""
+        """Return the score of ``genome`` on ``windows``, if it was measured."""
         return self._scores.get((windows.identity, tuple(genome)))
 
     def score_model(
         self, windows: Windows, objective: Objective | None = None, measure: Measure | None = None
     ) -> Score:
-        """The score on ``windows`` of the model as it is now, or of the copy that ``measure`` runs.
-
-        ``objective``: by default the perplexity.
-        """
+        """Score the model as it is now, or the copy that ``measure`` runs; by default its perplexity."""
         objective, part = objective or Perplexity(), self._texts.retokenised(windows)
         return _score(objective, (measure or self.measure).totals(part.tokens, objective.add, None, "measuring"), part)
 
     def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
-        """The objective of the search on ``windows`` for ``genome``; the model may be another one afterwards."""
+        """Return the objective of the search on ``windows`` for ``genome``; may change the resident model."""
         return Perplexity() if self._settings.objective == "perplexity" else self.divergence_on(windows, genome)
 
     def divergence_on(self, windows: Windows, genome: Sequence[float]) -> Divergence:
-        """The divergence of ``genome`` on ``windows``, from the dense model that has the same vocabulary."""
+        """Return the divergence on ``windows`` from the dense model with the vocabulary of ``genome``."""
         teacher = self._transform.teacher(genome)
         key = windows.identity, tuple(teacher)
         if key not in self._divergences:
             self._transform.apply(teacher)
             read = self._texts.retokenised(windows)
             forward = self._resident.forward
-            made = Divergence(read.predictions, min(self._settings.kl_top, forward.vocabulary), forward.device)
-            made.loss = read.loss_scale * self.measure.total(read.tokens, made.store) / read.predictions
-            self._divergences[key] = made
-            made.offset = made.loss - self.divergence_on(windows, self._transform.dense).loss
+            divergence = Divergence(read.predictions, min(self._settings.kl_top, forward.vocabulary), forward.device)
+            divergence.loss = read.loss_scale * self.measure.total(read.tokens, divergence.store) / read.predictions
+            self._divergences[key] = divergence
+            divergence.offset = divergence.loss - self.divergence_on(windows, self._transform.dense).loss
         return self._divergences[key]
 
     def _part(self, windows: Windows, fidelity: float) -> Windows:
-        """The first ``fidelity`` of ``windows`` as the model reads them now."""
+        """Return the first ``fidelity`` of ``windows``, retokenised."""
         read = self._texts.retokenised(windows)
         key = read.identity, fidelity
         if fidelity < 1 and key not in self._parts:
@@ -183,14 +180,14 @@ class Fitness:
 
 
 def _score(objective: Objective, totals: Sequence[float], part: Windows) -> Score:
-    """The score from ``totals`` over ``part``: the sum of the ``objective``, and last of the next-token losses."""
+    """Return the score from ``totals`` over ``part``: first the ``objective``, last the next-token losses."""
     value = objective.value(part.loss_scale * totals[0], part.predictions)
     return Score(value, part.loss_scale * totals[-1] / part.predictions, part.tokens.numel())
 
 
 @dataclass(frozen=True)
 class Session:
-    """The parts that measuring, reporting and exporting need; each is made once."""
+    """The parts that measuring, reporting and exporting need."""
 
     settings: EvaluationSettings
     resident: Resident
@@ -199,14 +196,14 @@ class Session:
 
     @classmethod
     def start(cls, settings: EvaluationSettings, chosen: Sequence[tuple[Any, Any]]) -> Self:
-        """As :meth:`prepare`; and score the dense model on the search text."""
+        """Prepare a session, and score the dense model on the search text."""
         session = cls.prepare(settings, chosen)
         _ = session.fitness
         return session
 
     @classmethod
     def prepare(cls, settings: EvaluationSettings, chosen: Sequence[tuple[Any, Any]]) -> Self:
-        """Load the model and make everything else from it; ``chosen``: transforms and their settings."""
+        """Load the model, the texts and the transforms; ``chosen``: classes of transforms and their settings."""
         resident = Resident.load(settings)
         resident.remember_dense()
         texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in chosen))
@@ -218,11 +215,11 @@ class Session:
 
     @cached_property
     def fitness(self) -> Fitness:
-        """The scores of genomes; making it scores the dense model."""
+        """The fitness of genomes; its first use scores the dense model."""
         return Fitness(self.settings, self.resident, self.transform, self.texts)
 
     def protocol(self) -> dict[str, Any]:
-        """The protocol of measurements of the models of a run, on any text."""
+        """Return the protocol of measurements of the models of a run, on any text."""
         settings, resident, texts = self.settings, self.resident, self.texts
         return {
             **protocol_of(resident),
@@ -237,5 +234,5 @@ class Session:
 
 
 def protocol_of(resident: Resident) -> dict[str, Any]:
-    """The protocol of measurements of any model, stated with every perplexity."""
+    """Return the protocol of measurements of any model, which is stated with every perplexity."""
     return {"perplexity": PERPLEXITY, "model": resident.source, "dtype": resident.dtype, "device": resident.place}

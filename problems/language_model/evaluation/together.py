@@ -1,4 +1,4 @@
-"""Several candidates in one reading of the model: all candidates pass through a block before the next block runs."""
+"""Scores several candidates in one run of the model: all of them pass a block before the next block runs."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from evoprune.problems.language_model.models.lazy_weights import (
 )
 from evoprune.problems.language_model.models.memory import Room
 
-_SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
+_SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; more are mapped from a file
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: ``fingerprints`` of blocks, made weights, and the function that adds up the loss."""
+    """A candidate: ``fingerprints`` of blocks, ``lazy`` weights, and the function that sums the loss."""
 
     fingerprints: Sequence[Hashable]
     lazy: Mapping[nn.Module, LazyForward]
@@ -43,9 +43,9 @@ class Candidate:
 def totals_together(
     measure: Measure, tokens: Tensor, candidates: Sequence[Candidate], cache: PrefixCache
 ) -> list[list[float]]:
-    """Return :meth:`Measure.totals` of each candidate, the same bits; equal first blocks run once for all.
+    """Return :meth:`Measure.totals` of each candidate, the same bits; equal first blocks run once.
 
-    ``cache``: states of earlier candidates. Raises OSError where the disk has no room for the states.
+    ``cache``: states of earlier candidates. Raises OSError if the disk has no space for the states.
     """
     before = lazy_forwards(measure.forward.model)
     try:
@@ -59,14 +59,14 @@ def _totals(
 ) -> list[list[float]]:
     forward, device = measure.forward, measure.forward.device
     batches = measure.batches(tokens, windows)
-    states = _room((len(candidates), *tokens.shape, forward.width), forward)
-    places = [*range(len(candidates))]  # of each candidate's states: equal ones are in the place of the first
+    states = _empty_states((len(candidates), *tokens.shape, forward.width), forward)
+    places = [*range(len(candidates))]  # index of each candidate's states: candidates alike so far share the first's
 
     def of_batches(work: Callable[[Batch], _Result]) -> Iterable[_Result]:
         return [*(map_in_threads(work, batches) if device.type == "cpu" else map(work, batches))]
 
     def advance(block: int, first: int, weights: Weights | None) -> None:
-        """Write the states of candidate ``first`` after ``block``."""
+        """Run candidate ``first`` through ``block``."""
         source, target = states[places[first]], states[first]
         with forward.through(block, weights) as run:
 
@@ -76,7 +76,7 @@ def _totals(
             of_batches(write)
 
     def total(place: int, add: Add) -> list[float]:
-        """The loss that ``add`` sums, given the states after the last block."""
+        """Return the losses that ``add`` sums, from the states after the last block."""
         with materialised(forward.modules(forward.depth)), forward.resumed(forward.depth, []) as run:
 
             def losses(batch: Batch) -> list[Tensor]:
@@ -109,18 +109,18 @@ def _totals(
 
 
 def _steps(starts: Sequence[int], hashes: Sequence[Sequence[bytes]], depth: int) -> Iterator[tuple[int, list[int]]]:
-    """Each block with groups of candidates that are alike up to it: it runs once for a group."""
+    """Yield each block with each group of candidates that are alike up to it: it runs once for the group."""
     for block in range(depth):
         alike: dict[bytes, list[int]] = {}
         for number, start in enumerate(starts):
             if start <= block:
                 alike.setdefault(hashes[number][block + 1], []).append(number)
-        for group in reversed(alike.values()):  # the first of a place, whose result replaces its states, comes last
+        for group in reversed(alike.values()):  # a candidate whose result replaces shared states comes last
             yield block, group
 
 
 def _start(candidate: Candidate, states: Tensor, batches: Sequence[Batch], cache: PrefixCache) -> int:
-    """Return the first block that ``candidate`` has to run; write the cached states before it into ``states``."""
+    """Return the first block that ``candidate`` has to run, and write the cached states before it to ``states``."""
     cache.set_candidate(candidate.fingerprints)
     cached = [cache.longest(batch.first, len(batch.tokens)) for batch in batches]
     if len({start for start, _ in cached}) > 1:
@@ -131,8 +131,8 @@ def _start(candidate: Candidate, states: Tensor, batches: Sequence[Batch], cache
     return cached[0][0]
 
 
-def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:
-    """Return a tensor for states: on the device, in main memory, or mapped from a file without a name."""
+def _empty_states(shape: tuple[int, ...], forward: Forward) -> Tensor:
+    """Return a tensor for states: on the device, in main memory, or mapped from an unnamed file."""
     dtype = forward.model.dtype
     for device in dict.fromkeys((forward.device, torch.device("cpu"))):
         room = Room.of("scoring", device, prod(shape) * dtype.itemsize, share=_SHARE)

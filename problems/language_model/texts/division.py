@@ -18,17 +18,17 @@ Json = dict[str, Any]
 
 _SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
 _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
-_ENOUGH = 4_000_000  # characters read at most: of a long text, each part is its beginning
-_WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
+_MOST = 4_000_000  # characters that are read: of a longer text, only the beginning of each part
+_WINDOWS = (512, 256, 128)  # tokens in a window: the first size for which the text is long enough
 _LONGEST_LINE = 2048  # tokens
 _NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
 
 
 @dataclass(frozen=True)
 class Division:
-    """Disjoint parts of a text: their settings and tokens by name, the tokens in a window, and a remark for people.
+    """Disjoint parts of a text: settings and tokens by name, the tokens in a window, and a remark for people.
 
-    Of a task file, each line has ``line`` tokens, as many as the longest one; a window has about as many tokens.
+    ``line``: the tokens of the longest line of a task file, with which every line is counted.
     """
 
     parts: dict[str, Json]
@@ -41,7 +41,7 @@ class Division:
         return self.tokens[part] // self.window
 
     def count(self, windows: int) -> int:
-        """Return the lines of a task file in ``windows``; else their number."""
+        """Return the number of lines of a task file in ``windows``; of a plain text, their number."""
         return windows * self.window // (self.line or self.window)
 
     def settings(self, part: str, windows: int) -> Json:
@@ -49,7 +49,7 @@ class Division:
 
     @property
     def sizes(self) -> list[int]:
-        """Tokens that windows may have, from more to fewer."""
+        """Possible sizes of windows, in tokens, in falling order."""
         return _sizes(self.line or 0, self.window) or [self.window]
 
 
@@ -58,14 +58,14 @@ def _sizes(least: int, most: int) -> list[int]:
 
 
 def parts_of(text: str | None) -> dict[str, Json]:
-    """Return the settings that read each part of ``text``, by default of the bundled one. Raises InputError."""
+    """Return the settings of each part of ``text``, by default of the bundled one. Raises InputError."""
     if text is None:
         return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
     whole = TextSettings(source=text)
     length = 0 if is_task(whole) else len(load_text(whole, "text"))
-    kept = min(1.0, _ENOUGH / length) if length else 1.0
+    share = min(1.0, _MOST / length) if length else 1.0
     return {
-        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
+        name: {"source": whole.source, "part": [begin, round(begin + share * (end - begin), 6)]}
         for name, (begin, end) in _SHARES.items()
     }
 
@@ -74,8 +74,7 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
     """Divide the ``parts`` of ``text`` into windows of at most ``longest`` tokens. Raises InputError."""
     tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
     windows = _sizes(0, longest) or [longest]
-    fitting = _fitting(windows, tokens)
-    if not fitting:
+    if not (window := _first_fitting(windows, tokens)):
         needed = _needed(windows[-1])
         raise InputError(
             f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
@@ -88,34 +87,36 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
             f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
             "what the model is for"
         )
-    return Division(parts, tokens, fitting[0], remark)
+    return Division(parts, tokens, window, remark)
 
 
 def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
-    """As :func:`divide`, of the lines of the file ``task``. Raises InputError."""
+    """Divide the lines of the file ``task``, as :func:`divide`. Raises InputError."""
     lines = {name: read_lines(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
-    begins = added_bos_token(tokenizer) is not None
-    sizes = {line: begins + most_tokens(line, tokenizer) for own in lines.values() for line in own}
-    line, size = max(sizes.items(), key=lambda of: of[1])
+    bos = added_bos_token(tokenizer) is not None
+    sizes = {line: bos + most_tokens(line, tokenizer) for part in lines.values() for line in part}
+    line, size = max(sizes.items(), key=lambda item: item[1])
     if size > min(longest, _LONGEST_LINE):
         most = min(longest, _LONGEST_LINE)
         raise InputError(f"{task}: line {line.number} has {size} tokens: expected at most {most}")
-    tokens = {name: size * len(own) for name, own in lines.items()}
+    tokens = {name: size * len(part) for name, part in lines.items()}
     windows = _sizes(size, longest) or [size]
-    if not (fitting := _fitting(windows, tokens)):
+    if not (window := _first_fitting(windows, tokens)):
         needed = ceil(_needed(windows[-1]) / size)
         raise InputError(f"{task} has {len(sizes)} different lines: expected at least {needed} of this length")
-    counts = ", ".join(f"{len(own)} for {name}" for name, own in lines.items())
+    counts = ", ".join(f"{len(part)} for {name}" for name, part in lines.items())
     remark = f"{task}, {len(sizes)} lines of at most {size} tokens: {counts}; the search never sees the report's"
-    return Division(parts, tokens, fitting[0], remark, size)
+    return Division(parts, tokens, window, remark, size)
 
 
-def _fitting(windows: Sequence[int], tokens: Mapping[str, int]) -> list[int]:
-    return [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]
+def _first_fitting(windows: Sequence[int], tokens: Mapping[str, int]) -> int | None:
+    """Return the first size of windows for which each part has enough ``tokens``."""
+    fitting = (window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED))
+    return next(fitting, None)
 
 
 def _needed(window: int) -> float:
-    """Tokens of all parts, at least."""
+    """Return the fewest tokens of a text that can be divided into windows of ``window``."""
     return max(window * count / (_SHARES[name][1] - _SHARES[name][0]) for name, count in _NEEDED.items())
 
 

@@ -120,13 +120,13 @@ class TextsSettings(Settings):
 
 
 def overlap(one: TextSettings, other: TextSettings) -> bool:
-    """Tell whether the two read some of the same text."""
+    """Tell whether both settings read some of the same text."""
     (begin, end), (others_begin, others_end) = one.part or (0, 1), other.part or (0, 1)
     return one.whole_identity == other.whole_identity and begin < others_end and others_begin < end
 
 
 def text_fault(text: TextSettings) -> str | None:
-    """Say why there is no text at a path; None if there may be one, or it is bundled or on the hub."""
+    """Return the fault of the path of a text; None if there is none, or the text is bundled or on the hub."""
     path = Path(text.source)
     if not text.is_local:
         return None

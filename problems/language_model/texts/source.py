@@ -1,4 +1,4 @@
-"""Texts from the hub, from local files, and the bundled text."""
+"""Loads texts from the hub, from local files, and the bundled text."""
 
 import hashlib
 import re
@@ -18,11 +18,11 @@ KEY_WORDS = 8  # first words that decide the split of a paragraph of the bundled
 BETWEEN_ROWS = "\n\n"  # separates a data set's rows in one text, as is usual for WikiText
 
 _HELD_OUT_PERCENT: dict[Split, int] = {"test": 15, "validation": 15}
-_NEAR = 4096  # characters within which a part may end later than asked
+_NEAR = 4096  # characters by which a part may end later than its share
 
 
 def load_text(settings: TextSettings, role: str) -> str:
-    """Return the text, or the part of it that is asked for; ``role`` names the settings in errors."""
+    """Return the text, or the ``part`` of it; ``role``: the key of the settings, for errors."""
     with blamed_on(f"problem.{role}"):
         text = _whole(settings)
         if settings.part:
@@ -46,7 +46,7 @@ def _whole(settings: TextSettings) -> str:
 
 
 def _between_words(text: str, share: float) -> int:
-    """Return the first place after ``share`` of ``text`` where a line ends, or else a word; far from both, any."""
+    """Return the first index after ``share`` of ``text`` where a line, or else a word, ends; if none is near, any."""
     place = round(share * len(text))
     if place in {0, len(text)}:
         return place
@@ -122,7 +122,7 @@ def python_docs(split: Split) -> str:
 
 
 def split_of(paragraph: str) -> Split:
-    """Return the split that its own first words decide: 15% test, 15% validation, 70% train, in any Python version."""
+    """Return the split, by the first words, so that it is stable across Python versions: 15% test, 15% validation."""
     key = " ".join(words(paragraph)[:KEY_WORDS])
     bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
     for split, percent in _HELD_OUT_PERCENT.items():
@@ -133,7 +133,7 @@ def split_of(paragraph: str) -> Split:
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-case alphabetic words of ``text``, which do not depend on its layout."""
+    """Return the lower-case alphabetic words of ``text``, independent of its layout."""
     return re.findall(r"[a-z]+", text.lower())
 
 

@@ -15,17 +15,17 @@ from evoprune import InputError
 from evoprune.problems.language_model.texts.settings import TextSettings
 
 KINDS = {"messages": "messages", "choices": "prompt, choices and answer", "answer": "prompt and answer"}
-"""The keys of each kind of lines."""
+"""The keys of each kind of line."""
 
 Json = dict[str, Any]
-UTF_8 = "utf-8-sig"  # with or without the mark that some editors begin a file with
+UTF_8 = "utf-8-sig"  # with or without a byte order mark
 
 
 @dataclass(frozen=True)
 class Line:
-    """The ``text`` of a line, and the begin and end, in characters, of each part of it that is an answer.
+    """The ``text`` of a line, and the begin and end, in characters, of each answer in it.
 
-    ``choices``: all answers to choose from, or none; the one at ``right`` is in the text. ``number``: place in the
+    ``choices``: the answers to choose from, if any; the one at ``right`` is in the text. ``number``: of the line in the
     file, from 1 on.
     """
 
@@ -46,7 +46,7 @@ class Line:
 
 
 def is_task(settings: TextSettings) -> bool:
-    """Tell by the keys of the first line whether a file is a task file; one with a column ``text`` is plain text."""
+    """Tell by the keys of the first line if a file is a task file; a file with a column ``text`` is plain text."""
     path = Path(settings.source)
     if path.suffix != ".jsonl" or not settings.is_local or settings.column != "text" or not path.is_file():
         return False
@@ -59,7 +59,7 @@ def is_task(settings: TextSettings) -> bool:
 
 
 def task_fault(settings: TextSettings) -> str | None:
-    """Return the fault of the first faulty line of a task file; None for a sound one, and for plain text."""
+    """Return the fault of the first faulty line of a task file; None if there is none, and for plain text."""
     try:
         if is_task(settings):
             read_records(Path(settings.source))
@@ -69,7 +69,7 @@ def task_fault(settings: TextSettings) -> str | None:
 
 
 def read_records(path: Path) -> list[tuple[int, Json]]:
-    """Return the number of each line of a task file, and the line. Raises :class:`evoprune.InputError`."""
+    """Read the lines of a task file with their numbers. Raises :class:`evoprune.InputError`."""
     numbered: list[tuple[int, Json]] = []
     try:
         text = path.read_text(UTF_8)
@@ -90,7 +90,7 @@ def read_records(path: Path) -> list[tuple[int, Json]]:
 
 
 def parse_json(line: str) -> Any:
-    """Parse a line of JSON. Raises ValueError, also for text that no file in UTF-8 can hold."""
+    """Parse a line of JSON. Raises ValueError, also for text that cannot be encoded in UTF-8."""
     value = json.loads(line)
     try:
         json.dumps(value, ensure_ascii=False).encode()
@@ -143,7 +143,7 @@ def _check_messages(messages: Any) -> None:
 
 
 def read_lines(settings: TextSettings, tokenizer: Any) -> list[Line]:
-    """Return the lines of a task file, or of a part of it, each once, in a random order that is always the same.
+    """Read the lines of a task file, or of a part of it, without duplicates, in a fixed random order.
 
     Raises :class:`evoprune.InputError`.
     """
@@ -180,12 +180,12 @@ def _rendered(tokenizer: Any, messages: list[Json], answer: bool = False) -> str
         text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
     except Exception as error:  # templates raise errors of their own
         raise ValueError(f"messages: the model's chat template does not take them: {error}") from None
-    begun = added_bos_token(tokenizer) is not None  # then windows begin with it
-    return text.removeprefix(tokenizer.bos_token) if begun else text
+    added = added_bos_token(tokenizer) is not None  # then every window begins with it
+    return text.removeprefix(tokenizer.bos_token) if added else text
 
 
 def _spans(tokenizer: Any, messages: list[Json], text: str) -> Iterator[tuple[int, int]]:
-    """Yield the part of ``text`` that the model writes, turn by turn."""
+    """Yield the begin and end in ``text`` of each turn that the model writes."""
     for at, message in enumerate(messages):
         if at and message["role"] == "assistant":
             before = _rendered(tokenizer, messages[:at], answer=True)
@@ -199,9 +199,9 @@ Tokens = NDArray[numpy.int64]
 
 
 def token_rows(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, length: int) -> Tokens:
-    """Return a row of ``length`` tokens for each of ``lines``: the line, and then the lines after it.
+    """Return a row of ``length`` tokens for each of ``lines``: the line, then the lines after it.
 
-    Only the line's answers count (see :mod:`evoprune.problems.language_model.models.forward`). Raises
+    Only the line's answers are scored (see :mod:`evoprune.problems.language_model.models.forward`). Raises
     :class:`evoprune.InputError` for a longer line.
     """
     tokens = [line_tokens(line, tokenizer) for line in lines]
@@ -211,7 +211,7 @@ def token_rows(lines: Sequence[Line], settings: TextSettings, tokenizer: Any, le
             raise InputError(f"{settings.source}: {why}; give a larger window, or leave the line out")
     starts = numpy.cumsum([0, *map(len, tokens)])[:-1]
     read = numpy.concatenate([*tokens, numpy.empty(0, numpy.int64)])
-    read = numpy.where(read < 0, read, ~read)  # no token counts
+    read = numpy.where(read < 0, read, ~read)  # no token is scored
     rows = read[(starts[:, None] + numpy.arange(length)) % max(1, len(read))]
     for row, line_read in zip(rows, tokens, strict=True):
         row[: len(line_read)] = line_read
@@ -224,9 +224,9 @@ def most_tokens(line: Line, tokenizer: Any) -> int:
 
 
 def line_tokens(line: Line, tokenizer: Any) -> Tokens:
-    """Return the tokens of ``line``; tokens that do not count are marked.
+    """Return the tokens of ``line``; tokens that are not scored are complemented.
 
-    The first token of an answer is that after as many as its prompt alone has, as in lm-evaluation-harness.
+    An answer begins after as many tokens as its prompt alone has, as in lm-evaluation-harness.
     """
 
     def read(text: str) -> list[int]:
