@@ -61,7 +61,7 @@ def _attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention for transformers; everything but plain causal attention goes to PyTorch's kernel."""
+    """Attention for transformers; PyTorch's kernel computes everything except plain causal attention."""
     causal = others.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     unknown = {name for name, value in others.items() if value is not None} - _HARMLESS

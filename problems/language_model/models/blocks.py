@@ -18,12 +18,12 @@ class Matrix:
 
     name: str  # of the module, in the model
     block: int
-    kind: str  # the module's name within its block, the same in every block
+    kind: str  # name of the module within its block, the same in every block
     module: nn.Module
 
     @property
     def attribute(self) -> str:
-        """Name of the weight, in :attr:`module`."""
+        """Name of the weight in :attr:`module`."""
         return "weight"
 
     @property
@@ -33,7 +33,7 @@ class Matrix:
 
     @property
     def parameter(self) -> str:
-        """Name of the weight, in the model."""
+        """Name of the weight in the model."""
         return f"{self.name}.weight"
 
     @property
@@ -45,12 +45,12 @@ class Matrix:
         return tensor.T if self.transposed else tensor
 
     def laid_out(self, rows: torch.Tensor) -> torch.Tensor:
-        """View ``rows`` in the weight's layout: the inverse of :meth:`rows`."""
+        """View ``rows``, ``(out, in)``, in the weight's layout: the inverse of :meth:`rows`."""
         return self.rows(rows)
 
     @property
     def outputs(self) -> int:
-        """The number of rows, of one expert where several are stacked."""
+        """Number of rows; of one expert, if several are stacked."""
         return int(self.weight.shape[-1 if self.transposed else -2])
 
     @property
@@ -64,9 +64,9 @@ class Matrix:
 
 @dataclass(frozen=True)
 class ExpertStack(Matrix):
-    """The same matrix of all experts of a block, stacked in one parameter: ``(experts, out, in)``, or transposed.
+    """A matrix of all experts of a block, stacked in one parameter: ``(experts, out, in)``, or transposed.
 
-    The rows of one expert follow the rows of the one before. ``name`` and ``kind`` are the parameter's names.
+    Its rows are those of the first expert, then of the second, and so on. ``name`` and ``kind`` are of the parameter.
     """
 
     @property
@@ -102,23 +102,23 @@ class Mixture:
 
     @property
     def active(self) -> int | None:
-        """The number of experts that a token chooses, if the router names it."""
+        """Number of experts per token, if the router states it."""
         count = vars(self.router).get("top_k")
         return count if isinstance(count, int) else None
 
     @property
     def stacks(self) -> list[ExpertStack]:
-        """The matrices of all experts."""
+        """The stacked matrices of the experts."""
         return [ExpertStack(f"{self.name}.{kind}", self.block, kind, self.experts) for kind in _stacks(self.experts)]
 
     @property
     def size(self) -> int:
-        """The number of weights in :attr:`stacks`."""
+        """Number of weights in :attr:`stacks`."""
         return sum(stack.size for stack in self.stacks)
 
 
 def _stacks(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters directly in ``module`` with more than two dimensions, by name, except kernels of convolutions."""
+    """Return the parameters of ``module`` itself with more than two dimensions, by name, except convolutions."""
     if isinstance(module, nn.Conv1d):
         return {}
     return {name: stack for name, stack in module.named_parameters(recurse=False) if stack.dim() > 2}
@@ -132,7 +132,7 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def stacks_in(module: nn.Module) -> list[torch.Tensor]:
-    """The weights of stacked experts anywhere in ``module``, as of :attr:`Mixture.stacks`."""
+    """Return the weights of stacked experts anywhere in ``module``."""
     return [stack for inner in module.modules() for stack in _stacks(inner).values()]
 
 
@@ -142,7 +142,7 @@ def has_matrices(module: nn.Module) -> bool:
 
 
 def probe_tokens(model: Any) -> torch.Tensor:
-    """Return a window ``(1, 6)`` of tokens from the vocabulary of ``model``, for short runs."""
+    """Return a window ``(1, 6)`` of tokens from the vocabulary of ``model``, to probe it by a short run."""
     vocabulary: int = model.get_input_embeddings().num_embeddings
     return torch.arange(6, device=model.device)[None] % vocabulary
 
@@ -160,7 +160,7 @@ def max_positions(config: Any) -> int | None:
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Return the name and the module list of the transformer blocks.
 
-    They are the outermost list of modules of one class with prunable layers; of several, the one with most parameters.
+    It is the outermost list of modules of one class with prunable layers; of several, the one with most parameters.
     """
     lists: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
@@ -175,7 +175,7 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def keep_blocks(model: Any, kept: Sequence[int]) -> None:
-    """Keep the blocks numbered ``kept`` of ``model`` alone, and update its config."""
+    """Remove all blocks of ``model`` except the numbers ``kept``, and update its config."""
     name, blocks = find_blocks(model)
     owner, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(owner), attribute, nn.ModuleList(blocks[block] for block in kept))
@@ -187,7 +187,7 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
 
 
 def number_attentions(model: Any) -> list[tuple[Any, int]]:
-    """Number the remaining attentions without gaps, within each kind of the config, as caches of keys and values do.
+    """Renumber the remaining attentions of each kind without gaps, as caches of keys and values require.
 
     Returns the modules and their previous numbers.
     """
@@ -210,7 +210,7 @@ def number_attentions(model: Any) -> list[tuple[Any, int]]:
 
 @contextmanager
 def attentions_numbered(model: Any) -> Iterator[None]:
-    """Let ``model``, without dropped attentions, run with a cache of keys and values."""
+    """Let ``model``, some of whose attentions may be dropped, run with a cache of keys and values."""
     before = number_attentions(model)
     try:
         yield
@@ -230,7 +230,7 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
 
 
 def find_mixtures(model: nn.Module) -> list[Mixture]:
-    """Return the stacked experts of ``model``, block by block; refuse experts without a router."""
+    """Return the mixtures of ``model``, block by block; refuse experts without a router."""
     if not stacks_in(model):  # also where all layers were dropped
         return []
     name, blocks = find_blocks(model)

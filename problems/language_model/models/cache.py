@@ -1,4 +1,4 @@
-"""The cache on disk: files that can be made again, in a folder of limited size, the oldest use deleted first."""
+"""A cache on disk of limited size for results that can be computed again; least recently used files go first."""
 
 import argparse
 import fcntl
@@ -25,18 +25,18 @@ FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
 
 _GB = 10**9
 _MOST, _SHARE = 10 * _GB, 0.1
-"""The limit by default: so many bytes, or a share of the free disk without the files, whichever is less."""
+"""The default limit: the lesser of a number of bytes, and a share of the disk's free space without the files."""
 
-_KEPT, _LOCK = ".safetensors", ".lock"
+_SUFFIX, _LOCK = ".safetensors", ".lock"
 
 
 def cache_folder() -> Path:
-    """The folder, made where missing. Raises OSError if that fails, and :class:`InputError` if others may enter it."""
+    """Return the folder, made if missing. Raises OSError, and :class:`InputError` if other users may enter it."""
     if chosen := os.environ.get(FOLDER):
         return private_folder(Path(chosen).expanduser().absolute(), FOLDER)
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        if not base.is_absolute():  # then it counts for nothing, by its specification
+        if not base.is_absolute():  # then the specification says to ignore it
             base = Path.home() / ".cache"
     except RuntimeError as error:
         raise OSError(str(error)) from None
@@ -44,26 +44,26 @@ def cache_folder() -> Path:
 
 
 def cache_limit() -> int:
-    """The most bytes that unused files may take. Raises :class:`InputError`, and as :func:`cache_folder`."""
-    if (given := os.environ.get(LIMIT)) is None:
+    """Return the limit, in bytes, of unused files. Raises :class:`InputError`, and as :func:`cache_folder`."""
+    if (limit := os.environ.get(LIMIT)) is None:
         free = shutil.disk_usage(cache_folder()).free + sum(entry.bytes for entry in entries())
         return min(_MOST, int(_SHARE * free))
     try:
-        return int(float(given) * _GB)
+        return int(float(limit) * _GB)
     except (ValueError, OverflowError):
-        raise InputError(f"expected a number of gigabytes, got '{given}'", LIMIT) from None
+        raise InputError(f"expected a number of gigabytes, got '{limit}'", LIMIT) from None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as it is listed."""
+    """A cached file in a list."""
 
     path: Path
     bytes: int
-    used: float  # when it was last used, in seconds since 1970
+    used: float  # time of the last use, in seconds since 1970
 
     def about(self) -> dict[str, str]:
-        """Metadata of the file: its description, and its ``model``; empty if it is damaged."""
+        """Return the metadata: ``what`` the file holds, and its ``model``; empty if it is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
                 return file.metadata() or {}
@@ -72,9 +72,9 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All files, the least recently used first. Raises as :func:`cache_folder`."""
+    """Return all files, the least recently used first. Raises as :func:`cache_folder`."""
     files = []
-    for path in cache_folder().glob(f"*{_KEPT}"):
+    for path in cache_folder().glob(f"*{_SUFFIX}"):
         with suppress(FileNotFoundError):  # deleted just now
             state = path.stat()
             files.append(Entry(path, state.st_size, state.st_mtime))
@@ -82,12 +82,12 @@ def entries() -> list[Entry]:
 
 
 class CachedFile:
-    """A file that is locked: for use if it :attr:`exists`, else to be made."""
+    """A locked file of the cache: it can be used if it :attr:`exists`, else it has to be made."""
 
     def __init__(self, name: str) -> None:
         """Wait while another process makes the file ``name``, which must identify its content, like a hash."""
-        cache_limit()  # a wrong one is told here, not at the end
-        self.path = cache_folder() / f"{name}{_KEPT}"
+        cache_limit()  # so that a faulty setting is reported now, not at the end
+        self.path = cache_folder() / f"{name}{_SUFFIX}"
         while True:
             self._lock = self._locked(shared=True)
             if self.exists:
@@ -109,14 +109,14 @@ class CachedFile:
         return self.path.exists()
 
     def make(self, write: Callable[[Path], None]) -> None:
-        """Let ``write`` write the file, completely or not at all, and lock it for use."""
+        """Let ``write`` write the file atomically, and lock it for use."""
         with atomically(self.path, sync=False, alone=True) as part:
             write(part)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         make_room()
 
     def discard(self) -> None:
-        """Delete and release the file, because it is damaged; processes that have it open go on reading it."""
+        """Delete and release the damaged file; processes that have it open can still read it."""
         for path in (self.path, self.path.with_suffix(_LOCK)):
             path.unlink(missing_ok=True)
         os.close(self._lock)
@@ -136,7 +136,7 @@ def make_room() -> None:
     """Delete unused files beyond the limit, and unfinished files of killed processes."""
     with suppress(OSError, InputError):
         for path in cache_folder().glob(f"*{_LOCK}"):
-            if not path.with_suffix(_KEPT).exists():
+            if not path.with_suffix(_SUFFIX).exists():
                 _delete(path)
         files = entries()
         excess = sum(entry.bytes for entry in files) - cache_limit()
@@ -146,7 +146,7 @@ def make_room() -> None:
 
 
 def _delete(path: Path) -> bool:
-    """Delete the file ``path``, its beginnings and its lock, unless it is locked; return whether it is gone."""
+    """Delete the file ``path``, unfinished parts and its lock, unless it is locked; return True if deleted."""
     try:
         handle = lock(path.with_suffix(_LOCK), wait=0)
     except OSError:

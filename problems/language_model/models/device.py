@@ -1,4 +1,4 @@
-"""The device and number format of a model, its free memory, and threads and processes that compute."""
+"""Devices, number formats and free memory; computing in threads and in other processes."""
 
 import ctypes
 import gc
@@ -20,7 +20,7 @@ from evoprune import InputError
 from evoprune.experiment.registry import HOME
 
 _GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
-"""Both versions of control groups: the folder, the limit, and the line of ``memory.stat`` with the memory in use."""
+"""Versions 2 and 1 of control groups: the controller, the file of the limit, the entry of ``memory.stat`` in use."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 
@@ -38,27 +38,27 @@ def accelerators() -> list[str]:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` takes the accelerator, or the CPU where there is none."""
-    there = accelerators()
+    """Return the device called ``name``; ``auto`` is the accelerator, or the CPU if there is none."""
+    available = accelerators()
     if name == "auto":
-        name = there[0].partition(":")[0] if there else "cpu"
+        name = available[0].partition(":")[0] if available else "cpu"
     device = torch.device(name)
-    if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
-        found = ", ".join(there) or "no accelerator"
-        raise InputError(f"no '{name}', PyTorch sees {found}; use auto or cpu", "problem.device")
+    if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in available:
+        seen = ", ".join(available) or "no accelerator"
+        raise InputError(f"no '{name}', PyTorch sees {seen}; use auto or cpu", "problem.device")
     return device
 
 
 def function_of(device: torch.device, name: str) -> Callable[..., Any] | None:
-    """Return PyTorch's function ``name`` for the kind of ``device``, such as ``mem_get_info``.
+    """Return PyTorch's function ``name``, such as ``mem_get_info``, for the kind of ``device``.
 
-    None for the CPU, and where this kind has no such function.
+    None for the CPU, and if the kind has no such function.
     """
     return None if device.type == "cpu" else getattr(torch.get_device_module(device), name, None)
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype called ``name``; ``auto`` is bfloat16 if ``device`` has fast units for it, else float32."""
+    """Return the dtype called ``name``; ``auto`` is bfloat16 if ``device`` has units for it, else float32."""
     if name != "auto":
         return getattr(torch, name)  # type: ignore[no-any-return]
     if device.type == "cpu":
@@ -70,7 +70,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def dtype_of(model: Any) -> str:
-    """Return the name of the dtype of ``model`` in settings and protocols, such as ``float32``."""
+    """Return the name of the dtype of ``model``, such as ``float32``."""
     return str(model.dtype).removeprefix("torch.")
 
 
@@ -80,7 +80,7 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 def follow_threads() -> None:
-    """Set the number of threads to the present OMP_NUM_THREADS, which PyTorch reads only when it is imported."""
+    """Set the number of threads to OMP_NUM_THREADS, which PyTorch reads only on import."""
     count = os.environ.get("OMP_NUM_THREADS", "")
     if count.isdecimal() and int(count):
         torch.set_num_threads(int(count))
@@ -97,12 +97,12 @@ def has_amx() -> bool:
 
 
 def _cpu_units() -> dict[str, Any]:
-    """Return the units that PyTorch reports; old versions report none."""
+    """Return the capabilities of the CPU by PyTorch; old versions report none."""
     return getattr(torch.cpu, "get_capabilities", dict)()
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory: new pages for the buffers of each pass cost a fifth of an evaluation on a CPU."""
+    """Let glibc keep freed memory: new pages for each pass's buffers cost a fifth of an evaluation on a CPU."""
     if libc := _glibc():
         libc.malloc_trim(0)  # memory freed after loading the model
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
@@ -111,19 +111,19 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the free bytes on ``device``; infinity where the system does not say."""
+    """Return the free bytes on ``device``; infinity if unknown."""
     if info := function_of(device, "mem_get_info"):
         return float(info(device)[0])
     with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
         sizes = dict(line.split(":") for line in lines)
         return min(1024.0 * int(sizes["MemAvailable"].split()[0]), _left_by_group())
-    with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
+    with suppress(OSError, ValueError, AttributeError):  # macOS reports only the total
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     return float("inf")
 
 
 def total_memory(device: torch.device) -> float | None:
-    """Return the bytes of the memory of ``device``; None for the CPU, and where PyTorch does not say."""
+    """Return the bytes of memory of ``device``; None for the CPU, and if unknown."""
     if properties := function_of(device, "get_device_properties"):
         return float(properties(device).total_memory)
     recommended = function_of(device, "recommended_max_memory")  # of MPS, which shares the system's
@@ -131,9 +131,9 @@ def total_memory(device: torch.device) -> float | None:
 
 
 def _left_by_group() -> float:
-    """The bytes that the limit of this process's control group, such as a container, leaves; infinity without one.
+    """Return the free bytes within the limit of this process's control group, of a container say; infinity without one.
 
-    Pages of files do not count: the system takes them back.
+    Pages of files count as free: the system reclaims them.
     """
     with suppress(OSError, ValueError, KeyError):
         lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
@@ -141,14 +141,14 @@ def _left_by_group() -> float:
         for controller, limit, used in _GROUPS:
             folder = Path("/sys/fs/cgroup", controller, groups.get(controller, "").lstrip("/"))
             if (folder / limit).is_file():
-                stated = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
-                now = dict(line.split() for line in stated)
-                return float((folder / limit).read_text(encoding="ascii")) - int(now[used])
+                lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+                statistics = dict(line.split() for line in lines)
+                return float((folder / limit).read_text(encoding="ascii")) - int(statistics[used])
     return float("inf")
 
 
 def release_memory(device: torch.device) -> None:
-    """Free unused memory, also of models in reference cycles, so that :func:`free_memory` counts it."""
+    """Free unused memory, including models in reference cycles, so that :func:`free_memory` counts it."""
     gc.collect()
     if empty_cache := function_of(device, "empty_cache"):
         empty_cache()
@@ -158,7 +158,7 @@ def release_memory(device: torch.device) -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The GNU C library; None for others, whose allocators have no such settings."""
+    """Return the GNU C library; None if the system has another one."""
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         if libc.malloc_trim and libc.mallopt:
@@ -178,19 +178,19 @@ def processor_name(device: torch.device) -> str:
 
 
 def rounding(device: torch.device) -> list[object]:
-    """Return all that the rounding of sums on ``device`` depends on: equal lists mean equal bits."""
+    """Return everything on which the rounding of sums on ``device`` depends: equal lists mean equal bits."""
     of_cpu = [torch.get_num_threads(), sorted(_cpu_units().items())] if device.type == "cpu" else []
     return [torch.__version__, device.type, processor_name(device), *of_cpu]
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether ``error`` means that a device has no memory left; only CUDA's allocator has a class for it."""
+    """Tell whether ``error`` means that a device is out of memory; only CUDA's allocator has a class for it."""
     words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def fitting_threads(device: torch.device, nbytes: float) -> int:
-    """Return how many threads that hold ``nbytes`` may compute on ``device`` at once; 1 if it is no CPU."""
+    """Return the number of threads, each with ``nbytes``, that fit the memory of ``device``; 1 if it is no CPU."""
     fitting = _SHARE * free_memory(device) / nbytes
     return max(1, int(min(fitting, torch.get_num_threads()))) if device.type == "cpu" else 1
 
@@ -200,8 +200,8 @@ def map_in_threads(
 ) -> Iterator[Result]:
     """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
-    A single work is computed by all threads together; where ``most`` is above 1, by one, so that rounding is the same.
-    Threads that compute alone do not wait for each other, unlike threads that share a product.
+    A single item is computed by all threads together, but if ``most`` is above 1, by one, so that rounding is the same.
+    Threads with an item each do not wait for each other, unlike threads that share a product.
     """
     before = torch.get_num_threads()
     threads = min(most or before, len(works))
@@ -218,14 +218,14 @@ def map_in_threads(
 
 
 def _begin(autocast: bool, dtype: torch.dtype) -> None:
-    """Let a thread compute as the one that started it; settings belong to a thread."""
+    """Give a thread the settings of the thread that started it."""
     torch.set_num_threads(1)
     torch.set_autocast_enabled("cpu", autocast)
     torch.set_autocast_dtype("cpu", dtype)
 
 
 class ProcessFailed(Exception):
-    """A process that failed, by the last line of ``log``, its whole stderr, or else its exit code."""
+    """The failure of a process; its message is the last line of ``log``, the whole stderr or the exit code."""
 
     def __init__(self, log: str) -> None:
         super().__init__(log.splitlines()[-1])
@@ -233,14 +233,14 @@ class ProcessFailed(Exception):
 
 
 def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
-    """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options`` as of ``subprocess.run``.
+    """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options``: of ``subprocess.run``.
 
-    Raises :class:`ProcessFailed`, also where it takes longer than the ``timeout`` among them.
+    Raises :class:`ProcessFailed`, also after the ``timeout`` of ``options``.
     """
     try:
         done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
-    except subprocess.TimeoutExpired as late:
-        raise ProcessFailed(f"stopped after {late.timeout:.0f} s, as no time is left") from None
+    except subprocess.TimeoutExpired as error:
+        raise ProcessFailed(f"stopped after {error.timeout:.0f} s, as no time is left") from None
     if done.returncode:
         raise ProcessFailed(done.stderr.strip() or f"exit code {done.returncode}")
     return json.loads(done.stdout)  # type: ignore[no-any-return]

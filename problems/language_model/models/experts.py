@@ -1,4 +1,4 @@
-"""The routed experts of a block, some left out.
+"""Removing routed experts of a block.
 
 Short runs show how many experts a token chooses, and that the router chooses as before among the remaining ones, so
 that no architecture has to be named.
@@ -22,11 +22,11 @@ COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 _GROUPS = ("num_group", "n_group")  # names of the number of groups that a router chooses among first
 _NAMED = 3  # blocks in a remark
-_TOLERANCE = 0.02  # of a token's weights, relative: roundings of bfloat16 are below it
+_TOLERANCE = 0.02  # relative, of a token's weights: above the rounding of bfloat16
 
 
 class Routing(NamedTuple):
-    """The inputs of experts, ``(tokens, width)``, and the experts of each token with weights, both ``(tokens, k)``."""
+    """The inputs of experts, ``(tokens, width)``, and each token's experts and their weights, both ``(tokens, k)``."""
 
     states: torch.Tensor
     chosen: torch.Tensor
@@ -34,9 +34,9 @@ class Routing(NamedTuple):
 
 
 class RoutedExperts:
-    """The routed experts of one block, all present at first.
+    """The routed experts of one block, at first all.
 
-    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``lazy``: remaining experts are read whenever they run.
+    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``lazy``: the remaining experts are lazy weights.
     """
 
     def __init__(self, mixture: Mixture, states: torch.Tensor, lazy: bool = False) -> None:
@@ -54,16 +54,16 @@ class RoutedExperts:
         self._lazy = {stack.attribute for stack in mixture.stacks} if lazy else set()
         self._counts = [(one, name) for one in modules for name in COUNTS if vars(one).get(name) == self.count]
         self.weights = mixture.size // self.count
-        """Of one expert."""
+        """Weights of one expert."""
         self.parameters = sum(whole[0].numel() for _, _, whole in self._whole if isinstance(whole, nn.Parameter))
-        """Of one expert, with its row of the router."""
+        """Parameters of one expert, including its row of the router."""
         if any((vars(module).get(name) or 1) > 1 for module in modules for name in _GROUPS):
             raise self._refusal("its router chooses among groups, whose sizes would become uneven")
         try:
             self.active = self.routing(states).chosen.shape[1]
         except (TypeError, ValueError, RuntimeError) as error:
             raise self._refusal(f"its router cannot be run alone ({error})") from None
-        """The number of experts that a token chooses."""
+        """Number of experts per token."""
 
     def _refusal(self, reason: str) -> InputError:
         return InputError(
@@ -71,25 +71,25 @@ class RoutedExperts:
         )
 
     def narrow(self, kept: torch.Tensor, router_alone: bool = False) -> None:
-        """Leave only the experts ``kept`` (int64, in order) with their rows of the router, or only the rows."""
-        whole, passed_over = len(kept) == self.count, self._experts if router_alone else None
+        """Remove all experts except ``kept`` (int64, in order), with their rows of the router; or only these rows."""
+        whole, skipped = len(kept) == self.count, self._experts if router_alone else None
         for module, name, tensor in self._whole:
-            if module is passed_over:
+            if module is skipped:
                 continue
-            taken = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
+            select = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
             lazy = module is self._experts and name in self._lazy
             if lazy:
-                make_lazy(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
-            rest = tensor if whole else tensor.detach()[: len(kept)] if lazy else taken()
+                make_lazy(module, None if whole else lambda _, select=select: select(), name)  # type: ignore[misc]
+            remaining = tensor if whole else tensor.detach()[: len(kept)] if lazy else select()
             is_plain = whole or not isinstance(tensor, nn.Parameter)
-            setattr(module, name, rest if is_plain else nn.Parameter(rest, requires_grad=False))
+            setattr(module, name, remaining if is_plain else nn.Parameter(remaining, requires_grad=False))
         for module, name in self._counts:
-            if module is not passed_over:
+            if module is not skipped:
                 setattr(module, name, len(kept))
 
     @contextmanager
     def only(self, kept: torch.Tensor) -> Iterator[None]:
-        """Let the router choose among the experts ``kept`` alone for a time; they keep their numbers."""
+        """Let the router choose only among the experts ``kept``, which keep their numbers."""
 
         def changed(value: Any) -> Any:
             return value if value.is_floating_point() else kept.to(value.device)[value]
@@ -106,12 +106,12 @@ class RoutedExperts:
             hook.remove()
 
     def output(self, states: torch.Tensor) -> torch.Tensor:
-        """The output of the mixture as it is now."""
+        """Return the output of the mixture as it is now."""
         output = self._parent(states)
         return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
 
     def routing(self, states: torch.Tensor) -> Routing:
-        """The experts, as they are now, that each token chooses."""
+        """Return the experts, as they are now, that each token chooses."""
         tensors: list[torch.Tensor] = []
 
         def note(_: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
@@ -125,7 +125,7 @@ class RoutedExperts:
         return Routing(*tensors)
 
     def check(self, states: torch.Tensor) -> None:
-        """Raise :class:`evoprune.InputError` unless a token chooses the same experts where others are left out."""
+        """Raise :class:`evoprune.InputError` unless tokens choose the same experts when others are removed."""
         if self.active < self.count and not any(map(self._chooses_alike, states.split(1, 1))):
             raise self._refusal("its router does not choose the same with fewer of them")
 
@@ -144,7 +144,7 @@ class RoutedExperts:
 
 @torch.no_grad()
 def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[RoutedExperts]:
-    """The routed experts of ``model``, block by block; refuse experts that cannot be left out.
+    """Return the routed experts of ``model``, block by block; refuse experts that cannot be removed.
 
     ``check``: try the routers with fewer experts. ``lazy``: see :class:`RoutedExperts`.
     """
@@ -161,7 +161,7 @@ def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[Rou
 
 @contextmanager
 def recorded_inputs(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
-    """Call ``note`` with the block and the inputs of each of ``mixtures`` whenever it runs."""
+    """Call ``note`` with the block and the inputs of each of ``mixtures`` when it runs."""
 
     def hook(block: int, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         note(block, given[0] if given else named["hidden_states"])
@@ -181,7 +181,7 @@ Note = Callable[[ExpertStack, int, torch.Tensor, torch.Tensor], object]
 def recorded_products(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
     """Call ``note`` for each product with the matrix of one expert of ``stacks``, in this thread.
 
-    Experts run one after the other meanwhile, by the code of the architecture.
+    Meanwhile experts run one after the other, by the code of the architecture.
     """
     with ExitStack() as stack:
         for config in (getattr(one.module, "config", None) for one in stacks):
@@ -193,7 +193,7 @@ def recorded_products(stacks: Sequence[ExpertStack], note: Note) -> Iterator[Non
 
 
 class _Products(TorchFunctionMode):
-    """Finds the matrices of experts by their places in memory."""
+    """Recognises the matrices of experts by their addresses."""
 
     def __init__(self, stacks: Sequence[ExpertStack], note: Note) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class _Products(TorchFunctionMode):
 
 
 def unchosen_remarks(counts: Mapping[int, int]) -> list[str]:
-    """A remark on experts that no token of the calibration text chose; ``counts``: their numbers, by block."""
+    """Return a remark on experts that no token of the calibration text chose; ``counts``: of such experts, by block."""
     unchosen = [f"{count} of block {block}" for block, count in counts.items() if count]
     more = f" and of {len(unchosen) - _NAMED} more blocks" if len(unchosen) > _NAMED else ""
     named = ", ".join(unchosen[:_NAMED]) + more

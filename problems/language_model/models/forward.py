@@ -1,7 +1,7 @@
 """Runs a model from its start or from stored hidden states, whole or block by block.
 
-A token that is read but not scored is stored as its complement, ``~token``, so that each tensor of windows says by
-itself which predictions count. The first token of a window is never predicted.
+A token that is read but not scored is stored as its complement, ``~token``, so that a tensor of windows needs no mask.
+The first token of a window is never predicted.
 """
 
 import threading
@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.lazy_weights import Weights, execut
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 
 _probed: WeakKeyDictionary[nn.Module, tuple[bool, bool]] = WeakKeyDictionary()
-"""The result of :meth:`Forward._probe`, as a probe reads a large model from its file."""
+"""The results of :meth:`Forward._probe`: a probe of a large model reads all of its file."""
 
 _LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
 _COPIES = 2  # of the logits in a loss
@@ -29,26 +29,26 @@ _COPIES = 2  # of the logits in a loss
 Array = TypeVar("Array", bound=Any)
 
 Kept = dict[int, torch.Tensor]
-"""Hidden states ``(windows, window, width)`` before blocks, by number."""
+"""Hidden states ``(windows, window, width)`` before blocks, by the block's number."""
 
 Targets = Callable[[torch.Tensor, slice], torch.Tensor]
 
 Run = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Kept]]
-"""As :meth:`Forward.__call__`, for tokens and the states before the first block that runs."""
+"""Maps tokens, and the states before the first block that runs, to the results of :meth:`Forward.__call__`."""
 
 
 def ids(tokens: Array) -> Array:
-    """Return ``tokens``, a tensor or an array of int64, as a model reads them."""
+    """Return the ids of ``tokens``, a tensor or an array of int64: complements are undone."""
     return tokens ^ (tokens >> 63)  # type: ignore[no-any-return]
 
 
 def predictions(tokens: torch.Tensor) -> int:
-    """Count the predictions in ``tokens`` ``(windows, window)`` that count."""
+    """Return the number of scored predictions of ``tokens`` ``(windows, window)``."""
     return int((tokens[:, 1:] >= 0).sum())
 
 
 def scored(rows: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the rows that predict a token that counts, and the predicted tokens, in their order.
+    """Return the rows that predict scored tokens, ``(predictions, width)``, and these tokens.
 
     ``rows``: ``(windows, window, width)``, one for each of ``tokens`` ``(windows, window)``.
     """
@@ -60,7 +60,7 @@ def scored(rows: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def pieces(count: int, width: int) -> list[slice]:
-    """Split ``count`` rows into pieces whose logits, ``width`` in a row, may be held at once."""
+    """Split ``count`` rows into pieces whose logits, ``width`` per row, fit a limit of memory."""
     step = max(1, _LOGITS_AT_ONCE // width)
     return [slice(start, min(count, start + step)) for start in range(0, count, step)]
 
@@ -79,38 +79,38 @@ class Forward:
         self.depth = len(self._blocks)
         self.width = int(model.config.get_text_config().hidden_size)
         self.bytes_per_state = self.width * int(model.dtype.itemsize)
-        """The bytes of the hidden state of one token before one block."""
+        """Bytes of the hidden state of one token."""
         if model not in _probed:
             _probed[model] = self._probe()
         self._plain_head, self.resumable = _probed[model]
 
     @property
     def bytes(self) -> int:
-        """The bytes of weights on the device; only two blocks and the head if weights are copied to it."""
+        """Bytes of weights on the device: two blocks and the head if weights are offloaded, else all."""
         if not is_offloaded(self.model):
             return _bytes_of(self.model)
         return 2 * max(map(_bytes_of, self._blocks)) + _bytes_of(self.model.get_output_embeddings())
 
     @property
     def bytes_per_token(self) -> int:
-        """The approximate bytes of a token in a forward pass: the widest activations, and logits of a whole batch."""
+        """Approximate bytes per token in a forward pass: the widest activations, and the logits of a whole batch."""
         widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
         logits = 0 if self._plain_head else 4 * self.vocabulary
         return int((widest + logits) * self.model.dtype.itemsize)
 
     def working_bytes(self, tokens: int, threads: int) -> int:
-        """The approximate bytes of passes over ``tokens`` each, in ``threads``: activations, logits and a made head."""
+        """Return the approximate bytes of passes over ``tokens`` in each of ``threads``, and of a lazy head."""
         logits = 4 * _COPIES * min(tokens * self.vocabulary, _LOGITS_AT_ONCE)
         return threads * (tokens * self.bytes_per_token // 2 + logits) + _bytes_of(self.model.get_output_embeddings())
 
     @property
     def activations(self) -> int:
-        """The approximate bytes that a pass with gradients keeps of a token, in float32: inputs and outputs."""
+        """Approximate bytes per token, in float32, of inputs and outputs that a pass with gradients stores."""
         return 4 * sum(sum(matrix.weight.shape[-2:]) for matrix in self._matrices)
 
     @property
     def device(self) -> torch.device:
-        """The device on which the layers run and the states are; weights may be elsewhere."""
+        """The device of layers and states; weights may be offloaded from it."""
         return execution_device(self.model)
 
     def __call__(
@@ -118,16 +118,16 @@ class Forward:
     ) -> tuple[torch.Tensor, Kept]:
         """Return the head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
 
-        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is above 0; only later blocks
-        can be kept. The first result has a row of ``width`` for each token, or logits, if the model does more than
-        apply its head.
+        ``state`` ``(windows, window, width)``: the states before block ``start``, if it is above 0; ``keep`` names only
+        later blocks. The first result is ``(windows, window, width)``, or logits if the model does more than apply its
+        head.
         """
         with self.resumed(start, keep) as run:
             return run(tokens, state)
 
     @contextmanager
     def resumed(self, start: int, keep: Collection[int]) -> Iterator[Run]:
-        """Runs from block ``start`` on, in several threads at once, that keep the states before the blocks ``keep``."""
+        """Yield a function, for any number of threads, that runs from block ``start`` on; see :meth:`__call__`."""
         local = threading.local()
 
         @torch.inference_mode()
@@ -137,29 +137,30 @@ class Forward:
 
         with ExitStack() as stack:
             if start:
-                stack.enter_context(_answering(self._blocks[:start], local))
+                stack.enter_context(_replaced(self._blocks[:start], local))
             for index in keep:
                 hook = partial(_keep_input, local, index)
                 stack.callback(self._blocks[index].register_forward_pre_hook(hook, with_kwargs=True).remove)
             yield run
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the first result of a call for ``tokens``, with gradients where they are enabled."""
+        """Return the first result of :meth:`__call__`, with gradients if they are enabled."""
         body = self.model.base_model if self._plain_head else self.model
         return body(input_ids=ids(tokens), use_cache=False)[0]  # type: ignore[no-any-return]
 
     @property
     def head(self) -> nn.Module | None:
-        """The layer that turns rows into logits; None where they are logits already."""
+        """The layer that turns rows into logits; None if rows are logits already."""
         return self.model.get_output_embeddings() if self._plain_head else None
 
     @contextmanager
     def through(
         self, block: int, weights: Weights | None = None
     ) -> Iterator[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]]:
-        """Runs of ``block``, in several threads at once, from the states before it (None before block 0) to the next.
+        """Yield a function, for any number of threads, from the states before ``block`` to the states after it.
 
-        ``weights``: as of :func:`evoprune.problems.language_model.models.lazy_weights.materialised`.
+        It takes tokens, and None as the states before block 0. ``weights``: for
+        :func:`evoprune.problems.language_model.models.lazy_weights.materialised`.
         """
         local = threading.local()
 
@@ -175,23 +176,24 @@ class Forward:
         with ExitStack() as stack:
             stack.enter_context(materialised(self.modules(block), weights))
             if block and self.resumable:
-                stack.enter_context(_answering(self._blocks[:block], local))
+                stack.enter_context(_replaced(self._blocks[:block], local))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
             yield run
 
     def modules(self, block: int) -> Sequence[nn.Module]:
-        """The modules of ``block``, or for the number after the last the head."""
+        """Return the modules of ``block``, or the head if ``block`` is :attr:`depth`."""
         head = self.model.get_output_embeddings()
         return [*self._blocks[block].modules()] if block < self.depth else [head] if head is not None else []
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
+        """Return the logits ``(rows, vocabulary)``, float32, of some ``rows`` of a run."""
         return (rows if self.head is None else self.head(rows)).float()
 
     def slope(self, rows: torch.Tensor, choose: Targets, over: int = 1, copies: int = 1) -> torch.Tensor:
-        """Return the gradient in ``rows`` of the sum of losses over ``over``, of the targets that ``choose`` gives.
+        """Return the gradient in ``rows`` of the sum of losses divided by ``over``.
 
-        ``choose`` is called with logits of some rows, and their places; ``copies`` of the logits are held at once.
+        ``choose`` returns the targets for logits of some rows, and the slice of these rows; ``copies``: number of
+        copies of the logits that it needs in memory.
         """
         slope = torch.empty_like(rows)
         for part in pieces(len(rows), copies * self.vocabulary):
@@ -208,10 +210,10 @@ class Forward:
 
     @torch.inference_mode()
     def _probe(self) -> tuple[bool, bool]:
-        """Tell whether logits are the head of the base's output, and whether runs from the middle give the same bits.
+        """Return whether logits are the head of the base's output, and whether runs from the middle give the same bits.
 
-        Usually by a pass and a half. Some architectures scale or cap their logits; the blocks of some exchange more
-        than a tensor, and they are always run as a whole.
+        Some architectures scale or cap their logits; the blocks of some exchange more than one tensor, so that they
+        always run as a whole. Usually takes a pass and a half.
         """
         head, middle, tokens = self.model.get_output_embeddings(), self.depth // 2, probe_tokens(self.model)
         has_base, given = head is not None and self.model.base_model is not self.model, []
@@ -256,8 +258,8 @@ def _keep_input(local: threading.local, number: int, _: Any, given: tuple[Any, .
 
 
 @contextmanager
-def _answering(blocks: list[nn.Module], local: threading.local) -> Iterator[None]:
-    """Let all but the last of ``blocks`` return their input, and the last one return ``own.state``."""
+def _replaced(blocks: list[nn.Module], local: threading.local) -> Iterator[None]:
+    """Replace the forward of ``blocks``: the last one returns ``local.state``, the others their input."""
 
     def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states
@@ -273,7 +275,7 @@ def _answering(blocks: list[nn.Module], local: threading.local) -> Iterator[None
 
 
 class Walk:
-    """The hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0, in its dtype."""
+    """The hidden states of ``tokens`` ``(windows, window)`` on their way through a model, at first before block 0."""
 
     def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
         self.tokens = tokens
@@ -282,10 +284,11 @@ class Walk:
         self._states: list[torch.Tensor | None] = [None] * len(self._batches)
 
     def run(self, block: int) -> list[torch.Tensor]:
-        """Run ``block``, the present one; return the states after it, one tensor for each batch."""
+        """Run ``block``, the present one, and return the states after it, a tensor for each batch."""
         device = self._forward.device
         with self._forward.through(block) as run:
             return [run(batch.to(device), state) for batch, state in zip(self._batches, self._states, strict=True)]
 
     def advance(self, block: int) -> None:
+        """Move to the states after ``block``."""
         self._states = list(self.run(block))

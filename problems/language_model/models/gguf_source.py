@@ -1,4 +1,4 @@
-"""Models in .gguf files: their header, and the dequantised model in the cache."""
+"""Models in .gguf files: their header, and their dequantised weights in the cache."""
 
 import hashlib
 import inspect
@@ -26,25 +26,25 @@ from evoprune.problems.language_model.models.weight_files import read_gguf
 _WEIGHTS, _TEXTS = "model.safetensors", {".json", ".txt", ".jinja"}
 _PART = 2**25  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
-_LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
+_LLAMA3 = {  # the same in Llama 3.1 to 3.3; a file holds only the factors that follow from it
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
 }  # fmt: skip
-_BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
+_BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers to which llama.cpp adds BOS by default
 _MIXTURES = ("qwen3moe",)  # architectures whose experts are read
 _BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # keys of configs, and tensors
 
 Write = Callable[[Path], None]
 
 Save = Callable[[Path, Callable[[Tensors], None]], None]
-"""Writes a model's settings and tokenizer into a folder, and passes its weights on, some blocks at a time."""
+"""Writes a model's config and tokenizer to a folder, and calls a function with its weights, some blocks at a time."""
 
 
 @contextmanager
 def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path]:
-    """A folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
+    """Yield a folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
 
-    ``save`` is called if the model is not in the cache yet, and never has the whole model in memory. Without a cache
-    the weights are in the folder itself. Raises :class:`evoprune.InputError` if no disk has room for them.
+    ``save`` is called if the model is not cached yet, and never has the whole model in memory. Without a cache the
+    weights are in the folder itself. Raises :class:`evoprune.InputError` if no disk has space for them.
     """
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
@@ -70,7 +70,7 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path]:
 
 
 def _dequantise(path: Path, save: Save, folder: Path, place: Path, make: Callable[[Write], None]) -> None:
-    """Write the model in ``path`` into ``folder``, and by ``make`` its weights, with the texts, to ``place``."""
+    """Write config and tokenizer of the model in ``path`` to ``folder``, and all of it, by ``make``, to ``place``."""
     parts: list[Path] = []
 
     def keep(tensors: Tensors) -> None:
@@ -86,15 +86,15 @@ def _dequantise(path: Path, save: Save, folder: Path, place: Path, make: Callabl
 
 
 def fits_disk(path: Path, dtype: torch.dtype) -> bool:
-    """Tell whether the model in the .gguf file ``path`` can be dequantised into the cache, where it is written twice.
+    """Tell whether the disk has space to dequantise the model in the .gguf file ``path``, which is written twice.
 
-    It may be larger than the limit of the cache: it is deleted then, once it is mapped.
+    It may be larger than the limit of the cache: then it is deleted once it is mapped.
     """
     return 2 * Header(path).weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
 
 
 def _whole(parts: list[Path]) -> Tensors:
-    """The tensors in ``parts``, mapped; rows of one tensor in several parts are joined in another part."""
+    """Return the tensors in ``parts``, mapped; rows of one tensor in several parts are joined in a new part."""
     rows: dict[str, list[torch.Tensor]] = {}
     for part in tuple(parts):
         for name, tensor in load_file(part).items():
@@ -137,16 +137,16 @@ class Header:
 
     @property
     def tensors(self) -> int:
-        """The number of tensors."""
+        """Number of tensors."""
         return len(self._file.tensors)
 
     @property
     def weights(self) -> int:
-        """The number of values of all tensors."""
+        """Number of values of all tensors."""
         return sum(tensor.size for tensor in self._file.tensors.values())
 
     def parts(self) -> Iterator[Mapping[str, slice]]:
-        """Tensors to be read at a time, and which of their rows: of a block all, of a large table some."""
+        """Yield the rows of tensors to read at a time: all rows of a block, some of a large table."""
         part: dict[str, slice] = {}
         size = 0
         for _, block in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
@@ -170,7 +170,7 @@ class Header:
         return int(self._file.value(".block_count", 0))
 
     def complete(self, config: Any, tokenizer: Any) -> None:
-        """Add to ``config`` the biases and scaled positions that transformers ignores, and to texts a first token."""
+        """Add the biases and scaled positions that transformers ignores to ``config``, and BOS to the tokenizer."""
         value = self._file.value
         for key, bias in _BIASES.items():
             if bias in self._file.tensors and hasattr(config, key):

@@ -1,4 +1,4 @@
-"""Downloads from the hub: quietly, and errors in one line. Imports no torch."""
+"""Quiet downloads from the hub, whose errors fit one line. Imports no torch."""
 
 import io
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from logging import ERROR, getLogger
 from evoprune.errors import first_line
 
 _LOGGERS = "transformers", "huggingface_hub", "datasets"
-_BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}  # of httpx, whatever the hub's package calls it
+_BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}  # classes of httpx, which the hub's package wraps
 
 
 def reason_and_remedy(error: Exception) -> tuple[str, str]:
-    """Return the first line of a library's ``error``, or of the one behind it, and the remedy."""
-    reason, behind = first_line(error), error.__cause__ or error.__context__
-    while behind:
-        if type(behind).__name__ in _BROKEN:
-            return f"the download broke off: {first_line(behind)}", "run the command again"
-        behind = behind.__cause__ or behind.__context__
+    """Return the first line of a library's ``error``, or of its cause, and the remedy."""
+    reason, cause = first_line(error), error.__cause__ or error.__context__
+    while cause:
+        if type(cause).__name__ in _BROKEN:
+            return f"the download broke off: {first_line(cause)}", "run the command again"
+        cause = cause.__cause__ or cause.__context__
     if "gated" in reason:
         return reason, "ask for access on its page, then run `hf auth login` or set HF_TOKEN"
     return reason, "fill the hub's cache on a machine with network"

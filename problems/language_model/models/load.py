@@ -36,13 +36,13 @@ from evoprune.problems.language_model.models.weight_files import BUNDLED, read_a
 _KEY, _NAME = "problem.model", "pretrained_model_name_or_path"
 _SHARE = 0.5  # of a GPU's memory, for a candidate's weights
 _LISTED = 4  # faulty weights in an error
-_JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")  # objects
+_JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
 _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|version)$")  # constants in old files
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 
 
 Check = Callable[[Any, Any], object]
-"""Raises :class:`evoprune.InputError` by a model's tokenizer and config, before its weights are read."""
+"""Checks a model's tokenizer and config before its weights are read; raises :class:`evoprune.InputError`."""
 
 
 def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.Module, Any]:
@@ -87,7 +87,7 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
 
 
 def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
-    """Tell whether candidates' weights are made layer by layer, as ``device`` may have no room for all at once."""
+    """Tell whether candidates' weights are made layer by layer, because all at once may not fit ``device``."""
     if settings.memory != "auto":
         return settings.memory == "stream"
     needed: int = sum(parameter.nbytes for parameter in model.parameters())
@@ -97,7 +97,7 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
-    """Arguments of ``from_pretrained``."""
+    """Return the arguments of ``from_pretrained``."""
     if settings.model in BUNDLED:
         return {_NAME: str(BUNDLED[settings.model])}
     if fault := model_fault(settings.model):
@@ -115,9 +115,9 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 
 @contextmanager
 def _named(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | None = None) -> Iterator[None]:
-    """Turn the libraries' errors into one with the model's name and the ``file`` that is read; hide their messages.
+    """Convert the libraries' errors to one that names the model and the ``file`` that is read; hide their messages.
 
-    ``part``: as for :func:`read_as_package`.
+    ``part``: see :func:`read_as_package`.
     """
     try:
         with quiet(), read_as_package(part) if settings.model.endswith(".gguf") else nullcontext():
@@ -178,15 +178,15 @@ def _save(
             read = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
         return {name: tensor.to(dtype).contiguous() for name, tensor in read.items()}
 
-    gc.freeze()  # what is there already is not looked at again
+    gc.freeze()  # so that collections skip all objects up to here
     for part in Header(Path(settings.model)).parts():
         keep(dequantised(part))
-        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
+        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a reference cycle
     gc.unfreeze()
 
 
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
-    """Refuse more blocks than tensors, for which transformers would take minutes and all memory."""
+    """Refuse more blocks than tensors, which transformers would build for minutes, in all memory."""
     if header:
         blocks, tensors = header.block_count, header.tensors
     else:
@@ -203,7 +203,7 @@ def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
 
 
 def _no_json_in(folder: Path) -> str:
-    """Return the name of a file in ``folder`` that should hold a JSON object and does not; empty if there is none."""
+    """Return the name of the first file of :data:`_JSON` in ``folder`` that is no JSON object; empty without one."""
     for path in (folder / name for name in _JSON):
         try:
             damaged = path.exists() and not isinstance(json.loads(path.read_bytes()), dict)
@@ -215,9 +215,9 @@ def _no_json_in(folder: Path) -> str:
 
 
 def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> None:
-    """Refuse weights that ``from_pretrained`` filled with random numbers, and weights that it left out.
+    """Refuse weights that ``from_pretrained`` initialised at random, and weights that it left out.
 
-    ``info`` names no tied weights and few constants of old files, and buffers are computed.
+    ``info`` leaves out tied weights, but not all buffers and constants of old files.
     """
     faulty = sorted(info["missing_keys"])
     faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
@@ -236,7 +236,7 @@ def _listed(weights: Sequence[str]) -> str:
 
 
 def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of computed buffers, as of rotary frequencies."""
+    """Move ``model`` to ``device`` and ``dtype``, except the dtype of computed buffers, such as rotary frequencies."""
     loaded = model.state_dict().keys()
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
     if device.type == "cpu":
@@ -250,11 +250,11 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         setattr(model.get_submodule(owner), attribute, buffer.to(device))
 
 
-_COPIED = 0.1  # share of the free memory for a copy, beside the model that is copied; a larger one is mapped
+_COPIED = 0.1  # share of the free memory for a copy of a model; a larger copy is mapped
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
-    """Return a copy in ``dtype`` in main memory or mapped, with an attention that transformers knows."""
+    """Return a copy in ``dtype``, in main memory or mapped, with an attention of transformers."""
     taken = sum(map(torch.numel, model.parameters())) * dtype.itemsize
     room = Room.of("a copy", torch.device("cpu"), taken, share=_COPIED)
     parameters: dict[int, Any] = {
@@ -279,7 +279,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def added_bos_token(tokenizer: Any) -> int | None:
-    """Return the id of the token that ``tokenizer`` itself adds before a text, such as ``<s>``; else None."""
+    """Return the id of the token that ``tokenizer`` adds before a text, such as ``<s>``; None if it adds none."""
     text = "0"  # every vocabulary has tokens for it
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
     usual = tokenizer(text, add_special_tokens=True)["input_ids"]

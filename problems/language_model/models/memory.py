@@ -1,4 +1,4 @@
-"""The memory of a phase, against the memory that is free when it begins: in memory, mapped from files, or refused."""
+"""Places the tensors of a phase in memory or in mapped files, by the memory that is free when it begins."""
 
 import mmap
 import os
@@ -13,12 +13,12 @@ from evoprune import Stopped
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import free_memory, release_memory
 
-_SHARE = 0.5  # of the free memory, for tensors that may be streamed: the pages of a mapped model take some, too
+_SHARE = 0.5  # of the free memory, for tensors that may be mapped: pages of a mapped model need some, too
 
 
 @dataclass(frozen=True)
 class Room:
-    """Room for the tensors of a phase: in the memory of ``device``, or else in files without names."""
+    """The place for tensors of a phase: the memory of ``device`` if ``resident``, else unnamed files."""
 
     device: torch.device
     resident: bool
@@ -28,14 +28,14 @@ class Room:
         cls, phase: str, device: torch.device, tensors: float, fixed: float = 0.0, instead: str = "",
         share: float = _SHARE,
     ) -> Self:  # fmt: skip
-        """Find room for ``phase``: for bytes of ``tensors`` that may be streamed, and ``fixed`` bytes in memory.
+        """Choose the place for ``tensors`` bytes of ``phase`` that may be mapped, beside ``fixed`` bytes in memory.
 
-        Raises :class:`evoprune.Stopped` if there is no room for the latter. ``instead``: a remedy for it. ``share``: of
-        the rest, which streamable tensors may take.
+        Raises :class:`evoprune.Stopped` if the latter exceed the free memory; ``instead``: a remedy for the message.
+        ``share``: of the remaining free memory that mappable tensors may use.
         """
         free = free_memory(device)
         if tensors > share * (free - fixed):
-            release_memory(device)  # which takes a moment
+            release_memory(device)  # slow, so only if needed
             free = free_memory(device)
         if fixed > free:
             remedy = f", or {instead}" if instead else ""
@@ -47,11 +47,11 @@ class Room:
 
     @classmethod
     def mapped(cls) -> Self:
-        """Room in files alone, for tensors that may go while memory is short."""
+        """Choose files, for tensors whose pages may be dropped while memory is short."""
         return cls(torch.device("cpu"), resident=False)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """Return a tensor without values; mapped, it is on the CPU. Raises OSError if the disk is full."""
+        """Return an uninitialised tensor, on the CPU if it is mapped. Raises OSError if the disk is full."""
         if self.resident:
             return torch.empty(shape, dtype=dtype, device=self.device)
         count = prod(shape)
@@ -71,9 +71,9 @@ class Room:
 
 
 def in_own_pages(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a copy of ``tensor`` whose memory goes back to the system with it; on a GPU the tensor itself.
+    """Return a copy of ``tensor`` whose memory returns to the system when it is deleted; on a GPU the tensor itself.
 
-    On the heap, the copies of candidates and the buffers of passes leave gaps that neither fits into: it grows by half.
+    On the heap, copies of candidates and buffers of passes would leave gaps that fit neither, and it grows by half.
     """
     if tensor.device.type != "cpu" or not tensor.numel():
         return tensor

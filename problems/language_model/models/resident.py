@@ -1,4 +1,4 @@
-"""A model that stays in memory; candidates are made from it in place, one after the other."""
+"""A model that stays in memory, and is changed in place to each candidate in turn."""
 
 import hashlib
 from contextlib import suppress
@@ -27,23 +27,23 @@ class Resident:
     tokenizer: Any
     source: str  # as in the settings
     streams: bool = False
-    """True if a candidate's weights are made when their layer runs, by :mod:`.lazy_weights`."""
+    """True if candidates have lazy weights, see :mod:`.lazy_weights`."""
 
-    _kept: ClassVar[dict[str, Any]] = {}
+    _for_run: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def load(cls, settings: ModelSettings, check: Check | None = None) -> Self:
-        """Load a model, or take the one of :meth:`keep_for_run`; ``check`` is called as by :func:`load_model`."""
+        """Load a model, or return the one of :meth:`keep_for_run`; ``check``: see :func:`load_model`."""
         follow_threads()
-        resident: Self | None = cls._kept.pop(settings.model, None)
+        resident: Self | None = cls._for_run.pop(settings.model, None)
         if resident is None or settings.dtype not in {resident.dtype, "auto"} or settings.device != "auto":
             resident = cls(*load_model(settings, check), settings.model)
         resident.streams = streams(settings, resident.model, execution_device(resident.model))
         return resident
 
     def keep_for_run(self) -> None:
-        """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
-        self._kept[self.source] = self
+        """Let the next :meth:`load` of this model in this process return this object, which must be dense."""
+        self._for_run[self.source] = self
 
     @cached_property
     def matrices(self) -> list[blocks.Matrix]:
@@ -55,30 +55,28 @@ class Resident:
 
     @cached_property
     def all_matrices(self) -> list[blocks.Matrix]:
-        """The matrices and the stacked ones of experts, block by block."""
+        """The matrices, including stacked ones of experts, block by block."""
         stacks = [stack for mixture in self.mixtures for stack in mixture.stacks]
         return sorted([*self.matrices, *stacks], key=lambda matrix: matrix.block)
 
     @cached_property
     def prunable_weights(self) -> int:
-        """Number of weights in the matrices of the dense model's blocks, and of their experts."""
+        """Number of weights in :attr:`all_matrices` of the dense model."""
         return sum(matrix.size for matrix in self.all_matrices)
 
     @property
     def removed_weights(self) -> int:
-        """The number of prunable weights that are zero or gone now."""
+        """Number of prunable weights that are zero or removed now."""
         return self.prunable_weights - sum(self.nonzero_weights.values())
 
     @property
     def nonzero_weights(self) -> dict[str, int]:
-        """The nonzero weights that each prunable matrix has now."""
-        there = set(self.model.modules())
-        layers = {matrix.name: matrix.module for matrix in self.matrices}
-        left = {n: int(torch.count_nonzero(weight_of(layer))) if layer in there else 0 for n, layer in layers.items()}
-        stacks = (stack for mixture in blocks.find_mixtures(self.model) for stack in mixture.stacks)
-        return left | {
-            stack.name: int(torch.count_nonzero(weight_of(stack.module, stack.attribute))) for stack in stacks
-        }
+        """Number of nonzero weights now in each prunable matrix of the dense model."""
+        modules = set(self.model.modules())
+        remaining = [matrix for matrix in self.matrices if matrix.module in modules]
+        remaining += [stack for mixture in blocks.find_mixtures(self.model) for stack in mixture.stacks]
+        counts = {each.name: int(torch.count_nonzero(weight_of(each.module, each.attribute))) for each in remaining}
+        return dict.fromkeys((matrix.name for matrix in self.matrices), 0) | counts
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:
@@ -103,7 +101,7 @@ class Resident:
 
     @property
     def place(self) -> str:
-        """The device of the layers; a GPU with its card's name, because kernels differ by card."""
+        """The execution device; of a GPU with the name of the card, because kernels differ by card."""
         device = execution_device(self.model)
         return str(device) if device.type == "cpu" else f"{device} ({processor_name(device)})"
 

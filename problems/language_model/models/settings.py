@@ -10,13 +10,13 @@ from evoprune import InputError, Settings
 from evoprune.experiment.registry import check_plugin
 
 BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
-STRUCTURE = "structure.json"  # in a folder whose blocks differ: how its model was made
+STRUCTURE = "structure.json"  # in an export whose blocks differ: the transforms and the genome
 _RUNS = "runs"  # the default folder of runs
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
 
 
 def _absolute_if_local(source: str) -> str:
-    """Make a path that exists absolute, so that a stored experiment works from any folder."""
+    """Make an existing path absolute, so that a stored experiment works from any folder."""
     try:
         path = Path(source).expanduser()
         return str(path.resolve()) if path.exists() else source
@@ -25,7 +25,7 @@ def _absolute_if_local(source: str) -> str:
 
 
 def registered(group: str) -> AfterValidator:
-    """Return a check for names of ``group`` that does not import the plugins, which may need torch."""
+    """Return a validator of names of ``group`` that does not import the plugins, which may need torch."""
 
     def check(name: str) -> str:
         try:
@@ -61,19 +61,19 @@ class ModelSettings(Settings):
 
 
 def short_name(source: str) -> str:
-    """The last part of the path or hub id ``source`` of a model or a text, or the name of a bundled one."""
+    """Return the last part of ``source``, a path or hub id, or the name of a bundled model or text."""
     return Path(source).name.removeprefix("bundled:")
 
 
 def is_path(name: str) -> bool:
-    """Tell whether ``name`` is meant as a path, even if nothing is there, and not as ``OWNER/NAME`` of the hub."""
+    """Tell whether ``name`` is written as a path, existing or not, and not as ``OWNER/NAME`` of the hub."""
     path = Path(name)
     written_so = name.startswith((".", "~")) or name.endswith(os.sep) or path.suffix == ".gguf"
     return path.is_absolute() or written_so or len(path.parts) > 2 or path.parts[0] == _RUNS
 
 
 def _folder_fault(folder: Path) -> str | None:
-    """Name the files that a model's ``folder`` lacks, and the remedy; None if it has all."""
+    """Return the fault of a model's ``folder``, and the remedy; None if no file is missing."""
     if not (folder / "config.json").is_file():
         if (folder / "config.yaml").is_file():
             return "is the folder of a run; write its model first: python -m evoprune export"
@@ -92,7 +92,7 @@ def _folder_fault(folder: Path) -> str | None:
 
 
 def model_fault(model: str) -> str | None:
-    """Say why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
+    """Return the fault of the path ``model``; None if there is none, or it is a name on the hub."""
     if model.startswith("bundled:"):
         names = (BUNDLED_MODEL, BUNDLED_MIXTURE)
         return None if model in names else f"unknown '{model}'; the bundled models are {' and '.join(names)}"
@@ -108,7 +108,7 @@ def model_fault(model: str) -> str | None:
 
 
 def size_fault(size: int, needed: int) -> str | None:
-    """Say that a file of ``size`` bytes lacks some of the bytes ``needed`` by its header; None if it is whole."""
+    """Return the fault of a file of ``size`` bytes whose header announces ``needed``; None if it is complete."""
     if size >= needed:
         return None
     have, whole = (f"{count / 1e6:,.0f}" if needed >= 1e7 else f"{count / 1e6:,.3f}" for count in (size, needed))

@@ -1,7 +1,7 @@
-"""The attention and the MLP of each block, and dropping them.
+"""Finds and drops the attention and the MLP of each block.
 
-A block is ``x + attention(norm(x))`` and then, or in parallel, ``x + mlp(norm(x))``. One short run shows which part a
-norm or another module belongs to, so that no architecture has to be named.
+A block is ``x + attention(norm(x))`` and then, or in parallel, ``x + mlp(norm(x))``. A short run shows to which part a
+norm or another module belongs, so that no architecture has to be named.
 """
 
 from collections import Counter
@@ -29,8 +29,8 @@ class Sublayer:
     kind: Kind
     children: dict[str, nn.Module]  # direct children of the block, by name, in the order in which they run
     output: str  # the child whose result is added to the hidden states
-    returns_tuple: bool  # that child returns a tuple that begins with its result
-    layers: tuple[nn.Module, ...]  # with matrices, in the order in which they run
+    returns_tuple: bool  # the output child returns a tuple that begins with the result
+    layers: tuple[nn.Module, ...]  # layers with matrices, in the order in which they run
 
     @property
     def parameters(self) -> int:
@@ -45,7 +45,7 @@ class Sublayer:
 
 @dataclass
 class _Call:
-    """One call of a child of a block; ``read`` and ``written`` are the addresses of input and output."""
+    """A call of a child of a block; ``read`` and ``written``: addresses of input and output."""
 
     name: str
     module: nn.Module
@@ -58,7 +58,7 @@ class _Call:
 def find_sublayers(model: Any) -> list[Sublayer]:
     """Return the attention and the MLP of each block of ``model``; refuse blocks with other parts."""
     blocks = find_blocks(model)[1]
-    alive: list[Any] = []  # no two living tensors share an address
+    alive: list[Any] = []  # so that no two tensors share an address
     calls: list[list[_Call]] = [[] for _ in blocks]
     ran: list[dict[nn.Module, None]] = [{} for _ in blocks]  # in the order of the first call
     with ExitStack() as stack:
@@ -80,16 +80,16 @@ def find_sublayers(model: Any) -> list[Sublayer]:
 
 
 def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
-    """Replace the children of ``block`` that make up ``sublayer`` by modules that take no time, or put them back."""
+    """Replace the children of ``block`` in ``sublayer`` by modules that take no time, or restore them."""
     for name, child in sublayer.children.items():
         if not dropped:
             block._modules[name] = child
         else:
-            block._modules[name] = _Zeros(sublayer.returns_tuple) if name == sublayer.output else _PassedOn()
+            block._modules[name] = _Zeros(sublayer.returns_tuple) if name == sublayer.output else _Identity()
 
 
 class _Zeros(nn.Module):
-    """In place of a sublayer's output: zeros of the same shape, because some blocks add to it in place."""
+    """Replaces the output of a dropped sublayer by zeros of the same shape: some blocks add to it in place."""
 
     def __init__(self, returns_tuple: bool) -> None:
         super().__init__()
@@ -100,8 +100,8 @@ class _Zeros(nn.Module):
         return (zeros, None) if self._returns_tuple else zeros
 
 
-class _PassedOn(nn.Module):
-    """In place of a norm or an activation of a dropped sublayer."""
+class _Identity(nn.Module):
+    """Replaces a norm or an activation of a dropped sublayer by the identity."""
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states
@@ -121,9 +121,9 @@ def _read_and_written(given: tuple[Any, ...], named: dict[str, Any], output: Any
 
 
 def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
-    """Sublayers from the chains of ``calls`` in which each reads the output of the one before it.
+    """Return the sublayers of the chains of ``calls``, in which each call reads the output of the one before.
 
-    An output that several calls read, as of the one norm of parallel sublayers, belongs to none.
+    An output that several calls read, as of the common norm of parallel sublayers, belongs to no chain.
     """
     readers = Counter(call.read for call in calls if call.written != call.read)  # dropout passes on what it reads
     chains: list[list[_Call]] = []
@@ -151,7 +151,7 @@ def _sublayer(block: int, kind: Kind, chain: list[_Call], layers: list[nn.Module
 
 
 def _kind(chain: list[_Call]) -> Kind | None:
-    """Return ``attention`` for a chain with a module of such a name, ``mlp`` for another chain with matrices."""
+    """Return ``attention`` for a chain with a module of such a name, ``mlp`` for any other chain with matrices."""
     if not any(has_matrices(call.module) for call in chain):
         return None
     named = {call.name.lower() for call in chain} & {"attn", "self_attn"}
@@ -161,7 +161,7 @@ def _kind(chain: list[_Call]) -> Kind | None:
 
 @torch.no_grad()
 def _first_not_residual(model: Any, sublayers: Sequence[Sublayer]) -> int | None:
-    """The first block that changes its input without its ``sublayers``, as with MPT's MLPs, which add it themselves."""
+    """Return the first block that changes its input without ``sublayers``, as MPT, whose MLPs add the input."""
     blocks, changed = find_blocks(model)[1], set()
 
     def note(number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:

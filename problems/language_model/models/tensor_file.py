@@ -1,4 +1,4 @@
-"""Tensors in .safetensors files whose metadata describes them and holds their hash."""
+"""Reads and writes .safetensors files whose metadata holds a description and the hash of the tensors."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Let safetensors and tokenizers write ``path``, a file or a folder, with OSErrors and Python's file modes."""
+    """Let safetensors and tokenizers write ``path``, a file or folder, with OSErrors and the usual file modes."""
     try:
         yield
     except Exception as error:  # the libraries' own, whose texts contain the system's error
@@ -48,13 +48,13 @@ def saving(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Replace ``path`` by ``tensors`` at once, or leave it. Raises OSError."""
+    """Replace ``path`` by ``tensors`` atomically. Raises OSError."""
     with atomically(path, alone=True) as part, saving(part):
         write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
 
 
 def open_cached(name: str) -> tuple[CachedFile, tuple[Tensors, Mapping[str, str]] | None]:
-    """Return the file ``name`` in the cache and its content, if any; a damaged one is deleted. Raises OSError."""
+    """Return the cached file ``name`` and its content, if any; a damaged file is deleted. Raises OSError."""
     while (file := CachedFile(name)).exists:
         try:
             return file, read_tensors(file.path)

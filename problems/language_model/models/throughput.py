@@ -77,14 +77,14 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
         with as_generating(model):
             milliseconds = _timed(model.device, lambda: forward(new, cache))
         if decodes:
-            filled.crop(-1)  # the token that was added
+            filled.crop(-1)  # remove the new token
         return milliseconds
 
     return run
 
 
 def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
-    """Return a function that reads new tokens after cached ones, and returns the logits after the last one."""
+    """Return a function of new tokens and a cache that returns the logits of the last token."""
     parameters = inspect.signature(model.forward).parameters
     name = "cache" if "cache" in parameters else "past_key_values"  # its older name
     last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
@@ -93,7 +93,7 @@ def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
 
 @contextmanager
 def as_generating(model: Any) -> Iterator[None]:
-    """Let ``model`` run as transformers would run it."""
+    """Let ``model`` run as transformers runs it when it generates."""
     with ExitStack() as stack:
         stack.enter_context(attentions_numbered(model))
         if model.config._attn_implementation == BLOCKED_ATTENTION:
@@ -112,7 +112,7 @@ def _timed(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the peak memory of tensors on an accelerator that tells it, else of this process."""
+    """Return the peak memory of tensors on an accelerator that reports it, else of this process."""
     if peak := function_of(device, "max_memory_allocated"):
         return int(peak(device))
     if sys.platform == "linux":
