@@ -109,27 +109,27 @@ def arrange(
 def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
     name = base.architecture
     fewer = InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
-    given = {f"{name}.block_count": count}
+    entries = {f"{name}.block_count": count}
     if widths.channels:
-        given[f"{name}.feed_forward_length"] = widths.channels
+        entries[f"{name}.feed_forward_length"] = widths.channels
     if EXPERTS in block:
         experts, _, channels = block[EXPERTS].shape
-        given |= {f"{name}.expert_count": experts, f"{name}.expert_feed_forward_length": channels}
-        given |= {f"{name}.feed_forward_length": channels}
+        entries |= {f"{name}.expert_count": experts, f"{name}.expert_feed_forward_length": channels}
+        entries |= {f"{name}.feed_forward_length": channels}
     if widths.heads:
-        given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
+        entries |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
         if base.fields[f"{name}.attention.head_count"].value != widths.heads:
             if name not in _SIZED_HEADS:
                 raise fewer
-            given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
+            entries |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
     elif _OUTPUT not in block or block[_OUTPUT].shape[0] != block[_OUTPUT].shape[1]:
         raise fewer
-    return {**base.fields, **{key: as_field(value) for key, value in given.items()}}
+    return {**base.fields, **{key: as_field(value) for key, value in entries.items()}}
 
 
 def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
     renamed = {re.sub(f"^{LLAMA}(?=[.])", DECI, key): value for key, value in fields.items()}
-    given: dict[str, Any] = {
+    entries: dict[str, Any] = {
         "block_count": len(widths),
         "attention.key_length": size,
         "attention.value_length": size,
@@ -138,7 +138,7 @@ def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
         "feed_forward_length": [block.channels for block in widths],
         "rope.dimension_count": size,
     }
-    return {**renamed, **{f"{DECI}.{key}": as_field(value) for key, value in given.items()}}
+    return {**renamed, **{f"{DECI}.{key}": as_field(value) for key, value in entries.items()}}
 
 
 def _with_zeros(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:

@@ -187,16 +187,16 @@ def score(model: Llama, inputs: Any, prediction_file: int | None = None) -> Json
         compared = partial(_divergences_from_file, prediction_file)
         if (width := os.fstat(prediction_file).st_size // 2 // count) != model.width:
             raise RuntimeError(f"has a vocabulary of {model.width:,} tokens: expected the source's {width:,}")
-    found: dict[str, list[Any]] = {name: [] for name in ("losses", "divergences", "same", "between")}
+    result: dict[str, list[Any]] = {name: [] for name in ("losses", "divergences", "same", "between")}
     for _, log_q, targets in _predictions_of(model, inputs["tokens"]):
-        rows = slice(begin := len(found["losses"]), begin + len(log_q))
+        rows = slice(begin := len(result["losses"]), begin + len(log_q))
         divergences, likeliest = compared(rows, log_q)
-        found["losses"] += (-log_q[np.arange(len(log_q)), targets]).astype(float).tolist()
-        found["divergences"] += divergences.tolist()
-        found["same"] += (log_q.argmax(1) == likeliest).tolist()
+        result["losses"] += (-log_q[np.arange(len(log_q)), targets]).astype(float).tolist()
+        result["divergences"] += divergences.tolist()
+        result["same"] += (log_q.argmax(1) == likeliest).tolist()
         if "run_loss" in inputs:
-            found["between"] += _divergences_from_top(inputs, "run_", rows, log_q)[0].tolist()
-    return found
+            result["between"] += _divergences_from_top(inputs, "run_", rows, log_q)[0].tolist()
+    return result
 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
@@ -214,11 +214,11 @@ def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) 
     end = time.perf_counter() + seconds
     while phases and (not rounds or time.perf_counter() < end):
         rounds.append([[_seconds(model, prompt, phase) for phase in phases] for model in models])
-    found: Json = {"length": length, "peak_bytes": peak_bytes()}
+    result: Json = {"length": length, "peak_bytes": peak_bytes()}
     if phases:
         medians = np.median(rounds, axis=0).T  # (phases, models)
-        found |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, medians, strict=True)}
-    return found
+        result |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, medians, strict=True)}
+    return result
 
 
 def peak_bytes() -> int:
@@ -258,8 +258,8 @@ def memory(file: str, context: int, kv: str) -> Json:
         raise RuntimeError("".join(_log_lines))
     log = "".join(_log_lines)
     cache, buffers = (sum(map(float, pattern.findall(log))) for pattern in (_CACHE, _BUFFER))
-    found = {"weights": LIB.llama_model_size(model), "process": peak_bytes() - before}
-    return found | {"cache": round(cache * 2**20), "buffers": round(buffers * 2**20)}
+    result = {"weights": LIB.llama_model_size(model), "process": peak_bytes() - before}
+    return result | {"cache": round(cache * 2**20), "buffers": round(buffers * 2**20)}
 
 
 def main(job: Json) -> Json:
@@ -267,15 +267,15 @@ def main(job: Json) -> Json:
     if "context" in job:
         return memory(job["file"], job["context"], job["kv"])
     models = [Llama(path, job["threads"]) for path in job["models"]]
-    found = speeds(models, job["length"], job["seconds"], job["phases"])
-    found["load_seconds"] = [round(model.load_seconds, 3) for model in models]
+    result = speeds(models, job["length"], job["seconds"], job["phases"])
+    result["load_seconds"] = [round(model.load_seconds, 3) for model in models]
     if "inputs" in job:
         inputs = dict(np.load(job["inputs"]))
-        found |= score(models[0], inputs, job.get("prediction_file"))
+        result |= score(models[0], inputs, job.get("prediction_file"))
         text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
-        found["tokens"] = models[0].tokenise(text[: _LETTERS * inputs["tokens"].size], job["begin"]).tolist()
-        found |= answers(models[0], inputs["variants"]) if "variants" in inputs else {}
-    return found
+        result["tokens"] = models[0].tokenise(text[: _LETTERS * inputs["tokens"].size], job["begin"]).tolist()
+        result |= answers(models[0], inputs["variants"]) if "variants" in inputs else {}
+    return result
 
 
 if __name__ == "__main__":

@@ -61,16 +61,16 @@ def measure_file(
         np.savez(inputs, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
         _note_running([path])
         job: Json = {"inputs": str(inputs), "text": str(words), "begin": begin, "prediction_file": prediction_file}
-        found = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
-    if "failure" in found:
+        result = _in_fresh_process([path], 0.0, timeout, phases=[], length=_LENGTH if memory else 1, **job)
+    if "failure" in result:
         lost = dict.fromkeys(("perplexity", "divergence"), math.inf)
-        return lost | {"predictions": None, "failure": f"was not run: {found['failure']}"}
+        return lost | {"predictions": None, "failure": f"was not run: {result['failure']}"}
     names = ("losses", "divergences", "same", "between")
-    losses, divergences, same, between = (np.array(found.pop(name)) for name in names)
+    losses, divergences, same, between = (np.array(result.pop(name)) for name in names)
     scores = _scores(losses, divergences, same, between, tensors)
-    scores["first_other_token"] = _first_difference(np.array(found.pop("tokens")), tokens.numpy(), begin)
-    scores |= {name: found[name] for name in ("peak_bytes", "answers") if name in found}
-    return scores | {"load_seconds": found["load_seconds"][0]}
+    scores["first_other_token"] = _first_difference(np.array(result.pop("tokens")), tokens.numpy(), begin)
+    scores |= {name: result[name] for name in ("peak_bytes", "answers") if name in result}
+    return scores | {"load_seconds": result["load_seconds"][0]}
 
 
 def _scores(losses: Floats, divergences: Floats, same: Floats, between: Floats, inputs: Mapping[str, Tensor]) -> Json:
@@ -143,13 +143,13 @@ def compare_speeds(dense: Path, evolved: Path, *checks: Json, timeout: float = m
 
 def latencies(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
     """Return the latencies, in ms, of a pass of ``load`` by each of ``models``, timed in turn for ``seconds``."""
-    found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
-    if "failure" in found:
-        raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
-    if found["length"] < load.length:
-        raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
+    result = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
+    if "failure" in result:
+        raise InputError(f"llama.cpp cannot time it: {result['failure']}", "problem.budget")
+    if result["length"] < load.length:
+        raise InputError(f"llama.cpp has room for {result['length']} tokens of this model", "problem.budget.length")
     passed = load.length if load.phase == "prefill" else 1
-    return [1000 * passed / speed for speed in found[load.phase]]
+    return [1000 * passed / speed for speed in result[load.phase]]
 
 
 def memory(path: Path, context: int, kv: str) -> Json:
@@ -157,10 +157,10 @@ def memory(path: Path, context: int, kv: str) -> Json:
 
     Raises :class:`evoprune.InputError` where it does not load.
     """
-    found = _run({"file": str(path.resolve()), "context": context, "kv": kv})
-    if "failure" in found:
-        raise InputError(f"llama.cpp cannot load it: {found['failure']}", str(path))
-    return found
+    result = _run({"file": str(path.resolve()), "context": context, "kv": kv})
+    if "failure" in result:
+        raise InputError(f"llama.cpp cannot load it: {result['failure']}", str(path))
+    return result
 
 
 def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
@@ -173,12 +173,12 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     with tempfile.TemporaryDirectory() as scratch:
         outline = Path(scratch) / "outline.gguf"
         whole.write_outline(outline)
-        found = _run({"file": str(outline), "importance": importance}, script="quantiser.py")
-    if "failure" in found:
-        raise InputError(f"llama.cpp does not say what its presets are: {found['failure']}")
+        result = _run({"file": str(outline), "importance": importance}, script="quantiser.py")
+    if "failure" in result:
+        raise InputError(f"llama.cpp does not say what its presets are: {result['failure']}")
     return {
         name: {parameters[tensor]: kind for tensor, kind in kinds.items() if tensor in parameters}
-        for name, kinds in found.items()
+        for name, kinds in result.items()
     }
 
 
@@ -193,9 +193,9 @@ def quantise(
         matrix = Path(scratch) / "importance.npz"
         np.savez(matrix, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
         job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(matrix)}
-        found = _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
-    if "failure" in found:
-        raise InputError(f"llama.cpp does not make {preset}: {found['failure']}", str(source))
+        result = _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
+    if "failure" in result:
+        raise InputError(f"llama.cpp does not make {preset}: {result['failure']}", str(source))
 
 
 def _note_running(models: Sequence[Path]) -> None:

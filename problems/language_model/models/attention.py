@@ -66,7 +66,7 @@ def _attention(
     causal = getattr(module, "is_causal", True) if causal is None else causal
     unknown = {name for name, value in others.items() if value is not None} - _HARMLESS
     if attention_mask is not None or dropout or not causal or unknown or key.shape[2] != query.shape[2]:
-        given = (query, key, value, attention_mask, dropout, scaling)
-        return sdpa_attention_forward(module, *given, **others)  # type: ignore[no-any-return]
+        arguments = (query, key, value, attention_mask, dropout, scaling)
+        return sdpa_attention_forward(module, *arguments, **others)  # type: ignore[no-any-return]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return blocked_attention(query, key, value, scale).transpose(1, 2), None

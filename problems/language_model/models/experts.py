@@ -94,8 +94,8 @@ class RoutedExperts:
         def changed(value: Any) -> Any:
             return value if value.is_floating_point() else kept.to(value.device)[value]
 
-        def renumber(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-            return tuple(map(changed, given)), {name: changed(value) for name, value in named.items()}
+        def renumber(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+            return tuple(map(changed, args)), {name: changed(value) for name, value in kwargs.items()}
 
         hook = self._experts.register_forward_pre_hook(renumber, with_kwargs=True)
         try:
@@ -114,8 +114,8 @@ class RoutedExperts:
         """Return the experts, as they are now, that each token chooses."""
         tensors: list[torch.Tensor] = []
 
-        def note(_: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-            tensors.extend(value for value in (*given, *named.values()) if isinstance(value, torch.Tensor))
+        def note(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            tensors.extend(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
 
         with ExitStack() as stack:
             stack.callback(self._experts.register_forward_pre_hook(note, with_kwargs=True).remove)
@@ -163,8 +163,8 @@ def find_experts(model: Any, check: bool = True, lazy: bool = False) -> list[Rou
 def recorded_inputs(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
     """Call ``note`` with the block and the inputs of each of ``mixtures`` when it runs."""
 
-    def hook(block: int, _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        note(block, given[0] if given else named["hidden_states"])
+    def hook(block: int, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        note(block, args[0] if args else kwargs["hidden_states"])
 
     with ExitStack() as stack:
         for mixture in mixtures:
@@ -199,13 +199,13 @@ class _Products(TorchFunctionMode):
         super().__init__()
         self._stacks, self._note = [(stack, stack.weight) for stack in stacks], note
 
-    def __torch_function__(self, call: Any, _: Any, given: Any = (), named: Any = None) -> Any:
-        output = call(*given, **(named or {}))
-        if len(given) > 1 and isinstance(given[1], torch.Tensor) and given[1].dim() == 2:
+    def __torch_function__(self, call: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = call(*args, **(kwargs or {}))
+        if len(args) > 1 and isinstance(args[1], torch.Tensor) and args[1].dim() == 2:
             for stack, weight in self._stacks:
-                expert, rest = divmod(given[1].data_ptr() - weight.data_ptr(), weight[0].nbytes)
-                if given[1].dtype == weight.dtype and not rest and 0 <= expert < len(weight):
-                    self._note(stack, expert, given[0], output)
+                expert, rest = divmod(args[1].data_ptr() - weight.data_ptr(), weight[0].nbytes)
+                if args[1].dtype == weight.dtype and not rest and 0 <= expert < len(weight):
+                    self._note(stack, expert, args[0], output)
         return output
 
 

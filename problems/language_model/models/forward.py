@@ -216,7 +216,7 @@ class Forward:
         always run as a whole. Usually takes a pass and a half.
         """
         head, middle, tokens = self.model.get_output_embeddings(), self.depth // 2, probe_tokens(self.model)
-        has_base, given = head is not None and self.model.base_model is not self.model, []
+        has_base, inputs = head is not None and self.model.base_model is not self.model, []
 
         def is_plain(rows: torch.Tensor) -> bool:
             ours = head(rows)
@@ -226,12 +226,12 @@ class Forward:
         try:
             with ExitStack() as stack:
                 if has_base:
-                    stack.callback(head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])).remove)
+                    stack.callback(head.register_forward_pre_hook(lambda _, args: inputs.append(args[0])).remove)
                 logits, kept = self(tokens, keep=[middle])
             for plain in (True, False) if has_base and middle else (False,) if middle else ():
                 self._plain_head = plain
                 rows, _ = self(tokens, middle, kept[middle])
-                if torch.equal(rows, given[0] if plain else logits) and (not plain or is_plain(rows)):
+                if torch.equal(rows, inputs[0] if plain else logits) and (not plain or is_plain(rows)):
                     return plain, True
         except _FAULTS:
             pass
@@ -253,8 +253,8 @@ def _stop(_: nn.Module, __: Any, output: Any) -> None:
     raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
 
 
-def _keep_input(local: threading.local, number: int, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-    local.kept[number] = given[0] if given else named["hidden_states"]
+def _keep_input(local: threading.local, number: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    local.kept[number] = args[0] if args else kwargs["hidden_states"]
 
 
 @contextmanager

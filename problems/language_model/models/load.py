@@ -220,7 +220,7 @@ def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> Non
     ``info`` leaves out tied weights, but not all buffers and constants of old files.
     """
     faulty = sorted(info["missing_keys"])
-    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    faulty += sorted(f"{key} {tuple(stored)} for {tuple(needed)}" for key, stored, needed in info["mismatched_keys"])
     if faulty:
         why = "lacks weights that its config.json requires, or has them in another shape"
         raise InputError(f"'{name}' {why}: {_listed(faulty)}; give a complete causal language model", _KEY)

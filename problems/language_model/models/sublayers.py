@@ -108,16 +108,16 @@ class _Identity(nn.Module):
 
 
 def _note_call(
-    name: str, calls: list[_Call], alive: list[Any], module: nn.Module, given: Any, named: dict[str, Any], output: Any
+    name: str, calls: list[_Call], alive: list[Any], module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any
 ) -> None:
-    read, written = _read_and_written(given, named, output)
+    read, written = _read_and_written(args, kwargs, output)
     if isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor):
         alive.extend((read, written))
         calls.append(_Call(name, module, read.data_ptr(), written.data_ptr(), isinstance(output, tuple)))
 
 
-def _read_and_written(given: tuple[Any, ...], named: dict[str, Any], output: Any) -> tuple[Any, Any]:
-    return given[0] if given else named.get("hidden_states"), output[0] if isinstance(output, tuple) else output
+def _read_and_written(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[Any, Any]:
+    return args[0] if args else kwargs.get("hidden_states"), output[0] if isinstance(output, tuple) else output
 
 
 def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
@@ -164,8 +164,8 @@ def _first_not_residual(model: Any, sublayers: Sequence[Sublayer]) -> int | None
     """Return the first block that changes its input without ``sublayers``, as MPT, whose MLPs add the input."""
     blocks, changed = find_blocks(model)[1], set()
 
-    def note(number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        read, written = _read_and_written(given, named, output)
+    def note(number: int, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        read, written = _read_and_written(args, kwargs, output)
         if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # uninitialised weights may be anything
             changed.add(number)
 
