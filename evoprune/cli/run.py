@@ -30,6 +30,7 @@ from evoprune.records.run_folder import Promise
 from evoprune.records.status import StatusFile, find_runs, read_status
 from evoprune.search import run as search
 from evoprune.search.forecast import measure
+from evoprune.search.search import write_repeatable_config
 
 
 def add_run(commands: Any) -> None:
@@ -172,8 +173,7 @@ def keep_promise(folder: Path) -> None:
     """Write the page and the export that the run in ``folder`` was begun for, if ``promised.json`` asks for them."""
     if not (promise := Promise.read(folder)):
         return
-    from evoprune.report import write  # brings in matplotlib, which --help should not wait for
-    from evoprune.search.search import write_repeatable_config
+    from evoprune.report import write  # imports a Markdown parser, slow for --help
 
     lines: list[str] = []
     exporting = time.monotonic()

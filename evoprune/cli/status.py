@@ -96,8 +96,7 @@ def add_report(commands: Any) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write one page about a run, or about several side by side."""
-    # slow for --help: brings in matplotlib
-    from evoprune.report import write
+    from evoprune.report import write  # imports a Markdown parser, slow for --help
     from evoprune.report.reading import so_far
     from evoprune.report.trackers import TRACKERS, read_record
 
