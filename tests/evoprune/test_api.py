@@ -35,13 +35,9 @@ def test_a_run_is_opened_with_its_own_threads(finished, monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-def test_history_comes_in_columns(finished):
-    history = finished.history
-    assert list(history["candidate"]) == list(range(len(history["candidate"])))
+def test_the_history_is_two_tables_also_while_the_run_is_unfinished(finished):
+    assert list(finished.history["candidate"]) == list(range(6 + 2 * 3))
     assert list(finished.generations["generation"]) == [0, 1, 2]
-
-
-def test_the_history_of_a_run_under_way_is_two_tables(finished):
     (finished.folder / "result.json").unlink()
     candidates, generations = api.read_history(finished.folder)
     assert len(candidates["genome"]) == 6 + 2 * 3

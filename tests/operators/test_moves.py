@@ -1,13 +1,7 @@
 import pytest
 
-from evoprune import Gene, Individual
-from evoprune.operators.moves import another_level, clip_genes
-
-
-def test_clip_genes_works_in_place_with_bounds_of_their_own():
-    individual = Individual([-1.0, 5.0, 5.0])
-    assert clip_genes(individual, [0.0, 0.0, 6.0], [1.0, 2.0, 7.0]) is individual
-    assert individual == [0.0, 2.0, 6.0]
+from evoprune import Gene
+from evoprune.operators.moves import another_level
 
 
 @pytest.mark.parametrize(

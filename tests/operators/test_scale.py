@@ -6,9 +6,10 @@ import numpy
 import pytest
 from deap import base
 
-from evoprune import Additive, Evaluate, Gene, Generation, Genes, Individual, Search
+from evoprune import Additive, Gene, Genes, Individual, Search
 from evoprune.experiment import registry
 from evoprune.testing.operators import _bound
+from tests.operators.algorithm.conftest import drive
 
 LOW, UP = -1e3, 1e6
 PRICES = [-1.1, -2.3, 3.7, -0.53]
@@ -37,18 +38,12 @@ def populations(name, low, up):
     toolbox.register("survive", _bound(registry.operator("survive", "elitist"), 1, None, {}))
     random.seed(3)
     numpy.random.seed(3)
-    found = []
-    for step in _bound(registry.operator("algorithm", name), 1, budget, {})(toolbox):
-        if isinstance(step, Generation):
-            found.append([share(person, low, up) for person in step.population])
-            if len(found) == 4:
-                return found
-        if isinstance(step, Evaluate):
-            for place, person in enumerate(step.individuals):
-                values = share(person, low, up)
-                person.fitness.values = (sum((place + 1) * (v - 0.3) ** 2 for place, v in enumerate(values)),)
-                person.ident = place
-    return found
+
+    def score(genome, _):
+        return sum((place + 1) * (value - 0.3) ** 2 for place, value in enumerate(share(genome, low, up)))
+
+    found, _ = drive(_bound(registry.operator("algorithm", name), 1, budget, {})(toolbox), 4, score)
+    return [[share(genome, low, up) for genome, _ in population] for population in found]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -80,12 +80,13 @@ def drive(algorithm, generations, score=lambda genome, fidelity: loss(genome)):
             if isinstance(step, Evaluate):
                 requests.append(step)
                 for individual in step.individuals:
-                    individual.fitness.values = (score(individual, step.fidelity),)
+                    values = score(individual, step.fidelity)
+                    individual.fitness.values = values if isinstance(values, tuple) else (values,)
                     individual.ident = number
                     number += 1
             else:
                 assert isinstance(step, Generation)
-                populations.append([(list(i), i.fitness.values[0]) for i in step.population])
+                populations.append([(list(one), one.fitness.values[0]) for one in step.population])
                 yield step
 
     list(islice(answered(), generations))

@@ -1,11 +1,12 @@
 import random
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import pytest
 from deap import base, tools
 
-from evoprune import Evaluate, Genes, Individual
+from evoprune import Genes, Individual
 from evoprune.operators.algorithm.nsga2 import nsga2
+from tests.operators.algorithm.conftest import drive
 
 SETTINGS = {
     "mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": [], "genes": Genes.real("x", -10.0, 10.0),
@@ -23,19 +24,17 @@ def toolbox():
     return tools_
 
 
-def populations(toolbox, **how):
-    random.seed(1)
-    for step in nsga2(toolbox, population=20, **how, **SETTINGS):
-        if isinstance(step, Evaluate):
-            for number, individual in enumerate(step.individuals):
-                individual.ident = number
-                individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
-        else:
-            yield [individual[0] for individual in step.population]
+def schaffer(genome, _=1.0):
+    return genome[0] ** 2, (genome[0] - 2) ** 2
+
+
+def last_population(toolbox, generations, **how):
+    populations, _ = drive(nsga2(toolbox, population=20, **how, **SETTINGS), generations, schaffer)
+    return sorted(genome[0] for genome, _ in populations[-1])
 
 
 def test_it_spreads_over_the_front(toolbox):
-    last = sorted([*islice(populations(toolbox), 30)][-1])
+    last = last_population(toolbox, 30)
     assert len(last) == 20
     assert -0.01 < last[0] < 0.2
     assert 1.8 < last[-1] < 2.01
@@ -43,19 +42,16 @@ def test_it_spreads_over_the_front(toolbox):
 
 
 def test_models_find_the_front_in_fewer_generations(toolbox):
-    dominated = [
-        sum(not 0 <= value <= 2 for value in [*islice(populations(toolbox, pool=pool), 3)][-1]) for pool in (1, 10)
-    ]
+    dominated = [sum(not 0 <= gene <= 2 for gene in last_population(toolbox, 3, pool=pool)) for pool in (1, 10)]
     assert dominated[1] < dominated[0] / 2
 
 
 def test_the_best_of_a_larger_pool_are_scored_on_all_the_data(toolbox):
-    random.seed(1)
     steps = nsga2(toolbox, population=8, pool=3, screening=0.5, **SETTINGS)
 
     def scored(step):
         for individual in step.individuals:
-            individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
+            individual.fitness.values = schaffer(individual)
         return step
 
     first, _, screened, chosen = scored(next(steps)), next(steps), scored(next(steps)), scored(next(steps))
