@@ -1,4 +1,4 @@
-"""The interface of backends, which take genomes and return scores as they are ready; and the simplest one."""
+"""The interface of backends, which score genomes in any order; and the serial backend."""
 
 import itertools
 import math
@@ -48,8 +48,8 @@ class Stalled(Exception):
 class Backend(AbstractContextManager["Backend"], ABC):
     """Evaluates genomes, up to ``workers`` at the same time. The toolbox registers :meth:`map` as ``map``.
 
-    ``stall_after``: seconds without a result after which :meth:`map` gives up; None: an hour before the first result,
-    then ten times the slowest evaluation so far, at least ``slowest``.
+    ``stall_after``: seconds without a result after which :meth:`map` raises ``Stalled``; None: an hour before the first
+    result, then ten times the slowest evaluation so far, at least ``slowest``.
     """
 
     workers: int
@@ -86,8 +86,8 @@ class Backend(AbstractContextManager["Backend"], ABC):
     ) -> Iterator[tuple[int, Evaluation]]:  # fmt: skip
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``function`` is given one genome, with ``batch`` a worker's share of the genomes, and a failure alone.
-        ``claim``: asked for each index when a worker is free for it; False leaves it out.
+        ``function`` gets one genome; with ``batch``, a worker's share of the genomes, and each failure alone.
+        ``claim``: called with an index when a worker is free for it; False omits the genome.
         """
         self._slowest *= slower
         self._at_once = max(1, self.share(len(genomes))) if batch else 1

@@ -1,7 +1,7 @@
 """Dask: workers that may die, or come and go, on this host or on many.
 
-Dask repeats the tasks of a dead worker, and gives up a task whose workers died several times. It may only have waited
-where others killed, so it is tried once more, alone.
+Dask repeats the tasks of a dead worker, and fails a task whose workers died several times. Another task may have
+killed them, so the failed task is tried once more, alone.
 """
 
 import logging
@@ -53,7 +53,7 @@ class Dask(Backend):
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Let Dask's thread run. It draws from the global :mod:`random`, so at other times it is held."""
+        """Let Dask's thread run. It draws from the global :mod:`random`, so it is paused at other times."""
         self._go_on.set()
         try:
             yield
@@ -76,7 +76,7 @@ class Dask(Backend):
             raise
 
     def _results(self, timeout: float) -> Iterator[tuple[int, Scores]]:
-        """Results of finished tasks whose worker answers; Dask repeats the others when it gives their worker up."""
+        """Yield results of finished tasks whose worker answers; Dask repeats the others when it drops their worker."""
         try:
             ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
         except TimeoutError:
@@ -118,7 +118,7 @@ class Dask(Backend):
             self._counted = time.monotonic()
 
     def _pause(self) -> None:
-        """Hold Dask's thread in a call that returns when the thread may continue."""
+        """Block Dask's thread in a call until :meth:`at_work`."""
         paused, go_on = threading.Event(), threading.Event()
         self._go_on = go_on
 

@@ -1,7 +1,7 @@
-"""Scoring genomes: the task that workers run, and their state: a device and a problem.
+"""The task of workers, to score genomes; and their state: a device and a problem.
 
-Our own processes are given a device. Workers that SCOOP or Dask start are not numbered: each claims a device at its
-first task, by a lock file of this host, which is released when the process ends.
+The backend of processes assigns devices. Workers of SCOOP and Dask have no numbers: each claims a device at its first
+task, by a lock file on its host, until the process ends.
 """
 
 import itertools
@@ -99,7 +99,7 @@ class Worker:
         self._ref = self._problem = None
 
     def scores(self, ref: ProblemRef, score: Callable[[Problem], Sequence[Evaluation]], count: int) -> list[Evaluation]:
-        """The ``count`` evaluations that ``score`` makes; all fail by its exception, and share its time."""
+        """Return the ``count`` evaluations by ``score``, with equal shares of its time; an exception fails all."""
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:
@@ -157,7 +157,7 @@ def _claim(devices: Sequence[str]) -> str | None:
 
 
 def _checked(evaluation: Evaluation, signs: Sequence[float], seconds: float, worker: str) -> Evaluation:
-    """``evaluation``, signed, as the history can hold it. Raises ValueError or TypeError where it cannot."""
+    """Return ``evaluation`` with its worker and time. Raises ValueError or TypeError if JSON cannot represent it."""
     values = tuple(map(float, evaluation.values))
     if not 0 <= evaluation.work < math.inf:
         raise ValueError(f"work is {evaluation.work}: expected at least 0, and finite")

@@ -11,7 +11,7 @@ from evoprune.errors import InputError
 from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")
-_EACH_CORE = 8  # workers, or threads, beyond which more of them only wait; some wait for a GPU, or for a program
+_EACH_CORE = 8  # most workers or threads per core; some wait for a GPU or a program
 _CLUSTER = 100_000  # of several hosts
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from evoprune.errors import InputError
 from evoprune.experiment.registry import HOME
 
-_ANSWER = "EVOPRUNE_ANSWER"  # the environment variable that tells the origin where to write the exit code
+_ANSWER = "EVOPRUNE_ANSWER"  # environment variable with the path to which the origin writes the exit code
 _PATIENCE = 15.0  # seconds that SCOOP gets to end by itself
 _ON_LOOPBACK = "evoprune.backends.launch"
 _CLUSTERS = {"SLURM_NODELIST", "PBS_ENVIRONMENT", "PE_HOSTFILE"}  # variables by which SCOOP finds hosts

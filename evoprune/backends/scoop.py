@@ -1,8 +1,8 @@
 """SCOOP: workers on this host or on many, started by ``python -m scoop``; this process is one.
 
-SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker is lost. So this waits in
-the process's own loop, and asks the broker for work when there is nothing else to do. It does not ask for the status of
-tasks: SCOOP would take any longer than some seconds for lost and run it twice.
+SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker is lost. So this backend
+has its own loop, which requests work from the broker when it is idle. It does not request the status of tasks: SCOOP
+would consider a task of more than some seconds lost, and run it twice.
 """
 
 import signal
@@ -20,7 +20,7 @@ from evoprune.backends.base import Backend, Call, Lost, Scores
 from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 
-_SEND = 10_000  # milliseconds after which a message that the broker does not take means that it is gone
+_SEND = 10_000  # milliseconds after which the broker counts as lost if it accepts no message
 
 
 class Scoop(Backend):

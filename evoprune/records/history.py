@@ -35,18 +35,18 @@ from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]
-_SYNC = 1.0  # seconds between two times that lines are made to reach the disk
-_HELD = 0.02  # seconds that a candidate's line may wait for the next ones: as much as a kill loses
+_SYNC = 1.0  # seconds between two calls of fsync
+_BUFFERED = 0.02  # most seconds that a candidate's line is buffered, which a kill loses
 
 VARYING = frozenset({"seconds", "idle", "worker"})
 """Keys whose values differ between two runs of one configuration and seed."""
 
 
 class History:
-    """Appends lines to a run's history; each reaches the file whole, quick candidates' together.
+    """Appends whole lines to a run's history, those of quick candidates together.
 
-    A resumed run writes all its lines again from the first: each is compared with its record in ``recorded``, and a
-    difference raises :class:`InputError`. Nothing is changed before :meth:`go_live`, which calls ``before_first``.
+    A resumed run writes all its lines again: each is compared with the next line of ``recorded``, and a difference
+    raises :class:`InputError`. Nothing is changed before :meth:`go_live`, which calls ``before_first``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class History:
         self.go_live()
         self._waiting.append(encode(record))
         now = time.monotonic()
-        if sync or now - self._written > _HELD:
+        if sync or now - self._written > _BUFFERED:
             self._flush()
             self._written = now
         if sync and self._file and now - self._synced > _SYNC:
@@ -154,7 +154,7 @@ def _keep_lines(path: Path, count: int) -> None:
 
 
 def encode(record: Line) -> bytes:
-    """``record`` as a line; floats in the fewest digits that give the same float."""
+    """Return ``record`` as a line; floats have the fewest digits that identify them."""
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -166,7 +166,7 @@ def append(file: FileIO, lines: bytes) -> None:
 
 
 def is_generation(line: Line) -> bool:
-    """Return whether ``line`` is a generation's; else it tells how a genome scored."""
+    """Return whether ``line`` is of a generation; other lines have the score of a genome."""
     return {"reference", "candidate", "finalist"}.isdisjoint(line)
 
 
@@ -177,7 +177,7 @@ def may_win(line: Line) -> bool:
 
 
 def scored(evaluation: Evaluation) -> Line:
-    """The part of a line that tells how a genome scored. Numbers that JSON lacks become null."""
+    """Return the keys of a line with the score of a genome; numbers that JSON lacks become null."""
     record: Line = {"fitness": [finite(value) for value in evaluation.values], "work": evaluation.work}
     if evaluation.measures:
         record["measures"] = dict(evaluation.measures)

@@ -31,7 +31,7 @@ _NotNegative = Annotated[float, Field(ge=0.0)]
 
 
 class _Strict(BaseModel):
-    """No number is read from a text, none is infinite; a key that is not known is refused."""
+    """Base of lines: numbers are finite and no strings; unknown keys are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -93,7 +93,7 @@ class RecordedRun:
 
 
 def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
-    """Read the records of the run in ``folder``, but for a broken last line. ``signs``: of the problem's objectives."""
+    """Read the records of the run in ``folder``, without a broken last line. ``signs``: of the objectives."""
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
@@ -106,7 +106,7 @@ def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
 
 
 def ahead(folder: Path, signs: tuple[float, ...]) -> dict[Key, Evaluation]:
-    """The scores of candidates in ``folder`` that came before their turn."""
+    """Return the scores of candidates in ``folder`` that arrived before their turn."""
     recorded = RecordedRun()
     _learn_ahead(recorded, folder, signs)
     return recorded.candidates
@@ -141,7 +141,7 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
 
 
 def lines(path: Path, whole: bool = False) -> Iterator[Line]:
-    """The checked lines in ``path``, if any, but for a broken last one, unless it must be ``whole``."""
+    """Yield the checked lines in ``path``, if any; omit a broken last line, or with ``whole`` refuse it."""
     return (line for _, line in _sound(path, whole))
 
 
@@ -159,7 +159,7 @@ def read_requests(path: Path) -> list[Line]:
 
 
 def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
-    """Each line, raw and read. The last one is left out if it is broken or still being written, unless ``whole``."""
+    """Yield each line, raw and parsed; omit a broken or incomplete last line, or with ``whole`` refuse it."""
     try:
         opened = path.open("rb")
     except FileNotFoundError:  # as the scores ahead of their turn, when all had it

@@ -37,9 +37,9 @@ class Busy(InputError):
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
-    """Return a new run's folder, not made: ``name``, which ``may_exist``, else ``stem``, time and process number.
+    """Choose the folder of a new run: ``name``, which ``may_exist``, or ``stem``, time and process number.
 
-    Raises :class:`InputError` where it cannot be made, hours before anything is written.
+    Raises :class:`InputError` if the folder cannot be made, which is tried, as the search may take hours.
     """
     if name is not None:
         check_name(name, "--name")
@@ -58,13 +58,13 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
 
 
 def check_name(name: str, option: str) -> None:
-    """Raise :class:`InputError` unless ``name``, which ``option`` gives, is a plain folder name."""
+    """Raise :class:`InputError` of ``option`` unless ``name`` is a plain folder name."""
     if name in {"", ".", ".."} or Path(name).name != name:
         raise InputError(f"expected a plain folder name, got '{name}'", option)
 
 
 def has_experiment(folder: str | Path) -> bool:
-    """Return whether ``folder`` is a run's, finished or not: it holds an experiment."""
+    """Return whether ``folder`` is that of a run, finished or not: whether it has an experiment."""
     try:
         return (Path(folder) / CONFIG).is_file()
     except OSError:  # for example, a name that is too long
@@ -99,9 +99,9 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 @contextmanager
 def created(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
-    """Make ``folder``, and lock it: at once with all that ``write`` writes, so that a kill leaves all of it or nothing.
+    """Create ``folder`` atomically, with the files that ``write`` writes, and lock it until the context ends.
 
-    Wrong input deletes it again, if nothing was scored. Raises :class:`InputError` where it exists or cannot be made.
+    An :class:`InputError` inside deletes it, if nothing was scored. Raises one if it exists or cannot be created.
     """
     with ExitStack() as stack:
         with creation_errors(folder), stopping_at_full_disks(folder):
@@ -149,7 +149,7 @@ def environment() -> dict[str, Any]:
 
 @cache
 def _packages() -> dict[str, str]:
-    """Version of each installed package, by name: searched for, as parsing all metadata takes a tenth of a second."""
+    """Version of each installed package, by name; a regular expression is faster than parsing all metadata."""
     texts = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "" for package in distributions())
     found = (tuple(re.search(rf"^{key}: *(.*)", text, re.MULTILINE) for key in ("Name", "Version")) for text in texts)
     return dict(sorted((name[1], version[1]) for name, version in found if name and version))

@@ -1,4 +1,4 @@
-"""The status of a run: ``status.json``, written while it goes on, and read from its folder at any time."""
+"""The status of a run: ``status.json``, written during the run, and read at any time."""
 
 import os
 import shlex
@@ -45,10 +45,9 @@ class _Asked(BaseModel, extra="ignore"):
 
 
 class StatusFile:
-    """Writes ``status.json`` into ``folder`` while a run goes on, from :meth:`begin` on, and limits its time.
+    """Writes ``status.json`` into ``folder`` during a run, from :meth:`begin` on, and measures the time of the run.
 
-    The limits are of the seconds that processes work on the run, which ``status.json`` hands from one to the next: the
-    wall clock may be set.
+    The time is the seconds that processes worked on the run, which ``status.json`` stores: the wall clock may be set.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +77,7 @@ class StatusFile:
         """Seconds of work on the run so far."""
         return time.monotonic() - self._start
 
-    def tell(self, phase: str, seconds_left: float | None) -> None:
+    def update(self, phase: str, seconds_left: float | None) -> None:
         if self.begun and phase != self._phase and time.monotonic() - self._written >= _EVERY:
             with suppress(OSError):  # of a full disk; the history reports it
                 self.write(RUNNING, phase=phase, seconds_left=seconds_left)
@@ -96,10 +95,10 @@ class StatusFile:
 
 @contextmanager
 def keeping_status(folder: Path) -> Iterator[StatusFile]:
-    """Keep the status of the run in ``folder`` while it goes on; an exception ends it."""
+    """Write the status of the run in ``folder`` until the context ends; an exception becomes its last state."""
     status = StatusFile(folder)
     try:
-        with listening(status.tell):
+        with listening(status.update):
             yield status
     except BaseException as error:
         if status.begun:
@@ -116,10 +115,9 @@ def keeping_status(folder: Path) -> Iterator[StatusFile]:
 class Status:
     """Progress of a run.
 
-    ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, ``starting``
-    where one does and it says something else, and ``empty`` where there is no experiment. ``best``: after the last
-    whole generation, None for several objectives. ``seconds_left``: an estimate. ``promised``: its result is not
-    exported yet.
+    ``state``: that in ``status.json``; ``killed`` if that is running and no process has the lock; ``starting`` if that
+    is another and a process has the lock; ``empty`` without an experiment. ``best``: after the last whole generation,
+    None for several objectives. ``seconds_left``: an estimate. ``promised``: its result is not exported yet.
     """
 
     folder: Path
@@ -178,7 +176,7 @@ def read_status(folder: Path) -> Status:
 
 
 def no_result_reason(folder: Path) -> str:
-    """Why the run in ``folder`` has no result, and the way to get one. Raises as :func:`read_status`."""
+    """Explain why the run in ``folder`` has no result, and how to get one. Raises as :func:`read_status`."""
     status = read_status(folder)
     after = "" if status.generation is None else f" after generation {status.generation}"
     if status.is_running:

@@ -77,7 +77,7 @@ class Evaluator:
         new: set[Genome] = set()
         for individual in asked.individuals:
             number, genome = self.candidates, individual.genome
-            if not all(map(math.isfinite, genome)):  # the history could not hold it
+            if not all(map(math.isfinite, genome)):  # which JSON cannot represent
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
             line: Line = {"candidate": number, "generation": generation, "parents": individual.parents}
             line["genome"], line["memo"] = genome, (genome, fidelity) in self.memo or genome in new
@@ -129,13 +129,13 @@ def score_references(
 
 
 EVOLVED = "evolved"  # the name of the search's own result
-_DEARER = 30.0  # least ratio of the times of judging and of scoring: the final form may take long to make
+_DEARER = 30.0  # assumed ratio of the times of judging and of scoring, as final weights may be slow to compute
 
 
 def hold_finals(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Line]:
-    """The winner, and the result's keys about the finals; ``best`` and nothing where there are none.
+    """Return the winner of the finals, and keys for the result; ``best`` and no keys if the problem has no finals.
 
-    The first of equal ones wins, and ``best`` where none could be judged.
+    The first of equal finalists wins; ``best`` wins if no finalist could be judged.
     """
     finals = part(problem, Finals)
     names = {tuple(genome): name for name, genome in finals.contenders.items()} if finals else {}

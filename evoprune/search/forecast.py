@@ -1,4 +1,4 @@
-"""Forecast of the time of a run: its algorithm with drawn scores, at a measured speed."""
+"""Forecast of the time of a run: its algorithm with random scores, at a measured speed."""
 
 import math
 import random
@@ -25,7 +25,7 @@ _IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a searc
 
 
 def is_over(experiment: Experiment, work: float, generation: int, idle: int) -> bool:
-    """Tell whether a search ends after ``generation``, where the last ``idle`` ones scored nothing new."""
+    """Return whether a search ends after ``generation``. ``idle``: generations without a new score, at the end."""
     spent = work >= (experiment.budget or math.inf)
     return spent or generation == experiment.generations or (bool(experiment.budget) and idle == _IDLE_GENERATIONS)
 
@@ -59,7 +59,7 @@ class Forecast:
 
     @property
     def advice(self) -> str:
-        """The setting with which the run takes an hour, or the reason that none does; empty where it takes less."""
+        """The budget of a run of an hour, or the reason against one; empty for a run that is not longer."""
         if self.seconds <= _HOUR:
             return ""
         left = _HOUR * self.speed - self.references - self.report
@@ -83,7 +83,7 @@ def measure(resolved: Resolved, execution: Execution) -> Forecast:
 
 
 def _searched(run: Prepared, work: float) -> float:
-    """The work of the search where an evaluation takes ``work``, and each genome has a drawn score."""
+    """Return the work of a search with random scores. ``work``: of an evaluation."""
     experiment, problem = run.resolved.experiment, run.problem
     scores: dict[tuple[Any, ...], list[float]] = {}
     total, before, generation, idle = 0.0, 0.0, -1, 0

@@ -23,10 +23,10 @@ class Progress(Phase):
         self._number, self._size, self._before = 0, 0, 0
         self._best: Individual | None = None
         self._left = math.inf  # seconds, after the last generation
-        self._untold = ""  # of the last generation, if it is not told yet
+        self._pending = ""  # the line on the last generation, until it is written
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
-        """A known solution was scored; the search's clock starts after the last one."""
+        """Show the score of a known solution; the time of the search begins after the last one."""
         self.note(f"reference {name}: {digits(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 
@@ -46,7 +46,7 @@ class Progress(Phase):
         self.now(f"generation {number}: scoring {self._size} candidates", self._left)
 
     def generation(self, number: int, median: float | None, limit: float | None) -> None:
-        """Tell the state after a generation. ``limit``: seconds that the search may still take."""
+        """Show the state after a generation. ``limit``: remaining seconds of the search."""
         elapsed = time.perf_counter() - self._start
         self._left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
         if self._budget:
@@ -55,18 +55,18 @@ class Progress(Phase):
         of = self._spent() or f"/{self._generations}"
         if not self._generations:  # nothing is searched
             return
-        self._untold = (
+        self._pending = (
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(self._left)} left"
         )
         if number == 0 or self._live or self.silent_for_long:
-            self.tell()
+            self.flush()
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Write the line on the last generation, unless it is written."""
-        if self._untold:
-            self.note(self._untold)
-        self._untold = ""
+        if self._pending:
+            self.note(self._pending)
+        self._pending = ""
 
     def _spent(self) -> str:
         return f", {min(1.0, self._work / self._budget):.0%} spent" if self._budget else ""

@@ -1,7 +1,7 @@
-"""Runs: an experiment is begun in a new folder, or continued in one.
+"""Begin a run in a new folder, or continue one.
 
-The experiment and the scores decide a run, so its history is enough to continue it: the same search is made again from
-its start, with the recorded scores in place of evaluations.
+The experiment and the scores determine a run, so its history is its checkpoint: the search is repeated from its start
+with the recorded scores, and then continues with evaluations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def run(
     known: Mapping[Key, Evaluation] = _NOTHING,
     promise: Promise | None = None,
 ) -> bool:
-    """Run the experiment and leave everything in ``folder``, which is made; return True.
+    """Run the experiment in the new ``folder``; return True.
 
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
     when the run ends early. ``known``: scores on the same problem. ``promise``: of an export that follows the run.
@@ -51,7 +51,7 @@ def run(
 
 
 def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> bool:
-    """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
+    """As :func:`run`, in a locked ``folder`` without a history."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
         with Phase("starting"):
@@ -107,9 +107,9 @@ def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mappi
 
 
 def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
-    """As :func:`run_to_its_end`, by all processes that call it: one makes the search, the others score for it.
+    """As :func:`run_to_its_end`, shared by all processes that call it: one searches, the others score for it.
 
-    Raises :class:`InputError` where another search is in ``place``.
+    Raises :class:`InputError` for another search in ``place``.
     """
     while True:
         if has_experiment(place):

@@ -1,4 +1,4 @@
-"""Scores of genomes in the order of asking: from a resumed run's record, else from workers."""
+"""Scores of genomes, in their order: from the record of a resumed run, else from workers."""
 
 import random
 import time
@@ -21,7 +21,7 @@ from evoprune.search.sharing import Sharing
 
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
-    """Keep random draws of evaluations and of workers' libraries in this process apart from the run's."""
+    """Restore the global random states at the end: evaluations and libraries of workers draw from them, too."""
     states = random.getstate(), numpy.random.get_state()
     try:
         yield
@@ -31,15 +31,15 @@ def preserve_random_state() -> Iterator[None]:
 
 
 def label_of(line: Line) -> str:
-    """The name in messages of the candidate, known solution or finalist of ``line``."""
+    """Return the name of a line's candidate, known solution or finalist, for messages."""
     kind, name = next(iter(line.items()))
     return f"finalist {name}" if kind == "finalist" else str(name)
 
 
 class Scoring:
-    """The workers of a run, with the record of the part that is replayed; measures their idle time.
+    """Scores genomes by the workers of a run, and measures their idle time.
 
-    A genome to score is given by its history line, without the score.
+    A request for a score is the history line of the genome, without the score.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Scoring:
     def scores(
         self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Iterator[Evaluation]]:
-        """Yield the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
+        """Yield an iterator of the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
         start = time.perf_counter()
         with preserve_random_state(), self.backend.at_work():
             yield self._in_order(asked, recorded, score, **how)
@@ -77,7 +77,7 @@ class Scoring:
     def _in_order(
         self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Evaluation]:
-        """Yield the score of each of ``asked``; scores before their turn are kept for resuming."""
+        """Yield the score of each of ``asked``; scores that arrive before their turn are recorded for resuming."""
         ready = {at: recorded[key] for at, key in enumerate(map(key_of, asked)) if key in recorded}
         rest = [at for at in range(len(asked)) if at not in ready]
         left = [asked[at] for at in rest]

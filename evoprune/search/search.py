@@ -40,8 +40,8 @@ StoppingRule = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes
 
 _stopping_rules: list[StoppingRule] = []
 
-_QUICK = 0.1  # seconds of an evaluation below which nobody asks for the time of a run
-_LONG = 600.0  # seconds of a run that it says beforehand
+_QUICK = 0.1  # seconds of an evaluation below which no forecast is made
+_LONG = 600.0  # seconds of a run above which its forecast is shown
 
 
 @contextmanager
@@ -55,11 +55,11 @@ def stopping_rule(rule: StoppingRule) -> Iterator[None]:
 
 
 def run_search(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
-    """Search, from the start or with the ``past``, and write the result; return whether that was needed."""
+    """Search, replaying the ``past``, and write the result; return whether that was needed."""
     folder, experiment = run.folder, run.resolved.experiment
 
     def go_live() -> None:
-        (folder / run_folder.RESULT).unlink(missing_ok=True)  # that of a run which is lengthened
+        (folder / run_folder.RESULT).unlink(missing_ok=True)  # of a shorter run that is continued
         status.begin()
         run_folder.write_config(folder, run.resolved.config())
         if run.measured:
@@ -86,14 +86,14 @@ def run_search(run: Prepared, backend: Backend, past: RecordedRun, environment: 
 
 
 def write_repeatable_config(folder: Path, problem: type[Problem], result: Result) -> None:
-    """Write the settings into ``config.yaml`` with which a run without a limit of time makes the same ``result``."""
+    """Write the :func:`repeatable_config` into ``config.yaml``."""
     stated = config.read(folder / run_folder.CONFIG)
     if (repeated := repeatable_config(stated, problem, result)) != stated:
         run_folder.write_config(folder, repeated)
 
 
 def repeatable_config(experiment: config.Config, problem: type[Problem], result: Result) -> config.Config:
-    """Return the ``experiment`` that makes the same ``result`` without a limit of time."""
+    """Return the ``experiment`` that repeats ``result`` without a limit of time."""
     return experiment | {"problem": dict(reporting(problem).settled(experiment["problem"], result))}
 
 
@@ -131,7 +131,7 @@ class _Search:
         except KeyboardInterrupt:
             self._draft_best(now=True)
             raise
-        progress.tell()
+        progress.flush()
         with Phase("judging the finalists"):
             best, finals = hold_finals(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
@@ -151,7 +151,7 @@ class _Search:
             return self._report(best, front, references, finals | {"seconds": seconds})
 
     def _tell_time(self, timed: Sequence[Evaluation]) -> None:
-        """Say how long a run without a limit of time will take, if it is long, by the ``timed`` evaluations."""
+        """Note the forecast of a long run without a limit of time, from ``timed`` evaluations."""
         if self._status.seconds_left() is not None or max(evaluation.seconds for evaluation in timed) < _QUICK:
             return
         forecast = Forecast.of(self._run, timed)

@@ -1,9 +1,9 @@
-"""Several processes on one run: the one with its lock makes the search, and the others score candidates for it.
+"""One run of several processes: the process with the run's lock searches, the helpers score candidates for it.
 
-While another process is there, the searching one writes the lines of the candidates to score into ``asked.jsonl``.
-Before a process scores one, it claims it: it locks the byte of the candidate's number in ``claims``, which the system
-unlocks where the process ends. The score of another process is in ``ahead.jsonl`` before its claim is released; the
-claims of the searching one last until nothing is asked for. So each candidate is scored once, but for a kill's.
+While there are helpers, the searching process writes the lines of candidates to score into ``asked.jsonl``. To score a
+candidate, a process claims it: it locks the byte of the candidate's number in ``claims``, which the system unlocks when
+the process ends. A helper writes the score into ``ahead.jsonl`` before it releases the claim; the searching process
+holds its claims until all candidates are scored. So only candidates of killed processes are scored twice.
 """
 
 import fcntl
@@ -36,7 +36,7 @@ _LOOK, _PAUSE = 0.1, 0.01  # seconds between two looks for helpers, and for scor
 
 
 class _Claims:
-    """Locks of bytes of one file, which this process must not open twice: to close it would release all."""
+    """Locks of bytes of a file. A process opens it once, as closing any of its descriptors releases all its locks."""
 
     def __init__(self, folder: Path) -> None:
         self._file = FileIO(folder / CLAIMS, "a+")
@@ -115,7 +115,7 @@ class Sharing:
         if (now := time.monotonic()) - self._looked < _LOOK:
             return False
         self._looked = now
-        if self._claims is None and (self._folder / CLAIMS).exists():  # made by the first helper
+        if self._claims is None and (self._folder / CLAIMS).exists():  # a helper has created it
             self._claims = _Claims(self._folder)
         return self._claims is not None and self._claims.helped
 
@@ -134,9 +134,9 @@ class Sharing:
 
 
 def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
-    """Score candidates of the run in ``folder`` while another process makes its search.
+    """Score candidates of the run in ``folder`` while another process searches.
 
-    Raises :class:`evoprune.InputError` where it is not the run of ``resolved``.
+    Raises :class:`evoprune.InputError` if it is not the run of ``resolved``.
     """
     claims = _Claims(folder)
     claims.help()
@@ -159,7 +159,7 @@ def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
 
 
 def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
-    """Score the candidates that are asked for now, and claimed by nobody."""
+    """Score the requested candidates that no process has claimed."""
     asked, signs = run.folder / ASKED, run.problem.signs
     with suppress(FileNotFoundError):
         now = _state(asked)
@@ -187,6 +187,6 @@ def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Tell one version of the file at ``path`` from another."""
+    """Return the identity of the present version of a file."""
     state = path.stat()
     return state.st_ino, state.st_mtime_ns

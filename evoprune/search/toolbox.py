@@ -1,4 +1,4 @@
-"""The DEAP toolbox, the heart of a run: built from a resolved experiment, and tried before the run starts."""
+"""The DEAP toolbox of a run: built from a resolved experiment, and tried before the run starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
 
 
 def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
-    """``resolved``, with the algorithm of :func:`evoprune.minimum.default` for ``problem`` where it is ``auto``."""
+    """Return ``resolved`` with :func:`evoprune.minimum.default` in place of the algorithm ``auto``."""
     if not resolved.experiment.automatic:
         return resolved
     given = resolved.experiment.model_dump(exclude_unset=True)
@@ -105,7 +105,7 @@ def _mate_by_options(
     mate: Callable[[Individual, Individual], tuple[Individual, Individual]], unordered: Sequence[int],
     first: Individual, second: Individual,
 ) -> tuple[Individual, Individual]:  # fmt: skip
-    """``mate``, but where options have no order each child has that of one parent."""
+    """Mate; each child has the option of one parent in each gene without an order."""
     options = [random.sample((first[place], second[place]), 2) for place in unordered]
     first, second = mate(first, second)
     for place, (one, other) in zip(unordered, options, strict=True):
@@ -116,10 +116,10 @@ def _mate_by_options(
 def _with_inactive_drawn(
     vary: Callable[..., tuple[Individual, ...]], genes: Genes, *individuals: Individual
 ) -> tuple[Individual, ...]:
-    """``vary``, to which inactive genes, which may become active, have the value of the other, or a random one."""
+    """Vary; inactive genes, which may become active, first take the value of the other parent, or a random one."""
     inactive = [genes.inactive(individual) for individual in individuals]
-    for individual, own in zip(individuals, inactive, strict=True):
-        for place in sorted(own):
+    for individual, places in zip(individuals, inactive, strict=True):
+        for place in sorted(places):
             others = (other for other, places in zip(individuals, inactive, strict=True) if place not in places)
             other = next(others, None)
             individual[place] = genes[place].random() if other is None else other[place]
