@@ -23,7 +23,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_file
-from evoprune.exports.exporting import export, finished, is_draft, is_one_file
+from evoprune.exports.exporting import existing_export, export, is_draft, is_one_file
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
 from evoprune.interfaces.parts import Part, needed, part
@@ -107,15 +107,15 @@ class Run:
             return self._part(Exporting).export(self.best.genome, self.result, place, checked)
 
         out, promise = Path(out), Promise.read(self.folder)
-        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
+        provenance = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
         experiment = repeatable_config(self.resolved.config(), self.resolved.problem, self.result)
         is_file, drafted = is_one_file(exporting, out), is_draft(promise, out)
         promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
         left = StatusFile(self.folder).seconds_left() if promise else None
         if left is not None and "seconds" in type(checked).model_fields:
             checked = checked.model_copy(update={"seconds": left})
-        exported = finished(out, made_by, is_file) if promised else None  # a kill may have come after it
-        exported = exported or export(out, write, made_by, experiment, is_file, drafted)
+        exported = existing_export(out, provenance, is_file) if promised else None  # a kill may have come after it
+        exported = exported or export(out, write, provenance, experiment, is_file, drafted)
         with suppress(OSError):  # of somebody else's folder
             write_json(self.folder / run_folder.EXPORTED, {"out": str(out.absolute())})
         return exported

@@ -1,4 +1,4 @@
-"""Writes exports, folders or files with facts about them, completely or not at all; drafts and uploads them."""
+"""Writes exports, folders or files with their metadata, atomically; drafts and uploads them."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from evoprune.experiment.config import Config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json, write_text
-from evoprune.files.places import part_of, without_folders
+from evoprune.files.paths import staging_folder, without_folders
 from evoprune.interfaces.export import Exported, Exporting
 from evoprune.interfaces.parts import needed, part
 from evoprune.interfaces.problem import Problem
@@ -25,40 +25,40 @@ from evoprune.records import run_folder
 from evoprune.records.run_folder import PROMISED, Promise
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
-_MORE = "evoprune.*"  # facts, and what a problem writes about an exported file
-_PAUSE = 5.0  # times that the last draft took, before the next one
+_MORE = "evoprune.*"  # the facts, and other sidecar files of a problem
+_PAUSE = 5.0  # least time between two drafts, as a multiple of the time of the last one
 
 
-def about(out: Path, name: str) -> Path:
-    """Return the path of the file ``name`` about the exported file ``out``: ``small.README.md`` for ``small.gguf``."""
+def sidecar(out: Path, name: str) -> Path:
+    """Return the path of a sidecar file of the exported file ``out``: ``small.README.md`` for ``small.gguf``."""
     return out.with_name(f"{out.stem}.{name}")
 
 
-def described_in(out: Path, name: str, is_file: bool) -> Path:
-    """Return the path of the file ``name`` about the export ``out``: as :func:`about`, or in the folder that it is."""
-    return about(out, name) if is_file else out / name
+def metadata_path(out: Path, name: str, is_file: bool) -> Path:
+    """Return the path of the metadata file ``name``: a :func:`sidecar` of a file ``out``, or in a folder ``out``."""
+    return sidecar(out, name) if is_file else out / name
 
 
 def export(
-    out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config | None,
-    is_file: bool = False, replaced: bool = False,
+    out: Path, write: Callable[[Path], Exported], provenance: Mapping[str, Any], experiment: Config | None,
+    is_file: bool = False, overwrite: bool = False,
 ) -> Exported:  # fmt: skip
-    """Let ``write`` make ``out``, a new folder or file, and name it so when it is complete.
+    """Create ``out``, a new folder or file, atomically by ``write``.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`. Both
-    name files of this machine without their folders. ``replaced``: whether this one replaces a file ``out``. Raises
-    :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
+    ``evoprune.json`` gets the facts and ``provenance``, ``experiment.yaml`` the ``experiment``, both with file names
+    in place of paths. ``overwrite``: replace a file ``out``. Raises :class:`Stopped` if the problem found faults in the
+    export, which ``UNFIT.txt`` lists.
     """
-    refuse_unless_free(out, is_file, replaced, made_by)
+    refuse_unless_free(out, is_file, overwrite, provenance)
     try:
-        with stopping_at_full_disks(out.parent), part_of(out) as part:
+        with stopping_at_full_disks(out.parent), staging_folder(out) as part:
             target = part / out.name if is_file else part
             with Phase(f"writing and checking {out}"):
                 exported = write(target)
             state = {"fit": not exported.faults, "faults": list(exported.faults)}
             state |= {key: words for key in ("verdict", "usage") if (words := getattr(exported, key))}
-            path, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
-            facts, repeated = without_folders([{**state, **made_by, **exported.facts}, experiment])
+            path, described, unfit = (metadata_path(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
+            facts, repeated = without_folders([{**state, **provenance, **exported.facts}, experiment])
             write_json(path, facts)
             if repeated is not None:
                 run_folder.write_config(part, repeated, described.name)
@@ -76,29 +76,29 @@ def export(
 
 def _usable(exported: Exported, out: Path, is_file: bool) -> Exported:
     if exported.faults:
-        raise Stopped(f"{out} must not be used, see {described_in(out, UNFIT, is_file)}: {'; '.join(exported.faults)}")
+        raise Stopped(f"{out} must not be used, see {metadata_path(out, UNFIT, is_file)}: {'; '.join(exported.faults)}")
     return exported
 
 
-def finished(out: Path, made_by: Mapping[str, Any], is_file: bool) -> Exported | None:
-    """Return the export ``out`` if it is there and has the facts ``made_by``. Raises as :func:`export`."""
-    facts = _facts(out, made_by, is_file)
+def existing_export(out: Path, provenance: Mapping[str, Any], is_file: bool) -> Exported | None:
+    """Return the export ``out`` if it exists with this ``provenance``. Raises as :func:`export`."""
+    facts = _facts(out, provenance, is_file)
     if not facts or not os.path.lexists(out):
         return None
     words = facts.get("verdict", ""), facts.get("usage", "")
     return _usable(Exported(facts, (), facts.get("faults", ()), *words), out, is_file)
 
 
-def _facts(out: Path, made_by: Mapping[str, Any], is_file: bool) -> dict[str, Any] | None:
-    """The facts about ``out`` if they contain ``made_by``; a file's are written before it."""
+def _facts(out: Path, provenance: Mapping[str, Any], is_file: bool) -> dict[str, Any] | None:
+    """Return the facts of ``out`` if they contain ``provenance``; those of a file are written before it."""
     with suppress(InputError):
-        facts = read_json(described_in(out, FACTS, is_file))
-        return facts if made_by and {**facts, **made_by} == facts else None
+        facts = read_json(metadata_path(out, FACTS, is_file))
+        return facts if provenance and {**facts, **provenance} == facts else None
     return None
 
 
 def load(folder: str | Path) -> Any:
-    """Return an export ready to use from Python: a model and its tokenizer, say. Refuses one that failed its check.
+    """Load an export into Python: a model and its tokenizer, say. Refuses an export that failed its check.
 
     >>> import evoprune
     >>> evoprune.load("pruned")  # the folder of an export
@@ -115,7 +115,7 @@ def load(folder: str | Path) -> Any:
 
 
 def is_one_file(exporting: type[Exporting], out: Path) -> bool:
-    """Return whether ``exporting`` writes to ``out`` as one file; refuse a suffix of letters that it does not know."""
+    """Return whether ``exporting`` writes ``out`` as one file; refuse an unknown suffix that begins with a letter."""
     suffixes = exporting.file_suffixes()
     if suffixes and out.suffix not in suffixes and out.suffix[1:2].isalpha():  # model-0.5 is a folder
         raise InputError(f"no export ends in {out.suffix}{did_you_mean(out.suffix, suffixes)}", str(out))
@@ -123,22 +123,22 @@ def is_one_file(exporting: type[Exporting], out: Path) -> bool:
 
 
 def refuse_unless_free(
-    out: Path, is_file: bool = False, replaced: bool = False, made_by: Mapping[str, Any] = MappingProxyType({})
+    out: Path, is_file: bool = False, overwrite: bool = False, provenance: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
+    """Refuse ``out`` if it exists, except an empty folder, or cannot be written; called before hours of search.
 
-    ``is_file``: also files about it, see :func:`about`. ``replaced``: a file ``out`` may be there. ``made_by``: files
-    about a killed export with equal facts may be there.
+    ``is_file``: applies to its sidecar files, too. ``overwrite``: a file ``out`` may exist. ``provenance``: those of
+    a killed export of the same provenance may exist.
     """
-    files = [about(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
+    files = [sidecar(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:
-        may_be_there = replaced or not (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
-        wanted = [*([] if may_be_there else [out]), *([] if _facts(out, made_by, is_file) else files)]
+        may_be_there = overwrite or not (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
+        wanted = [*([] if may_be_there else [out]), *([] if _facts(out, provenance, is_file) else files)]
         taken = [path for path in wanted if os.path.lexists(path)]
         if taken or not out.name:
             why = "exists already" if is_file else "exists already and is not an empty folder"
             raise InputError(f"{why}; choose another name, nothing was changed", str(taken[0] if taken else out))
-        with stopping_at_full_disks(out.parent), part_of(out) as part:
+        with stopping_at_full_disks(out.parent), staging_folder(out) as part:
             for path in (out, *files):
                 write_text(part / path.name, "")
     except OSError as error:
@@ -146,7 +146,7 @@ def refuse_unless_free(
 
 
 def refuse_without_room(out: Path, needed: float) -> None:
-    """Raise :class:`Stopped` if fewer than ``needed`` bytes are free for ``out``, which can be made."""
+    """Raise :class:`Stopped` if fewer than ``needed`` bytes are free for ``out``."""
     home = next(folder for folder in out.absolute().parents if folder.exists())
     if (free := shutil.disk_usage(home).free) < needed:
         raise Stopped(
@@ -156,9 +156,9 @@ def refuse_without_room(out: Path, needed: float) -> None:
 
 
 def _move(part: Path, out: Path) -> None:
-    """Move all files of ``part`` next to ``out``, facts first, ``out`` at last; none where one fails."""
+    """Move all files of ``part`` next to ``out``: facts first, ``out`` last; undo it if one fails."""
     moved: list[Path] = []
-    facts = about(out, FACTS).name
+    facts = sidecar(out, FACTS).name
     try:
         for path in sorted(part.iterdir(), key=lambda path: (path.name == out.name, path.name != facts)):
             moved.append(path.replace(out.with_name(path.name)))
@@ -169,7 +169,7 @@ def _move(part: Path, out: Path) -> None:
 
 
 def refuse_unready(name: str) -> None:
-    """Refuse a repository ``name`` to which nothing can be uploaded."""
+    """Refuse a repository ``name`` that cannot be uploaded to."""
     import huggingface_hub  # slow to import
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -184,7 +184,7 @@ def refuse_unready(name: str) -> None:
 
 
 def push(out: Path, name: str) -> str:
-    """Upload ``out``, and files about it, to the repository ``name``, made private if missing; return its address."""
+    """Upload ``out`` and its sidecar files to the repository ``name``, created private if missing; return its URL."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
@@ -199,16 +199,16 @@ def push(out: Path, name: str) -> str:
 
 
 def _files(out: Path) -> dict[str, Path]:
-    """The files of an export by their places in the repository, where the card of a single file is the card of all."""
+    """Return the files of an export by their paths in the repository; the card of a file becomes that of all."""
     if out.is_dir():
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
-    files = [out, *(about(out, name) for name in (EXPERIMENT, CARD))]
+    files = [out, *(sidecar(out, name) for name in (EXPERIMENT, CARD))]
     files += sorted(out.parent.glob(f"{escape(out.stem)}.{_MORE}"))
-    return {(CARD if path == about(out, CARD) else path.name): path for path in files if path.exists()}
+    return {(CARD if path == sidecar(out, CARD) else path.name): path for path in files if path.exists()}
 
 
 class Draft:
-    """Writes the draft of the run in ``folder`` to ``out``, None unless one was promised and ``problem`` can."""
+    """Writes drafts of the export of the run in ``folder`` to ``out``; None if there are none."""
 
     def __init__(self, folder: Path, problem: Problem) -> None:
         self._folder, self._exporting = folder, part(problem, Exporting)
@@ -219,10 +219,7 @@ class Draft:
         """Seconds that the last draft took."""
 
     def write(self, genome: Sequence[float], now: bool = False, quality: str = "") -> None:
-        """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then.
-
-        ``quality``: of the genome, in words.
-        """
+        """Write a new ``genome``, ``now`` or if the last draft is old enough. ``quality``: of the genome, in words."""
         out, start = self.out, time.monotonic()
         if out is None or self._exporting is None or genome == self._written or (start < self._next and not now):
             return
@@ -230,13 +227,13 @@ class Draft:
             promise = Promise.read(self._folder) or Promise()
             if not is_draft(promise, out):
                 refuse_unless_free(out, is_file=True)
-            with Phase(f"writing {out}"), part_of(out) as place:
+            with Phase(f"writing {out}"), staging_folder(out) as place:
                 options = check_parameters(self._exporting.ExportOptions, promise.options, PROMISED)
                 if not self._exporting.draft(genome, place / out.name, options):
                     self.out = None
                     return
-                marks = [*promise.draft[-1:], _mark(place / out.name)]  # a kill may come before the file is replaced
-                promise.model_copy(update={"draft": marks}).write(self._folder)
+                stamps = [*promise.draft[-1:], _stamp(place / out.name)]  # a kill may come before the file is replaced
+                promise.model_copy(update={"draft": stamps}).write(self._folder)
                 (place / out.name).replace(out)
         except (InputError, OSError) as error:  # the export will say the same, at the end
             note(f"{out} is not written before the end: {error}")
@@ -248,12 +245,12 @@ class Draft:
 
 
 def is_draft(promise: Promise | None, out: Path) -> bool:
-    """Return whether ``out`` is the file that a run with this ``promise`` wrote before its end, and nothing else."""
+    """Return whether ``out`` is a draft of a run with this ``promise``."""
     if not promise or promise.out != str(out.absolute()) or out.is_symlink() or not out.is_file():
         return False
-    return _mark(out) in promise.draft
+    return _stamp(out) in promise.draft
 
 
-def _mark(path: Path) -> list[int]:
+def _stamp(path: Path) -> list[int]:
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]

@@ -49,7 +49,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Be the only process of this user that makes ``path`` until the context ends, or raise :class:`InputError`."""
+    """Lock the creation of ``path`` among this user's processes until the context ends, or raise InputError."""
     file = user_folder() / f"{hashlib.sha256(bytes(path.resolve())).hexdigest()}.claim"
     if (descriptor := lock(file, wait=0)) is None:
         raise InputError("the same command, or another that makes it, is running already", str(path))
@@ -61,12 +61,12 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def user_folder() -> Path:
-    """The user's own folder under the system's temporary one, made where missing. Raises as :func:`private_folder`."""
+    """Return the user's :func:`private_folder` in the system's temporary folder, created if missing."""
     return private_folder(Path(tempfile.gettempdir()) / f"evoprune-{os.getuid()}", "TMPDIR")
 
 
 def private_folder(folder: Path, variable: str) -> Path:
-    """Return ``folder``, made where missing; refuse one of others. ``variable`` chooses another one."""
+    """Return ``folder``, created if missing; refuse a folder that others can use. ``variable``: sets another one."""
     with suppress(FileExistsError):  # possibly by something that is no folder, as checked next
         folder.mkdir(mode=0o700, parents=True)
     state = folder.lstat()

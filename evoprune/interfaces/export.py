@@ -62,8 +62,8 @@ class Exporting(ABC):
     def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:
         """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
-        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, the path of a new file, with sidecar files
-        (:func:`evoprune.exports.exporting.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
+        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, the path of a new file, which may have files
+        about it (:func:`evoprune.exports.exporting.sidecar`). ``result``: of the run, with its ``folder``.
         """
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:  # noqa: ARG002 - a default

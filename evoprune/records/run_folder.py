@@ -20,7 +20,7 @@ from evoprune.experiment.config import Config, dumped
 from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json, write_text
 from evoprune.files.locks import lock
-from evoprune.files.places import part_of
+from evoprune.files.paths import staging_folder
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 PROMISED = "promised.json"  # a Promise
@@ -53,7 +53,7 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
         stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
         places = (runs_dir / f"{stem}{end}" for end in ("", *(f"-{number}" for number in range(2, 1000))))
         folder = next(place for place in places if not os.path.lexists(place))
-    with creation_errors(folder), part_of(folder):  # which deletes it again
+    with creation_errors(folder), staging_folder(folder):  # which deletes it again
         return folder
 
 
@@ -105,7 +105,7 @@ def created(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with creation_errors(folder), stopping_at_full_disks(folder):
-            part = stack.enter_context(part_of(folder))
+            part = stack.enter_context(staging_folder(folder))
             stack.enter_context(locked(part))
             write(part)
             part.rename(folder)

@@ -10,7 +10,7 @@ from typing import Any
 from evoprune.console.formatting import Share, flat, interval, plain
 from evoprune.errors import InputError
 from evoprune.experiment.config import dumped
-from evoprune.files.places import distinct
+from evoprune.files.paths import distinct_names
 from evoprune.interfaces.blocks import Block, Details, Drawing
 from evoprune.interfaces.export import Exporting, commands
 from evoprune.interfaces.parts import part_class, reporting
@@ -135,7 +135,7 @@ def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     """Write the page on the runs in ``folders``; parameters and result as :func:`write_page`."""
     try:
         runs = list(map(read_run, folders))
-        names = distinct(folder.resolve() for folder in folders)
+        names = distinct_names(folder.resolve() for folder in folders)
         for run in runs:
             run.name = names[run.run.folder.resolve()]
         title = ", ".join(run.name for run in runs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from evoprune import api
 from evoprune.console.formatting import Share, flat, interval
 from evoprune.errors import InputError
-from evoprune.exports.exporting import FACTS, described_in
+from evoprune.exports.exporting import FACTS, metadata_path
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
@@ -82,7 +82,7 @@ class Reported:
         if not path.exists() or exporting is None:
             return None
         out = Path(str(read_json(path).get("out")))
-        described = described_in(out, FACTS, exporting.writes_file(out))
+        described = metadata_path(out, FACTS, exporting.writes_file(out))
         facts = read_json(described) if described.exists() else {}
         if not facts.get("verdict") or facts.get("best") != self.run.best.model_dump(mode="json"):
             return None

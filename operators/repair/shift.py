@@ -3,7 +3,7 @@
 from evoprune import Budget, Genes, Individual
 from evoprune.interfaces.budget import solve
 from evoprune.operators.moves import clip_genes
-from evoprune.operators.repair.landing import land
+from evoprune.operators.repair.rounding import round_to_levels
 
 
 def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
@@ -21,7 +21,7 @@ def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Indi
     if not at_levels or not budget.within(individual):
         _shift(individual, genes, budget)
     if genes.with_levels:
-        land(individual, budget)
+        round_to_levels(individual, budget)
     return (individual,)
 
 

@@ -137,7 +137,7 @@ def _export_resumably(
     """
     from evoprune.problems.language_model.distillation.progress import CHECKPOINT
 
-    refuse_unless_free(out, is_file, made_by=made_by)
+    refuse_unless_free(out, is_file, provenance=made_by)
     workplace = out.with_name(f"{out.name}.unfinished")
     new = not workplace.exists()
     try:

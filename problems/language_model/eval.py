@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from evoprune import InputError
 from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import FACTS, described_in
+from evoprune.exports.exporting import FACTS, metadata_path
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
 from evoprune.problems.language_model.evaluation.answers import accuracy, right_answers, right_lines, variants_of
@@ -221,7 +221,7 @@ def _text(options: EvalOptions, default: TextSettings, source: str | None, **mor
 def _report_text(source: Path) -> TextSettings:
     """Return the report text of the export ``source``, a folder or a file; the bundled text if it is not an export."""
     try:
-        facts = json.loads(described_in(source, FACTS, source.is_file()).read_text(encoding="utf-8"))
+        facts = json.loads(metadata_path(source, FACTS, source.is_file()).read_text(encoding="utf-8"))
         return settings_of(dict(facts["protocol"]["report_text"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return BUNDLED_REPORT_TEXT

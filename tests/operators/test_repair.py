@@ -5,7 +5,7 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from evoprune.operators.repair.landing import land
+from evoprune.operators.repair.rounding import round_to_levels
 from evoprune.operators.repair.shift import shift
 
 
@@ -70,7 +70,7 @@ def test_a_genome_at_levels_below_the_limit_only_takes_what_fits():
 def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
     for budget, genome in knapsacks():
         landed = Individual(genome)
-        land(landed, budget)
+        round_to_levels(landed, budget)
         assert budget.genes.allow(landed)
         assert budget.spent(landed) <= budget.limit
         for place, gene in enumerate(budget.genes):

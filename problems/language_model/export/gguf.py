@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from evoprune import Exported, InputError
-from evoprune.exports.exporting import CARD, about
+from evoprune.exports.exporting import CARD, sidecar
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.export.facts import ExportFacts
@@ -122,8 +122,8 @@ class GgufFile(ExportFormat):
             asked = self.options.model_dump(include={"context", "kv", "fits"})
             facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
         typed = ExportFacts.read(facts)
-        about(place, MODELFILE).write_text(f"FROM ./{place.name}\n", encoding="utf-8")
-        about(place, CARD).write_text("\n".join([*card(typed, place.name), ""]), encoding="utf-8")
+        sidecar(place, MODELFILE).write_text(f"FROM ./{place.name}\n", encoding="utf-8")
+        sidecar(place, CARD).write_text("\n".join([*card(typed, place.name), ""]), encoding="utf-8")
         faults = [typed.check.fault] if typed.check.fault else []
         return Exported(facts, list(summary(typed)), faults, verdict(typed), usage(typed, place.name))
 
@@ -158,7 +158,7 @@ class GgufFile(ExportFormat):
         transform, texts = self.session.transform, self.session.texts
         if not transform.has_types or not transform.differ_in_types_only(self.final.genome, transform.dense):
             return None
-        types, weighed = about(place, _TYPES), about(place, _IMPORTANCE)
+        types, weighed = sidecar(place, _TYPES), sidecar(place, _IMPORTANCE)
         lines = (f"{name}={matrix['type']}\n" for name, matrix in matrices.items())
         types.write_text("".join(lines), encoding="utf-8")
         command = ["llama-quantize", "--allow-requantize", "--tensor-type-file", types.name]

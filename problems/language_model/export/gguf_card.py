@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.console.formatting import digits, plain
-from evoprune.exports.exporting import about
+from evoprune.exports.exporting import sidecar
 from evoprune.interfaces.export import commands
 from evoprune.problems.language_model.export.card import (
     code_span,
@@ -53,7 +53,7 @@ def card(facts: ExportFacts, file: str) -> Iterator[str]:
         "Divergence is that of the file's predictions from the dense model's in PyTorch, in nats a token, of its "
         f"{facts.check.kl_top} likeliest tokens and all others as one."
     )
-    yield from reproduction(facts, about(Path(file), "experiment.yaml").name)
+    yield from reproduction(facts, sidecar(Path(file), "experiment.yaml").name)
     if facts.recipe:
         trained = " The scales of this one were trained in addition." if facts.recovered else ""
         yield f"\n## The same types from llama.cpp alone\n\n```\n{facts.recipe}\n```\n"

@@ -1,6 +1,6 @@
 """The command ``prune MODEL``, checked before anything is loaded: one refusal for each mistake. Imports no torch.
 
-The engine checks the places of run and export (:mod:`evoprune.files.places`) and the devices.
+The engine checks the places of run and export (:mod:`evoprune.files.paths`) and the devices.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.exports.exporting import about, export, finished
+from evoprune.exports.exporting import existing_export, export, sidecar
 
 
 def writing(faults=()):
     def write(place):
-        about(place, "README.md").write_text("a card")
+        sidecar(place, "README.md").write_text("a card")
         place.write_text("a file")
         return Exported({"size": 6}, faults=faults)
 
@@ -67,17 +67,17 @@ def test_nothing_is_overwritten(tmp_path, taken):
 def test_only_the_same_result_is_exported_over_files_about_it(tmp_path):
     out, mine = tmp_path / "small.bin", {"seed": 3}
     export(out, writing(), mine, {"problem": {}}, is_file=True)
-    assert finished(out, mine, is_file=True).facts["size"] == 6
-    assert not finished(out, {"seed": 4}, is_file=True)
+    assert existing_export(out, mine, is_file=True).facts["size"] == 6
+    assert not existing_export(out, {"seed": 4}, is_file=True)
     out.unlink()  # as if a kill had come before it
-    assert not finished(out, mine, is_file=True)
+    assert not existing_export(out, mine, is_file=True)
     for others in ({"seed": 4}, {}):
         with pytest.raises(InputError, match="exists already"):
             export(out, writing(), others, {"problem": {}}, is_file=True)
     with pytest.raises(Stopped, match="too bad"):
         export(out, writing(["too bad"]), mine, {"problem": {}}, is_file=True)
     with pytest.raises(Stopped, match="too bad"):
-        finished(out, mine, is_file=True)
+        existing_export(out, mine, is_file=True)
 
 
 def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
-from evoprune.exports.exporting import FACTS, described_in
+from evoprune.exports.exporting import FACTS, metadata_path
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
@@ -176,7 +176,7 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
     code, printed, err = prune("--size=150kB", "--task", task(120), "--time=2s", "--out", out, *also)
     assert code == 0, err
     assert out.stat().st_size <= 150_000
-    found, facts = result(tmp_path / "runs" / "run"), read_json(described_in(out, FACTS, True))
+    found, facts = result(tmp_path / "runs" / "run"), read_json(metadata_path(out, FACTS, True))
     row = found["recovered"]["evolved"]
     assert row["trained"].startswith("scales")
     assert row["tokens"] or not row["helped"]
@@ -279,7 +279,7 @@ def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock
     out = tmp_path / "small.gguf"
     code, printed, err = prune("--bits=6", "--text", text, "--time=30s", "--out", out, model=quantised("llama"))
     assert code == 0, err
-    facts, folder = read_json(described_in(out, FACTS, True)), tmp_path / "runs" / "run"
+    facts, folder = read_json(metadata_path(out, FACTS, True)), tmp_path / "runs" / "run"
     verdict = next(line for line in printed.splitlines() if facts["preset"]["name"] in line)
     assert all(words in verdict for words in (" ± ", "same top token", "nothing was trained", "2,048"))
     assert facts["check"]["predictions"].keys() == facts["preset"]["predictions"].keys()

@@ -1,4 +1,4 @@
-"""Paths of results: made whole or not at all, and named for other people."""
+"""Paths of results: staging folders, and names without the folders of this machine."""
 
 import os
 import re
@@ -10,10 +10,10 @@ from typing import Any
 
 
 @contextmanager
-def part_of(out: Path) -> Iterator[Path]:
-    """Yield a new folder, next to ``out``, to make it in; at the end it is deleted, and new parents that are empty.
+def staging_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder next to ``out``, to write it in; delete it at the end, with new parents that are empty.
 
-    Deletes the folders of killed processes. Raises OSError where it cannot be made.
+    Deletes the staging folders of killed processes. Raises OSError if the folder cannot be created.
     """
     for path in out.parent.iterdir() if out.parent.is_dir() else ():
         match = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
@@ -27,7 +27,7 @@ def part_of(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         for path in new:
-            with suppress(OSError):  # it was not made, or holds something by now
+            with suppress(OSError):  # it does not exist, or is not empty
                 path.rmdir()
 
 
@@ -36,13 +36,13 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         pass
     return pid != os.getpid()  # in a container, ours may be that of a killed process
 
 
-def distinct(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the name of each absolute path, with as many folders above as tell it from others of the same name."""
+def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the name of each absolute path, with as many parent folders as make it unique."""
     parts = {path: path.parts[1:] for path in paths}
     names = {}
     for path, steps in parts.items():
@@ -53,10 +53,10 @@ def distinct(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def without_folders(value: Any) -> Any:
-    """Return ``value``, of JSON, with ``./NAME`` in place of each absolute path."""
+    """Return ``value``, of JSON types, with ``./NAME`` in place of each absolute path."""
     texts: set[str] = set()
     _with_texts(value, texts.add)
-    names = distinct(Path(text) for text in texts if Path(text).is_absolute() and "\n" not in text)
+    names = distinct_names(Path(text) for text in texts if Path(text).is_absolute() and "\n" not in text)
     return _with_texts(value, lambda text: f"./{names[Path(text)]}" if Path(text) in names else text)
 
 

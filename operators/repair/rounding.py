@@ -6,15 +6,15 @@ from evoprune import Budget, Individual
 from evoprune.interfaces.budget import ROUNDING, solve
 from evoprune.operators.moves import bound, levels_between
 
-_NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried
+_NEAR = 1e-9  # tolerance of the estimated room below the limit, as a share of the scale of the budget
 
 
-def land(genome: Individual, budget: Budget) -> None:
-    """Move ``genome``, in place, to the nearest levels, and to the most that is not above the limit.
+def round_to_levels(genome: Individual, budget: Budget) -> None:
+    """Move ``genome``, in place, to levels close to it that spend the most within the limit.
 
-    While it is above the limit, levels change that save, then, while there is room, levels that fit: always the one
-    that leaves the genome nearest to where it was. Real genes take up the rest. No single change of a level fits
-    afterwards.
+    It starts at the nearest levels. Above the limit, levels that save are changed; below it, levels that spend and fit:
+    each time the change that ends closest to the given genome. Real genes spend the rest. Afterwards, no single change
+    of a level fits.
     """
     meant = list(genome)
     genome[:] = budget.genes.nearest(genome)
@@ -27,7 +27,7 @@ def land(genome: Individual, budget: Budget) -> None:
         _fill(genome, meant, budget)
     _take_up(genome, budget)
     if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
-        # Real genes that spend the most can give back the price of one level more.
+        # Real genes that spend the most can save the price of one more level.
         before = list(genome)
         for gene, value, _ in _steps(genome, meant, budget, -1.0):
             genome[gene] = value
@@ -54,7 +54,7 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
 def _steps(
     genome: Individual, meant: Sequence[float], budget: Budget, way: float
 ) -> Iterator[tuple[int, float, float]]:
-    """Each gene, its next level that saves (``way`` 1.0) or spends (-1.0), and the price; the nearest first."""
+    """Yield genes, their next levels that save (``way`` 1.0) or spend (-1.0), and the prices; the closest first."""
     steps = []
     for gene in budget.genes.with_levels:
         end = bound(gene, budget, way)
@@ -68,7 +68,7 @@ def _steps(
 
 
 def _take_up(genome: Individual, budget: Budget) -> None:
-    """Move the real genes towards the bounds where they spend, or save, the most, until the limit is met."""
+    """Move the real genes towards the bounds where they spend, or save, the most, until the limit is reached."""
     real = [gene for gene in budget.free if not budget.genes[gene].levels]
     if not real or budget.kept(genome):
         return
