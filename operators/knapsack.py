@@ -15,14 +15,14 @@ Floats = NDArray[numpy.float64]
 Units = NDArray[numpy.int64]
 
 Table = tuple[tuple[int, ...], Units]
-"""Some genes, by their places, and the units that they spend together: an axis for each, by its values."""
+"""Places of some genes, and the units of their joint cost: an axis for each gene, by its values."""
 
 Trace = Callable[[int, dict[int, int]], int]
-"""Takes the units that may be spent, writes the chosen values by place, and returns the units that are left."""
+"""From the available units: writes the chosen values by place, and returns the remaining units."""
 
-_UNITS = 2000  # the limit beyond the least spending; prices are rounded to units
-_MARGIN = 100  # units above the limit that are tried too, as rounded prices may fit
-_STEPS = 10  # of a real gene's range, from which, and its start, its value is chosen
+_UNITS = 2000  # the limit minus the least spending; prices are rounded to units
+_MARGIN = 100  # units above the limit that are tried, too, as unrounded prices may fit
+_STEPS = 10  # intervals of the values of a real gene
 
 
 class Choices:
@@ -45,16 +45,16 @@ class Choices:
         """The kind of the gene of each value."""
         rows = zip(budget.genes, self.by_gene, strict=True)
         self.levels = [each for gene, own in rows for each in (gene.levels if gene.absolute else [None] * len(own))]
-        """The level that each value is, of genes whose harms are estimated alike; None of others."""
+        """The level of each value, for genes with absolute harms, whose estimates have common errors; else None."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
         self._trees = gene_trees(several, [_without(genes, table, several) for genes, table in tables])
 
     def harms(self, origin: Sequence[float], absolute: bool) -> dict[int, dict[int, float]]:
-        """Known harms of values by gene and number, of genes with none in ``origin``; others as shares of the largest.
+        """Return known harms by gene and number of the value, for genes without harm in ``origin``.
 
-        ``absolute``: of genes whose harms are, or of the others.
+        ``absolute``: of genes with absolute harms; else of the others, as shares of the largest.
         """
         found = {}
         for place, (own, gene) in enumerate(zip(self.by_gene, self._genes, strict=True)):
@@ -65,7 +65,7 @@ class Choices:
         return found
 
     def harms_known(self, origin: Sequence[float]) -> bool:
-        """Return whether the harms of all values are known, from ``origin`` on, which has none."""
+        """Return whether all genes have absolute harms, relative to ``origin``, or one value."""
         known = self.harms(origin, absolute=True)
         return all(len(own) == 1 or place in known for place, own in enumerate(self.by_gene))
 
@@ -74,12 +74,12 @@ class Choices:
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]
 
     def value(self, number: int) -> tuple[int, float]:
-        """The place of the gene that has the value ``number``, and the value."""
+        """Return the place of the gene of the value ``number``, and the value."""
         place = next(place for place, own in enumerate(self.by_gene) if number <= own[-1])
         return place, float(self.values[place][number - self.by_gene[place][0]])
 
     def best(self, costs: Floats) -> list[float]:
-        """The genome within the limit whose ``costs`` ``(count,)`` add up to the least."""
+        """Return the genome within the limit with the least sum of ``costs``, ``(count,)``."""
         chosen = _solved([costs[own] for own in self.by_gene], self._trees, _UNITS + _MARGIN)
         genome: list[float] = []
         for most in range(_UNITS + _MARGIN, -1, -1):
@@ -89,7 +89,7 @@ class Choices:
         return genome
 
     def _shares(self) -> list[tuple[tuple[int, ...], Floats]]:
-        """Spending beyond the least, as shares: tables over the genes that are spent together."""
+        """Return tables of the spending above the least, as shares of the scale, by genes with a joint cost."""
         budget, least = self._budget, self._budget.extreme(most=False)
         if isinstance(budget, Coupled):
             at = [int(value) for value in least]
@@ -108,15 +108,15 @@ class Choices:
 
 
 def cheapest(costs: Sequence[Floats], spent: Sequence[Units], most: int) -> list[int]:
-    """The value of each gene for the least sum of ``costs`` of at most ``most`` units; ``spent``: of each value.
+    """Return the value of each gene with the least sum of ``costs``, for at most ``most`` units; exact.
 
-    There must be values that spend no more. For genes that spend for themselves, in whole numbers: exact.
+    ``spent``: units of each value, of genes without joint costs. Some values must be within ``most``.
     """
     return _solved(costs, [Branch(place, [((place,), own)], ()) for place, own in enumerate(spent)], most)(most)
 
 
 def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Callable[[int], list[int]]:
-    """Return the function that gives the cheapest values for any number of units up to ``most``.
+    """Return a function from a number of units, up to ``most``, to the cheapest values.
 
     By dynamic programming over the spending (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, section 11.5),
     within each value of a gene that others depend on; exact but for the rounding of prices. ``costs``: of the values of
@@ -137,7 +137,7 @@ def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Call
 
 
 def _with(branch: Branch, totals: Floats, costs: Sequence[Floats], above: Mapping[int, int]) -> tuple[Floats, Trace]:
-    """The least costs by the units spent, ``branch`` included, given the values chosen ``above`` it."""
+    """Return the least costs by spent units, with those of ``branch``, for the values ``above`` it."""
     own, size = costs[branch.place], len(totals)
     spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
     alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks
@@ -164,14 +164,14 @@ def _with(branch: Branch, totals: Floats, costs: Sequence[Floats], above: Mappin
 
 
 def _without(genes: Sequence[int], table: Units, several: Collection[int]) -> Table:
-    """``table`` without the axes of ``genes`` that have one value, and the other genes."""
+    """Return ``table`` without the axes of genes with one value, and the remaining genes."""
     kept = tuple(place for place in genes if place in several)
     return kept, table.reshape([size for place, size in zip(genes, table.shape, strict=True) if place in kept])
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A gene and the branches below it. ``tables``: of this gene and genes above it alone."""
+    """A gene and the branches below it. ``tables``: joint costs of this gene and genes above it."""
 
     place: int
     tables: Sequence[Table]
@@ -182,7 +182,7 @@ class Branch:
 
 
 def gene_trees(places: Collection[int], tables: Sequence[Table], above: frozenset[int] = frozenset()) -> list[Branch]:
-    """A flat tree for each set of ``places`` that ``tables`` connect (pseudo-trees: Freuder and Quinn, 1985)."""
+    """Return a shallow tree for each set of ``places`` that ``tables`` connect (Freuder and Quinn, 1985)."""
     near: dict[int, set[int]] = {place: set() for place in places}
     for genes, _ in tables:
         inside = [place for place in genes if place in near]

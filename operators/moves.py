@@ -9,7 +9,7 @@ from evoprune.interfaces.genes import clipped
 
 
 def clip(value: float, low: float, up: float) -> float:
-    """The number in [low, up] nearest to ``value``."""
+    """Return the number in [low, up] nearest to ``value``."""
     return low if value < low else up if value > up else value
 
 
@@ -20,7 +20,7 @@ def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]
 
 
 def another_level(gene: Gene, old: float, new: float) -> float:
-    """Another level of ``gene`` than that of ``old``, if there is one: nearest to ``new``, or any without an order."""
+    """Return a level of ``gene`` other than that of ``old``, if any: nearest to ``new``, or random without an order."""
     before, after = gene.nearest(old), gene.nearest(new)
     if not gene.ordered and gene.free:
         after = float(random.randrange(len(gene.levels) - 1))
@@ -32,18 +32,18 @@ def another_level(gene: Gene, old: float, new: float) -> float:
 
 
 def levels_between(start: float, end: float) -> Iterator[float]:
-    """The levels from ``start`` to ``end``, both included."""
+    """Return the levels from ``start`` to ``end``, inclusive."""
     step = 1.0 if end > start else -1.0
     return (start + step * count for count in range(round(abs(end - start)) + 1))
 
 
 def bound(gene: int, budget: Budget, way: float) -> float:
-    """The bound of ``gene`` where it saves the most (``way`` 1.0) or spends the most (-1.0)."""
+    """Return the bound of ``gene`` where it saves the most (``way`` 1.0) or spends the most (-1.0)."""
     return budget.genes[gene].up if way * budget.directions[gene] > 0 else budget.genes[gene].low
 
 
 def switch(genome: Individual, saver: int, spender: int, quantum: float, budget: Budget) -> None:
-    """Let ``spender`` spend about ``quantum``, and ``saver`` as much that no more is spent than the limit or before."""
+    """Let ``spender`` spend about ``quantum``, and ``saver`` save it: within the limit, or no more than before."""
     spent, gene = budget.spent(genome), budget.genes[spender]
     most = spent if budget.limit is None else max(spent, budget.limit)
     old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)
@@ -53,7 +53,7 @@ def switch(genome: Individual, saver: int, spender: int, quantum: float, budget:
     goal = another_level(gene, begin, goal) if gene.levels else clip(goal, gene.low, gene.up)
     genome[spender] = goal
     _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)
-    # The saver may have saved too little or, by whole levels, more than the spender has spent.
+    # The saver may have saved too little or, in whole levels, too much.
     _save(genome, spender, end if budget.genes[saver].levels and not gene.levels else goal, begin, most, budget)
     _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)
 

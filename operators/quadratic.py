@@ -1,4 +1,4 @@
-"""A quadratic model of scores, by which algorithms choose genomes."""
+"""A quadratic surrogate model of scores."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import clip
 
 MAX_POINTS = 300
-"""Genomes that a model is fitted to, at most: more take longer, and are from further away."""
+"""Most genomes of a fit: more are slower, and further away."""
 
-_PAIRS = 0.2  # prior variance of the product of two genes; 1 of a gene, more of its square
+_PAIRS = 0.2  # prior variance of products of two genes; that of linear terms is 1, that of squares larger
 _MISFIT = 0.03  # standard deviation of a value around the model, as a share of its distance from the least value
-_LEAST = 1e-6  # for that share, values are at least this far from the least one, in units of their root mean square
-_SWEEPS = 30  # of coordinate descent over all genes
-_END = 1e-9  # share of the whole descent; it ends after a sweep that gains less
+_LEAST = 1e-6  # least such distance, in units of the root mean square
+_SWEEPS = 30  # most sweeps of coordinate descent over all genes
+_END = 1e-9  # share of the whole descent that a sweep must gain, or it is the last one
 
 
 class Quadratic:
@@ -59,7 +59,7 @@ class Quadratic:
     def fit(
         cls, genes: Genes, individuals: Collection[Individual], objective: int = 0, evenly: bool = False
     ) -> Self | None:
-        """Fit ``individuals``, less failed ones; None where some violate constraints, or hardly any differ."""
+        """Fit ``individuals`` that did not fail; None if some violate constraints, or there are fewer than 3 values."""
         scored = [individual for individual in individuals if individual.fitness.violation < math.inf]
         known = {individual.genome: -individual.fitness.wvalues[objective] for individual in scored}
         if len({*known.values()}) < 3 or any(individual.fitness.violation for individual in scored):
@@ -67,20 +67,20 @@ class Quadratic:
         return cls(genes, numpy.array([*known]), numpy.array([*known.values()]), evenly)
 
     def __call__(self, points: Floats) -> Floats:
-        """The value of each of ``points`` above that of the best genome, in an unknown unit: ``(count,)``."""
+        """Return the value of each of ``points`` relative to the best genome, in an arbitrary unit: ``(count,)``."""
         x = self._encoded(points) - self._origin
         values: Floats = x @ self._slopes + ((x @ self._curves) * x).sum(-1) / 2
         return values
 
     def _encoded(self, points: Floats) -> Floats:
-        """``points`` with an indicator for each option without an order, ``(..., columns)``."""
+        """Return ``points`` with an indicator for each option without an order: ``(..., columns)``."""
         columns = points[..., self._places]
         return numpy.where(numpy.isnan(self._options), columns, columns == self._options)
 
     def minimise(self, start: Sequence[float], radius: Floats) -> list[float]:
-        """The genome of the least value that has each ordered gene within ``radius``, or a level, of ``start``.
+        """Return the genome with the least value, each ordered gene within ``radius``, or a level, of ``start``.
 
-        Another level of a gene that others depend on is tried alone. Genes that are inactive in ``start`` are free.
+        Each level of a gene that activates others is one start of the descent. Genes inactive in ``start`` are free.
         """
         within = numpy.maximum(radius, [float(bool(gene.levels)) for gene in self._genes])
         within[[*self._genes.inactive(start)]] = math.inf
@@ -91,7 +91,7 @@ class Quadratic:
         return found[self(numpy.array(found)).argmin()]
 
     def _descend(self, genome: list[float], low: Floats, up: Floats) -> list[float]:
-        """Move one gene after the other to its least value between ``low`` and ``up``, which are ``(genes,)``."""
+        """Minimise over one gene after the other between ``low`` and ``up``, ``(genes,)``: coordinate descent."""
         genes, curves = self._genes, self._curves
         fixed = genes.inactive(genome) | {decides for _, decides, _ in genes.conditions}
         slopes, total = self._slopes + curves @ (self._encoded(numpy.array(genome)) - self._origin), 0.0

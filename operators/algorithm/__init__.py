@@ -1,1 +1,1 @@
-"""Algorithms, a file each: they choose parents, and the share of the data that children are scored on."""
+"""Algorithms, a file each: they choose parents, and the share of the data on which children are scored."""

@@ -1,4 +1,4 @@
-"""First populations, children and losses: steps that algorithms share."""
+"""Shared steps of algorithms: first populations, children, screening and losses."""
 
 import math
 import random
@@ -15,7 +15,7 @@ from evoprune import Budget, Evaluate, Generation, Individual, InputError
 Genomes = Sequence[Sequence[float]]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-FAILED = 700.0  # the loss of a failed candidate: about the largest logarithm that a perplexity can have
+FAILED_LOSS = 700.0  # of a failed candidate: about the largest logarithm of a double
 
 
 def check_limited(budget: Budget, algorithm: str) -> None:
@@ -71,7 +71,7 @@ def repaired(toolbox: base.Toolbox, individual: Individual) -> Individual:
 
 
 class _Scored(list[Individual]):
-    """A population whose scores stay, so that parents are drawn from one ranking."""
+    """A population with final scores, which is ranked once."""
 
     @cached_property
     def best_first(self) -> list[Individual]:
@@ -79,7 +79,7 @@ class _Scored(list[Individual]):
 
 
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
-    """The ``count`` best, best first; of equals the first."""
+    """Return the ``count`` best, best first; of equal ones the first."""
     return (individuals if isinstance(individuals, _Scored) else _Scored(individuals)).best_first[:count]
 
 
@@ -104,23 +104,23 @@ def advance(
 
 
 def cost(individual: Individual) -> float:
-    """The first objective, to be minimised; infinite for a failed candidate."""
+    """Return the first objective, to be minimised; infinite for a failed candidate."""
     return -float(individual.fitness.wvalues[0])
 
 
 def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
-    """``costs`` on a comparable scale: logarithms if all exceed ``above``; an infinite one becomes the worst."""
+    """Return ``costs`` on a scale with comparable differences: logarithms if all exceed ``above``; all finite."""
     finite = [cost for cost in costs if math.isfinite(cost)]
     scale = math.log if all(cost > above for cost in finite) else float
-    worst = max([FAILED, *map(scale, finite)])
+    worst = max([FAILED_LOSS, *map(scale, finite)])
     return [scale(cost) if math.isfinite(cost) else worst for cost in costs]
 
 
 def loss_changes(
     here: Individual, probes: Sequence[Individual], screening: float
 ) -> Generator[Evaluate, None, list[float]]:
-    """The loss of each of ``probes`` above that of ``here``, all measured on the share ``screening`` of the data."""
-    again = here.child()
-    yield Evaluate([again, *probes], screening, probe=True)
-    before, *after = losses([cost(one) for one in (again, *probes)])
+    """Return the loss of each of ``probes`` relative to ``here``, all measured on a share ``screening`` of the data."""
+    centre = here.child()
+    yield Evaluate([centre, *probes], screening, probe=True)
+    before, *after = losses([cost(one) for one in (centre, *probes)])
     return [loss - before for loss in after]

@@ -1,4 +1,4 @@
-"""Search that measures the marginal cost of each gene, and moves the budget to where it is cheap."""
+"""Search that measures the marginal cost of each gene, and equalises these costs."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -22,9 +22,9 @@ from evoprune.operators.algorithm.breeding import (
 )
 from evoprune.operators.moves import clip, levels_between
 
-_FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
-_SHORTEST, _LONGEST = 0.005, 0.3  # bounds of the step, so that neither bad nor good luck ends the search
-_LEAST = 0.1  # a marginal cost counts as at least this share of the median one, as smaller ones are noise
+_FACTORS = (0.5, 1.0, 2.0)  # step sizes tried along each direction, relative to ``step``
+_MIN_STEP, _MAX_STEP = 0.005, 0.3  # bounds of the step, so that noise cannot end the search
+_FLOOR = 0.1  # least marginal cost, as a share of the median, as smaller ones are noise
 
 
 def equal_marginals(
@@ -38,15 +38,15 @@ def equal_marginals(
     survivors: Annotated[Count, Field(description="children left after the screening, scored on all data")] = 2,
     patience: Annotated[Count, Field(description="generations of mutants after a failed measurement, doubled")] = 4,
 ) -> Algorithm:  # fmt: skip
-    """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
+    """Equalise the genes' marginal costs; where that does not improve the best, mutate it.
 
-    At the best allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition). So
-    each gene alone is moved by ``probe`` to where it saves, to measure its cost on a part of the data, and moved back
-    by ``step`` for each e-fold that its cost per unit is above the mean. Several lengths of step, along this
-    measurement and the average of the last ones, are screened, and the survivors scored on all data. Genes at the
-    bounds where they save the most are also tried at their values in the first genome: a layer that is all but gone has
-    a small marginal cost. After a measurement without success, mutants of the best are screened for some generations,
-    for twice as many after each that fails. For one objective; ``probe`` and ``step`` are shares of a gene's range.
+    At the optimal allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition).
+    So each gene alone is moved by ``probe`` in the direction that saves, to measure its marginal cost on a part of the
+    data, and moved back by ``step`` for each e-fold of its marginal cost above the mean. Several step sizes, along this
+    measurement and along the average of the last ones, are screened, and the survivors scored on all data. Genes at
+    their saving bounds are also tried at their values in the first genome: a layer that is almost removed has a small
+    marginal cost. After a measurement without improvement, mutants of the best are screened for ``patience``
+    generations, a number that doubles each time. For one objective; ``probe`` and ``step`` are shares of a range.
     """
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     origin, best = people[0], (yield from advance([], people))
@@ -72,7 +72,7 @@ def equal_marginals(
         if moves:
             (leader,) = fittest(chosen, 1)
             taken = next(factor for factor, child in moves if child is leader)
-            step = min(max(step * taken, _SHORTEST), _LONGEST)
+            step = min(max(step * taken, _MIN_STEP), _MAX_STEP)
             if best is before:
                 resting, patience = patience, 2 * patience
         else:
@@ -82,18 +82,18 @@ def equal_marginals(
 def log_marginals(
     centre: Individual, budget: Budget, probe: float, screening: float
 ) -> Generator[Evaluate, None, list[float]]:
-    """Return the logarithm of each gene's cost of one unit saved, less their weighted mean; 0 for fixed genes.
+    """Return the logarithm of each gene's cost of a saved unit, minus their weighted mean; 0 for fixed genes.
 
-    Moving along the result keeps the budget. ``probe``: how far genes are moved; levels in shares of their range, but
-    at least by one level.
+    Steps along the result keep the budget. ``probe``: change of each gene, as a share of its range; of genes with
+    levels, at least one level.
     """
     free, weights = budget.free, budget.weights
     probes = [_probe(centre, gene, budget, probe) for gene in free]
     changes = yield from loss_changes(centre, probes, screening)
     prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]
     costs = [change / -price if price else 0.0 for price, change in zip(prices, changes, strict=True)]
-    floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
-    logs = [math.log(max(each, floor, 1e-300)) for each in costs]
+    floor = _FLOOR * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
+    logs = [math.log(max(cost, floor, 1e-300)) for cost in costs]
     share = sum(weights[gene] for gene in free) or 1.0
     mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
     marginals = [0.0] * len(weights)
@@ -103,7 +103,7 @@ def log_marginals(
 
 
 def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
-    """``centre`` with one gene moved to where it saves or, without room there, the other way; levels until it tells."""
+    """Return ``centre`` with one gene moved to save or, at its bound, to spend; levels move until the cost changes."""
     gene, moved = budget.genes[place], centre.child()
     sign = 1.0 if budget.directions[place] > 0 else -1.0
     width = max(probe * gene.span, 1.0) if gene.levels else probe * gene.span

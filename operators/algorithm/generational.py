@@ -14,7 +14,7 @@ def generational(
     mutate_probability: float,
     initial_genomes: Genomes,
 ) -> Algorithm:
-    """The loop of the ESILV report (2025): an elite passes on unchanged, children fill the places left.
+    """The loop of the ESILV report (2025): an elite survives unchanged, and children replace the others.
 
     ::
 

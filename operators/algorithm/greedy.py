@@ -1,4 +1,4 @@
-"""Greedy removal, then local search by exchanges, both guided by measured steps of single genes."""
+"""Greedy removal, then local search by exchanges; both measure steps of single genes."""
 
 import math
 import random
@@ -28,7 +28,7 @@ from evoprune.operators.moves import clip
 _ROUNDS = 16  # of the first removal, each with new measurements
 _KICK = 2  # random exchanges from the best genome when all its neighbours are scored
 _WIDTH = 0.1  # of a step, as a share of a gene's range; of genes with levels at least one level
-Move = tuple[int, float]  # a gene, and the way of its step: to where it saves (1.0) or spends (-1.0)
+Move = tuple[int, float]  # a gene, and the direction of its step: saving (1.0) or spending (-1.0)
 Steps = dict[Move, float]  # the change of the loss by each move
 
 
@@ -40,13 +40,13 @@ def greedy(
     survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
     patience: Annotated[Count, Field(description="generations without success before steps are measured anew")] = 1,
 ) -> Algorithm:  # fmt: skip
-    """Take the steps with the least loss per unit saved until the budget is kept, then exchange steps.
+    """Apply the steps with the least loss per saved unit until the limit is met, then exchange steps.
 
-    The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with the cheapest costs
-    measured anew in each round (lazy greedy: Minoux, 1978). In the local search that follows, one gene saves a step and
-    another spends one, with the cheapest other steps that the budget needs. The most promising neighbours are screened,
-    and the best scored on all data. Steps are measured anew after several generations without success; where all
-    neighbours are known, two random exchanges follow (iterated local search: Lourenço, Martin and Stützle, 2003).
+    The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957); the cheapest steps are
+    measured again in each round (lazy greedy: Minoux, 1978). Then, in a local search, one gene saves a step and another
+    spends one, with the cheapest further steps that the budget needs. The most promising neighbours are screened, and
+    the best scored on all data. Steps are measured again after some generations without improvement; when all
+    neighbours are scored, two random exchanges follow (iterated local search: Lourenço, Martin and Stützle, 2003).
     """
     check_limited(budget, "greedy")
     best = yield from advance([], first_population(toolbox, max(1, len(initial_genomes)), initial_genomes))
@@ -76,7 +76,7 @@ def greedy(
 def _removed(
     toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
-    """Follow greedy steps from the genome that spends the most to one on the budget, which is not scored yet."""
+    """Return an unscored genome within the budget, by greedy steps from the one that spends the most."""
     here = parent.child(budget.extreme(most=True))
     costs: dict[int, float] = {}
     quota = budget.excess(here) / _ROUNDS
@@ -98,7 +98,7 @@ def _removed(
 
 
 def _measured(here: Individual, budget: Budget, screening: float) -> Generator[Evaluate, None, Steps]:
-    """The change of the loss by each possible step of one gene from ``here``."""
+    """Return the change of the loss by each possible step of one gene from ``here``."""
     moves = [(gene, way) for gene in budget.free for way in (1.0, -1.0) if _moved(here, gene, way, budget) != here]
     return (yield from _changes(here, moves, budget, screening))
 
@@ -111,7 +111,7 @@ def _changes(
 
 
 def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -> Steps:
-    """``steps`` at ``there``: a gene that moved gains its loss by moving back."""
+    """Return ``steps`` for ``there``: a gene that moved regains its loss by moving back."""
     turned = dict(steps)
     for gene in budget.free:
         if there[gene] != here[gene]:
@@ -121,7 +121,7 @@ def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -
 
 
 def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Individual:
-    """A child with one gene a step further to where it saves (``way`` 1.0) or spends (-1.0), within its bounds."""
+    """Return a child with one gene a step in its saving (``way`` 1.0) or spending (-1.0) direction, within bounds."""
     child, gene = genome.child(), budget.genes[place]
     width = max(1, round(_WIDTH * gene.up)) if gene.levels else _WIDTH * (gene.up - gene.low)
     child[place] = clip(child[place] + math.copysign(width, way * budget.directions[place]), gene.low, gene.up)
@@ -131,7 +131,7 @@ def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Indivi
 def _neighbours(
     toolbox: base.Toolbox, here: Individual, steps: Steps, budget: Budget, seen: set[tuple[float, ...]]
 ) -> Iterator[Individual]:
-    """Repaired children on the budget, the most promising by ``steps`` first; they are added to ``seen``."""
+    """Yield repaired children within the budget, the most promising by ``steps`` first, and add them to ``seen``."""
     for moves in sorted(_exchanges(here, steps, budget), key=lambda moves: sum(steps[move] for move in moves)):
         child = here.child()
         for move in moves:
@@ -143,7 +143,7 @@ def _neighbours(
 
 
 def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[Move]]:
-    """Exchanges of two genes: one saves a step, one spends one, and cheap steps of others lead to the limit."""
+    """Yield exchanges: one gene saves a step, another spends one, and cheap steps of others reach the limit."""
     shares = {move: budget.share(_moved(here, *move, budget)) - budget.share(here) for move in steps}
     saving = sorted((move for move in steps if shares[move] < 0), key=lambda move: -steps[move] / shares[move])
     spending = sorted((move for move in steps if shares[move] > 0), key=lambda move: steps[move] / shares[move])

@@ -19,11 +19,11 @@ def exchange(
     step: Annotated[Positive, Field(description="largest move, as the change of a gene of average weight")] = 0.1,
     moves: Annotated[int, Field(ge=1, description="most moves in one mutation; few are likelier than many")] = 3,
 ) -> tuple[Individual]:
-    """Let one gene save and another spend as much, once or a few times.
+    """Let one gene save and another spend the same amount, once or a few times.
 
     The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any weight and moves up to
-    ``step``: a kept budget stays kept. Genes with levels move by at least one level; the genome then stays within the
-    limit or, if it was above, spends no more than before. The number of moves is the lesser of two draws, as there.
+    ``step``. The spending does not change; with genes with levels, which move by at least one level, it stays within
+    the limit, or does not grow. The number of moves is the smaller of two random numbers, as in EvoPress.
     """
     free, weights = budget.free, budget.weights
     if len(free) < 2:
@@ -45,6 +45,6 @@ def exchange(
 
 
 def _room(genome: Sequence[float], gene: int, budget: Budget, way: float) -> float:
-    """The units that ``gene``, of a fixed price, can still save (``way`` 1.0) or spend (-1.0); below 0 if beyond."""
+    """Return the units that a real ``gene`` can still save (``way`` 1.0) or spend (-1.0); below 0 out of bounds."""
     move = bound(gene, budget, way) - genome[gene]
     return way * move / budget.directions[gene] * budget.weights[gene]

@@ -7,11 +7,11 @@ from evoprune.operators.repair.rounding import round_to_levels
 
 
 def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
-    """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
+    """Shift all genes by one amount, clipped to their bounds, to meet the limit.
 
-    Genes with levels move by the same share of their range, then to levels; genes that spend nothing stay. A genome
-    that needs no repair stays as it is; one at levels below the limit only takes levels that fit. Raises ValueError if
-    there is no limit, or if no genome meets it.
+    Genes with levels shift by the same share of their range, and are then rounded to levels; genes without a cost do
+    not move. A genome that meets the limit does not change; one of levels below the limit only gets levels that fit.
+    Raises ValueError if there is no limit, or if no genome meets it.
     """
     budget.check_reachable()
     possible = genes.allow(individual)
