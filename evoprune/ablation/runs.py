@@ -1,4 +1,4 @@
-"""The variants of an ablation, and their runs: every variant on every seed to the same budget, none twice."""
+"""The variants of an ablation, and their runs: one per variant and seed, to the same budget."""
 
 import math
 import re
@@ -28,7 +28,7 @@ from evoprune.search.toolbox import problem_ref
 
 
 class Variant(NamedTuple):
-    """One combination: ``name`` for people, ``settings`` as ``--set`` takes them."""
+    """A combination of values: its ``name`` for people, and ``settings`` for ``--set``."""
 
     name: str
     settings: tuple[str, ...]
@@ -73,7 +73,7 @@ def _plain(value: object) -> str:
 
 
 class Planned(NamedTuple):
-    """A run that is to be made in the folder ``place``."""
+    """A run of an ablation, and its folder ``place``."""
 
     variant: str
     seed: int
@@ -83,9 +83,9 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run: ``best[i]`` was its best fitness after ``work[i]``, which rises; ``spent``: its whole work.
+    """A finished run. ``best[i]``: its best fitness after ``work[i]``, which rises; ``spent``: its whole work.
 
-    ``unseen``: the score of the result on data that the search never saw, if the problem gives one.
+    ``unseen``: the score of the result on data that the search never saw, if the problem has one.
     """
 
     variant: str
@@ -101,7 +101,7 @@ class Finished:
 
 
 def run_missing(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
-    """Make the missing runs of ``plans``; runs on the same problem share their scores."""
+    """Run the ``plans`` that are not finished, and yield all; runs on the same problem share their scores."""
     for plan in plans:
         refuse_other_experiment(plan.resolved, plan.place, "give the ablation another --name")
     memos: dict[ProblemRef, dict[Key, Evaluation]] = {}
@@ -111,13 +111,13 @@ def run_missing(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
         run_to_its_end(plan.resolved, plan.place, how, memo)
         if not (plan.place / MEASURED).exists():  # its scores depend on the measurements
             scores = recorded.read(plan.place, plan.resolved.problem.signs_of(plan.resolved.settings)).candidates
-            # a failure, for want of memory say, is tried again
+            # failures are tried again: memory may have been short
             memo |= {key: replace(score, seconds=0.0) for key, score in scores.items() if score.failure is None}
         yield finished(plan)
 
 
 def finished(plan: Planned) -> Finished:
-    """Read the finished run of ``plan``. Raises InputError where its budget bought no score on all the data."""
+    """Read the finished run of ``plan``. Raises InputError if its budget was too small for a score on all the data."""
     result, experiment = recorded.read_result(plan.place, Result), plan.resolved.experiment
     sign = plan.resolved.problem.signs_of(plan.resolved.settings)[0]
     rises = list(improvements(recorded.lines(plan.place / HISTORY), sign))
@@ -128,9 +128,9 @@ def finished(plan: Planned) -> Finished:
 
 
 def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iterator[tuple[float, Line]]:
-    """Each candidate that may win and is better than all before it, and the work, from ``spent`` on, done by then.
+    """Yield each candidate that may win and improves the best, and the total work so far.
 
-    ``sign``: negative if the first objective is minimised.
+    ``sign``: negative if the first objective is minimised. ``spent``: work before ``lines``.
     """
     best = None
     for line in lines:

@@ -30,8 +30,8 @@ _ADDED = (
 COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 _INTERRUPTED = 130
 
-# Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from
-# the one that all wait for on a busy machine; if they sleep at once (PASSIVE), a token takes up to three times as long.
+# Waiting threads of GNU's OpenMP (in iterations) and LLVM's (in ms) spin this long, then sleep. With longer spinning,
+# they block the working thread on a busy machine; without (PASSIVE), a token takes up to three times as long.
 _WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 
 # errors of a path that a user gave; other errors of the system keep their traceback
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("evoprune: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno in _OUT_OF_REACH and error.filename is not None:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of all commands, or of ``command`` alone, as options of all take longer to list than to parse."""
+    """Return the parser of all commands, or of ``command`` alone, which is faster."""
     whole = argparse.ArgumentParser(
         prog="evoprune",
         description="evoprune makes language models smaller and faster by evolutionary search.",

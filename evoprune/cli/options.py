@@ -90,7 +90,7 @@ def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
 def add_options(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo], title: str = "") -> None:
     """Add ``--name`` for each of ``fields``, in a group with a ``title``, unless another option has that name.
 
-    A tuple may be given more than once.
+    Options of a tuple are repeatable.
     """
     group = parser.add_argument_group(title) if title else parser
     names = list(parser.get_default(_GIVEN) or ())
@@ -105,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo]
 
 
 def read_declared(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options made by :func:`add_options` that were given, not yet checked."""
+    """Return the options of :func:`add_options` that the user set, not yet checked."""
     return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 

@@ -1,4 +1,4 @@
-"""Commands of plugins. Planners plan an experiment: its run, report and export are the same for all."""
+"""Commands of plugins. Planners plan an experiment, which is run, reported and exported here."""
 
 import argparse
 import shlex
@@ -66,7 +66,7 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
 
 def _call(kind: type[Planner], options: argparse.Namespace) -> None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
-    limit_threads(how.with_threads().threads)  # the plan's measurements are made as candidates are scored
+    limit_threads(how.with_threads().threads)  # so that the plan measures with the threads of evaluations
     with Phase("planning"):
         planner = kind(options)
     with nullcontext() if options.print_config else alone(options, planner.out):

@@ -50,7 +50,7 @@ def add_place(parser: argparse.ArgumentParser, named_after: str) -> None:
 
 @contextmanager
 def alone(options: argparse.Namespace, out: Path | None = None) -> Iterator[None]:
-    """Claim the folder that ``options`` name, if any, and ``out``: of two equal commands the second is refused."""
+    """Claim the run's named folder, if any, and ``out``, so that a second equal command is refused."""
     with ExitStack() as stack:
         for path in (options.runs_dir / options.name if options.name else None, out):
             if path is not None:
@@ -189,7 +189,7 @@ def keep_promise(folder: Path) -> None:
                 page, _ = write([folder], folder / "report.html")
             print(f"the page: {page}")
     except (KeyboardInterrupt, Stopped) as error:
-        if error.__cause__ or not isinstance(error, Stopped):  # an export that failed its check is made
+        if error.__cause__ or not isinstance(error, Stopped):  # an export that failed its check is complete
             _say_how_to_continue(folder)
         raise
     run = Run.open(folder)

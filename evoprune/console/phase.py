@@ -1,4 +1,4 @@
-"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line at its end and one a minute."""
+"""Progress of a slow part of a run: a live line on a terminal; in a log, a line at its end and one per minute."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import ClassVar, Self, TextIO, TypeVar
 from tqdm import tqdm
 
 _LONG, _AGAIN, _LIVE = 3.0, 60.0, 0.5
-"""Seconds of a phase that is worth a line, between two lines within a phase, and between two states of a live one."""
+"""Seconds: least time of a phase that gets a line; between two lines of a log; between two states of a live line."""
 
 Item = TypeVar("Item")
 
 Listener = Callable[[str, float | None], None]
-"""Takes the current activity and its remaining seconds, if known. Called from other threads."""
+"""Called with the current activity and its remaining seconds, if known, from other threads."""
 
 _listeners: list[Listener] = []
 _silencers: list[object] = []
@@ -32,7 +32,7 @@ def note(text: str, stream: TextIO | None = None) -> None:
     if _silencers:
         return
     stream = stream or sys.stderr
-    with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
+    with suppress(BrokenPipeError):  # without a reader, the run continues
         tqdm.write(text, file=stream)
         stream.flush()
 
@@ -57,7 +57,7 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` the state of the innermost phase, some times a second."""
+    """Call ``listener`` with the state of the innermost phase, about twice a second."""
     _listeners.append(listener)
     try:
         yield
@@ -66,9 +66,9 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 class Phase(AbstractContextManager["Phase"]):
-    """Shows the newest state of the innermost phase on standard error, unless ``quiet``, until it is left.
+    """Context that shows the current state of the innermost phase on standard error, unless ``quiet``.
 
-    ``label``: the first state; elsewhere than on a terminal, a line says at the end how long it took.
+    ``label``: the first state; in a log, the last line of the phase has its duration.
     """
 
     _open: ClassVar[list[Phase]] = []

@@ -59,7 +59,7 @@ class Entry:
 
 
 def operators(slot: str) -> Iterator[Entry]:
-    """The operators that are registered for ``slot``; the last algorithm is the one that chooses among them."""
+    """Yield the registered operators of ``slot``; the last algorithm is ``auto``."""
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
         schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
@@ -76,7 +76,7 @@ def problems() -> Iterator[Entry]:
 
 
 def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
-    """The models of nested mappings in ``model``, at any depth, each with its keys."""
+    """Return the models of nested mappings in ``model``, at any depth, with their keys."""
     models: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if kind := model_of(field):
@@ -113,7 +113,7 @@ def plain_default(field: FieldInfo) -> Any:
 
 
 def json_schema() -> Json:
-    """The JSON Schema by which editors complete and check experiments, but for relations between keys."""
+    """Return the JSON Schema by which editors complete and check experiments, without relations between keys."""
     shared: Json = {}
     whole = _schema_in(Experiment, "experiment", shared)
     whole["properties"]["problem"] = _choice(problems(), "problem", shared)
@@ -151,7 +151,7 @@ def _parameters(entry: Entry, place: str, shared: Json) -> Json:
 
 
 class _Lenient(GenerateJsonSchema):
-    """Lets objects that the engine supplies to operators be anything: they have no form in JSON."""
+    """Allows any value for objects that the engine supplies to operators, which have no JSON form."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Json:  # noqa: ARG002
         return {}

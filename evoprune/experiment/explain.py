@@ -15,10 +15,10 @@ Model = TypeVar("Model", bound=BaseModel)
 _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "tuple": "a list", "dict": "a mapping"}
 """Expected values, by the first word of pydantic's types of errors."""
 
-_ANY_OF = "any_of"  # our own type of error, of all alternatives of several
+_ANY_OF = "any_of"  # the type of a merged fault of a union
 
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
-"""Names that pydantic adds to the place of a fault, one for each alternative."""
+"""Names of the alternatives of a union, which pydantic appends to the location of a fault."""
 
 _REPR = reprlib.Repr()  # which cuts huge values
 _REPR.maxstring = _REPR.maxother = 90
@@ -43,12 +43,12 @@ def validated(model: type[Model], value: Any, source: str | None, prefix: str = 
 def explain(
     error: ValidationError, model: type[BaseModel], prefix: str = "", elsewhere: Mapping[str, str] | None = None
 ) -> list[str]:
-    """A line for each fault; ``elsewhere``: unknown keys that belong to another place, to their path there."""
+    """Return a line for each fault. ``elsewhere``: the right path of a misplaced key."""
     return [_line(fault, model, prefix, elsewhere or {}) for fault in _faults(error)]
 
 
 def _faults(error: ValidationError) -> list[Any]:
-    """Faults of ``error``; one that expects any of several types where a key may hold them."""
+    """Return the faults of ``error``; those of the alternatives of a union are merged."""
     faults: dict[tuple[Any, ...], Any] = {}
     for fault in error.errors():
         (*outer, last), kind = fault["loc"] or ("",), _kind(fault)
@@ -113,7 +113,7 @@ def cut_repr(value: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The (nested) model at ``location``; None where there is none."""
+    """Return the (nested) model at ``location``, if any."""
     inner: type[BaseModel] | None = model
     for step in location:
         field = inner.model_fields.get(step) if inner else None

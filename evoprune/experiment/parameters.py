@@ -36,7 +36,7 @@ class Parameters(Checked, arbitrary_types_allowed=True):
 
 
 def schema(function: Callable[..., Any], data: int, supplied: frozenset[str] = frozenset()) -> type[BaseModel]:
-    """A pydantic model of a user's parameters: all after ``data`` arguments; names in ``supplied`` are optional."""
+    """Return a pydantic model of the parameters after ``data`` arguments; names in ``supplied`` are optional."""
     return (_schema if isinstance(function, FunctionType) else _schema.__wrapped__)(function, data, supplied)
 
 
@@ -55,7 +55,7 @@ def _schema(function: Callable[..., Any], data: int, supplied: frozenset[str]) -
 
 
 def schema_of(plugin: Any) -> type[BaseModel]:
-    """The schema of the parameters of ``plugin``: its ``Settings``, itself, or its parameters after the first."""
+    """Return the model of a plugin's parameters: its ``Settings``, the model itself, or a schema of a function."""
     kind = getattr(plugin, "Settings", plugin)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
 
@@ -66,7 +66,7 @@ def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mappin
 
 
 def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
-    """The parameters whose supplied value is None, where neither the user nor the annotation allows that."""
+    """Yield the parameters whose supplied value is None, unless the user set them or their annotation allows None."""
     for name, field in type(model).model_fields.items():
         missing = name in supplied and supplied[name] is None and name not in model.model_fields_set
         if missing and field.annotation is not Any and type(None) not in get_args(field.annotation):
@@ -74,6 +74,6 @@ def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
 
 
 def arguments(model: BaseModel, supplied: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments to register an operator with: the user's values, else the engine's."""
+    """Return the arguments of an operator: the user's values, else the engine's."""
     ours = supplied.keys() - model.model_fields_set
     return {name: supplied[name] if name in ours else getattr(model, name) for name in type(model).model_fields}

@@ -18,20 +18,20 @@ from evoprune.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.problem import Problem
 
 HOME = Path(__file__).resolve().parents[1]
-"""The package: ``operators`` and ``problems`` are in it, in a checkout as links to the folders beside it."""
+"""The package, with ``operators`` and ``problems``, which are links to neighbouring folders in a checkout."""
 
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
 _plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
 
 def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
-    """Import a user's module, from the first of ``folders`` that holds it, else from Python's path."""
+    """Import a user's module from the first of ``folders`` with it, else from Python's path."""
     parts = name.split(".")
     for folder in map(Path, folders):
         place = folder.joinpath(*parts)
         there = all(parts) and (place.is_dir() or place.with_suffix(".py").is_file())
         if there and folder != HOME.parent:
-            _plugins.pop(name, None)  # else the one known: a run's folder does not record where it was found
+            _plugins.pop(name, None)  # else the imported one: a run's folder does not record its path
             if str(folder) not in sys.path:
                 sys.path.insert(0, str(folder))
             break

@@ -18,12 +18,12 @@ FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probabili
 """Keys of the experiment that an operator may ask for."""
 
 ALWAYS_SUPPLIED = frozenset({"genes", "budget", "low", "up", "initial_genomes"}) | FROM_EXPERIMENT
-"""Parameters of operators that the engine supplies, by name. A user may override those that YAML can hold."""
+"""Parameters of operators that the engine supplies, by name. A user may override numbers and lists."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator that was found, and its checked parameters."""
+    """An operator with its checked parameters."""
 
     use: str
     function: Callable[..., Any]
@@ -32,7 +32,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Resolved:
-    """An experiment with every name found and every parameter checked."""
+    """An experiment with all plugins imported and all parameters checked."""
 
     experiment: Experiment
     problem: type[Problem]
@@ -41,7 +41,7 @@ class Resolved:
     plugin_folders: tuple[str, ...] = ()  # where modules in plugins are looked for before Python's own path
 
     def config(self) -> Config:
-        """The experiment with all defaults written out, but for ``auto``, which brings some: it repeats the run."""
+        """Return the experiment that repeats the run: with all defaults, or with ``auto``, the keys that were set."""
         config = self.experiment.model_dump(mode="json", exclude_unset=self.experiment.automatic)
         config["problem"] = {"use": self.experiment.problem.use, **self.settings.model_dump(mode="json")}
         for slot, operator in self.operators.items():
@@ -58,7 +58,7 @@ def resolve_file(file: str, overrides: Sequence[str]) -> Resolved:
 
 
 def resolve_at(path: Path, overrides: Sequence[str]) -> Resolved:
-    """As :func:`resolve_file`, for a run's folder: it may be somebody else's, so its modules are not imported."""
+    """As :func:`resolve_file`, for a run's folder: it may be of another user, so its modules are not imported."""
     return resolve(override(read(path), overrides), str(path))
 
 
@@ -100,7 +100,7 @@ def refuse_missing(resolved: Resolved, source: str | None = None) -> None:
 
 
 def _experiment(config: Config, faults: list[str]) -> Experiment | None:
-    """The typed experiment, less its faulty keys, so that faults in the others are found too."""
+    """Return the typed experiment without its faulty keys, so that faults of the others are found, too."""
     try:
         return Experiment.model_validate(config)
     except ValidationError as error:
@@ -117,7 +117,7 @@ def _experiment(config: Config, faults: list[str]) -> Experiment | None:
 
 
 def _elsewhere(config: Config) -> dict[str, str]:
-    """The keys of the problem in ``config`` and the slots of operators, with their paths: people leave out sections."""
+    """Return the paths of the problem's keys and of the operators' slots, for users who forget the section."""
     slots = {slot: f"operators.{slot}" for slot in Operators.model_fields}
     chosen = config.get("problem")
     use = chosen.get("use") if isinstance(chosen, dict) else chosen

@@ -1,4 +1,4 @@
-"""The typed form of an experiment's YAML file. No default is hidden anywhere else."""
+"""The typed form of an experiment's YAML file, with all defaults."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evoprune.experiment.explain import cut_repr
 from evoprune.interfaces.problem import Checked, Fraction
 
-NO_END = 10_000_000  # more generations than any search takes
+NO_END = 10_000_000  # generations without a limit
 SEEDS = 2**32
-AUTO = "auto"  # the algorithm that is chosen when the problem's genes are known
+AUTO = "auto"  # an algorithm chosen by the problem's genes
 
 
 class Choice(BaseModel):

@@ -1,4 +1,4 @@
-"""A page for people about one run, or about several: HTML that needs no network, and the same as Markdown."""
+"""A page about one run or several: HTML that needs no network, and the same as Markdown."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from evoprune.report.reading import Json, Reported, read_run
 
 
 def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
-    """The page's part on ``one``, with headings of ``level`` and deeper."""
+    """Yield the parts of the page on one run. ``level``: of the headings."""
     head, exported = "#" * level, one.exported
     yield text(one.about)
     if exported:
@@ -51,7 +51,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
 
 
 def _sections(one: Reported, level: int) -> Iterator[Block]:
-    """The parts of the page on the result, the search and its circumstances, with headings of ``level`` and deeper."""
+    """Yield the parts of the page on the result, the search and its environment. ``level``: of the headings."""
     head, result = "#" * level, one.run.result
     yield f"{head} Result"
     now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
@@ -121,7 +121,7 @@ def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str,
 
 
 def repeat_command(environment: Mapping[str, Any]) -> str:
-    """The shell command that repeats the run of ``environment``; empty where it was not one command."""
+    """Return the shell command that repeats the run of ``environment``; empty if it was not a single command."""
     command = environment.get("command")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
         return ""
@@ -158,7 +158,7 @@ def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
 
 
 def _compared(runs: Sequence[Reported]) -> Iterator[list[object]]:
-    """A row for each number that all runs state: its name, its value in each run, and median and range in words."""
+    """Yield a row for each number that all runs have: name, value in each run, and median and range in words."""
     numbers = [run.numbers for run in runs]
     for name, first in numbers[0].items():
         values = [of_run[name] for of_run in numbers if name in of_run]
@@ -168,7 +168,7 @@ def _compared(runs: Sequence[Reported]) -> Iterator[list[object]]:
 
 
 def _differing(runs: Sequence[Reported]) -> list[str]:
-    """The keys, except the seed, in which the experiments differ; of another operator or problem its name alone."""
+    """Return the keys, except the seed, in which the experiments differ; for another plugin, only its section."""
     keys = dict.fromkeys(key for run in runs for key in run.settings if key != "seed")
     differing = [key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
     swapped = [key.removesuffix(".use") for key in differing if key.endswith(".use")]

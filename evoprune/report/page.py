@@ -1,4 +1,4 @@
-"""Pages, written as Markdown, and made from that as HTML that needs no network: text, tables, figures."""
+"""Pages of text, tables and figures, as Markdown and as HTML that needs no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?( ± [\d.]+%?)?( \D+)?|-|nan|
 
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
-    """Fold each section of ``blocks`` whose title stands after ``head``, the marks of a heading."""
+    """Fold each section of ``blocks``. ``head``: the marks of its heading."""
     title, inner = "", list[Block]()
     for block in [*blocks, head]:
         if isinstance(block, str) and block.split(" ")[0] == head:
@@ -36,12 +36,12 @@ def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
 
 
 def text(value: Any) -> str:
-    """``value`` as a line of Markdown that holds no markup."""
+    """Return ``value`` as a line of Markdown, with its markup escaped."""
     return _MARKUP_AT_START.sub(r"\1\\\2", _cell(value))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; columns of numbers are aligned to the right, but for the first."""
+    """Return a table; columns of numbers, except the first, are aligned to the right."""
     rows = list(rows)
     numbers = [all(_NUMBER.fullmatch(plain(row[place])) for row in rows) for place in range(len(head))]
     rule = ["--:" if right and place else "---" for place, right in enumerate(numbers)]
@@ -50,7 +50,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def facts(values: Mapping[str, Any], explained: Mapping[str, str] | None = None) -> str:
-    """A table of names and values, with a sentence that explains a value where there is one."""
+    """Return a table of names and values, with the sentences that explain values."""
     lines = ["| | |", "|---|---|"]
     for name, value in values.items():
         words = (explained or {}).get(name)
@@ -59,7 +59,7 @@ def facts(values: Mapping[str, Any], explained: Mapping[str, str] | None = None)
 
 
 def code(content: str) -> str:
-    """``content`` as it is."""
+    """Return ``content`` as a code block."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", content)), default=0))
     return f"{fence}\n{content.rstrip()}\n{fence}"
 
@@ -109,7 +109,7 @@ def _markdown(block: Block) -> str:
 
 
 def to_html(block: Block) -> str:
-    """``block`` as HTML; nothing in it is markup that was not made by this module."""
+    """Return ``block`` as HTML, with all foreign markup escaped."""
     if isinstance(block, Drawing):
         image = f"data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()}"
         shown = f'<img src="{image}" alt="{escape(block.title)}">'

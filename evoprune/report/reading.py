@@ -1,4 +1,4 @@
-"""Reads a run for its page, whether it is finished or not."""
+"""Reads a finished or unfinished run for its page."""
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -21,7 +21,7 @@ from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import ENVIRONMENT, EXPORTED, HISTORY, RESULT, TIMES
 from evoprune.records.status import read_status
 
-# keys of a result that have a place of their own on the page
+# keys of a result with their own part of the page
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
 _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ class Reported:
 
     @cached_property
     def facts(self) -> Json:
-        """The best's fitness and the result's single values, by their names with units."""
+        """The best fitness and the single values of the result, by their labels."""
         words = {
             "work": f"work, in {self.problem.work_unit}",
             "evaluations": "candidates evaluated",
@@ -76,7 +76,7 @@ class Reported:
 
     @cached_property
     def exported(self) -> Export | None:
-        """The last export of the run's result; None if there is none, or if it has no verdict."""
+        """The last export of the run's result, if it has a verdict."""
         path = self.run.folder / EXPORTED
         exporting = part_class(self.problem, Exporting)
         if not path.exists() or exporting is None:
@@ -124,7 +124,7 @@ class Reported:
 
 
 def read_run(folder: Path) -> Reported:
-    """Read the run in ``folder``. Raises InputError while nothing is scored."""
+    """Read the run in ``folder``. Raises InputError if nothing is scored yet."""
     if (folder / RESULT).exists() and not read_status(folder).is_running:
         run = api.Run.open(folder)
         drawn = {name: path.read_bytes() for name, path in run.figures.items()}
@@ -158,7 +158,7 @@ def _titles(run: api.Run) -> tuple[str, Collection[str]]:
 
 
 def _rows(value: Json, key: str, labels: type[Reporting]) -> dict[str, Json]:
-    """Rows of columns; a mapping of single values becomes one row. Lists are for programs."""
+    """Return rows of columns, without lists; a mapping of single values becomes one row."""
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
     words, shares = labels.words, labels.shares
     return {

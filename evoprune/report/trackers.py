@@ -1,4 +1,4 @@
-"""Hands a run's history to TensorBoard, Weights & Biases or MLflow. A step is a generation."""
+"""Writes a run's history to TensorBoard, Weights & Biases or MLflow. A step is a generation."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ _METRICS_PER_CALL, _PARAMETERS_PER_CALL, _LONGEST_PARAMETER = 1000, 100, 6000
 
 
 class Record(NamedTuple):
-    """A run as it stands, with an ``ident`` that no other has.
+    """The present state of a run, with a unique ``ident``.
 
     ``config``: the experiment, by dotted key. ``generations``: lines of the history. ``result``: numbers in
     ``result.json``, by dotted key. ``began``: the start of the search, in seconds since 1970.

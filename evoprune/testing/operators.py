@@ -1,4 +1,4 @@
-"""The laws of operators, on genomes of all forms."""
+"""Contract checks of operators, on genomes of all forms."""
 
 import inspect
 import math
@@ -18,7 +18,7 @@ from evoprune.interfaces.genes import Gene, Genes
 from evoprune.search.scoring import preserve_random_state
 from evoprune.testing.spaces import CLOSE, Monotone, require
 
-PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # the slots that change genomes, and how many they take
+PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # number of genomes by slot
 
 
 def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -> None:
@@ -32,7 +32,7 @@ def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -
             for budget in budgets():
                 _check_children(slot, function, budget, parameters)
         elif slot == "algorithm":
-            for budget in islice(budgets(), 0, None, 3):  # of all forms and limits; algorithms take long
+            for budget in islice(budgets(), 0, None, 3):  # of all forms and limits; algorithms are slow
                 require(
                     _populations(function, budget, parameters) == _populations(function, budget, parameters),
                     "algorithm: one seed, different populations",

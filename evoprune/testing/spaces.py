@@ -1,4 +1,4 @@
-"""The laws of genes, budgets and problems."""
+"""Contract checks of genes, budgets and problems."""
 
 import math
 import pickle
@@ -27,18 +27,18 @@ class Monotone(Budget):
 
 
 def require(holds: bool, law: str) -> None:
-    """Raise AssertionError, saying which ``law`` is broken, unless it ``holds``."""
+    """Raise AssertionError, which names the broken ``law``, unless it ``holds``."""
     if not holds:
         raise AssertionError(law)
 
 
 def close(first: float, second: float, scale: float) -> bool:
-    """Return whether two numbers are equal but for the rounding of numbers as large as ``scale``."""
+    """Return whether two numbers are equal up to the rounding of numbers as large as ``scale``."""
     return abs(first - second) <= CLOSE * (abs(scale) or 1.0)
 
 
 def check_genes(genes: Genes) -> None:
-    """Check that random genomes are allowed, and that the nearest genome to any is, and is itself nearest to it."""
+    """Check that random and nearest genomes are allowed, and that an allowed genome is its own nearest one."""
     rng = random.Random(0)
     for _ in range(TRIALS):
         genome = genes.random()
@@ -105,7 +105,7 @@ def _check_limit(budget: Budget) -> None:
 
 
 def check_problem(problem: Problem, trials: int = 3) -> None:
-    """Check genes, budget, known genomes and ``trials`` evaluations, each made twice."""
+    """Check genes, budget, known genomes and ``trials`` evaluations, each repeated once."""
     genes = problem.genes
     check_genes(genes)
     if problem.budget is not None:
