@@ -1,6 +1,6 @@
 """Backends evaluate genomes, in this process or in others; :func:`start` starts one."""
 
-from evoprune.backends.base import Backend, Serial, Stalled
+from evoprune.backends.base import Backend, Lost, Serial
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase
 

@@ -5,10 +5,11 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from evoprune.errors import Stopped
 from evoprune.interfaces.problem import Evaluation
 
 Genomes = Sequence[Sequence[float]]
@@ -33,22 +34,14 @@ class Call:
     avoid: str = ""
 
 
-class Lost(Exception):
-    """No more results can come, and why."""
-
-
-class Stalled(Exception):
-    """No more results come, and why. ``missing``: indices of the genomes that have none."""
-
-    def __init__(self, missing: Iterable[int], why: str) -> None:
-        super().__init__(why)
-        self.missing = sorted(missing)
+class Lost(Stopped):
+    """No more results arrive, for the given reason."""
 
 
 class Backend(AbstractContextManager["Backend"], ABC):
     """Evaluates genomes, up to ``workers`` at the same time. The toolbox registers :meth:`map` as ``map``.
 
-    ``stall_after``: seconds without a result after which :meth:`map` raises ``Stalled``; None: an hour before the first
+    ``stall_after``: seconds without a result after which :meth:`map` raises ``Lost``; None: an hour before the first
     result, then ten times the slowest evaluation so far, at least ``slowest``.
     """
 
@@ -84,7 +77,7 @@ class Backend(AbstractContextManager["Backend"], ABC):
         self, function: Scorer, genomes: Genomes, slower: float = 1.0, batch: bool = False,
         claim: Callable[[int], bool] | None = None,
     ) -> Iterator[tuple[int, Evaluation]]:  # fmt: skip
-        """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
+        """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Lost``.
 
         ``function`` gets one genome; with ``batch``, a worker's share of the genomes, and each failure alone.
         ``claim``: called with an index when a worker is free for it; False omits the genome.
@@ -109,27 +102,24 @@ class Backend(AbstractContextManager["Backend"], ABC):
                 if indices := [index for index in share if claim is None or claim(index)]:
                     hand_out(indices)
 
-        try:
+        fill()
+        while waiting:
+            for number, scores in self._next_results():
+                indices = calls.pop(number, ())
+                singles = scores if isinstance(scores, list) else [scores] * len(indices)  # a common failure
+                for index, evaluation in zip(indices, singles, strict=False):
+                    if index not in waiting:  # a second answer: a worker was wrongly considered dead
+                        continue
+                    self._slowest = max(self._slowest, evaluation.seconds)
+                    if evaluation.failure and waiting[index] < _TRIES:
+                        hand_out([index], evaluation.worker)
+                    else:
+                        del waiting[index]
+                        yield index, evaluation
             fill()
-            while waiting:
-                for number, scores in self._until_stall():
-                    indices = calls.pop(number, ())
-                    singles = scores if isinstance(scores, list) else [scores] * len(indices)  # they may fail together
-                    for index, evaluation in zip(indices, singles, strict=False):
-                        if index not in waiting:  # answered twice: a worker was wrongly taken for dead
-                            continue
-                        self._slowest = max(self._slowest, evaluation.seconds)
-                        if evaluation.failure and waiting[index] < _TRIES:
-                            hand_out([index], evaluation.worker)
-                        else:
-                            del waiting[index]
-                            yield index, evaluation
-                fill()
-        except Lost as loss:
-            raise Stalled(waiting, str(loss)) from None
 
-    def _until_stall(self) -> list[tuple[int, Scores]]:
-        """The next results. Raises :class:`Lost` when none come for too long."""
+    def _next_results(self) -> list[tuple[int, Scores]]:
+        """Return the next results. Raises :class:`Lost` if none arrive for too long."""
         start = time.monotonic()
         while not (results := self.completed(_POLL)):
             waited = time.monotonic() - start

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 from deap import base
 
-from evoprune.backends import Backend, Stalled
+from evoprune.backends import Backend, Lost
 from evoprune.errors import InputError, Stopped
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
@@ -80,19 +80,19 @@ class Scoring:
         """Yield the score of each of ``asked``; scores that arrive before their turn are recorded for resuming."""
         ready = {at: recorded[key] for at, key in enumerate(map(key_of, asked)) if key in recorded}
         rest = [at for at in range(len(asked)) if at not in ready]
-        left = [asked[at] for at in rest]
+        missing = {index: asked[at] for index, at in enumerate(rest)}
         mapped = partial(self.toolbox.map, score, **how)
         if self._sharing and asked and "candidate" in asked[0]:
-            arriving = self._sharing.map(mapped, left)
+            arriving = self._sharing.map(mapped, [*missing.values()])
         else:
-            arriving = mapped([line["genome"] for line in left])
+            arriving = mapped([line["genome"] for line in missing.values()])
         for turn in range(len(asked)):
             while turn not in ready:
                 try:
                     index, evaluation = next(arriving)
-                except Stalled as stall:
-                    names = ", ".join(label_of(left[index]) for index in stall.missing)
-                    raise Stopped(f"{stall}; without a score: {names}") from None
+                except Lost as loss:
+                    raise Stopped(f"{loss}; without a score: {', '.join(map(label_of, missing.values()))}") from None
+                line = missing.pop(index)
                 self._spent += evaluation.seconds
                 if evaluation.failure:
                     evaluation = replace(evaluation, values=worst(self.problem.signs))
@@ -101,5 +101,5 @@ class Scoring:
                     raise InputError(fault, "objectives")
                 ready[rest[index]] = evaluation
                 if rest[index] != turn:
-                    self.history.ahead(left[index] | scored(evaluation))
+                    self.history.ahead(line | scored(evaluation))
             yield ready.pop(turn)
