@@ -138,8 +138,7 @@ class Run:
     @property
     def _threads(self) -> int | None:
         """The threads of each evaluation of the run, if they were set: they are a part of the keys of the cache."""
-        path = self.folder / run_folder.ENVIRONMENT
-        execution = read_json(path).get("execution") if path.exists() else None
+        execution = read_json(self.folder / run_folder.ENVIRONMENT, missing={}).get("execution")
         threads = execution.get("threads") if isinstance(execution, dict) else None
         return threads if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1) else None
 

@@ -54,11 +54,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, expected: str = "") -> dict[str, Any]:
-    """The object in ``path``. Raises :class:`InputError` for anything else. ``expected``: kind of folder, in words."""
+def read_json(path: Path, expected: str = "", missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the object in ``path``, or ``missing`` for no file. Raises :class:`InputError` for anything else.
+
+    ``expected``: kind of folder, in words.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
     except FileNotFoundError:
+        if missing is not None:
+            return missing
         hint = f"; expected {expected}" if expected else ""
         raise InputError(f"there is no {path.name}{hint}", str(path.parent)) from None
     except (OSError, ValueError, RecursionError) as error:

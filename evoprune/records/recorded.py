@@ -238,7 +238,7 @@ def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
     if not has_experiment(folder):
         raise InputError(f"is not the folder of a run: it holds no {CONFIG}", str(folder))
     resolved = resolve_at(folder / CONFIG, ())
-    environment = read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).exists() else {}
+    environment = read_json(folder / ENVIRONMENT, missing={})
     if version_of(environment) == version("evoprune"):
         refuse_changed_experiment(resolved, environment, folder)
     return resolve_at(folder / CONFIG, overrides) if overrides else resolved

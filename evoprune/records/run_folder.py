@@ -133,7 +133,7 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 
 def read_measured(folder: Path) -> dict[str, Any]:
     """Read the measurements of the machine by the run in ``folder``; empty if there are none."""
-    return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
+    return read_json(folder / MEASURED, missing={})
 
 
 def environment() -> dict[str, Any]:

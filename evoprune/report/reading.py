@@ -82,8 +82,7 @@ class Reported:
         if not path.exists() or exporting is None:
             return None
         out = Path(str(read_json(path).get("out")))
-        described = metadata_path(out, FACTS, exporting.writes_file(out))
-        facts = read_json(described) if described.exists() else {}
+        facts = read_json(metadata_path(out, FACTS, exporting.writes_file(out)), missing={})
         if not facts.get("verdict") or facts.get("best") != self.run.best.model_dump(mode="json"):
             return None
         return Export(out, facts)
@@ -96,8 +95,7 @@ class Reported:
 
     @cached_property
     def environment(self) -> Json:
-        path = self.run.folder / ENVIRONMENT
-        return read_json(path) if path.exists() else {}
+        return read_json(self.run.folder / ENVIRONMENT, missing={})
 
     @property
     def planned(self) -> bool:
