@@ -54,8 +54,9 @@ class Search:
         self.genes = Genes(genes)
         more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, genes)}
         section = function_section(["asked:for"], self.genes, more)
-        resolved = resolve_search(section, algorithm, operators, population, self.genes, objectives, seed=seed)
+        resolved = resolve_search(section, algorithm, operators, population, seed=seed)
         problem = resolved.problem(resolved.settings)
+        resolved = toolbox.with_default_algorithm(resolved, problem)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         self._signs, self._steps = problem.signs, tools.algorithm(tools)
         self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()

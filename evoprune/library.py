@@ -24,10 +24,11 @@ from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem
-from evoprune.minimum import Minimum, State, StoppingRules, default
+from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
 from evoprune.search.search import stopping_rule
+from evoprune.search.toolbox import with_default_algorithm
 
 Operators = Mapping[str, str | Mapping[str, Any]]
 """By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
@@ -89,10 +90,8 @@ def minimize(
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     constraints = [constraints] if callable(constraints) else constraints
     problem, plugins = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
-    budget = f.budget if isinstance(f, Problem) else None
-    subject = (f.genes, len(f.signs)) if isinstance(f, Problem) else (Genes(genes), objectives)
-    how = algorithm, operators, population, *subject, budget is not None and budget.limit is not None
-    resolved = resolve_search(problem, *how, budget=evaluations, plugins=plugins, seed=seed)
+    resolved = resolve_search(problem, algorithm, operators, population, budget=evaluations, plugins=plugins, seed=seed)
+    resolved = with_default_algorithm(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
         if not progress:
             stack.enter_context(silent())
@@ -119,12 +118,11 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
 
 def resolve_search(
     problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, population: int | None,
-    genes: Genes, objectives: int, limited: bool = False, **keys: Any,
+    **keys: Any,
 ) -> Resolved:  # fmt: skip
-    """The checked experiment that searches ``problem``, with more ``keys``; ``limited``: by a budget."""
-    chosen, size = default(genes, objectives, limited) if algorithm == AUTO else ({"algorithm": algorithm}, 20)
-    keys |= {"operators": chosen | dict(operators or {}), "population": population or size}
-    return resolve({"problem": problem, **keys}, "minimize")
+    """Return the checked experiment that searches ``problem``, with more ``keys``."""
+    keys |= {"population": population} if population else {}
+    return resolve({"problem": problem, "operators": {"algorithm": algorithm, **(operators or {})}, **keys}, "minimize")
 
 
 def _problem_section(

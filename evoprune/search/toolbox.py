@@ -49,9 +49,7 @@ def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
     chosen, size = default(problem.genes, len(problem.signs), limited)
     own = {slot: choice for slot, choice in given["operators"].items() if slot != "algorithm"}
     config = {"population": size} | given | {"operators": chosen | own}
-    resolved = replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
-    note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
-    return resolved
+    return replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
 
 
 def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
@@ -201,7 +199,9 @@ class Prepared:
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
-            resolved = with_default_algorithm(resolved, problem)
+            if resolved.experiment.automatic:
+                resolved = with_default_algorithm(resolved, problem)
+                note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
             phase.now("trying the operators")
             tools = build(resolved, problem, ref)
             try_operators(tools, resolved)
