@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy
 from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
 
 
 def compared(runs: Sequence[Finished], budget: float, unit: str, label: str | None) -> dict[str, list[Row]]:
-    """By title, a row for each variant: of the fitness, and of the result on unseen data where all runs have one."""
+    """Return rows of variants by title: of the fitness, and of the result on unseen data if all runs have one."""
     tables = {}
     if label is not None:
         tables[f"fitness, best within {budget:,.0f} {unit}"] = compare(_by_variant(runs, [r.at(budget) for r in runs]))
@@ -89,28 +90,24 @@ def _by_variant(runs: Sequence[Finished], scores: Sequence[float]) -> dict[str, 
 
 
 def compare(scores: Mapping[str, Sequence[float]]) -> list[Row]:
-    """A row for each variant of ``scores`` (by name, a number for each of the same seeds), in their order."""
+    """Return a row for each variant of ``scores``: by name, a number for each of the same seeds."""
     first, *others = scores.values()
     raw = numpy.array([_difference(first, values) for values in others])
     order, p = raw.argsort(), raw.copy()
     p[order] = numpy.maximum.accumulate(raw[order] * numpy.arange(len(raw), 0, -1)).clip(max=1.0)
     return [
-        Row(name, len(values), float(numpy.median(values)), _range(values), _coverage(len(values)), each)
-        for (name, values), each in zip(scores.items(), [None, *p.tolist()], strict=True)
+        Row(name, len(values), median(values), (min(values), max(values)), _coverage(len(values)), corrected)
+        for (name, values), corrected in zip(scores.items(), [None, *p.tolist()], strict=True)
     ]
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    return float(min(values)), float(max(values))
-
-
 def _coverage(seeds: int) -> float:
-    """Probability that the median of all seeds is within the range of some: not all are above it, nor all below."""
+    """Return the probability that the median of all seeds is in the range of some: not all are above, or all below."""
     return 1 - 2.0 ** (1 - seeds)
 
 
 def _difference(first: Sequence[float], other: Sequence[float]) -> float:
-    """The p of one comparison: exact where seeds are few, also with ties."""
+    """Return the p-value of one comparison: exact for few seeds, also with ties."""
     differences = numpy.subtract(first, other)
     if len(differences) < 2 or not differences.any():
         return 1.0

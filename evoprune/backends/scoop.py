@@ -53,13 +53,10 @@ class Scoop(Backend):
             if left <= 0:
                 return []
             with _losses():
-                self._ask()
+                if not self._asked:
+                    self._queue.requestFuture()
+                    self._asked = True
                 self._queue.socket._poll(1000 * left)
-
-    def _ask(self) -> None:
-        if not self._asked:
-            self._queue.requestFuture()
-            self._asked = True
 
     def _here(self) -> list[tuple[int, Scores]]:
         self._asked = False

@@ -31,12 +31,10 @@ COMMANDS = "evoprune.commands"  # the group of entry points
 
 
 def plugin_commands() -> list[str]:
-    """The names of all commands of plugins."""
     return sorted(registry.names(COMMANDS))
 
 
 def find_command(name: str) -> type[Command | Planner]:
-    """The command called ``name``."""
     command = registry.find_plugin(COMMANDS, name)
     if not (isinstance(command, type) and issubclass(command, (Command, Planner))):
         raise InputError(

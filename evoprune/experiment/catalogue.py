@@ -69,7 +69,7 @@ def operators(slot: str) -> Iterator[Entry]:
 
 
 def problems() -> Iterator[Entry]:
-    """The registered problems."""
+    """Yield the registered problems."""
     for name in sorted(registry.names(registry.PROBLEMS)):
         problem = registry.problem(name)
         yield Entry(name, problem, problem.Settings)

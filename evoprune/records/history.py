@@ -142,15 +142,11 @@ class History:
             self.live = True
             self._before_first()
             if self._kept is not None:
-                _keep_lines(self._path, self._kept)
+                with self._path.open("r+b") as file:
+                    file.truncate(sum(len(file.readline()) for _ in range(self._kept)))
 
 
 _absent = object()
-
-
-def _keep_lines(path: Path, count: int) -> None:
-    with path.open("r+b") as file:
-        file.truncate(sum(len(file.readline()) for _ in range(count)))
 
 
 def encode(record: Line) -> bytes:

@@ -84,7 +84,9 @@ class Sharing:
                 return False
             if self._offered or self._helped():
                 if not self._offered:
-                    self._offer([lines[each] for each in sorted(waiting - begun)])
+                    requests = b"".join(encode(lines[open_]) for open_ in sorted(waiting - begun))
+                    write_text(self._folder / ASKED, requests.decode())
+                    self._offered = True
                 assert self._claims
                 if not self._claims.take(lines[index]["candidate"]) or key_of(lines[index]) in self._ahead():
                     return False
@@ -118,10 +120,6 @@ class Sharing:
         if self._claims is None and (self._folder / CLAIMS).exists():  # a helper has created it
             self._claims = _Claims(self._folder)
         return self._claims is not None and self._claims.helped
-
-    def _offer(self, lines: Sequence[Line]) -> None:
-        write_text(self._folder / ASKED, b"".join(map(encode, lines)).decode())
-        self._offered = True
 
     def _withdraw(self) -> None:
         if self._offered and self._claims:
