@@ -63,18 +63,18 @@ def stopping_at_full_disks(place: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's error, or its kind where it says nothing."""
+    """Return the first line of an error of a library, or its type if it has no text."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest of ``names``, then all."""
+    """Return the end of a message about an unknown name: the nearest of ``names``, then all."""
     names = sorted(names)
     near = nearest(str(name), names)
     guess = f"; did you mean '{near}'?" if near else ""
     return f"{guess} (known: {', '.join(names) or 'none'})"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name among ``known`` that is the most similar to ``name``; None where none is similar."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the most similar of ``names`` to ``name``; None if none is similar."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)), None)

@@ -39,19 +39,19 @@ def names(variants: Sequence[Variant]) -> list[str]:
     return files
 
 
-def make_exports(experiments: Mapping[str, Resolved], family: Path, how: Execution, options: Mapping[str, Any]) -> None:
-    """Run each of ``experiments``, by its name, and export the result into the folder ``family``; none twice.
+def make_exports(plans: Mapping[str, Resolved], family: Path, execution: Execution, options: Mapping[str, Any]) -> None:
+    """Run each of ``plans``, experiments by name, and export the result into the folder ``family``; none twice.
 
     A failed export is reported; the others are made.
     """
-    for name, resolved in experiments.items():
+    for name, resolved in plans.items():
         exporting = needed(resolved.problem, Exporting, "export", "front")
         check_parameters(exporting.ExportOptions, options, "options")  # before hours of searching
         refuse_other_experiment(resolved, family / "runs" / name, "give another --family, or another --out")
-    for name, resolved in experiments.items():
+    for name, resolved in plans.items():
         suffix = next(iter(needed(resolved.problem, Exporting, "export", "front").file_suffixes()), "")
         out, place = family / f"{name}{suffix}", family / "runs" / name
-        run_to_its_end(resolved, place, how)
+        run_to_its_end(resolved, place, execution)
         if out.exists():
             continue
         evaluation.this_worker.forget()  # there may be no room for two

@@ -100,7 +100,7 @@ class Finished:
         return within[-1] if within else math.nan
 
 
-def run_missing(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
+def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Finished]:
     """Run the ``plans`` that are not finished, and yield all; runs on the same problem share their scores."""
     for plan in plans:
         refuse_other_experiment(plan.resolved, plan.place, "give the ablation another --name")
@@ -108,7 +108,7 @@ def run_missing(plans: Sequence[Planned], how: Execution) -> Iterator[Finished]:
     for plan in plans:
         print(f"{plan.variant}, seed {plan.seed}: {plan.place}", file=sys.stderr)
         memo = memos.setdefault(problem_ref(plan.resolved), {})
-        run_to_its_end(plan.resolved, plan.place, how, memo)
+        run_to_its_end(plan.resolved, plan.place, execution, memo)
         if not (plan.place / MEASURED).exists():  # its scores depend on the measurements
             scores = recorded.read(plan.place, plan.resolved.problem.signs_of(plan.resolved.settings)).candidates
             # failures are tried again: memory may have been short

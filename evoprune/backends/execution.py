@@ -76,7 +76,7 @@ class Execution:
 
         Raises :class:`InputError` for a device that this host lacks, unless others may have it.
         """
-        if self._is_here and (absent := [each for each in self.devices if not problem.has_device(each)]):
+        if self._is_here and (absent := [device for device in self.devices if not problem.has_device(device)]):
             there = ", ".join(["cpu", *problem.devices()])
             raise InputError(f"this machine has no {', '.join(absent)}; it has {there}", "--devices")
         available = tuple(problem.devices()) if device == AUTO else (device,)  # each worker would take it

@@ -45,8 +45,8 @@ def ablate(options: argparse.Namespace) -> int | None:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
     if not 0 < options.budget < float("inf"):
         raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
-    how = read_execution(options)
-    if (code := shared.under_scoop(how, options)) is not None:
+    execution = read_execution(options)
+    if (code := shared.under_scoop(execution, options)) is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)
     if run_folder.has_experiment(folder):
@@ -62,7 +62,7 @@ def ablate(options: argparse.Namespace) -> int | None:
 
     labels = {plan.resolved.problem.labels_of(plan.resolved.settings)[0] for plan in plans}
     try:
-        runs = list(run_missing(plans, how))
+        runs = list(run_missing(plans, execution))
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             print(f"to continue: give the same command with --name {shlex.quote(folder.name)}", file=sys.stderr)
@@ -92,13 +92,13 @@ def front(options: argparse.Namespace) -> None:
     The table and the picture show all exports in the folders of FRONT, a family a folder. The command may be
     interrupted and given again.
     """
-    how = read_execution(options, scoop_for="'run'")
+    execution = read_execution(options, scoop_for="'run'")
     family = options.family or Path(options.file).stem
     run_folder.check_name(family, "--family")
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
     experiments = dict(zip(fronts.names(varied), resolved, strict=True))
-    fronts.make_exports(experiments, options.out / family, how, shared.read_declared(options))
+    fronts.make_exports(experiments, options.out / family, execution, shared.read_declared(options))
     points, unfit = fronts.read(options.out)
     print(fronts.write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
     print(f"the picture: {options.out / 'front.png'}")

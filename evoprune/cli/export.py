@@ -57,17 +57,17 @@ def add_eval(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a run's result and the known solutions, or another source that a problem can measure."""
-    given = read_declared(options)
+    measure_options = read_declared(options)
     if has_experiment(options.source):
-        table = Run.open(options.source, options.set).compare(**given)
+        table = Run.open(options.source, options.set).compare(**measure_options)
     else:
-        meant = Path("runs") / options.source
-        if options.source and has_experiment(meant) and not Path(options.source).exists():
-            raise InputError(f"no such run here; did you mean {meant}?", options.source)
+        similar = Path("runs") / options.source
+        if options.source and has_experiment(similar) and not Path(options.source).exists():
+            raise InputError(f"no such run here; did you mean {similar}?", options.source)
         if options.set:
             raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
         part = measuring(options.source)
-        checked = check_parameters(part.EvalOptions, given, OPTION)
+        checked = check_parameters(part.EvalOptions, measure_options, OPTION)
         with Phase(f"measuring {options.source}"):
             table = part.measure(options.source, checked)
     if options.json:

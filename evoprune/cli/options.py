@@ -72,11 +72,11 @@ def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Executio
     return Execution(kind, workers, devices, *more)
 
 
-def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
+def under_scoop(execution: Execution, options: argparse.Namespace) -> int | None:
     """Start this command again under SCOOP if it must run there; return its exit code, or None if it need not."""
-    if how.map != "scoop" or launch.running():
+    if execution.map != "scoop" or launch.running():
         return None
-    return launch.launch(options.arguments, how.workers, how.hostfile)
+    return launch.launch(options.arguments, execution.workers, execution.hostfile)
 
 
 def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:

@@ -63,19 +63,19 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
 
 
 def _call(kind: type[Planner], options: argparse.Namespace) -> None:
-    how = read_execution(options, scoop_for="'run': give it what --print-config prints")
-    limit_threads(how.with_threads().threads)  # so that the plan measures with the threads of evaluations
+    execution = read_execution(options, scoop_for="'run': give it what --print-config prints")
+    limit_threads(execution.with_threads().threads)  # so that the plan measures with the threads of evaluations
     with Phase("planning"):
         planner = kind(options)
     with nullcontext() if options.print_config else alone(options, planner.out):
-        _run_plan(planner, options, how)
+        _run_plan(planner, options, execution)
 
 
-def _run_plan(planner: Planner, options: argparse.Namespace, how: Execution) -> None:
+def _run_plan(planner: Planner, options: argparse.Namespace, execution: Execution) -> None:
     out = str(planner.out.absolute()) if planner.out else None
     if out and not options.print_config and (there := _begun(options, out)):
         note(f"{there}: continued, as this command began it")
-        complete(there, how)
+        complete(there, execution)
         return
     folder, begun = None, time.monotonic()
     if planner.name is not None and not options.print_config:
@@ -85,7 +85,7 @@ def _run_plan(planner: Planner, options: argparse.Namespace, how: Execution) -> 
         folder = run_folder.choose(options.runs_dir, options.name, planner.name)
     try:
         with Phase("planning"):
-            how = how.decided(planner.problem)
+            execution = execution.decided(planner.problem)
             plan = planner.plan()
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "evoprune", *options.arguments])
@@ -109,7 +109,7 @@ def _run_plan(planner: Planner, options: argparse.Namespace, how: Execution) -> 
         planning=time.monotonic() - begun,
         command=options.arguments,
     )
-    run_and_print(lambda: run(resolved, folder, how, promise=promise), folder)
+    run_and_print(lambda: run(resolved, folder, execution, promise=promise), folder)
     keep_promise(folder)
 
 

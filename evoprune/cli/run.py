@@ -60,16 +60,16 @@ def alone(options: argparse.Namespace, out: Path | None = None) -> Iterator[None
 
 def run(options: argparse.Namespace) -> int | None:
     """Run a search, and write its result into a folder."""
-    how = read_execution(options)
+    execution = read_execution(options)
     resolved = shared.read_experiment(options)
     if options.print_config:
         print(dumped(resolved.config()), end="")
         return None
-    if (code := under_scoop(how, options)) is not None:
+    if (code := under_scoop(execution, options)) is not None:
         return code
     with alone(options):
         folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
-        run_and_print(lambda: search.run(resolved, folder, how), folder)
+        run_and_print(lambda: search.run(resolved, folder, execution), folder)
     return 0
 
 
@@ -84,14 +84,14 @@ def add_resume(commands: Any) -> None:
 
 def resume(options: argparse.Namespace) -> int | None:
     """Continue runs that ended early, or add generations to one that is done."""
-    how = read_execution(options)
-    if (code := under_scoop(how, options)) is not None:
+    execution = read_execution(options)
+    if (code := under_scoop(execution, options)) is not None:
         return code
     folders = runs_in(options.folders, lambda run: read_status(run).resumable, "ended early; nothing to continue")
     code = 0
     for folder in folders:
         try:
-            complete(folder, how, options.set)
+            complete(folder, execution, options.set)
         except (InputError, Stopped) as error:
             if folder == folders[-1] and not code:
                 raise
@@ -101,9 +101,9 @@ def resume(options: argparse.Namespace) -> int | None:
     return code
 
 
-def complete(folder: Path, how: Execution, overrides: Sequence[str] = ()) -> None:
+def complete(folder: Path, execution: Execution, overrides: Sequence[str] = ()) -> None:
     """Continue the run in ``folder``, its experiment changed by ``overrides``; then write its page and export."""
-    run_and_print(lambda: search.resume(folder, overrides, how), folder)
+    run_and_print(lambda: search.resume(folder, overrides, execution), folder)
     keep_promise(folder)
 
 
@@ -134,13 +134,13 @@ def add_validate(commands: Any) -> None:
 
 def validate(options: argparse.Namespace) -> None:
     """Check an experiment without running anything."""
-    how = read_execution(options, scoop_for="run")
+    execution = read_execution(options, scoop_for="run")
     resolved = shared.read_experiment(options)
     refuse_missing(resolved, options.file)
     if not options.measure:
         print(f"{options.file}: valid (data are not read; --measure reads them, and says how long a run takes)")
         return
-    print(f"{options.file}: valid", *measure(resolved, how).lines(), sep="\n")
+    print(f"{options.file}: valid", *measure(resolved, execution).lines(), sep="\n")
 
 
 def run_and_print(call: Callable[[], bool], folder: Path) -> None:

@@ -27,18 +27,18 @@ def status(options: argparse.Namespace) -> None:
     """Show the progress of runs, or of all runs in a folder."""
     runs = {run: folder for folder in options.folders for run in find_runs(folder)}
     alone = list(runs) == options.folders
-    every = [read_status(run) if alone and len(runs) == 1 else _read_or_report(run) for run in runs]
+    statuses = [read_status(run) if alone and len(runs) == 1 else _read_or_report(run) for run in runs]
     if options.json:
-        print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in every], indent=2))
+        print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in statuses], indent=2))
         return
     if alone and len(runs) == 1:
-        cells = {"run": str(every[0].folder)} | _cells(every[0])
+        cells = {"run": str(statuses[0].folder)} | _cells(statuses[0])
         print(*(f"{name}: {cell}" for name, cell in cells.items() if cell != "-"), sep="\n")
     else:
         names = [str(run if alone else run.relative_to(folder)) for run, folder in runs.items()]
-        rows = [{"run": name} | _cells(one) for name, one in zip(names, every, strict=True)]
+        rows = [{"run": name} | _cells(one) for name, one in zip(names, statuses, strict=True)]
         print(*aligned([list(rows[0]), *(list(row.values()) for row in rows)]), sep="\n")
-    for line in _advice(every):
+    for line in _advice(statuses):
         print(line)
 
 
@@ -65,8 +65,8 @@ def _cells(status: Status) -> dict[str, str]:
     }
 
 
-def _advice(every: Sequence[Status]) -> Iterator[str]:
-    for status in every:
+def _advice(statuses: Sequence[Status]) -> Iterator[str]:
+    for status in statuses:
         if status.reason and status.state != "done":
             yield f"{status.folder}: {status.reason}"
         if status.promised and status.state == "done":

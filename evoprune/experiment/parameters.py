@@ -60,9 +60,9 @@ def schema_of(plugin: Any) -> type[BaseModel]:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
 
 
-def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
-    """Return the parameters ``given`` for ``plugin``, checked against its :func:`schema_of`; ``path``: for messages."""
-    return validated(schema_of(plugin), dict(given), None, path)
+def check_parameters(plugin: type[BaseModel] | Callable[..., Any], values: Mapping[str, Any], path: str) -> BaseModel:
+    """Return ``values`` as the parameters of ``plugin``, checked by :func:`schema_of`. ``path``: for messages."""
+    return validated(schema_of(plugin), dict(values), None, path)
 
 
 def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:

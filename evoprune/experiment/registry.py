@@ -102,19 +102,19 @@ def find_plugin(group: str, name: str) -> Any:
     return _find(group, name, names(group), [*_plugins])
 
 
-def _find(group: str, name: str, known: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
+def _find(group: str, name: str, entries: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
     if ":" in name:
         return _attribute(name, allowed)
-    _check_known(group, name, known)
+    _check_known(group, name, entries)
     try:
-        return known[name].load()
+        return entries[name].load()
     except (Exception, SystemExit) as error:  # another package may raise anything
-        raise InputError(f"cannot import '{name}' ({known[name].value}): {error}") from error
+        raise InputError(f"cannot import '{name}' ({entries[name].value}): {error}") from error
 
 
-def _check_known(group: str, name: str, known: dict[str, EntryPoint]) -> None:
-    if name not in known:
-        raise InputError(f"unknown {group.removeprefix('evoprune.')[:-1]} '{name}'{did_you_mean(name, known)}")
+def _check_known(group: str, name: str, entries: dict[str, EntryPoint]) -> None:
+    if name not in entries:
+        raise InputError(f"unknown {group.removeprefix('evoprune.')[:-1]} '{name}'{did_you_mean(name, entries)}")
 
 
 def _attribute(dotted: str, allowed: Sequence[str]) -> Any:

@@ -46,8 +46,8 @@ class Resolved:
         config["problem"] = {"use": self.experiment.problem.use, **self.settings.model_dump(mode="json")}
         for slot, operator in self.operators.items():
             not_given = ALWAYS_SUPPLIED - operator.parameters.model_fields_set
-            kept = operator.parameters.model_dump(mode="json", exclude=set(not_given))
-            config["operators"][slot] = {"use": operator.use, **kept}
+            chosen = operator.parameters.model_dump(mode="json", exclude=set(not_given))
+            config["operators"][slot] = {"use": operator.use, **chosen}
         return config
 
 

@@ -190,12 +190,12 @@ def push(out: Path, name: str) -> str:
     operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
     api = HfApi(library_name="evoprune")
     try:
-        made = api.create_repo(name, private=True, exist_ok=True)
-        api.create_commit(made.repo_id, operations, commit_message="Upload a model that evoprune made")
+        repository = api.create_repo(name, private=True, exist_ok=True)
+        api.create_commit(repository.repo_id, operations, commit_message="Upload a model that evoprune made")
     except Exception as error:  # of HTTP, of the network, of the hub's rules
         why = f"was not uploaded to {name}: {first_line(error)}"
         raise Stopped(f"{out} is written and whole, but {why}") from None
-    return str(made)
+    return str(repository)
 
 
 def _files(out: Path) -> dict[str, Path]:

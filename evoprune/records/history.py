@@ -116,9 +116,9 @@ class History:
         if records and self._recorded and "finalist" in self._recorded[0] and "finalist" not in records[0]:
             self._recorded.clear()
             self._kept = self._number
-        for ahead, (record, found) in enumerate(zip(records, self._recorded, strict=False), 1):
+        for ahead, (record, earlier) in enumerate(zip(records, self._recorded, strict=False), 1):
             expected = orjson.loads(encode(record))
-            differing = [key for key in expected if key not in VARYING and found.get(key, _absent) != expected[key]]
+            differing = [key for key in expected if key not in VARYING and earlier.get(key, _absent) != expected[key]]
             if differing:
                 raise InputError(
                     f"the run cannot be continued exactly: line {self._number + ahead} differs in '{differing[0]}' "

@@ -148,14 +148,14 @@ def lines(path: Path, whole: bool = False) -> Iterator[Line]:
 def read_requests(path: Path) -> list[Line]:
     """The lines in ``path`` of candidates that wait for a score; none if it is missing."""
     try:
-        found: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
+        requests: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
     except FileNotFoundError:
         return []
     except ValueError as error:
         raise InputError(f"holds a line that is not JSON ({error})", str(path)) from None
-    for line in found:
+    for line in requests:
         validated(_Request, line, str(path))
-    return found
+    return requests
 
 
 def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:

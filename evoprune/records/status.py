@@ -37,7 +37,7 @@ class _Stated(BaseModel, extra="ignore"):
     seconds_left: float | None = None
 
 
-class _Asked(BaseModel, extra="ignore"):
+class _Limits(BaseModel, extra="ignore"):
     """Used keys of ``config.yaml``."""
 
     generations: int = Field(ge=0)
@@ -162,15 +162,15 @@ def read_status(folder: Path) -> Status:
         state = STARTING if locked else KILLED
     if not (folder / CONFIG).exists():
         return Status(folder, state, stated.reason)
-    asked = validated(_Asked, config.read(folder / CONFIG), str(folder / CONFIG))
+    limits = validated(_Limits, config.read(folder / CONFIG), str(folder / CONFIG))
     lines = list(recorded.lines(folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     last: dict[str, Any] = next((line for line in reversed(lines) if is_generation(line)), {})
     traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
     running = stated if state == RUNNING else _Stated(state=state)
     return Status(
-        folder, state, stated.reason, last.get("generation"), asked.generations, len(scores),
-        sum(line["work"] for line in scores), asked.budget, None if traded else last.get("best"),
+        folder, state, stated.reason, last.get("generation"), limits.generations, len(scores),
+        sum(line["work"] for line in scores), limits.budget, None if traded else last.get("best"),
         running.phase, running.seconds_left, promised and not locked,
     )  # fmt: skip
 

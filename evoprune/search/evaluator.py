@@ -41,16 +41,16 @@ class Evaluator:
         self.candidates = self.evaluations = 0
         self.work = self.evaluation_seconds = 0.0
 
-    def evaluate(self, asked: Evaluate, generation: int) -> None:
+    def evaluate(self, request: Evaluate, generation: int) -> None:
         """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
-        self.progress.begin(generation, len(asked.individuals))
-        fidelity = asked.fidelity if self.scoring.problem.has_fidelities else 1.0
-        lines = list(self._lines(asked, generation, fidelity))
+        self.progress.begin(generation, len(request.individuals))
+        fidelity = request.fidelity if self.scoring.problem.has_fidelities else 1.0
+        lines = list(self._lines(request, generation, fidelity))
         self._history.expect(lines)
         new = [line for line in lines if not line["memo"]]
         how = scorer(self.scoring.toolbox, self.scoring.problem, fidelity)
         with self.scoring.scores(new, self.recorded.candidates, **how) as scores:
-            for individual, line in zip(asked.individuals, lines, strict=True):
+            for individual, line in zip(request.individuals, lines, strict=True):
                 key = line["genome"], fidelity
                 if not line["memo"]:
                     self._learn(key, next(scores))
@@ -72,10 +72,10 @@ class Evaluator:
         individual.ident = self._numbers.get(genome)
         return individual
 
-    def _lines(self, asked: Evaluate, generation: int, fidelity: float) -> Iterator[Line]:
+    def _lines(self, request: Evaluate, generation: int, fidelity: float) -> Iterator[Line]:
         """The history lines of the candidates, without their scores."""
         new: set[Genome] = set()
-        for individual in asked.individuals:
+        for individual in request.individuals:
             number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # which JSON cannot represent
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
@@ -83,7 +83,7 @@ class Evaluator:
             line["genome"], line["memo"] = genome, (genome, fidelity) in self.memo or genome in new
             if fidelity < 1:
                 line["fidelity"] = fidelity
-            if asked.probe:
+            if request.probe:
                 line["probe"] = True
             new.add(genome)
             self.candidates += 1

@@ -24,20 +24,21 @@ from evoprune.search.search import run_search
 from evoprune.search.sharing import help_with
 from evoprune.search.toolbox import Prepared, decide_execution
 
-_NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
+Scores = Mapping[Key, Evaluation]
+_NOTHING: Scores = MappingProxyType({})
 
 
 def run(
     resolved: Resolved,
     folder: Path,
     execution: Execution | None = None,
-    known: Mapping[Key, Evaluation] = _NOTHING,
+    scores: Scores = _NOTHING,
     promise: Promise | None = None,
 ) -> bool:
     """Run the experiment in the new ``folder``; return True.
 
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
-    when the run ends early. ``known``: scores on the same problem. ``promise``: of an export that follows the run.
+    when the run ends early. ``scores``: scores on the same problem. ``promise``: of an export that follows the run.
     """
     refuse_missing(resolved)
 
@@ -47,10 +48,10 @@ def run(
             promise.write(place)
 
     with run_folder.created(folder, write):
-        return _begin(resolved, folder, execution or Execution(), known)
+        return _begin(resolved, folder, execution or Execution(), scores)
 
 
-def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> bool:
+def _begin(resolved: Resolved, folder: Path, execution: Execution, scores: Scores = _NOTHING) -> bool:
     """As :func:`run`, in a locked ``folder`` without a history."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
@@ -62,7 +63,7 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
         facts["experiment"] = recorded.run_identity(prepared.resolved)
         environment = run_folder.environment() | facts
         with start(execution, prepared.build_seconds) as backend:
-            return run_search(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
+            return run_search(prepared, backend, RecordedRun(candidates=dict(scores)), environment, status)
 
 
 def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
@@ -98,15 +99,15 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
             return run_search(run, backend, past, environment, status)
 
 
-def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:
+def run_to_its_end(resolved: Resolved, place: Path, execution: Execution, scores: Scores = _NOTHING) -> None:
     """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`."""
     if not place.exists():
-        run(resolved, place, how, known)
+        run(resolved, place, execution, scores)
     elif not (place / run_folder.RESULT).exists():
-        resume(place, (), how)
+        resume(place, (), execution)
 
 
-def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
+def run_with_others(resolved: Resolved, place: Path, execution: Execution) -> None:
     """As :func:`run_to_its_end`, shared by all processes that call it: one searches, the others score for it.
 
     Raises :class:`InputError` for another search in ``place``.
@@ -117,9 +118,9 @@ def run_with_others(resolved: Resolved, place: Path, how: Execution) -> None:
             before, now = map(recorded.run_identity, (there, resolved))
             recorded.refuse_change(before, now, "experiment", place)
         try:
-            return run_to_its_end(resolved, place, how)
+            return run_to_its_end(resolved, place, execution)
         except Busy:
-            help_with(resolved, place, how)
+            help_with(resolved, place, execution)
 
 
 def refuse_other_experiment(resolved: Resolved, place: Path, instead: str) -> None:

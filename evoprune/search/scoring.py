@@ -52,12 +52,12 @@ class Scoring:
 
     @contextmanager
     def scores(
-        self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+        self, requests: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Iterator[Evaluation]]:
-        """Yield an iterator of the scores of ``asked``, in order. ``how``: see :meth:`Backend.map`."""
+        """Yield an iterator of the scores of ``requests``, in order. ``how``: see :meth:`Backend.map`."""
         start = time.perf_counter()
         with preserve_random_state(), self.backend.at_work():
-            yield self._in_order(asked, recorded, score, **how)
+            yield self._in_order(requests, recorded, score, **how)
             self._wall += time.perf_counter() - start
         self.history.caught_up()
 
@@ -75,18 +75,18 @@ class Scoring:
         return max(0.0, idle)
 
     def _in_order(
-        self, asked: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
+        self, requests: Sequence[Line], recorded: Mapping[Key, Evaluation], score: Callable[[Any], Any], **how: float
     ) -> Iterator[Evaluation]:
-        """Yield the score of each of ``asked``; scores that arrive before their turn are recorded for resuming."""
-        ready = {at: recorded[key] for at, key in enumerate(map(key_of, asked)) if key in recorded}
-        rest = [at for at in range(len(asked)) if at not in ready]
-        missing = {index: asked[at] for index, at in enumerate(rest)}
+        """Yield the score of each of ``requests``; scores that arrive before their turn are recorded for resuming."""
+        ready = {at: recorded[key] for at, key in enumerate(map(key_of, requests)) if key in recorded}
+        rest = [at for at in range(len(requests)) if at not in ready]
+        missing = {index: requests[at] for index, at in enumerate(rest)}
         mapped = partial(self.toolbox.map, score, **how)
-        if self._sharing and asked and "candidate" in asked[0]:
+        if self._sharing and requests and "candidate" in requests[0]:
             arriving = self._sharing.map(mapped, [*missing.values()])
         else:
             arriving = mapped([line["genome"] for line in missing.values()])
-        for turn in range(len(asked)):
+        for turn in range(len(requests)):
             while turn not in ready:
                 try:
                     index, evaluation = next(arriving)

@@ -44,11 +44,11 @@ def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
     """Return ``resolved`` with :func:`evoprune.minimum.default` in place of the algorithm ``auto``."""
     if not resolved.experiment.automatic:
         return resolved
-    given = resolved.experiment.model_dump(exclude_unset=True)
+    explicit = resolved.experiment.model_dump(exclude_unset=True)
     limited = problem.budget is not None and problem.budget.limit is not None
     chosen, size = default(problem.genes, len(problem.signs), limited)
-    own = {slot: choice for slot, choice in given["operators"].items() if slot != "algorithm"}
-    config = {"population": size} | given | {"operators": chosen | own}
+    other_slots = {slot: choice for slot, choice in explicit["operators"].items() if slot != "algorithm"}
+    config = {"population": size} | explicit | {"operators": chosen | other_slots}
     return replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
 
 

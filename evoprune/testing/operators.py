@@ -74,13 +74,13 @@ def budgets() -> Iterator[Budget]:
             yield Monotone(whole, curved, math.log1p(max(0.0, limit - free.least)))
 
 
-def _bound(function: Callable[..., Any], data: int, budget: Budget | None, given: dict[str, Any]) -> partial[Any]:
+def _bound(function: Callable[..., Any], data: int, budget: Budget | None, params: dict[str, Any]) -> partial[Any]:
     supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
     if budget is not None:
         genes = budget.genes
         supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up, "initial_genomes": []}
     asked = list(inspect.signature(function).parameters)[data:]
-    return partial(function, **{name: supplied[name] for name in asked if name in supplied} | given)
+    return partial(function, **{name: supplied[name] for name in asked if name in supplied} | params)
 
 
 def _seed(seed: int) -> None:
@@ -88,10 +88,10 @@ def _seed(seed: int) -> None:
     numpy.random.seed(seed)
 
 
-def _check_children(slot: str, function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> None:
+def _check_children(slot: str, function: Callable[..., Any], budget: Budget, params: dict[str, Any]) -> None:
     genes, count = budget.genes, PARENTS[slot]
     where = f"{slot}, genes {genes.names}, a limit of {budget.limit}"
-    operator = _bound(function, count, budget, given)
+    operator = _bound(function, count, budget, params)
     bounded = bool({"genes", "budget", "low", "up"} & {*operator.keywords})
 
     def bred(seed: int, far: float) -> tuple[Individual, ...]:
@@ -129,13 +129,13 @@ def _check_landed(operator: partial[Any], child: Individual, budget: Budget, whe
     require(same, f"{where}: a repaired genome changes when it is repaired again: {list(child)}, {list(again)}")
 
 
-def _check_choice(slot: str, function: Callable[..., Any], given: dict[str, Any], weight: float, size: int) -> None:
+def _check_choice(slot: str, function: Callable[..., Any], params: dict[str, Any], weight: float, size: int) -> None:
     random.seed(size)
     people = [Individual([random.random()], (weight,)) for _ in range(size)]
     for person in people:
         person.fitness.values = (random.choice([random.random(), -weight * math.inf, 0.5]),)
     for more in ((1,), (2,), (size,)) if slot == "select" else ((),):
-        operator = _bound(function, 1 + len(more), None, given)
+        operator = _bound(function, 1 + len(more), None, params)
         _seed(8)
         chosen = operator(people, *more)
         _seed(8)
@@ -155,7 +155,7 @@ def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individua
     return (individual,)
 
 
-def _populations(function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> list[list[tuple[float, ...]]]:
+def _populations(function: Callable[..., Any], budget: Budget, params: dict[str, Any]) -> list[list[tuple[float, ...]]]:
     """The populations of three generations."""
     genes = budget.genes
     toolbox = base.Toolbox()
@@ -169,7 +169,7 @@ def _populations(function: Callable[..., Any], budget: Budget, given: dict[str, 
     full: set[tuple[float, ...]] = set()
     populations: list[list[tuple[float, ...]]] = []
     number = 0
-    for step in _bound(function, 1, budget, given)(toolbox):
+    for step in _bound(function, 1, budget, params)(toolbox):
         if isinstance(step, Generation):
             populations.append([person.genome for person in step.population])
             require({*populations[-1]} <= full, "algorithm: a generation is not scored on all data")

@@ -117,10 +117,10 @@ def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
 
 
 def loss_changes(
-    here: Individual, probes: Sequence[Individual], screening: float
+    origin: Individual, probes: Sequence[Individual], screening: float
 ) -> Generator[Evaluate, None, list[float]]:
-    """Return the loss of each of ``probes`` relative to ``here``, all measured on a share ``screening`` of the data."""
-    centre = here.child()
+    """Return the loss of each of ``probes`` relative to ``origin``, on a share ``screening`` of the data."""
+    centre = origin.child()
     yield Evaluate([centre, *probes], screening, probe=True)
     before, *after = losses([cost(one) for one in (centre, *probes)])
     return [loss - before for loss in after]

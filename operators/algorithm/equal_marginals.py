@@ -115,10 +115,10 @@ def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Indi
     else:
         moved[place] = clip(moved[place] - sign * width, gene.low, gene.up)
     if gene.levels:
-        first, here = gene.nearest(moved[place]), gene.nearest(centre[place])
-        ends = (gene.up, gene.low) if first > here else (gene.low, gene.up)
-        levels = [*levels_between(first, ends[0]), *levels_between(here, ends[1])]
-        moved[place] = next((level for level in levels if budget.price(centre, place, level - here)), first)
+        first, current = gene.nearest(moved[place]), gene.nearest(centre[place])
+        ends = (gene.up, gene.low) if first > current else (gene.low, gene.up)
+        levels = [*levels_between(first, ends[0]), *levels_between(current, ends[1])]
+        moved[place] = next((level for level in levels if budget.price(centre, place, level - current)), first)
     return moved
 
 

@@ -51,71 +51,71 @@ def greedy(
     check_limited(budget, "greedy")
     best = yield from advance([], first_population(toolbox, max(1, len(initial_genomes)), initial_genomes))
     removed = yield from _removed(toolbox, best, budget, screening, remeasured)
-    here = best = yield from advance([best], [removed])
+    current = best = yield from advance([best], [removed])
     seen = {best.genome}
     while True:
-        steps = yield from _measured(here, budget, screening)
-        neighbours = _neighbours(toolbox, here, steps, budget, seen)
-        measured_here, failed = True, 0
+        steps = yield from _measured(current, budget, screening)
+        neighbours = _neighbours(toolbox, current, steps, budget, seen)
+        fresh, failed = True, 0
         while children := [*islice(neighbours, offspring)]:
             finalists = yield from screened(children, survivors, screening)
             best = yield from advance([best], finalists)
             (leader,) = fittest(finalists, 1)
             failed += 1
-            if leader.fitness > here.fitness:
-                steps = _turned(steps, here, leader, budget)
-                here, measured_here, failed = leader, False, 0
-                neighbours = _neighbours(toolbox, here, steps, budget, seen)
-            elif failed >= patience and not measured_here:
+            if leader.fitness > current.fitness:
+                steps = _turned(steps, current, leader, budget)
+                current, fresh, failed = leader, False, 0
+                neighbours = _neighbours(toolbox, current, steps, budget, seen)
+            elif failed >= patience and not fresh:
                 break
         else:
-            here = _kicked(toolbox, best, budget)
-            best = yield from advance([best], [here])
+            current = _kicked(toolbox, best, budget)
+            best = yield from advance([best], [current])
 
 
 def _removed(
     toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
     """Return an unscored genome within the budget, by greedy steps from the one that spends the most."""
-    here = parent.child(budget.extreme(most=True))
+    current = parent.child(budget.extreme(most=True))
     costs: dict[int, float] = {}
-    quota = budget.excess(here) / _ROUNDS
-    while (excess := budget.excess(here)) > ROUNDING:
-        saved = {gene: budget.share(here) - budget.share(_moved(here, gene, 1.0, budget)) for gene in budget.free}
+    quota = budget.excess(current) / _ROUNDS
+    while (excess := budget.excess(current)) > ROUNDING:
+        saved = {gene: budget.share(current) - budget.share(_moved(current, gene, 1.0, budget)) for gene in budget.free}
         open_ = [gene for gene in budget.free if saved[gene] > 0]
         if not open_:
             break
         due = sorted(open_, key=lambda gene: costs.get(gene, -math.inf) / min(saved[gene], excess))
         due = due[: remeasured + sum(gene not in costs for gene in due)]
-        changes = yield from _changes(here, [(gene, 1.0) for gene in due], budget, screening)
+        changes = yield from _changes(current, [(gene, 1.0) for gene in due], budget, screening)
         costs |= {gene: change for (gene, _), change in changes.items()}
         goal = excess - quota
         for gene in sorted(due, key=lambda gene: costs[gene] / min(saved[gene], excess)):
-            here = _moved(here, gene, 1.0, budget)
-            if budget.excess(here) <= max(goal, ROUNDING):
+            current = _moved(current, gene, 1.0, budget)
+            if budget.excess(current) <= max(goal, ROUNDING):
                 break
-    return repaired(toolbox, here.child())
+    return repaired(toolbox, current.child())
 
 
-def _measured(here: Individual, budget: Budget, screening: float) -> Generator[Evaluate, None, Steps]:
-    """Return the change of the loss by each possible step of one gene from ``here``."""
-    moves = [(gene, way) for gene in budget.free for way in (1.0, -1.0) if _moved(here, gene, way, budget) != here]
-    return (yield from _changes(here, moves, budget, screening))
+def _measured(current: Individual, budget: Budget, screening: float) -> Generator[Evaluate, None, Steps]:
+    """Return the change of the loss by each possible step of one gene from ``current``."""
+    moves = [move for move in product(budget.free, (1.0, -1.0)) if _moved(current, *move, budget) != current]
+    return (yield from _changes(current, moves, budget, screening))
 
 
 def _changes(
-    here: Individual, moves: Sequence[Move], budget: Budget, screening: float
+    current: Individual, moves: Sequence[Move], budget: Budget, screening: float
 ) -> Generator[Evaluate, None, Steps]:
-    changes = yield from loss_changes(here, [_moved(here, *move, budget) for move in moves], screening)
+    changes = yield from loss_changes(current, [_moved(current, *move, budget) for move in moves], screening)
     return dict(zip(moves, changes, strict=True))
 
 
-def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -> Steps:
-    """Return ``steps`` for ``there``: a gene that moved regains its loss by moving back."""
+def _turned(steps: Steps, current: Individual, leader: Individual, budget: Budget) -> Steps:
+    """Return ``steps`` for ``leader``: a gene that moved regains its loss by moving back."""
     turned = dict(steps)
     for gene in budget.free:
-        if there[gene] != here[gene]:
-            way = math.copysign(1.0, (there[gene] - here[gene]) * budget.directions[gene])
+        if leader[gene] != current[gene]:
+            way = math.copysign(1.0, (leader[gene] - current[gene]) * budget.directions[gene])
             turned[gene, -way] = -steps.get((gene, way), 0.0)
     return turned
 
@@ -129,11 +129,11 @@ def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Indivi
 
 
 def _neighbours(
-    toolbox: base.Toolbox, here: Individual, steps: Steps, budget: Budget, seen: set[tuple[float, ...]]
+    toolbox: base.Toolbox, current: Individual, steps: Steps, budget: Budget, seen: set[tuple[float, ...]]
 ) -> Iterator[Individual]:
     """Yield repaired children within the budget, the most promising by ``steps`` first, and add them to ``seen``."""
-    for moves in sorted(_exchanges(here, steps, budget), key=lambda moves: sum(steps[move] for move in moves)):
-        child = here.child()
+    for moves in sorted(_exchanges(current, steps, budget), key=lambda moves: sum(steps[move] for move in moves)):
+        child = current.child()
         for move in moves:
             child[:] = _moved(child, *move, budget)
         child = repaired(toolbox, child)
@@ -142,9 +142,9 @@ def _neighbours(
             yield child
 
 
-def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[Move]]:
+def _exchanges(current: Individual, steps: Steps, budget: Budget) -> Iterator[list[Move]]:
     """Yield exchanges: one gene saves a step, another spends one, and cheap steps of others reach the limit."""
-    shares = {move: budget.share(_moved(here, *move, budget)) - budget.share(here) for move in steps}
+    shares = {move: budget.share(_moved(current, *move, budget)) - budget.share(current) for move in steps}
     saving = sorted((move for move in steps if shares[move] < 0), key=lambda move: -steps[move] / shares[move])
     spending = sorted((move for move in steps if shares[move] > 0), key=lambda move: steps[move] / shares[move])
     savers, spenders = ([move for move in steps if move[1] == way] for way in (1.0, -1.0))
@@ -152,7 +152,7 @@ def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[
         if saver[0] == spender[0]:
             continue
         moves, moved = [saver, spender], {saver[0], spender[0]}
-        excess = budget.excess(_moved(_moved(here, *saver, budget), *spender, budget))
+        excess = budget.excess(_moved(_moved(current, *saver, budget), *spender, budget))
         for move in chain(saving, spending):
             saves = shares[move] < 0
             if move[0] not in moved and (excess > ROUNDING if saves else excess + shares[move] <= ROUNDING):
@@ -163,9 +163,9 @@ def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[
 
 
 def _kicked(toolbox: base.Toolbox, best: Individual, budget: Budget) -> Individual:
-    here = best
+    current = best
     for _ in range(_KICK):
-        possible = {(gene, way): 0.0 for gene in budget.free for way in (1.0, -1.0)}
-        exchanges = [*_neighbours(toolbox, here, possible, budget, set())]
-        here = random.choice(exchanges) if exchanges else here
-    return here
+        possible = dict.fromkeys(product(budget.free, (1.0, -1.0)), 0.0)
+        exchanges = [*_neighbours(toolbox, current, possible, budget, set())]
+        current = random.choice(exchanges) if exchanges else current
+    return current

@@ -37,7 +37,7 @@ def nsga2(
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
     people = first_population(toolbox, population, initial_genomes)
     yield Evaluate(people)
-    known = deque(people, MAX_POINTS)
+    archive = deque(people, MAX_POINTS)
     people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
     while True:
         yield Generation(people)
@@ -48,19 +48,19 @@ def nsga2(
         )  # fmt: skip
         if pool > 1:
             if screening is None:
-                _predict(genes, known, children)
+                _predict(genes, archive, children)
             else:
                 yield Evaluate(children, screening)
             children = tools.selNSGA2(children, population)
         yield Evaluate(children)
-        known += children
+        archive += children
         people = tools.selNSGA2([*people, *children], population)
 
 
-def _predict(genes: Genes, known: Collection[Individual], children: Sequence[Individual]) -> None:
-    """Set the scores of ``children`` by a model for each objective; to the same where the ``known`` allow none."""
+def _predict(genes: Genes, archive: Collection[Individual], children: Sequence[Individual]) -> None:
+    """Set the scores of ``children`` by a model for each objective; to the same where the ``archive`` allow none."""
     objectives = range(len(children[0].fitness.weights))
-    models = [Quadratic.fit(genes, known, objective, evenly=True) for objective in objectives]
+    models = [Quadratic.fit(genes, archive, objective, evenly=True) for objective in objectives]
     values = [model(numpy.array(children)) if model else numpy.zeros(len(children)) for model in models]
-    for child, own in zip(children, numpy.transpose(values).tolist(), strict=True):
-        child.fitness.wvalues = tuple(-value for value in own)
+    for child, predicted in zip(children, numpy.transpose(values).tolist(), strict=True):
+        child.fitness.wvalues = tuple(-value for value in predicted)

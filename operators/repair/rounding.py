@@ -16,20 +16,20 @@ def round_to_levels(genome: Individual, budget: Budget) -> None:
     each time the change that ends closest to the given genome. Real genes spend the rest. Afterwards, no single change
     of a level fits.
     """
-    meant = list(genome)
+    target = list(genome)
     genome[:] = budget.genes.nearest(genome)
     while not budget.within(genome):
-        saving = next(_steps(genome, meant, budget, 1.0), None)
+        saving = next(_steps(genome, target, budget, 1.0), None)
         if saving is None:
             break
         genome[saving[0]] = saving[1]
     if budget.within(genome):
-        _fill(genome, meant, budget)
+        _fill(genome, target, budget)
     _take_up(genome, budget)
     if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
         # Real genes that spend the most can save the price of one more level.
         before = list(genome)
-        for gene, value, _ in _steps(genome, meant, budget, -1.0):
+        for gene, value, _ in _steps(genome, target, budget, -1.0):
             genome[gene] = value
             _take_up(genome, budget)
             if budget.kept(genome):
@@ -37,10 +37,10 @@ def round_to_levels(genome: Individual, budget: Budget) -> None:
             genome[:] = before
 
 
-def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
+def _fill(genome: Individual, target: Sequence[float], budget: Budget) -> None:
     while True:
         room = _NEAR - budget.excess(genome)
-        for gene, value, price in _steps(genome, meant, budget, -1.0):
+        for gene, value, price in _steps(genome, target, budget, -1.0):
             if price > room * budget.scale:  # much cheaper than the excess
                 continue
             old, genome[gene] = genome[gene], value
@@ -52,7 +52,7 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
 
 
 def _steps(
-    genome: Individual, meant: Sequence[float], budget: Budget, way: float
+    genome: Individual, target: Sequence[float], budget: Budget, way: float
 ) -> Iterator[tuple[int, float, float]]:
     """Yield genes, their next levels that save (``way`` 1.0) or spend (-1.0), and the prices; the closest first."""
     steps = []
@@ -61,7 +61,7 @@ def _steps(
         for level in levels_between(genome[gene], end):
             price = budget.price(genome, gene, level - genome[gene])
             if price * way < 0:
-                further = abs(level - meant[gene]) - abs(genome[gene] - meant[gene])
+                further = abs(level - target[gene]) - abs(genome[gene] - target[gene])
                 steps.append((further, way * abs(price), gene, level))
                 break
     return ((gene, level, abs(price)) for _, price, gene, level in sorted(steps))
