@@ -38,13 +38,14 @@ class Choices:
             numpy.linspace(gene.low, gene.up, len(gene.levels) or (_STEPS + 1 if gene.free else 1))
             for gene in budget.genes
         ]
-        starts = numpy.cumsum([0, *map(len, self.values)])
-        self.count = int(starts[-1])
-        self.by_gene = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
-        self.kinds = [gene.kind for gene, own in zip(budget.genes, self.by_gene, strict=True) for _ in own]
+        sizes = [*map(len, self.values)]
+        self._places = numpy.repeat(numpy.arange(len(sizes)), sizes)  # of the genes of all values
+        self.count = len(self._places)
+        self.by_gene = numpy.split(numpy.arange(self.count), numpy.cumsum(sizes)[:-1])
+        self.kinds = [budget.genes[place].kind for place in self._places]
         """The kind of the gene of each value."""
-        rows = zip(budget.genes, self.by_gene, strict=True)
-        self.levels = [each for gene, own in rows for each in (gene.levels if gene.absolute else [None] * len(own))]
+        rows = zip(budget.genes, sizes, strict=True)
+        self.levels = [level for gene, size in rows for level in (gene.levels if gene.absolute else [None] * size)]
         """The level of each value, for genes with absolute harms, whose estimates have common errors; else None."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
@@ -56,18 +57,19 @@ class Choices:
 
         ``absolute``: of genes with absolute harms; else of the others, as shares of the largest.
         """
-        found = {}
-        for place, (own, gene) in enumerate(zip(self.by_gene, self._genes, strict=True)):
+        by_gene = {}
+        for place, (numbers, gene) in enumerate(zip(self.by_gene, self._genes, strict=True)):
             if gene.harms and gene.absolute == absolute and gene.harms[round(origin[place])] == 0:
-                known = {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
-                unit = 1.0 if absolute else max(known.values())
-                found[place] = {number: harm / unit for number, harm in known.items()}
-        return found
+                rows = zip(numbers.tolist(), gene.harms, strict=True)
+                harms = {number: harm for number, harm in rows if harm is not None}
+                unit = 1.0 if absolute else max(harms.values())
+                by_gene[place] = {number: harm / unit for number, harm in harms.items()}
+        return by_gene
 
     def harms_known(self, origin: Sequence[float]) -> bool:
         """Return whether all genes have absolute harms, relative to ``origin``, or one value."""
-        known = self.harms(origin, absolute=True)
-        return all(len(own) == 1 or place in known for place, own in enumerate(self.by_gene))
+        genes = self.harms(origin, absolute=True)
+        return all(len(values) == 1 or place in genes for place, values in enumerate(self.values))
 
     def numbers(self, genome: Sequence[float]) -> list[int]:
         rows = zip(self.by_gene, self.values, genome, strict=True)
@@ -75,12 +77,12 @@ class Choices:
 
     def value(self, number: int) -> tuple[int, float]:
         """Return the place of the gene of the value ``number``, and the value."""
-        place = next(place for place, own in enumerate(self.by_gene) if number <= own[-1])
+        place = int(self._places[number])
         return place, float(self.values[place][number - self.by_gene[place][0]])
 
     def best(self, costs: Floats) -> list[float]:
         """Return the genome within the limit with the least sum of ``costs``, ``(count,)``."""
-        chosen = _solved([costs[own] for own in self.by_gene], self._trees, _UNITS + _MARGIN)
+        chosen = _solved([costs[numbers] for numbers in self.by_gene], self._trees, _UNITS + _MARGIN)
         genome: list[float] = []
         for most in range(_UNITS + _MARGIN, -1, -1):
             genome = [float(values[level]) for values, level in zip(self.values, chosen(most), strict=True)]
@@ -112,7 +114,7 @@ def cheapest(costs: Sequence[Floats], spent: Sequence[Units], most: int) -> list
 
     ``spent``: units of each value, of genes without joint costs. Some values must be within ``most``.
     """
-    return _solved(costs, [Branch(place, [((place,), own)], ()) for place, own in enumerate(spent)], most)(most)
+    return _solved(costs, [Branch(place, [((place,), units)], ()) for place, units in enumerate(spent)], most)(most)
 
 
 def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Callable[[int], list[int]]:

@@ -107,9 +107,9 @@ class Quadratic:
                     gain = -(new - old) * (slope + curve * (new - old) / 2)
                     change = curves[:, column] * (new - old)
                 else:
-                    own, before = slice(column, column + len(gene.levels)), column + int(old)
-                    gains = slopes[before] - slopes[own] + curves[before, own]
-                    gains -= (curves.diagonal()[own] + curves[before, before]) / 2
+                    options, before = slice(column, column + len(gene.levels)), column + int(old)
+                    gains = slopes[before] - slopes[options] + curves[before, options]
+                    gains -= (curves.diagonal()[options] + curves[before, before]) / 2
                     new, gain = float(gains.argmax()), gains.max()
                     change = curves[:, column + int(new)] - curves[:, before]
                 if gain > 0:

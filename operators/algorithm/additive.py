@@ -161,12 +161,12 @@ class _Posterior:
         sizes = numpy.maximum(abs(costs), _FLOOR * numpy.median(sizes_above_0) if sizes_above_0.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
-        for level in dict.fromkeys(each for each in levels if each is not None):
-            own = sizes * [level == each for each in levels]
-            self._covariance += _LEVEL**2 * numpy.outer(own, own)
+        for level in dict.fromkeys(level for level in levels if level is not None):
+            of_level = sizes * [level == other for other in levels]
+            self._covariance += _LEVEL**2 * numpy.outer(of_level, of_level)
         self._of_kinds = [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []
-        for own in self._of_kinds:
-            self._covariance += _KIND**2 * numpy.outer(own, own)
+        for of_kind in self._of_kinds:
+            self._covariance += _KIND**2 * numpy.outer(of_kind, of_kind)
 
     def without_kinds(self) -> Iterator[Floats]:
         """Yield the costs with a penalty on each proper subset of the kinds, the empty one first."""
@@ -190,6 +190,6 @@ class _Posterior:
         factor = numpy.linalg.cholesky(self._covariance + _JITTER * self._own)
         for number in range(count):
             deviation = factor @ generator.standard_normal(len(factor))
-            for own in self._of_kinds:
-                deviation -= own * (own @ deviation) / (own @ own)
+            for of_kind in self._of_kinds:
+                deviation -= of_kind * (of_kind @ deviation) / (of_kind @ of_kind)
             yield self.costs + (1 + _TRIES * number / count) * deviation
