@@ -79,7 +79,7 @@ class Comparison:
         return self.deadline - time.monotonic()
 
     def _score(self, path: Path) -> Json:
-        report, begins = self.session.texts.report, self.session.texts.report.begin is not None
+        report, begins = self.session.texts.report, self.session.texts.report.bos_token is not None
         dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
         limit = max(1.0, self._left)
         return measure_file(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)

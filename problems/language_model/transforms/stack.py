@@ -20,8 +20,8 @@ _MOST_INITIAL = 3  # initial genomes, since each is scored on all data
 _STEPS = 10**6  # between shares of uniform genomes, so that 45% is one of them
 
 
-class Stack(StackCosts):
-    """One or several transforms: the models of genomes, their final form, their costs, and facts about them."""
+class StackForm(StackCosts):
+    """The final form of the models of genomes; see :class:`.transform.ModelChange`."""
 
     @property
     def updates(self) -> bool:
@@ -90,6 +90,10 @@ class Stack(StackCosts):
     @property
     def base_path(self) -> str | None:
         return self._types.settings.base if self._types else None
+
+
+class Stack(StackForm):
+    """One or several transforms: the models of genomes, their final form, their costs, and facts about them."""
 
     @property
     def sparse(self) -> bool:

@@ -55,7 +55,7 @@ def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     return genome
 
 
-class Transform(ABC):
+class ModelChange(ABC):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
@@ -70,9 +70,6 @@ class Transform(ABC):
 
     vocabularies: Sequence[Sequence[int] | None] = ()
     """If the transform removes tokens: the remaining tokens at each level of its only gene, None for all."""
-
-    sparse: bool = False
-    """True if weights are set to zero and shapes stay the same."""
 
     replayed: ClassVar[bool] = True
     """False if a ragged folder is loaded without the transform, from its config and weights."""
@@ -160,6 +157,13 @@ class Transform(ABC):
     def remaining_tokens(self, genome: Sequence[float]) -> Sequence[int] | None:
         """Return the remaining tokens, rising; None if all remain."""
         return self.vocabularies[int(genome[0])] if self.vocabularies else None
+
+
+class Transform(ModelChange):
+    """A :class:`ModelChange` with optional abilities: first genomes, facts for people, latency, and teachers."""
+
+    sparse: bool = False
+    """True if weights are set to zero and shapes stay the same."""
 
     @property
     def lazy(self) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Genes, InputError, Price
+from evoprune import InputError, Price
 from evoprune.console.phase import note
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.experts import unchosen_remarks
 from evoprune.problems.language_model.models.memory import Room
@@ -21,10 +19,8 @@ from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, dense_cost
-from evoprune.problems.language_model.transforms.gguf_types.copies import Copies
-from evoprune.problems.language_model.transforms.gguf_types.encodings import Encodings
 from evoprune.problems.language_model.transforms.gguf_types.errors import cached_errors
-from evoprune.problems.language_model.transforms.gguf_types.genes import TypeGenes, is_smaller
+from evoprune.problems.language_model.transforms.gguf_types.genes import is_smaller
 from evoprune.problems.language_model.transforms.gguf_types.importance import cached_importance, load_importance
 from evoprune.problems.language_model.transforms.gguf_types.matrices import (
     DENSE,
@@ -36,9 +32,10 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import (
 from evoprune.problems.language_model.transforms.gguf_types.presets import Bits, presets_alone
 from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 from evoprune.problems.language_model.transforms.gguf_types.source import source_types
+from evoprune.problems.language_model.transforms.gguf_types.typed_copies import TypedCopies
 from evoprune.problems.language_model.transforms.latency import Timer
-from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
-from evoprune.problems.language_model.transforms.transform import ModelMaker, Remaining, Transform
+from evoprune.problems.language_model.transforms.shapes import Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
@@ -46,7 +43,7 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.transforms.stack_costs import StackCosts
 
 
-class Types(Transform):
+class Types(TypedCopies):
     """Quantise each matrix to a GGUF type: a gene is a matrix, and its levels are types, from more to fewer bytes::
 
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
@@ -57,9 +54,6 @@ class Types(Transform):
     rows; a matrix is quantised when a candidate needs it. ggml quantises, by default with an importance matrix: the
     mean squares of the inputs. With ``from_source`` the first type is the source's, not 16 bits, and rows of the source
     keep their bytes. A ``recipe`` allows one other type.
-
-    Quantised copies are swapped into the model, and no weight is written. In a stack types come last: copies are
-    swapped out before other transforms are applied, and made from the remaining weights.
     """
 
     Settings = TypesSettings
@@ -89,9 +83,7 @@ class Types(Transform):
         sizes = [errors.sizes(matrix, kinds, settings.source_types, source) for matrix in matrices]
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
-        self.matrices, self.errors, self._source = matrices, errors, source
-        self._type_genes = TypeGenes(matrices, resident.all_matrices, errors, sizes)
-        self._copies = Copies(resident, matrices, Encodings(errors.importance), source)
+        self._set_copies(matrices, errors, source, sizes)
         if not self.genes.free and not source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
@@ -126,58 +118,6 @@ class Types(Transform):
         if self.settings.imatrix:
             return load_importance(Path(self.settings.imatrix), self.resident, self.base)
         return cached_importance(self.resident, calibration) if calibration else {}
-
-    @property
-    def genes(self) -> Genes:
-        return self._type_genes.genes
-
-    @property
-    def lazy(self) -> bool:
-        return self.resident.streams
-
-    def fit(self, shapes: Shapes) -> None:
-        """Keep the types that fit parameters pruned to ``shapes``. Called before the genes are read."""
-        self._type_genes.fit(shapes)
-        if not self.genes.free and not self._source:
-            why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
-            raise InputError(why, "problem.transforms")
-
-    def apply(self, genome: Sequence[float]) -> None:
-        self.swap_out()
-        self.swap_in(genome, Remaining({}, {}))
-
-    def swap_out(self) -> None:
-        """Put back the weights without types."""
-        self._copies.swap_out()
-
-    def swap_in(self, genome: Sequence[float], remaining: Remaining) -> None:
-        """Replace the present weights by their copies in the types of ``genome``."""
-        self._copies.swap_in(self.genes.chosen(genome), remaining, blank=self._type_genes.all_types)
-
-    def block_fingerprints(self) -> Sequence[Hashable]:
-        return self._copies.fingerprints(1 + self.resident.matrices[-1].block)
-
-    def encoded(self) -> Mapping[str, Encoded]:
-        """Return the parameters of the model that are quantised now, by name."""
-        return self._copies.encoded()
-
-    def encode(self, model: Any, genome: Sequence[float], remaining: Remaining) -> Mapping[str, Encoded]:
-        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
-        return self._copies.encode(model, self.genes.chosen(genome), remaining)
-
-    def kinds(self, shapes: Shapes) -> Kinds:
-        """Return the types of each parameter, the first dense; its genes come after the genes of ``shapes``."""
-        genes = enumerate(zip(self.matrices, self.genes, strict=True), len(shapes.counts))
-        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in genes}
-
-    def bare(self) -> Transform:
-        """As :meth:`Transform.bare`: all types are levels."""
-        bare = copy(self)
-        bare._type_genes = self._type_genes.of_all_types()
-        return bare
-
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        self._type_genes.use_times(times)
 
     @classmethod
     def presets_alone(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
