@@ -1,4 +1,4 @@
-"""evoprune makes models smaller by evolutionary search on DEAP. These are the names for users and plugins.
+"""evoprune makes models smaller by evolutionary search on DEAP. Here are the names for users and plugins.
 
 The other names are in the modules of this package: progress of a problem in :mod:`evoprune.console.phase`, say.
 """

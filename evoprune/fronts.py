@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def names(variants: Sequence[Variant]) -> list[str]:
-    """Return a file name for each of ``variants``, of its values."""
+    """Return a file name for each of ``variants``, from the values."""
     values = [[setting.partition("=")[2] for setting in variant.settings] for variant in variants]
     files = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in of_keys) for of_keys in values]
     if len(set(files)) < len(files):

@@ -24,7 +24,7 @@ def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[
     """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
 
     ``limited``: by a budget. The rules follow the table in docs/measurements/engine.md. The numbers of evaluations and
-    workers do not matter, so that a search can be continued with more of them.
+    workers do not matter, so that a search can be continued with more.
     """
     if objectives > 1:
         return {"algorithm": {"use": "nsga2", "pool": 10}}, 20

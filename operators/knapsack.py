@@ -139,7 +139,7 @@ def _solved(costs: Sequence[Floats], trees: Sequence[Branch], most: int) -> Call
 
 
 def _with(branch: Branch, totals: Floats, costs: Sequence[Floats], above: Mapping[int, int]) -> tuple[Floats, Trace]:
-    """Return the least costs by spent units, with those of ``branch``, for the values ``above`` it."""
+    """Return the least costs by spent units, with the costs of ``branch``, for the values ``above`` it."""
     own, size = costs[branch.place], len(totals)
     spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
     alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks

@@ -99,7 +99,7 @@ class Worker:
         self._ref = self._problem = None
 
     def scores(self, ref: ProblemRef, score: Callable[[Problem], Sequence[Evaluation]], count: int) -> list[Evaluation]:
-        """Return the ``count`` evaluations by ``score``, with equal shares of its time; an exception fails all."""
+        """Return the ``count`` evaluations by ``score``, with equal shares of the time; an exception fails all."""
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:

@@ -48,7 +48,7 @@ def explain(
 
 
 def _faults(error: ValidationError) -> list[Any]:
-    """Return the faults of ``error``; those of the alternatives of a union are merged."""
+    """Return the faults of ``error``; the alternatives of a union are merged."""
     faults: dict[tuple[Any, ...], Any] = {}
     for fault in error.errors():
         (*outer, last), kind = fault["loc"] or ("",), _kind(fault)

@@ -90,7 +90,7 @@ def existing_export(out: Path, provenance: Mapping[str, Any], is_file: bool) -> 
 
 
 def _facts(out: Path, provenance: Mapping[str, Any], is_file: bool) -> dict[str, Any] | None:
-    """Return the facts of ``out`` if they contain ``provenance``; those of a file are written before it."""
+    """Return the facts of ``out`` if they contain ``provenance``; a file's facts are written before it."""
     with suppress(InputError):
         facts = read_json(metadata_path(out, FACTS, is_file))
         return facts if provenance and {**facts, **provenance} == facts else None
@@ -127,8 +127,8 @@ def refuse_unless_free(
 ) -> None:
     """Refuse ``out`` if it exists, except an empty folder, or cannot be written; called before hours of search.
 
-    ``is_file``: applies to its sidecar files, too. ``overwrite``: a file ``out`` may exist. ``provenance``: those of
-    a killed export of the same provenance may exist.
+    ``is_file``: applies to its sidecar files, too. ``overwrite``: a file ``out`` may exist. Files of a killed
+    export of the same ``provenance`` may exist.
     """
     files = [sidecar(out, name) for name in (FACTS, EXPERIMENT, CARD, UNFIT)] if is_file and out.name else []
     try:

@@ -20,7 +20,7 @@ class GeneError(InputError, ValueError):
 
 @dataclass(frozen=True)
 class Gene:
-    """One gene: a number in [low, up], or the index of one of its ``levels``.
+    """One gene: a number in [low, up], or the index of a level in ``levels``.
 
     ``name``: unique within a genome. ``group``: joins genes, of a block, say. ``harms``: relative cost of each level,
     at least 0, None if unknown; empty if nothing is known. ``absolute``: the harms are in the unit of the loss, known
@@ -193,7 +193,7 @@ class Genes(tuple[Gene, ...]):
 
     @cached_property
     def conditions(self) -> list[tuple[int, int, float]]:
-        """Places of each conditional gene and of its deciding gene, and the level of the latter that activates it."""
+        """Places of each conditional gene and its deciding gene, and the level of the latter that activates it."""
         return [
             (place, self.names.index(gene.when[0]), self[self.names.index(gene.when[0])].encoded(gene.when[1]))
             for place, gene in enumerate(self)

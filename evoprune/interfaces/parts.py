@@ -19,7 +19,7 @@ Part = TypeVar("Part")
 
 
 def part_class(problem: type[Problem], kind: type[Part]) -> type[Part] | None:
-    """Return the class of ``problem`` for the part ``kind``: its own, or one of its ``parts``; None for neither."""
+    """Return the class of ``problem`` for the part ``kind``: its own, or one in ``parts``; None for neither."""
     return next((one for one in (problem, *problem.parts) if issubclass(one, kind)), None)
 
 
@@ -31,7 +31,7 @@ def needed(problem: type[Problem], kind: type[Part], does: str, at: str) -> type
 
 
 def part(problem: Problem, kind: type[Part]) -> Part | None:
-    """Return the part ``kind`` of ``problem``: itself, or an object of one of its ``parts``; None for neither."""
+    """Return the part ``kind`` of ``problem``: itself, or an object of a class in ``parts``; None for neither."""
     if isinstance(problem, kind):
         return problem
     found: Any = part_class(type(problem), kind)

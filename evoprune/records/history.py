@@ -43,7 +43,7 @@ VARYING = frozenset({"seconds", "idle", "worker"})
 
 
 class History:
-    """Appends whole lines to a run's history, those of quick candidates together.
+    """Appends whole lines to a run's history, the lines of quick candidates together.
 
     A resumed run writes all its lines again: each is compared with the next line of ``recorded``, and a difference
     raises :class:`InputError`. Nothing is changed before :meth:`go_live`, which calls ``before_first``.

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?( ± [\d.]+%?)?( \D+)?|-|nan|
 
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
-    """Fold each section of ``blocks``. ``head``: the marks of its heading."""
+    """Fold each section of ``blocks``. ``head``: the marks of the heading."""
     title, inner = "", list[Block]()
     for block in [*blocks, head]:
         if isinstance(block, str) and block.split(" ")[0] == head:

@@ -36,7 +36,7 @@ _LOOK, _PAUSE = 0.1, 0.01  # seconds between two looks for helpers, and for scor
 
 
 class _Claims:
-    """Locks of bytes of a file. A process opens it once, as closing any of its descriptors releases all its locks."""
+    """Locks of bytes of a file. A process opens it once, as closing any descriptor of it releases all its locks."""
 
     def __init__(self, folder: Path) -> None:
         self._file = FileIO(folder / CLAIMS, "a+")

@@ -49,7 +49,7 @@ def additive(
     with relative ``harms``, only the largest level is measured, unless it costs much. The first child is the genome
     within the budget with the least sum of costs. Later children minimise costs drawn from their normal posterior,
     which each screened child updates (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018).
-    Where genes are of several kinds, the first of these children avoid some kinds. Real genes take evenly spaced
+    Where genes are of several kinds, the first children avoid some kinds. Real genes take evenly spaced
     values. The search ends if all drawn children were screened before, or after the first child if its loss differs
     from the sum of known costs by a share below ``trust``. For problems with one objective.
     """

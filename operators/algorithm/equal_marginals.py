@@ -1,4 +1,4 @@
-"""Search that measures the marginal cost of each gene, and equalises these costs."""
+"""Search that measures the marginal cost of each gene, and equalises the costs."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -31,7 +31,7 @@ def equal_marginals(
     toolbox: base.Toolbox, *, budget: Budget, initial_genomes: Genomes,
     probe: Annotated[Positive, Field(description="how far a gene is moved to measure its cost")] = 0.08,
     screening: Annotated[Share, Field(description="share of the data for probes and moves")] = 0.25,
-    step: Annotated[Share, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
+    step: Annotated[Share, Field(description="first change of a gene for each e-fold of the marginal cost")] = 0.06,
     memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
     mutants: Annotated[Count, Field(description="mutants screened in a generation without probes")] = 16,
     mutant_screening: Annotated[Share, Field(description="share of the data for mutants")] = 0.125,
@@ -42,7 +42,7 @@ def equal_marginals(
 
     At the optimal allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition).
     So each gene alone is moved by ``probe`` in the direction that saves, to measure its marginal cost on a part of the
-    data, and moved back by ``step`` for each e-fold of its marginal cost above the mean. Several step sizes, along this
+    data, and moved back by ``step`` for each e-fold of the marginal cost above the mean. Several step sizes, along this
     measurement and along the average of the last ones, are screened, and the survivors scored on all data. Genes at
     their saving bounds are also tried at their values in the first genome: a layer that is almost removed has a small
     marginal cost. After a measurement without improvement, mutants of the best are screened for ``patience``
@@ -84,8 +84,8 @@ def log_marginals(
 ) -> Generator[Evaluate, None, list[float]]:
     """Return the logarithm of each gene's cost of a saved unit, minus their weighted mean; 0 for fixed genes.
 
-    Steps along the result keep the budget. ``probe``: change of each gene, as a share of its range; of genes with
-    levels, at least one level.
+    Steps along the result keep the budget. ``probe``: change of each gene, as a share of the gene's range, at least one
+    level.
     """
     free, weights = budget.free, budget.weights
     probes = [_probe(centre, gene, budget, probe) for gene in free]

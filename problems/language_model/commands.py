@@ -131,7 +131,7 @@ def _export_baseline(baseline: Baseline, config: Config, out: Path, options: Any
 def _export_resumably(
     out: Path, write: Callable[[Path, Path], Exported], made_by: Mapping[str, Any], experiment: Config, is_file: bool
 ) -> Exported:
-    """As :func:`export` with checkpoints: the first argument of ``write`` is a folder for these.
+    """As :func:`export` with checkpoints: the first argument of ``write`` is a folder for checkpoints.
 
     The folder is locked, and deleted at the end, or if it has no checkpoint.
     """

@@ -154,7 +154,7 @@ class LanguageModelSettings(ProblemSettings):
 
 
 class CompressionSettings(LanguageModelSettings):
-    """Parameters of the problem ``compression``: those of ``language_model``, with a limit."""
+    """Parameters of the problem ``compression``: the parameters of ``language_model``, with a limit."""
 
     budget: Choice = Field(description="the limit, by a registered name, and its parameters, such as bytes")
     objective: Literal["perplexity", "kl"] = Field(
@@ -163,7 +163,7 @@ class CompressionSettings(LanguageModelSettings):
 
 
 class PruningSettings(ProblemSettings, WeightsSettings):
-    """Parameters of the problem ``pruning``: those of the transform ``weights``, and the sparsity."""
+    """Parameters of the problem ``pruning``: the parameters of the transform ``weights``, and the sparsity."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
 

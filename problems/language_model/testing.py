@@ -129,7 +129,7 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
 def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:
     """Raise AssertionError unless the format ``kind`` keeps the contract of export formats.
 
-    Writes the result of ``run`` to folders beside ``place``: twice unchanged, and once with recovered weights.
+    Writes the result of ``run`` to folders next to ``place``: twice unchanged, and once with recovered weights.
     """
     problem: Any = run.problem
     session: Session = problem.session

@@ -48,7 +48,7 @@ def file_bytes(
     at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
-    """Limit the bytes of the file of weights, in number or by a share of them."""
+    """Limit the bytes of the file of weights, in number or by a share."""
     if at_most is not None and removed is not None:
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
     return _with_share(transform, transform.budget(BYTES, at_most), removed)

@@ -21,7 +21,7 @@ class Times(Checked):
     """The latency of a pass, and the circumstances of the measurement.
 
     ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, the change by each level, at most 0.
-    ``circumstances``: the times are valid for a run in which these are equal.
+    ``circumstances``: the times are valid for a run with equal circumstances.
     """
 
     circumstances: dict[str, str | int]

@@ -24,7 +24,7 @@ SQUARES = "gradient_squares"
 def gradient_squares(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, torch.Tensor]:
     """Return :data:`SQUARES` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
 
-    On a CPU each thread computes a window of its own, and drops a gradient once it is added. The sums do not depend on
+    On a CPU each thread computes another window, and drops a gradient once it is added. The sums do not depend on
     the number of threads above one. An interrupted computation is resumed.
     """
     forward, order = Forward(model), _InOrder([matrix.name for matrix in matrices])

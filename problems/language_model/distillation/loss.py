@@ -121,7 +121,7 @@ class RetokenisingModel(DenseModel):
         return targets.clamp_min_(torch.finfo(targets.dtype).tiny).log_()
 
     def _read(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a ``window`` in this model's tokens, and the index of the last of these before each scored token.
+        """Return a ``window`` in this model's tokens, and the index of the last token before each scored token.
 
         The index is -1 where no token ends, and everywhere if the tokenizers give different bytes, as where a window
         begins or ends inside of a character.

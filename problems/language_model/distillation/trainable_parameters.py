@@ -76,7 +76,7 @@ class TrainableParameters:
     def groups(self) -> list[dict[str, Any]]:
         """Return groups for an optimiser, each with its ``share`` of the learning rate.
 
-        Beside scales, which change by a relative amount, the share of a parameter is its root mean square (as in
+        Except for scales, which change by a relative amount, the share of a parameter is its root mean square (as in
         Adafactor, Shazeer and Stern, 2018): norms of 0.03 would otherwise change far more than scales.
         """
         if self.train != "scales":
@@ -150,7 +150,7 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
 
 
 class BlockScales(nn.Module):
-    """A parametrisation of PyTorch: computes the weight of a quantised matrix from the scales of its blocks.
+    """A parametrisation of PyTorch: computes the weight of a quantised matrix from the scales of the blocks.
 
     The trained parameter ``(fields, rows, blocks)`` is the relative change of each field, 0 at first: a field is
     ``before x (1 + change)``, rounded to float16, as it is stored. The gradient passes the rounding unchanged (a

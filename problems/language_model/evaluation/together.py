@@ -1,4 +1,4 @@
-"""Scores several candidates in one run of the model: all of them pass a block before the next block runs."""
+"""Scores several candidates in one run of the model: all candidates pass a block before the next block runs."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -148,7 +148,7 @@ class GgufFile(ExportFormat):
         return base
 
     def _write_recipe(self, base: Any, place: Path, matrices: Mapping[str, Json]) -> str | None:
-        """Write files beside ``place``; return llama.cpp's command that gives a model the types of ``matrices``.
+        """Write files next to ``place``; return llama.cpp's command that gives a model the types of ``matrices``.
 
         None for a genome that changes more than types. The dense model is resident.
         """

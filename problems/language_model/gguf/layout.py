@@ -61,7 +61,7 @@ class Widths:
 
     @classmethod
     def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
-        """Return the widths of ``block``, by the shapes of its tensors, with heads of ``size``."""
+        """Return the widths of ``block``, by the shapes of the tensors, with heads of ``size``."""
         heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
         return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
 

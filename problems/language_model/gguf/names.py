@@ -1,6 +1,6 @@
 """Names, shapes and forms of the parameters of a transformers model in a .gguf file.
 
-Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. These forms are learned by
+Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. The forms are learned by
 comparing block 0 of a file with the loaded model, so that no table of architectures is needed.
 """
 
@@ -121,7 +121,7 @@ def within_block(name: str) -> str:
 def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None = None) -> list[Slot]:
     """Return the tensor of each parameter of ``model``; blocks without matrices are skipped, the others renumbered.
 
-    ``forms``: by names :func:`within_block`; None: those of llama.cpp's converter for the architecture.
+    ``forms``: by names :func:`within_block`; None: the forms of llama.cpp's converter for the architecture.
     """
     architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
     if architecture not in architectures:

@@ -121,7 +121,7 @@ def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin:
 def compare_speeds(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
     """Return the speeds of two files, timed in turn, their memory and load times; None if one cannot be run.
 
-    The keys are those of :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of
+    Keys as of :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of
     :func:`measure_file`; ``timeout``, in seconds.
     """
     files = dense, evolved

@@ -160,7 +160,7 @@ def _value(value: Any, kind: Any, of: Any) -> int:
 
 
 def string_bytes(text: str) -> int:
-    """Return the bytes of ``text`` and of its length, which precedes it."""
+    """Return the bytes of the length of ``text``, and of ``text``."""
     return 8 + len(text.encode())
 
 

@@ -66,7 +66,7 @@ class Matrix:
 class ExpertStack(Matrix):
     """A matrix of all experts of a block, stacked in one parameter: ``(experts, out, in)``, or transposed.
 
-    Its rows are those of the first expert, then of the second, and so on. ``name`` and ``kind`` are of the parameter.
+    The first expert's rows come first, then the second's, and so on. ``name`` and ``kind`` are of the parameter.
     """
 
     @property

@@ -63,7 +63,7 @@ class Entry:
     used: float  # time of the last use, in seconds since 1970
 
     def about(self) -> dict[str, str]:
-        """Return the metadata: ``what`` the file holds, and its ``model``; empty if it is damaged."""
+        """Return the metadata: the keys ``what`` and ``model``; empty if the file is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
                 return file.metadata() or {}

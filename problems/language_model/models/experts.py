@@ -71,7 +71,7 @@ class RoutedExperts:
         )
 
     def narrow(self, kept: torch.Tensor, router_alone: bool = False) -> None:
-        """Remove all experts except ``kept`` (int64, in order), with their rows of the router; or only these rows."""
+        """Remove all experts except ``kept`` (int64, in order), with their rows of the router; or only the rows."""
         whole, skipped = len(kept) == self.count, self._experts if router_alone else None
         for module, name, tensor in self._whole:
             if module is skipped:

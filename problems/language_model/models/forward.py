@@ -48,7 +48,7 @@ def predictions(tokens: torch.Tensor) -> int:
 
 
 def scored(rows: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the rows that predict scored tokens, ``(predictions, width)``, and these tokens.
+    """Return the rows that predict scored tokens, ``(predictions, width)``, and the tokens.
 
     ``rows``: ``(windows, window, width)``, one for each of ``tokens`` ``(windows, window)``.
     """
@@ -192,7 +192,7 @@ class Forward:
     def slope(self, rows: torch.Tensor, choose: Targets, over: int = 1, copies: int = 1) -> torch.Tensor:
         """Return the gradient in ``rows`` of the sum of losses divided by ``over``.
 
-        ``choose`` returns the targets for logits of some rows, and the slice of these rows; ``copies``: number of
+        ``choose`` returns the targets for logits of some rows, and the slice of the rows; ``copies``: number of
         copies of the logits that it needs in memory.
         """
         slope = torch.empty_like(rows)

@@ -12,7 +12,7 @@ _BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}  # classes of http
 
 
 def reason_and_remedy(error: Exception) -> tuple[str, str]:
-    """Return the first line of a library's ``error``, or of its cause, and the remedy."""
+    """Return the first line of a library's ``error``, or of the error's cause, and the remedy."""
     reason, cause = first_line(error), error.__cause__ or error.__context__
     while cause:
         if type(cause).__name__ in _BROKEN:

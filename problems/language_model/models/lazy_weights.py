@@ -138,7 +138,7 @@ def restore_lazy_forwards(model: nn.Module, forwards: Mapping[nn.Module, LazyFor
 
 
 def materialise(modules: Iterable[nn.Module], forwards: Mapping[nn.Module, LazyForward]) -> Weights:
-    """Make the weights of those ``modules`` that have lazy ``forwards``."""
+    """Make the weights of the ``modules`` that have lazy ``forwards``."""
     return {module: forwards[module].parameters() for module in modules if module in forwards}
 
 

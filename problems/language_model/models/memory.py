@@ -28,7 +28,7 @@ class Room:
         cls, phase: str, device: torch.device, tensors: float, fixed: float = 0.0, instead: str = "",
         share: float = _SHARE,
     ) -> Self:  # fmt: skip
-        """Choose the place for ``tensors`` bytes of ``phase`` that may be mapped, beside ``fixed`` bytes in memory.
+        """Choose the place for ``tensors`` bytes of ``phase`` that may be mapped, next to ``fixed`` bytes in memory.
 
         Raises :class:`evoprune.Stopped` if the latter exceed the free memory; ``instead``: a remedy for the message.
         ``share``: of the remaining free memory that mappable tensors may use.

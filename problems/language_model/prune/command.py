@@ -79,7 +79,7 @@ class Prune(Planner):
             context, kv = self.asked.context or _CONTEXT, self.asked.kv or ExportOptions().kv
             self.export |= {"context": context, "kv": kv, "fits": int(goal.value)}
             of_memory = ["--context", str(context), "--kv", kv]
-            self.goal, remark = goal.beside_context(self.asked.base or model, context, kv)
+            self.goal, remark = goal.within_memory(self.asked.base or model, context, kv)
             self.remarks.append(remark)
         if self.goal and self.goal.name in SIZES and not self.asked.vocabulary:
             self.headers.refuse(self.goal, self.one_file, *of_memory)

@@ -35,15 +35,15 @@ _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channel
 
 @dataclass(frozen=True)
 class Goal:
-    """The goal of the option ``--name``. ``text``: as it was given. ``beside``: bytes that are not for the file.
+    """The goal of the option ``--name``. ``text``: as it was given. ``other_bytes``: memory that the file does not get.
 
-    ``value``: in the first unit of its rules; bytes of a recipe, or tokens of a vocabulary, once these are known.
+    ``value``: in the first unit of its rules; bytes of a recipe, or tokens of a vocabulary, once they are known.
     """
 
     name: str
     value: float = 1.0
     text: str = ""
-    beside: float = 0.0
+    other_bytes: float = 0.0
 
     @classmethod
     def read(cls, name: str, text: str) -> Self:
@@ -73,7 +73,7 @@ class Goal:
     def rules(self) -> Json:
         return RULES[self.name]
 
-    def beside_context(self, file: str, context: int, kv: str) -> tuple[Self, str]:
+    def within_memory(self, file: str, context: int, kv: str) -> tuple[Self, str]:
         """Return the goal for the file alone, and a remark on the memory that the ``context`` takes.
 
         ``file``: of the model, in any types. Raises InputError if it is no .gguf file, or cannot read such a context.
@@ -85,9 +85,9 @@ class Goal:
         from evoprune.problems.language_model.gguf.runtime import memory
 
         parts = memory(Path(file), context, kv)
-        beside = parts["cache"] + parts["buffers"] + parts["process"]
-        return replace(self, value=self.value - beside, beside=beside), (
-            f"a context of {context:,} tokens takes {megabytes(beside)} of {megabytes(self.value)} in llama.cpp, "
+        other_bytes = parts["cache"] + parts["buffers"] + parts["process"]
+        return replace(self, value=self.value - other_bytes, other_bytes=other_bytes), (
+            f"a context of {context:,} tokens takes {megabytes(other_bytes)} of {megabytes(self.value)} in llama.cpp, "
             f"{megabytes(parts['cache'])} of them for keys and values in {kv}: the rest is for the file"
         )
 

@@ -1,4 +1,4 @@
-"""Sizes that a model has and can have, by the headers of its files. Imports no torch."""
+"""Sizes that a model has and can have, by the headers of the model's files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Headers:
         bits, in_bits = 8 / self.weights, goal.name == "bits"
 
         def shown(size: float) -> str:
-            return f"{size * bits:.2f} bits a weight" if in_bits else megabytes(size + goal.beside)
+            return f"{size * bits:.2f} bits a weight" if in_bits else megabytes(size + goal.other_bytes)
 
         limit = goal.value / bits if in_bits else goal.value
         if self.bytes <= limit:
@@ -78,7 +78,7 @@ class Headers:
         if lacking := ggml.missing():
             raise InputError(f"is out of reach in 16 bits. {lacking}", goal.option)
         least = SURE * self.least()
-        value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else megabytes(least + goal.beside)
+        value = f"{math.ceil(10 * least * bits) / 10:g}" if in_bits else megabytes(least + goal.other_bytes)
         way = command(self.settings.model, goal.option, value, *options)
         raise InputError(f"is out of reach; about {shown(least)} is not: {way}", goal.option)
 

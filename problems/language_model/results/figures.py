@@ -28,7 +28,7 @@ Point = tuple[float, float]
 def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Path, about: str = "") -> str:
     """Draw perplexities on the report text: of ``uniform`` at each sparsity, and ``marks`` by name; return the caption.
 
-    Marks of ``uniform`` and ``evolved`` are filled, those with updated weights, ``NAME, reconstructed``, empty.
+    Marks of ``uniform`` and ``evolved`` are filled, marks with updated weights, ``NAME, reconstructed``, empty.
     Infinite values are in the caption only.
     """
     points = sorted(point for point in uniform if math.isfinite(point[1]))

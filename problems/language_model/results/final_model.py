@@ -20,7 +20,7 @@ RECOVERED = "recovered.safetensors"
 
 
 class QuantisedModel(NamedTuple):
-    """A model with the values of its quantised parameters, and these as a .gguf file stores them, by name."""
+    """A model with the values of its quantised parameters, and the parameters as a .gguf file stores them, by name."""
 
     model: Any
     encoded: Mapping[str, Encoded]

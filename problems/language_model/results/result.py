@@ -90,7 +90,7 @@ class Cost(ResultPart):
 class Text(ResultPart):
     """The protocol of a text.
 
-    ``predictions``: number of scored tokens; ``bytes``: of these. ``begin``: the first token of each window.
+    ``predictions``: number of scored tokens; ``bytes``: their bytes. ``begin``: the first token of each window.
     """
 
     source: str

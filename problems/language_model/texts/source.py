@@ -133,7 +133,7 @@ def split_of(paragraph: str) -> Split:
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-case alphabetic words of ``text``, independent of its layout."""
+    """Return the lower-case alphabetic words of ``text``, independent of the layout."""
     return re.findall(r"[a-z]+", text.lower())
 
 

@@ -62,7 +62,7 @@ def holds_much_of(report: Windows, other: Windows) -> bool:
 
 
 def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
-    """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
+    """Hash each passage: the sum of the tokens times powers of the base, modulo 2^64."""
     powers = numpy.cumprod(numpy.full(passage, _BASE), dtype=numpy.uint64)
     return sliding_window_view(tokens.astype(numpy.uint64), passage) @ powers
 
@@ -97,7 +97,7 @@ def retokenise(windows: Windows, before: Any, tokenizer: Any, longest: int | Non
 
 
 def packed(windows: Windows, window: int) -> Windows:
-    """Join the text of :func:`retokenise`, and cut it into windows of ``window`` tokens, all of them scored."""
+    """Join the text of :func:`retokenise`, and cut it into windows of ``window`` tokens, which are all scored."""
     first = int(windows.bos_token is not None)
     lengths = (int((row >= 0).nonzero().max()) + 1 for row in windows.tokens)  # the rest fills a window
     text = ids(torch.cat([row[first:length] for row, length in zip(windows.tokens, lengths, strict=True)]))

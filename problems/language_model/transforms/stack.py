@@ -170,6 +170,6 @@ def uniform_share(transform: Stack, budget: Budget) -> float:
 
 
 def initial_within(transform: Stack, budget: Budget) -> list[list[float]]:
-    """Return the initial genomes of ``transform`` within the ``budget``: at most three, those that spend the most."""
+    """Return the initial genomes of ``transform`` within the ``budget``: at most the three that spend the most."""
     within = dict.fromkeys(tuple(genome) for genome in transform.initial_genomes() if budget.within(genome))
     return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_MOST_INITIAL]))

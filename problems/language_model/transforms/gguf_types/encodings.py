@@ -100,7 +100,7 @@ def dequantise(
 
 
 def put_encoded(matrix: Matrix, encoded: ggml.Encoded) -> None:
-    """Set the values of ``matrix`` to those of ``encoded``, of the same shape."""
+    """Set the values of ``matrix`` to the values of ``encoded``, of the same shape."""
     matrix.weight.data.copy_(dequantise(matrix, matrix.weight, encoded.kind, encoded.data))
 
 

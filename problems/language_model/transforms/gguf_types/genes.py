@@ -21,7 +21,7 @@ class TypeGenes:
     """A gene for each of ``matrices``, whose levels are types.
 
     ``blocks``: the matrices in blocks; ``errors``: of the types that matrices may have; ``sizes``: the bytes of each
-    matrix in each of these types, in decreasing order.
+    matrix in each type, in decreasing order.
     """
 
     def __init__(

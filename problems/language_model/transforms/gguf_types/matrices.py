@@ -33,7 +33,7 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
 
 
 def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
-    """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`, in a relevant part of its time.
+    """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`, in a relevant part of the time.
 
     Of an embedding it reads a row for each token. Of a head, tied or not, it reads all rows once: a small part of the
     time of a prompt.

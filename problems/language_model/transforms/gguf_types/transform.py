@@ -49,7 +49,7 @@ class Types(TypedCopies):
         transforms: {use: types, types: [Q8_0, Q6_K, Q4_K]}
         budget: {use: bytes, at_most: 70000000}
 
-    The matrices are those of the blocks, the embedding, and a head that is not tied to it. Levels are the types that
+    The blocks' matrices, the embedding, and a head that is not tied to it have types. Levels are the types that
     are Pareto-optimal in bytes and error, or in time and error once times are measured. Errors are estimated on some
     rows; a matrix is quantised when a candidate needs it. ggml quantises, by default with an importance matrix: the
     mean squares of the inputs. With ``from_source`` the first type is the source's, not 16 bits, and rows of the source
@@ -159,7 +159,7 @@ class Types(TypedCopies):
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in by_preset.items()}
 
     def prices(self, unit: str) -> Prices:
-        """As :meth:`Transform.prices`; bytes are those of the .gguf file, with its header and tokenizer."""
+        """As :meth:`Transform.prices`; bytes are counted in the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
             return [[0.0] * len(gene.levels) for gene in self.genes], dense_cost(self.resident, unit)
         from evoprune.problems.language_model.gguf.write import tensor_bytes
@@ -202,7 +202,7 @@ class Types(TypedCopies):
         return CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
 
     def timer(self, stack: StackCosts, load: Load, cuts: Sequence[Any]) -> Timer:
-        """Return the timer of ``stack``, of which these are the types; ``cuts``: the kind of each gene that prunes."""
+        """Return the timer of ``stack``, which has the types; ``cuts``: the kind of each gene that prunes."""
         from evoprune.problems.language_model.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]

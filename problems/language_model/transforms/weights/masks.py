@@ -1,4 +1,4 @@
-"""Masks a resident model in place by stored ranks of its weights, and with weights that were updated beforehand.
+"""Masks a resident model in place by stored ranks of the weights, and with weights that were updated beforehand.
 
 Scores become ranks, a permutation, ties broken by position. Ranks are stored in 16 bits, in bins of about as many
 neighbouring ranks (one, in matrices of up to 65,535 weights). A mask for any sparsity is a threshold between two bins:

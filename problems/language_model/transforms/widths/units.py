@@ -153,7 +153,7 @@ def _equals_masked(model: Any, units: Sequence[Units]) -> bool:
 
 
 def _mask_inputs(units: Units, kept: torch.Tensor, _: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """Set the inputs of the output matrix to zero, except those of the units ``kept``."""
+    """Set the inputs of the output matrix to zero, except the inputs of the units ``kept``."""
     columns = units.output.indices[kept].flatten()
     return (torch.zeros_like(args[0]).index_copy(-1, columns, args[0].index_select(-1, columns)),)
 

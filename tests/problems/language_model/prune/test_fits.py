@@ -26,7 +26,7 @@ def test_a_file_of_that_size_and_the_context_take_the_memory_together(model):
     found = memory(model, 32, "f16")
     whole = sum(found[part] for part in ("weights", "cache", "buffers", "process"))
     wanted = whole - found["weights"] / 2
-    left, _ = Goal("fits", wanted).beside_context(str(model), 32, "f16")
+    left, _ = Goal("fits", wanted).within_memory(str(model), 32, "f16")
     assert left.value == pytest.approx(found["weights"] / 2, abs=2**20)  # the process differs by some pages
 
 
@@ -54,4 +54,4 @@ def test_a_number_or_a_place_is_read():
 
 def test_a_folder_needs_a_file_of_the_model():
     with pytest.raises(InputError, match="--base"):
-        Goal("fits", 1e9).beside_context("some/folder", 32, "f16")
+        Goal("fits", 1e9).within_memory("some/folder", 32, "f16")
