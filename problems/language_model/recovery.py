@@ -29,6 +29,8 @@ WORKPLACE = "recovery"
 """Folder of the checkpoints in the folder of a run."""
 
 _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
+_PRESET = 2.5  # seconds to make and score a preset, for each second of the report
+_PRESET_SHARE = 0.15  # of the time for training and preset, at most
 _OF_MORE = 0.5  # share of additional time that the training gets, beside plan and search
 TRAINING_COST = 6.0
 """Cost of a trained token, in scored ones."""
@@ -71,7 +73,7 @@ class Recovery:
         """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
         ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
-        the time that the export does not need.
+        the time that the export does not need; with types, up to 15% of it are for the comparison with a preset.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
@@ -83,6 +85,8 @@ class Recovery:
                 why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
                 note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
+            if self.session.transform.has_types:
+                left = max(left - _PRESET * reporting, (1 - _PRESET_SHARE) * left)
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.baselines, settings, self.text, folder / WORKPLACE, anew=True)

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from safetensors.torch import load_file
 from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.interfaces.parts import Outcome
+from evoprune.problems.language_model import recovery
 from evoprune.problems.language_model.distillation import trainable_parameters
-from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, seconds_of
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.recovery import Recovery
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
@@ -182,6 +184,22 @@ def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_woul
     assert untrained(0.9 * 30 * minutes)
     with pytest.raises(AttributeError):  # it would be trained
         untrained(30 * minutes)
+
+
+def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, monkeypatch):
+    asked, times = RecoverPhaseSettings(time="1h", least=1), {}
+
+    def keep_time(final, _, settings, *__, **___):
+        times[final.session.transform.has_types] = seconds_of(settings.time)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recovery, "recover", keep_time)
+    for has_types in (True, False):
+        own = Recovery(SimpleNamespace(transform=SimpleNamespace(has_types=has_types)), asked, {})
+        vars(own).update(settings=asked, text=None)
+        with pytest.raises(KeyboardInterrupt):
+            own.in_run(Outcome([0.0], None, {}, seconds_left=1000.0), {}, tmp_path, 20.0, 600.0)
+    assert 0.8 * times[False] < times[True] < times[False] < 1000
 
 
 def test_a_run_with_a_time_repeats_its_training_without_one(smaller_run, tmp_path, monkeypatch):
