@@ -38,7 +38,7 @@ def transform(problem_on):
 
 
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
-    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.milliseconds
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.latencies
     for place, sizes in enumerate(made.transforms[0]._type_genes._sizes):
         if place != 1:
             del sizes["Q4_0"]
