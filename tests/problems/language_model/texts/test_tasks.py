@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from evoprune import InputError
 from evoprune.problems.language_model.calibration import gradients
-from evoprune.problems.language_model.distillation.loss import DenseModel, divergence, loss_on
+from evoprune.problems.language_model.distillation.loss import DenseModel, ExactDivergence, divergence, loss_on
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import find_matrices
@@ -137,7 +137,7 @@ def test_the_divergence_of_search_and_of_training_are_those_of_the_answers(model
     Measure(Forward(model), 96).total(tokens, objective.store)
     assert Measure(Forward(other), 48).value(tokens, objective) == pytest.approx(slow, rel=1e-4)
     dense = DenseModel(model)
-    assert divergence(Forward(other), dense, tokens)[0] == pytest.approx(slow, rel=1e-4)
+    assert divergence(Forward(other), tokens, ExactDivergence(dense, tokens))[0] == pytest.approx(slow, rel=1e-4)
     loss, _ = loss_on(tokens, Forward(other), dense, 0.0)
     assert float(loss) == pytest.approx(slow, rel=1e-4)
 
