@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.device import (
     sum_dtype,
     total_memory,
 )
-from evoprune.problems.language_model.models.forward import Forward, Kept, Run, pieces, predictions, scored
+from evoprune.problems.language_model.models.forward import Forward, Kept, Run, pieces, predictions
 from evoprune.problems.language_model.models.lazy_weights import materialised
 
 
@@ -119,16 +119,32 @@ Result = TypeVar("Result")
 class Batch:
     """Some windows of a text, on the device: made once, so that no candidate waits for a copy.
 
-    ``first``: the number of the first window; ``before``: of the predictions before it.
+    ``first``: the number of the first window; ``before``: of the predictions before it. ``targets``: the scored tokens;
+    ``counted``: their numbers among the predicted tokens, None if all are scored.
     """
 
     first: int
     before: int
     tokens: Tensor
+    targets: Tensor
+    counted: Tensor | None
+
+    @classmethod
+    def of(cls, tokens: Tensor, first: int, windows: int, device: torch.device) -> "Batch":
+        own, before = tokens[first : first + windows], predictions(tokens[:first])
+        targets = own[:, 1:].flatten()
+        counted = (targets >= 0).nonzero().squeeze(1) if (targets < 0).any() else None
+        targets = (targets if counted is None else targets[counted]).to(device)
+        return cls(first, before, own.to(device), targets, counted if counted is None else counted.to(device))
 
     @property
     def rows(self) -> slice:
         return slice(self.first, self.first + len(self.tokens))
+
+    def scored(self, rows: Tensor) -> Tensor:
+        """Return the ``rows`` ``(windows, window, width)`` that predict :attr:`targets`."""
+        rows = rows[:, :-1].flatten(0, 1)
+        return rows if self.counted is None else rows[self.counted]
 
 
 class Measure:
@@ -185,8 +201,8 @@ class Measure:
                 self.forward.resumed(start, cache.checkpoints(start) if cache else []) as run,
             ):
                 score = partial(self._scored, run, add)
-                scores = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
-                for first, of_batch, kept in steps(scores, label, "part", len(alike)) if label else scores:
+                scored = map_in_threads(score, alike) if self.forward.device.type == "cpu" else map(score, alike)
+                for first, of_batch, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     losses[first] = of_batch
                     if cache:
                         cache.store(first, kept)
@@ -196,10 +212,8 @@ class Measure:
         """Return the batches of ``windows`` each, made once while ``tokens`` is in use."""
         batches = self._batches.setdefault(tokens, {})
         if windows not in batches:
-            starts, device = range(0, len(tokens), windows), self.forward.device
-            batches[windows] = [
-                Batch(at, predictions(tokens[:at]), tokens[at : at + windows].to(device)) for at in starts
-            ]
+            starts = range(0, len(tokens), windows)
+            batches[windows] = [Batch.of(tokens, first, windows, self.forward.device) for first in starts]
         return batches[windows]
 
     def _scored(self, run: Run, add: Add, of: tuple[Batch, Tensor | None]) -> tuple[int, list[Tensor], Kept]:
@@ -210,7 +224,7 @@ class Measure:
     @torch.inference_mode()
     def losses(self, output: Tensor, batch: Batch, add: Add) -> list[Tensor]:
         """Return the losses of a run's ``output`` on ``batch``, some rows at a time, as all logits take much memory."""
-        predicted, targets = scored(output, batch.tokens)
+        predicted, targets = batch.scored(output), batch.targets
         return [
             add(self.forward.logits(predicted[part]), targets[part], batch.before + part.start)
             for part in pieces(len(targets), self.forward.vocabulary)
@@ -218,7 +232,9 @@ class Measure:
 
     def _fitting(self) -> int:
         total = total_memory(self.forward.device)
-        return _CPU_BATCH if total is None else fitting(self.forward.bytes, total, self.forward.bytes_per_token)
+        if total is None:
+            return _CPU_BATCH
+        return fitting(beside(self.forward.bytes, total), self.forward.bytes_per_token)
 
 
 def summed(losses: Iterable[Tensor]) -> list[float]:
@@ -226,10 +242,15 @@ def summed(losses: Iterable[Tensor]) -> list[float]:
     return torch.stack([*losses]).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
 
 
-def fitting(model: int, total: float, bytes_per_token: int) -> int:
-    """Return the tokens of a batch on a GPU of ``total`` bytes with a ``model`` of so many: a power of two.
+def beside(model: int, total: float) -> float:
+    """The bytes of a GPU of ``total`` that are left to a batch by a ``model`` of so many bytes.
 
-    Free memory does not count, as it differs between workers of equal cards: rounding depends on the batch.
+    Free memory does not count, as it differs between workers: rounding depends on the batch.
     """
-    tokens = max(1, int(_GPU_SHARE * max(total - 3.0 * model, total / 8) / bytes_per_token))
+    return max(total - 3.0 * model, total / 8)
+
+
+def fitting(free: float, bytes_per_token: int) -> int:
+    """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
+    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))

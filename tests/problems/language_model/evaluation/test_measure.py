@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity, fitting
+from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Perplexity, beside, fitting
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.forward import Forward
 from tests.problems.language_model.small import masks_of, perplexity_of, plain_perplexity
@@ -54,12 +54,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, tokens):
 
 
 def test_a_gpu_has_room_for_a_batch_on_which_its_workers_agree():
-    total, of_token = 2**36, 4_000_000
-    for model in (2**20, 2**33, 2**35, 2**38):
-        batch = fitting(model, total, of_token)
-        assert 1 <= batch == fitting(model, 0.99 * total, of_token) <= 0.5 * max(total - model, 2**33) / of_token
-    sizes = [fitting(2**30, card, of_token) for card in (1, 2**31, 2**33, 80 * 2**30)]
-    assert sizes == sorted({*sizes})
+    sizes = [2**20, 2**33, 2**35, 2**38]
+    rooms = [beside(size, 2**36) for size in sizes]
+    assert rooms == sorted(rooms, reverse=True)
+    assert all(0 < room <= max(2**36 - size, 2**33) for room, size in zip(rooms, sizes, strict=True))
+    for free in (1, 2**20, 2**31, 3 * 2**30, 80 * 2**30):
+        assert 1 <= fitting(free, 32_000) == fitting(int(0.99 * free), 32_000) <= max(1, 0.5 * free / 32_000)
 
 
 def test_other_errors_are_raised(model, tokens):
