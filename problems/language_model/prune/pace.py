@@ -93,7 +93,11 @@ class Pace:
         return self.reading + TRAINING_COST * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
 
     def quantising_times(self, kinds: Collection[str], weights: int) -> dict[str, float]:
-        """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise."""
+        """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise.
+
+        Processor time, as pauses for other processes are longer than a quantisation, times the load of the machine.
+        """
+        begun, used = time.monotonic(), time.thread_time()
         draws, seconds, times = np.random.default_rng(0), self.quantising, dict[str, float]()
         width = max(map(ggml.block_size, ggml.COMMON))
         noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
@@ -103,10 +107,11 @@ class Pace:
                 times[kind] = math.inf  # their tables alone take seconds
                 continue
             ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
-            begun = time.monotonic()
+            before = time.thread_time()
             ggml.quantize(noise, kind, importance)
-            times[kind] = (time.monotonic() - begun) * whole / seconds
-        return times
+            times[kind] = (time.thread_time() - before) * whole / seconds
+        load = (time.monotonic() - begun) / (time.thread_time() - used)
+        return {kind: load * share for kind, share in times.items()}
 
     def calibrated(self, work: Callable[[int], object] | None) -> int:
         """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.
