@@ -31,22 +31,24 @@ def blocked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tenso
     """Return causal softmax(scale q k^T) v, of the shape of ``query`` ``(batch, heads, tokens, size)``.
 
     ``key`` and ``value`` may have fewer heads, each shared by as many query heads (grouped-query attention, Ainslie et
-    al., EMNLP 2023). The kernel takes the softmax in float32.
+    al., EMNLP 2023). Scores and softmax are in float32: some models have scores of hundreds, which bfloat16 rounds to
+    whole numbers.
     """
     batch, heads, tokens, size = query.shape
     shared = key.shape[1]
     group = heads // shared
     result = query.new_empty(batch, shared, group, tokens, value.shape[-1])
     future = torch.ones(_QUERIES, _QUERIES, dtype=torch.bool, device=query.device).triu(1)
+    exact_keys = key.float()
     for start in range(0, tokens, _QUERIES):
         end = min(tokens, start + _QUERIES)
         rows = end - start
-        queries = (query[:, :, start:end] * scale).reshape(batch * shared, group * rows, size)
-        keys = key[:, :, :end].reshape(batch * shared, end, size)
+        queries = (query[:, :, start:end].float() * scale).reshape(batch * shared, group * rows, size)
+        keys = exact_keys[:, :, :end].reshape(batch * shared, end, size)
         values = value[:, :, :end].reshape(batch * shared, end, value.shape[-1])
         scores = torch.bmm(queries, keys.transpose(1, 2)).view(batch * shared, group, rows, end)
         scores[..., start:].masked_fill_(future[:rows, :rows], -torch.inf)
-        weights = scores.softmax(-1).view(batch * shared, group * rows, end)
+        weights = scores.softmax(-1).to(value.dtype).view(batch * shared, group * rows, end)
         result[:, :, :, start:end] = torch.bmm(weights, values).view(batch, shared, group, rows, -1)
     return result.view(batch, heads, tokens, -1)
 

@@ -40,6 +40,15 @@ def test_bfloat16_is_as_near_as_bfloat16_allows():
     torch.testing.assert_close(found.float(), exact, rtol=0.05, atol=0.02)
 
 
+def test_large_scores_that_differ_little_are_told_apart_in_bfloat16():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 2, 150, 32, generator=generator).bfloat16() for _ in range(3))
+    query[..., 0], key[..., 0] = 64, 64  # as biases of Qwen2.5 do: scores of about 724, where bfloat16 has steps of 4
+    found = blocked_attention(query, key, value, 1 / math.sqrt(32))
+    exact = plain_attention(query.float(), key.float(), value.float(), 1 / math.sqrt(32))
+    torch.testing.assert_close(found.float(), exact, rtol=0.05, atol=0.02)
+
+
 @pytest.mark.parametrize("layout", ["qwen3_moe", "mixtral"])
 def test_the_head_of_a_mixture_is_found_plain_beside_it(layout, monkeypatch):
     monkeypatch.setattr(attention, "has_amx", lambda: False)
