@@ -199,7 +199,7 @@ def draw(page: Path, out: Path) -> None:
         for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _panel(axes, sorted((each for each in found if each.model == model), key=lambda each: each.size))
             axes.set(title=model, xlabel="MB")
-        figure.axes[0].set_ylabel("divergence from the source, nats a token")
+        figure.axes[0].set_ylabel("divergence from the source, nats per token")
         figure.axes[0].legend(fontsize="small", loc="lower left")
         figure.savefig(out, dpi=150)
 
