@@ -27,7 +27,6 @@ from evoprune.problems.language_model.distillation.trainable_parameters import (
     recompute_weights,
 )
 from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.models.attention import use_fast_attention
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
@@ -88,7 +87,6 @@ class Training:
         remedy = "give train: norms, which takes less"
         self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
         self._adam = torch.optim.AdamW(parameters.groups(), fused=True)
-        use_fast_attention(model, products)
         if not self._room.resident:
             _enable_gradient_checkpointing(model)
         self.progress = self._resume(*checkpoint) if checkpoint else self._start()

@@ -88,12 +88,8 @@ def follow_threads() -> None:
 
 def has_bfloat16_units() -> bool:
     """Tell whether this processor multiplies bfloat16 numbers."""
-    return has_amx() or bool(_cpu_units().get("avx512_bf16"))
-
-
-def has_amx() -> bool:
-    """Tell whether this processor multiplies bfloat16 matrices in tiles."""
-    return bool(_cpu_units().get("amx_bf16"))
+    units = _cpu_units()
+    return any(units.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _cpu_units() -> dict[str, Any]:

@@ -16,8 +16,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
-from evoprune.problems.language_model.models.attention import use_fast_attention
 from evoprune.problems.language_model.models.device import (
     out_of_memory,
     pick_device,
@@ -82,7 +80,6 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
     model.eval().requires_grad_(False)
     if copies:
         set_execution_device(model, device)
-    use_fast_attention(model, dtype)
     return model, tokenizer
 
 
@@ -268,8 +265,6 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
             for name in lazy.makers:
                 getattr(twin, name).data.copy_(weight_of(module, name))
     convert(copied, torch.device("cpu"), dtype)
-    if copied.config._attn_implementation == BLOCKED_ATTENTION:
-        copied.set_attn_implementation("sdpa")
     return copied
 
 

@@ -4,8 +4,7 @@ import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any, Literal
 import torch
 from transformers import DynamicCache
 
-from evoprune.problems.language_model.models.attention import NAME as BLOCKED_ATTENTION
 from evoprune.problems.language_model.models.blocks import attentions_numbered, max_positions
 from evoprune.problems.language_model.models.device import function_of
 
@@ -68,13 +66,13 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
     tokens %= model.get_input_embeddings().num_embeddings
     forward, filled, decodes = step_of(model), DynamicCache(), load.phase == "decode"
     if decodes:
-        with as_generating(model):
+        with attentions_numbered(model):
             forward(tokens, filled)
 
     @torch.inference_mode()
     def run() -> float:
         new, cache = (tokens[:, :1], filled) if decodes else (tokens, DynamicCache())
-        with as_generating(model):
+        with attentions_numbered(model):
             milliseconds = _timed(model.device, lambda: forward(new, cache))
         if decodes:
             filled.crop(-1)  # remove the new token
@@ -89,17 +87,6 @@ def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
     name = "cache" if "cache" in parameters else "past_key_values"  # its older name
     last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
     return lambda new, cache: model(input_ids=new, use_cache=True, **{name: cache}, **last).logits[:, -1]
-
-
-@contextmanager
-def as_generating(model: Any) -> Iterator[None]:
-    """Let ``model`` run as transformers runs it when it generates."""
-    with ExitStack() as stack:
-        stack.enter_context(attentions_numbered(model))
-        if model.config._attn_implementation == BLOCKED_ATTENTION:
-            model.set_attn_implementation("sdpa")
-            stack.callback(model.set_attn_implementation, BLOCKED_ATTENTION)
-        yield
 
 
 def _timed(device: torch.device, work: Callable[[], object]) -> float:

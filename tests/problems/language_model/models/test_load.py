@@ -173,3 +173,12 @@ def test_a_copy_has_the_same_weights_and_rotary_frequencies_in_memory_of_its_own
             assert tensor.dtype == others[name].dtype
             assert torch.equal(tensor, others[name])
             assert tensor.data_ptr() != others[name].data_ptr()
+
+
+def test_a_copy_and_transformers_own_model_predict_the_same(loaded, tmp_path):
+    """Else a search would measure another model than the one that is trained and exported."""
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    tokens = torch.arange(2 * 16).view(2, 16) % loaded.config.vocab_size
+    with torch.inference_mode():
+        logits, *others = (model(tokens).logits for model in (loaded, copy_of(loaded, torch.bfloat16), theirs))
+    assert all(torch.equal(logits, other) for other in others)
