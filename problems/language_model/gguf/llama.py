@@ -182,9 +182,10 @@ def score(model: Llama, inputs: Any, prediction_file: int | None = None) -> Json
 
     ``between``: divergences from the same model in PyTorch, if ``inputs`` hold its predictions.
     """
-    count, compared = np.count_nonzero(inputs["tokens"][:, 1:] >= 0), partial(_divergences_from_top, inputs, "")
+    compared = partial(_divergences_from_top, inputs, "")
     if prediction_file is not None:
         compared = partial(_divergences_from_file, prediction_file)
+        count = np.count_nonzero(inputs["tokens"][:, 1:] >= 0)
         if (width := os.fstat(prediction_file).st_size // 2 // count) != model.width:
             raise RuntimeError(f"has a vocabulary of {model.width:,} tokens: expected the source's {width:,}")
     result: dict[str, list[Any]] = {name: [] for name in ("losses", "divergences", "same", "between")}

@@ -251,7 +251,7 @@ _COPIED = 0.1  # share of the free memory for a copy of a model; a larger copy i
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
-    """Return a copy in ``dtype``, in main memory or mapped, with an attention of transformers."""
+    """Return a copy of ``model`` in ``dtype``, in main memory or mapped."""
     taken = sum(map(torch.numel, model.parameters())) * dtype.itemsize
     room = Room.of("a copy", torch.device("cpu"), taken, share=_COPIED)
     parameters: dict[int, Any] = {

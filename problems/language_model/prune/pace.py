@@ -109,9 +109,10 @@ class Pace:
             ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
             before = time.thread_time()
             ggml.quantize(noise, kind, importance)
-            times[kind] = (time.thread_time() - before) * whole / seconds
-        load = (time.monotonic() - begun) / (time.thread_time() - used)
-        return {kind: load * share for kind, share in times.items()}
+            after = time.thread_time()
+            load = (time.monotonic() - begun) / (after - used)
+            times[kind] = load * (after - before) * whole / seconds
+        return times
 
     def calibrated(self, work: Callable[[int], object] | None) -> int:
         """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.

@@ -124,6 +124,7 @@ def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelS
 def _products(device: torch.device, dtype: torch.dtype) -> float:
     """Measure the multiplications of a second that products reach: the most of many, as other work stops some."""
     inputs, weight = (torch.ones(rows, _SIDE, device=device, dtype=dtype) for rows in (_TRIED, _SIDE))
+    float(linear(inputs, weight)[0, 0])  # the first one loads the libraries of a GPU
     times = [time.perf_counter()]
     while times[-1] < times[0] + _TIMED:
         float(linear(inputs, weight)[0, 0])  # waits for a GPU
