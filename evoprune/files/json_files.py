@@ -61,7 +61,7 @@ def read_json(path: Path, expected: str = "", missing: dict[str, Any] | None = N
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if missing is not None:
             return missing
         hint = f"; expected {expected}" if expected else ""

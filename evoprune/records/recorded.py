@@ -31,7 +31,7 @@ _NotNegative = Annotated[float, Field(ge=0.0)]
 
 
 class _Strict(BaseModel):
-    """Base of lines: numbers are finite and no strings; unknown keys are refused."""
+    """Base of lines: numbers are finite and no strings; most lines refuse unknown keys."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

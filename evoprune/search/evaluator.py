@@ -25,7 +25,7 @@ class Evaluator:
     """Scores individuals, and records them; a memo and the record of a resumed run avoid repeated evaluations.
 
     ``memo``: scores by genome and share of the data, in order. ``evaluations``: their number; ``work``: their cost;
-    ``evaluation_seconds``: their time, summed over workers. ``best``: the best candidate by the first objective.
+    ``evaluation_seconds``: their time and that of finals, summed over workers. ``best``: by the first objective.
     ``front``: the non-dominated candidates. ``references``: scores of the known solutions.
     """
 

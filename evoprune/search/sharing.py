@@ -84,7 +84,7 @@ class Sharing:
                 return False
             if self._offered or self._helped():
                 if not self._offered:
-                    requests = b"".join(encode(lines[open_]) for open_ in sorted(waiting - begun))
+                    requests = b"".join(encode(lines[place]) for place in sorted(waiting - begun))
                     write_text(self._folder / ASKED, requests.decode())
                     self._offered = True
                 assert self._claims

@@ -116,8 +116,8 @@ def _with_inactive_drawn(
 ) -> tuple[Individual, ...]:
     """Vary; inactive genes, which may become active, first take the value of the other parent, or a random one."""
     inactive = [genes.inactive(individual) for individual in individuals]
-    for individual, places in zip(individuals, inactive, strict=True):
-        for place in sorted(places):
+    for individual, absent in zip(individuals, inactive, strict=True):
+        for place in sorted(absent):
             others = (other for other, places in zip(individuals, inactive, strict=True) if place not in places)
             other = next(others, None)
             individual[place] = genes[place].random() if other is None else other[place]

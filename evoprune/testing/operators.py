@@ -113,12 +113,12 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, par
                 inside = all(low <= gene <= up for low, gene, up in zip(genes.low, child, genes.up, strict=True))
                 require(inside or not bounded, f"{where}: a child is beyond the bounds: {list(child)}")
                 if slot == "repair":
-                    _check_landed(operator, child, budget, where)
+                    _check_repaired(operator, child, budget, where)
                 else:
                     require(genes.allow(genes.nearest(child)), f"{where}: no genome is nearest to {list(child)}")
 
 
-def _check_landed(operator: partial[Any], child: Individual, budget: Budget, where: str) -> None:
+def _check_repaired(operator: partial[Any], child: Individual, budget: Budget, where: str) -> None:
     genes, excess = budget.genes, budget.excess(child)
     require(genes.allow(child), f"{where}: a repaired genome is not allowed: {list(child)}")
     require(excess <= CLOSE, f"{where}: a repaired genome is above the limit, by a share of {excess}")

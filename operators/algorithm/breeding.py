@@ -96,7 +96,7 @@ def screened(
 def advance(
     elite: Sequence[Individual], children: Sequence[Individual]
 ) -> Generator[Evaluate | Generation, None, Individual]:
-    """Score ``children`` on all data, and end a generation with the best individuals, ``elite`` included; return it."""
+    """Score ``children`` on all data; end a generation with the best of ``elite`` and ``children``; return it."""
     yield Evaluate(children)
     (best,) = fittest([*elite, *children], 1)
     yield Generation([best])

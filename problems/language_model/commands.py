@@ -66,9 +66,9 @@ class Recover(Command):
             final = final_model(problem.session, run.best.genome, result)
             return recovery.export(final, result, workplace, place, Export.format(place))
 
-        made_by = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
+        provenance = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
         config, is_file = run.resolved.config(), is_one_file(Export, options.out)
-        print(*_export_resumably(options.out, write, made_by, config, is_file).lines(options.out), sep="\n")
+        print(*_export_resumably(options.out, write, provenance, config, is_file).lines(options.out), sep="\n")
 
 
 class ExportBaselines(Command):
@@ -124,12 +124,12 @@ def _export_baseline(baseline: Baseline, config: Config, out: Path, options: Any
         named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
         return Export(problem).export(genome, problem.Result.model_validate({**report, **named}), place, options)
 
-    made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
-    return _export_resumably(out, write, made_by, config, Export.writes_file(out))
+    provenance = {"seed": config["seed"], "best": {"genome": list(genome)}}
+    return _export_resumably(out, write, provenance, config, Export.writes_file(out))
 
 
 def _export_resumably(
-    out: Path, write: Callable[[Path, Path], Exported], made_by: Mapping[str, Any], experiment: Config, is_file: bool
+    out: Path, write: Callable[[Path, Path], Exported], provenance: Mapping[str, Any], experiment: Config, is_file: bool
 ) -> Exported:
     """As :func:`export` with checkpoints: the first argument of ``write`` is a folder for checkpoints.
 
@@ -137,7 +137,7 @@ def _export_resumably(
     """
     from evoprune.problems.language_model.distillation.progress import CHECKPOINT
 
-    refuse_unless_free(out, is_file, provenance=made_by)
+    refuse_unless_free(out, is_file, provenance=provenance)
     workplace = out.with_name(f"{out.name}.unfinished")
     new = not workplace.exists()
     try:
@@ -146,7 +146,7 @@ def _export_resumably(
         raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
     try:
         with locked(workplace, "unfinished.lock"):  # another name than that of a run's lock
-            exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
+            exported = export(out, lambda place: write(workplace, place), provenance, experiment, is_file)
             shutil.rmtree(workplace)
             return exported
     except BaseException:

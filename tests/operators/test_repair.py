@@ -67,13 +67,13 @@ def test_a_genome_at_levels_below_the_limit_only_takes_what_fits():
                     assert budget.spent([*start[:place], new, *start[place + 1 :]]) > budget.spent(start) or old == new
 
 
-def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
+def test_rounding_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
     for budget, genome in knapsacks():
-        landed = Individual(genome)
-        round_to_levels(landed, budget)
-        assert budget.genes.allow(landed)
-        assert budget.spent(landed) <= budget.limit
+        rounded = Individual(genome)
+        round_to_levels(rounded, budget)
+        assert budget.genes.allow(rounded)
+        assert budget.spent(rounded) <= budget.limit
         for place, gene in enumerate(budget.genes):
             for level in range(len(gene.levels)):
-                other = [*landed[:place], float(level), *landed[place + 1 :]]
-                assert not budget.spent(landed) < budget.spent(other) <= budget.limit
+                other = [*rounded[:place], float(level), *rounded[place + 1 :]]
+                assert not budget.spent(rounded) < budget.spent(other) <= budget.limit

@@ -60,7 +60,7 @@ class RecoveryText:
         return cls(whole.tokens[rest], whole.tokens[chosen], whole)
 
     def read(self, texts: Texts) -> Self:
-        """Return the text in tokens of the resident model, in windows of the same size; see :meth:`Texts.retokenised`."""
+        """Return the text in tokens of the resident model, windows of the same size; see :meth:`Texts.retokenised`."""
         read = texts.retokenised(self.whole)
         return self if read is self.whole else self.of(packed(read, self.whole.tokens.shape[1]), len(self.held_out))
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from evoprune.files.json_files import finite, write_json
+from evoprune.files.json_files import finite, read_json, write_json
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):
@@ -20,3 +20,9 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(("value", "kept"), [(1.5, 1.5), (math.inf, None), (-math.inf, None), (math.nan, None)])
 def test_what_json_lacks_becomes_null(value, kept):
     assert finite(value) == kept
+
+
+@pytest.mark.parametrize("place", ["value.json", "file/value.json"])
+def test_a_file_that_is_not_there_is_missing_also_where_its_folder_is_a_file(tmp_path, place):
+    (tmp_path / "file").write_text("of other content")
+    assert read_json(tmp_path / place, missing={}) == {}
