@@ -79,14 +79,14 @@ class Recovery:
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
-            missing = TRAINING_COST * self.asked.least * reporting / scored - left
-            if missing > 0:
-                more = digits(max(1.0, missing / _OF_MORE / 60), 2)
+            needed = TRAINING_COST * self.asked.least * reporting / scored
+            if needed > left:
+                more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
                 why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
                 note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
             if self.session.transform.has_types:
-                left = max(left - _PRESET * reporting, (1 - _PRESET_SHARE) * left)
+                left = max(needed, left - _PRESET * reporting, (1 - _PRESET_SHARE) * left)
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.baselines, settings, self.text, folder / WORKPLACE, anew=True)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,21 @@ class Comparison:
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
         """Return the bits per byte of the report text."""
+        return self._text.bits_per_byte(perplexity)
+
+    @cached_property
+    def _text(self) -> Text:
         texts = self.session.texts
-        return Text.model_validate(texts.report.protocol_with_bytes(texts.tokenizer)).bits_per_byte(perplexity)
+        return Text.model_validate(texts.report.protocol_with_bytes(texts.tokenizer))
 
     @property
     def _left(self) -> float:
         return self.deadline - time.monotonic()
 
     def _score(self, path: Path) -> Json:
-        report, begins = self.session.texts.report, self.session.texts.report.bos_token is not None
+        report = self.session.texts.report
         dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
-        limit = max(1.0, self._left)
+        begins, limit = report.bos_token is not None, max(1.0, self._left)
         return measure_file(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
 
     def _preset(self, source: Path, path: Path) -> Json:
