@@ -51,9 +51,10 @@ def toolbox_of(genes, budget=None, weight=-1.0) -> base.Toolbox:
     """Random individuals, and a repair to ``budget`` or to the nearest genome: enough for most algorithms."""
     tools = base.Toolbox()
     tools.register("individual", lambda: Individual(genes.random(), (weight,)))
-    tools.register("repair", lambda individual: (Individual(genes.nearest(individual), (weight,)),))
     if budget:
         tools.register("repair", shift, genes=genes, budget=budget)
+    else:
+        tools.register("repair", lambda individual: (Individual(genes.nearest(individual), (weight,)),))
     return tools
 
 

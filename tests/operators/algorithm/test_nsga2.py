@@ -29,6 +29,7 @@ def schaffer(genome, _=1.0):
 
 
 def last_population(toolbox, generations, **how):
+    random.seed(1)
     populations, _ = drive(nsga2(toolbox, population=20, **how, **SETTINGS), generations, schaffer)
     return sorted(genome[0] for genome, _ in populations[-1])
 

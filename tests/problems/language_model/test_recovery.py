@@ -195,8 +195,8 @@ def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, 
 
     monkeypatch.setattr(recovery, "recover", keep_time)
     for has_types in (True, False):
-        own = Recovery(SimpleNamespace(transform=SimpleNamespace(has_types=has_types)), asked, {})
-        vars(own).update(settings=asked, text=None)
+        own = Recovery(SimpleNamespace(transform=SimpleNamespace(has_types=has_types, prunes_blocks=True)), asked, {})
+        vars(own)["text"] = None
         with pytest.raises(KeyboardInterrupt):
             own.in_run(Outcome([0.0], None, {}, seconds_left=1000.0), {}, tmp_path, 20.0, 600.0)
     assert 0.8 * times[False] < times[True] < times[False] < 1000

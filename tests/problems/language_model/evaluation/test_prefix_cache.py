@@ -90,7 +90,7 @@ def test_the_least_recently_used_state_goes_first():
     assert not score(1)
 
 
-def test_marks_are_told_apart_whatever_they_are_beside():
+def test_fingerprints_are_told_apart_whatever_they_are_beside():
     states = PrefixCache(4, 100, 10**6)
     states.set_candidate([11, 11, 2, 2])
     states.store(0, {1: torch.zeros(1, 25), 2: torch.zeros(1, 25)})

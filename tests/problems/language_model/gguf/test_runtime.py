@@ -156,10 +156,10 @@ def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
     for name in names:
         kinds = {tensors[each.name]: each.tensor_type.name for each in GGUFReader(tmp_path / name).tensors}
         assert found[name] == {parameter: kind for parameter, kind in kinds.items() if kind != "F32"}
-        quantise(dense, tmp_path / "own", name, {}, None)
+        quantise(dense, tmp_path / "own", name, {})
         assert (tmp_path / "own").read_bytes() == (tmp_path / name).read_bytes()
     weighed = {tensor: torch.arange(64.0) for tensor in tensors if tensor.endswith("attn_q.weight")}
-    quantise(dense, tmp_path / "own", names[-1], weighed, None)
+    quantise(dense, tmp_path / "own", names[-1], weighed)
     assert {each.name for each in changed(tmp_path / "own", tmp_path / names[-1])} == {*weighed}
 
 
