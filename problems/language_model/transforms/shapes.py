@@ -46,7 +46,7 @@ class Shapes:
         cuts = {}
         for name, shape in dense.items():
             at_levels = [[shapes.get(name, (0,) * len(shape)) for shapes in levels] for levels in tried]
-            cuts[name] = {place: shapes for place, shapes in enumerate(at_levels) if {*shapes} != {shape}}
+            cuts[name] = {place: shapes for place, shapes in enumerate(at_levels) if {*shapes} - {shape}}
         return cls(dense, cuts, [len(levels) for levels in tried])
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:

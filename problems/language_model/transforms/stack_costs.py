@@ -57,7 +57,7 @@ class StackCosts:
     def _all_genes(self) -> Genes:
         if self._single:
             return self._single.genes
-        return Genes(replace(gene, kind=type(cut).__name__) for cut in self.transforms for gene in cut.genes)
+        return Genes(replace(gene, kind=type(one).__name__) for one in self.transforms for gene in one.genes)
 
     def _split(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
         """Return each transform with its genes of ``genome``."""

@@ -165,9 +165,9 @@ class Copies:
             return None, lambda: stored
         else:
             key = matrix.name, kind, sha256_of({"": values})
-            if key not in self._recent:
-                self._recent[key] = self._quantise(typed, values, kind, remaining)
-            data = partial(np.asarray, self._recent[key])
+            if (recent := self._recent.get(key)) is None:
+                recent = self._recent[key] = self._quantise(typed, values, kind, remaining)
+            data = partial(np.asarray, recent)  # holds it when it is evicted
         return lambda chosen: dequantise(matrix, weight, kind, data(), chosen), data
 
     def _rows_of_dense(self, typed: TypedMatrix, kind: str, rows: torch.Tensor | None) -> Bytes:

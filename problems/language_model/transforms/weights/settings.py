@@ -33,7 +33,7 @@ class WeightsSettings(Settings):
     reconstruct_stages: tuple[Fraction, ...] = Field(
         (),
         description="sparsities at which each layer is reconstructed before the search, so that candidates are scored "
-        "with updated weights; each needs memory for a copy of the model and its levels",
+        "with updated weights; each needs memory for a copy of the model and the bins of its ranks",
     )
     curve: tuple[Fraction, ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities at which uniform pruning is scored beside the search"
