@@ -17,6 +17,7 @@ from evoprune import Exported, InputError
 from evoprune.exports.exporting import CARD, sidecar
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
+from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.gguf_card import MODELFILE, card, summary, usage, verdict
@@ -64,55 +65,18 @@ class GgufFile(ExportFormat):
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # first: it names packages that the following imports need
         from evoprune.problems.language_model.export.comparison import Comparison
-        from evoprune.problems.language_model.gguf.runtime import measure_file, memory
-        from evoprune.problems.language_model.gguf.write import contents
+        from evoprune.problems.language_model.gguf.runtime import memory
 
         deadline = time.monotonic() + (math.inf if self.options.seconds is None else self.options.seconds)
-        session, final, timed = self.session, self.final, not self.options.untimed
-        fitness, report = session.fitness, session.texts.report
-        from_dense = fitness.divergence_on(report, final.genome)
-        model, encoded = final.copy() if final.recovered else final.make_resident()
-        file = contents(model, self._with_tokens(base), encoded, self._half)
-        file.write(place)
-        read = session.texts.retokenised(report)
-        from_final = Divergence(read.predictions, from_dense.top, self.session.resident.forward.device)
-
-        def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
-            from_final.store(logits, targets, first)
-            return from_dense.add(logits, targets, first)
-
-        measure = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else fitness.measure
-        lost = from_dense.value(read.loss_scale * measure.total(read.tokens, both, label="measuring"), read.predictions)
-        size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
-        facts = self.facts(run, model, [place]) | {
-            "bits_per_weight": 8 * size / parameters,
-            "kinds": dict(Counter(file.kinds.values())),
-            "matrices": {
-                slot.name: _matrix(file.kinds[slot.name], slot.shape) for slot in file.layout.slots if slot.shape[1:]
-            },
-            "architecture": file.layout.architecture,
-        }
-        del model, encoded, file, measure
+        session, timed = self.session, not self.options.untimed
+        facts, predictions = self._write(run, base, place)
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
-        start, begins = time.monotonic(), report.bos_token is not None
-        check = measure_file(
-            place, read.first_text, read.tokens, begins, from_dense.top_predictions, timed, from_final.top_predictions
-        )
+        start = time.monotonic()
+        check = predictions.check(place, timed)
         comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start)
         check |= {
-            "perplexity": check["perplexity"] ** read.loss_scale,
-            "divergence": from_dense.value(read.loss_scale * check["divergence"], 1),
-        }
-        check |= {name: read.loss_scale * check[name] for name in _BETWEEN if name in check}
-        if table := check["predictions"]:
-            table |= {name: read.loss_scale * table[name] for name in ("error", "behind", "behind_error")}
-            table["behind"] += from_dense.offset
-        check |= {
             "run_perplexity": run.final_perplexity,
-            "run_divergence": lost,
-            "kl_top": from_dense.top,
-            "tolerance": _TOLERANCE + _OF_LOST * max(0.0, finite(lost) or 0.0),
             "bits_per_byte": comparison.bits_per_byte(check["perplexity"]),
         }
         facts["recipe"] = self._write_recipe(base, place, facts["matrices"])
@@ -126,6 +90,27 @@ class GgufFile(ExportFormat):
         sidecar(place, CARD).write_text("\n".join([*card(typed, place.name), ""]), encoding="utf-8")
         faults = [typed.check.fault] if typed.check.fault else []
         return Exported(facts, list(summary(typed)), faults, verdict(typed), usage(typed, place.name))
+
+    def _write(self, run: LanguageModelResult, base: Any, place: Path) -> tuple[Json, _Predictions]:
+        """Write the file; return facts about it, and the predictions of its model, which is freed."""
+        from evoprune.problems.language_model.gguf.write import contents
+
+        session, final = self.session, self.final
+        from_dense = session.fitness.divergence_on(session.texts.report, final.genome)
+        model, encoded = final.copy() if final.recovered else final.make_resident()
+        file = contents(model, self._with_tokens(base), encoded, self._half)
+        file.write(place)
+        own = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
+        size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
+        facts = self.facts(run, model, [place]) | {
+            "bits_per_weight": 8 * size / parameters,
+            "kinds": dict(Counter(file.kinds.values())),
+            "matrices": {
+                slot.name: _matrix(file.kinds[slot.name], slot.shape) for slot in file.layout.slots if slot.shape[1:]
+            },
+            "architecture": file.layout.architecture,
+        }
+        return facts, _Predictions(session, from_dense, own)
 
     @property
     def _half(self) -> str | None:
@@ -167,6 +152,43 @@ class GgufFile(ExportFormat):
             write_importance(weighed, {name: each.numpy() for name, each in importance.items()}, tokens)
             command += ["--imatrix", weighed.name]
         return shlex.join([*command, "SOURCE.gguf", "OUT.gguf", "Q8_0"])
+
+
+class _Predictions:
+    """The predictions of the final model on the report text in PyTorch, with which llama.cpp's are compared."""
+
+    def __init__(self, session: Session, from_dense: Divergence, measure: Measure) -> None:
+        """``from_dense``: knows the predictions of the dense model. ``measure``: of the final model."""
+        report = session.texts.report
+        read = self._read = session.texts.retokenised(report)
+        self._begins, self._from_dense = report.bos_token is not None, from_dense
+        self._final = Divergence(read.predictions, from_dense.top, session.resident.forward.device)
+
+        def both(logits: Tensor, targets: Tensor, first: int) -> Tensor:
+            self._final.store(logits, targets, first)
+            return from_dense.add(logits, targets, first)
+
+        lost = measure.total(read.tokens, both, label="measuring")
+        self._lost = from_dense.value(read.loss_scale * lost, read.predictions)
+
+    def check(self, place: Path, timed: bool) -> Json:
+        """Run the file ``place`` in llama.cpp; return its scores, in nats a token of the run's tokenizer."""
+        from evoprune.problems.language_model.gguf.runtime import measure_file
+
+        read, dense, final = self._read, self._from_dense, self._final
+        check = measure_file(
+            place, read.first_text, read.tokens, self._begins, dense.top_predictions, timed, final.top_predictions
+        )
+        check |= {
+            "perplexity": check["perplexity"] ** read.loss_scale,
+            "divergence": dense.value(read.loss_scale * check["divergence"], 1),
+        }
+        check |= {name: read.loss_scale * check[name] for name in _BETWEEN if name in check}
+        if table := check["predictions"]:
+            table |= {name: read.loss_scale * table[name] for name in ("error", "behind", "behind_error")}
+            table["behind"] += dense.offset
+        tolerance = _TOLERANCE + _OF_LOST * max(0.0, finite(self._lost) or 0.0)
+        return check | {"run_divergence": self._lost, "kl_top": dense.top, "tolerance": tolerance}
 
 
 def _matrix(kind: str, shape: tuple[int, ...]) -> Json:

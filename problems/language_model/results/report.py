@@ -32,77 +32,119 @@ def report(
 
     ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform.
     """
-    texts, transform = session.texts, session.transform
-    genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
+    texts, transform, best = session.texts, session.transform, outcome.best
     session.fitness.require_memory("the report", texts.report)
-    same = next((name for name, genome in genomes.items() if genome == uniform), "")
-    models = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
-    names = {name: reference for name, reference in models.items() if reference in genomes}
-    compared = {name: genomes[reference] for name, reference in names.items()}
-    is_fitness = session.settings.objective == "perplexity"
-    asked_of: dict[str, tuple[Windows | None, Collection[str]]] = {
-        "search": (texts.search, [] if is_fitness else genomes),
-        "report": (texts.report, genomes),
-        "held_out": (texts.held_out, names.values()),
-        **{str(at): (windows, names.values()) for at, windows in enumerate(texts.second)},
-    }
-    scores = perplexities(session, genomes, asked_of)
-    if is_fitness:
-        scores["search"] = search_perplexities(outcome)
-    perplexity = {
-        role: {name: scores[role][reference] for name, reference in names.items()}
-        for role in ("search", "report", *(["held_out"] if texts.held_out else []))
-    }
-    stated = session.protocol() | {
+    scores = _Scores(session, outcome, uniform)
+    perplexity, compared = scores.reported, scores.compared
+    result: dict[str, Any] = {"protocol": _protocol(session), "cost": cost(session, best)}
+    shown = (f"{each:.1%}" if isinstance(each, float) else str(each) for each in transform.genes.chosen(best))
+    result["genes"] = dict(zip(transform.genes.names, shown, strict=True))
+    for budget in budgets:
+        if isinstance(budget, ReportedBudget):
+            result["cost"][budget.unit] = dict(budget.cost(transform, best))
+            result["protocol"][budget.unit] = budget.description
+    if reached := goal(session, best, budgets, result):
+        result["asked"] = reached
+    if not transform.has_types:  # which round few weights to zero
+        result |= _zeros(session, best)
+    if transform.updates:
+        perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
+    result |= _against_uniform(perplexity)
+    if len(transform.transforms) == 1 and transform.find(Weights):
+        result |= _sparsities(outcome, folder, result, scores.by_text)
+    if texts.second:
+        result["second"] = scores.second()
+    if texts.report.lines:
+        result["accuracy"] = {}
+        for name, genome in compared.items():
+            FinalModel(session, genome).make_resident()
+            result["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
+    return result | {"told": transform.notes(best)}
+
+
+class _Scores:
+    """The perplexities of the references and of the best genome, and those of them that are reported.
+
+    ``by_text``: all of them. ``compared``: genomes by the names that are reported: dense, uniform and evolved.
+    """
+
+    def __init__(self, session: Session, outcome: Outcome, uniform: Sequence[float] | None) -> None:
+        texts = self._texts = session.texts
+        genomes = {name: genome for name, (genome, _) in outcome.references.items()} | {EVOLVED: outcome.best}
+        same = next((name for name, genome in genomes.items() if genome == uniform), "")
+        names = {"dense": "dense", UNIFORM: same, EVOLVED: EVOLVED}
+        self._names = {name: reference for name, reference in names.items() if reference in genomes}
+        self.compared = {name: genomes[reference] for name, reference in self._names.items()}
+        is_fitness = session.settings.objective == "perplexity"
+        asked: dict[str, tuple[Windows | None, Collection[str]]] = {
+            "search": (texts.search, [] if is_fitness else genomes),
+            "report": (texts.report, genomes),
+            "held_out": (texts.held_out, self._names.values()),
+            **{str(at): (windows, self._names.values()) for at, windows in enumerate(texts.second)},
+        }
+        self.by_text = perplexities(session, genomes, asked)
+        if is_fitness:
+            self.by_text["search"] = search_perplexities(outcome)
+
+    @property
+    def reported(self) -> dict[str, Perplexities]:
+        """The perplexities of :attr:`compared` on the texts of the run."""
+        roles = ("search", "report", *(["held_out"] if self._texts.held_out else []))
+        return {role: self._of_names(role) for role in roles}
+
+    def second(self) -> list[dict[str, Any]]:
+        """Return the bits per byte of :attr:`compared` on the other texts."""
+        rows = []
+        for at, windows in enumerate(self._texts.second):
+            row = windows.protocol_with_bytes(self._texts.tokenizer)
+            bits = Text.model_validate(row).bits_per_byte
+            found = self._of_names(str(at))
+            rows.append({"text": row, "bits_per_byte": {name: bits(value) for name, value in found.items()}})
+        return rows
+
+    def _of_names(self, role: str) -> Perplexities:
+        return {name: self.by_text[role][reference] for name, reference in self._names.items()}
+
+
+def _protocol(session: Session) -> dict[str, Any]:
+    texts = session.texts
+    return session.protocol() | {
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
         "report_text": texts.report.protocol_with_bytes(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
-    result: dict[str, Any] = {"protocol": stated, "cost": cost(session, outcome.best)}
-    shown = (f"{each:.1%}" if isinstance(each, float) else str(each) for each in transform.genes.chosen(outcome.best))
-    result["genes"] = dict(zip(transform.genes.names, shown, strict=True))
-    for budget in budgets:
-        if isinstance(budget, ReportedBudget):
-            result["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
-            stated[budget.unit] = budget.description
-    if reached := goal(session, outcome.best, budgets, result):
-        result["asked"] = reached
-    if not transform.has_types:  # which round few weights to zero
-        transform.apply(transform.dense)
-        sizes = {matrix.name: matrix.size for matrix in session.resident.all_matrices}
-        transform.apply(outcome.best)
-        left = session.resident.nonzero_weights
-        removed = session.resident.prunable_weights - sum(left.values())
-        wholes = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
-        result["sparsity"] = {name: removed / whole for name, whole in wholes.items()}
-        result["by_matrix"] = {name: 1 - left.get(name, 0) / size for name, size in sizes.items()}
-    if transform.updates:
-        perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
-    against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
-    result |= {
+
+
+def _zeros(session: Session, best: Sequence[float]) -> dict[str, Any]:
+    """Return ``sparsity``, and ``by_matrix`` the shares of zeros, of ``best``, which stays resident."""
+    resident = session.resident
+    session.transform.apply(session.transform.dense)
+    sizes = {matrix.name: matrix.size for matrix in resident.all_matrices}
+    session.transform.apply(best)
+    left = resident.nonzero_weights
+    removed = resident.prunable_weights - sum(left.values())
+    wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
+    return {
+        "sparsity": {name: removed / whole for name, whole in wholes.items()},
+        "by_matrix": {name: 1 - left.get(name, 0) / size for name, size in sizes.items()},
+    }
+
+
+def _against_uniform(perplexity: Mapping[str, Perplexities]) -> dict[str, Any]:
+    """Return ``perplexity``, and how far the evolved genome is ahead of uniform on each text."""
+    unseen = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
+    result: dict[str, Any] = {
         "perplexity": perplexity,
         "unseen": perplexity["report"][EVOLVED],
-        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in against_uniform},
+        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in unseen},
     }
     if UNIFORM in perplexity["report"]:
         result["gap_closed"] = gap_closed(**perplexity["report"])
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
-    if len(transform.transforms) == 1 and transform.find(Weights):
-        result |= _sparsities(outcome, folder, result, scores)
-    for at, windows in enumerate(texts.second):
-        row = windows.protocol_with_bytes(texts.tokenizer)
-        second = Text.model_validate(row)
-        bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
-        result.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
-    if texts.report.lines:
-        result["accuracy"] = {}
-        for name, genome in compared.items():
-            FinalModel(session, genome).make_resident()
-            result["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
-    return result | {"told": transform.notes(outcome.best)}
+    return result
 
 
 def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
