@@ -23,7 +23,8 @@ def comparison(model: ResultFacts) -> Iterator[Block]:
     """Yield a table of the ``model`` with its source and baselines, and a legend."""
     if isinstance(model, ExportFacts) and model.matrices:
         columns = _files(model)
-        terms = "Loss behind the source, and how often the likeliest token is that of the dense model, in llama.cpp, on"
+        terms = "Loss behind the source, KL divergence from the dense model (99% of the tokens have less), and how "
+        terms += "often the likeliest token is that of the dense model, in llama.cpp, on"
     else:
         columns, terms = _models(model), "Perplexity on"
     report = model.protocol.report_text
@@ -73,6 +74,8 @@ def _file(size: int, bits: float | None, row: FileScores | None) -> dict[str, st
     words = {"size": megabytes(size), "bits a weight": f"{bits:.2f}" if bits else ""}
     if row and row.loss_gap and row.predictions:
         words["loss, bits per byte"] = f"{digits(row.loss_gap.bits, 3)} ± {digits(row.loss_gap.error, 2)}"
+        words["divergence, nats a token"] = f"{digits(row.divergence, 3)} ± {digits(row.predictions.error, 2)}"
+        words["divergence, 99%"] = digits(row.predictions.p99, 3)
         words["same top token"] = f"{row.loss_gap.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
     return words
 

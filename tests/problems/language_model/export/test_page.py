@@ -14,10 +14,10 @@ COST = {
     "bits_per_weight": {"dense": 16, "evolved": 16},
 }
 PREDICTIONS = {
-    "error": 0.1, "median": 0.1, "p99": 0.1, "p999": 0.1, "largest": 0.1, "same_top": 0.875, "same_top_error": 0.004,
+    "error": 0.1, "median": 0.1, "p99": 0.4, "p999": 0.1, "largest": 0.1, "same_top": 0.875, "same_top_error": 0.004,
     "probability_change": 0.1, "behind": 0.2, "behind_error": 0.01,
 }  # fmt: skip
-MEASURED = {"perplexity": 2.0, "bits_per_byte": 1.5, "divergence": 0.0, "predictions": PREDICTIONS}
+MEASURED = {"perplexity": 2.0, "bits_per_byte": 1.5, "divergence": 0.2, "predictions": PREDICTIONS}
 SOURCE = MEASURED | {"name": "a.gguf", "bytes": 2_000_000, "bits_per_byte": 1.0}
 PRESET = MEASURED | {"name": "Q3_K_M", "bytes": 1_000_000, "bits_per_byte": 1.25}
 
@@ -77,6 +77,10 @@ def test_a_file_stands_beside_preset_and_source_with_its_loss_and_error(facts, m
     value, error = map(float, found["loss, bits per byte"]["this file"].split(" ± "))
     assert (value, error) == (pytest.approx(0.2 * 1.5 / 0.6931, rel=1e-2), pytest.approx(0.01 * 1.5 / 0.6931, rel=3e-2))
     assert found["same top token"]["this file"] == "87.5% ± 0.4%"
+    mean, error = map(float, found["divergence, nats a token"]["this file"].split(" ± "))
+    table = measured["check"]["predictions"]
+    assert (mean, error) == pytest.approx((measured["check"]["divergence"], table["error"]), rel=1e-2)
+    assert float(found["divergence, 99%"]["this file"]) == pytest.approx(table["p99"], rel=1e-2)
 
 
 def test_a_pruned_model_stands_beside_the_uniform_and_the_dense_one(result):
