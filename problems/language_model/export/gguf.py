@@ -36,7 +36,7 @@ _TYPES, _IMPORTANCE = "evoprune.types.txt", "evoprune.imatrix.gguf"  # inputs of
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
-class GgufFile(ExportFormat):
+class GgufFormat(ExportFormat):
     """A .gguf file and its card, checked in llama.cpp."""
 
     def check(self) -> None:

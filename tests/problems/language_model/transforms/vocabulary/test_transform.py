@@ -13,7 +13,7 @@ from evoprune.api import Run
 from evoprune.problems.language_model.budgets.amounts import tokens
 from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.folder import Folder
-from evoprune.problems.language_model.export.gguf import GgufFile
+from evoprune.problems.language_model.export.gguf import GgufFormat
 from evoprune.problems.language_model.models.forward import ids
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
@@ -185,6 +185,6 @@ def test_a_small_file_counts_every_byte_and_exports_read_texts_alike(typed, tmp_
     assert 0 < bits["dense"] < bits["evolved"]
     for described, read in ((result.protocol.report_text, texts.report), (result.second[0].text, texts.second[0])):
         assert described.bytes == read.predicted_bytes(texts.tokenizer)
-    for kind, name in ((Folder, "smaller"), (GgufFile, "smaller.gguf")):
+    for kind, name in ((Folder, "smaller"), (GgufFormat, "smaller.gguf")):
         (place := tmp_path / kind.__name__).mkdir()
         check_format(kind, run, place / name)
