@@ -10,7 +10,7 @@ from evoprune.interfaces.problem import Checked, Fraction
 
 NO_END = 10_000_000  # generations without a limit
 SEEDS = 2**32
-AUTO = "auto"  # an algorithm chosen by the problem's genes
+AUTO = "auto"  # an algorithm chosen by the number of objectives, and the limit
 
 
 class Choice(BaseModel):
@@ -44,7 +44,7 @@ class Operators(Checked):
 
     algorithm: Choice = Field(
         Choice(use="generational"),
-        description="the search loop: breeds and asks for scores; auto: by the genes, objectives and limit",
+        description="the search loop: breeds and asks for scores; auto: by the number of objectives, and the limit",
     )
     select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
     mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
