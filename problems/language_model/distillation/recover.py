@@ -32,7 +32,8 @@ from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRo
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
 
-_NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is only its distance from itself
+# settings of the dense model if the loss is only its distance from itself
+_NOTHING = {"tokens": 0, "time": None, "schedule": ()}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def recover(
 ) -> Recovered:  # fmt: skip
     """Train ``final``, and if that helps, the genomes of ``baselines`` that ``settings.alike`` names.
 
-    ``folder``: of the checkpoints; ``anew``: delete old ones first. The dense model is resident afterwards.
+    ``folder``: of the checkpoints; ``anew``: delete those of another recovery. The dense model is resident afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
     models = {EVOLVED: final} | {name: FinalModel(session, baselines[name]) for name in settings.trained_alike}
@@ -78,7 +79,7 @@ def recover(
                     if key not in trained.encoded
                 }
                 weights |= {key: torch.from_numpy(matrix.data) for key, matrix in training.encoded.items()}
-                plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
+                plan = {"train": training.train, "tokens": training.planned_tokens, "time": None, "schedule": ()}
                 settings = settings.model_copy(update=plan)  # auto and a time are decided once
             del trained, training
             release_memory(teacher.model.device)
@@ -140,20 +141,8 @@ def _train(
     name: str, final: FinalModel, teacher: Teacher, settings: RecoverSettings, folder: Path
 ) -> tuple[QuantisedModel, Training, RecoveredRow]:
     """Return the trained model of ``final``, in the session's dtype, its training, and its row."""
-    session, device, rounds = final.session, teacher.model.device, final.rounds_after(settings.train)
+    session, device, judge = final.session, teacher.model.device, _Judge(final, teacher, settings)
     transform, text = session.transform, teacher.text
-
-    def judged(model: Any) -> float:
-        scores = held_out_scores(Forward(model), teacher.dense, text.held_out, settings.cross_entropy_weight)
-        return criterion_values([scores])[0]
-
-    def rounded(model: Any) -> Any:
-        if not rounds:
-            return model
-        copy = copy_of(model, model.dtype)
-        final.round(copy)
-        return copy.to(device)
-
     before = teacher.reported_scores(session, final)
     model, encoded = final.to_train(settings.train).copy()
     transform.apply(transform.dense)
@@ -165,15 +154,15 @@ def _train(
         phase.now("measuring the report text")
         begun = time.perf_counter()
         convert(model, device, dtype)
-        first = rounded(model)
+        first = judge.rounded(model)
         before = before or teacher.score(first)
         new_codes = settings.train == "scales" and not settings.keep_codes and alone
-        decided = [judged(first)] if rounds or new_codes else []
+        decided = [judge.loss(first)] if judge.rounds or new_codes else []
         del first
         measuring = time.perf_counter() - begun  # as long again at the end
         if new_codes:
             tokens = teacher.dense.teacher_ids(text.train)
-            encoded = compensate(teacher.model, encoded, tokens, judged, model, decided[0])
+            encoded = compensate(teacher.model, encoded, tokens, judge.loss, model, decided[0])
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
@@ -183,19 +172,52 @@ def _train(
         convert(model, device, dtype)
         model.requires_grad_(False)
         progress = training.progress
-        last = rounded(model) if progress.helped else model
-        if not rounds:
+        last = judge.rounded(model) if progress.helped else model
+        if not judge.rounds:
             decided += criterion_values(progress.curve)
         elif progress.helped:
-            decided.append(judged(last))
-        helped = min(decided) < decided[0]
+            decided.append(judge.loss(last))
         after = before  # with the weights that it had
-        if helped:
+        if min(decided) < decided[0]:
             phase.now("measuring the report text")
             after = teacher.score(last)
+    return QuantisedModel(model, encoded), training, _row(training, before, after, decided)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Measures models of ``final`` on the held-out windows of ``teacher``, as they are exported."""
+
+    final: FinalModel
+    teacher: Teacher
+    settings: RecoverSettings
+
+    @property
+    def rounds(self) -> bool:
+        """True if trained weights are then rounded to the types of the genome."""
+        return self.final.rounds_after(self.settings.train)
+
+    def rounded(self, model: Any) -> Any:
+        """Return ``model``, or if it :attr:`rounds`, a copy in types."""
+        if not self.rounds:
+            return model
+        copy = copy_of(model, model.dtype)
+        self.final.round(copy)
+        return copy.to(self.teacher.model.device)
+
+    def loss(self, model: Any) -> float:
+        teacher, weight = self.teacher, self.settings.cross_entropy_weight
+        return criterion_values([held_out_scores(Forward(model), teacher.dense, teacher.text.held_out, weight)])[0]
+
+
+def _row(
+    training: Training, before: Mapping[str, Any], after: Mapping[str, Any], decided: Sequence[float]
+) -> RecoveredRow:
+    """Return the row of a ``training``; ``decided``: held-out losses, before it and after."""
+    progress = training.progress
     scores = {f"{key}_{when}": of[key] for key in before for when, of in (("before", before), ("after", after))}
     row = scores | {
-        "helped": helped,
+        "helped": min(decided) < decided[0],
         "decided": (finite(decided[0]), finite(min(decided[1:], default=decided[0]))),
         "tokens": training.tokens,
         "minutes": round(progress.seconds / 60, 2),
@@ -203,4 +225,4 @@ def _train(
         "schedule": progress.schedule,
         "curve": progress.curve,
     }
-    return QuantisedModel(model, encoded), training, RecoveredRow.model_validate(row)
+    return RecoveredRow.model_validate(row)

@@ -87,14 +87,9 @@ def token_order(tokenizer: Any, texts: Sequence[str], keep: Sequence[str] = ()) 
     if not of_bytes and (unwritten := scripts - written):
         listed = ", ".join(sorted(written))
         raise InputError(f"the tokenizer has no characters of {min(unwritten)}: give texts in {listed}", KEY)
-    always = {vocabulary[token] for token in of_bytes} | set(tokenizer.all_special_ids)
-    always |= {added["id"] for added in described["added_tokens"]} | _in_template(tokenizer)
+    always = {vocabulary[token] for token in of_bytes} | _special(tokenizer, described)
     always |= {t for t, text in single.items() if not of_bytes or script_of[t] in scripts or text.isascii()}
     always |= {_token(tokenizer, vocabulary, text) for text in keep}
-    if isinstance(model.get("unk_token"), str):
-        always.add(vocabulary[model["unk_token"]])
-    elif model.get("unk_id") is not None:
-        always.add(model["unk_id"])
 
     reached = set(vocabulary.values())
     if model["type"] == "BPE" and not model.get("ignore_merges"):
@@ -198,6 +193,17 @@ def _scripts_of(texts: Sequence[str]) -> set[str]:
         if script := _script(character):
             letters[script] += count
     return {script for script, count in letters.items() if count >= _SHARE * letters.total()}
+
+
+def _special(tokenizer: Any, described: Mapping[str, Any]) -> set[int]:
+    """Return the special and added tokens, and those of the chat template."""
+    model, vocabulary = described["model"], tokenizer.get_vocab()
+    tokens = {*tokenizer.all_special_ids, *(added["id"] for added in described["added_tokens"])}
+    if isinstance(model.get("unk_token"), str):
+        tokens.add(vocabulary[model["unk_token"]])
+    elif model.get("unk_id") is not None:
+        tokens.add(model["unk_id"])
+    return tokens | _in_template(tokenizer)
 
 
 def _in_template(tokenizer: Any) -> set[int]:
