@@ -70,8 +70,8 @@ def block_statistics(
 ) -> dict[str, Tensors]:
     """Return the statistics ``names`` of ``matrices``, all in ``block``, by the matrices' names.
 
-    ``walk`` is before ``block``; with ``advance`` it moves to the next. Stacked experts have norms only, each over the
-    tokens that chose the expert. Raises :class:`evoprune.InputError` for inputs that are not finite, as in float16.
+    ``walk`` moves to ``block``, and with ``advance`` to the next. Stacked experts have norms only, each over the tokens
+    that chose the expert. Raises :class:`evoprune.InputError` for inputs that are not finite, as in float16.
     """
     sums: dict[str, Tensors] = {matrix.name: {} for matrix in matrices}
     last: Tensors = {}  # inputs and their product, since layers often share inputs

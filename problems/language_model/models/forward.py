@@ -282,9 +282,12 @@ class Walk:
         self._forward = forward
         self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
         self._states: list[torch.Tensor | None] = [None] * len(self._batches)
+        self._block = 0
 
     def run(self, block: int) -> list[torch.Tensor]:
-        """Run ``block``, the present one, and return the states after it, a tensor for each batch."""
+        """Move to ``block``, run it, and return the states after it, a tensor for each batch."""
+        for skipped in range(self._block, block):
+            self.advance(skipped)
         device = self._forward.device
         with self._forward.through(block) as run:
             return [run(batch.to(device), state) for batch, state in zip(self._batches, self._states, strict=True)]
@@ -292,3 +295,4 @@ class Walk:
     def advance(self, block: int) -> None:
         """Move to the states after ``block``."""
         self._states = list(self.run(block))
+        self._block = block + 1

@@ -29,6 +29,14 @@ def test_activations_agree_with_plain_hooks(model, tokens, resumable, monkeypatc
         assert numpy.abs(known["gram"].numpy() - gram).max() < 1e-5 * numpy.abs(gram).max()
 
 
+def test_blocks_without_matrices_are_passed_through(model, tokens):
+    some = [matrix for matrix in find_matrices(model) if matrix.block in {1, 3}]
+    expected = inputs_of(model, tokens)
+    for matrix, known in statistics(model, tokens, some, {"input_norms"}):
+        squares = (expected[matrix.name] ** 2).sum(0)
+        assert known["input_norms"].numpy() == pytest.approx(numpy.sqrt(squares), rel=1e-4)
+
+
 def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, monkeypatch):
     monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", 1)
     matrices = find_matrices(model)
