@@ -5,19 +5,21 @@
     python -m evoprune ablate PROBLEM.yaml --budget 300000 --seeds 3 --set 'plugins=[tests.benchmarks.rivals]' \\
         --vary operators.algorithm=greedy,tests.benchmarks.rivals:drop_search,tests.benchmarks.rivals:knapsack
 
-All but :func:`type_search` drop attentions and MLPs (the transform ``sublayers``).
+All but the searches of types drop attentions and MLPs (the transform ``sublayers``).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from itertools import accumulate
 
 import numpy
 from deap import base
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune.operators.algorithm.additive import level_costs
 from evoprune.operators.algorithm.breeding import fittest, loss_changes
 from evoprune.operators.knapsack import Choices, Floats
 
@@ -58,9 +60,7 @@ def type_search(
     First points have all types one larger than uniform, and then smaller ones at random until the limit is kept. Types
     have no equal steps in bytes, so children beyond the limit are drawn again.
     """
-    genes, largest = budget.genes, budget.extreme(most=True)
-    prices = [tuple(budget.price(largest, at, step) for step in range(int(gene.up))) for at, gene in enumerate(genes)]
-    groups = [[at for at, price in enumerate(prices) if price == each] for each in dict.fromkeys(prices)]
+    genes = budget.genes
 
     def first() -> Individual:
         point = Individual(max(0.0, level - 1) for level in initial_genomes[0])
@@ -68,15 +68,35 @@ def type_search(
             point[random.choice([place for place, level in enumerate(point) if level < genes[place].up])] += 1
         return point
 
-    def bred(parent: Individual) -> list[Individual]:
-        found: dict[tuple[float, ...], Individual] = {}
-        for _ in range(20 * children):
-            child = _swapped(budget, parent, groups)
-            if len(found) < children and child.genome != parent.genome and budget.within(child):
-                found.setdefault(child.genome, child)
-        return [*found.values()]
-
+    bred = partial(_swapped_types, budget, _equal_matrices(budget), children)
     return _evopress([first() for _ in range(16)], bred, [1 / 64, 1 / 8], [children // 2, children // 8])
+
+
+def type_search_after_knapsack(toolbox: base.Toolbox, *, budget: Budget, children: int = 16) -> Algorithm:
+    """EvoPress's swaps from the least sum of known costs, the first child of ``additive``; one step of selection."""
+    choices = Choices(budget)
+    costs = yield from level_costs(Individual(budget.extreme(most=True)), choices, 1.0)
+    bred = partial(_swapped_types, budget, _equal_matrices(budget), children)
+    yield from _evopress([Individual(choices.best(costs))], bred, [1 / 4], [children // 8])
+
+
+def _equal_matrices(budget: Budget) -> list[list[int]]:
+    """The genes of each kind of matrix: those of equal prices."""
+    genes, largest = budget.genes, budget.extreme(most=True)
+    prices = [tuple(budget.price(largest, at, step) for step in range(int(gene.up))) for at, gene in enumerate(genes)]
+    return [[at for at, price in enumerate(prices) if price == each] for each in dict.fromkeys(prices)]
+
+
+def _swapped_types(
+    budget: Budget, groups: Sequence[Sequence[int]], children: int, parent: Individual
+) -> list[Individual]:
+    """At most ``children`` of ``parent`` within the limit, by swaps in ``groups``."""
+    found: dict[tuple[float, ...], Individual] = {}
+    for _ in range(20 * children):
+        child = _swapped(budget, parent, groups)
+        if len(found) < children and child.genome != parent.genome and budget.within(child):
+            found.setdefault(child.genome, child)
+    return [*found.values()]
 
 
 def _evopress(
