@@ -13,6 +13,7 @@ from evoprune import Exported, InputError, Stopped
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
+from evoprune.problems.language_model.distillation.progress import CHECKPOINT
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
@@ -73,14 +74,16 @@ class Recovery:
         """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
         ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
-        the time that the export does not need; with types, up to 15% of it are for the comparison with a preset.
+        the time that the export does not need; with types, up to 15% of it are for the comparison with a preset. An
+        interrupted training with a time continues, or ends at its checkpoint.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
             needed = TRAINING_COST * self.asked.least * reporting / scored
-            if needed > left:
+            begun = self.asked.time and any((folder / WORKPLACE).rglob(f"{CHECKPOINT}*"))
+            if needed > left and not begun:
                 more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
                 why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
                 note(f"nothing is trained: {why}, or the command recover")

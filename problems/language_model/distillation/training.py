@@ -204,6 +204,9 @@ class Training:
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
             count = torch.tensor(float(progress.step), device=parameter.device)
             self._adam.state[parameter] = {"step": count, **moments}
+        if self._end < math.inf and progress.step:  # the interruption took time
+            left = self._steps_within(progress.seconds / progress.step, 0.0)
+            progress.schedule[-1] = min(progress.steps, progress.step + left)
         self._phase.note(f"continued after step {progress.step}")
         return progress
 

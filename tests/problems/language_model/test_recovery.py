@@ -184,6 +184,10 @@ def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_woul
     assert untrained(0.9 * 30 * minutes)
     with pytest.raises(AttributeError):  # it would be trained
         untrained(30 * minutes)
+    (checkpoint := tmp_path / "recovery" / "evolved" / "step-last.safetensors").parent.mkdir(parents=True)
+    checkpoint.touch()
+    with pytest.raises(AttributeError):  # its training would continue
+        untrained(0.0)
 
 
 def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, monkeypatch):

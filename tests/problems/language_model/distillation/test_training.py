@@ -13,7 +13,7 @@ from evoprune.problems.language_model.distillation.training import (
     is_evaluation_step,
     lr_schedule,
 )
-from tests.problems.language_model.recoveries import recovered
+from tests.problems.language_model.recoveries import recovered, stop_at_step_5
 
 
 @pytest.mark.parametrize(("batch", "available"), [(4, 10), (3, 3), (5, 2), (1, 7)])
@@ -91,6 +91,19 @@ def test_a_training_that_gets_slower_or_faster_has_other_steps_and_ends_with_a_m
         assert [point["tokens"] for point in row.curve] == [128 * step for step in [0, *steps]]
     own = {"tokens": None, "schedule": row.schedule, "evaluations": 3}
     (again,) = recovered(smaller_run, tmp_path / "again", [], **own).rows.values()
+    assert again.curve == row.curve
+
+
+def test_an_interrupted_training_whose_time_is_over_ends_at_its_checkpoint(smaller_run, tmp_path, monkeypatch):
+    left, settings = iter([9, 6, 0]), {"tokens": None, "evaluations": 3}
+    monkeypatch.setattr(Training, "_steps_within", lambda *_: next(left))
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recovered(smaller_run, tmp_path / "run", [], time="1m", **settings)
+    (row,) = recovered(smaller_run, tmp_path / "run", [], time="1m", **settings).rows.values()
+    assert [point["tokens"] for point in row.curve] == [0, 3 * 128]
+    (again,) = recovered(smaller_run, tmp_path / "again", [], schedule=row.schedule, **settings).rows.values()
     assert again.curve == row.curve
 
 
