@@ -28,8 +28,6 @@ from evoprune.problems.language_model.prune.options import GOALS, PruneOptions
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
 
-_CONTEXT = 4096  # tokens, by default
-
 
 class Prune(Planner):
     """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report.
@@ -73,16 +71,20 @@ class Prune(Planner):
             TensorTypes(Path(goal.text))
         if self.asked.imatrix:
             read_importance(Path(self.asked.imatrix))
-        of_memory: list[str] = []
+        self._of_memory: list[str] = []
         self.export: dict[str, Any] = {"base": self.asked.base} if self.asked.base else {}
         if goal and goal.name == "fits":
-            context, kv = self.asked.context or _CONTEXT, self.asked.kv or ExportOptions().kv
+            kv = self.asked.kv or ExportOptions().kv
+            self.goal, context, remark = goal.within_memory(self.asked.base or model, self.asked.context, kv)
             self.export |= {"context": context, "kv": kv, "fits": int(goal.value)}
-            of_memory = ["--context", str(context), "--kv", kv]
-            self.goal, remark = goal.within_memory(self.asked.base or model, context, kv)
+            self._of_memory = ["--context", str(context), "--kv", kv]
             self.remarks.append(remark)
+        self.refuse(self.headers)
+
+    def refuse(self, headers: Headers) -> None:
+        """Raise InputError if the model with these ``headers`` is as small as asked for, or cannot be."""
         if self.goal and self.goal.name in SIZES and not self.asked.vocabulary:
-            self.headers.refuse(self.goal, self.one_file, *of_memory)
+            headers.refuse(self.goal, self.one_file, *self._of_memory, *self.asked.files)
 
     def _faults(self) -> Iterator[tuple[str, object]]:
         """Yield options, and the faults of some, as far as faults depend on several options."""

@@ -30,6 +30,7 @@ SURE = 1.05  # margin of an estimated size
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
 _SOME = 0.1  # share of the parameters that is removed even near the border
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
+_CONTEXT = 4096  # tokens, by default
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
 
@@ -73,23 +74,26 @@ class Goal:
     def rules(self) -> Json:
         return RULES[self.name]
 
-    def within_memory(self, file: str, context: int, kv: str) -> tuple[Self, str]:
-        """Return the goal for the file alone, and a remark on the memory that the ``context`` takes.
+    def within_memory(self, file: str, context: int | None, kv: str) -> tuple[Self, int, str]:
+        """Return the goal for the file alone, the context, and a remark on the memory that it takes.
 
         ``file``: of the model, in any types. Raises InputError if it is no .gguf file, or cannot read such a context.
         """
         if not file.endswith(".gguf"):
             raise InputError("needs a .gguf file of the model: give one as MODEL, or any with --base", self.option)
-        if context > (positions := read_gguf(Path(file)).value(".context_length")):
+        positions = read_gguf(Path(file)).value(".context_length")
+        context = context or min(_CONTEXT, positions)
+        if context > positions:
             raise InputError(f"this model was trained for {positions:,} tokens, got {context:,}", "--context")
         from evoprune.problems.language_model.gguf.runtime import memory
 
         parts = memory(Path(file), context, kv)
         other_bytes = parts["cache"] + parts["buffers"] + parts["process"]
-        return replace(self, value=self.value - other_bytes, other_bytes=other_bytes), (
+        remark = (
             f"a context of {context:,} tokens takes {megabytes(other_bytes)} of {megabytes(self.value)} in llama.cpp, "
             f"{megabytes(parts['cache'])} of them for keys and values in {kv}: the rest is for the file"
         )
+        return replace(self, value=self.value - other_bytes, other_bytes=other_bytes), context, remark
 
     def removed(self, subject: Subject) -> float:
         """Return about the share of the blocks' parameters that is cut out; 0 where types or zeros do it alone."""
@@ -99,8 +103,8 @@ class Goal:
             return 0.0 if subject.alike and subject.shrinking >= SURE * self.value else 1 - 1 / self.value
         if self.name not in SIZES:
             return 0.0
-        if not subject.one_file:
-            return _SOME
+        if not subject.one_file:  # whose weights are in 16 bits
+            return min(1.0, max(_SOME, (subject.parameters - self.value / 2) / subject.block_parameters))
         if not (subject.width or subject.experts) or self._bits(subject) >= _NEAR * subject.least_bits:
             return 0.0
         return max(_SOME, 1 - self._bits(subject) / subject.least_bits)

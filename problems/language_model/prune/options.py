@@ -43,7 +43,7 @@ class PruneOptions(Settings):
     imatrix: Source | None = Field(
         None, description="for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
     )
-    context: int | None = Field(None, ge=1, description="for --fits: tokens (default: 4096)")
+    context: int | None = Field(None, ge=1, description="for --fits: tokens (default: 4096, at most the model's)")
     kv: KvType | None = Field(None, description="for --fits: the type of keys and values (default: f16)")
     time: str = Field("20m", pattern=_DURATION, description="how long it may take, as in 90s, 20m or 2h")
     quick: bool = Field(False, description="a minute, or as much more as this model needs: the shortest --time")
@@ -69,12 +69,20 @@ class PruneOptions(Settings):
         for one, other in (("text", "task"), ("task", "vocabulary"), ("time", "quick")):
             if {one, other} <= self.model_fields_set:
                 raise ValueError(f"give one of --{one} and --{other}")
+        if self.vocabulary and any(is_task(TextSettings(source=text)) for text in self.also):
+            raise ValueError("--also: a task file must keep its tokens: leave out --vocabulary, or give a plain text")
         return self
 
     @property
     def seconds(self) -> float:
         """The time that it may take."""
         return _QUICK if self.quick else seconds_of(self.time)
+
+    @property
+    def files(self) -> list[str]:
+        """The options that name files, as on a command line."""
+        options = {"--text": self.text, "--task": self.task, "--base": self.base, "--imatrix": self.imatrix}
+        return [part for option, file in options.items() if file for part in (option, file)]
 
     @property
     def main_text(self) -> tuple[str, str | None]:

@@ -29,6 +29,7 @@ _CALIBRATING = 0.12  # share of the time for calibration
 _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
 _QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
 _SEARCHING, _FIRST = 0.3, 0.2  # shares of the time that is left: for the search, and for types of its first candidate
+_ALONE = 0.5  # share of it for a search after which nothing is trained, but the remaining weights may be updated
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _ROWS = 64  # that are quantised to know the time of a type
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
@@ -71,10 +72,11 @@ class Pace:
     def _passes(self, windows: int) -> float:
         return _PASSES * windows * self.text.window * self.token
 
-    @property
-    def searching(self) -> float:
-        """Seconds for the search: a share of the time left, or all but the report's where nothing can be trained."""
+    def searching(self, trains: bool) -> float:
+        """Seconds for the search: a share of the time left, or all but the report's where no training has room."""
         left = self.call.left
+        if not trains:
+            return _ALONE * left
         return _SEARCHING * left if self._trains(_SEARCHING) else max(_SEARCHING * left, left - self.reading)
 
     @property

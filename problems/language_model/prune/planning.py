@@ -66,6 +66,7 @@ class Planning:
         with Phase("looking at the model"):
             self.pace = Pace(call, self._divided(self.resident.tokenizer, self.resident.model.config))
             self.headers = Headers(self.settings)  # again: a model of the hub has files by now
+            call.refuse(self.headers)
             self.subject = subject_of(self.resident, self.headers, call)
 
     def plan(self, goal: Goal) -> Plan:
@@ -84,19 +85,20 @@ class Planning:
             sizes = self._session(goal, types, windows).transform.budget(BYTES, None)
             goal = replace(goal, value=sizes.spent(sizes.extreme(most=False)))
         experiment = self._experiment(goal, types, windows)
+        problem = experiment["problem"]
         self.resident.keep_for_run()
         return Plan(
             experiment,
-            [*call.remarks, *self._remarks(goal, experiment["problem"])],
+            [*call.remarks, *self._remarks(goal, problem)],
             call.export,
             call.left,
-            self.pace.searching,
-            self._room(experiment["problem"].get("budget") or {}),
+            self.pace.searching(bool(problem.get("recover"))),
+            self._room(problem.get("budget") or {}),
         )
 
     def overview(self) -> Iterator[str]:
         """Yield lines on sizes that the model could have, their losses without a search, and commands."""
-        model, (option, text) = self.settings.model, self.asked.main_text
+        model, files = self.settings.model, self.asked.files
         whole, least = self.headers.bytes, self.subject.least
         sizes = [least * (whole / least) ** share for share in _SHARES]
         session = self._session(Goal("size", whole), self.subject.types_within(self.subject.least_bits))
@@ -106,7 +108,7 @@ class Planning:
         for size in sizes:
             if (lost := lost_at(session, size)) is not None:
                 yield f"  {megabytes(size)}, {size / whole:.0%}: {digits(lost * bits, 2)} bits per byte"
-                yield f"    {command(model, '--size', megabytes(size), *([option, text] if text else []))}"
+                yield f"    {command(model, '--size', megabytes(size), *files)}"
         yield "smaller, faster, or with fewer tokens: prune --help"
 
     def _divided(self, tokenizer: Any, config: Any) -> Division:
@@ -175,8 +177,9 @@ class Planning:
 
     def _room(self, budget: Json) -> float:
         """Bytes that the export needs, at least: a draft comes before a .gguf file, which may be compared with one."""
-        halves = 2.0 * self.resident.parameters
-        size = min(halves, budget.get("at_most", math.inf) if budget.get("use") == BYTES else math.inf)
+        parameters = self.resident.parameters
+        halves, units = 2.0 * parameters, {BYTES: 1.0, "bits_per_weight": parameters / 8}
+        size: float = min(halves, units.get(budget.get("use", ""), math.inf) * budget.get("at_most", math.inf))
         if not self.call.one_file:
             return size
         return 2 * min(size, self.headers.bytes) if self.headers.is_gguf else 2 * size + halves

@@ -43,6 +43,8 @@ class Subject:
 
     width: int | None  # of an MLP; None if MLPs cannot be narrowed
     heads: bool  # whether some can go
+    parameters: int  # of the model
+    block_parameters: int  # of these, in the blocks
     weight_size: float  # root mean square, by which rates are given (Shazeer and Stern, "Adafactor", ICML 2018, 8)
     experts: bool = False  # whether some can go
     roomy: bool = False  # whether there is memory to train all weights
@@ -155,6 +157,8 @@ def subject_of(resident: Resident, headers: Headers, call: Prune) -> Subject:
     return Subject(
         width=None if (experts := _loses(Experts, resident)) else width,
         heads=_loses(Heads, resident),
+        parameters=resident.parameters,
+        block_parameters=resident.block_parameters,
         weight_size=math.sqrt(squares / sum(each.size for each in middle)),
         experts=experts,
         roomy=room_to_train(resident.parameters, device),

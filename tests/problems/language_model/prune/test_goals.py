@@ -10,7 +10,8 @@ from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH, ONE
 from evoprune.problems.language_model.prune.goals import FAST, Goal, channel_step
 from evoprune.problems.language_model.prune.subject import Subject
 
-SUBJECT = Subject(widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, weight_size=0.1)
+SUBJECT = Subject(widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, parameters=15 * 10**7,
+                  block_parameters=10**8, weight_size=0.1)  # fmt: skip
 
 
 def made(goal, subject=SUBJECT, types=(), short=False):
@@ -28,6 +29,12 @@ def test_the_rate_of_all_weights_is_a_share_of_their_size():
         for size in (0.2, 0.02)
     ]
     assert rates[0] == pytest.approx(10 * rates[1])
+
+
+def test_a_folder_of_a_size_is_trained_as_one_that_lost_as_many_parameters():
+    subject = replace(SUBJECT, roomy=True)
+    by_size, by_share = (made(goal, subject)["recover"]["rate"] for goal in (Goal("size", 2e8), Goal("remove", 0.5)))
+    assert by_size == by_share
 
 
 def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():

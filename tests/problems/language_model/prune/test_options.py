@@ -60,6 +60,7 @@ MISTAKES = [
     ("--context: ", "tiny.gguf", "--fits=8GB", "--context=0"),
     ("--context: ", "tiny.gguf", "--fits=8GB", "--context=49"),  # a token more than it has positions
     ("--context: is for --fits", "tiny.gguf", GOAL, "--context=32"),
+    ("--also: ", "tiny.gguf", GOAL, "--vocabulary=short.txt", "--also=task.jsonl"),  # whose tokens must stay
     ("--kv: is for --fits", "tiny.gguf", GOAL, "--kv=q8_0"),
     ("--base: is for", FOLDER, "--remove=20%", "--base=tiny.gguf"),
     ("--base: no such file: ", FOLDER, "--remove=20%", "--base=no.gguf", FILE),
@@ -104,6 +105,7 @@ def workplace(file, tiny, tmp_path):
         for path in tiny.iterdir():
             (tmp_path / name / path.name).write_bytes(path.read_bytes()[: left if path.suffix == WEIGHTS else None])
     (tmp_path / "short.txt").write_text("Too short a text.")
+    (tmp_path / "task.jsonl").write_text('{"prompt": "1 + 1 = ", "answer": "2"}')
     for name in (*TAKEN, "tiny-100kB.gguf"):
         (tmp_path / name).write_text("mine")
     return tmp_path

@@ -30,11 +30,12 @@ def test_time_that_a_training_cannot_use_goes_to_slower_types_and_to_the_search(
     vars(own)["reported"] = 1
     for tokens in (1000, 5000):
         monkeypatch.setattr(pace, "_LEAST_TRAINED", tokens)
-        seconds.append((own.quantising, own.searching))
+        seconds.append((own.quantising, own.searching(trains=True)))
     (types, search), (slower_types, longer_search) = seconds
     assert own.reading + search + pace.TRAINING_COST * 1000 * own.token < 600
     assert types < slower_types
     assert search < longer_search <= 600 - own.reading
+    assert search < own.searching(trains=False) < 600
 
 
 @pytest.mark.parametrize(("share", "last"), [(0.0, 4), (0.12, 8), (0.29, 16), (0.6, 32), (1.0, 32)])
