@@ -154,7 +154,8 @@ def run_and_print(call: Callable[[], bool], folder: Path) -> None:
             _say_how_to_continue(folder)
         raise
     if not ran:
-        print("the run is done already; to extend it, raise generations or budget, as in --set generations=N")
+        more = "" if Promise.read(folder) else "; to extend it, raise generations or budget, as in --set generations=N"
+        print(f"the run is done already{more}")
     print(*_outcome(Run.open(folder)), sep="\n")
 
 

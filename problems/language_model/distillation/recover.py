@@ -162,7 +162,9 @@ def _train(
         measuring = time.perf_counter() - begun  # as long again at the end
         if new_codes:
             tokens = teacher.dense.teacher_ids(text.train)
-            encoded = compensate(teacher.model, encoded, tokens, judge.loss, model, decided[0])
+            before_codes, encoded = encoded, compensate(teacher.model, encoded, tokens, judge.loss, model, decided[0])
+            if encoded is before_codes:  # the training measures the same weights, in its own number format
+                decided = []
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
