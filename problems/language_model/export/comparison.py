@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoprune import InputError
+from evoprune import InputError, Stopped
 from evoprune.console.phase import note
 from evoprune.files.json_files import finite
 from evoprune.problems.language_model.evaluation.session import Session
@@ -46,7 +46,7 @@ class Comparison:
     scoring: float
 
     def facts(self, check: Json, preset: bool) -> Json:
-        """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as there is time.
+        """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as time and room allow.
 
         ``check``: the measurements of the exported file. ``preset``: make one first. The dense model is resident
         afterwards.
@@ -66,7 +66,8 @@ class Comparison:
             if self._left > self.scoring:
                 score = self._score(source)
                 facts["source"] = self._row(source.name if model else source.stem, source, score)
-                if self.timed and self._left > self.scoring + _TIMING:
+                sound = facts["source"] and "failure" not in check
+                if sound and self.timed and self._left > self.scoring + _TIMING:
                     facts["runtime"] = compare_speeds(source, self.place, score, check, timeout=self._left)
         return facts
 
@@ -87,7 +88,10 @@ class Comparison:
         report = self.session.texts.report
         dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
         begins, limit = report.bos_token is not None, max(1.0, self._left)
-        return measure_file(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
+        try:
+            return measure_file(path, report.first_text, report.tokens, begins, dense, self.timed, timeout=limit)
+        except Stopped as stopped:  # no room; the export is complete without it
+            return {"failure": f"was not run: {stopped}"}
 
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
@@ -104,7 +108,7 @@ class Comparison:
         score = self._score(path)
         row = self._row(name, path, score)
         if row and self._left > self.scoring + _GENERATING:
-            with suppress(InputError):  # the export is complete without it
+            with suppress(InputError, Stopped):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
                 exported, preset = latencies([self.place, path], generating, _GENERATING)
                 row["speed"] = preset / exported

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evoprune import InputError
+from evoprune import InputError, Stopped
 from evoprune.console.phase import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
@@ -119,15 +119,19 @@ def _first_difference(ours: NDArray[np.int64], tokens: NDArray[np.int64], begin:
 
 
 def compare_speeds(dense: Path, evolved: Path, *checks: Json, timeout: float = math.inf) -> Json | None:
-    """Return the speeds of two files, timed in turn, their memory and load times; None if one cannot be run.
+    """Return the speeds of two files, timed in turn, their memory and load times; None without time or room for both.
 
     Keys as of :func:`evoprune.problems.language_model.export.runtime.benchmark`. ``checks``: the results of
-    :func:`measure_file`; ``timeout``, in seconds.
+    :func:`measure_file`, which did not fail; ``timeout``, in seconds.
     """
     files = dense, evolved
     _note_running(files)
-    times = [_in_fresh_process(files, _SECONDS / _PROCESSES, timeout / _PROCESSES) for _ in range(_PROCESSES)]
-    if failed := [each["failure"] for each in (*times, *checks) if "failure" in each]:
+    try:
+        times = [_in_fresh_process(files, _SECONDS / _PROCESSES, timeout / _PROCESSES) for _ in range(_PROCESSES)]
+        failed = [each["failure"] for each in times if "failure" in each]
+    except Stopped as stopped:
+        failed = [str(stopped)]
+    if failed:
         note(f"speeds are not compared: {failed[0]}")
         return None
     pairs: dict[str, Sequence[float]] = {
