@@ -7,8 +7,9 @@ import torch
 
 from evoprune.problems.language_model.evaluation.measure import Perplexity
 from evoprune.problems.language_model.models.forward import predictions
-from evoprune.problems.language_model.problem import Pruning
-from evoprune.problems.language_model.settings import PruningSettings
+from evoprune.problems.language_model.problem import LanguageModel, Pruning
+from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.settings import LanguageModelSettings, PruningSettings
 from tests.cuda.conftest import REAL
 from tests.problems.language_model.small import BLOCKS
 
@@ -101,3 +102,19 @@ def test_a_stream_that_does_not_wait_for_copied_weights_is_detected(problem, mon
     monkeypatch.setattr(torch.cuda.Stream, "wait_stream", lambda *_: None)
     with pytest.raises(RuntimeError, match="waited"):
         copied.evaluate_batch(list(relatives(4, 1)), 1.0)
+
+
+def test_a_copy_on_the_cpu_is_rounded_to_the_bytes_of_the_source(byte_models, tmp_path):
+    """As after a recovery that trains all weights."""
+    given = byte_models("llama")
+    from tests.problems.language_model.gguf.models import random_llama, write_quantised  # needs an optional package
+
+    source = write_quantised(random_llama(blocks=4), tmp_path / "tiny.gguf", "Q5_1")
+    types = {"use": "types", "types": [], "from_source": True}
+    given = given | {"model": str(source), "transforms": types, "device": "cuda"}
+    session = LanguageModel(LanguageModelSettings(**given)).session
+    final = FinalModel(session, session.transform.dense)
+    model, encoded = final.copy()
+    rounded = final.round(model)
+    assert rounded.keys() == encoded.keys()
+    assert all((rounded[name].data == own.data).all() for name, own in encoded.items())

@@ -55,11 +55,11 @@ def nearest_type(kind: str, widths: Collection[int]) -> str | None:
 def stored_rows(source: Encoded, dense: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
     """Return the bytes of ``weight`` if all its rows are rows of ``dense``, the loaded weight, stored as ``source``.
 
-    Both ``(out, in)``. None for other rows, as after a removal of inputs or an update.
+    Both ``(out, in)``, on any device. None for other rows, as after a removal of inputs or an update.
     """
     if dense.shape[1] != weight.shape[1]:
         return None
-    weight = weight.to(dense.dtype)
+    weight = weight.to(dense)
     if dense.shape == weight.shape:
         return source.data if torch.equal(dense, weight) else None
     places = {row.tobytes(): place for place, row in enumerate(_as_bytes(dense))}
