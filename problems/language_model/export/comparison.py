@@ -28,6 +28,8 @@ _GENERATING = 2.0  # seconds to time the generation of file and preset
 
 Json = dict[str, Any]
 
+_NO_TIME: Json = {"no_preset": "no time"}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -57,6 +59,8 @@ class Comparison:
         if not self.timed and model is None:
             return facts
         session.transform.apply(session.transform.dense)
+        if self._left <= self.scoring:
+            return facts | (_NO_TIME if preset else {})
         with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
             source = model or Path(scratch) / f"{self.half or self.base.half}.gguf"
             if model is None:
@@ -96,11 +100,13 @@ class Comparison:
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
         if self._left < _PRESET * self.scoring:
-            return {"no_preset": "no time"}
+            return _NO_TIME
         name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self._left < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
         importance = self.session.transform.importance or cached_importance(resident, text)
+        if self._left <= self.scoring:
+            return _NO_TIME
         try:
             quantise(source, path, name, by_tensor(resident, self.base, importance), self._left - self.scoring)
         except InputError as error:
@@ -110,7 +116,8 @@ class Comparison:
         if row and self._left > self.scoring + _GENERATING:
             with suppress(InputError, Stopped):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
-                exported, preset = latencies([self.place, path], generating, _GENERATING)
+                limit = self._left - self.scoring
+                exported, preset = latencies([self.place, path], generating, _GENERATING, limit)
                 row["speed"] = preset / exported
         return {"preset": row, "no_preset": score.get("failure")}
 

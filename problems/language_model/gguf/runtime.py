@@ -145,9 +145,12 @@ def compare_speeds(dense: Path, evolved: Path, *checks: Json, timeout: float = m
     return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
 
 
-def latencies(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
-    """Return the latencies, in ms, of a pass of ``load`` by each of ``models``, timed in turn for ``seconds``."""
-    result = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
+def latencies(models: Sequence[Path], load: Load, seconds: float, timeout: float = math.inf) -> list[float]:
+    """Return the latencies, in ms, of a pass of ``load`` by each of ``models``, timed in turn for ``seconds``.
+
+    Raises :class:`evoprune.InputError` if llama.cpp fails, or takes longer than ``timeout`` seconds.
+    """
+    result = _in_fresh_process(models, seconds, timeout, length=load.length, phases=[load.phase])
     if "failure" in result:
         raise InputError(f"llama.cpp cannot time it: {result['failure']}", "problem.budget")
     if result["length"] < load.length:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,4 +64,34 @@ def test_a_comparison_without_room_is_left_out(room, compare, processes, monkeyp
 def test_nothing_is_timed_after_a_source_that_cannot_be_scored(compare, processes, monkeypatch):
     monkeypatch.setattr(comparison, "measure_file", lambda *_, **__: {"failure": "was not run"})
     assert compare().facts(CHECK, preset=False) == {"source": None, "preset": None, "runtime": None}
+    assert not processes
+
+
+def test_without_time_for_a_score_no_source_is_written(compare, processes, monkeypatch):
+    monkeypatch.setattr(comparison, "contents", None)
+    facts = compare(0.0).facts(CHECK, preset=True)
+    assert facts == {"source": None, "preset": None, "runtime": None, "no_preset": comparison._NO_TIME["no_preset"]}
+    assert not processes
+
+
+def test_each_process_ends_before_the_deadline(compare, processes):
+    facts = compare(1000.0).facts(CHECK, preset=True)
+    assert facts["runtime"]
+    assert facts["preset"]["speed"] > 0
+    assert [models for models, _ in processes] == [0, 1, 2, 1, 2, 2, 2]
+    assert all(0 < timeout < 1000 for _, timeout in processes)
+
+
+def test_a_preset_whose_choice_took_all_the_time_is_not_made(compare, processes, monkeypatch):
+    late = 0.0
+
+    def chosen(*_):
+        nonlocal late
+        late = 1000.0
+        return "Q4_0"
+
+    monkeypatch.setattr(comparison, "nearest_preset", chosen)
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late))
+    compared = compare(900.0)
+    assert compared.facts(CHECK, preset=True)["no_preset"] == comparison._NO_TIME["no_preset"]
     assert not processes
