@@ -85,6 +85,11 @@ class Types(TypedCopies):
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
         self._set_copies(matrices, errors, source, sizes)
         if not self.genes.free and not source:
+            if settings.recipe:
+                raise InputError("names no type that quantises a matrix", settings.recipe)
+            if errors.relative:
+                why = "false leaves out all types, as each reproduces its matrices: give other types"
+                raise InputError(why, "problem.transforms.source_types")
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
             copies = sum(matrix.weight.nbytes for matrix in matrices)

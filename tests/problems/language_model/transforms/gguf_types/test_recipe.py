@@ -43,7 +43,7 @@ def test_both_give_the_file_of_a_search_without_its_texts(made, types, tmp_path)
         assert np.array_equal(ours[names[name]].data, theirs[names[name]].data)
 
 
-@pytest.mark.parametrize("fault", ["missing", "width", "other", "recipe", "type", "unfit"])
+@pytest.mark.parametrize("fault", ["missing", "width", "other", "recipe", "type", "unfit", "floats"])
 def test_files_of_another_model_are_refused_with_the_tensor(fault, made, types, tmp_path):
     known = read_importance(tmp_path / "im.gguf")
     name = next(iter(known))
@@ -52,14 +52,14 @@ def test_files_of_another_model_are_refused_with_the_tensor(fault, made, types, 
     elif fault == "width":
         known[name] = np.ones((1, 7), np.float32)
     write_importance(tmp_path / "im.gguf", {} if fault == "other" else known, 1)
-    if fault in ("recipe", "type", "unfit"):
-        (tmp_path / "types.txt").write_text({"recipe": "blk.0=Q8_0", "type": ".=Q9_9", "unfit": ".=Q2_K"}[fault])
+    recipes = {"recipe": "blk.0=Q8_0", "type": ".=Q9_9", "unfit": ".=Q2_K", "floats": ".=F16"}
+    if fault in recipes:
+        (tmp_path / "types.txt").write_text(recipes[fault])
         given = {"recipe": str(tmp_path / "types.txt")}
     else:
         given = {"imatrix": str(tmp_path / "im.gguf"), "types": ["Q8_0"]}
-    with pytest.raises(
-        InputError, match={"missing": name, "width": name, "other": r"im\.gguf"}.get(fault, "token_embd")
-    ):
+    facts = {"missing": name, "width": name, "other": r"im\.gguf", "floats": r"types\.txt"}
+    with pytest.raises(InputError, match=facts.get(fault, "token_embd")):
         types(**given)
 
 

@@ -17,6 +17,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.gguf_types import copies
+from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.language_model.small import problem_in, save
 
 
@@ -140,11 +141,15 @@ def test_a_copy_that_could_not_be_made_is_made_the_next_time(types, monkeypatch)
 def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model, tmp_path):
     session = language_model().session
     model = session.resident.model
-    for matrix in session.resident.matrices:
-        rows = matrix.rows(matrix.weight).numpy()
-        values = ggml.dequantize(ggml.quantize(rows, "Q4_0"), "Q4_0", rows.shape[1])
-        matrix.weight.data.copy_(matrix.rows(torch.from_numpy(values)))
-    source = {"model": save(model, tmp_path)}
+
+    def on_grid(matrices):
+        for matrix in matrices:
+            rows = matrix.rows(matrix.weight).numpy()
+            values = ggml.dequantize(ggml.quantize(rows, "Q4_0"), "Q4_0", rows.shape[1])
+            matrix.weight.data.copy_(matrix.rows(torch.from_numpy(values)))
+        return {"model": save(model, tmp_path / str(len(matrices)))}
+
+    source = on_grid(session.resident.matrices)
     with_them = language_model(**source, transforms={"use": "types", "importance": False})
     transform = with_them.session.transform.transforms[0]
     assert transform.describe()["source_types"]["Q4_0"] == len(session.resident.matrices)
@@ -154,6 +159,9 @@ def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model
     assert all("Q4_0" not in gene.levels for gene in without.genes if gene.group.startswith("block"))
     assert "quantised" not in without.describe()
     assert "quantised" not in language_model(transforms="types").describe()
+    whole = on_grid(typed_matrices(session.resident))
+    with pytest.raises(InputError, match="source_types"):
+        language_model(**whole, transforms={"use": "types", "types": ["Q4_0"], "source_types": False})
 
 
 @pytest.mark.parametrize(
