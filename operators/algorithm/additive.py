@@ -70,10 +70,13 @@ def additive(
     children = [repaired(toolbox, best.child(choices.best(costs))) for costs in posterior.without_kinds()]
     best = yield from advance([best] if best.fitness.valid else [], children[:1])  # which needs no screening
     if not origin.fitness.valid:
-        yield Evaluate([origin], screening, probe=True)
-        known = posterior.costs[choices.numbers(children[0])].sum()
-        if abs(_loss(children[0], origin) - known) < trust * known:
-            return
+        if trust:
+            yield Evaluate([origin], probe=True)  # on the data of the child
+            known = posterior.costs[choices.numbers(children[0])].sum()
+            if abs(_loss(children[0], origin) - known) < trust * known:
+                return
+        if screening < 1 or not trust:
+            yield Evaluate([origin], screening, probe=True)
     while True:
         drawn = posterior.samples(generator, _TRIES * offspring)
         solutions = (repaired(toolbox, best.child(choices.best(costs))) for costs in drawn)

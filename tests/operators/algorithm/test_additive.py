@@ -122,6 +122,21 @@ def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone()
     assert [len(request.individuals) for request in requests] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("factor", "screening", "shares"), [(1, 0.5, [1, 1]), (3, 0.5, [1, 1, 0.5, 0.5]), (3, 1, [1] * 3)]
+)
+def test_losses_are_compared_with_known_costs_on_the_same_data(factor, screening, shares):
+    rows = zip(LEVELS, HARM, strict=True)
+    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, "", own), absolute=True) for gene, own in rows])
+
+    def score(genome, fidelity):
+        return factor * harm(genome) + 10 * (fidelity < 1)
+
+    _, requests = run(2, score, genes=genes, screening=screening, trust=0.5)
+    assert [request.fidelity for request in requests[: len(shares)]] == shares
+    assert (len(requests) == len(shares)) == (factor == 1)
+
+
 def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
     kinds = ["cut"] * 10 + ["type"] * 10
     genes = Genes(
