@@ -54,6 +54,8 @@ class TypesSettings(Settings):
             raise ValueError("types: expected at least 1, or from_source")
         if self.recipe and self.types is not None:
             raise ValueError("types: leave them out, as recipe names them")
+        if self.recipe and not self.source_types:
+            raise ValueError("source_types: false leaves out types, and recipe names the only one: give one of them")
         if self.imatrix and not self.importance:
             raise ValueError("imatrix: is for importance: true")
         return self

@@ -230,7 +230,8 @@ class Types(TypedCopies):
         exact = ", ".join(f"{kind} of {count}" for kind, count in self._type_genes.exact_types.items())
         remark = (
             f"its source is quantised, and types reproduce matrices of it ({exact}), so that they look better "
-            "than they are: for claims set source_types: false, or take a source in 16 bits"
+            f"than they are: for claims {'' if self.settings.recipe else 'set source_types: false, or '}"
+            "take a source in 16 bits"
         )
         larger = f"{self._larger} matrices keep the type of the source: that of the recipe has no fewer bytes"
         return [*unchosen_remarks(unused), *([remark] if exact else []), *([larger] if self._larger else [])]

@@ -7,6 +7,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance, write_importance
 from evoprune.problems.language_model.transforms.gguf_types.importance import by_tensor
+from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
 
 
 @pytest.fixture
@@ -61,6 +62,12 @@ def test_files_of_another_model_are_refused_with_the_tensor(fault, made, types, 
     facts = {"missing": name, "width": name, "other": r"im\.gguf", "floats": r"types\.txt"}
     with pytest.raises(InputError, match=facts.get(fault, "token_embd")):
         types(**given)
+
+
+@pytest.mark.parametrize(("key", "value"), [("source_types", False), ("types", ["Q8_0"])])
+def test_a_recipe_with_a_choice_of_types_is_refused(key, value):
+    with pytest.raises(ValueError, match=f"{key}.*recipe"):
+        TypesSettings(recipe="types.txt", **{key: value})
 
 
 @pytest.mark.parametrize("text", ["attn_v", "=Q8_0", "attn_v=", "(=Q8_0"])
