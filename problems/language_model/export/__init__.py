@@ -1,8 +1,8 @@
 """Exports a model for other tools, and checks the files in a fresh process. Imports no torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evoprune import Settings
 from evoprune.problems.language_model.models.settings import Dtype, Source
@@ -34,3 +34,10 @@ class ExportOptions(Settings):
     )
     kv: KvType = Field("f16", description="for --context: the type of the cache of keys and values")
     fits: int | None = Field(None, ge=1, description="for --context: bytes of memory that it should not exceed")
+
+    @model_validator(mode="after")
+    def _of_a_context(self) -> Self:
+        for key in ("kv", "fits"):
+            if key in self.model_fields_set and self.context is None:
+                raise ValueError(f"{key}: is for context: give one, or leave it out")
+        return self

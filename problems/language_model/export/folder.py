@@ -41,8 +41,9 @@ class Folder(ExportFormat):
     """A folder that transformers loads, or evoprune if layers differ in shape."""
 
     def check(self) -> None:
-        if self.options.base:
-            raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
+        for option in ("base", "context"):
+            if getattr(self.options, option):
+                raise InputError("is for a .gguf file, not for a folder: give OUT.gguf, or leave it out", f"--{option}")
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         self.check()

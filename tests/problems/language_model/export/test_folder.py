@@ -119,3 +119,15 @@ def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp
     for key in ("prefill", "decode", "peak_bytes", "load_seconds"):
         assert min(runtime[key]["dense"], runtime[key]["evolved"]) > 0
     assert runtime["length"] == 63  # the model has 64 positions
+
+
+@pytest.mark.parametrize(
+    ("out", "option", "value"),
+    [("out", "--context", "32"), ("out", "--kv", "q8_0"), ("out.gguf", "--fits", "100"), ("out.gguf", "--kv", "f16")],
+)
+def test_options_without_effect_are_refused(out, option, value, run_on, tmp_path, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["export", str(run), str(tmp_path / out), option, value]) == 2
+    assert option.strip("-") in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
