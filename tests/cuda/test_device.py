@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.evaluation.measure import Perplexity
-from evoprune.problems.language_model.models.forward import predictions
+from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.problem import LanguageModel, Pruning
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.settings import LanguageModelSettings, PruningSettings
@@ -118,3 +119,17 @@ def test_a_copy_on_the_cpu_is_rounded_to_the_bytes_of_the_source(byte_models, tm
     rounded = final.round(model)
     assert rounded.keys() == encoded.keys()
     assert all((rounded[name].data == own.data).all() for name, own in encoded.items())
+
+
+def test_a_recovered_model_is_measured_on_the_device(byte_models, tmp_path, monkeypatch):
+    given = byte_models("llama")
+    from evoprune.problems.language_model.export import gguf
+
+    given = given | {"transforms": "sublayers", "device": "cuda"}
+    session, devices = LanguageModel(LanguageModelSettings(**given)).session, []
+    norms = {name: each.cpu() for name, each in session.resident.model.named_parameters() if each.dim() == 1}
+    made = gguf.GgufFormat(FinalModel(session, session.transform.dense, norms), ExportOptions())
+    monkeypatch.setattr(gguf, "Forward", lambda model: devices.append(model.device) or Forward(model))
+    monkeypatch.setattr(gguf.GgufFormat, "facts", lambda *_: {})
+    made._write(None, made._base(), tmp_path / "small.gguf")
+    assert devices == [torch.device("cuda:0")]

@@ -23,6 +23,8 @@ from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.gguf_card import MODELFILE, card, summary, usage, verdict
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
+from evoprune.problems.language_model.models.load import convert
+from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
@@ -100,7 +102,11 @@ class GgufFormat(ExportFormat):
         model, encoded = final.copy() if final.recovered else final.make_resident()
         file = contents(model, self._with_tokens(base), encoded, self._half)
         file.write(place)
-        own = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
+        own, device = session.fitness.measure, session.resident.device
+        if final.recovered:
+            if Room.of("a copy", device, sum(parameter.nbytes for parameter in model.parameters())).resident:
+                convert(model, device, model.dtype)
+            own = Measure(Forward(model), session.settings.batch_tokens)
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
