@@ -44,7 +44,7 @@ def _short_checks() -> Iterator[None]:
             patch.setattr(f"evoprune.problems.language_model.{name}", 0.0)
         patch.setattr("evoprune.problems.language_model.transforms.latency._TURN", 0.0)
         patch.setattr(folder, "run_python", check_here)
-        patch.setattr(runtime, "_in_fresh_process", lambda _, job: runtime.main(job))
+        patch.setattr(runtime, "_in_fresh_process", lambda _, job, __: runtime.main(job))
         patch.setattr(llama_runtime, "_run", llama_here)
         yield
 

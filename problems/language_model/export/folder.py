@@ -4,6 +4,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from evoprune.problems.language_model.results.summary import about, verdict
 
 _USAGE = 'python -ic "import sys, evoprune; model, tokenizer = evoprune.load(sys.argv[1])" {out}'
 _ROOM = 1.5  # free memory of a GPU that the check needs, in bytes per byte of weights
+_TIMING = 4  # time to measure speed and memory, at least, as a multiple of that of the check: models load four times
 _TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token: both models in float32; either in 16 bits
 _ROUNDING = 0.15  # standard deviation of the loss of a token in 16 bits from that in float32, in nats
 
@@ -47,7 +49,7 @@ class Folder(ExportFormat):
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         self.check()
-        session, final = self.session, self.final
+        session, final, deadline = self.session, self.final, self.deadline()
         settings, device, run_dtype = session.settings, session.resident.device, session.resident.dtype
         dtype = self.options.dtype or (run_dtype if run_dtype != "float32" else stored_dtype(settings) or run_dtype)
         model, encoded = final.copy(getattr(torch, dtype))
@@ -62,7 +64,9 @@ class Folder(ExportFormat):
         facts = self.facts(run, model, sorted(place.glob("*.safetensors")))
         facts |= {"dtype": dtype, "ragged": ragged_model.is_ragged(place)}
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))
+        start = time.monotonic()
         facts["check"], faults = self._checked(place, facts, run.final_perplexity)
+        checking = time.monotonic() - start
         sparsity = facts["sparsity"]["prunable"]
         counts = session.transform.sparse or not final.recovered  # trained weights may be rounded to other zeros
         if run.sparsity and counts and abs(sparsity - run.sparsity.prunable) > 1e-4:
@@ -75,9 +79,11 @@ class Folder(ExportFormat):
             f"the run's {plain(run.final_perplexity)} in {run_dtype}",
         ]
         if not self.options.untimed:
-            facts["runtime"] = benchmark(session, compute_dtype(dtype, device), place)
-            runtime = facts["runtime"]
+            runtime, left = None, deadline - time.monotonic()
+            if left > _TIMING * checking:
+                runtime = benchmark(session, compute_dtype(dtype, device), place, left)
             summary += runtime_lines(runtime) if runtime else ["speed and memory could not be measured"]
+            facts["runtime"] = runtime
         if run.recovered:
             how = run.protocol.recovery
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))

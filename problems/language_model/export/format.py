@@ -16,6 +16,8 @@ A format of one file is a class that is registered by the suffix of such files, 
 """
 
 import hashlib
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +47,10 @@ class ExportFormat(ABC):
     def session(self) -> Session:
         """Model, texts and transform of the run; the dense model is resident, or that of the genome."""
         return self.final.session
+
+    def deadline(self) -> float:
+        """Return the time, by ``time.monotonic``, when the option ``seconds`` has passed from now."""
+        return time.monotonic() + (math.inf if self.options.seconds is None else self.options.seconds)
 
     def check(self) -> None:  # noqa: B027 - most refuse nothing
         """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses; a recovery calls it first."""

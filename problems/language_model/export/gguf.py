@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections import Counter
@@ -23,9 +22,9 @@ from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.export.gguf_card import MODELFILE, card, summary, usage, verdict
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.device import release_memory
+from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
 _TOLERANCE, _OF_LOST = 0.02, 0.05
@@ -69,8 +68,7 @@ class GgufFormat(ExportFormat):
         from evoprune.problems.language_model.export.comparison import Comparison
         from evoprune.problems.language_model.gguf.runtime import memory
 
-        deadline = time.monotonic() + (math.inf if self.options.seconds is None else self.options.seconds)
-        session, timed = self.session, not self.options.untimed
+        session, timed, deadline = self.session, not self.options.untimed, self.deadline()
         facts, predictions = self._write(run, base, place)
         session.transform.apply(session.transform.dense)
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model

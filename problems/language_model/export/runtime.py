@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -30,11 +31,13 @@ _MODELS = ("dense", "evolved")
 Json = dict[str, Any]
 
 
-def benchmark(session: Session, dtype: str, folder: Path) -> Json | None:
+def benchmark(session: Session, dtype: str, folder: Path, timeout: float = math.inf) -> Json | None:
     """Return the keys of :class:`.facts.Runtime` for ``dense`` and ``evolved``, the model in ``folder``, in ``dtype``.
 
-    One process times both models in turn; memory is measured in a process for each. None if a process failed.
+    One process times both models in turn; memory is measured in a process for each. None if a process failed, or all
+    together take longer than ``timeout`` seconds.
     """
+    deadline = time.monotonic() + timeout
     settings = session.settings
     options = settings.model_dump(mode="json", include={"revision", "trust_remote_code"})
     options |= {"dtype": dtype, "device": str(session.resident.device)}
@@ -48,7 +51,9 @@ def benchmark(session: Session, dtype: str, folder: Path) -> Json | None:
         "memory of the smaller model": {"models": [evolved], "seconds": 0.0},
     }
     try:
-        times, *peaks = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
+        times, *peaks = [
+            _in_fresh_process(what, job | shared, deadline - time.monotonic()) for what, job in jobs.items()
+        ]
     except ProcessFailed:
         return None
     both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}
@@ -79,9 +84,9 @@ def runtime_lines(figures: Mapping[str, Any], name: str = "this model", source: 
     ]
 
 
-def _in_fresh_process(what: str, job: Json) -> Json:
+def _in_fresh_process(what: str, job: Json, timeout: float) -> Json:
     note(f"measuring {what}, in a process of its own")
-    return run_python("-m", __spec__.name, json.dumps(job), env=environment())
+    return run_python("-m", __spec__.name, json.dumps(job), env=environment(), timeout=timeout)
 
 
 def main(job: Json) -> Json:

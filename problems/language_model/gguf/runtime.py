@@ -218,11 +218,10 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = m
 
 def _run(job: Json, timeout: float = math.inf, script: str = "llama.py") -> Json:
     """Return the findings of ``script``, or its ``failure``."""
-    limit = timeout if timeout < math.inf else None
     shared = [job["prediction_file"]] if job.get("prediction_file") is not None else []
     path = str(Path(__file__).with_name(script))
     try:
-        return run_python("-P", path, json.dumps(job), timeout=limit, pass_fds=shared)
+        return run_python("-P", path, json.dumps(job), timeout=timeout, pass_fds=shared)
     except ProcessFailed as failed:
         return {"failure": _reason(failed.log)}
 

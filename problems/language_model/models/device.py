@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import json
+import math
 import os
 import platform
 import subprocess
@@ -228,13 +229,14 @@ class ProcessFailed(Exception):
         self.log = log
 
 
-def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
+def run_python(*arguments: str, timeout: float = math.inf, **options: Any) -> dict[str, Any]:
     """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options``: of ``subprocess.run``.
 
-    Raises :class:`ProcessFailed`, also after the ``timeout`` of ``options``.
+    Raises :class:`ProcessFailed`, also after ``timeout`` seconds.
     """
+    limit = timeout if timeout < math.inf else None
     try:
-        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=limit, **options)
     except subprocess.TimeoutExpired as error:
         raise ProcessFailed(f"stopped after {error.timeout:.0f} s, as no time is left") from None
     if done.returncode:

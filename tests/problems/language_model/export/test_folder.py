@@ -121,6 +121,12 @@ def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp
     assert runtime["length"] == 63  # the model has 64 positions
 
 
+def test_without_time_the_folder_is_checked_and_not_timed(run_on, tmp_path):
+    assert main(["export", str(run_on("gpt2")), str(tmp_path / "out"), "--seconds", "0"]) == 0
+    assert facts(tmp_path / "out")["runtime"] is None
+    assert facts(tmp_path / "out")["check"]["perplexity"] > 1
+
+
 @pytest.mark.parametrize(
     ("out", "option", "value"),
     [("out", "--context", "32"), ("out", "--kv", "q8_0"), ("out.gguf", "--fits", "100"), ("out.gguf", "--kv", "f16")],
