@@ -110,11 +110,12 @@ class Run:
         provenance = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
         experiment = repeatable_config(self.resolved.config(), self.resolved.problem, self.result)
         is_file, drafted = is_one_file(exporting, out), is_draft(promise, out)
-        promised = promise and (promise.out, promise.options) == (str(out.absolute()), options) and not drafted
-        left = StatusFile(self.folder).seconds_left() if promise else None
+        promised = promise and (promise.out, promise.options) == (str(out.absolute()), options)
+        left = StatusFile(self.folder).seconds_left() if promised else None
         if left is not None and "seconds" in type(checked).model_fields:
             checked = checked.model_copy(update={"seconds": left})
-        exported = existing_export(out, provenance, is_file) if promised else None  # a kill may have come after it
+        there = promised and not drafted  # a kill may have come after it
+        exported = existing_export(out, provenance, is_file) if there else None
         exported = exported or export(out, write, provenance, experiment, is_file, drafted)
         with suppress(OSError):  # of somebody else's folder
             write_json(self.folder / run_folder.EXPORTED, {"out": str(out.absolute())})

@@ -66,6 +66,7 @@ class NoPlanner:
 
 class Loud(Checked):
     loud: bool = False
+    seconds: float | None = None
 
 
 class Sum(Problem, Exporting, Reporting):
@@ -88,7 +89,7 @@ class Sum(Problem, Exporting, Reporting):
         self._come_to("export")
         (place / "best.json" if place.is_dir() else place).write_text(json.dumps(genome))
         told = ["two numbers!" if options.loud else "two numbers"]
-        return Exported({"sum": sum(genome)}, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
+        return Exported({"sum": sum(genome), "left": options.seconds}, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
 
     def draft(self, genome, place, options):
         if place.suffix:
@@ -186,10 +187,13 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     assert "| candidates evaluated |" in folded
     assert "| planning | 0" in first
     facts = json.loads((tmp_path / "result" / "evoprune.json").read_text())
+    assert 0 < facts["left"] < 1000
     facts["best"]["genome"][0] += 1  # of another result
     (tmp_path / "result" / "evoprune.json").write_text(json.dumps(facts))
     assert evoprune("report", "run").code == 0
     assert "2 numbers" not in Path("run", "report.md").read_text()
+    assert evoprune("export", "run", "other").code == 0
+    assert json.loads(Path("other", "evoprune.json").read_text())["left"] is None  # it was not promised
 
 
 @pytest.mark.parametrize("part", ["search", "export"])
