@@ -75,8 +75,9 @@ def minimize(
     ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default as of
     :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
     or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
-    ``f`` by its name. ``folder``: of the run, which the same call continues after an interruption; processes that make
-    it at the same time share the work. None keeps none. ``progress``: write the run's lines to standard error.
+    ``f`` by its name. ``folder``: of the run. The same call continues it after an interruption, one with more
+    ``evaluations`` lengthens it, and processes that make the call at the same time share the work. None keeps none.
+    ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or

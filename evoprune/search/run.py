@@ -4,6 +4,7 @@ The experiment and the scores determine a run, so its history is its checkpoint:
 with the recorded scores, and then continues with evaluations.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -99,26 +100,35 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
             return run_search(run, backend, past, environment, status)
 
 
-def run_to_its_end(resolved: Resolved, place: Path, execution: Execution, scores: Scores = _NOTHING) -> None:
-    """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`."""
+def run_to_its_end(
+    resolved: Resolved, place: Path, execution: Execution, scores: Scores = _NOTHING, overrides: Sequence[str] = ()
+) -> None:
+    """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`.
+
+    ``overrides``: lengthen the run there, also a finished one.
+    """
     if not place.exists():
         run(resolved, place, execution, scores)
-    elif not (place / run_folder.RESULT).exists():
-        resume(place, (), execution)
+    elif overrides or not (place / run_folder.RESULT).exists():
+        resume(place, overrides, execution)
 
 
 def run_with_others(resolved: Resolved, place: Path, execution: Execution) -> None:
     """As :func:`run_to_its_end`, shared by all processes that call it: one searches, the others score for it.
 
-    Raises :class:`InputError` for another search in ``place``.
+    A larger budget lengthens the run in ``place``. Raises :class:`InputError` for another search there.
     """
+    budget, generations = resolved.experiment.budget or 0.0, resolved.experiment.generations
     while True:
+        longer: list[str] = []
         if has_experiment(place):
             there = resolve_at(place / run_folder.CONFIG, ())
             before, now = map(recorded.run_identity, (there, resolved))
             recorded.refuse_change(before, now, "experiment", place)
+            if budget > (there.experiment.budget or math.inf):
+                longer = [f"budget={budget}", f"generations={generations}"]
         try:
-            return run_to_its_end(resolved, place, execution)
+            return run_to_its_end(resolved, place, execution, overrides=longer)
         except Busy:
             help_with(resolved, place, execution)
 

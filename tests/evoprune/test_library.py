@@ -220,6 +220,26 @@ def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
     assert minimize(benchmarks.sphere, REAL, **how).history == again.history
 
 
+def test_more_evaluations_lengthen_the_run_in_the_folder(tmp_path):
+    calls = []
+
+    def killed(genome):
+        calls.append(genome)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return benchmarks.sphere(genome)[0]
+
+    how = {"population": 6, "seed": 3}
+    with pytest.raises(KeyboardInterrupt):
+        minimize(killed, REAL, evaluations=30, folder=tmp_path / "run", **how)
+    for evaluations in (60, 120, 90):  # of an interrupted run, of a finished one; fewer are in it already
+        found = minimize(killed, REAL, evaluations=evaluations, folder=tmp_path / "run", **how)
+        most = max(evaluations, found.evaluations)
+        assert found.history == minimize(benchmarks.sphere, REAL, evaluations=most, **how).history
+        assert found.evaluations + 1 == len(calls)
+    assert len(calls) > 120
+
+
 def outside(genome):
     return 4 - sum(value**2 for value in genome)
 
@@ -256,14 +276,15 @@ def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_pa
             raise KeyboardInterrupt
         return calls[-1]
 
+    how = {"constraints": [limit, outside], "evaluations": 60, "folder": tmp_path / "run"}
     with pytest.raises(KeyboardInterrupt):
-        minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], evaluations=60, folder=tmp_path / "run")
-    found = minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], evaluations=60, folder=tmp_path / "run")
+        minimize(benchmarks.h1, REAL[:2], **how)
+    found = minimize(benchmarks.h1, REAL[:2], **how)
     assert len(calls) == 61
     assert found.violation == sum(map(abs, found.genome)) + 1 + max(0, outside(found.genome))
     assert not found.feasible
     assert "infeasible" in repr(found)
-    assert found == minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], folder=tmp_path / "run")
+    assert found == minimize(benchmarks.h1, REAL[:2], **how)
     with pytest.raises(Stopped, match="constraints"):
         minimize(benchmarks.sphere, REAL, constraints=[lambda _: math.nan], evaluations=40)
 
