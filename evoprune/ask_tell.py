@@ -23,6 +23,7 @@ from evoprune.library import Operators, Values, function_section, listed, resolv
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
+from evoprune.search.forecast import IDLE_GENERATIONS
 from evoprune.search.run import refuse_other_experiment
 from evoprune.search.scoring import preserve_random_state
 
@@ -35,8 +36,8 @@ class Search:
 
     >>> from evoprune import Gene, Search
     >>> search = Search([Gene("x", -1.0, 1.0)], seed=0)
-    >>> while search.evaluations < 100:
-    ...     for genome in search.ask():
+    >>> while search.evaluations < 100 and (genomes := search.ask()):
+    ...     for genome in genomes:
     ...         search.tell(genome, genome[0] ** 2)
     >>> search.best[1][0] < 0.01
     True
@@ -104,12 +105,15 @@ class Search:
     def ask(self) -> list[list[Any]]:
         """Return the genomes without values of this generation, or of the next one if all have values.
 
-        Empty if the algorithm has ended.
+        Empty if the search has ended: its algorithm, or after many generations without a new genome; or if all
+        possible genomes have values.
         """
+        idle = -1  # generations without a new genome, after the one that has values now
         while not self._open:
             with self._drawing():
-                step = next(self._steps, None)
-            if step is None:
+                step = None if len(self._scores) >= self.genes.size else next(self._steps, None)
+            if step is None or idle == IDLE_GENERATIONS:
+                self._steps = iter(())
                 return []
             if isinstance(step, Evaluate):
                 for individual in step.individuals:
@@ -119,7 +123,7 @@ class Search:
                     else:
                         self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
             else:
-                self.generation += 1
+                self.generation, idle = self.generation + 1, idle + 1
         return [list(genome) for genome in self._open]
 
     def tell(self, genome: Values, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:

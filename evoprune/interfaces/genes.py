@@ -192,6 +192,21 @@ class Genes(tuple[Gene, ...]):
         return [place for place, gene in enumerate(self) if gene.levels]
 
     @cached_property
+    def size(self) -> float:
+        """Number of different genomes; infinite where a gene without levels is free."""
+        of_condition: dict[Any, list[Gene]] = {}
+        for gene in self:
+            of_condition.setdefault(gene.when, []).append(gene)
+
+        def count(condition: Any) -> float:
+            return math.prod(map(values, of_condition.get(condition, ())), start=1.0)
+
+        def values(gene: Gene) -> float:
+            return sum(count((gene.name, level)) for level in gene.levels) or (math.inf if gene.free else 1.0)
+
+        return count(None)
+
+    @cached_property
     def conditions(self) -> list[tuple[int, int, float]]:
         """Places of each conditional gene and its deciding gene, and the level of the latter that activates it."""
         return [

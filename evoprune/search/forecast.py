@@ -21,13 +21,13 @@ from evoprune.search.toolbox import Prepared, decide_execution
 
 _TIMED = 3  # evaluations, after one that warms up
 _HOUR = 3600.0
-_IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
+IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
 
 
 def is_over(experiment: Experiment, work: float, generation: int, idle: int) -> bool:
     """Return whether a search ends after ``generation``. ``idle``: generations without a new score, at the end."""
     spent = work >= (experiment.budget or math.inf)
-    return spent or generation == experiment.generations or (bool(experiment.budget) and idle == _IDLE_GENERATIONS)
+    return spent or generation == experiment.generations or (bool(experiment.budget) and idle == IDLE_GENERATIONS)
 
 
 @dataclass(frozen=True)

@@ -336,6 +336,20 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     assert search.generation == 1
 
 
+@pytest.mark.parametrize("mutated", [True, False])
+def test_a_search_ends_without_a_new_genome(mutated):
+    """Where all possible ones have values, and where its algorithm breeds no other."""
+    genes = [Gene.choice("k", "ab"), Gene.integer("n", 1, 3, when=("k", "b"))]
+    how = {} if mutated else {"algorithm": "generational", "operators": {"mutate": {"use": "gaussian", "indpb": 0.0}}}
+    search = Search(genes if mutated else [Gene.choice("k", range(99))], **how)
+    while genomes := search.ask():
+        for genome in genomes:
+            search.tell(genome, 1.0)
+    assert search.evaluations == 4 if mutated else search.evaluations < 99
+    assert search.ask() == []
+    assert pickle.loads(pickle.dumps(search)).ask() == []
+
+
 @pytest.mark.parametrize("again", ["folder", "pickle"])
 def test_a_search_goes_on_from_its_folder_and_from_a_pickle(again, tmp_path):
     how = {"algorithm": "nsga2", "population": 8, "objectives": 2, "seed": 5}
