@@ -129,15 +129,18 @@ class Search:
     def tell(self, genome: Values, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
         """Set the values of a genome, one for each objective; ``inf`` for a failure.
 
-        :meth:`ask` need not have returned the genome. ``constraints``: their values, see :func:`minimize`.
+        :meth:`ask` need not have returned the genome. ``constraints``: their values, see :func:`minimize`; one that is
+        NaN or infinite is a failure, too.
         """
         (genome,) = listed([genome], self.genes, "tell")
         scores = tuple(map(float, numpy.ravel(values)))
         if len(scores) != len(self._signs):
             raise InputError(f"expected {len(self._signs)} values, got {len(scores)}", "tell")
+        excess = violation(constraints)
+        if not all(map(math.isfinite, (*scores, excess))):
+            scores, excess = worst(self._signs), 0.0
         individuals = self._open.pop(tuple(genome), None) or [self._unrequested(genome)]
-        finite = all(map(math.isfinite, scores))
-        self._learn(individuals, scores if finite else worst(self._signs), violation(constraints))
+        self._learn(individuals, scores, excess)
 
     def _learn(self, individuals: Sequence[Individual], values: tuple[float, ...], excess: float) -> None:
         first = individuals[0]

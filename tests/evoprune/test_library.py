@@ -336,6 +336,20 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     assert search.generation == 1
 
 
+def test_a_constraint_that_is_not_finite_is_a_failure_and_a_wrong_one_changes_nothing(tmp_path):
+    search = Search(REAL, population=4, folder=tmp_path / "search")
+    asked = search.ask()
+    with pytest.raises(TypeError):
+        search.tell(asked[0], 0.0, ["none"])
+    assert search.ask() == asked
+    for genome, limit in zip(asked, (math.nan, math.inf, 2.0, -math.inf), strict=True):
+        search.tell(genome, 0.0, [limit])
+        assert search.best[0] == (asked[3] if limit < 0 else asked[2] if limit == 2 else asked[0])
+    best = search.best
+    del search
+    assert Search(REAL, population=4, folder=tmp_path / "search").best == best
+
+
 @pytest.mark.parametrize("mutated", [True, False])
 def test_a_search_ends_without_a_new_genome(mutated):
     """Where all possible ones have values, and where its algorithm breeds no other."""
