@@ -90,7 +90,7 @@ class Search:
 
     @property
     def evaluations(self) -> int:
-        return len(self._scores)
+        return len(self._scored)
 
     @property
     def best(self) -> tuple[list[Any], tuple[float, ...]] | None:
@@ -152,8 +152,8 @@ class Search:
                 line |= {"generation": self.generation, "parents": list(first.parents), "memo": False}
             self._history.write(line | scored(Evaluation(values, failure=failure, violation=excess)), sync=True)
         self._scored.append((first.ident, first.genome, values, excess))
-        self._scores[first.genome] = values, excess
-        for individual in individuals:
+        for individual in individuals:  # genomes may differ and have equal values, as numbers are rounded
+            self._scores[individual.genome] = values, excess
             self._score(individual)
 
     def _replay(self, score: _Score) -> None:

@@ -84,6 +84,8 @@ class Gene:
             raise GeneError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
         if self.levels and (self.low, self.up) != (0.0, len(self.levels) - 1):
             raise GeneError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
+        if len({*self.levels}) < len(self.levels):
+            raise GeneError(f"gene '{self.name}': expected different levels; 1, 1.0 and True are equal")
         known = [harm for harm in self.harms if harm is not None]
         if self.harms and (len(self.harms) != len(self.levels) or not (known and min(known) >= 0 < max(known))):
             raise GeneError(f"gene '{self.name}': expected a harm of at least 0 or None for each level, one above 0")

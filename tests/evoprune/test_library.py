@@ -350,6 +350,19 @@ def test_a_constraint_that_is_not_finite_is_a_failure_and_a_wrong_one_changes_no
     assert Search(REAL, population=4, folder=tmp_path / "search").best == best
 
 
+def test_genomes_that_rounding_makes_equal_have_the_values_of_one(tmp_path):
+    genes, how = [Gene.log("x", 1, 1 + 1e-15)], {"algorithm": "random_search", "folder": tmp_path / "search"}
+    search = Search(genes, **how)
+    for genome in (asked := search.ask()):
+        search.tell(genome, genome[0])
+    assert search.evaluations == len(asked) < 20
+    search.ask()
+    assert search.generation == 1
+    best = search.best
+    del search
+    assert Search(genes, **how).best == best
+
+
 @pytest.mark.parametrize("mutated", [True, False])
 def test_a_search_ends_without_a_new_genome(mutated):
     """Where all possible ones have values, and where its algorithm breeds no other."""

@@ -73,6 +73,7 @@ def test_what_is_no_genome_is_not_allowed(genome):
         lambda: Gene("a", 1.0, 0.0),
         lambda: Gene("a", 0.0, math.inf),
         lambda: Gene.of_levels("a", []),
+        lambda: Gene.of_levels("a", [1, 1.0, "sqrt"]),
         lambda: Gene.integer("a", 5, 1),
         lambda: Gene.integer("a", 0.5, 3),
         lambda: Gene.log("a", 10, 1),
