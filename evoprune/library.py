@@ -27,7 +27,6 @@ from evoprune.interfaces.problem import Problem
 from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
-from evoprune.search.search import stopping_rule
 from evoprune.search.toolbox import with_default_algorithm
 
 Operators = Mapping[str, str | Mapping[str, Any]]
@@ -98,7 +97,6 @@ def minimize(
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         rules = StoppingRules(callback, target, seconds, patience)
-        stack.enter_context(stopping_rule(rules))
         if folder is not None:
             return _minimum(resolved, Path(folder), execution, rules)
         place = stack.enter_context(tempfile.TemporaryDirectory())
@@ -106,7 +104,7 @@ def minimize(
 
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
-    run_with_others(resolved, folder, execution)
+    run_with_others(resolved, folder, execution, rules)
     run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]

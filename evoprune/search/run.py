@@ -21,7 +21,7 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.run_folder import Busy, Promise, has_experiment
 from evoprune.records.status import keeping_status
-from evoprune.search.search import run_search
+from evoprune.search.search import StoppingRule, run_search
 from evoprune.search.sharing import help_with
 from evoprune.search.toolbox import Prepared, decide_execution
 
@@ -35,11 +35,13 @@ def run(
     execution: Execution | None = None,
     scores: Scores = _NOTHING,
     promise: Promise | None = None,
+    rule: StoppingRule | None = None,
 ) -> bool:
     """Run the experiment in the new ``folder``; return True.
 
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
     when the run ends early. ``scores``: scores on the same problem. ``promise``: of an export that follows the run.
+    ``rule``: ends this search.
     """
     refuse_missing(resolved)
 
@@ -49,10 +51,12 @@ def run(
             promise.write(place)
 
     with run_folder.created(folder, write):
-        return _begin(resolved, folder, execution or Execution(), scores)
+        return _begin(resolved, folder, execution or Execution(), rule, scores)
 
 
-def _begin(resolved: Resolved, folder: Path, execution: Execution, scores: Scores = _NOTHING) -> bool:
+def _begin(
+    resolved: Resolved, folder: Path, execution: Execution, rule: StoppingRule | None, scores: Scores = _NOTHING
+) -> bool:
     """As :func:`run`, in a locked ``folder`` without a history."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
@@ -64,10 +68,10 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, scores: Score
         facts["experiment"] = recorded.run_identity(prepared.resolved)
         environment = run_folder.environment() | facts
         with start(execution, prepared.build_seconds) as backend:
-            return run_search(prepared, backend, RecordedRun(candidates=dict(scores)), environment, status)
+            return run_search(prepared, backend, RecordedRun(candidates=dict(scores)), environment, status, rule)
 
 
-def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
+def resume(folder: Path, overrides: Sequence[str], execution: Execution, rule: StoppingRule | None = None) -> bool:
     """Continue the run in ``folder``, if it is still the same run; return whether anything was left to do.
 
     ``overrides`` change its experiment as ``--set`` does. Raises as :func:`run`; an :class:`InputError` changed
@@ -77,7 +81,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
     there = {path.name for path in folder.iterdir()}
     if run_folder.CONFIG in there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
-            return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
+            return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution, rule)
     if run_folder.ENVIRONMENT not in there:
         raise InputError(f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue", str(folder))
     with run_folder.locked(folder), stopping_at_full_disks(folder), keeping_status(folder) as status:
@@ -97,23 +101,24 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         environment["resumed"] = [*(before if isinstance(before, list) else []), now | {"execution": asdict(execution)}]
         note(f"{folder}: {execution.in_words()}")
         with start(execution, run.build_seconds) as backend:
-            return run_search(run, backend, past, environment, status)
+            return run_search(run, backend, past, environment, status, rule)
 
 
 def run_to_its_end(
-    resolved: Resolved, place: Path, execution: Execution, scores: Scores = _NOTHING, overrides: Sequence[str] = ()
-) -> None:
+    resolved: Resolved, place: Path, execution: Execution, scores: Scores = _NOTHING, overrides: Sequence[str] = (),
+    rule: StoppingRule | None = None,
+) -> None:  # fmt: skip
     """Run ``resolved`` in ``place``, or continue the run there; do nothing if it is finished. See :func:`run`.
 
     ``overrides``: lengthen the run there, also a finished one.
     """
     if not place.exists():
-        run(resolved, place, execution, scores)
+        run(resolved, place, execution, scores, rule=rule)
     elif overrides or not (place / run_folder.RESULT).exists():
-        resume(place, overrides, execution)
+        resume(place, overrides, execution, rule)
 
 
-def run_with_others(resolved: Resolved, place: Path, execution: Execution) -> None:
+def run_with_others(resolved: Resolved, place: Path, execution: Execution, rule: StoppingRule) -> None:
     """As :func:`run_to_its_end`, shared by all processes that call it: one searches, the others score for it.
 
     A larger budget lengthens the run in ``place``. Raises :class:`InputError` for another search there.
@@ -128,7 +133,7 @@ def run_with_others(resolved: Resolved, place: Path, execution: Execution) -> No
             if budget > (there.experiment.budget or math.inf):
                 longer = [f"budget={budget}", f"generations={generations}"]
         try:
-            return run_to_its_end(resolved, place, execution, overrides=longer)
+            return run_to_its_end(resolved, place, execution, overrides=longer, rule=rule)
         except Busy:
             help_with(resolved, place, execution)
 

@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
@@ -38,23 +38,14 @@ from evoprune.search.toolbox import Prepared
 StoppingRule = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes, bool], bool]
 """From the generation, all scores, seconds, the best, the genes, and False during a replay: True ends the search."""
 
-_stopping_rules: list[StoppingRule] = []
-
 _QUICK = 0.1  # seconds of an evaluation below which no forecast is made
 _LONG = 600.0  # seconds of a run above which its forecast is shown
 
 
-@contextmanager
-def stopping_rule(rule: StoppingRule) -> Iterator[None]:
-    """Apply ``rule`` after each generation of the searches in this process."""
-    _stopping_rules.append(rule)
-    try:
-        yield
-    finally:
-        _stopping_rules.remove(rule)
-
-
-def run_search(run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile) -> bool:
+def run_search(
+    run: Prepared, backend: Backend, past: RecordedRun, environment: Line, status: StatusFile,
+    rule: StoppingRule | None = None,
+) -> bool:  # fmt: skip
     """Search, replaying the ``past``, and write the result; return whether that was needed."""
     folder, experiment = run.folder, run.resolved.experiment
 
@@ -72,7 +63,7 @@ def run_search(run: Prepared, backend: Backend, past: RecordedRun, environment: 
         closing(History(folder, past.lines, go_live)) as history,
         Progress(experiment.generations, experiment.budget, run.problem.work_unit, past.seconds) as progress,
     ):
-        result = _Search(run, backend, history, past, progress, status).result()
+        result = _Search(run, backend, history, past, progress, status, rule).result()
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())
@@ -102,7 +93,7 @@ class _Search:
 
     def __init__(
         self, run: Prepared, backend: Backend, history: History, past: RecordedRun, progress: Progress,
-        status: StatusFile,
+        status: StatusFile, rule: StoppingRule | None,
     ) -> None:  # fmt: skip
         self._run, self._history, self._past, self._progress, self._status = run, history, past, progress, status
         self._experiment, self._problem = run.resolved.experiment, run.problem
@@ -110,7 +101,7 @@ class _Search:
         sharing = Sharing(run.folder, self._problem.signs) if run.execution.shared else None
         scoring = Scoring(run.toolbox, self._problem, backend, history, sharing)
         self._evaluator = Evaluator(scoring, progress, self._experiment.max_failures, past)
-        self._draft = Draft(run.folder, self._problem)
+        self._draft, self._rule = Draft(run.folder, self._problem), rule
         self._generation, self._ended_by = -1, ""
         self._start = 0.0
 
@@ -183,24 +174,23 @@ class _Search:
         return evaluator.best
 
     def _must_end(self, last: float) -> bool:
-        """Return whether a rule ends the search, or the remaining time is less than half of the ``last`` generation's.
+        """Return whether the rule ends the search, or the remaining time is under half of the ``last`` generation's.
 
         A search does not end during its replay. ``last``: in seconds.
         """
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
-        stops = self._stops(new) if _stopping_rules else []
+        stops = self._stops(new)
         if new:
-            self._ended_by = "its time" if left is not None and left <= last / 2 else "the caller" if any(stops) else ""
+            self._ended_by = "its time" if left is not None and left <= last / 2 else "the caller" if stops else ""
         return bool(self._ended_by)
 
-    def _stops(self, new: bool) -> list[bool]:
-        """Return the decision of each :func:`stopping_rule`."""
+    def _stops(self, new: bool) -> bool:
+        """Return the decision of the :data:`StoppingRule`."""
         best, seconds = self._evaluator.best, time.perf_counter() - self._start
-        if best is None:
-            return []
-        state = self._generation, self._evaluator.memo, seconds, best, self._problem.genes, new
+        if best is None or self._rule is None:
+            return False
         with preserve_random_state():
-            return [rule(*state) for rule in _stopping_rules]
+            return self._rule(self._generation, self._evaluator.memo, seconds, best, self._problem.genes, new)
 
     def _draft_best(self, now: bool = False) -> None:
         if self._draft.out and self._history.live and self._evaluator.best is not None:

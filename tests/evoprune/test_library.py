@@ -203,6 +203,20 @@ def test_rules_end_a_search_and_the_history_is_its_own():
     assert whole.plot().axes[0].lines
 
 
+def test_a_rule_ends_its_own_search_and_none_in_its_objective():
+    asked = []
+
+    def outer(genome):
+        asked.append(minimize(benchmarks.sphere, REAL, evaluations=30, algorithm="random_search").evaluations)
+        return 0.0
+
+    states = []
+    found = minimize(outer, REAL, population=4, evaluations=1000, target=1.0, callback=states.append)
+    assert found.evaluations == len(asked) < 1000
+    assert len(states) == 1
+    assert min(asked) >= 30
+
+
 def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
     calls = []
 
