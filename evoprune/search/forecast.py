@@ -43,8 +43,7 @@ class Forecast:
     @classmethod
     def of(cls, run: Prepared, timed: Sequence[Evaluation]) -> Self:
         """Return the forecast of ``run`` from ``timed`` evaluations on all the data, at least one sound."""
-        sound = [evaluation for evaluation in timed if evaluation.failure is None and evaluation.work]
-        if not sound:
+        if not (sound := sound_evaluations(timed)):
             raise Stopped(f"every evaluation failed; the last one: {timed[-1].failure}")
         work = sum(evaluation.work for evaluation in sound)
         speed = (run.execution.workers or 1) * work / max(1e-9, sum(evaluation.seconds for evaluation in sound))
@@ -70,6 +69,11 @@ class Forecast:
         parts = {"known solutions": self.references, "search": self.search, "report": self.report}
         times = [f"{name}: {work / self.speed / 60:,.1f} min" for name, work in parts.items()]
         return [f"speed: {digits(self.speed, 3)} {self.unit} a second", *times, *filter(None, [self.advice])]
+
+
+def sound_evaluations(timed: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the evaluations that did not fail, and had work to do."""
+    return [evaluation for evaluation in timed if evaluation.failure is None and evaluation.work]
 
 
 def measure(resolved: Resolved, execution: Execution) -> Forecast:

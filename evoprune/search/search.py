@@ -29,7 +29,7 @@ from evoprune.records.history import History, Line
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
-from evoprune.search.forecast import Forecast, is_over
+from evoprune.search.forecast import Forecast, is_over, sound_evaluations
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
@@ -143,9 +143,11 @@ class _Search:
 
     def _tell_time(self, timed: Sequence[Evaluation]) -> None:
         """Note the forecast of a long run without a limit of time, from ``timed`` evaluations."""
-        if self._status.seconds_left() is not None or max(evaluation.seconds for evaluation in timed) < _QUICK:
+        sound = sound_evaluations(timed)
+        slow = any(evaluation.seconds >= _QUICK for evaluation in sound)
+        if self._status.seconds_left() is not None or not slow:
             return
-        forecast = Forecast.of(self._run, timed)
+        forecast = Forecast.of(self._run, sound)
         if forecast.seconds > _LONG:
             words = [f"search and report take about {forecast.seconds / 60:,.0f} min", forecast.advice]
             self._progress.note("; ".join(filter(None, words)))

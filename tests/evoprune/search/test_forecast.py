@@ -64,6 +64,26 @@ def test_a_long_run_says_its_time_before_it_begins(run, evoprune, sphere, monkey
     assert " min" not in run(sphere, name="limited").err  # whose time is known
 
 
+HALF_BROKEN = """
+from evoprune.problems.benchmark import Benchmark
+
+class HalfBroken(Benchmark):
+    def evaluate(self, genome, fidelity=1.0):
+        if not any(genome):
+            raise RuntimeError("the known solution fails")
+        return super().evaluate(genome)
+"""
+
+
+def test_a_known_solution_that_fails_ends_no_run_for_the_lack_of_a_forecast(run, plugin, write, monkeypatch):
+    monkeypatch.setattr(search, "_QUICK", 0.0)
+    plugin("half_broken", HALF_BROKEN)
+    use = "{use: 'half_broken:HalfBroken', function: sphere, dimensions: 2}"
+    answer = run(write(f"{{plugins: [half_broken], problem: {use}, population: 4, generations: 1}}"))
+    assert answer.code == 0
+    assert [line["reference"] for line in answer.history if "reference" in line and "failure" in line]
+
+
 def test_a_search_ends_where_its_time_has_no_room_for_half_a_generation(run, sphere, monkeypatch):
     monkeypatch.setattr(StatusFile, "seconds_left", lambda self, searching=False: 1e-9)
     assert [line["generation"] for line in run(sphere).generations] == [0]
