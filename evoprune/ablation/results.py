@@ -56,6 +56,9 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
         sections.append("The objective differs among the variants: only their results on unseen data are compared.")
     else:
         save(draw_curves(runs, budget, unit, label), folder, "curves")
+    if infeasible := sum(not run.feasible for run in runs):
+        theirs = "in the budget, no candidate satisfies all constraints, and the fitness is that of the least violation"
+        sections.append(f"Of {infeasible} of {len(runs)} runs: {theirs}.")
     variants = len({run.variant for run in runs})
     seeds = len(runs) // variants
     least = 2.0 ** (1 - seeds) * max(1, variants - 1)

@@ -20,7 +20,7 @@ from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.problem import Evaluation
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
-from evoprune.records.history import Line, may_win
+from evoprune.records.history import Line, may_win, order
 from evoprune.records.recorded import Key
 from evoprune.records.run_folder import HISTORY, MEASURED
 from evoprune.search.run import refuse_other_experiment, run_to_its_end
@@ -85,7 +85,8 @@ class Planned(NamedTuple):
 class Finished:
     """A finished run. ``best[i]``: its best fitness after ``work[i]``, which rises; ``spent``: its whole work.
 
-    ``unseen``: the score of the result on data that the search never saw, if the problem has one.
+    ``unseen``: the score of the result on data that the search never saw, if the problem has one. ``feasible``: whether
+    the best within the budget satisfies all constraints.
     """
 
     variant: str
@@ -93,6 +94,7 @@ class Finished:
     best: Sequence[float]
     spent: float
     unseen: float | None = None
+    feasible: bool = True
 
     def at(self, budget: float) -> float:
         """The best fitness within ``budget`` of work; NaN where there was none."""
@@ -121,10 +123,12 @@ def finished(plan: Planned) -> Finished:
     result, experiment = recorded.read_result(plan.place, Result), plan.resolved.experiment
     sign = plan.resolved.problem.signs_of(plan.resolved.settings)[0]
     rises = list(improvements(recorded.lines(plan.place / HISTORY), sign))
-    work, best = [work for work, _ in rises], [line["fitness"][0] for _, line in rises]
-    if not work or work[0] > (experiment.budget or work[0]):
+    within = [line for work, line in rises if work <= (experiment.budget or math.inf)]
+    if not within:
         raise InputError("too little for a score on all the data; give a larger --budget", str(plan.place))
-    return Finished(plan.variant, work, best, result.work or work[-1], result.unseen)
+    work, best = [work for work, _ in rises], [line["fitness"][0] for _, line in rises]
+    feasible = "violation" not in within[-1]
+    return Finished(plan.variant, work, best, result.work or work[-1], result.unseen, feasible)
 
 
 def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iterator[tuple[float, Line]]:
@@ -138,7 +142,6 @@ def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iter
             continue
         if not line["memo"]:  # a probe that was scored before may be a candidate now
             spent += line["work"]
-        value = line["fitness"][0]
-        if value is not None and may_win(line) and (best is None or sign * value > sign * best):
-            best = value
+        if line["fitness"][0] is not None and may_win(line) and (best is None or order(line, [sign]) > best):
+            best = order(line, [sign])
             yield spent, line

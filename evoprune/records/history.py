@@ -167,9 +167,13 @@ def is_generation(line: Line) -> bool:
 
 
 def may_win(line: Line) -> bool:
-    """Return whether ``line`` is of a candidate that may be the result: on all the data, no probe, no violation."""
-    of_all = "candidate" in line and line.get("fidelity", 1.0) == 1
-    return of_all and not line.get("probe", False) and not line.get("violation")
+    """Return whether ``line`` is of a candidate that may be the result: on all the data, and no probe."""
+    return "candidate" in line and line.get("fidelity", 1.0) == 1 and not line.get("probe", False)
+
+
+def order(line: Line, signs: Sequence[float]) -> list[float]:
+    """The key that sorts lines as a search does, worst first: by violation, then values, one for each of ``signs``."""
+    return [-line.get("violation", 0.0), *(sign * value for sign, value in zip(signs, line["fitness"], strict=False))]
 
 
 def scored(evaluation: Evaluation) -> Line:

@@ -16,7 +16,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Reporting, Shown, part_class, reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
-from evoprune.records.history import is_generation, may_win
+from evoprune.records.history import is_generation, may_win, order
 from evoprune.records.recorded import read_experiment
 from evoprune.records.run_folder import ENVIRONMENT, EXPORTED, HISTORY, RESULT, TIMES
 from evoprune.records.status import read_status
@@ -145,8 +145,7 @@ def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
     whole = [line for line in lines if may_win(line) and not line.get("failure")]
     if not whole:
         raise InputError("no candidate has been scored on all the data yet", str(folder))
-    line = max(whole, key=lambda line: [sign * value for sign, value in zip(signs, line["fitness"], strict=True)])
-    best = Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
+    best = Best.model_validate(max(whole, key=lambda line: order(line, signs)))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     return api.Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines
 

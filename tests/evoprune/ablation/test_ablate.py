@@ -7,6 +7,7 @@ import pytest
 from evoprune.ablation.results import compared
 from evoprune.ablation.runs import Finished, improvements
 from evoprune.records import recorded
+from evoprune.report.reading import so_far
 
 VARY = ("--vary", "operators.mate=blend,uniform")
 
@@ -119,3 +120,34 @@ def test_a_probe_that_becomes_a_candidate_is_counted_by_what_it_found():
     other = {"candidate": 1, "memo": False, "work": 2.0, "fitness": [3.0]}
     again = {"candidate": 2, "memo": True, "work": 0.0, "fitness": [1.0]}
     assert list(improvements([probe, other, again], -1.0)) == [(4.0, other), (4.0, again)]
+
+
+def test_violations_count_before_the_fitness():
+    scores = [(9.0, 2.0), (8.0, 3.0), (10.0, 1.0), (11.0, 0.0), (1.0, 0.5), (7.0, 0.0)]
+    lines = [
+        {"candidate": number, "memo": False, "work": 1.0, "fitness": [value]} | ({"violation": over} if over else {})
+        for number, (value, over) in enumerate(scores)
+    ]
+    assert [line["candidate"] for _, line in improvements(lines, -1.0)] == [0, 2, 3, 5]
+
+
+INFEASIBLE = """
+from dataclasses import replace
+from evoprune.problems.benchmark import Benchmark
+
+class Infeasible(Benchmark):
+    def evaluate(self, genome, fidelity=1.0):
+        return replace(super().evaluate(genome), violation=1 + abs(genome[0]))
+"""
+
+
+def test_runs_without_a_feasible_candidate_are_compared_and_counted(ablate, plugin, capsys):
+    plugin("infeasible", INFEASIBLE)
+    code, folder = ablate(*VARY, "--set", "plugins=[infeasible]", "--set", "problem.use=infeasible:Infeasible")
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "4 of 4" in out
+    run = folder / "01" / "seed-0"
+    best = json.loads((run / "result.json").read_text())["best"]
+    (run / "result.json").unlink()
+    assert so_far(run)[0].result.best.model_dump() == best
