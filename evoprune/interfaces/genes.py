@@ -103,7 +103,15 @@ class Gene:
         """Decode the number ``value`` in a genome: the level itself, or the number on its own scale."""
         if self.levels:
             return self.levels[int(value)]
-        return 10.0**value if self.exponent else value
+        if not self.exponent:
+            return value
+        low, up = self._bounds
+        return low if value <= self.low else up if value >= self.up else min(max(10.0**value, low), up)
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float]:
+        """The bounds that a user gave :meth:`log`, which powers of ten may miss by their last digits."""
+        return _power(self.low), _power(self.up)
 
     def encoded(self, value: Any) -> float:
         """Return the number in a genome that :meth:`chosen` decodes to ``value``. Raises :class:`GeneError`."""
@@ -128,6 +136,13 @@ class Gene:
         """The nearest value of this gene; half way between two levels, the lower one."""
         inside = min(max(value, self.low), self.up)
         return float(-((0.5 - inside) // 1)) + 0.0 if self.levels else inside  # + 0.0: never -0.0
+
+
+def _power(exponent: float) -> float:
+    """Return the number with the fewest digits whose logarithm to base 10 is ``exponent``."""
+    power = 10.0**exponent
+    rounded = (float(f"{power:.{digits}g}") for digits in range(1, 17))
+    return next((number for number in rounded if number and math.log10(number) == exponent), power)
 
 
 def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) -> list[float]:

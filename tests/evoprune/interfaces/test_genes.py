@@ -1,5 +1,6 @@
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_random_genomes_reach_every_level_and_chosen_names_it():
     assert {MIXED.chosen(MIXED.random())[1] for _ in range(60)} == {"x", "y", "z"}
     assert MIXED.free == [0, 1]
     assert MIXED.with_levels == [1, 3]
+
+
+def test_a_logarithmic_gene_has_its_bounds_and_no_number_outside():
+    bounds = sorted([*range(1, 3000), *(10**digits - 1 for digits in range(4, 13)), 1 / 3, 1e-9, 3.7e-5, 0.002])
+    for low, up in pairwise(bounds):
+        gene = Gene.log("width", low, up)
+        assert (gene.chosen(gene.low), gene.chosen(gene.up)) == (low, up)
+        assert low <= gene.chosen(math.nextafter(gene.low, gene.up)) <= up
+    whole = Gene("width", -400.0, 2.0, exponent=True)
+    assert (whole.chosen(-400.0), whole.chosen(2.0)) == (0.0, 100.0)
 
 
 @pytest.mark.parametrize("genome", [[0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.5], [math.nan, 0.0, 0.5, 0.0], [3.0, 0, 0.5, 0]])
