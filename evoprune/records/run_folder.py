@@ -4,9 +4,10 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import distributions
@@ -122,8 +123,9 @@ def refuse_links(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError("is not the folder of a run", str(folder))
     for path in folder.iterdir():
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise InputError("is a link or no plain file, which no run makes; refused", str(path))
+        with suppress(FileNotFoundError):  # some files of a live run last a moment
+            if stat.S_IFMT(path.lstat().st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
+                raise InputError("is a link or no plain file, which no run makes; refused", str(path))
 
 
 def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:

@@ -1,11 +1,12 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
 from evoprune import InputError, Stopped
-from evoprune.records.run_folder import CONFIG, created, locked
+from evoprune.records.run_folder import CONFIG, created, locked, refuse_links
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
@@ -32,3 +33,13 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
         pytest.fail("it is somebody else's")
     assert (tmp_path / "kept" / CONFIG).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_file_that_is_gone_by_its_turn_is_no_link(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ahead.jsonl", *map(folder.joinpath, there)]))
+    there = []
+    refuse_links(tmp_path)
+    there.append("link")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="link"):
+        refuse_links(tmp_path)
