@@ -78,13 +78,26 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution, rule: S
     nothing.
     """
     run_folder.refuse_links(folder)
+    _has_begun(folder)  # refuses another folder before the lock is written into it
+    with run_folder.locked(folder):
+        if not _has_begun(folder):
+            return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution, rule)
+        return _continue(folder, overrides, execution, rule)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Return whether the run in ``folder`` has scored anything. Raises :class:`InputError` if no run is there."""
     there = {path.name for path in folder.iterdir()}
     if run_folder.CONFIG in there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
-        with run_folder.locked(folder):
-            return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution, rule)
+        return False
     if run_folder.ENVIRONMENT not in there:
         raise InputError(f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue", str(folder))
-    with run_folder.locked(folder), stopping_at_full_disks(folder), keeping_status(folder) as status:
+    return True
+
+
+def _continue(folder: Path, overrides: Sequence[str], execution: Execution, rule: StoppingRule | None) -> bool:
+    """As :func:`resume`, in a locked ``folder`` with a history."""
+    with stopping_at_full_disks(folder), keeping_status(folder) as status:
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, overrides)
         now = run_folder.environment()

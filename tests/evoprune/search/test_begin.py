@@ -1,9 +1,11 @@
 """The folder comes first: what ends a run while it is loading leaves a run that can be continued, or nothing."""
 
 import json
+import shutil
 
 import pytest
 
+from evoprune.records import run_folder
 from tests.runs import result
 
 LOADING = """
@@ -70,6 +72,22 @@ def test_a_run_that_ends_while_loading_is_begun_again_by_resume(run, evoprune, l
     assert result(folder) == result(run(loading.file, name="whole").folder)
     again = evoprune("resume", folder, "--set", "seed=7", folder=folder)
     assert again.code == 2  # it has scores by now
+
+
+def test_a_run_that_another_process_begins_before_the_lock_is_not_begun_twice(run, evoprune, loading, monkeypatch):
+    loading("interrupt")
+    folder = run(loading.file).folder
+    loading(None)
+    whole = run(loading.file, name="whole").folder
+    locked = run_folder.locked
+
+    def late(place):
+        shutil.copytree(whole, place, dirs_exist_ok=True)
+        return locked(place)
+
+    monkeypatch.setattr(run_folder, "locked", late)
+    assert evoprune("resume", folder).code == 0
+    assert (folder / "history.jsonl").read_bytes() == (whole / "history.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("there", [True, False])
