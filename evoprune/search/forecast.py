@@ -1,6 +1,5 @@
 """Forecast of the time of a run: its algorithm with random scores, at a measured speed."""
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +23,15 @@ _HOUR = 3600.0
 IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
 
 
-def is_over(experiment: Experiment, work: float, generation: int, idle: int) -> bool:
-    """Return whether a search ends after ``generation``. ``idle``: generations without a new score, at the end."""
-    spent = work >= (experiment.budget or math.inf)
-    return spent or generation == experiment.generations or (bool(experiment.budget) and idle == IDLE_GENERATIONS)
+def is_over(experiment: Experiment, work: float, generation: int, idle: int, all_scored: bool) -> bool:
+    """Return whether a search ends after ``generation``.
+
+    ``idle``: generations without a new score, at the end; ``all_scored``: all possible genomes have scores.
+    """
+    if not experiment.budget:
+        return generation == experiment.generations
+    spent = work >= experiment.budget
+    return spent or generation == experiment.generations or idle == IDLE_GENERATIONS or all_scored
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def _searched(run: Prepared, work: float) -> float:
                 total += fidelity * work * (len(scores) - known)
                 continue
             generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
-            if is_over(experiment, total, generation, idle):
+            whole = sum(fidelity == 1.0 for fidelity, *_ in scores)
+            if is_over(experiment, total, generation, idle, whole >= problem.genes.size):
                 break
     return total

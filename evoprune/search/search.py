@@ -166,7 +166,7 @@ class _Search:
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             now = time.monotonic()
             must_end, begun = self._must_end(now - begun), now
-            if is_over(experiment, evaluator.work, self._generation, idle):
+            if is_over(experiment, evaluator.work, self._generation, idle, evaluator.all_scored):
                 self._ended_by = ""
                 break
             if must_end:

@@ -21,6 +21,7 @@ from evoprune.operators.quadratic import MAX_POINTS, Quadratic
 _TOLERANCE = 1e-9  # relative range of the last generations' best values at which a descent ends; least step size
 _MIN_RADIUS = 0.3  # trust radius of the model, as a share of the step size
 _STEP_SHARE = 0.1  # step size after a successful model step, as a share of its length: the next genomes are near
+_DOUBLINGS = 7  # of the population, at most: a small space without new genomes would fill the memory
 _MAX_CONDITION = 1e14  # of the covariance matrix, and of the step size; beyond it, doubles are too coarse
 
 
@@ -60,7 +61,7 @@ def cma(
     weights = centre.fitness.weights
     spans = numpy.array([max(gene.span, 0.5 / sigma) if gene.levels else gene.span for gene in genes])
     for descent in count():
-        strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population << descent)
+        strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population << min(descent, _DOUBLINGS))
         archive = deque((one for one in people if one.fitness.valid and not descent), MAX_POINTS)
         best, radius = fittest([*archive], 1), sigma
         values = deque[float](maxlen=10 + math.ceil(30 * len(genes) / strategy.lambda_))

@@ -377,6 +377,13 @@ def test_genomes_that_rounding_makes_equal_have_the_values_of_one(tmp_path):
     assert Search(genes, **how).best == best
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "generational", "nsga2"])
+def test_a_search_ends_when_all_genomes_have_values(algorithm):
+    genes = [Gene.choice("k", "abc"), Gene.integer("n", 1, 2)]
+    found = minimize(lambda k, n: n + (k != "b"), genes, evaluations=10**6, algorithm=algorithm)
+    assert (found.evaluations, found.values) == (6, (1.0,))
+
+
 @pytest.mark.parametrize("mutated", [True, False])
 def test_a_search_ends_without_a_new_genome(mutated):
     """Where all possible ones have values, and where its algorithm breeds no other."""

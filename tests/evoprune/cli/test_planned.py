@@ -89,7 +89,8 @@ class Sum(Problem, Exporting, Reporting):
         self._come_to("export")
         (place / "best.json" if place.is_dir() else place).write_text(json.dumps(genome))
         told = ["two numbers!" if options.loud else "two numbers"]
-        return Exported({"sum": sum(genome), "left": options.seconds}, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
+        facts = {"sum": sum(genome), "left": options.seconds}
+        return Exported(facts, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
 
     def draft(self, genome, place, options):
         if place.suffix:
