@@ -147,10 +147,13 @@ class StackCosts:
 
 
 def _check_pair(one: Transform, other: Transform) -> None:
-    """Raise :class:`evoprune.InputError` if two transforms change the same part, or zeros would be quantised."""
+    """Raise :class:`evoprune.InputError` if two transforms change the same part, or exclude each other."""
     names = f"{type(one).__name__} and {type(other).__name__}"
     if any(isinstance(each, Types) for each in (one, other)) and (one.sparse or other.sparse):
         raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")
+    if any(each.sparse and each.updates for each in (one, other)):  # on dense text; cached by their own genes alone
+        why = "reconstruct updates the weights of a model without other changes; leave one out, or reconstruct: none"
+        raise InputError(f"{names}: {why}", "problem.transforms")
     if both := one.parts & other.parts:
         shared = " and the ".join(sorted(both))
         raise InputError(f"{names} both change the {shared}: choose one or drop: false", "problem.transforms")

@@ -93,6 +93,7 @@ def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(home
         ([{"use": "experts", "keep": [0, 1, 2]}], LOSING, "problem.transforms.keep"),
         ([{"use": "experts", "keep": [3]}], LOSING, "problem.transforms.keep"),
         (["channels"], LOSING, "transform experts"),
+        ([{"use": "weights", "reconstruct": "least_squares"}, "experts"], LOSING, "problem.transforms: .*reconstruct"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(homes, transforms, budget, named):
