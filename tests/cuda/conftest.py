@@ -12,7 +12,7 @@ import torch
 
 from tests.cuda.simulated import simulated
 from tests.exports import _short_checks  # noqa: F401 - a fixture
-from tests.problems.language_model.conftest import _no_bfloat16_units, byte_models, small  # noqa: F401 - fixtures
+from tests.problems.language_model.conftest import _no_bfloat16_units, byte_models, small, tokens  # noqa: F401 - fixtures
 
 REAL = torch.cuda.is_available()
 """Kernels of a real device round in ways of their own."""

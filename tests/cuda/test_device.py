@@ -5,13 +5,17 @@ import random
 import pytest
 import torch
 
+from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
 from evoprune.problems.language_model.evaluation.measure import Perplexity
 from evoprune.problems.language_model.export import ExportOptions
+from evoprune.problems.language_model.models.blocks import find_mixtures
 from evoprune.problems.language_model.models.forward import Forward, predictions
+from evoprune.problems.language_model.models.lazy_weights import is_offloaded, set_execution_device
 from evoprune.problems.language_model.problem import LanguageModel, Pruning
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.settings import LanguageModelSettings, PruningSettings
 from tests.cuda.conftest import REAL
+from tests.problems.language_model.mixtures import random_mixture
 from tests.problems.language_model.small import BLOCKS
 
 UNIFORM = [0.3] * BLOCKS
@@ -95,6 +99,16 @@ def test_weights_that_are_copied_for_each_block_give_the_same_scores(problem):
     genomes = list(relatives(4, 2))
     together = copied.evaluate_batch(genomes, 1.0)
     assert [each.values for each in together] == [on_device.evaluate(genome).values for genome in genomes]
+
+
+def test_statistics_of_experts_are_those_of_the_cpu_if_their_weights_are_copied(tokens):
+    model = random_mixture("mixtral", blocks=1)
+    stacks = [stack for mixture in find_mixtures(model) for stack in mixture.stacks]
+    expected = [norms for _, norms in statistics(model, tokens, stacks, {INPUT_NORMS})]
+    set_execution_device(model, torch.device("cuda:0"))
+    for (_, norms), known in zip(statistics(model, tokens, stacks, {INPUT_NORMS}), expected, strict=True):
+        torch.testing.assert_close(norms[INPUT_NORMS], known[INPUT_NORMS])
+    assert is_offloaded(model)
 
 
 @pytest.mark.skipif(REAL, reason="the simulation detects it")

@@ -15,6 +15,7 @@ from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype
 from evoprune.problems.language_model.models.experts import recorded_products
 from evoprune.problems.language_model.models.forward import Forward, Walk
+from evoprune.problems.language_model.models.lazy_weights import without_offloading
 from evoprune.problems.language_model.models.tensor_file import Tensors
 
 INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens; (experts, in)
@@ -125,11 +126,14 @@ def statistics(
     Keeps the activations of one block at a time. ``label``: for the progress display.
     """
     activation_names = NAMES & set(names)
-    squares = gradients.gradient_squares(model, tokens, matrices) if gradients.SQUARES in names else {}
-    walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
-    blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
-    for block, of_block in steps(blocks, label, "block"):
-        of_inputs = block_statistics(walk, block, of_block, activation_names, advance=True) if walk else {}
-        for matrix in of_block:
-            of_gradients = {gradients.SQUARES: squares.pop(matrix.name)} if squares else {}
-            yield matrix, of_inputs.get(matrix.name, {}) | of_gradients
+    with ExitStack() as stack:
+        if any(isinstance(matrix, ExpertStack) for matrix in matrices):  # recognised by addresses, which copies lack
+            stack.enter_context(without_offloading(model))
+        squares = gradients.gradient_squares(model, tokens, matrices) if gradients.SQUARES in names else {}
+        walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
+        blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
+        for block, of_block in steps(blocks, label, "block"):
+            of_inputs = block_statistics(walk, block, of_block, activation_names, advance=True) if walk else {}
+            for matrix in of_block:
+                of_gradients = {gradients.SQUARES: squares.pop(matrix.name)} if squares else {}
+                yield matrix, of_inputs.get(matrix.name, {}) | of_gradients
