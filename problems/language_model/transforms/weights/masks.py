@@ -114,7 +114,6 @@ class Masks:
         self.groups, self._stored, self._lazy = list(groups), stored, lazy
         self._matrices = [matrix for group in groups for matrix in group.matrices]
         self._versions = {matrix.name: _versions(matrix, stored, stages) for matrix in self._matrices}
-        self.total = sum(matrix.size for matrix in self._matrices)
         self.invalidate()
 
     def invalidate(self) -> None:
@@ -123,8 +122,8 @@ class Masks:
         """The present threshold of each matrix, and the number of weights that it removes."""
 
     @torch.no_grad()
-    def apply(self, sparsities: Sequence[float]) -> float:
-        """Mask the model at the ``sparsities`` of the groups; return the sparsity of all prunable weights."""
+    def apply(self, sparsities: Sequence[float]) -> None:
+        """Mask the model at the ``sparsities`` of the groups."""
         thresholds = chain.from_iterable(map(thresholds_of, self.groups, sparsities))
         weights, bases = [], []
         for matrix, (threshold, removed) in zip(self._matrices, thresholds, strict=True):
@@ -140,11 +139,11 @@ class Masks:
                 self._thresholds[matrix.name] = threshold, removed
         if weights:
             torch._foreach_mul_(weights, bases)  # one launch for many matrices
-        return self.sparsity
 
     @property
-    def sparsity(self) -> float:
-        return sum(removed for _, removed in self._thresholds.values()) / self.total
+    def removed(self) -> int:
+        """Number of weights that are removed now."""
+        return sum(removed for _, removed in self._thresholds.values())
 
     def original(self, matrix: Matrix) -> torch.Tensor:
         return self._stored[BASE + matrix.name]

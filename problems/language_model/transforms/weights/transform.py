@@ -77,7 +77,7 @@ class Weights(Transform):
         return [-size for size in self.sparsities.gene_sizes], float(self.resident.prunable_weights)
 
     def measures(self) -> dict[str, Any]:
-        return {"sparsity": self.masks.sparsity}
+        return {"sparsity": self.masks.removed / self.resident.prunable_weights}
 
     @property
     def lazy(self) -> bool:
@@ -91,7 +91,7 @@ class Weights(Transform):
     def finalise(self, genome: Sequence[float]) -> None:
         self.apply(genome)
         masks = self.masks
-        if not self.updates or not masks.sparsity:
+        if not self.updates or not masks.removed:
             return
         calibration = self.texts.calibration
 
@@ -99,8 +99,9 @@ class Weights(Transform):
             reconstruct(self.resident, masks, calibration.tokens)
             return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
 
-        label, key = self.scoring.label, [*self.scoring.key, calibration.identity, sorted(masks.sparsities().items())]
-        updated = cached(self.resident, f"updated weights: {masks.sparsity:.1%}, {label}", key, build, pinned=False)
+        label = f"updated weights: {self.measures()['sparsity']:.1%}, {self.scoring.label}"
+        key = [*self.scoring.key, calibration.identity, sorted(masks.sparsities().items())]
+        updated = cached(self.resident, label, key, build, pinned=False)
         masks.invalidate()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])

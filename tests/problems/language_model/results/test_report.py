@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from evoprune.problems.language_model.parts import Report
+from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.results.report import overfitting, perplexities, reconstructed
 from evoprune.problems.language_model.results.result import gap_closed
+from evoprune.problems.language_model.settings import PruningSettings
+from tests.problems.language_model.mixtures import mixture_in
 from tests.problems.language_model.small import counted_sparsity, outcome_of, plain_perplexity
 
 BEST = [0.35, 0.45, 0.55]
@@ -90,6 +93,15 @@ def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_
         updated = found["perplexity"][f"{role}_reconstructed"]["evolved"]
         assert updated == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
         assert updated != found["perplexity"][role]["evolved"]
+
+
+def test_the_sparsity_of_each_candidate_of_a_mixture_is_of_all_prunable_weights(tmp_path):
+    """A quarter of them is in the matrices that are pruned, and the rest in experts."""
+    problem = Pruning(PruningSettings(**mixture_in(tmp_path, "mixtral"), sparsity=0.1, curve=(0.2,)))
+    best = [0.8, 0.4, 0.0]
+    found = Report(problem).report(outcome_of(problem, best), tmp_path)
+    assert problem.evaluate(best).measures["sparsity"] == pytest.approx(found["sparsity"]["prunable"])
+    assert found["curve"]["sparsity"] == pytest.approx([0.0, 0.05, 0.1], abs=1e-4)
 
 
 def test_blocks_that_are_gone_count_as_removed(language_model, tmp_path):
