@@ -116,8 +116,8 @@ class Report(_Part, Reporting):
         return about(settings, settings.about)
 
     @classmethod
-    def drawn_references(cls, settings: Any) -> Sequence[str]:
-        return settings.drawn_references  # type: ignore[no-any-return]
+    def drawn_references(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - the same for all
+        return ("dense", UNIFORM)
 
     @classmethod
     def summary(cls, result: LanguageModelResult) -> list[str]:

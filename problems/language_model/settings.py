@@ -18,7 +18,7 @@ from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import is_task, task_fault
-from evoprune.problems.language_model.transforms import TRANSFORMS, UNIFORM, uniform_name
+from evoprune.problems.language_model.transforms import TRANSFORMS
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
 
@@ -93,12 +93,6 @@ class ProblemSettings(EvaluationSettings):
             (kind, kind.Settings.model_validate(chosen.parameters))
             for kind, chosen in zip(kinds, self.transforms, strict=True)
         ]
-
-    @property
-    def drawn_references(self) -> Sequence[str]:
-        """Possible names of the dense and the uniform model among the references."""
-        removed = self.budget and self.budget.parameters.get("removed")
-        return ("dense", UNIFORM, uniform_name(float(removed or 0.0)))
 
     @property
     def about(self) -> list[str]:

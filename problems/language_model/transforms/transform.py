@@ -171,7 +171,7 @@ class Transform(ModelChange):
         return False
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes to score as references, by name; the last has the ``share`` unless it is None."""
+        """Return uniform genomes to score as references, by name."""
         return {} if share is None else {UNIFORM: self.uniform(share)}
 
     def random_genome(self, share: float | None) -> list[float]:  # noqa: ARG002 - a default

@@ -10,6 +10,7 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.language_model.baselines import baselines_of
+from evoprune.problems.language_model.parts import Report
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
@@ -59,12 +60,12 @@ def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_spar
     assert problem.limits.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
 
 
-def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):
-    beside = 0.1 + 0.2
-    references = pruning(sparsity=0.3, curve=(0.1, beside, 0.5)).references()
-    assert beside != 0.3
-    assert list(references) == ["dense", "uniform 10%", "uniform 30%", "uniform 50%"]
-    assert set(references["uniform 30%"]) == {0.3}
+@pytest.mark.parametrize(("curve", "rising"), [((0.5, 0.1), [0.0, 0.1, 0.3, 0.5]), ((0.1, 0.3), [0.0, 0.1, 0.3])])
+def test_the_drawn_references_are_dense_and_uniform_at_the_target(pruning, curve, rising):
+    problem = pruning(sparsity=0.3, curve=curve)
+    references = problem.references()
+    assert list(references.values()) == [[each] * 3 for each in rising]
+    assert [references[name] for name in Report.drawn_references(problem.settings)] == [[0.0] * 3, [0.3] * 3]
 
 
 def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choose(problem_on):

@@ -11,7 +11,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors, c
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs
 from evoprune.problems.language_model.texts.text_splits import Texts
-from evoprune.problems.language_model.transforms import uniform_name
+from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.transform import Transform
 from evoprune.problems.language_model.transforms.weights.genes import BlockAndKind, Sparsities
@@ -58,10 +58,10 @@ class Weights(Transform):
         return self.sparsities.uniform(share)
 
     def references(self, share: float | None) -> dict[str, list[float]]:
-        """Return uniform genomes at the sparsities of the curve, by name."""
-        last = [] if share is None else [share]
-        shares = [*sorted({*self.settings.curve, *last}), *last]  # again at the end, since others may round to its name
-        return {uniform_name(each): self.uniform(each) for each in shares if each}
+        """Return uniform genomes at the ``share`` and at the sparsities of the curve, by name."""
+        shares = {f"{UNIFORM} {100 * each:g}%": each for each in self.settings.curve if each != share}
+        shares |= {} if share is None else {UNIFORM: share}
+        return {name: self.uniform(each) for name, each in sorted(shares.items(), key=lambda item: item[1]) if each}
 
     def random_genome(self, share: float | None) -> list[float]:
         """Draw genes near the uniform sparsity ``share``."""
