@@ -23,8 +23,8 @@ from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms.stack import Stack
 
 PERPLEXITY = (
-    "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
-    "one that a text's begin names"
+    "exp of the mean next-token loss over non-overlapping windows, losses in float32 from logits in the model's "
+    "number format, no special tokens added but the one that a text's begin names"
 )
 
 _STREAM = "set problem.memory to stream"

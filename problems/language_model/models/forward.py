@@ -186,7 +186,7 @@ class Forward:
         return [*self._blocks[block].modules()] if block < self.depth else [head] if head is not None else []
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``(rows, vocabulary)``, float32, of some ``rows`` of a run."""
+        """Return the logits ``(rows, vocabulary)`` of some ``rows`` of a run: float32, rounded to the model's dtype."""
         return (rows if self.head is None else self.head(rows)).float()
 
     def slope(self, rows: torch.Tensor, choose: Targets, over: int = 1, copies: int = 1) -> torch.Tensor:
