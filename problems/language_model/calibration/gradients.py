@@ -37,9 +37,10 @@ def gradient_squares(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix
             value.copy_(checkpoint.tensors.pop(name))
         if model.device.type != "cpu":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        count = len(tokens) * _scale(tokens[0]) ** 2
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)
-            hook = order.hook(matrix.name, partial(_add, sums[matrix.name], matrix, len(tokens)))
+            hook = order.hook(matrix.name, partial(_add, sums[matrix.name], matrix, count))
             stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
         weights = [matrix.weight for matrix in matrices]
         threads = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
@@ -90,14 +91,19 @@ class _InOrder:
         return add_in_order
 
 
+def _scale(window: torch.Tensor) -> int:
+    """Return the factor of gradients of the mean loss, which would be too small for float16."""
+    return len(window) - 1
+
+
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
     window = window.to(forward.device)
     with torch.enable_grad():
         rows, targets = scored(forward.rows(window[None]), window[None])
-        slope = forward.slope(rows.detach(), lambda _, part: targets[part], len(targets))
+        slope = forward.slope(rows.detach(), lambda _, part: targets[part], len(targets) / _scale(window))
         torch.autograd.grad(rows, weights, slope, allow_unused=True)
 
 
-def _add(squares: torch.Tensor, matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:
+def _add(squares: torch.Tensor, matrix: Matrix, count: int, gradient: torch.Tensor) -> None:
     gradient = matrix.rows(gradient).float()
-    squares.addcmul_(gradient, gradient, value=1 / windows)
+    squares.addcmul_(gradient, gradient, value=1 / count)

@@ -189,7 +189,7 @@ class Forward:
         """Return the logits ``(rows, vocabulary)`` of some ``rows`` of a run: float32, rounded to the model's dtype."""
         return (rows if self.head is None else self.head(rows)).float()
 
-    def slope(self, rows: torch.Tensor, choose: Targets, over: int = 1, copies: int = 1) -> torch.Tensor:
+    def slope(self, rows: torch.Tensor, choose: Targets, over: float = 1, copies: int = 1) -> torch.Tensor:
         """Return the gradient in ``rows`` of the sum of losses divided by ``over``.
 
         ``choose`` returns the targets for logits of some rows, and the slice of the rows; ``copies``: number of

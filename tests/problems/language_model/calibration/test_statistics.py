@@ -1,6 +1,7 @@
 """Statistics against a slow version: plain hooks, one window at a time, numpy sums."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy
 import pytest
@@ -51,6 +52,16 @@ def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, mo
         squares = matrix.rows(known[gradients.SQUARES]).numpy()
         numpy.testing.assert_allclose(squares, numpy.square(of_windows).mean(0), rtol=1e-3, atol=1e-12)
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+
+
+def test_small_gradients_do_not_vanish_in_float16(tokens):
+    model = random_model("gpt2")
+    model.transformer.ln_f.weight.mul_(1e-5)
+    half, single = (
+        gradients.gradient_squares(m, tokens[:1], find_matrices(m)) for m in (deepcopy(model).half(), model)
+    )
+    for name, squares in single.items():
+        assert float(half[name].sum()) == pytest.approx(float(squares.sum()), rel=0.1)
 
 
 def in_disorder(function, works, _=None):
