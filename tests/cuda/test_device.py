@@ -11,6 +11,7 @@ from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.blocks import find_mixtures
 from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.lazy_weights import is_offloaded, set_execution_device
+from evoprune.problems.language_model.models.throughput import Load, timer
 from evoprune.problems.language_model.problem import LanguageModel, Pruning
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.settings import LanguageModelSettings, PruningSettings
@@ -99,6 +100,16 @@ def test_weights_that_are_copied_for_each_block_give_the_same_scores(problem):
     genomes = list(relatives(4, 2))
     together = copied.evaluate_batch(genomes, 1.0)
     assert [each.values for each in together] == [on_device.evaluate(genome).values for genome in genomes]
+
+
+def test_passes_with_copied_weights_are_timed_on_the_device(problem, monkeypatch):
+    session, waited = problem(memory="stream").session, []
+    load = Load("decode", length=8)
+    assert session.transform.timer(load).circumstances()["device"] == "cuda"
+    run = timer(session.resident.model, load)
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: waited.append(device.type))
+    run()
+    assert waited == ["cuda", "cuda"]
 
 
 def test_statistics_of_experts_are_those_of_the_cpu_if_their_weights_are_copied(tokens):

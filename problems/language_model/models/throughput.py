@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from evoprune.problems.language_model.models.blocks import attentions_numbered, max_positions
 from evoprune.problems.language_model.models.device import function_of
+from evoprune.problems.language_model.models.lazy_weights import execution_device
 
 Phase = Literal["decode", "prefill"]
 
@@ -62,7 +63,8 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
     longest, needed = max_positions(model.config), load.length + (load.phase == "decode")
     if longest and needed > longest:
         raise ValueError(f"{load.phase} needs {needed} positions, the model has {longest}")
-    tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)
+    device = execution_device(model)
+    tokens = torch.arange(load.length, device=device).repeat(load.batch, 1)
     tokens %= model.get_input_embeddings().num_embeddings
     forward, filled, decodes = step_of(model), DynamicCache(), load.phase == "decode"
     if decodes:
@@ -73,7 +75,7 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
     def run() -> float:
         new, cache = (tokens[:, :1], filled) if decodes else (tokens, DynamicCache())
         with attentions_numbered(model):
-            milliseconds = _timed(model.device, lambda: forward(new, cache))
+            milliseconds = _timed(device, lambda: forward(new, cache))
         if decodes:
             filled.crop(-1)  # remove the new token
         return milliseconds

@@ -13,6 +13,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.device import processor_name
+from evoprune.problems.language_model.models.lazy_weights import execution_device
 from evoprune.problems.language_model.models.throughput import Load, timer
 from evoprune.problems.language_model.transforms.costs import WEIGHTS
 
@@ -73,11 +74,12 @@ class PassTimer(Timer):
 
     def circumstances(self) -> dict[str, str | int]:
         resident = self.transform.resident
+        device = execution_device(resident.model)
         return {
             "runtime": "transformers",
             "version": torch.__version__,
-            "device": resident.device.type,
-            "processor": processor_name(resident.device),
+            "device": device.type,
+            "processor": processor_name(device),
             "threads": torch.get_num_threads(),
             "dtype": resident.dtype,
         }
