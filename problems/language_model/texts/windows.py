@@ -162,6 +162,9 @@ def _order(settings: TextSettings, count: int) -> list[int]:
 
 def _free(whole: Windows, used: Iterable[Windows]) -> list[int]:
     """Return the indices of the windows of ``whole`` that share no token with ``used``, windows of the same text."""
+    if whole.lines:  # each begins one window, of any length
+        taken = {line for windows in used for line in windows.lines}
+        return [number for number, line in enumerate(whole.lines) if line not in taken]
     length = whole.text.shape[1]
     seen: set[int] = set()
     for windows in used:

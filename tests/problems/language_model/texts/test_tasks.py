@@ -17,7 +17,7 @@ from evoprune.problems.language_model.models.forward import Forward, ids
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.tasks import is_task, read_records
 from evoprune.problems.language_model.texts.text_splits import share_in_common
-from evoprune.problems.language_model.texts.windows import cut_windows, held_out_windows
+from evoprune.problems.language_model.texts.windows import cut_windows, held_out_windows, unused_windows
 from tests.problems.language_model.small import VOCABULARY, random_model, save
 
 CHAT = (
@@ -192,6 +192,8 @@ def test_the_parts_of_a_file_and_held_out_lines_are_disjoint(tokenizer, task):
     assert len(held_out.lines) == 4
     assert not {*held_out.lines} & {*few.lines}
     assert share_in_common(few, cut_windows(task(lines), tokenizer, "search_text")) == 1
+    free = unused_windows(task(lines, window=96), [few], tokenizer, "search_text").lines
+    assert sorted(line.number for line in (*free, *few.lines)) == [*range(1, 21)]
 
 
 def test_a_file_with_a_column_of_text_stays_plain_text(tokenizer, task):
