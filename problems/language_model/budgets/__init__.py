@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evoprune import Budget, Settings
 
 BUDGETS = "evoprune.budgets"  # the group of entry points
+BITS_A_WEIGHT = "bits a weight"  # of the file, for each parameter of the dense model
 
 if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
     from evoprune.problems.language_model.transforms.stack import Stack

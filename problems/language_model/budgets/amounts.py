@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
+from evoprune.problems.language_model.budgets import BITS_A_WEIGHT
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.stack import Stack
 
@@ -62,7 +63,7 @@ def bits_per_weight(
     ] = None,
 ) -> Budget:
     """Limit the bits of the file per parameter of the dense model."""
-    return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
+    return transform.budget(BYTES, at_most, BITS_A_WEIGHT, 8 / transform.resident.parameters)
 
 
 def tokens(

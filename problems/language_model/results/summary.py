@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from evoprune.console.formatting import digits
+from evoprune.problems.language_model.budgets import BITS_A_WEIGHT
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import (
@@ -80,7 +81,7 @@ def verdict(result: ResultFacts, size: int | None = None) -> str:
 def warning(result: ResultFacts, usable: str = "") -> Iterator[str]:
     """Warn of an unusable model, and name a ``usable`` file, or a command that tells sizes."""
     if times := result.unusable_factor(result.final_perplexities[EVOLVED]):
-        sized = result.asked and result.asked.unit in {"bytes", "bits_per_weight"}
+        sized = result.asked and result.asked.unit in {"bytes", BITS_A_WEIGHT}
         way = f"; {usable} is usable" if usable else "; 'prune MODEL' tells sizes and their losses" if sized else ""
         yield f"UNUSABLE: perplexity {digits(times, 2)} times the source's, above {USABLE:g}{way}"
 

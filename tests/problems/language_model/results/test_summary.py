@@ -95,6 +95,7 @@ def test_a_verdict_says_how_much_smaller_the_model_is_beside_what_was_asked(made
         ({"evolved": 82.7}, False),
         ({"evolved": 82.9}, True),
         ({"evolved": None, "asked": SIZE}, True),
+        ({"evolved": None, "asked": {"unit": "bits a weight", "wanted": 5, "got": 4.996}}, True),
         ({"evolved": 500.0, "recovered": {"evolved": row(82.7)}}, False),
         ({"evolved": 82.9, "recovered": {"evolved": row(20.0, helped=False)}}, True),
     ],
