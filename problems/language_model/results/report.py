@@ -167,9 +167,9 @@ def goal(
         return None
     (budget,), parameters = budgets, dict(chosen.parameters)
     assert budget.limit is not None  # of a chosen budget
-    if removed := parameters.get("removed"):
+    if (removed := parameters.get("removed")) is not None:
         dense, got = budget.spent(session.transform.dense), budget.spent(best)
-        share = float(removed) * (dense - got) / (dense - budget.limit)
+        share = float(removed) * (dense - got) / ((dense - budget.limit) or 1.0)
         return {"unit": chosen.use, "wanted": float(removed), "got": share, "share": True}
     if speedup := parameters.get("speedup"):
         times = result["cost"][budget.unit]

@@ -83,6 +83,12 @@ def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language
     }
 
 
+def test_no_removed_weight_is_a_goal_as_a_share(pruning, tmp_path):
+    problem = pruning(sparsity=0.0)
+    found = Report(problem).report(outcome_of(problem, [0.0] * 3), tmp_path)
+    assert found["asked"] == {"unit": "weights", "wanted": 0.0, "got": 0.0, "share": True}
+
+
 def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model, tmp_path):
     problem = language_model(transforms={"use": "weights", "reconstruct": "least_squares"})
     best = [0.5] * 3
