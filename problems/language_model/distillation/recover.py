@@ -55,7 +55,8 @@ def recover(
 ) -> Recovered:  # fmt: skip
     """Train ``final``, and if that helps, the genomes of ``baselines`` that ``settings.alike`` names.
 
-    ``folder``: of the checkpoints; ``anew``: delete those of another recovery. The dense model is resident afterwards.
+    ``folder``: of the checkpoints; ``anew``: delete them if they are of another recovery. The dense model is resident
+    afterwards.
     """
     session, transform, read = final.session, final.session.transform, final.session.transform.teacher(final.genome)
     models = {EVOLVED: final} | {name: FinalModel(session, baselines[name]) for name in settings.trained_alike}

@@ -82,7 +82,7 @@ class Prune(Planner):
         self.refuse(self.headers)
 
     def refuse(self, headers: Headers) -> None:
-        """Raise InputError if the model with these ``headers`` is as small as asked for, or cannot be."""
+        """Raise InputError if a model with ``headers`` is as small as asked for already, or cannot be."""
         if self.goal and self.goal.name in SIZES and not self.asked.vocabulary:
             headers.refuse(self.goal, self.one_file, *self._of_memory, *self.asked.files)
 

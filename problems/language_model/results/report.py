@@ -63,9 +63,9 @@ def report(
 
 
 class _Scores:
-    """The perplexities of the references and of the best genome, and those of them that are reported.
+    """The perplexities of the references and of the best genome, and a selection that is reported.
 
-    ``by_text``: all of them. ``compared``: genomes by the names that are reported: dense, uniform and evolved.
+    ``by_text``: all perplexities. ``compared``: genomes by the names that are reported: dense, uniform and evolved.
     """
 
     def __init__(self, session: Session, outcome: Outcome, uniform: Sequence[float] | None) -> None:

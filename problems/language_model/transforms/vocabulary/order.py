@@ -196,7 +196,7 @@ def _scripts_of(texts: Sequence[str]) -> set[str]:
 
 
 def _special(tokenizer: Any, described: Mapping[str, Any]) -> set[int]:
-    """Return the special and added tokens, and those of the chat template."""
+    """Return the special and added tokens, and the tokens of the chat template."""
     model, vocabulary = described["model"], tokenizer.get_vocab()
     tokens = {*tokenizer.all_special_ids, *(added["id"] for added in described["added_tokens"])}
     if isinstance(model.get("unk_token"), str):
