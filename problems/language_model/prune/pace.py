@@ -27,8 +27,8 @@ _PRINTED = 16  # of these, at most, in an experiment that is printed: there, the
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _CALIBRATING = 0.12  # share of the time for calibration
 _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
-_QUANTISING = 0.5  # share of the time left in which a type would quantise all weights, at most: few get one type
-_SEARCHING = 0.3  # share of the time that is left, for the search
+_QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
+_SEARCHING, _FIRST = 0.3, 0.2  # shares of the time that is left: for the search, and for types of its first candidate
 _ALONE = 0.4  # of it for a search after which nothing is trained: it ends with updates of the remaining weights
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _ROWS = 64  # that are quantised to know the time of a type
@@ -81,8 +81,9 @@ class Pace:
 
     @property
     def quantising(self) -> float:
-        """Seconds in which a type would quantise all weights, at most."""
-        return _QUANTISING * min(self._early, self.call.left)
+        """Seconds for the types of the first candidate, fewer where training needs the rest."""
+        most = _QUANTISING * self._early
+        return min(most, _FIRST * self.call.left) if self._trains(_FIRST) else most
 
     @property
     def _early(self) -> float:
