@@ -85,7 +85,7 @@ class Recovery:
             begun = self.asked.time and any((folder / WORKPLACE).rglob(f"{CHECKPOINT}*"))
             if needed > left and not begun:
                 more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
-                why = f"no time for {self.asked.least:,} tokens, which about {more} more minutes give"
+                why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give"
                 note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
             if self.session.transform.has_types:
