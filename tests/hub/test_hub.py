@@ -41,7 +41,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from evoprune.cli import main
 from evoprune.problems.language_model.export import runtime
-runtime._SECONDS, runtime._in_fresh_process = 0.0, lambda _, job: runtime.main(job)
+runtime._SECONDS, runtime._in_fresh_process = 0.0, lambda _, job, __: runtime.main(job)
 for line in sys.stdin:
     offline, *arguments = json.loads(line)
     datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = offline
