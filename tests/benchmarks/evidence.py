@@ -220,9 +220,9 @@ def _panel(axes: Axes, own: Sequence[Point]) -> None:
     for place, names in named.items():
         axes.annotate(", ".join(names), place, (2, 5), textcoords="offset points", fontsize=8, color=GREY, rotation=40)
     sizes, losses = [each.size for each in own], [each.divergence for each in (*ours, *presets)]
-    axes.set(yscale="log", ylim=(min(losses) / 1.7, 1.4 * max(losses)))
+    axes.set(yscale="log", ylim=(min(losses) / 1.7, 2 * max(losses)))
     axes.set_xlim(min(sizes) - 0.08 * (spread := max(sizes) - min(sizes)), max(sizes) + 0.3 * spread)
-    ticks = [tick for tick in _TICKS if min(losses) / 1.7 <= tick <= 1.4 * max(losses)]
+    ticks = [tick for tick in _TICKS if min(losses) / 1.7 <= tick <= 2 * max(losses)]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
 
