@@ -135,7 +135,7 @@ def _export_resumably(
 
     The folder is locked, and deleted at the end, or if it has no checkpoint.
     """
-    from evoprune.problems.language_model.distillation.progress import CHECKPOINT
+    from evoprune.problems.language_model.distillation.progress import has_checkpoints
 
     refuse_unless_free(out, is_file, provenance=provenance)
     workplace = out.with_name(f"{out.name}.unfinished")
@@ -150,6 +150,6 @@ def _export_resumably(
             shutil.rmtree(workplace)
             return exported
     except BaseException:
-        if new and workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
+        if new and workplace.exists() and not has_checkpoints(workplace):
             shutil.rmtree(workplace)
         raise

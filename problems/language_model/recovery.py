@@ -13,7 +13,7 @@ from evoprune import Exported, InputError, Stopped
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.language_model.distillation.progress import CHECKPOINT
+from evoprune.problems.language_model.distillation.progress import has_checkpoints
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
@@ -82,7 +82,7 @@ class Recovery:
             left -= (1 + _EXPORTED + _AFTER) * reporting
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
             needed = TRAINING_COST * self.asked.least * reporting / scored
-            begun = self.asked.time and any((folder / WORKPLACE).rglob(f"{CHECKPOINT}*"))
+            begun = self.asked.time and has_checkpoints(folder / WORKPLACE)
             if needed > left and not begun:
                 more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
                 why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give"

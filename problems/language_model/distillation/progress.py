@@ -36,6 +36,11 @@ def held_out_scores(
 CHECKPOINT = "step-"  # prefix of checkpoint files
 
 
+def has_checkpoints(folder: Path) -> bool:
+    """Tell whether a training in ``folder``, or below it, wrote a checkpoint."""
+    return any(folder.rglob(f"{CHECKPOINT}*"))
+
+
 @dataclass
 class Progress:
     """The state of a training, except for its tensors."""
