@@ -61,12 +61,6 @@ class Evaluator:
                 f"the last one: {self._last_failure}"
             )
 
-    @property
-    def all_scored(self) -> bool:
-        """True if all possible genomes have scores on all the data."""
-        size = self.scoring.problem.genes.size
-        return len(self.memo) >= size and sum(fidelity == 1.0 for _, fidelity in self.memo) >= size
-
     def evaluation_of(self, genome: Genome) -> Evaluation:
         """Return the score of ``genome`` on all the data."""
         return self.memo.get((genome, 1.0)) or self.references[genome]

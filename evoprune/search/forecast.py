@@ -1,10 +1,10 @@
 """Forecast of the time of a run: its algorithm with random scores, at a measured speed."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from evoprune.backends.execution import Execution
 from evoprune.console.formatting import digits
@@ -13,8 +13,10 @@ from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate
+from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation
+from evoprune.records.recorded import Key
 from evoprune.search.scoring import preserve_random_state
 from evoprune.search.toolbox import Prepared, decide_execution
 
@@ -23,15 +25,20 @@ _HOUR = 3600.0
 IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
 
 
-def is_over(experiment: Experiment, work: float, generation: int, idle: int, all_scored: bool) -> bool:
+def all_scored(genes: Genes, scored: Collection[Key]) -> bool:
+    """Return whether all possible genomes were ``scored`` on all the data."""
+    return len(scored) >= genes.size and sum(fidelity == 1.0 for _, fidelity in scored) >= genes.size
+
+
+def is_over(experiment: Experiment, work: float, generation: int, idle: int, exhausted: bool) -> bool:
     """Return whether a search ends after ``generation``.
 
-    ``idle``: generations without a new score, at the end; ``all_scored``: all possible genomes have scores.
+    ``idle``: generations without a new score, at the end; ``exhausted``: see :func:`all_scored`.
     """
     if not experiment.budget:
         return generation == experiment.generations
     spent = work >= experiment.budget
-    return spent or generation == experiment.generations or idle == IDLE_GENERATIONS or all_scored
+    return spent or generation == experiment.generations or idle == IDLE_GENERATIONS or exhausted
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def measure(resolved: Resolved, execution: Execution) -> Forecast:
 def _searched(run: Prepared, work: float) -> float:
     """Return the work of a search with random scores. ``work``: of an evaluation."""
     experiment, problem = run.resolved.experiment, run.problem
-    scores: dict[tuple[Any, ...], list[float]] = {}
+    scores: dict[Key, list[float]] = {}
     total, before, generation, idle = 0.0, 0.0, -1, 0
     with preserve_random_state():
         random.seed(experiment.seed)
@@ -102,12 +109,11 @@ def _searched(run: Prepared, work: float) -> float:
                 known = len(scores)
                 fidelity = step.fidelity if problem.has_fidelities else 1.0
                 for individual in step.individuals:
-                    drawn = scores.setdefault((fidelity, *individual), [random.random() for _ in problem.signs])
+                    drawn = scores.setdefault((individual.genome, fidelity), [random.random() for _ in problem.signs])
                     individual.fitness.assign(drawn, 0.0)
                 total += fidelity * work * (len(scores) - known)
                 continue
             generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
-            whole = sum(fidelity == 1.0 for fidelity, *_ in scores)
-            if is_over(experiment, total, generation, idle, whole >= problem.genes.size):
+            if is_over(experiment, total, generation, idle, all_scored(problem.genes, scores)):
                 break
     return total

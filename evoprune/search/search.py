@@ -29,7 +29,7 @@ from evoprune.records.history import History, Line
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
-from evoprune.search.forecast import Forecast, is_over, sound_evaluations
+from evoprune.search.forecast import Forecast, all_scored, is_over, sound_evaluations
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
@@ -166,7 +166,8 @@ class _Search:
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             now = time.monotonic()
             must_end, begun = self._must_end(now - begun), now
-            if is_over(experiment, evaluator.work, self._generation, idle, evaluator.all_scored):
+            exhausted = all_scored(self._problem.genes, evaluator.memo)
+            if is_over(experiment, evaluator.work, self._generation, idle, exhausted):
                 self._ended_by = ""
                 break
             if must_end:
