@@ -154,7 +154,7 @@ class Reporting(ABC):
         return ""
 
     @classmethod
-    def drawn_references(cls, settings: Any) -> Collection[str]:
+    def drawn_references(cls) -> Collection[str]:
         """Return the names of references that figures of a search show as lines."""
         return ()
 
@@ -177,4 +177,4 @@ def reporting(problem: type[Problem]) -> type[Reporting]:
 def titles(problem: type[Problem], settings: Any, seed: int) -> tuple[str, Collection[str]]:
     """Return the subject of a run of ``problem``, and the references to draw in figures of the search."""
     reports = reporting(problem)
-    return ", ".join(filter(None, [reports.about(settings), f"seed {seed}"])), reports.drawn_references(settings)
+    return ", ".join(filter(None, [reports.about(settings), f"seed {seed}"])), reports.drawn_references()

@@ -116,7 +116,7 @@ class Report(_Part, Reporting):
         return about(settings, settings.about)
 
     @classmethod
-    def drawn_references(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - the same for all
+    def drawn_references(cls) -> Sequence[str]:
         return ("dense", UNIFORM)
 
     @classmethod

@@ -94,7 +94,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "packages": ("numpy",),
         "summary": lambda _: ["It <i>gained</i> much.", "More."],
         "about": classmethod(lambda cls, settings: f"sphere in {settings.dimensions} dimensions"),
-        "drawn_references": classmethod(lambda cls, settings: ("optimum",)),
+        "drawn_references": classmethod(lambda cls: ("optimum",)),
         "shown": classmethod(lambda cls, result, facts: Shown([page.text("beside <b>others</b>")], [MAP])),
     }
     for name, value in said.items():
