@@ -114,8 +114,8 @@ class Run:
         left = StatusFile(self.folder).seconds_left() if promised else None
         if left is not None and "seconds" in type(checked).model_fields:
             checked = checked.model_copy(update={"seconds": left})
-        there = promised and not drafted  # a kill may have come after it
-        exported = existing_export(out, provenance, is_file) if there else None
+        # a kill may have come after the export
+        exported = existing_export(out, provenance, is_file) if promised and not drafted else None
         exported = exported or export(out, write, provenance, experiment, is_file, drafted)
         with suppress(OSError):  # of somebody else's folder
             write_json(self.folder / run_folder.EXPORTED, {"out": str(out.absolute())})
