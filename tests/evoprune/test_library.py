@@ -217,7 +217,8 @@ def test_a_rule_ends_its_own_search_and_none_in_its_objective():
     assert min(asked) >= 30
 
 
-def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
+def killed_at_20():
+    """A function that is interrupted in its call 20, and the genomes of all calls."""
     calls = []
 
     def killed(genome):
@@ -226,6 +227,11 @@ def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
             raise KeyboardInterrupt
         return benchmarks.sphere(genome)[0]
 
+    return killed, calls
+
+
+def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
+    killed, calls = killed_at_20()
     how = {"population": 6, "patience": 2, "seed": 3, "algorithm": "random_search"}
     with pytest.raises(KeyboardInterrupt):
         minimize(killed, REAL, folder=tmp_path / "run", **how)
@@ -235,14 +241,7 @@ def test_a_search_that_a_rule_ended_is_the_same_after_an_interruption(tmp_path):
 
 
 def test_more_evaluations_lengthen_the_run_in_the_folder(tmp_path):
-    calls = []
-
-    def killed(genome):
-        calls.append(genome)
-        if len(calls) == 20:
-            raise KeyboardInterrupt
-        return benchmarks.sphere(genome)[0]
-
+    killed, calls = killed_at_20()
     how = {"population": 6, "seed": 3}
     with pytest.raises(KeyboardInterrupt):
         minimize(killed, REAL, evaluations=30, folder=tmp_path / "run", **how)
