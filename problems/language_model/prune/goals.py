@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -105,18 +105,18 @@ class Goal:
             return 0.0
         if not subject.one_file:  # whose weights are in 16 bits
             return min(1.0, max(_SOME, (subject.parameters - self.value / 2) / subject.block_parameters))
-        if not (subject.width or subject.experts) or self._bits(subject) >= _NEAR * subject.least_bits:
+        if not (subject.width or subject.experts) or self.bits(subject) >= _NEAR * subject.least_bits:
             return 0.0
-        return max(_SOME, 1 - self._bits(subject) / subject.least_bits)
+        return max(_SOME, 1 - self.bits(subject) / subject.least_bits)
 
-    def _bits(self, subject: Subject) -> float:
+    def bits(self, subject: Subject) -> float:
         """About the bits of a weight in the wanted file."""
         return self.value if self.name == "bits" else 8 * self.value / subject.weights
 
-    def types(self, subject: Subject, times: Callable[[], Mapping[str, float]]) -> Sequence[str]:
+    def types(self, subject: Subject, times: Mapping[str, float]) -> Sequence[str]:
         """Return the types to choose from, in addition to the source's. ``times``: of :meth:`.Subject.types_within`."""
         if self.name in SIZES and subject.one_file:
-            return subject.types_within(max(self._bits(subject), subject.least_bits), times())
+            return subject.types_within(max(self.bits(subject), subject.least_bits), times)
         if self.name == "speedup" and subject.quantised:
             return [kind for kind in FAST if kind in subject.fitting]
         return []

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from evoprune.problems.language_model.distillation.teacher import COMPENSATION_TOKENS
-from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.recovery import TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
@@ -28,10 +23,9 @@ _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and th
 _CALIBRATING = 0.12  # share of the time for calibration
 _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
 _QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
-_SEARCHING, _FIRST = 0.3, 0.2  # shares of the time that is left: for the search, and for types of its first candidate
+_SEARCHING, _FIRST = 0.3, 0.35  # shares of the time that is left: for the search, and for types of its first candidate
 _ALONE = 0.4  # of it for a search after which nothing is trained: it ends with updates of the remaining weights
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
-_ROWS = 64  # that are quantised to know the time of a type
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _LEAST_TRAINED = 8 * _TRAINED_WINDOW  # tokens that scales are trained on: on SmolLM2 an eighth of the divergence goes
 
@@ -93,28 +87,6 @@ class Pace:
     def _trains(self, share: float) -> bool:
         """True if the least training has room in the time that the report and a ``share`` for the search leave."""
         return self.reading + TRAINING_COST * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
-
-    def quantising_times(self, kinds: Collection[str], weights: int) -> dict[str, float]:
-        """The time for so many ``weights`` in each of ``kinds``, as a share of :attr:`quantising`, by rows of noise.
-
-        Processor time, as pauses for other processes are longer than a quantisation, times the load of the machine.
-        """
-        begun, used = time.monotonic(), time.thread_time()
-        draws, seconds, times = np.random.default_rng(0), self.quantising, dict[str, float]()
-        width = max(map(ggml.block_size, ggml.COMMON))
-        noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
-        whole = weights / noise.size / torch.get_num_threads()
-        for kind in sorted(kinds, reverse=True):  # Q2_K comes before the types of 3 bits and less that take longer
-            if kind < "IQ4" and times.get("Q2_K", 0.0) > 1:
-                times[kind] = math.inf  # their tables alone take seconds
-                continue
-            ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
-            before = time.thread_time()
-            ggml.quantize(noise, kind, importance)
-            after = time.thread_time()
-            load = (time.monotonic() - begun) / (after - used)
-            times[kind] = load * (after - before) * whole / seconds
-        return times
 
     def calibrated(self, work: Callable[[int], object] | None) -> int:
         """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.

@@ -26,6 +26,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers, command
 from evoprune.problems.language_model.prune.pace import Pace
+from evoprune.problems.language_model.prune.quantising import Tried, tried_types, used_types
 from evoprune.problems.language_model.prune.subject import model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.results.summary import megabytes
@@ -34,6 +35,7 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.windows import cut_windows, tokenise
 from evoprune.problems.language_model.transforms.costs import BYTES
+from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.vocabulary.order import token_frequencies, token_order
 from evoprune.problems.language_model.transforms.vocabulary.transform import VocabularySettings
 
@@ -76,11 +78,16 @@ class Planning:
         if goal.name == "vocabulary" and self._vocabulary:
             goal = replace(goal, value=self._needed_tokens(self._vocabulary))
         self.pace = replace(self.pace, token=self._seconds_a_token())
-        types = goal.types(
-            subject, lambda: {} if printed else self.pace.quantising_times(subject.fitting, subject.weights)
-        )
+        tried: dict[str, Tried] = {}
+        if goal.name in SIZES and subject.one_file and not printed:
+            tried = tried_types(subject.fitting, subject.weights, self.pace.quantising)
+        types = goal.types(subject, {kind: own.time for kind, own in tried.items()})
         with Phase("calibrating"):
             windows = self.pace.calibrated(None if printed else lambda count: self._session(goal, types[-1:], count))
+            own = self._session(goal, types, windows).transform.find(Types) if tried else None
+            if own and not goal.removed(subject):
+                more = used_types(own, goal.bits(subject) * subject.weights / 8, tried)
+                types = subject.ordered({*types, *more})
         if goal.name == "recipe":
             sizes = self._session(goal, types, windows).transform.budget(BYTES, None)
             goal = replace(goal, value=sizes.spent(sizes.extreme(most=False)))

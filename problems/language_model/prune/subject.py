@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -91,8 +91,12 @@ class Subject:
             if fitting := [kind for kind in ggml.COMMON if ggml.fits(kind, width)]:
                 chosen.add(min(fitting, key=lambda kind: (max(bits, ggml.bits(kind)), times.get(kind, 0.0))))
                 chosen |= {kind for kind in fitting if times.get(kind, 0.0) <= 1}
+        return self.ordered(chosen)
+
+    def ordered(self, kinds: Iterable[str]) -> list[str]:
+        """The types among ``kinds`` with fewer bits than all of the source's, from more to fewer bits."""
         most = max(map(ggml.bits, self.kinds & _SHRINKABLE), default=math.inf)
-        return sorted((k for k in chosen if ggml.bits(k) < most), key=lambda kind: (-ggml.bits(kind), kind))
+        return sorted((kind for kind in kinds if ggml.bits(kind) < most), key=lambda kind: (-ggml.bits(kind), kind))
 
 
 def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelSettings:

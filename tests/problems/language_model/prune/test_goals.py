@@ -61,7 +61,7 @@ def test_a_file_of_a_narrower_model_has_the_types_of_its_source(own, step):
     else:
         assert last == {"use": "types", "types": [], "from_source": True}
     assert (channels["use"], channels["step"]) == ("channels", step)
-    assert bool(Goal("speedup", 1.3).types(subject, dict)) == (own != ["F16"])
+    assert bool(Goal("speedup", 1.3).types(subject, {})) == (own != ["F16"])
 
 
 @pytest.mark.parametrize(("form", "cuts"), [(ONE_WIDTH, ["sublayers", "channels"]), (ONE_WIDTH_IN_ALL, ["channels"])])

@@ -58,16 +58,3 @@ def test_nothing_is_timed_for_an_experiment_that_is_printed():
     assert whole.calibrated(None) == 16
     short = replace(short, text=replace(short.text, tokens=dict.fromkeys(PARTS, 512 * 9)))
     assert short.calibrated(None) == 8
-
-
-def test_types_of_few_bits_are_not_tried_where_q2_k_has_no_time(monkeypatch):
-    tried = []
-    monkeypatch.setattr(pace.ggml, "quantize", lambda weights, kind, importance: tried.append(kind))
-    kinds = {"IQ2_S", "IQ4_NL", "Q2_K", "Q8_0"}
-    own = pace_of(600.0, 1e-9)
-    assert own.quantising_times(kinds, 1).keys() == kinds
-    assert {*tried} == kinds
-    tried.clear()
-    times = own.quantising_times(kinds, 10**15)
-    assert {*tried} == kinds - {"IQ2_S"}
-    assert times["IQ2_S"] == float("inf")
