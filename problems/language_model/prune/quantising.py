@@ -17,6 +17,7 @@ from evoprune.problems.language_model.transforms.gguf_types.matrices import DENS
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 _ROWS = 64  # of noise, which are quantised
+_FEW = 4.0  # times the time, from which hardly any matrix could have a slower type
 _UNITS = 2000  # of the bytes that are shared out
 _PRICES = np.geomspace(1e-3, 1e3, 25)  # of all the time, as multiples of the least loss
 
@@ -39,7 +40,7 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
     noise, importance = draws.standard_normal((_ROWS, width), np.float32), draws.random(width, np.float32)
     whole = weights / noise.size / torch.get_num_threads()
     for kind in sorted(kinds, reverse=True):  # Q2_K comes before the types of 3 bits and less that take longer
-        if kind < "IQ4" and "Q2_K" in found and found["Q2_K"].time > 1:
+        if kind < "IQ4" and "Q2_K" in found and found["Q2_K"].time > _FEW:
             found[kind] = Tried(math.inf, math.inf)  # their tables alone take seconds
             continue
         ggml.quantize(noise[:1], kind, importance)  # the first call makes tables
@@ -53,10 +54,11 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 
 
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
-    """Return the types of the matrices in a file of ``size`` bytes that is quantised within the time for it.
+    """Return the types with which a file of ``size`` bytes is quantised within the time for it, by estimate.
 
-    The matrices have the least sum of losses, with the least price on time that suffices. Types without estimated
-    losses have those of ``types``, times the ratio of errors on noise.
+    Of all types, those of the least sum of losses with a price on time, the least that suffices: matrices are then
+    quantised as the search will choose, by losses alone. Types without estimated losses have those of ``types``, times
+    the ratio of errors on noise.
     """
     matrices, (_, whole) = types.matrices, types.prices(BYTES)
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
@@ -76,12 +78,23 @@ def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str
     spent = [np.rint(own / unit).astype(int) for own in sizes]
     if unit <= 0 or sum(own.min() for own in spent) > _UNITS:
         return set()
-    least = 0.0
-    for price in (0.0, *_PRICES):
-        costs = [loss + price * least * time for loss, time in zip(losses, times, strict=True)]
-        chosen = cheapest(costs, spent, _UNITS)
-        taken = sum(own[at] for own, at in zip(times, chosen, strict=True))
-        least = least or sum(own[at] for own, at in zip(losses, chosen, strict=True))
+
+    def chosen(price: float, among: Collection[str]) -> tuple[set[str], float, float]:
+        """The types of the cheapest file, its loss, and its share of the time."""
+        left = [np.isin(own, [own[0], *among]) for own in options]
+        costs = [
+            np.where(own, loss + price * each, np.inf) for own, loss, each in zip(left, losses, times, strict=True)
+        ]
+        at = cheapest(costs, spent, _UNITS)
+        kinds = {own[place] for own, place in zip(options, at, strict=True)}
+        loss, taken = (sum(own[place] for own, place in zip(each, at, strict=True)) for each in (losses, times))
+        return kinds, loss, taken
+
+    found, least, taken = chosen(0.0, tried)
+    quick = {kind for kind, own in tried.items() if own.time <= 1}
+    for price in _PRICES:
         if taken <= 1:
             break
-    return {own[at] for own, at in zip(options, chosen, strict=True)}
+        found, *_ = chosen(price * least, tried)
+        *_, taken = chosen(0.0, found | quick)
+    return found
