@@ -22,8 +22,8 @@ _PRINTED = 16  # of these, at most, in an experiment that is printed: there, the
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _CALIBRATING = 0.12  # share of the time for calibration
 _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
-_QUANTISING = 0.5  # share of the time in which a type would quantise all weights, at most: few get one type
-_SEARCHING, _FIRST = 0.3, 0.5  # shares of the time that is left: for the search, and for types of its first candidate
+_QUANTISING = 0.5  # share of the time for the types of the first candidate: they gain more than training
+_SEARCHING = 0.3  # share of the time that is left for the search
 _ALONE = 0.4  # of it for a search after which nothing is trained: it ends with updates of the remaining weights
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
@@ -71,22 +71,13 @@ class Pace:
         left = self.call.left
         if not trains:
             return _ALONE * left
-        return _SEARCHING * left if self._trains(_SEARCHING) else max(_SEARCHING * left, left - self.reading)
+        share, least = _SEARCHING * left, TRAINING_COST * _LEAST_TRAINED * self.token
+        return share if self.reading + least < left - share else max(share, left - self.reading)
 
     @property
     def quantising(self) -> float:
-        """Seconds for the types of the first candidate, fewer where training needs the rest."""
-        most = _QUANTISING * self._early
-        return min(most, _FIRST * self.call.left) if self._trains(_FIRST) else most
-
-    @property
-    def _early(self) -> float:
-        """Seconds that the phases before the first file have shares of."""
-        return min(_LONG, self.call.asked.seconds)
-
-    def _trains(self, share: float) -> bool:
-        """True if the least training has room in the time that the report and a ``share`` for the search leave."""
-        return self.reading + TRAINING_COST * _LEAST_TRAINED * self.token < (1 - share) * self.call.left
+        """Seconds for the types of the first candidate."""
+        return _QUANTISING * min(_LONG, self.call.left)
 
     def calibrated(self, work: Callable[[int], object] | None) -> int:
         """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.
@@ -94,7 +85,7 @@ class Pace:
         Each is to take about twice as long as the one before. Without ``work`` nothing is timed, and fewer are taken.
         """
         most = min(self.search.windows("calibration"), _CALIBRATED if work else _PRINTED)
-        end, windows = time.monotonic() + _CALIBRATING * self._early, _WINDOWS // 2
+        end, windows = time.monotonic() + _CALIBRATING * min(_LONG, self.call.asked.seconds), _WINDOWS // 2
         while True:
             begun = time.monotonic()
             if work:

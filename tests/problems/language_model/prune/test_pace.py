@@ -25,15 +25,14 @@ def test_the_report_has_long_windows_and_its_time_first_whatever_is_left_to_the_
     assert pace_of(600.0, 0.05).slots(4)["report"]["windows"] < fast["report"]["windows"]
 
 
-def test_time_that_a_training_cannot_use_goes_to_slower_types_and_to_the_search(monkeypatch):
+def test_time_that_a_training_cannot_use_goes_to_the_search(monkeypatch):
     own, seconds = pace_of(600.0, 0.02), []
     vars(own)["reported"] = 1
     for tokens in (1000, 5000):
         monkeypatch.setattr(pace, "_LEAST_TRAINED", tokens)
-        seconds.append((own.quantising, own.searching(trains=True)))
-    (types, search), (slower_types, longer_search) = seconds
+        seconds.append(own.searching(trains=True))
+    search, longer_search = seconds
     assert own.reading + search + pace.TRAINING_COST * 1000 * own.token < 600
-    assert types < slower_types
     assert search < longer_search <= 600 - own.reading
     assert search < own.searching(trains=False) < 600
 
