@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
-from evoprune.operators.knapsack import cheapest
+from evoprune.operators.knapsack import Floats, Units, cheapest
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.transforms.costs import BYTES
 from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
@@ -54,47 +55,67 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 
 
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
-    """Return the types with which a file of ``size`` bytes is quantised within the time for it, by estimate.
+    """Return types with which the best file of ``size`` bytes is quantised within the time for it, by estimate.
 
-    Of all types, those of the least sum of losses with a price on time, the least that suffices: matrices are then
-    quantised as the search will choose, by losses alone. Types without estimated losses have those of ``types``, times
-    the ratio of errors on noise.
+    They are those of a file with a price on time, the least price that suffices: the search has none.
     """
-    matrices, (_, whole) = types.matrices, types.prices(BYTES)
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
-    weights = sum(matrix.size for matrix in matrices)
-    options, losses, sizes, times = [], [], [], []
-    for matrix, gene in zip(matrices, types.genes, strict=True):
-        first, width = gene.levels[0], matrix.rows(matrix.weight).shape[1]
-        known = {kind: loss for kind in tried if (loss := types.errors.harms.get((matrix.name, kind))) is not None}
-        ratio = sum(known.values()) / sum(tried[kind].error for kind in known) if known else math.inf
-        most = ggml.bits(first) if first != DENSE else 16.0
-        smaller = [kind for kind in tried if ggml.fits(kind, width) and ggml.bits(kind) < most]
-        options.append([first, *smaller])
-        losses.append(np.array([0.0, *(known.get(kind, ratio * tried[kind].error) for kind in smaller)]))
-        sizes.append(np.array([most, *map(ggml.bits, smaller)]) * matrix.size / 8)
-        times.append(np.array([0.0, *(tried[kind].time * matrix.size / weights for kind in smaller)]))
-    unit = (size - whole + sum(own[0] for own in sizes)) / _UNITS
-    spent = [np.rint(own / unit).astype(int) for own in sizes]
-    if unit <= 0 or sum(own.min() for own in spent) > _UNITS:
-        return set()
-
-    def chosen(price: float, among: Collection[str]) -> tuple[set[str], float, float]:
-        """The types of the cheapest file, its loss, and its share of the time."""
-        left = [np.isin(own, [own[0], *among]) for own in options]
-        costs = [
-            np.where(own, loss + price * each, np.inf) for own, loss, each in zip(left, losses, times, strict=True)
-        ]
-        at = cheapest(costs, spent, _UNITS)
-        kinds = {own[place] for own, place in zip(options, at, strict=True)}
-        loss, taken = (sum(own[place] for own, place in zip(each, at, strict=True)) for each in (losses, times))
-        return kinds, loss, taken
-
-    found, least, taken = chosen(0.0, tried)
     quick = {kind for kind, own in tried.items() if own.time <= 1}
+    files = _Files.within(size, types, tried)
+    if files is None:
+        return set()
+    found, least, taken = files.cheapest(tried)
     for price in _PRICES:
         if taken <= 1:
             break
-        found, *_ = chosen(price * least, tried)
-        *_, taken = chosen(0.0, found | quick)
+        found, *_ = files.cheapest(tried, price * least)
+        *_, taken = files.cheapest(found | quick)
     return found
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files of at most :data:`_UNITS` units, by the ``types`` that each matrix may have, the first in the source.
+
+    By type: estimated ``losses``, shares of the time for all in ``times``, and the units ``spent``.
+    """
+
+    types: list[list[str]]
+    losses: list[Floats]
+    times: list[Floats]
+    spent: list[Units]
+
+    @classmethod
+    def within(cls, size: float, types: Types, tried: Mapping[str, Tried]) -> Self | None:
+        """Files of ``size`` bytes; None if no types are as small.
+
+        A type without estimated losses has those of ``types``, times the ratio of their errors on noise.
+        """
+        kinds, losses, times, sizes = [], [], [], []
+        weights = sum(matrix.size for matrix in types.matrices)
+        for matrix, gene in zip(types.matrices, types.genes, strict=True):
+            first, width = gene.levels[0], matrix.rows(matrix.weight).shape[1]
+            known = {kind: loss for kind in tried if (loss := types.errors.harms.get((matrix.name, kind))) is not None}
+            ratio = sum(known.values()) / sum(tried[kind].error for kind in known) if known else math.inf
+            most = ggml.bits(first) if first != DENSE else 16.0
+            smaller = [kind for kind in tried if ggml.fits(kind, width) and ggml.bits(kind) < most]
+            kinds.append([first, *smaller])
+            losses.append(np.array([0.0, *(known.get(kind, ratio * tried[kind].error) for kind in smaller)]))
+            times.append(np.array([0.0, *(tried[kind].time * matrix.size / weights for kind in smaller)]))
+            sizes.append(np.array([most, *map(ggml.bits, smaller)]) * matrix.size / 8)
+        _, whole = types.prices(BYTES)
+        unit = (size - whole + sum(own[0] for own in sizes)) / _UNITS
+        spent = [np.rint(own / unit).astype(int) for own in sizes]
+        return cls(kinds, losses, times, spent) if unit > 0 and sum(own.min() for own in spent) <= _UNITS else None
+
+    def cheapest(self, among: Collection[str], price: float = 0.0) -> tuple[set[str], float, float]:
+        """Return the types of the file of least loss, with a ``price`` on time, its loss, and its share of the time."""
+        costs = [
+            np.where(np.isin(kinds, [kinds[0], *among]), losses + price * times, math.inf)
+            for kinds, losses, times in zip(self.types, self.losses, self.times, strict=True)
+        ]
+        places = cheapest(costs, self.spent, _UNITS)
+        loss, taken = (
+            sum(own[place] for own, place in zip(each, places, strict=True)) for each in (self.losses, self.times)
+        )
+        return {own[place] for own, place in zip(self.types, places, strict=True)}, loss, taken
