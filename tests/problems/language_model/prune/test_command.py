@@ -19,7 +19,7 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.prune import pace, planning
+from evoprune.problems.language_model.prune import planning, quantising
 from evoprune.problems.language_model.prune.goals import Goal
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.results.summary import megabytes
@@ -215,7 +215,7 @@ def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, qua
 def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, monkeypatch, goal, problem):
     """Nothing is calibrated for it."""
     monkeypatch.setattr(planning, "Session", None)
-    monkeypatch.setattr(pace.ggml, "quantize", None)
+    monkeypatch.setattr(quantising.ggml, "quantize", None)
     if ".gguf" in goal:
         pytest.importorskip("llama_cpp_py_sync")
     code, out, err = prune(*goal.split(), "--print-config")
