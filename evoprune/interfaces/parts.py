@@ -93,7 +93,8 @@ class Outcome:
     """A finished search. ``references``: genome and score of the known solutions, by name.
 
     ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: subject of the
-    run, for figures. ``seconds_left``: for the report, if the run has a limit of time.
+    run, for figures. ``seconds_left``: for the report, if the run has a limit of time. ``drafted``: seconds that the
+    last draft of the export took.
     """
 
     best: list[float]
@@ -102,6 +103,7 @@ class Outcome:
     front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
     title: str = ""
     seconds_left: float | None = None
+    drafted: float = 0.0
 
 
 class Shown(NamedTuple):

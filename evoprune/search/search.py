@@ -272,8 +272,8 @@ class _Search:
         if reports := part(problem, Reporting):
             points = [(list(individual), individual.fitness.values) for individual in front]
             score, left = evaluator.evaluation_of(best.genome), self._status.seconds_left()
-            left = None if left is None else left - self._draft.seconds  # the export writes it again
-            result = {**reports.report(Outcome(list(best), score, references, points, title, left), folder), **result}
+            outcome = Outcome(list(best), score, references, points, title, left, self._draft.seconds)
+            result = {**reports.report(outcome, folder), **result}
         return validated(problem.Result, result, f"{type(problem).__name__}.report")
 
 

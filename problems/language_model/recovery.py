@@ -31,7 +31,7 @@ WORKPLACE = "recovery"
 
 _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
 _PRESET = 2.5  # seconds to make and score a preset, for each second of the report
-_PRESET_SHARE = 0.15  # of the time for training and preset, at most
+_PRESET_SHARE = 0.25  # of the time for training and preset, at most
 _OF_MORE = 0.5  # share of additional time that the training gets, beside plan and search
 TRAINING_COST = 6.0
 """Cost of a trained token, in scored ones."""
@@ -74,12 +74,13 @@ class Recovery:
         """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
         ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
-        the time that the export does not need; with types, up to 15% of it are for the comparison with a preset. An
+        the time that the export does not need; with types, up to 25% of it are for the comparison with a preset. An
         interrupted training with a time continues, or ends at its checkpoint.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
-            left -= (1 + _EXPORTED + _AFTER) * reporting
+            checked = outcome.drafted and outcome.drafted * self._read_by_export
+            left -= (1 + _AFTER) * reporting + max(_EXPORTED * reporting, checked)
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
             needed = TRAINING_COST * self.asked.least * reporting / scored
             begun = self.asked.time and has_checkpoints(folder / WORKPLACE)
@@ -88,8 +89,9 @@ class Recovery:
                 why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give"
                 note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
-            if self.session.transform.has_types:
-                left = max(needed, left - _PRESET * reporting, (1 - _PRESET_SHARE) * left)
+            compared = max(_PRESET * reporting, 2 * checked)
+            if self.session.transform.has_types and compared <= _PRESET_SHARE * left:
+                left = max(needed, left - compared)
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.baselines, settings, self.text, folder / WORKPLACE, anew=True)
@@ -97,6 +99,12 @@ class Recovery:
             replace_file(folder / RECOVERED, recovered.weights)
         caption = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
         return _added(result, recovered) | {"figures": result.get("figures", {}) | {RECOVERY: caption}}
+
+    @property
+    def _read_by_export(self) -> float:
+        """The tokens that an export reads in its runtime, as a multiple of those of a draft."""
+        texts = self.session.texts
+        return texts.report.tokens.numel() / texts.search.tokens.shape[1]
 
     def delete_checkpoints(self, folder: Path) -> None:
         """Delete the checkpoints of a run that has a result; the rename comes first, as a kill may interrupt it."""

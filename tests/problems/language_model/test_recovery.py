@@ -206,6 +206,25 @@ def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, 
     assert 0.8 * times[False] < times[True] < times[False] < 1000
 
 
+def test_the_time_of_a_draft_tells_how_long_the_export_reads_in_the_runtime(tmp_path, monkeypatch):
+    asked, times = RecoverPhaseSettings(time="1h", least=1), []
+
+    def keep_time(_, __, settings, *___, **____):
+        times.append(seconds_of(settings.time))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recovery, "recover", keep_time)
+    texts = SimpleNamespace(**{name: SimpleNamespace(tokens=torch.ones(8, 16)) for name in ("search", "report")})
+    transform = SimpleNamespace(has_types=False, prunes_blocks=True)
+    own = Recovery(SimpleNamespace(transform=transform, texts=texts), asked, {})
+    vars(own)["text"] = None
+    for drafted in (0.0, 1.0, 20.0):
+        with pytest.raises(KeyboardInterrupt):
+            own.in_run(Outcome([0.0], None, {}, (), "", 1000.0, drafted), {}, tmp_path, 20.0, 600.0)
+    assert times[0] == times[1]
+    assert times[2] < times[1] - 8 * 20 + 3 * 20 + 1
+
+
 def test_a_run_with_a_time_repeats_its_training_without_one(smaller_run, tmp_path, monkeypatch):
     timed = json.dumps({key: value for key, value in RECOVER.items() if key != "tokens"} | {"time": "1m"})
     command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={timed}"]
