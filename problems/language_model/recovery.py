@@ -74,8 +74,8 @@ class Recovery:
         """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
         ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
-        the time that the export does not need; with types, up to 25% of it are for the comparison with a preset. An
-        interrupted training with a time continues, or ends at its checkpoint.
+        the time that the export does not need; with types, the comparison with a preset has its time first if that is
+        at most a quarter. An interrupted training with a time continues, or ends at its checkpoint.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:

@@ -22,7 +22,7 @@ _PRINTED = 16  # of these, at most, in an experiment that is printed: there, the
 _LONG = 600.0  # seconds, from which the more exact of two ways is taken, and the first file does not wait for more
 _CALIBRATING = 0.12  # share of the time for calibration
 _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new codes
-_QUANTISING = 0.5  # share of the time for the types of the first candidate: they gain more than training
+_QUANTISING, _HASTE = 0.5, 0.1  # shares of the time left, and of all, for types: they gain more than training
 _SEARCHING = 0.3  # share of the time that is left for the search
 _ALONE = 0.4  # of it for a search after which nothing is trained: it ends with updates of the remaining weights
 _REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
@@ -76,8 +76,9 @@ class Pace:
 
     @property
     def quantising(self) -> float:
-        """Seconds for the types of the first candidate."""
-        return _QUANTISING * min(_LONG, self.call.left)
+        """Seconds for the types of the first candidate, if the report leaves them."""
+        left = self.call.left
+        return max(_HASTE * self.call.asked.seconds, min(_QUANTISING * min(_LONG, left), left - self.reading))
 
     def calibrated(self, work: Callable[[int], object] | None) -> int:
         """Return the windows to calibrate on: ``work`` is done for each doubling while the next one fits into a share.

@@ -84,10 +84,10 @@ class Planning:
         types = goal.types(subject, {kind: own.time for kind, own in tried.items()})
         with Phase("calibrating"):
             windows = self.pace.calibrated(None if printed else lambda count: self._session(goal, types[-1:], count))
-            own = self._session(goal, types, windows).transform.find(Types) if tried else None
-            if own and not goal.removed(subject):
-                more = used_types(own, goal.bits(subject) * subject.weights / 8, tried)
-                types = subject.ordered({*types, *more})
+            if tried and not (goal.removed(subject) or self._vocabulary):  # of which the bytes are known
+                own = self._session(goal, types, windows).transform.find(Types)
+                size = goal.bits(subject) * subject.weights / 8
+                types = subject.ordered({*types, *(used_types(own, size, tried) if own else ())})
         if goal.name == "recipe":
             sizes = self._session(goal, types, windows).transform.budget(BYTES, None)
             goal = replace(goal, value=sizes.spent(sizes.extreme(most=False)))

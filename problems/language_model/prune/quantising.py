@@ -55,12 +55,12 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 
 
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
-    """Return types with which the best file of ``size`` bytes is quantised within the time for it, by estimate.
+    """Return types to make the best file of ``size`` bytes from, which is then quantised in the time for it.
 
-    They are those of a file with a price on time, the least price that suffices: the search has none.
+    They are those of a file with a price on time, the least price that suffices, by estimate; the search has none, and
+    also chooses from the estimated ones of ``types``. If no price suffices, those of the highest price.
     """
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
-    quick = {kind for kind, own in tried.items() if own.time <= 1}
     files = _Files.within(size, types, tried)
     if files is None:
         return set()
@@ -69,7 +69,7 @@ def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str
         if taken <= 1:
             break
         found, *_ = files.cheapest(tried, price * least)
-        *_, taken = files.cheapest(found | quick)
+        *_, taken = files.cheapest(found | {kind for _, kind in types.errors.harms})
     return found
 
 
@@ -87,29 +87,40 @@ class _Files:
 
     @classmethod
     def within(cls, size: float, types: Types, tried: Mapping[str, Tried]) -> Self | None:
-        """Files of ``size`` bytes; None if no types are as small.
+        """Files of ``size`` bytes; None if no types are as small, or no losses are known.
 
-        A type without estimated losses has those of ``types``, times the ratio of their errors on noise.
+        The loss of a type without an estimate is its error on noise, times the ratio of losses and errors of those with
+        one, of the matrix or else of all.
         """
+        harms, matrices, ratios = types.errors.harms, types.matrices, dict[str, float]()
+        for matrix in matrices:
+            if known := [kind for kind in tried if (matrix.name, kind) in harms]:
+                losses_known = sum(harms[matrix.name, kind] for kind in known)
+                ratios[matrix.name] = losses_known / sum(tried[kind].error for kind in known)
+        if not ratios:
+            return None
+        weights = sum(matrix.size for matrix in matrices)
+        mean = sum(ratios.values()) / sum(matrix.size for matrix in matrices if matrix.name in ratios)
         kinds, losses, times, sizes = [], [], [], []
-        weights = sum(matrix.size for matrix in types.matrices)
-        for matrix, gene in zip(types.matrices, types.genes, strict=True):
+        for matrix, gene in zip(matrices, types.genes, strict=True):
             first, width = gene.levels[0], matrix.rows(matrix.weight).shape[1]
-            known = {kind: loss for kind in tried if (loss := types.errors.harms.get((matrix.name, kind))) is not None}
-            ratio = sum(known.values()) / sum(tried[kind].error for kind in known) if known else math.inf
+            ratio = ratios.get(matrix.name, mean * matrix.size)
             most = ggml.bits(first) if first != DENSE else 16.0
             smaller = [kind for kind in tried if ggml.fits(kind, width) and ggml.bits(kind) < most]
             kinds.append([first, *smaller])
-            losses.append(np.array([0.0, *(known.get(kind, ratio * tried[kind].error) for kind in smaller)]))
+            losses.append(np.array([0.0, *(harms.get((matrix.name, k), ratio * tried[k].error) for k in smaller)]))
             times.append(np.array([0.0, *(tried[kind].time * matrix.size / weights for kind in smaller)]))
             sizes.append(np.array([most, *map(ggml.bits, smaller)]) * matrix.size / 8)
         _, whole = types.prices(BYTES)
-        unit = (size - whole + sum(own[0] for own in sizes)) / _UNITS
+        unit = max(size - whole + sum(own[0] for own in sizes), 1.0) / _UNITS
         spent = [np.rint(own / unit).astype(int) for own in sizes]
-        return cls(kinds, losses, times, spent) if unit > 0 and sum(own.min() for own in spent) <= _UNITS else None
+        return cls(kinds, losses, times, spent) if sum(own.min() for own in spent) <= _UNITS else None
 
     def cheapest(self, among: Collection[str], price: float = 0.0) -> tuple[set[str], float, float]:
-        """Return the types of the file of least loss, with a ``price`` on time, its loss, and its share of the time."""
+        """Return the types, but for the source's, of the file of least loss, its loss, and its share of the time.
+
+        ``price``: on all the time.
+        """
         costs = [
             np.where(np.isin(kinds, [kinds[0], *among]), losses + price * times, math.inf)
             for kinds, losses, times in zip(self.types, self.losses, self.times, strict=True)
@@ -118,4 +129,4 @@ class _Files:
         loss, taken = (
             sum(own[place] for own, place in zip(each, places, strict=True)) for each in (self.losses, self.times)
         )
-        return {own[place] for own, place in zip(self.types, places, strict=True)}, loss, taken
+        return {own[place] for own, place in zip(self.types, places, strict=True) if place}, loss, taken

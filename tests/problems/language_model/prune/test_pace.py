@@ -37,6 +37,13 @@ def test_time_that_a_training_cannot_use_goes_to_the_search(monkeypatch):
     assert search < own.searching(trains=False) < 600
 
 
+@pytest.mark.parametrize(("left", "token"), [(600.0, 1e-9), (90.0, 0.02), (-5.0, 1e-9)])
+def test_types_have_some_time_and_leave_the_report_its_own(left, token):
+    own = pace_of(600.0, token)
+    own.call.left = left
+    assert 0 < own.quantising <= max(60, left - own.reading)
+
+
 @pytest.mark.parametrize(("share", "last"), [(0.0, 4), (0.12, 8), (0.29, 16), (0.6, 32), (1.0, 32)])
 def test_calibration_doubles_while_the_next_step_fits_into_its_share(monkeypatch, share, last):
     now, worked = [0.0], []
