@@ -97,7 +97,7 @@ def quantised(tmp_path):
 def trained(monkeypatch):
     """A moment of training in each run, also on a busy machine."""
     lasting = RecoverSettings.lasting
-    monkeypatch.setattr(recovery, "_EXPORTED", -math.inf)
+    monkeypatch.setattr(recovery, "_AFTER", -math.inf)
     monkeypatch.setattr(RecoverSettings, "lasting", lambda own, _: lasting(own, 0.3))
 
 
