@@ -79,7 +79,7 @@ class Recovery:
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
-            checked = outcome.drafted and outcome.drafted * self._read_by_export
+            checked = outcome.drafted * self._read_by_export if outcome.drafted else 0.0
             left -= (1 + _AFTER) * reporting + max(_EXPORTED * reporting, checked)
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
             needed = TRAINING_COST * self.asked.least * reporting / scored
@@ -102,7 +102,7 @@ class Recovery:
 
     @property
     def _read_by_export(self) -> float:
-        """The tokens that an export reads in its runtime, as a multiple of those of a draft."""
+        """The ratio of the tokens that an export and a draft read in the runtime."""
         texts = self.session.texts
         return texts.report.tokens.numel() / texts.search.tokens.shape[1]
 

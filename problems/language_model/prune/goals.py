@@ -113,9 +113,13 @@ class Goal:
         """About the bits of a weight in the wanted file."""
         return self.value if self.name == "bits" else 8 * self.value / subject.weights
 
+    def chooses_types(self, subject: Subject) -> bool:
+        """Return whether the types of a file are chosen by its size."""
+        return self.name in SIZES and subject.one_file
+
     def types(self, subject: Subject, times: Mapping[str, float]) -> Sequence[str]:
         """Return the types to choose from, in addition to the source's. ``times``: of :meth:`.Subject.types_within`."""
-        if self.name in SIZES and subject.one_file:
+        if self.chooses_types(subject):
             return subject.types_within(max(self.bits(subject), subject.least_bits), times)
         if self.name == "speedup" and subject.quantised:
             return [kind for kind in FAST if kind in subject.fitting]

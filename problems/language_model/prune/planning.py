@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,15 +79,13 @@ class Planning:
             goal = replace(goal, value=self._needed_tokens(self._vocabulary))
         self.pace = replace(self.pace, token=self._seconds_a_token())
         tried: dict[str, Tried] = {}
-        if goal.name in SIZES and subject.one_file and not printed:
+        if goal.chooses_types(subject) and not printed:
             tried = tried_types(subject.fitting, subject.weights, self.pace.quantising)
         types = goal.types(subject, {kind: own.time for kind, own in tried.items()})
         with Phase("calibrating"):
             windows = self.pace.calibrated(None if printed else lambda count: self._session(goal, types[-1:], count))
-            if tried and not (goal.removed(subject) or self._vocabulary):  # of which the bytes are known
-                own = self._session(goal, types, windows).transform.find(Types)
-                size = goal.bits(subject) * subject.weights / 8
-                types = subject.ordered({*types, *(used_types(own, size, tried) if own else ())})
+            if tried and not (goal.removed(subject) or self._vocabulary):  # the bytes of all matrices are known
+                types = self._with_slow_types(goal, types, windows, tried)
         if goal.name == "recipe":
             sizes = self._session(goal, types, windows).transform.budget(BYTES, None)
             goal = replace(goal, value=sizes.spent(sizes.extreme(most=False)))
@@ -162,6 +160,15 @@ class Planning:
         self.resident.keep_for_run()
         settings: Any = resolve(self._experiment(goal, types, calibration), "prune").settings
         return Session.prepare(settings, settings.chosen_transforms)
+
+    def _with_slow_types(
+        self, goal: Goal, types: Sequence[str], calibration: int, tried: Mapping[str, Tried]
+    ) -> Sequence[str]:
+        """Return ``types`` and the slower ones that the matrices of the wanted file need."""
+        if (own := self._session(goal, types, calibration).transform.find(Types)) is None:
+            return types
+        size = goal.bits(self.subject) * self.subject.weights / 8
+        return self.subject.ordered({*types, *used_types(own, size, tried)})
 
     def _experiment(self, goal: Goal, types: Sequence[str], calibration: int) -> Json:
         asked, pace, parts = self.asked, self.pace, self._parts

@@ -1,4 +1,4 @@
-"""The types of the first candidate: those that the time to quantise its matrices allows."""
+"""The types of a first candidate whose matrices are quantised in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from evoprune.operators.knapsack import Floats, Units, cheapest
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.gguf_types.matrices import DENSE
+from evoprune.problems.language_model.transforms.gguf_types.presets import level_bits
 from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 _ROWS = 64  # of noise, which are quantised
@@ -55,10 +55,10 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 
 
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
-    """Return types to make the best file of ``size`` bytes from, which is then quantised in the time for it.
+    """Return the types of the best file of ``size`` bytes at the least price on time that suffices, by estimate.
 
-    They are those of a file with a price on time, the least price that suffices, by estimate; the search has none, and
-    also chooses from the estimated ones of ``types``. If no price suffices, those of the highest price.
+    The search has no price on time: with the types of this file, and the estimated ones of ``types``, its first
+    candidate is quantised in the time for it. If no price suffices, the highest one is taken.
     """
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
     files = _Files.within(size, types, tried)
@@ -89,8 +89,8 @@ class _Files:
     def within(cls, size: float, types: Types, tried: Mapping[str, Tried]) -> Self | None:
         """Files of ``size`` bytes; None if no types are as small, or no losses are known.
 
-        The loss of a type without an estimate is its error on noise, times the ratio of losses and errors of those with
-        one, of the matrix or else of all.
+        The loss of a type without an estimate is its error on noise, times the ratio of estimated losses and errors of
+        the matrix, or else of all matrices.
         """
         harms, matrices, ratios = types.errors.harms, types.matrices, dict[str, float]()
         for matrix in matrices:
@@ -105,12 +105,12 @@ class _Files:
         for matrix, gene in zip(matrices, types.genes, strict=True):
             first, width = gene.levels[0], matrix.rows(matrix.weight).shape[1]
             ratio = ratios.get(matrix.name, mean * matrix.size)
-            most = ggml.bits(first) if first != DENSE else 16.0
-            smaller = [kind for kind in tried if ggml.fits(kind, width) and ggml.bits(kind) < most]
+            most = level_bits(first, width)
+            smaller = [kind for kind in tried if ggml.fits(kind, width) and level_bits(kind, width) < most]
             kinds.append([first, *smaller])
             losses.append(np.array([0.0, *(harms.get((matrix.name, k), ratio * tried[k].error) for k in smaller)]))
             times.append(np.array([0.0, *(tried[kind].time * matrix.size / weights for kind in smaller)]))
-            sizes.append(np.array([most, *map(ggml.bits, smaller)]) * matrix.size / 8)
+            sizes.append(np.array([level_bits(kind, width) for kind in kinds[-1]]) * matrix.size / 8)
         _, whole = types.prices(BYTES)
         unit = max(size - whole + sum(own[0] for own in sizes), 1.0) / _UNITS
         spent = [np.rint(own / unit).astype(int) for own in sizes]

@@ -19,7 +19,9 @@ class Bits:
 
     def __init__(self, genes: Genes, widths: Sequence[int]) -> None:
         self._genes, self._widths = genes, widths
-        self._bits = [[_bits(kind, width) for kind in gene.levels] for gene, width in zip(genes, widths, strict=True)]
+        self._bits = [
+            [level_bits(kind, width) for kind in gene.levels] for gene, width in zip(genes, widths, strict=True)
+        ]
 
     def uniform(self, share: float) -> list[float]:
         """Return the genome with the same bits in all genes, ``share`` of the way from the most to the fewest.
@@ -35,7 +37,7 @@ class Bits:
     def nearest(self, kinds: Sequence[str]) -> list[float]:
         """Return the genome of ``kinds``; a type that is no level becomes the first with no more bits, or the last."""
         return [
-            float(gene.levels.index(kind)) if kind in gene.levels else _at_most(_bits(kind, width), of_gene)
+            float(gene.levels.index(kind)) if kind in gene.levels else _at_most(level_bits(kind, width), of_gene)
             for gene, kind, width, of_gene in zip(self._genes, kinds, self._widths, self._bits, strict=True)
         ]
 
@@ -45,7 +47,7 @@ class Bits:
         return [
             place
             for place, (level, kind, width, of_gene) in enumerate(rows)
-            if of_gene[int(level)] > _bits(kind, width)
+            if of_gene[int(level)] > level_bits(kind, width)
         ]
 
 
@@ -72,7 +74,8 @@ def _preset(
     return problem, transform.genome_of(kinds), {"dense": transform.dense}
 
 
-def _bits(kind: str, width: int) -> float:
+def level_bits(kind: str, width: int) -> float:
+    """Return the bits of a weight in rows of ``width`` weights in ``kind``, a type or dense."""
     return 16.0 if kind == DENSE else 8 * ggml.row_bytes(kind, width) / width
 
 
