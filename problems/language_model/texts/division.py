@@ -45,7 +45,12 @@ class Division:
         return windows * self.window // (self.line or self.window)
 
     def settings(self, part: str, windows: int) -> Json:
-        return self.parts[part] | {"window": self.line or self.window, "windows": self.count(windows)}
+        """Return the settings of so many ``windows`` of a part, at random: the first ones are often of one document.
+
+        Of the report's part the first, as the settings demand.
+        """
+        sampled = {"window": self.line or self.window, "windows": self.count(windows)}
+        return self.parts[part] | sampled | ({} if part == "report" else {"sampling": "random"})
 
     @property
     def sizes(self) -> list[int]:

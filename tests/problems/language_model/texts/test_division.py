@@ -7,6 +7,7 @@ from evoprune.problems.language_model.texts.division import divide as divide_par
 from evoprune.problems.language_model.texts.division import parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
+from evoprune.problems.language_model.texts.windows import cut_windows
 
 
 def tokenizer(text, **_):
@@ -41,6 +42,17 @@ def test_windows_are_as_long_as_the_text_and_the_model_allow(tmp_path):
     assert window(30_000, 100) == 100
     with pytest.raises(InputError, match="has about 3,000 tokens; expected at least 5,120"):
         window(3_000, 2048)
+
+
+def test_windows_come_from_the_whole_part_and_those_of_the_report_are_its_first(tmp_path):
+    (tmp_path / "all.txt").write_text(" ".join(["word"] * 90_000))
+    found = divide(str(tmp_path / "all.txt"), 2048)
+    places = {
+        name: cut_windows(TextSettings(**found.settings(name, 8), begin=False), tokenizer, name).places
+        for name in found.parts
+    }
+    assert places["report"] == tuple(range(8))
+    assert all(places[name][-1] > found.windows(name) / 2 for name in ("search", "calibration"))
 
 
 def test_of_a_very_long_text_each_part_gives_its_begin_alone(tmp_path):
