@@ -131,12 +131,12 @@ def finished(plan: Planned) -> Finished:
     return Finished(plan.variant, work, best, result.work or work[-1], result.unseen, feasible)
 
 
-def improvements(lines: Iterable[Line], sign: float, spent: float = 0.0) -> Iterator[tuple[float, Line]]:
+def improvements(lines: Iterable[Line], sign: float) -> Iterator[tuple[float, Line]]:
     """Yield each candidate that may win and improves the best, and the total work so far.
 
-    ``sign``: negative if the first objective is minimised. ``spent``: work before ``lines``.
+    ``sign``: negative if the first objective is minimised.
     """
-    best = None
+    best, spent = None, 0.0
     for line in lines:
         if "candidate" not in line:
             continue

@@ -21,11 +21,9 @@ class Fitness(base.Fitness):
 
     weights: Sequence[float] = (-1.0,)
 
-    def __init__(self, weights: Sequence[float] = (-1.0,), values: Sequence[float] = ()) -> None:
+    def __init__(self, weights: Sequence[float] = (-1.0,)) -> None:
         self.weights = tuple(weights)
         self.violation = 0.0
-        if values:
-            self.setValues(values)
 
     def assign(self, values: Sequence[float], violation: float) -> None:
         """Set the score; one that is not finite, of a failure, violates more than any other."""

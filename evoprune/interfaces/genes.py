@@ -22,13 +22,13 @@ class GeneError(InputError, ValueError):
 class Gene:
     """One gene: a number in [low, up], or the index of a level in ``levels``.
 
-    ``name``: unique within a genome. ``group``: joins genes, of a block, say. ``harms``: relative cost of each level,
-    at least 0, None if unknown; empty if nothing is known. ``absolute``: the harms are in the unit of the loss, known
-    for all levels, and none is measured. ``kind``: subject of the gene (channels, types); genes of one kind interact
-    alike. ``exponent``: the genome stores the logarithm, to base 10, of the gene's value. ``ordered``: False for levels
-    without neighbours: mutation draws any other level, crossover copies that of a parent. ``scale``: unit of steps of
-    operators; None for the range. ``when``: the name of an earlier gene with levels, and a level; at its other levels
-    this gene is inactive, and its value is None.
+    ``name``: unique within a genome. ``harms``: relative cost of each level, at least 0, None if unknown; empty if
+    nothing is known. ``absolute``: the harms are in the unit of the loss, known for all levels, and none is measured.
+    ``kind``: subject of the gene (channels, types); genes of one kind interact alike. ``exponent``: the genome stores
+    the logarithm, to base 10, of the gene's value. ``ordered``: False for levels without neighbours: mutation draws any
+    other level, crossover copies that of a parent. ``scale``: unit of steps of operators; None for the range. ``when``:
+    the name of an earlier gene with levels, and a level; at its other levels this gene is inactive, and its value is
+    None.
 
     >>> from evoprune import Gene
     >>> Gene("sparsity", 0.0, 0.9).nearest(1.5)
@@ -40,7 +40,6 @@ class Gene:
     name: str
     low: float = 0.0
     up: float = 1.0
-    group: str = ""
     levels: tuple[Any, ...] = ()
     harms: tuple[float | None, ...] = ()
     absolute: bool = False
@@ -52,13 +51,13 @@ class Gene:
 
     @classmethod
     def of_levels(
-        cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = (), *,
+        cls, name: str, levels: Sequence[Any], harms: Sequence[float | None] = (), *,
         when: tuple[str, Any] | None = None,
     ) -> Gene:  # fmt: skip
         """One of ``levels``. Raises :class:`GeneError` where there are none."""
         if not levels:
             raise GeneError(f"gene '{name}': expected at least one level")
-        return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms), when=when)
+        return cls(name, 0.0, float(len(levels) - 1), tuple(levels), tuple(harms), when=when)
 
     @classmethod
     def integer(cls, name: str, low: int, up: int, *, when: tuple[str, Any] | None = None) -> Gene:

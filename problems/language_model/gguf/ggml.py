@@ -99,12 +99,9 @@ def row_bytes(kind: str, width: int) -> int:
 def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
     """Quantise ``weights`` ``(rows, width)`` to ``kind``: uint8 ``(rows, row_bytes)``.
 
-    ``importance`` ``(width,)``, at least 0: the weight of each input's squared error, or ``(parts, width)`` for as many
-    equal parts of the rows; None: ggml's default, or uniform for types that require one.
+    ``importance`` ``(width,)``, at least 0: the weight of each input's squared error; None: ggml's default, or uniform
+    for types that require one.
     """
-    if importance is not None and importance.ndim > 1:
-        parts = zip(np.split(weights, len(importance)), importance, strict=True)
-        return np.concatenate([quantize(part, kind, own) for part, own in parts])
     if not np.isfinite(weights).all():
         raise ValueError("weights to quantise must be finite")
     weights = np.ascontiguousarray(weights, dtype=np.float32)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
+from evoprune.files.json_files import read_json
 from evoprune.problems.language_model.models.weight_files import BUNDLED, read_gguf
 
 READABLE = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
@@ -59,8 +59,8 @@ def architecture_of(model: str, base: str | None) -> str | None:
             raise InputError(f"{why}: give the model's folder, and this file with --base", model)
         return architecture
     if config.is_file():
-        kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"
-        if kind not in ARCHITECTURES or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
+        kind, tokenizer = read_json(config).get("model_type"), folder / "tokenizer.json"
+        if kind not in ARCHITECTURES or (tokenizer.is_file() and pre_tokenizer(read_json(tokenizer)) is None):
             raise needs_base(model, f"{kind} with another one" if kind in ARCHITECTURES else f"not for {kind}")
         return ARCHITECTURES[kind]
     return None
@@ -74,13 +74,6 @@ def needs_base(model: str, reason: str) -> InputError:
         "models)",
         model,
     )
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
 
 
 def pre_tokenizer(tokenizer_json: Mapping[str, Any]) -> str | None:

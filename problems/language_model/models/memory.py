@@ -45,11 +45,6 @@ class Room:
             )
         return cls(device, tensors <= share * (free - fixed))
 
-    @classmethod
-    def mapped(cls) -> Self:
-        """Choose files, for tensors whose pages may be dropped while memory is short."""
-        return cls(torch.device("cpu"), resident=False)
-
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """Return an uninitialised tensor, on the CPU if it is mapped. Raises OSError if the disk is full."""
         if self.resident:

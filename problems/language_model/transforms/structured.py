@@ -78,8 +78,7 @@ class StructuredPruning(Transform):
         return Genes([self._gene(name, blocks) for name, blocks in self._blocks_of_genes.items()])
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
-        group = f"block {blocks[0]}" if self.settings.genes == "block" else ""
-        return Gene.of_levels(name, self._counts[blocks[0]], group)
+        return Gene.of_levels(name, self._counts[blocks[0]])
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:

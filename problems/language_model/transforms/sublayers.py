@@ -47,7 +47,7 @@ class Sublayers(Transform):
             self._groups.setdefault(f"{kind} {sublayer.block}", []).append(sublayer)
         kept = kept_blocks(settings.keep, len(self._blocks))
         self._genes = Genes(
-            Gene.of_levels(name, ("keep", "drop")[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
+            Gene.of_levels(name, ("keep", "drop")[: 1 + (group[0].block not in kept)])
             for name, group in self._groups.items()
         )
         if not self._genes.free:

@@ -40,9 +40,7 @@ def test_costs_are_measured_once_each_from_the_better_end():
 def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_costly_ones():
     found = []
     for harms in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
-        genes = Genes(
-            [Gene.of_levels(gene.name, gene.levels, "", own) for gene, own in zip(LEVELS, harms, strict=True)]
-        )
+        genes = Genes([Gene.of_levels(gene.name, gene.levels, own) for gene, own in zip(LEVELS, harms, strict=True)])
         found.append(run(2, harm, genes=genes)[1])
     measured, known = found
     alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
@@ -55,7 +53,7 @@ def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_cos
 
 def test_genes_whose_harms_are_losses_are_not_measured():
     rows = zip(LEVELS, HARM, strict=True)
-    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, "", own), absolute=True) for gene, own in rows])
+    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, own), absolute=True) for gene, own in rows])
     measured, known = run(2, harm)[1], run(2, harm, genes=genes)[1]
     assert [request.probe for request in known[:3]] == [False, True, False]
     assert list(known[0].individuals[0]) == list(measured[3].individuals[0])  # nothing is scored before it
@@ -105,7 +103,7 @@ def test_children_that_were_screened_teach_what_genes_do_to_each_other():
 def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone():
     harms = [[0.0, 1.0, 1.1 + 0.01 * place] for place in range(30)]
     genes = Genes(
-        replace(Gene.of_levels(str(place), ["16", "8", "4"], "", own), absolute=True) for place, own in enumerate(harms)
+        replace(Gene.of_levels(str(place), ["16", "8", "4"], own), absolute=True) for place, own in enumerate(harms)
     )
     budget = Additive(genes, [[0.0, -8.0, -12.0]] * 30, 30 * 8.0, fixed=30 * 16.0)
 
@@ -127,7 +125,7 @@ def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone()
 )
 def test_losses_are_compared_with_known_costs_on_the_same_data(factor, screening, shares):
     rows = zip(LEVELS, HARM, strict=True)
-    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, "", own), absolute=True) for gene, own in rows])
+    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, own), absolute=True) for gene, own in rows])
 
     def score(genome, fidelity):
         return factor * harm(genome) + 10 * (fidelity < 1)

@@ -36,7 +36,8 @@ class Encodings:
     def make(self, wanted: Iterable[tuple[Matrix, torch.Tensor, str]]) -> None:
         """Quantise matrices, with their loaded weights, to types, unless that was done before."""
         new = [each for each in wanted if (each[0].name, each[2]) not in self._quantised]
-        quantised = quantise(new, self.importance, Room.mapped()) if new else []
+        room = Room(torch.device("cpu"), resident=False)  # files, whose pages may be dropped while memory is short
+        quantised = quantise(new, self.importance, room) if new else []
         self._quantised |= {(matrix.name, kind): data for (matrix, _, kind), data in zip(new, quantised, strict=True)}
 
     def __call__(self, matrix: Matrix, weight: torch.Tensor, kind: str) -> ggml.Bytes:

@@ -20,14 +20,12 @@ from evoprune.problems.language_model.transforms.shapes import Shapes
 class TypeGenes:
     """A gene for each of ``matrices``, whose levels are types.
 
-    ``blocks``: the matrices in blocks; ``errors``: of the types that matrices may have; ``sizes``: the bytes of each
-    matrix in each type, in decreasing order.
+    ``errors``: of the types that matrices may have; ``sizes``: the bytes of each matrix in each type, in decreasing
+    order.
     """
 
-    def __init__(
-        self, matrices: Sequence[Matrix], blocks: Sequence[Matrix], errors: Errors, sizes: Sequence[Mapping[str, float]]
-    ) -> None:
-        self._matrices, self._blocks, self._errors, self._sizes = matrices, blocks, errors, sizes
+    def __init__(self, matrices: Sequence[Matrix], errors: Errors, sizes: Sequence[Mapping[str, float]]) -> None:
+        self._matrices, self._errors, self._sizes = matrices, errors, sizes
         self.all_types = False
         """True if all types are levels, and not only the Pareto-optimal ones."""
         self.genes = self._of_sizes()
@@ -84,8 +82,7 @@ class TypeGenes:
         genes, absolute = [], self._errors.harms
         for matrix, kinds in zip(self._matrices, levels, strict=True):
             harms = [0.0, *((absolute or self._errors.relative)[matrix.name, kind] for kind in kinds[1:])]
-            group = f"block {matrix.block}" if matrix in self._blocks else matrix.name
-            gene = Gene.of_levels(matrix.name, kinds, group, harms if any(harms) else [])
+            gene = Gene.of_levels(matrix.name, kinds, harms if any(harms) else [])
             genes.append(replace(gene, absolute=bool(absolute and gene.harms)))
         return Genes(genes)
 

@@ -30,7 +30,7 @@ class TypedCopies(Transform):
     ) -> None:  # fmt: skip
         """Set ``matrices``, the ``errors`` of types, the matrices of the ``source``, and the bytes of each type."""
         self.matrices, self.errors, self._source = matrices, errors, source
-        self._type_genes = TypeGenes(matrices, self.resident.all_matrices, errors, sizes)
+        self._type_genes = TypeGenes(matrices, errors, sizes)
         self._copies = Copies(self.resident, matrices, Encodings(errors.importance), source)
 
     @property

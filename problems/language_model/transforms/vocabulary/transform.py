@@ -76,7 +76,7 @@ class Vocabulary(Transform):
         if len(self._counts) < 2:
             raise InputError(f"all {self._rows:,} tokens stay, {self.order.fewest:,} always", "problem.transforms")
         harms = expected_losses(resident, self.texts.search, self.order, self._counts)
-        self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, NAME, harms), absolute=True)])
+        self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, harms), absolute=True)])
         self._level, self._shapes_only = 0, False
         self._tokenizer_at = lru_cache(_TOKENIZERS)(
             lambda level: cut_tokenizer(tokenizer, kept) if (kept := self.vocabularies[level]) else tokenizer

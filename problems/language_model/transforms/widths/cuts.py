@@ -92,8 +92,7 @@ class WidthPruning(StructuredPruning):
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
         counts, size = self._counts[blocks[0]], self.unit_size(self._units[blocks[0]])
         harms = self.order.harms(blocks[0], counts) if len(blocks) == 1 else []
-        gene = super()._gene(name, blocks)
-        return Gene.of_levels(name, [count * size for count in counts], gene.group, harms)
+        return Gene.of_levels(name, [count * size for count in counts], harms)
 
 
 class Heads(WidthPruning):
