@@ -41,7 +41,6 @@ def additive(
     screening: Annotated[Share, Field(description="share of the data for costs and children")] = 0.125,
     offspring: Annotated[Count, Field(description="children screened in a generation")] = 16,
     survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
-    trust: Annotated[float, Field(ge=0, description="end if known costs miss the first child by less than this")] = 0.0,
 ) -> Algorithm:  # fmt: skip
     """Model the loss as a sum of costs of genes, minimise it by dynamic programming, and learn from children.
 
@@ -50,8 +49,7 @@ def additive(
     within the budget with the least sum of costs. Later children minimise costs drawn from their normal posterior,
     which each screened child updates (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018).
     Where genes are of several kinds, the first children avoid some kinds. Real genes take evenly spaced
-    values. The search ends if all drawn children were screened before, or after the first child if its loss differs
-    from the sum of known costs by a share below ``trust``. For problems with one objective.
+    values. The search ends if all drawn children were screened before. For problems with one objective.
     """
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -70,13 +68,7 @@ def additive(
     children = [repaired(toolbox, best.child(choices.best(costs))) for costs in posterior.without_kinds()]
     best = yield from advance([best] if best.fitness.valid else [], children[:1])  # which needs no screening
     if not origin.fitness.valid:
-        if trust:
-            yield Evaluate([origin], probe=True)  # on the data of the child
-            known = posterior.costs[choices.numbers(children[0])].sum()
-            if abs(_loss(children[0], origin) - known) < trust * known:
-                return
-        if screening < 1 or not trust:
-            yield Evaluate([origin], screening, probe=True)
+        yield Evaluate([origin], screening, probe=True)
     while True:
         drawn = posterior.samples(generator, _TRIES * offspring)
         solutions = (repaired(toolbox, best.child(choices.best(costs))) for costs in drawn)

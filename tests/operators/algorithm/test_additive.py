@@ -110,29 +110,8 @@ def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone()
     def score(genome, fidelity=1.0):
         return sum((0.0, 1.0, 4.5)[int(level)] for level in genome)
 
-    populations, requests = run(3, score, genes=genes, budget=budget, screening=1.0, offspring=4, trust=0.5)
+    populations, requests = run(3, score, genes=genes, budget=budget, screening=1.0, offspring=4)
     assert min(value for _, value in populations[-1]) < 0.4 * score(requests[0].individuals[0])
-
-    def known(genome, fidelity=1.0):
-        return 1.4 * sum(harms[place][int(level)] for place, level in enumerate(genome))
-
-    _, requests = run(3, known, genes=genes, budget=budget, trust=0.5)
-    assert [len(request.individuals) for request in requests] == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("factor", "screening", "shares"), [(1, 0.5, [1, 1]), (3, 0.5, [1, 1, 0.5, 0.5]), (3, 1, [1] * 3)]
-)
-def test_losses_are_compared_with_known_costs_on_the_same_data(factor, screening, shares):
-    rows = zip(LEVELS, HARM, strict=True)
-    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, own), absolute=True) for gene, own in rows])
-
-    def score(genome, fidelity):
-        return factor * harm(genome) + 10 * (fidelity < 1)
-
-    _, requests = run(2, score, genes=genes, screening=screening, trust=0.5)
-    assert [request.fidelity for request in requests[: len(shares)]] == shares
-    assert (len(requests) == len(shares)) == (factor == 1)
 
 
 def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
