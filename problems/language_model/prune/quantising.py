@@ -65,11 +65,12 @@ def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str
     if files is None:
         return set()
     found, least, taken = files.cheapest(tried)
+    estimated = {kind for _, kind in types.errors.harms}
     for price in _PRICES:
         if taken <= 1:
             break
         found, *_ = files.cheapest(tried, price * least)
-        *_, taken = files.cheapest(found | {kind for _, kind in types.errors.harms})
+        *_, taken = files.cheapest(found | estimated)
     return found
 
 
