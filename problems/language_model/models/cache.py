@@ -2,12 +2,14 @@
 
 import argparse
 import fcntl
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +30,7 @@ _MOST, _SHARE = 10 * _GB, 0.1
 """The default limit: the lesser of a number of bytes, and a share of the disk's free space without the files."""
 
 _SUFFIX, _LOCK = ".safetensors", ".lock"
+_PATIENCE = 0.1  # seconds to wait for the lock to make a file
 
 
 def cache_folder() -> Path:
@@ -88,21 +91,17 @@ class CachedFile:
         """Wait while another process makes the file ``name``, which must identify its content, like a hash."""
         cache_limit()  # so that a faulty setting is reported now, not at the end
         self.path = cache_folder() / f"{name}{_SUFFIX}"
-        while True:
-            self._lock = self._locked(shared=True)
-            if self.exists:
-                os.utime(self.path)
-                return
-            os.close(self._lock)
-            self._lock = self._locked()
-            if not self.exists:
-                return
-            os.close(self._lock)
-
-    def _locked(self, shared: bool = False) -> int:
-        handle = lock(self.path.with_suffix(_LOCK), shared)
-        assert handle is not None  # it waited
-        return handle
+        for shared in cycle((True, False)):  # the lock to use the file, and the one to make it
+            # The one to make it may never be free: another process has made the file meanwhile, and uses it.
+            handle = lock(self.path.with_suffix(_LOCK), shared, wait=math.inf if shared else _PATIENCE)
+            if handle is None:
+                continue
+            if self.exists is shared:
+                self._lock = handle
+                break
+            os.close(handle)
+        if self.exists:
+            os.utime(self.path)
 
     @property
     def exists(self) -> bool:

@@ -1,9 +1,12 @@
 """Real processes share real files, which stay as long as there is room."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy
@@ -12,6 +15,7 @@ from safetensors.numpy import save_file
 
 from evoprune import InputError
 from evoprune.cli import main
+from evoprune.problems.language_model.models import cache as cache_module
 from evoprune.problems.language_model.models.cache import CachedFile, cache_folder, cache_limit, clear, entries
 
 SCRIPT = """
@@ -75,6 +79,32 @@ def test_the_first_makes_it_the_others_wait_for_it_and_it_stays(hold):
         process.communicate("\n")
     assert names() == ["a"]
     assert CachedFile("a").exists
+
+
+def test_of_two_processes_that_find_no_file_one_makes_it_and_the_other_uses_it(cache, monkeypatch):
+    both, calls, real = threading.Barrier(2), itertools.count(), cache_module.lock
+
+    def lock(path, shared=False, **options):
+        handle = real(path, shared, **options)
+        if next(calls) < 2:
+            both.wait()
+        return handle
+
+    def use():
+        file = CachedFile("a")
+        if not file.exists:
+            file.make(lambda path: path.write_text("made by one"))
+        return file
+
+    monkeypatch.setattr(cache_module, "lock", lock)
+    with ThreadPoolExecutor(2) as pool:  # flock keeps threads apart as it does processes: each opens the file
+        answers = as_completed([pool.submit(use) for _ in range(2)], timeout=30)
+        holder = next(answers).result()
+        try:
+            other = next(answers).result()
+        finally:
+            holder.release()  # else a thread that waits for it would never end
+    assert other.exists
 
 
 def test_what_a_killed_process_began_is_swept_up(hold, cache):
