@@ -12,7 +12,7 @@ from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
 from evoprune.interfaces.export import Exported
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.parts import Finals, Measured, Reporting, TradeOffs
+from evoprune.interfaces.parts import Finals, Measured, Reporting
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
@@ -50,7 +50,6 @@ __all__ = (
     "Settings",
     "Stopped",
     "Term",
-    "TradeOffs",
     "load",
     "minimize",
 )

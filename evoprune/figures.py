@@ -134,33 +134,31 @@ def scale_amounts(axes: Axes, values: Sequence[float]) -> None:
 
 
 def draw_convergence(
-    history: Sequence[dict[str, Any]], labels: Sequence[str], folder: Path, about: str = "", drawn: Collection[str] = ()
+    history: Sequence[dict[str, Any]], label: str, folder: Path, about: str = "", drawn: Collection[str] = ()
 ) -> None:
     """Draw best, median and middle half of the population against generations, from history lines.
 
-    ``labels``: the objectives; of several the best is not drawn. ``drawn``: references that become lines.
+    ``label``: of the first objective. ``drawn``: references that become lines.
     """
     from matplotlib.ticker import MaxNLocator
 
-    traded = len(labels) > 1
     lines = [line for line in history if "best" in line and line["best"] is not None]
     figure, axes = new()
     generations = [line["generation"] for line in lines]
-    best = [] if traded else [line["best"] for line in lines]
-    if best:
-        axes.plot(generations, best, color=ORANGE, marker="o", markersize=3, label="best")
+    best = [line["best"] for line in lines]
+    axes.plot(generations, best, color=ORANGE, marker="o", markersize=3, label="best")
     whole = [line for line in lines if line["median"] is not None and None not in line["quartiles"]]
     at = [line["generation"] for line in whole]
     axes.plot(at, [line["median"] for line in whole], color=BLUE, label="median")
     low, high = ([line["quartiles"][i] for line in whole] for i in (0, 1))
     axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half")
     references = {line["reference"]: line["fitness"][0] for line in history if line.get("reference") in drawn}
-    lined = {name: value for name, value in references.items() if value is not None and not traded}
+    lined = {name: value for name, value in references.items() if value is not None}
     for name, style in zip(lined, ("--", ":", "-.", (0, (5, 1))), strict=False):
         axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {digits(lined[name])}")
     log_scale_if_wide(axes, [*best, *low, *high, *lined.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="generation", ylabel=labels[0])
+    axes.set(xlabel="generation", ylabel=label)
     entitle(axes, "Convergence of the population", about)
     axes.legend()
     save(figure, folder, "convergence")

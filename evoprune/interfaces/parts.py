@@ -75,19 +75,6 @@ class Measured(ABC):
         """Store the result of :meth:`take_measurements`, in each process, before the first use of genes and budget."""
 
 
-class TradeOffs(ABC):
-    """Choice of a run's result among the best compromises of several objectives.
-
-    >>> from evoprune import TradeOffs
-    >>> class Cheapest(TradeOffs):
-    ...     choose = lambda self, front: min(range(len(front)), key=lambda at: front[at][1])
-    """
-
-    @abstractmethod
-    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
-        """Return the index in ``front``, values of non-dominated candidates, of the run's result."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """A finished search. ``references``: genome and score of the known solutions, by name.

@@ -166,11 +166,10 @@ def read_status(folder: Path) -> Status:
     lines = list(recorded.lines(folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     last: dict[str, Any] = next((line for line in reversed(lines) if is_generation(line)), {})
-    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
     running = stated if state == RUNNING else _Stated(state=state)
     return Status(
         folder, state, stated.reason, last.get("generation"), limits.generations, len(scores),
-        sum(line["work"] for line in scores), limits.budget, None if traded else last.get("best"),
+        sum(line["work"] for line in scores), limits.budget, last.get("best"),
         running.phase, running.seconds_left, promised and not locked,
     )  # fmt: skip
 

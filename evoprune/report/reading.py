@@ -129,8 +129,8 @@ def read_run(folder: Path) -> Reported:
         return Reported(run, run.lines, drawn, finished=True)
     run, lines = so_far(folder)
     with TemporaryDirectory() as place:
-        labels = run.resolved.problem.labels_of(run.resolved.settings)
-        draw_convergence(lines, labels, Path(place), *_titles(run))
+        label, *_ = run.resolved.problem.labels_of(run.resolved.settings)
+        draw_convergence(lines, label, Path(place), *_titles(run))
         drawn = {"convergence": (Path(place) / "convergence.svg").read_bytes()}
     return Reported(run, lines, drawn, finished=False)
 

@@ -21,7 +21,7 @@ from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
-from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, part, reporting, titles
+from evoprune.interfaces.parts import Outcome, Reporting, part, reporting, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
@@ -126,8 +126,7 @@ class _Search:
         with Phase("judging the finalists"):
             best, finals = hold_finals(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
-        if front := sorted(evaluator.front, key=attrgetter("fitness"), reverse=True):
-            best = self._choice(front)
+        front = sorted(evaluator.front, key=attrgetter("fitness"), reverse=True)
         if history.live:
             self._draft.write(best.genome, True, self._quality(best))
         if history.at_end and (run.folder / run_folder.RESULT).exists():
@@ -225,12 +224,6 @@ class _Search:
         if self._history.live:
             self._progress.generation(self._generation, middle, self._status.seconds_left(True))
 
-    def _choice(self, front: Sequence[Individual]) -> Individual:
-        """The problem's choice in ``front``, else the best by the first objective."""
-        if traded := part(self._problem, TradeOffs):
-            return front[traded.choose([individual.fitness.values for individual in front])]
-        return max(front, key=lambda individual: self._problem.signs[0] * individual.fitness.values[0])
-
     def _remark(self, best: Individual) -> None:
         budget, work, unit = self._experiment.budget, self._evaluator.work, self._problem.work_unit
         if budget and 0 < work < budget:
@@ -262,7 +255,7 @@ class _Search:
             result["front"] = [_individual(individual) for individual in front]
         title, drawn = titles(self._run.resolved.problem, problem.settings, self._experiment.seed)
         if self._run.execution.figures:
-            draw_convergence(self._history.summary, labels, folder, title, drawn)
+            draw_convergence(self._history.summary, labels[0], folder, title, drawn)
         if front:
             title = f"Trade-offs that no other candidate dominates\n{title}"
             if self._run.execution.figures:

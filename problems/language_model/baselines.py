@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from evoprune import Budget, InputError
 from evoprune.experiment.spec import Choice
-from evoprune.interfaces.budget import ROUNDING
 from evoprune.problems.language_model.budgets import MeasuredBudget
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import ProblemSettings, budget_of
@@ -29,11 +27,14 @@ _NO_LIMIT = 10**15
 
 
 class Limits:
-    """The budgets in ``settings`` over the genes of ``transform``; ``facts``: measurements of the machine."""
+    """The budget in ``settings`` over the genes of ``transform``; ``facts``: measurements of the machine."""
 
     def __init__(self, settings: ProblemSettings, transform: Stack, facts: Mapping[str, Any]) -> None:
         """Raise :class:`evoprune.InputError` for ``facts`` of another budget."""
-        self._settings, self._transform, self._facts = settings, transform, facts
+        self.chosen, self._transform, self._facts = settings.budget, transform, facts
+        self._kind = budget_of(self.chosen, "problem.budget") if self.chosen else None
+        self.measured_budget = self._kind if isinstance(self._kind, MeasuredBudget) else None
+        """The budget if it measures the machine."""
         if facts and self.measured_budget is None:
             raise InputError("holds what another problem.budget measured", "measured.json")
         if facts and self.measured_budget:
@@ -42,48 +43,13 @@ class Limits:
     @cached_property
     def budget(self) -> Budget | None:
         """The limit of the search, if any."""
-        if (chosen := self._settings.budget) is None:
+        if (kind := self._kind) is None:
             return None
-        budget = self._counted(chosen, "problem.budget")
+        transform, facts = self._transform, self._facts
+        budget = kind.budget(transform, facts) if isinstance(kind, MeasuredBudget) else kind(transform)
         if budget.limit is None:
             raise InputError("names no limit: give one of its parameters", "problem.budget")
         return budget
-
-    @cached_property
-    def trade_offs(self) -> list[Budget]:
-        """The budgets whose amounts are objectives; their optional limits choose the result."""
-        return [self._counted(each, "problem.trade_offs") for each in self._settings.trade_off_budgets]
-
-    @property
-    def budgets(self) -> list[Budget]:
-        return [self.budget] if self.budget else self.trade_offs
-
-    @cached_property
-    def measured_budget(self) -> MeasuredBudget | None:
-        """The budget that measures the machine, if any."""
-        chosen = filter(None, (self._settings.budget, *self._settings.trade_off_budgets))
-        budgets = (budget_of(each, "problem.budget") for each in chosen)
-        return next((each for each in budgets if isinstance(each, MeasuredBudget)), None)
-
-    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
-        """Return the index in ``front`` of the best score within the limits, otherwise of the least excess.
-
-        A row of ``front`` has the score, then the amounts.
-        """
-
-        def rank(at: int) -> tuple[float, float]:
-            score, *spent = front[at]
-            pairs = zip(spent, self.trade_offs, strict=True)
-            over = sum(max(0.0, used - each.limit) / each.scale for used, each in pairs if each.limit is not None)
-            return (over if over > ROUNDING else 0.0), score
-
-        return min(range(len(front)), key=rank)
-
-    def _counted(self, chosen: Choice, key: str) -> Budget:
-        budget = budget_of(chosen, key)
-        if isinstance(budget, MeasuredBudget):
-            return budget.budget(self._transform, self._facts)
-        return budget(self._transform)
 
 
 class Baselines:
@@ -117,18 +83,11 @@ class Baselines:
 
     def initial_genomes(self) -> list[list[float]]:
         """Return the first genomes of a search, so that no result is worse on the search text."""
-        if budget := self._limits.budget:
-            return [*self.uniform.values(), *initial_within(self._transform, budget)]
-        genomes = [*self.references.values(), *self._transform.initial_genomes()] if self._limits.trade_offs else []
-        return [list(genome) for genome in dict.fromkeys(map(tuple, genomes)) if self._transform.genes.allow(genome)]
+        budget = self._limits.budget
+        return [*self.uniform.values(), *initial_within(self._transform, budget)] if budget else []
 
     def random_genome(self) -> list[float]:
-        """Draw each gene; with trade-offs, a random share of the genes, and the others as in the dense model."""
-        drawn = self._transform.random_genome(self._share)
-        if not self._limits.trade_offs:
-            return drawn
-        share, pairs = random.random(), zip(drawn, self._transform.dense, strict=True)
-        return [value if random.random() < share else dense for value, dense in pairs]
+        return self._transform.random_genome(self._share)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Exported, Finals, InputError, Measured, Reporting, TradeOffs
+from evoprune import Exported, Finals, InputError, Measured, Reporting
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Exporting, Measuring, Table
@@ -61,8 +61,8 @@ class Judge(_Part, Finals):
         return value
 
 
-class Machine(_Part, Measured, TradeOffs):
-    """Measures the times of a budget on this machine, and chooses the result on a front of trade-offs."""
+class Machine(_Part, Measured):
+    """Measures the times of a budget on this machine."""
 
     def take_measurements(self) -> Mapping[str, Any]:
         budget = self._problem.limits.measured_budget
@@ -70,9 +70,6 @@ class Machine(_Part, Measured, TradeOffs):
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         self._problem.use_measurements(facts)
-
-    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
-        return self._problem.limits.choose(front)
 
 
 class Report(_Part, Reporting):
@@ -88,7 +85,7 @@ class Report(_Part, Reporting):
 
         problem, begun = self._problem, time.perf_counter()
         uniform = problem.baselines.uniform.get(UNIFORM)
-        result = report(self._session, outcome, folder, problem.limits.budgets, uniform)
+        result = report(self._session, outcome, folder, problem.limits, uniform)
         if problem.recovery:
             result = problem.recovery.in_run(outcome, result, folder, time.perf_counter() - begun, self.work())
         return result | {"bits_per_byte": ResultFacts.model_validate(result).final_bits_per_byte}

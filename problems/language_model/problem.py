@@ -94,8 +94,7 @@ class LanguageModel(Problem):
         for genome, (value, tokens) in zip(genomes, scores, strict=True):
             if together:  # otherwise it is applied
                 transform.apply(genome)
-            values = (value, *(budget.spent(genome) for budget in self.limits.trade_offs))
-            evaluations.append(Evaluation(values, tokens, transform.measures()))
+            evaluations.append(Evaluation((value,), tokens, transform.measures()))
         return evaluations
 
     def describe(self) -> str:
@@ -121,17 +120,12 @@ class LanguageModel(Problem):
         return hashes
 
     @classmethod
-    def signs_of(cls, settings: Any) -> tuple[float, ...]:
-        return (-1.0,) * (1 + len(settings.trade_offs))
-
-    @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        return (settings.objective_label, *settings.trade_off_labels)
+        return (settings.objective_label,)
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
-        why = "without it candidates would not keep to the limit; give shift, or search trade-offs without a limit"
-        return {"repair": f"{why}: algorithm: nsga2, problem.trade_offs: [weights]"} if settings.budget else {}
+        return {"repair": "without it candidates would not keep to the limit; give shift"} if settings.budget else {}
 
     @classmethod
     def unscored(cls, settings: Any) -> list[str]:  # noqa: ARG003

@@ -42,16 +42,10 @@ def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
 
 
 class ProblemSettings(EvaluationSettings):
-    """Parameters of every problem on a language model: transforms, and a limit or more objectives."""
+    """Parameters of every problem on a language model: transforms, and a limit."""
 
     recover: RecoverPhaseSettings | None = Field(
         None, description="train the result towards the predictions of the dense model; null: no training"
-    )
-
-    trade_offs: tuple[Choice, ...] = Field(
-        (),
-        description="budgets, such as bytes and milliseconds, whose amounts are further objectives, with nsga2 and no "
-        "repair; the result is the best within their limits, if any",
     )
 
     uniform: bool = Field(
@@ -67,23 +61,6 @@ class ProblemSettings(EvaluationSettings):
         @property
         def budget(self) -> Choice | None:
             """The limit, by the name of a budget."""
-
-    @model_validator(mode="after")
-    def _known_trade_offs(self) -> Self:
-        _check(("trade_offs", BUDGETS, chosen) for chosen in self.trade_offs)
-        measured = [isinstance(budget_of(chosen, "trade_offs"), MeasuredBudget) for chosen in self.trade_offs]
-        if sum(measured) > 1 or len(set(self.trade_off_labels)) < len(measured):
-            raise ValueError("trade_offs: expected different budgets, of which one may measure the machine")
-        return self
-
-    @property
-    def trade_off_budgets(self) -> Sequence[Choice]:
-        """:attr:`trade_offs` with limits, which choose the result."""
-        return self.trade_offs
-
-    @property
-    def trade_off_labels(self) -> list[str]:
-        return [each.use.rpartition(":")[2].replace("_", " ") for each in self.trade_offs]
 
     @property
     def chosen_transforms(self) -> list[tuple[Any, Any]]:
@@ -140,8 +117,6 @@ class LanguageModelSettings(ProblemSettings):
     def _known(self) -> Self:
         if not self.transforms:
             raise ValueError("transforms: expected at least one")
-        if self.budget and self.trade_offs:
-            raise ValueError("budget, trade_offs: give one; limits of trade_offs choose the result among the best")
         named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
         _check([*named, ("budget", BUDGETS, self.budget)] if self.budget else named)
         return self
@@ -173,16 +148,7 @@ class PruningSettings(ProblemSettings, WeightsSettings):
         return [Choice(use="weights", **self.model_dump(include={*WeightsSettings.model_fields}))]
 
     @property
-    def budget(self) -> Choice | None:
-        return None if self.trade_offs else self._removed
-
-    @property
-    def trade_off_budgets(self) -> Sequence[Choice]:
-        """:attr:`trade_offs`, with ``sparsity`` as the limit of weights."""
-        return [self._removed if each == Choice(use="weights") else each for each in self.trade_offs]
-
-    @property
-    def _removed(self) -> Choice:
+    def budget(self) -> Choice:
         return Choice(use="weights", removed=self.sparsity)
 
     @property

@@ -38,7 +38,7 @@ def test_convergence_has_a_line_for_each_reference_that_is_asked_for(tmp_path):
     known = {"dense": 20.0, "uniform 45%": 12_345.6, "uniform 5%": 21.0, "broken": None}
     history = [{"reference": name, "fitness": [value]} for name, value in known.items()]
     history += [{"generation": n, "best": 90.0 - n, "median": 95.0, "quartiles": [92.0, 99.0]} for n in range(3)]
-    draw_convergence(history, ["perplexity"], tmp_path, "a model, seed 3", ("dense", "uniform 45%", "broken"))
+    draw_convergence(history, "perplexity", tmp_path, "a model, seed 3", ("dense", "uniform 45%", "broken"))
     told = (tmp_path / "convergence.svg").read_text()
     for text in (">dense: 20<", ">uniform 45%: 12,346<", ">a model, seed 3<"):
         assert text in told

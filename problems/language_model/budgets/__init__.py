@@ -1,8 +1,7 @@
 """Budgets: limits on a cost of the smaller model. Imports no torch.
 
 A budget is a function ``budget(transform, *, ...)`` that returns an :class:`evoprune.Budget` over the transform's
-genes; its keyword parameters are the user's. Registered under ``evoprune.budgets``. One without a limit can be an
-objective: ``problem.trade_offs``.
+genes; its keyword parameters are the user's. Registered under ``evoprune.budgets``.
 
 A budget that measures the machine is a class, a :class:`MeasuredBudget`, whose fields are the user's parameters. The
 returned budget may be a :class:`ReportedBudget`, whose costs are added to the result.

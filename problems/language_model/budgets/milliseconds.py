@@ -32,14 +32,14 @@ class Times(Checked):
 class LatencyBudget(Coupled, ReportedBudget):
     """The latency of a pass of ``load``, predicted from the savings of genes; the limit is ``dense / speedup``."""
 
-    def __init__(self, transform: Stack, times: Times, load: Load, speedup: float | None) -> None:
+    def __init__(self, transform: Stack, times: Times, load: Load, speedup: float) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
-        limit = times.dense / speedup if speedup else None
+        limit = times.dense / speedup
         super().__init__(
             transform.genes, latency_terms(transform, changes), limit, "milliseconds", lambda _: times.dense
         )
         self.load, self.speedup, self.description = load, speedup, f"{load} in {times.circumstances['runtime']}"
-        if limit is not None and self.least > limit:
+        if self.least > limit:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
                 f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
@@ -49,14 +49,15 @@ class LatencyBudget(Coupled, ReportedBudget):
     def cost(self, transform: Stack, best: Sequence[float]) -> Mapping[str, float]:
         """As :meth:`ReportedBudget.cost`, with the latency ``predicted`` by the budget and the demanded ``speedup``."""
         dense, evolved = compare_latency(transform, best, self.load, _SECONDS)
-        cost = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
-        return cost | ({"speedup": self.speedup} if self.speedup else {})
+        predicted = self.spent(best)
+        times = {"dense": dense, "evolved": evolved, "measured": evolved}
+        return times | {"predicted": predicted, "speedup": self.speedup}
 
 
 class Milliseconds(MeasuredBudget):
     """Limit the latency of a pass on the machine of the run, by a speed-up over the dense model."""
 
-    speedup: float | None = Field(None, ge=1, description="how many times as fast as the dense model, at least")
+    speedup: float = Field(ge=1, description="how many times as fast as the dense model, at least")
     phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
     batch: int = Field(1, ge=1, description="sequences at once")
     length: int = Field(512, ge=1, description="tokens of a prompt, or before the one that is decoded")
@@ -77,9 +78,8 @@ class Milliseconds(MeasuredBudget):
         return Times(circumstances=self._circumstances(transform), dense=dense, genes=genes).model_dump()
 
     def settle(self, transform: Stack, facts: Mapping[str, Any]) -> None:
-        checked = transform if self.speedup else transform.bare()  # without a limit all levels stay
         try:
-            checked.use_times(self._times(facts).genes)
+            transform.use_times(self._times(facts).genes)
         except ValueError:
             why = "its times are of other genes or levels than those of problem.transforms"
             raise InputError(why, self._source) from None

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Budget, InputError
+from evoprune.experiment.spec import Choice
 from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
+from evoprune.problems.language_model.baselines import Limits
 from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import file_bytes
 from evoprune.problems.language_model.evaluation.answers import accuracy
@@ -26,11 +28,11 @@ Perplexities = dict[str, float | None]
 
 
 def report(
-    session: Session, outcome: Outcome, folder: Path, budgets: Sequence[Budget], uniform: Sequence[float] | None
+    session: Session, outcome: Outcome, folder: Path, limits: Limits, uniform: Sequence[float] | None
 ) -> dict[str, Any]:
     """Score the references and the best genome on every text; return the problem's keys of ``result.json``.
 
-    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform.
+    ``uniform``: the reference that is reported as uniform.
     """
     texts, transform, best = session.texts, session.transform, outcome.best
     session.fitness.require_memory("the report", texts.report)
@@ -39,12 +41,12 @@ def report(
     result: dict[str, Any] = {"protocol": _protocol(session), "cost": cost(session, best)}
     shown = (f"{each:.1%}" if isinstance(each, float) else str(each) for each in transform.genes.chosen(best))
     result["genes"] = dict(zip(transform.genes.names, shown, strict=True))
-    for budget in budgets:
-        if isinstance(budget, ReportedBudget):
-            result["cost"][budget.unit] = dict(budget.cost(transform, best))
-            result["protocol"][budget.unit] = budget.description
-    if reached := goal(session, best, budgets, result):
-        result["asked"] = reached
+    chosen, budget = limits.chosen, limits.budget
+    if isinstance(budget, ReportedBudget):
+        result["cost"][budget.unit] = dict(budget.cost(transform, best))
+        result["protocol"][budget.unit] = budget.description
+    if chosen and budget:
+        result["asked"] = _goal(session, best, chosen, budget, result)
     if not transform.has_types:  # which round few weights to zero
         result |= _zeros(session, best)
     if transform.updates:
@@ -158,15 +160,12 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
     return scores
 
 
-def goal(
-    session: Session, best: list[float], budgets: Sequence[Budget], result: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Return the :class:`.result.Goal` of the run; None without a budget."""
-    chosen = getattr(session.settings, "budget", None)
-    if chosen is None or not budgets:
-        return None
-    (budget,), parameters = budgets, dict(chosen.parameters)
-    assert budget.limit is not None  # of a chosen budget
+def _goal(
+    session: Session, best: list[float], chosen: Choice, budget: Budget, result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the :class:`.result.Goal` of the run."""
+    parameters = dict(chosen.parameters)
+    assert budget.limit is not None  # see baselines.Limits
     if (removed := parameters.get("removed")) is not None:
         dense, got = budget.spent(session.transform.dense), budget.spent(best)
         share = float(removed) * (dense - got) / ((dense - budget.limit) or 1.0)

@@ -62,6 +62,39 @@ def failing(plugin, write):
     )
 
 
+TWO = """
+from evoprune import Evaluation, Gene, Genes, Problem
+
+class Two(Problem):
+    signs = (-1.0, 1.0)
+    genes = Genes([Gene.integer("x", 0, 5), Gene.integer("y", 0, 5)])
+
+    def evaluate(self, genome, fidelity=1.0):
+        x, y = genome
+        return Evaluation((x * x + y, min(x, y) + x / 9))
+"""
+
+
+@pytest.mark.usefixtures("search_figures")
+def test_of_several_objectives_the_front_is_kept_and_the_best_by_the_first_is_the_result(run, plugin, write):
+    plugin("two_problem", TWO)
+    answer = run(
+        write("{plugins: [two_problem], problem: {use: 'two_problem:Two'}, population: 8, generations: 3}"),
+        "operators.algorithm=nsga2",
+    )
+    assert answer.code == 0
+    scored = {tuple(line["fitness"]) for line in answer.candidates}
+
+    def dominated(point):
+        return any(other[0] <= point[0] and other[1] >= point[1] and other != point for other in scored)
+
+    found = answer.json("result.json")
+    assert {tuple(point["fitness"]) for point in found["front"]} == {each for each in scored if not dominated(each)}
+    least = min(first for first, _ in scored)
+    assert found["best"]["fitness"] == [least, max(second for first, second in scored if first == least)]
+    assert (answer.folder / "front.png").exists()
+
+
 @pytest.mark.parametrize(("share", "allowed"), [(2, 0.5), (2, 1), (0.5, 0.1)])
 def test_a_run_of_failures_stops_and_says_why(run, failing, share, allowed):
     answer = run(failing, f"problem.share={share}", f"max_failures={allowed}")

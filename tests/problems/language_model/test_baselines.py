@@ -37,12 +37,6 @@ def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget
     assert budget.excess(uniform) >= budget.excess(problem.session.transform.uniform(less.index(False) / 1000)) - 1e-6
 
 
-def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
-    problem = pruning(trade_offs=["weights"], curve=(0.1, 0.3, 0.95))
-    assert problem.initial_genomes() == [[0.0] * 3, [0.1] * 3, [0.3] * 3]  # 0.95 is above the genes' bounds
-    assert problem.baselines.uniform == {}
-
-
 def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
     random.seed(0)
     problem = pruning(genes="block_and_kind", max_sparsity=0.5)
@@ -52,13 +46,6 @@ def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
         zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.15] * 3 + [0.075] * 4, strict=True
     ):
         assert max(abs(value - centre) for value in gene) <= reach + 1e-12
-
-
-def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
-    problem = pruning(trade_offs=["weights"], sparsity=0.45)
-    left = [problem.limits.trade_offs[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
-    assert problem.limits.choose([(20.0, left[0]), (50.0, left[4]), (40.0, left[3]), (90.0, left[5])]) == 2
-    assert problem.limits.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
 
 
 @pytest.mark.parametrize(("curve", "rising"), [((0.5, 0.1), [0.0, 0.1, 0.3, 0.5]), ((0.1, 0.3), [0.0, 0.1, 0.3])])

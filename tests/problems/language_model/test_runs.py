@@ -71,25 +71,3 @@ def test_a_second_text_may_change_in_a_run(run, small):
     assert main(["resume", str(folder), "--set", "problem.second_text=[]", "--set", "generations=2"]) == 0
     assert "second" not in result(folder)
     assert recorded.read(folder, (-1.0,)).generation == 2
-
-
-@pytest.mark.usefixtures("search_figures")
-def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_at_the_target_is_the_result(run):
-    folder = run(
-        "operators.algorithm=nsga2", "problem.trade_offs=[weights]", "~operators.repair", "population=8",
-        "generations=2",
-    )  # fmt: skip
-    found = result(folder)
-    front = [tuple(point["fitness"]) for point in found["front"]]
-    scored = {tuple(line["fitness"]) for line in candidates(folder)}
-
-    def dominated(point):
-        return any(p[0] <= point[0] and p[1] <= point[1] and p != point for p in scored)
-
-    assert set(front) == {point for point in scored if not dominated(point)}
-    assert (folder / "front.png").exists()
-    whole = max(line["fitness"][1] for line in recorded.lines(folder / "history.jsonl") if "reference" in line)
-    reached = [point for point in found["front"] if point["fitness"][1] <= 0.55 * whole + 1e-6]
-    assert found["best"] == min(reached, key=lambda point: point["fitness"][0])
-    assert found["perplexity"]["search"]["evolved"] == found["best"]["fitness"][0]
-    assert "gap_closed" not in found  # there is no budget that uniform pruning would share

@@ -62,9 +62,6 @@ def test_pruning_is_the_transform_weights_under_the_share_of_the_weights():
     (kind, own), *_ = settings.chosen_transforms
     assert (kind.__name__, own.score, own.genes) == ("Weights", "wanda", "matrix")
     assert (settings.budget.use, settings.budget.parameters) == ("weights", {"removed": 0.6})
-    traded = PruningSettings(trade_offs=("weights",))
-    assert traded.budget is None
-    assert [each.parameters for each in traded.trade_off_budgets] == [{"removed": 0.45}]
 
 
 @pytest.mark.parametrize("role", ["search_text", "calibration_text"])
