@@ -79,15 +79,13 @@ class Measured(ABC):
 class Outcome:
     """A finished search. ``references``: genome and score of the known solutions, by name.
 
-    ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: subject of the
-    run, for figures. ``seconds_left``: for the report, if the run has a limit of time. ``drafted``: seconds that the
-    last draft of the export took.
+    ``title``: subject of the run, for figures. ``seconds_left``: for the report, if the run has a limit of time.
+    ``drafted``: seconds that the last draft of the export took.
     """
 
     best: list[float]
     best_evaluation: Evaluation
     references: Mapping[str, tuple[list[float], Evaluation]]
-    front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
     title: str = ""
     seconds_left: float | None = None
     drafted: float = 0.0

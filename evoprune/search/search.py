@@ -263,9 +263,8 @@ class _Search:
                 families = {"found": [individual.fitness.values for individual in front], "known solutions": known}
                 draw_front(families, labels, problem.signs, folder, title)
         if reports := part(problem, Reporting):
-            points = [(list(individual), individual.fitness.values) for individual in front]
             score, left = evaluator.evaluation_of(best.genome), self._status.seconds_left()
-            outcome = Outcome(list(best), score, references, points, title, left, self._draft.seconds)
+            outcome = Outcome(list(best), score, references, title, left, self._draft.seconds)
             result = {**reports.report(outcome, folder), **result}
         return validated(problem.Result, result, f"{type(problem).__name__}.report")
 

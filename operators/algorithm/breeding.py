@@ -21,7 +21,7 @@ FAILED_LOSS = 700.0  # of a failed candidate: about the largest logarithm of a d
 def check_limited(budget: Budget, algorithm: str) -> None:
     """Raise InputError where ``budget`` has no limit."""
     if budget.limit is None:
-        raise InputError(f"operators.algorithm: {algorithm} needs a limit, and the problem has none; nsga2 needs none")
+        raise InputError(f"operators.algorithm: {algorithm} needs a limit, and the problem has none: give it a budget")
 
 
 def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Genomes) -> list[Individual]:

@@ -10,7 +10,7 @@ from deap import base, tools
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
-from evoprune.operators.algorithm.breeding import Count, Genomes, Share, breed, first_population
+from evoprune.operators.algorithm.breeding import Count, Genomes, breed, first_population
 from evoprune.operators.quadratic import MAX_POINTS, Quadratic
 
 
@@ -23,10 +23,6 @@ def nsga2(
     initial_genomes: Genomes,
     genes: Genes,
     pool: Annotated[Count, Field(description="children bred for each that is scored on all data")] = 1,
-    screening: Annotated[
-        Share | None,
-        Field(description="share of the data to screen a larger pool on; null: by quadratic models"),
-    ] = None,
 ) -> Algorithm:
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
@@ -47,10 +43,7 @@ def nsga2(
             lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
         )  # fmt: skip
         if pool > 1:
-            if screening is None:
-                _predict(genes, archive, children)
-            else:
-                yield Evaluate(children, screening)
+            _predict(genes, archive, children)
             children = tools.selNSGA2(children, population)
         yield Evaluate(children)
         archive += children

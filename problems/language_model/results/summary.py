@@ -158,7 +158,7 @@ def _savings(result: ResultFacts) -> str:
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
-    if UNIFORM not in scores.measured or result.front is not None:
+    if UNIFORM not in scores.measured:
         return
     winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
     closed = gap_closed(scores.dense, scores.uniform, scores.evolved)

@@ -45,19 +45,3 @@ def test_it_spreads_over_the_front(toolbox):
 def test_models_find_the_front_in_fewer_generations(toolbox):
     dominated = [sum(not 0 <= gene <= 2 for gene in last_population(toolbox, 3, pool=pool)) for pool in (1, 10)]
     assert dominated[1] < dominated[0] / 2
-
-
-def test_the_best_of_a_larger_pool_are_scored_on_all_the_data(toolbox):
-    steps = nsga2(toolbox, population=8, pool=3, screening=0.5, **SETTINGS)
-
-    def scored(step):
-        for individual in step.individuals:
-            individual.fitness.values = schaffer(individual)
-        return step
-
-    first, _, screened, chosen = scored(next(steps)), next(steps), scored(next(steps)), scored(next(steps))
-    assert [len(step.individuals) for step in (first, screened, chosen)] == [8, 24, 8]
-    assert [step.fidelity for step in (first, screened, chosen)] == [1, 0.5, 1]
-    left = [one for one in screened.individuals if not any(one is other for other in chosen.individuals)]
-    assert len(left) == 16
-    assert not any(one.fitness.dominates(other.fitness) for one in left for other in chosen.individuals)

@@ -220,7 +220,7 @@ def test_the_time_of_a_draft_tells_how_long_the_export_reads_in_the_runtime(tmp_
     vars(own)["text"] = None
     for drafted in (0.0, 1.0, 20.0):
         with pytest.raises(KeyboardInterrupt):
-            own.in_run(Outcome([0.0], None, {}, (), "", 1000.0, drafted), {}, tmp_path, 20.0, 600.0)
+            own.in_run(Outcome([0.0], None, {}, "", 1000.0, drafted), {}, tmp_path, 20.0, 600.0)
     assert times[0] == times[1]
     assert times[2] < times[1] - 8 * 20 + 3 * 20 + 1
 
