@@ -1,4 +1,4 @@
-"""The problem of making a language model smaller, and its presets for pruning and compression."""
+"""The problem of making a language model smaller, and its preset for pruning single weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.scores import SCORES
-from evoprune.problems.language_model.settings import (
-    CompressionSettings,
-    LanguageModelSettings,
-    ProblemSettings,
-    PruningSettings,
-)
+from evoprune.problems.language_model.settings import LanguageModelSettings, ProblemSettings, PruningSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
@@ -161,12 +156,3 @@ class Pruning(LanguageModel):
 
     Settings = PruningSettings
     plugin_groups = MappingProxyType({"score": SCORES})
-
-
-class Compression(LanguageModel):
-    """Compress a causal language model by several transforms under one limit, at the least divergence from dense.
-
-    One genome has cuts and the types of the remaining matrices; a recovery may follow.
-    """
-
-    Settings = CompressionSettings

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -120,15 +120,6 @@ class LanguageModelSettings(ProblemSettings):
         named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
         _check([*named, ("budget", BUDGETS, self.budget)] if self.budget else named)
         return self
-
-
-class CompressionSettings(LanguageModelSettings):
-    """Parameters of the problem ``compression``: the parameters of ``language_model``, with a limit."""
-
-    budget: Choice = Field(description="the limit, by a registered name, and its parameters, such as bytes")
-    objective: Literal["perplexity", "kl"] = Field(
-        "kl", description="fitness: divergence from the dense model, or perplexity"
-    )
 
 
 class PruningSettings(ProblemSettings, WeightsSettings):

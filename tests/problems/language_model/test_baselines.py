@@ -88,8 +88,8 @@ def test_they_are_exported_beside_what_was_found(tmp_path, byte_models, monkeypa
     found = Types.presets
     monkeypatch.setattr(Types, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time
     recover = {"tokens": 64, "window": 32, "train": "norms", "alike": "dense"}
-    problem = byte_models("gpt2") | {"use": "compression", "transforms": TRANSFORMS, "recover": recover}
-    problem["budget"] = {"use": "bytes", "at_most": 400_000}
+    problem = byte_models("gpt2") | {"use": "language_model", "transforms": TRANSFORMS, "recover": recover}
+    problem |= {"objective": "kl", "budget": {"use": "bytes", "at_most": 400_000}}
     spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
     (tmp_path / "small.yaml").write_text(json.dumps(spec))
     front = tmp_path / "front"

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from evoprune.cli import main
 from evoprune.problems.language_model.distillation.training import Training
-from evoprune.problems.language_model.problem import Compression
 from tests.runs import lines, result
 
 pytest.importorskip("gguf")
@@ -27,12 +26,6 @@ SETTINGS = [
     "rate: 0.0003, patience: 4}",
     "budget=6000",
 ]  # fmt: skip
-
-
-def test_a_limit_is_needed_and_divergence_is_the_fitness():
-    with pytest.raises(ValueError, match="budget"):
-        Compression.Settings(transforms="types")
-    assert Compression.Settings(transforms="types", budget={"use": "bytes", "at_most": 5}).objective == "kl"
 
 
 @pytest.fixture(scope="module")

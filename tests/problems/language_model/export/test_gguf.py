@@ -317,8 +317,8 @@ def test_codes_of_quantised_matrices_stay_byte_for_byte(byte_models, tmp_path, t
         "train": train, "keep_codes": True,
     }  # fmt: skip
     types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
-    problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
-    problem |= {"budget": {"use": "bytes", "at_most": 180_000}, "held_out_windows": 0}
+    problem = byte_models("gpt2") | {"use": "language_model", "transforms": types, "recover": recover}
+    problem |= {"objective": "kl", "budget": {"use": "bytes", "at_most": 180_000}, "held_out_windows": 0}
     folder, small, untrained = run_in(tmp_path, problem), tmp_path / "run.gguf", tmp_path / "untrained.gguf"
     assert main(["export", str(folder), str(small), "--untimed"]) == 0
     found, facts = result(folder), json.loads((tmp_path / "run.evoprune.json").read_text())

@@ -71,11 +71,12 @@ def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
 
 @pytest.fixture
 def run(tmp_path, byte_models, bytes_for_times):
-    """Runs ``compression`` under milliseconds; returns the exit code and the run's folder."""
+    """Runs a search under milliseconds; returns the exit code and the run's folder."""
 
     def call(name, speedup, *options, transforms=(BLOCKS, WIDTH, TYPES)):
         problem = byte_models("gpt2") | {
-            "use": "compression",
+            "use": "language_model",
+            "objective": "kl",
             "transforms": transforms,
             "budget": {"use": "milliseconds", "speedup": speedup, **GIVEN},
             "held_out_windows": 0,
