@@ -217,11 +217,17 @@ def _panel(axes: Axes, own: Sequence[Point]) -> None:
     named: dict[tuple[float, float], list[str]] = {}
     for point in presets:
         named.setdefault((point.size, point.divergence), []).append(point.name)
-    for place, names in named.items():
-        axes.annotate(", ".join(names), place, (2, 5), textcoords="offset points", fontsize=8, color=GREY, rotation=40)
     sizes, losses = [each.size for each in own], [each.divergence for each in (*ours, *presets)]
+    spread = max(sizes) - min(sizes)
+    for (size, loss), names in named.items():
+        crowded = any(abs(x - size) < spread / 10 and loss < y < 1.5 * loss for x, y in named)
+        side = -1 if crowded else 1  # below its point, where another one is next to it above
+        axes.annotate(
+            ", ".join(names), (size, loss), (2, 5 * side), textcoords="offset points", fontsize=8, color=GREY,
+            rotation=40 * side, va="bottom" if side > 0 else "top",
+        )  # fmt: skip
     axes.set(yscale="log", ylim=(min(losses) / 1.7, 2 * max(losses)))
-    axes.set_xlim(min(sizes) - 0.08 * (spread := max(sizes) - min(sizes)), max(sizes) + 0.3 * spread)
+    axes.set_xlim(min(sizes) - 0.08 * spread, max(sizes) + 0.3 * spread)
     ticks = [tick for tick in _TICKS if min(losses) / 1.7 <= tick <= 2 * max(losses)]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
