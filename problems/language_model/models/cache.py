@@ -98,10 +98,10 @@ class CachedFile:
                 continue
             if self.exists is shared:
                 self._lock = handle
-                break
+                if shared:
+                    os.utime(self.path)
+                return
             os.close(handle)
-        if self.exists:
-            os.utime(self.path)
 
     @property
     def exists(self) -> bool:
