@@ -31,6 +31,7 @@ import psutil
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from evoprune.figures import COLOURS, GREY, STYLE
@@ -44,6 +45,8 @@ HEADING = "## At equal bytes"
 OF_TEXT = ("divergence", "99%", "same top token", "bits a byte behind")
 COLUMNS = ("model", "file of", "MB", *OF_TEXT, *(f"{each}, other text" for each in OF_TEXT), "s", "GB")
 OURS = "evoprune"
+_MARK = 5  # pixels from the middle of a mark to its sides
+_SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)]  # of a mark, for its name
 _TICKS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
 
 Json = dict[str, Any]
@@ -199,14 +202,21 @@ def draw(page: Path, out: Path) -> None:
         for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _panel(axes, sorted((each for each in found if each.model == model), key=lambda each: each.size))
             axes.set(title=model, xlabel="MB")
+        figure.draw_without_rendering()  # gives the panels their places
+        for axes, model in zip(figure.axes, models, strict=True):
+            _name(axes, [each for each in found if each.model == model and _drawn(each)])
         figure.axes[0].set_ylabel("divergence from the source, nats per token")
         figure.axes[0].legend(fontsize="small", loc="lower left")
         figure.savefig(out, dpi=150)
 
 
+def _drawn(point: Point) -> bool:
+    return bool(re.match(f"{OURS}|I?Q[0-9]", point.name))
+
+
 def _panel(axes: Axes, own: Sequence[Point]) -> None:
     ours = [each for each in own if each.name == OURS]
-    presets = [each for each in own if re.match("I?Q[0-9]", each.name)]
+    presets = [each for each in own if each.name != OURS and _drawn(each)]
     for each, style, label, colour in (
         (presets, "s", "presets of llama.cpp", GREY),
         (ours, "o-", "evoprune prune", COLOURS[0]),
@@ -214,23 +224,37 @@ def _panel(axes: Axes, own: Sequence[Point]) -> None:
         axes.plot(
             [point.size for point in each], [point.divergence for point in each], style, color=colour, label=label
         )
-    named: dict[tuple[float, float], list[str]] = {}
-    for point in presets:
-        named.setdefault((point.size, point.divergence), []).append(point.name)
     sizes, losses = [each.size for each in own], [each.divergence for each in (*ours, *presets)]
     spread = max(sizes) - min(sizes)
-    for (size, loss), names in named.items():
-        crowded = any(abs(x - size) < spread / 10 and loss < y < 1.5 * loss for x, y in named)
-        side = -1 if crowded else 1  # below its point, where another one is next to it above
-        axes.annotate(
-            ", ".join(names), (size, loss), (2, 5 * side), textcoords="offset points", fontsize=8, color=GREY,
-            rotation=40 * side, va="bottom" if side > 0 else "top",
-        )  # fmt: skip
     axes.set(yscale="log", ylim=(min(losses) / 1.7, 2 * max(losses)))
     axes.set_xlim(min(sizes) - 0.08 * spread, max(sizes) + 0.3 * spread)
     ticks = [tick for tick in _TICKS if min(losses) / 1.7 <= tick <= 2 * max(losses)]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
+
+
+def _name(axes: Axes, points: Sequence[Point]) -> None:
+    """Name the presets among ``points``, each on the first side of its square where there is room."""
+    named: dict[tuple[float, float], list[str]] = {}
+    for point in points:
+        named.setdefault((point.size, point.divergence), []).append(point.name)
+    centres = {place: axes.transData.transform(place) for place in named}
+    taken = [Bbox([centre - _MARK, centre + _MARK]) for centre in centres.values()]
+    for place, names in named.items():
+        if names == [OURS]:
+            continue
+        for across, up in _SIDES:
+            ends = {-1: "right", 0: "center", 1: "left"}[across], {-1: "top", 0: "center", 1: "bottom"}[up]
+            text = axes.annotate(
+                ", ".join(names), place, (5 * across, 5 * up), textcoords="offset points", fontsize=7, color=GREY,
+                ha=ends[0], va=ends[1],
+            )  # fmt: skip
+            box = text.get_window_extent()
+            if not box.count_overlaps(taken):
+                break
+            if (across, up) != _SIDES[-1]:
+                text.remove()
+        taken.append(box)
 
 
 def main() -> None:
