@@ -47,6 +47,7 @@ COLUMNS = ("model", "file of", "MB", *OF_TEXT, *(f"{each}, other text" for each 
 OURS = "evoprune"
 _MARK = 5  # pixels from the middle of a mark to its sides
 _SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)]  # of a mark, for its name
+_ENDS = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}  # of a name, next to its mark
 _TICKS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
 
 Json = dict[str, Any]
@@ -195,28 +196,24 @@ def points(page: str) -> list[Point]:
 
 def draw(page: Path, out: Path) -> None:
     """Draw divergence against size, a panel a model: files of ``prune`` as a line, presets as squares."""
-    found = points(page.read_text(encoding="utf-8"))
+    found = [each for each in points(page.read_text(encoding="utf-8")) if re.match(f"{OURS}|I?Q[0-9]", each.name)]
     models = list(dict.fromkeys(each.model for each in found))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * len(models), 4.2), layout="constrained")
         for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _panel(axes, sorted((each for each in found if each.model == model), key=lambda each: each.size))
             axes.set(title=model, xlabel="MB")
-        figure.draw_without_rendering()  # gives the panels their places
-        for axes, model in zip(figure.axes, models, strict=True):
-            _name(axes, [each for each in found if each.model == model and _drawn(each)])
         figure.axes[0].set_ylabel("divergence from the source, nats per token")
         figure.axes[0].legend(fontsize="small", loc="lower left")
+        figure.draw_without_rendering()  # gives the panels their places
+        for axes, model in zip(figure.axes, models, strict=True):
+            _name(axes, [each for each in found if each.model == model])
         figure.savefig(out, dpi=150)
-
-
-def _drawn(point: Point) -> bool:
-    return bool(re.match(f"{OURS}|I?Q[0-9]", point.name))
 
 
 def _panel(axes: Axes, own: Sequence[Point]) -> None:
     ours = [each for each in own if each.name == OURS]
-    presets = [each for each in own if each.name != OURS and _drawn(each)]
+    presets = [each for each in own if each.name != OURS]
     for each, style, label, colour in (
         (presets, "s", "presets of llama.cpp", GREY),
         (ours, "o-", "evoprune prune", COLOURS[0]),
@@ -224,7 +221,7 @@ def _panel(axes: Axes, own: Sequence[Point]) -> None:
         axes.plot(
             [point.size for point in each], [point.divergence for point in each], style, color=colour, label=label
         )
-    sizes, losses = [each.size for each in own], [each.divergence for each in (*ours, *presets)]
+    sizes, losses = [each.size for each in own], [each.divergence for each in own]
     spread = max(sizes) - min(sizes)
     axes.set(yscale="log", ylim=(min(losses) / 1.7, 2 * max(losses)))
     axes.set_xlim(min(sizes) - 0.08 * spread, max(sizes) + 0.3 * spread)
@@ -243,18 +240,12 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     for place, names in named.items():
         if names == [OURS]:
             continue
+        text = axes.annotate(", ".join(names), place, (0, 0), textcoords="offset points", fontsize=7, color=GREY)
         for across, up in _SIDES:
-            ends = {-1: "right", 0: "center", 1: "left"}[across], {-1: "top", 0: "center", 1: "bottom"}[up]
-            text = axes.annotate(
-                ", ".join(names), place, (5 * across, 5 * up), textcoords="offset points", fontsize=7, color=GREY,
-                ha=ends[0], va=ends[1],
-            )  # fmt: skip
-            box = text.get_window_extent()
-            if not box.count_overlaps(taken):
+            text.set(position=(5 * across, 5 * up), ha=_ENDS[across][0], va=_ENDS[up][1])
+            if not text.get_window_extent().count_overlaps(taken):
                 break
-            if (across, up) != _SIDES[-1]:
-                text.remove()
-        taken.append(box)
+        taken.append(text.get_window_extent())
 
 
 def main() -> None:
