@@ -57,7 +57,7 @@ class Recover(Command):
         run = _open_run(options.run, options.set)
 
         def write(workplace: Path, place: Path) -> Exported:
-            from evoprune.problems.language_model.recovery import Recovery
+            from evoprune.problems.language_model.distillation.recovery import Recovery
             from evoprune.problems.language_model.results.final_model import final_model
 
             problem: Any = run.problem

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.settings import LanguageModelSettings, Pro
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from evoprune.problems.language_model.recovery import Recovery
+    from evoprune.problems.language_model.distillation.recovery import Recovery
 
 
 class LanguageModel(Problem):
@@ -60,7 +60,7 @@ class LanguageModel(Problem):
     @cached_property
     def recovery(self) -> Recovery | None:
         """The training of the result, if the run has one."""
-        from evoprune.problems.language_model.recovery import Recovery
+        from evoprune.problems.language_model.distillation.recovery import Recovery
 
         recover = self.settings.recover
         return Recovery(self.session, recover, self.baselines.compared) if recover else None

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.types.errors import Sample, estimate_errors
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.transforms.gguf_types.errors import Sample, estimate_errors
 
 
 def row(*cells: object) -> str:

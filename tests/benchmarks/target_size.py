@@ -16,14 +16,14 @@ import torch
 from evoprune.operators.knapsack import cheapest
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.types.errors import draw_samples
+from evoprune.problems.language_model.gguf.types.importance import measure_importance
+from evoprune.problems.language_model.gguf.types.matrices import slots_of, typed_matrices
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from evoprune.problems.language_model.transforms.gguf_types.errors import draw_samples
-from evoprune.problems.language_model.transforms.gguf_types.importance import measure_importance
-from evoprune.problems.language_model.transforms.gguf_types.matrices import slots_of, typed_matrices
 from tests.benchmarks.common import harms_of
 
 UNITS = 20_000  # of the knapsack

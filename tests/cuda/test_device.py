@@ -148,7 +148,7 @@ def test_a_copy_on_the_cpu_is_rounded_to_the_bytes_of_the_source(byte_models, tm
 
 def test_a_recovered_model_is_measured_on_the_device(byte_models, tmp_path, monkeypatch):
     given = byte_models("llama")
-    from evoprune.problems.language_model.export import gguf
+    from evoprune.problems.language_model.gguf.export import format as gguf
 
     given = given | {"transforms": "sublayers", "device": "cuda"}
     session, devices = LanguageModel(LanguageModelSettings(**given)).session, []

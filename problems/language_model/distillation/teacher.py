@@ -25,13 +25,13 @@ from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import find_matrices, in_features
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
-from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 _ROLE = "recover.text"
 

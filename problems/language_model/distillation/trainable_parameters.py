@@ -14,10 +14,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
+from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import QuantisedModel
-from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 Train = Literal["all", "lora", "norms", "scales"]
 

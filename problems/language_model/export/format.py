@@ -12,7 +12,7 @@ A format of one file is a class that is registered by the suffix of such files, 
                 faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
             return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
 
-:class:`evoprune.problems.language_model.export.gguf.GgufFormat` also has options, measures its file, and writes a card.
+The format ``gguf`` also has options, measures its file, and writes a card.
 """
 
 import hashlib

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from evoprune import InputError
+from evoprune.problems.language_model.gguf.loading import Header, as_folder
 from evoprune.problems.language_model.models.device import (
     out_of_memory,
     pick_device,
@@ -23,7 +24,6 @@ from evoprune.problems.language_model.models.device import (
     release_memory,
     total_memory,
 )
-from evoprune.problems.language_model.models.gguf_source import Header, as_folder
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.models.lazy_weights import LazyForward, set_execution_device, weight_of
 from evoprune.problems.language_model.models.memory import Room

@@ -21,6 +21,7 @@ from evoprune.operators.knapsack import Choices
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
@@ -35,9 +36,8 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.windows import cut_windows, tokenise
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
-from evoprune.problems.language_model.transforms.vocabulary.order import token_frequencies, token_order
-from evoprune.problems.language_model.transforms.vocabulary.transform import VocabularySettings
+from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
+from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.prune.command import Prune

@@ -13,9 +13,9 @@ import torch
 
 from evoprune.operators.knapsack import Floats, Units, cheapest
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.types.presets import level_bits
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.gguf_types.presets import level_bits
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 _ROWS = 64  # of noise, which are quantised
 _FEW = 4.0  # times the time, from which hardly any matrix could have a slower type

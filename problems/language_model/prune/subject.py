@@ -16,19 +16,19 @@ from torch.nn.functional import linear
 
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
+from evoprune.problems.language_model.experts.transform import Experts
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.loading import fits_disk
 from evoprune.problems.language_model.gguf.sources import BLOCKS, cuts_of
+from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
-from evoprune.problems.language_model.models.gguf_source import fits_disk
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_dtype
 from evoprune.problems.language_model.prune.command import Prune
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.transforms.experts import Experts
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from evoprune.problems.language_model.transforms.widths.cuts import Heads
 
 _READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given

@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, scaled
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.latency import PassTimer, Timer
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shape, Shapes
 from evoprune.problems.language_model.transforms.transform import Remaining, Transform

@@ -11,8 +11,8 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.language_model.baselines import baselines_of
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.parts import Report
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 
 TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
 

@@ -9,8 +9,8 @@ import torch
 
 from evoprune.problems.language_model.calibration import sensitivity as module
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
+from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import find_matrices
-from evoprune.problems.language_model.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.language_model.small import random_model
 
 _SIZE = 0.01  # of a change, as a share of the weights'

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
-from evoprune.problems.language_model.transforms.gguf_types.encodings import put_encoded
 
 pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.distillation import trainable_parameters

@@ -10,12 +10,12 @@ import torch
 from evoprune import InputError, Stopped
 from evoprune.api import Run
 from evoprune.problems.language_model.distillation import teacher, training
+from evoprune.problems.language_model.distillation.recovery import Recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import scales_of, with_scales
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
-from evoprune.problems.language_model.recovery import Recovery
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.language_model.small import plain_perplexity

@@ -5,10 +5,10 @@ import random
 import pytest
 import torch
 
+from evoprune.problems.language_model.gguf.types import copies
 from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.lazy_weights import set_execution_device
-from evoprune.problems.language_model.transforms.gguf_types import copies
 from tests.problems.language_model.small import problem_in, resume_cut, run_in
 from tests.runs import lines
 

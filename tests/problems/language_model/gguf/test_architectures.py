@@ -14,11 +14,11 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.types.settings import TypesSettings
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.transforms.gguf_types.settings import TypesSettings
-from evoprune.problems.language_model.transforms.gguf_types.transform import Types
 from evoprune.problems.language_model.transforms.sublayers import Sublayers
 from evoprune.problems.language_model.transforms.widths.cuts import Channels, Heads
 from tests.problems.language_model.gguf import models

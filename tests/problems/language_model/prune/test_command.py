@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from evoprune.cli import main
 from evoprune.exports.exporting import FACTS, metadata_path
 from evoprune.files.json_files import read_json
-from evoprune.problems.language_model import recovery
+from evoprune.problems.language_model.distillation import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident

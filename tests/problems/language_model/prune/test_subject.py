@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from evoprune import InputError
-from evoprune.problems.language_model.models import gguf_source, load
+from evoprune.problems.language_model.gguf import loading
+from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.prune import subject
 from evoprune.problems.language_model.prune.headers import Headers
@@ -46,6 +47,6 @@ def test_a_model_without_room_keeps_the_dtype_in_which_it_is_mapped_or_is_refuse
     monkeypatch.setattr(subject, "free_memory", lambda _: 0.0)
     assert settings_of(half, math.inf).dtype == "bfloat16"
     assert settings_of(file, math.inf).dtype == "auto"  # the disk has room
-    monkeypatch.setattr(gguf_source.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(InputError, match=file):
         settings_of(file, math.inf)

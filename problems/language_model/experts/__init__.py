@@ -1,0 +1,1 @@
+"""The transform ``experts``: fewer experts in the mixtures of a model."""

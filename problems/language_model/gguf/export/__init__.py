@@ -1,0 +1,1 @@
+"""Exports a model as a .gguf file, and compares the file with others in llama.cpp."""

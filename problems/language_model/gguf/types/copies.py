@@ -1,0 +1,221 @@
+"""Quantised copies of a model's matrices: of loaded weights, rows of a quantised source, and pruned weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from torch import nn
+
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
+from evoprune.problems.language_model.gguf.types.encodings import Encodings, dequantise, quantise
+from evoprune.problems.language_model.gguf.types.matrices import DENSE
+from evoprune.problems.language_model.gguf.types.source import stored_rows
+from evoprune.problems.language_model.models.blocks import Matrix
+from evoprune.problems.language_model.models.lazy_weights import MakeWeight, make_lazy, maker_of
+from evoprune.problems.language_model.models.memory import Room, in_own_pages
+from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.tensor_file import sha256_of
+from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Remaining
+
+Quantised = tuple[MakeWeight | None, Callable[[], Bytes]]
+"""Makes the values of a quantised matrix, None if it has them already; and returns its bytes in a file."""
+
+
+class TypedMatrix:
+    """A matrix of the model, and its copy in the type :attr:`kind`, at first none; ``data``: its bytes in a file.
+
+    ``lazy``: values are made whenever the layer runs; pruned values may be, too.
+    """
+
+    def __init__(self, model: Any, matrix: Matrix, lazy: bool) -> None:
+        self.matrix = matrix
+        self.dense: Any = matrix.weight
+        """The loaded weight."""
+        self.shape: tuple[int, ...] = tuple(matrix.rows(self.dense).shape)
+        """The loaded shape, ``(out, in)``."""
+        self.kind = DENSE
+        self.data: Callable[[], Bytes] | None = None
+        name = matrix.attribute
+        self._users: list[Any] = [module for module in model.modules() if getattr(module, name, None) is self.dense]
+        self._lazy = lazy
+        self._make: MakeWeight | None = None
+        self._make_pruned: MakeWeight | None = None
+        self._pruned = self._copy = self.dense
+
+    @property
+    def pruned_values(self) -> torch.Tensor:
+        """The weight without types, loaded or pruned."""
+        return self._make_pruned(None) if self._make_pruned else self._pruned
+
+    def swap_out(self) -> None:
+        """Put back the weight without types."""
+        if self.matrix.weight is self._copy:
+            self._put(self._pruned, self._make_pruned)
+
+    def swap_in(self, kind: str, quantise: Callable[[torch.Tensor], Quantised]) -> None:
+        """Replace the weight by its copy in ``kind``, which ``quantise`` makes if type or weight have changed."""
+        weight = self.matrix.weight
+        self._make_pruned = maker_of(self.matrix.module, self.matrix.attribute)
+        if kind != self.kind or weight is not self._pruned:
+            self.kind, self._make, self.data = DENSE, None, None  # until quantising has not failed
+            self._copy = self._pruned = weight  # frees the copy before
+            if kind != DENSE:
+                make, data = quantise(weight)
+                if make and not self._lazy:
+                    self._copy = nn.Parameter(in_own_pages(make(None)), requires_grad=False)
+                self.kind, self._make, self.data = kind, make, data
+        self._put(self._copy, self._make or self._make_pruned)
+
+    def _put(self, weight: Any, make: MakeWeight | None) -> None:
+        name = self.matrix.attribute
+        for module in self._users:
+            if self._lazy:
+                make_lazy(module, make, name)
+            if getattr(module, name) is not weight:
+                setattr(module, name, weight)
+
+
+class Copies:
+    """Quantised copies of ``matrices`` in the model of ``resident``.
+
+    ``encodings``: of the dense matrices; ``source``: matrices that are quantised in the model's source, by name. In the
+    source's type, their rows keep their bytes.
+    """
+
+    def __init__(
+        self, resident: Resident, matrices: Sequence[Matrix], encodings: Encodings, source: Mapping[str, Encoded]
+    ) -> None:
+        self._model, self._encodings, self._source = resident.model, encodings, source
+        self.typed = [TypedMatrix(self._model, matrix, resident.streams) for matrix in matrices]
+        self._recent: LRUCache[Any, Bytes] = LRUCache(RECENT_BYTES, lambda data: min(RECENT_BYTES, data.nbytes))
+
+    def swap_out(self) -> None:
+        for typed in self.typed:
+            typed.swap_out()
+
+    @torch.no_grad()
+    def swap_in(self, kinds: Sequence[str], remaining: Remaining, blank: bool) -> None:
+        """Replace the weight of each matrix that the model has now by its copy in its type of ``kinds``.
+
+        ``blank``: with bytes of 0, which suffice for a file that is timed.
+        """
+        modules = set(self._model.modules())
+        chosen = [
+            (typed, kind if typed.matrix.module in modules else DENSE)
+            for typed, kind in zip(self.typed, kinds, strict=True)
+        ]
+        if not blank:
+            dense = [(typed, kind) for typed, kind in chosen if typed.matrix.weight is typed.dense]
+            self._encodings.make(
+                (typed.matrix, typed.dense, kind) for typed, kind in dense if self._is_new(typed, kind)
+            )
+        for typed, kind in chosen:
+            typed.swap_in(kind, partial(self._copy_of, typed, kind, remaining, blank))
+
+    def _is_new(self, typed: TypedMatrix, kind: str) -> bool:
+        """Return whether ``kind`` is a quantised type, and not the type of the source."""
+        source = self._source.get(typed.matrix.name)
+        return kind not in {DENSE, source.kind if source else DENSE}
+
+    def fingerprints(self, blocks: int) -> Sequence[Hashable]:
+        """Return the types of the matrices of each of the first ``blocks``."""
+        kinds: list[list[str]] = [[] for _ in range(blocks)]
+        for typed in self.typed:
+            if typed.matrix.block < blocks:
+                kinds[typed.matrix.block].append(typed.kind)
+        return [tuple(of_block) for of_block in kinds]
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Return the matrices that are quantised now, by the names of their parameters."""
+        return _LazyEncoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
+
+    @torch.no_grad()
+    def encode(self, model: Any, kinds: Sequence[str], remaining: Remaining) -> Mapping[str, Encoded]:
+        """Quantise the matrices of another ``model``, with the importance of the inputs of the dense model."""
+        parameters, quantised = dict(model.named_parameters(remove_duplicate=False)), {}
+        for typed, kind in zip(self.typed, kinds, strict=True):
+            matrix = typed.matrix
+            if kind == DENSE or matrix.parameter not in parameters:
+                continue
+            weight = parameters[matrix.parameter]
+            data = self._rows_of_source(typed, kind, weight, remaining.rows.get(matrix.name))
+            if data is None:
+                data = self._quantise(typed, weight, kind, remaining)
+                weight.copy_(dequantise(matrix, weight, kind, data))
+            quantised[matrix.parameter] = Encoded(kind, data)
+        return quantised
+
+    def _copy_of(
+        self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor
+    ) -> Quantised:
+        matrix = typed.matrix
+        rows = None if weight is typed.dense else remaining.rows.get(matrix.name)
+        if blank:
+            count, width = matrix.rows(weight).shape
+            return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
+        if (weight is typed.dense or rows is not None) and self._is_new(typed, kind):
+            data = partial(self._rows_of_dense, typed, kind, rows)
+        elif (stored := self._rows_of_source(typed, kind, values := typed.pruned_values, rows)) is not None:
+            return None, lambda: stored
+        else:
+            key = matrix.name, kind, sha256_of({"": values})
+            if (recent := self._recent.get(key)) is None:
+                recent = self._recent[key] = self._quantise(typed, values, kind, remaining)
+            data = partial(np.asarray, recent)  # holds it when it is evicted
+        return lambda chosen: dequantise(matrix, weight, kind, data(), chosen), data
+
+    def _rows_of_dense(self, typed: TypedMatrix, kind: str, rows: torch.Tensor | None) -> Bytes:
+        data = self._encodings(typed.matrix, typed.dense, kind)
+        return data if rows is None else data[rows.numpy()]
+
+    def _quantise(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, remaining: Remaining) -> Bytes:
+        of_inputs = self._importance(typed.matrix, remaining)
+        importance = {} if of_inputs is None else {typed.matrix.name: of_inputs}
+        return quantise([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
+
+    def _rows_of_source(
+        self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
+    ) -> Bytes | None:
+        """Return the bytes of ``weight`` in the source, if its type is ``kind`` and has all rows; else None.
+
+        ``rows``: the indices of the rows of ``weight`` in the dense one, if known.
+        """
+        matrix, source = typed.matrix, self._source.get(typed.matrix.name)
+        if source is None or source.kind != kind:
+            return None
+        dense = matrix.rows(typed.dense)
+        if rows is not None:
+            dense, source = dense[rows], Encoded(kind, source.data[rows.numpy()])
+        return stored_rows(source, dense, matrix.rows(weight))
+
+    def _importance(self, matrix: Matrix, remaining: Remaining) -> torch.Tensor | None:
+        importance = self._encodings.importance.get(matrix.name)
+        if importance is None:
+            return None
+        kept, rows = remaining.inputs.get(matrix.name), remaining.rows.get(matrix.name)
+        if rows is not None and importance.dim() > 1:  # of the remaining experts
+            importance = importance[rows[:: matrix.outputs] // matrix.outputs]
+        return importance if kept is None else importance[..., kept.cpu()]
+
+
+class _LazyEncoded(Mapping[str, Encoded]):
+    """Matrices by the names of their parameters; bytes are made on access, since all may not fit into memory."""
+
+    def __init__(self, matrices: Mapping[str, tuple[str, Callable[[], Bytes]]]) -> None:
+        self._matrices = matrices
+
+    def __getitem__(self, name: str) -> Encoded:
+        kind, data = self._matrices[name]
+        return Encoded(kind, data())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._matrices)
+
+    def __len__(self) -> int:
+        return len(self._matrices)
