@@ -25,11 +25,11 @@ from evoprune.problems.language_model.gguf.names import (
     learn_form,
     within_block,
 )
+from evoprune.problems.language_model.gguf.reader import GgufFile, Tensor, read_gguf
 from evoprune.problems.language_model.gguf.sources import ARCHITECTURES, needs_base, pre_tokenizer
 from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import short_name
-from evoprune.problems.language_model.models.weight_files import GgufFile, Tensor, read_gguf
 
 Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 

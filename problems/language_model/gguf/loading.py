@@ -1,11 +1,13 @@
 """Models in .gguf files: their header, and their dequantised weights in the cache."""
 
+import gc
 import hashlib
 import inspect
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +18,25 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__
+from evoprune.errors import first_line
+from evoprune.problems.language_model.gguf.reader import Tensor, read_as_package, read_gguf
 from evoprune.problems.language_model.models.cache import cache_folder
+from evoprune.problems.language_model.models.device import release_memory
+from evoprune.problems.language_model.models.load import (
+    MODEL_KEY,
+    NAME,
+    loading_errors,
+    read_tokenizer,
+    refuse_blocks,
+)
+from evoprune.problems.language_model.models.model_file import Check, ModelFile
+from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
-from evoprune.problems.language_model.models.weight_files import read_gguf
 
 _WEIGHTS, _TEXTS = "model.safetensors", {".json", ".txt", ".jinja"}
 _PART = 2**25  # weights that are dequantised at a time, unless a block has more
@@ -39,34 +54,95 @@ Save = Callable[[Path, Callable[[Tensors], None]], None]
 """Writes a model's config and tokenizer to a folder, and calls a function with its weights, some blocks at a time."""
 
 
-@contextmanager
-def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path]:
-    """Yield a folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
+class GgufModel(ModelFile):
+    """The model in a .gguf file."""
 
-    ``save`` is called if the model is not cached yet, and never has the whole model in memory. Without a cache the
-    weights are in the folder itself. Raises :class:`evoprune.InputError` if no disk has space for them.
-    """
-    with TemporaryDirectory() as scratch, ExitStack() as stack:
-        folder = Path(scratch)
-        try:
-            file, content = open_cached(_cache_name(path, dtype))
-            stack.callback(file.release)
-            if not content:
-                if not fits_disk(path, dtype):
-                    raise OSError("no room on the disk")
-                _dequantise(path, save, folder, file.path, file.make)
-            (folder / _WEIGHTS).symlink_to(file.path)
-        except (OSError, SafetensorError):  # of a full disk, for example
-            content, weights = None, folder / _WEIGHTS
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        return read_gguf(self.path).tensors
+
+    def fits_disk(self, dtype: torch.dtype) -> bool:
+        """Tell whether the disk has space to dequantise the model, which is written twice.
+
+        It may be larger than the limit of the cache: then it is deleted once it is mapped.
+        """
+        weights = sum(tensor.size for tensor in Header(self.path).tensors.values())
+        return 2 * weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
+
+    @contextmanager
+    def as_folder(self, settings: ModelSettings, dtype: torch.dtype, check: Check | None) -> Iterator[Path]:
+        """As :meth:`ModelFile.as_folder`: the weights are dequantised, and in the cache, if there is one.
+
+        The whole model is never in memory. Without a cache the weights are in the folder itself.
+        """
+        path, save = self.path, partial(_save, settings, dtype, check)
+        with TemporaryDirectory() as scratch, ExitStack() as stack:
+            folder = Path(scratch)
             try:
-                _dequantise(path, save, folder, weights, lambda write: write(weights))
-            except (OSError, SafetensorError) as error:
-                reason = f"{path}: no disk has room for its weights ({error}); set EVOPRUNE_CACHE to a folder with room"
-                raise InputError(reason, "problem.model") from None
-        for name, text in content[1].items() if content else ():
-            if Path(name).suffix in _TEXTS:
-                (folder / name).write_text(text, encoding="utf-8")
-        yield folder
+                file, content = open_cached(_cache_name(path, dtype))
+                stack.callback(file.release)
+                if not content:
+                    if not self.fits_disk(dtype):
+                        raise OSError("no room on the disk")
+                    _dequantise(path, save, folder, file.path, file.make)
+                (folder / _WEIGHTS).symlink_to(file.path)
+            except (OSError, SafetensorError):  # of a full disk, for example
+                content, weights = None, folder / _WEIGHTS
+                try:
+                    _dequantise(path, save, folder, weights, lambda write: write(weights))
+                except (OSError, SafetensorError) as error:
+                    reason = f"no disk has room for its weights ({error}); set EVOPRUNE_CACHE to a folder with room"
+                    raise InputError(f"{path}: {reason}", MODEL_KEY) from None
+            for name, text in content[1].items() if content else ():
+                if Path(name).suffix in _TEXTS:
+                    (folder / name).write_text(text, encoding="utf-8")
+            yield folder
+
+
+@contextmanager
+def _reading(settings: ModelSettings, part: Mapping[str, slice] | None = None) -> Iterator[None]:
+    """Let transformers read the file of ``settings``; ``part``: see :func:`read_as_package`."""
+    with loading_errors(settings):
+        try:
+            with read_as_package(part):
+                yield
+        except ImportError as error:
+            why = f"GGUF files need more packages; pip install 'evoprune[gguf]' ({first_line(error)})"
+            raise InputError(why, MODEL_KEY) from None
+
+
+def _save(
+    settings: ModelSettings, dtype: torch.dtype, check: Check | None, folder: Path, keep: Callable[[Tensors], None]
+) -> None:
+    path = Path(settings.model).absolute()  # a name alone would be looked for in the working directory, too
+    where: dict[str, Any] = {NAME: str(path.parent), "gguf_file": str(path)}
+    with _reading(settings):
+        header = Header(Path(settings.model))
+        refuse_blocks(settings.model, header.block_count, len(header.tensors))
+        config = AutoConfig.from_pretrained(**where)
+        if config.model_type == "gpt2":  # transformers reads the sizes, and does not use them
+            config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
+        tokenizer = read_tokenizer(settings, where)
+        header.complete(config, tokenizer)
+    if check:
+        check(tokenizer, config)
+    with _reading(settings):
+        with torch.device("meta"):
+            empty = AutoModelForCausalLM.from_config(config)
+        empty.config.architectures = [type(empty).__name__]
+        empty.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    def dequantised(part: Mapping[str, slice]) -> Tensors:
+        with _reading(settings, part):
+            read = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
+        return {name: tensor.to(dtype).contiguous() for name, tensor in read.items()}
+
+    gc.freeze()  # so that collections skip all objects up to here
+    for part in header.parts():
+        keep(dequantised(part))
+        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a reference cycle
+    gc.unfreeze()
 
 
 def _dequantise(path: Path, save: Save, folder: Path, place: Path, make: Callable[[Write], None]) -> None:
@@ -83,14 +159,6 @@ def _dequantise(path: Path, save: Save, folder: Path, place: Path, make: Callabl
     make(lambda place: write_tensors(_whole(parts), about, place))
     for part in parts:
         part.unlink()
-
-
-def fits_disk(path: Path, dtype: torch.dtype) -> bool:
-    """Tell whether the disk has space to dequantise the model in the .gguf file ``path``, which is written twice.
-
-    It may be larger than the limit of the cache: then it is deleted once it is mapped.
-    """
-    return 2 * Header(path).weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
 
 
 def _whole(parts: list[Path]) -> Tensors:
@@ -125,25 +193,19 @@ class Header:
         try:
             self._file = read_gguf(path)
         except InputError as error:
-            raise InputError(str(error), "problem.model") from None
+            raise InputError(str(error), MODEL_KEY) from None
         if self._file.value(".expert_count", 0) and self._file.value("general.architecture") not in _MIXTURES:
             why = f"experts are read from .gguf files of {', '.join(_MIXTURES)} alone; give the model's folder"
-            raise InputError(f"{path}: {why}", "problem.model")
+            raise InputError(f"{path}: {why}", MODEL_KEY)
 
         numbers = ((name, name.split(".")[1]) for name in self._file.tensors if name.startswith("blk."))
         if beyond := next((name for name, number in numbers if int(number) >= self.block_count), None):
             why = f"its block_count is {self.block_count}, but it holds {beyond}; convert the model again"
-            raise InputError(f"{path}: {why}", "problem.model")
+            raise InputError(f"{path}: {why}", MODEL_KEY)
 
     @property
-    def tensors(self) -> int:
-        """Number of tensors."""
-        return len(self._file.tensors)
-
-    @property
-    def weights(self) -> int:
-        """Number of values of all tensors."""
-        return sum(tensor.size for tensor in self._file.tensors.values())
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self._file.tensors
 
     def parts(self) -> Iterator[Mapping[str, slice]]:
         """Yield the rows of tensors to read at a time: all rows of a block, some of a large table."""
@@ -199,5 +261,5 @@ class Header:
         return InputError(
             f"{self._path}: its positions are scaled in a way that is not read from .gguf files; give the model's "
             "folder instead",
-            "problem.model",
+            MODEL_KEY,
         )

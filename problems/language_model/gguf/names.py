@@ -21,8 +21,8 @@ from transformers.pytorch_utils import Conv1D
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.ggml import Floats
+from evoprune.problems.language_model.gguf.reader import Tensor
 from evoprune.problems.language_model.models.blocks import find_blocks, has_matrices
-from evoprune.problems.language_model.models.weight_files import Tensor
 
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks

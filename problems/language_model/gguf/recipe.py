@@ -10,7 +10,7 @@ import numpy as np
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.ggml import Floats
-from evoprune.problems.language_model.models.weight_files import read_gguf
+from evoprune.problems.language_model.gguf.reader import read_gguf
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 """Endings of the tensors of an importance matrix: the sums of squared inputs, and the number of inputs."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from evoprune import InputError
 from evoprune.files.json_files import read_json
-from evoprune.problems.language_model.models.weight_files import BUNDLED, read_gguf
+from evoprune.problems.language_model.gguf.reader import read_gguf
+from evoprune.problems.language_model.models.weight_files import BUNDLED
 
 READABLE = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""

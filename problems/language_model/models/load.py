@@ -1,37 +1,32 @@
 """Causal language models and their tokenizers, loaded with transformers, and their files of weights."""
 
 import copy
-import gc
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.loading import Header, as_folder
 from evoprune.problems.language_model.models.device import (
     out_of_memory,
     pick_device,
     pick_dtype,
-    release_memory,
     total_memory,
 )
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.models.lazy_weights import LazyForward, set_execution_device, weight_of
 from evoprune.problems.language_model.models.memory import Room
-from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
-from evoprune.problems.language_model.models.tensor_file import Tensors
-from evoprune.problems.language_model.models.weight_files import BUNDLED, read_as_package, stored_tensors, weight_files
+from evoprune.problems.language_model.models.model_file import Check, model_file
+from evoprune.problems.language_model.models.settings import ModelSettings, is_model_file, model_fault, or_file
+from evoprune.problems.language_model.models.weight_files import BUNDLED, stored_tensors, weight_files
 
-_KEY, _NAME = "problem.model", "pretrained_model_name_or_path"
+MODEL_KEY, NAME = "problem.model", "pretrained_model_name_or_path"
 _SHARE = 0.5  # of a GPU's memory, for a candidate's weights
 _LISTED = 4  # faulty weights in an error
 _JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
@@ -39,36 +34,31 @@ _NO_WEIGHTS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|(inv_freq|ver
 _BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
 
 
-Check = Callable[[Any, Any], object]
-"""Checks a model's tokenizer and config before its weights are read; raises :class:`evoprune.InputError`."""
-
-
 def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.Module, Any]:
     """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
 
-    GGUF weights are dequantised. Missing and unused weights, and values that are not finite, are refused.
+    Quantised weights are dequantised. Missing and unused weights, and values that are not finite, are refused.
     """
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
-    where = _where(settings)
+    where, file = _where(settings), model_file(settings.model)
     with ExitStack() as stack:
-        if "gguf_file" in where:
-            save = partial(_save, settings, where, dtype, check)
-            where = {_NAME: stack.enter_context(as_folder(Path(settings.model), dtype, save))}
+        if file:
+            where = {NAME: stack.enter_context(file.as_folder(settings, dtype, check))}
         tokenizer, config = _tokenizer_and_config(settings, where, check)
         options: Any = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        with _named(settings):
+        with loading_errors(settings):
             model, info = AutoModelForCausalLM.from_pretrained(  # never a pickle
                 **where, config=config, use_safetensors=True, **options
             )
-        if settings.model.endswith(".gguf"):
+        if file:
             model.config._name_or_path = tokenizer.name_or_path = settings.model  # the folder is temporary
     if getattr(model, "is_quantized", False):
-        raise InputError(f"'{settings.model}' is quantised: give a folder in 16 or 32 bits, or a .gguf file", _KEY)
+        raise InputError(f"'{settings.model}' is quantised: give a folder in 16 or 32 bits{or_file()}", MODEL_KEY)
     _check_complete(info, model, settings.model)
     for name, parameter in model.named_parameters():
         if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
-            raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
+            raise InputError(f"'{settings.model}': {name} holds values that are not finite", MODEL_KEY)
     copies = device.type != "cpu" and streams(settings, model, device)
     try:
         convert(model, torch.device("cpu") if copies else device, dtype)
@@ -76,7 +66,7 @@ def load_model(settings: ModelSettings, check: Check | None = None) -> tuple[nn.
         if not out_of_memory(error):
             raise
         large = f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}"
-        raise InputError(f"{large}; give another problem.dtype or device, or a smaller model", _KEY) from None
+        raise InputError(f"{large}; give another problem.dtype or device, or a smaller model", MODEL_KEY) from None
     model.eval().requires_grad_(False)
     if copies:
         set_execution_device(model, device)
@@ -96,28 +86,21 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
 def _where(settings: ModelSettings) -> dict[str, Any]:
     """Return the arguments of ``from_pretrained``."""
     if settings.model in BUNDLED:
-        return {_NAME: str(BUNDLED[settings.model])}
+        return {NAME: str(BUNDLED[settings.model])}
     if fault := model_fault(settings.model):
-        raise InputError(fault, _KEY)
-    path = Path(settings.model)
-    if path.suffix == ".gguf":
-        path = path.absolute()  # a name alone would be looked for in the working directory, too
-        return {_NAME: str(path.parent), "gguf_file": str(path)}
+        raise InputError(fault, MODEL_KEY)
     return {
-        _NAME: settings.model,
+        NAME: settings.model,
         "revision": settings.revision or "main",
         "trust_remote_code": settings.trust_remote_code,
     }
 
 
 @contextmanager
-def _named(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | None = None) -> Iterator[None]:
-    """Convert the libraries' errors to one that names the model and the ``file`` that is read; hide their messages.
-
-    ``part``: see :func:`read_as_package`.
-    """
+def loading_errors(settings: ModelSettings, file: str = "") -> Iterator[None]:
+    """Convert the libraries' errors to one that names the model and the ``file`` that is read; hide their messages."""
     try:
-        with quiet(), read_as_package(part) if settings.model.endswith(".gguf") else nullcontext():
+        with quiet():
             yield
     except InputError:
         raise
@@ -125,78 +108,48 @@ def _named(settings: ModelSettings, file: str = "", part: Mapping[str, slice] | 
         reason, remedy = reason_and_remedy(error)
         reason = reason.partition(" Should contain one of")[0]  # hundreds of names
         path = Path(settings.model)
-        if isinstance(error, ImportError) and path.suffix == ".gguf":
-            why = f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
-        elif file := _no_json_in(path) or (file if path.exists() else ""):
+        if file := _no_json_in(path) or (file if path.exists() else ""):
             why = f"'{path}': {file} cannot be read ({reason}); expected a model that save_pretrained wrote"
         else:
-            remedy += ", or give a local folder or .gguf file, or run problems/gpt2_mini.yaml"
+            remedy += f", or give a local folder{or_file()}, or run problems/gpt2_mini.yaml"
             why = f"'{path}' could not be loaded ({reason}); {remedy}"
-        raise InputError(why, _KEY) from None
+        raise InputError(why, MODEL_KEY) from None
 
 
 def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any], check: Check | None) -> tuple[Any, Any]:
-    with _named(settings):
-        header = Header(Path(settings.model)) if "gguf_file" in where else None
-        _check_block_count(settings, header)
+    with loading_errors(settings):
+        _check_block_count(settings)
         config = AutoConfig.from_pretrained(**where)
-        if header and config.model_type == "gpt2":  # transformers reads the sizes, and does not use them
-            config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
-        tokenizer = _tokenizer(settings, where)
-        if header:
-            header.complete(config, tokenizer)
+        tokenizer = read_tokenizer(settings, where)
     if check:
         check(tokenizer, config)
     return tokenizer, config
 
 
-def _tokenizer(settings: ModelSettings, where: Mapping[str, Any]) -> Any:
-    with _named(settings, "its tokenizer" if settings.model.endswith(".gguf") else "tokenizer.json"):
+def read_tokenizer(settings: ModelSettings, where: Mapping[str, Any]) -> Any:
+    """Return the tokenizer at ``where``, the arguments of ``from_pretrained``."""
+    with loading_errors(settings, "its tokenizer" if is_model_file(settings.model) else "tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(**where)
         if not tokenizer.vocab_size:
             raise ValueError("it holds no tokens")
     return tokenizer
 
 
-def _save(
-    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, check: Check | None, folder: Path,
-    keep: Callable[[Tensors], None],
-) -> None:  # fmt: skip
-    tokenizer, config = _tokenizer_and_config(settings, where, check)
-    with _named(settings):
-        with torch.device("meta"):
-            empty = AutoModelForCausalLM.from_config(config)
-        empty.config.architectures = [type(empty).__name__]
-        empty.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    def dequantised(part: Mapping[str, slice]) -> Tensors:
-        with _named(settings, part=part):
-            read = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
-        return {name: tensor.to(dtype).contiguous() for name, tensor in read.items()}
-
-    gc.freeze()  # so that collections skip all objects up to here
-    for part in Header(Path(settings.model)).parts():
-        keep(dequantised(part))
-        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a reference cycle
-    gc.unfreeze()
+def _check_block_count(settings: ModelSettings) -> None:
+    files = weight_files(settings)
+    if not files or is_model_file(settings.model):  # not downloaded yet, or dequantised by us
+        return
+    config = json.loads((files[0].parent / "config.json").read_text(encoding="utf-8"))
+    inner = [value for value in config.values() if isinstance(value, dict)]  # as text_config
+    counts = [value for part in (config, *inner) for key, value in part.items() if key in _BLOCK_COUNTS]
+    blocks = max((count for count in counts if isinstance(count, int)), default=0)
+    refuse_blocks(settings.model, blocks, sum(len(stored_tensors(path)) for path in files))
 
 
-def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
-    """Refuse more blocks than tensors, which transformers would build for minutes, in all memory."""
-    if header:
-        blocks, tensors = header.block_count, header.tensors
-    else:
-        files = weight_files(settings)
-        if not files or settings.model.endswith(".gguf"):  # not downloaded yet, or dequantised by us
-            return
-        config = json.loads((files[0].parent / "config.json").read_text(encoding="utf-8"))
-        inner = [value for value in config.values() if isinstance(value, dict)]  # as text_config
-        counts = [value for part in (config, *inner) for key, value in part.items() if key in _BLOCK_COUNTS]
-        blocks = max((count for count in counts if isinstance(count, int)), default=0)
-        tensors = sum(len(stored_tensors(path)) for path in files)
+def refuse_blocks(model: str, blocks: int, tensors: int) -> None:
+    """Refuse more ``blocks`` than ``tensors``, which transformers would build for minutes, in all memory."""
     if blocks > tensors:
-        raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
+        raise InputError(f"'{model}' claims {blocks:,} blocks but holds {tensors:,} tensors", MODEL_KEY)
 
 
 def _no_json_in(folder: Path) -> str:
@@ -220,11 +173,11 @@ def _check_complete(info: Mapping[str, Any], model: nn.Module, name: str) -> Non
     faulty += sorted(f"{key} {tuple(stored)} for {tuple(needed)}" for key, stored, needed in info["mismatched_keys"])
     if faulty:
         why = "lacks weights that its config.json requires, or has them in another shape"
-        raise InputError(f"'{name}' {why}: {_listed(faulty)}; give a complete causal language model", _KEY)
+        raise InputError(f"'{name}' {why}: {_listed(faulty)}; give a complete causal language model", MODEL_KEY)
     left_out = info["unexpected_keys"] - dict(model.named_buffers()).keys()
     if unused := sorted(key for key in left_out if not _NO_WEIGHTS.search(key)):
         why = f"holds weights that its config.json leaves out: {_listed(unused)}"
-        raise InputError(f"'{name}' {why}; correct its number of layers, say, or delete these weights", _KEY)
+        raise InputError(f"'{name}' {why}; correct its number of layers, say, or delete these weights", MODEL_KEY)
 
 
 def _listed(weights: Sequence[str]) -> str:
@@ -270,7 +223,7 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the tokenizer in ``folder``."""
-    return _tokenizer(ModelSettings(model=str(folder)), {_NAME: folder})
+    return read_tokenizer(ModelSettings(model=str(folder)), {NAME: folder})
 
 
 def added_bos_token(tokenizer: Any) -> int | None:

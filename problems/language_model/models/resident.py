@@ -13,7 +13,8 @@ from evoprune.problems.language_model.models import blocks
 from evoprune.problems.language_model.models.device import dtype_of, follow_threads, processor_name
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.lazy_weights import execution_device, weight_of
-from evoprune.problems.language_model.models.load import Check, load_model, streams
+from evoprune.problems.language_model.models.load import load_model, streams
+from evoprune.problems.language_model.models.model_file import Check
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.sublayers import Sublayer, find_sublayers
 from evoprune.problems.language_model.models.tensor_file import sha256_of

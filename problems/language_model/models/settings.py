@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from evoprune import InputError, Settings
-from evoprune.experiment.registry import check_plugin
+from evoprune.experiment.registry import check_plugin, names
+from evoprune.problems.language_model.models.wings import WINGS
 
 BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
+MODEL_FILES = "evoprune.model_files"  # the group of entry points, by suffix, see .model_file
 STRUCTURE = "structure.json"  # in an export whose blocks differ: the transforms and the genome
 _RUNS = "runs"  # the default folder of runs
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
@@ -65,10 +67,20 @@ def short_name(source: str) -> str:
     return Path(source).name.removeprefix("bundled:")
 
 
+def is_model_file(model: str) -> bool:
+    """Tell whether ``model`` is a file of a registered format, by its suffix."""
+    return Path(model).suffix[1:] in names(MODEL_FILES)
+
+
+def or_file() -> str:
+    """Return the end of a message that expects a folder: the files that can be given instead."""
+    return "".join(f", or a .{suffix} file" for suffix in names(MODEL_FILES))
+
+
 def is_path(name: str) -> bool:
     """Tell whether ``name`` is written as a path, existing or not, and not as ``OWNER/NAME`` of the hub."""
     path = Path(name)
-    written_so = name.startswith((".", "~")) or name.endswith(os.sep) or path.suffix == ".gguf"
+    written_so = name.startswith((".", "~")) or name.endswith(os.sep) or is_model_file(name) or path.suffix in WINGS
     return path.is_absolute() or written_so or len(path.parts) > 2 or path.parts[0] == _RUNS
 
 
@@ -77,9 +89,9 @@ def _folder_fault(folder: Path) -> str | None:
     if not (folder / "config.json").is_file():
         if (folder / "config.yaml").is_file():
             return "is the folder of a run; write its model first: python -m evoprune export"
-        files = sorted(path.name for path in folder.glob("*.gguf"))
+        files = sorted(path.name for path in folder.iterdir() if is_model_file(path.name))
         inside = f": give the file, {folder / files[0]}" if files else ""
-        return f"holds no config.json; expected a folder that save_pretrained wrote, or a .gguf file{inside}"
+        return f"holds no config.json; expected a folder that save_pretrained wrote{or_file()}{inside}"
     if (folder / STRUCTURE).is_file():
         return "is an export whose blocks differ, which is not cut again; give the model that it was made of"
     if not any(folder.glob("*.safetensors")):
@@ -99,11 +111,13 @@ def model_fault(model: str) -> str | None:
     path = Path(model)
     if path.is_dir():
         return f"{path} {fault}" if (fault := _folder_fault(path)) else None
-    if path.suffix == ".gguf":
+    if is_model_file(model):
         return None if path.is_file() else f"{path}: no such file"
+    if path.suffix in WINGS:
+        return f"{path}: needs the wing {WINGS[path.suffix]}"
     if is_path(model):
         why = "is a file" if path.exists() else "no such folder"
-        return f"{path}: {why}; expected a folder that save_pretrained wrote, or a .gguf file"
+        return f"{path}: {why}; expected a folder that save_pretrained wrote{or_file()}"
     return None
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.sources import ONE_WIDTH
-from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.prune.template import Json, content, filled
 from evoprune.problems.language_model.results.summary import megabytes
 

@@ -10,8 +10,10 @@ from functools import cached_property
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.reader import Tensor
+from evoprune.problems.language_model.models.model_file import Stored
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.models.weight_files import Stored, Tensor, bytes_of, stored_tensors, weight_files
+from evoprune.problems.language_model.models.weight_files import bytes_of, stored_tensors, weight_files
 from evoprune.problems.language_model.prune.goals import FAST, SURE, Goal
 from evoprune.problems.language_model.results.summary import megabytes
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,12 +17,12 @@ from evoprune import InputError
 from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
 from evoprune.problems.language_model.experts.transform import Experts
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.loading import fits_disk
 from evoprune.problems.language_model.gguf.sources import BLOCKS, cuts_of
 from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.model_file import model_file
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_dtype
@@ -106,7 +105,8 @@ def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelS
     """
     settings, weights, device = headers.settings.model_copy(update={"device": on}), headers.weights, pick_device(on)
     dtype, room = pick_dtype(settings.dtype, device), free_memory(device)
-    mapped = headers.is_gguf and fits_disk(Path(settings.model), dtype)
+    file = model_file(settings.model)
+    mapped = bool(file and file.fits_disk(dtype))
     needed = 0 if mapped else weights * dtype.itemsize
     if needed > room and device.type == "cpu" and not headers.is_gguf and stored_dtype(settings) == "bfloat16":
         settings = settings.model_copy(update={"dtype": "bfloat16"})

@@ -23,8 +23,8 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base, as_field, make_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.names import head_size
+from evoprune.problems.language_model.gguf.reader import Tensor
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.weight_files import Tensor
 
 END = "<|endoftext|>"
 VOCABULARY = 260

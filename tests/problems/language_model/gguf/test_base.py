@@ -12,9 +12,9 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base, make_base, read_base
 from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.llama import Llama
+from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.weight_files import read_gguf
 from tests.problems.language_model.gguf.architectures import ARCHITECTURES
 from tests.problems.language_model.gguf.models import (
     END,

@@ -45,7 +45,7 @@ def test_the_second_time_the_file_is_not_parsed_and_the_model_is_the_same(loaded
     (entry,) = entries()
     assert entry.about()["model"] == "tiny.gguf"
     assert stored_dtype(ModelSettings(model=str(path))) == "float16"
-    monkeypatch.setattr(load, "Header", lambda _: pytest.fail("parsed again"))
+    monkeypatch.setattr(loading, "Header", lambda _: pytest.fail("parsed again"))
     assert same(first, loaded())
 
 
@@ -60,7 +60,7 @@ def test_weights_that_cannot_be_dequantised_are_told_for_people(loaded, monkeypa
     def fail(*_, **__):
         raise ValueError("no such type")
 
-    monkeypatch.setattr(load, "load_gguf_checkpoint", fail)
+    monkeypatch.setattr(loading, "load_gguf_checkpoint", fail)
     with pytest.raises(InputError, match="no such type"):
         loaded()
     assert not entries()

@@ -111,7 +111,7 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
     prune, text, quantised, tmp_path, monkeypatch, kind, goal, name
 ):
     """The file is made where the command is given, if no other place is."""
-    from evoprune.problems.language_model.models.weight_files import read_gguf
+    from evoprune.problems.language_model.gguf.reader import read_gguf
 
     monkeypatch.chdir(tmp_path)
     source, out = quantised(kind), tmp_path / f"tiny-{name}.gguf"
@@ -131,8 +131,8 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
 def test_a_recipe_and_an_importance_matrix_leave_scales_alone_to_find(prune, text, quantised, tmp_path):
     import numpy as np
 
+    from evoprune.problems.language_model.gguf.reader import read_gguf
     from evoprune.problems.language_model.gguf.recipe import read_importance, write_importance
-    from evoprune.problems.language_model.models.weight_files import read_gguf
 
     source, recipe, weighed, out = quantised("llama"), *(tmp_path / name for name in ("r.txt", "i.gguf", "out.gguf"))
     matrices = {name: each for name, each in read_gguf(source).tensors.items() if len(each.shape) > 1}

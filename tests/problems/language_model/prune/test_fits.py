@@ -11,8 +11,8 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.gguf import runtime
+from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.runtime import memory
-from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.prune.command import Prune
 from evoprune.problems.language_model.prune.goals import Goal
 from tests.problems.language_model.gguf.models import random_llama, write_model

@@ -15,11 +15,11 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.types.importance import measure_importance
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
 from tests.problems.language_model.gguf.models import random_qwen3_moe, write_quantised

@@ -11,10 +11,10 @@ import torch
 from evoprune import InputError
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
 from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
+from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.types import latency
 from evoprune.problems.language_model.gguf.types.source import nearest_type, stored_rows
 from evoprune.problems.language_model.gguf.write import contents
-from evoprune.problems.language_model.models.weight_files import read_gguf
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.settings import LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
