@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import Forward, ids, pieces, predictions, scored
-from evoprune.problems.language_model.vocabulary.tokenizer import first_pieces, token_bytes
+from evoprune.problems.language_model.texts.tokens import first_pieces, token_bytes
 
 PARTS = ("divergence", "cross_entropy")  # parts of the loss
 

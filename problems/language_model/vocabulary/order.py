@@ -14,8 +14,8 @@ from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.hub import quiet
+from evoprune.problems.language_model.texts.tokens import KEY, byte_tokens, tokenizer_json
 from evoprune.problems.language_model.texts.windows import Tokens, tokenise
-from evoprune.problems.language_model.vocabulary.tokenizer import KEY, byte_tokens, tokenizer_json
 
 SYMBOLS = "symbols"  # the script of tokens without letters
 PARTS = "parts of characters"  # the script of tokens that are bytes within a character

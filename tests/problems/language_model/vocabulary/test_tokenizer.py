@@ -18,13 +18,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from evoprune.problems.language_model.texts.tokens import first_pieces, token_bytes
 from evoprune.problems.language_model.vocabulary.order import Order, token_order
-from evoprune.problems.language_model.vocabulary.tokenizer import (
-    cut_ids,
-    cut_tokenizer,
-    first_pieces,
-    token_bytes,
-)
+from evoprune.problems.language_model.vocabulary.tokenizer import cut_ids, cut_tokenizer
 from tests.problems.language_model.odd_texts import (
     CODE,
     ENGLISH,
