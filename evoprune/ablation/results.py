@@ -11,7 +11,7 @@ import numpy
 from matplotlib.figure import Figure
 from scipy import stats
 
-from evoprune.ablation.runs import Finished
+from evoprune.ablation.runs import Finished, least_p
 from evoprune.console.formatting import aligned
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
 from evoprune.files.json_files import write_json
@@ -61,11 +61,10 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
         sections.append(f"Of {infeasible} of {len(runs)} runs: {theirs}.")
     variants = len({run.variant for run in runs})
     seeds = len(runs) // variants
-    least = 2.0 ** (1 - seeds) * max(1, variants - 1)
     sections.append(
         f"Range: of {seeds} seeds; it contains the median of all seeds with a probability of {_coverage(seeds):.3g}.\n"
         "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
-        f"{seeds} seeds and {variants} variants none can fall below {min(1.0, least):.3g}.\n"
+        f"{seeds} seeds and {variants} variants none can fall below {least_p(variants, seeds):.3g}.\n"
         "Evaluations: runs differ in their number, as the budget is of work: one on a part of the data costs less, and "
         "the last generation may end beyond it."
     )

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -26,6 +26,9 @@ from evoprune.records.run_folder import HISTORY, MEASURED
 from evoprune.search.run import refuse_other_experiment, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
+SIGNIFICANT = 0.05
+"""The p at and below which a difference counts as significant."""
+
 
 class Variant(NamedTuple):
     """A combination of values: its ``name`` for people, and ``settings`` for ``--set``."""
@@ -44,6 +47,20 @@ def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType
     if len({axis[0].partition("=")[0] for axis in axes}) < len(axes):
         raise InputError("a key is varied twice; give its values in one --vary", "--vary")
     return [Variant(", ".join(map(_short, settings)), settings) for settings in product(*axes)]
+
+
+def least_p(variants: int, seeds: int) -> float:
+    """The least p of a difference between one of ``variants`` and the first: all differences have the same sign.
+
+    Of a two-sided signed-rank test (Wilcoxon, Biometrics Bulletin 1, 1945) on so many ``seeds``, corrected for the
+    number of variants (Holm, Scandinavian Journal of Statistics 6, 1979).
+    """
+    return min(1.0, 2.0 ** (1 - seeds) * max(1, variants - 1))
+
+
+def enough_seeds(variants: int) -> int:
+    """The fewest seeds with which a difference between one of ``variants`` and the first can be significant."""
+    return next(seeds for seeds in count(1) if least_p(variants, seeds) <= SIGNIFICANT)
 
 
 def _settings(text: str, shared: Mapping[str, str]) -> list[str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import evoprune.cli.options as shared
 from evoprune import fronts
-from evoprune.ablation.runs import Planned, run_missing, variants
+from evoprune.ablation.runs import SIGNIFICANT, Planned, enough_seeds, least_p, run_missing, variants
 from evoprune.cli.options import add_command, add_execution, read_execution
+from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
 from evoprune.experiment.spec import NO_END
@@ -24,8 +25,8 @@ def add_ablate(commands: Any) -> None:
     example = f"python -m evoprune ablate problems/gpt2_mini.yaml --vary {varied} --budget 400000"
     parser = add_command(commands, ablate, "compare variants of an experiment", example)
     _add_varied(parser, "values of a key; repeat for all combinations")
-    count = "runs of each variant (default: 6; of 5, no p is below 0.06)"
-    parser.add_argument("--seeds", type=int, default=6, metavar="N", help=count)
+    count = f"runs of each variant (default: the fewest with which p can be {SIGNIFICANT}, 6 of 2 variants)"
+    parser.add_argument("--seeds", type=int, metavar="N", help=count)
     work = "work of each run, in the problem's unit"
     parser.add_argument("--budget", type=float, required=True, metavar="N", help=work)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
@@ -41,7 +42,7 @@ def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
 
 def ablate(options: argparse.Namespace) -> int | None:
     """Compare variants of an experiment at an equal budget, over several seeds."""
-    if not 1 <= options.seeds <= 10_000:
+    if not 1 <= (options.seeds or 1) <= 10_000 or options.seeds == 0:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
     if not 0 < options.budget < float("inf"):
         raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
@@ -52,9 +53,13 @@ def ablate(options: argparse.Namespace) -> int | None:
     if run_folder.has_experiment(folder):
         raise InputError("is the folder of a run; choose another --name, nothing was changed", str(folder))
     varied = variants(options.vary, _SHARED)
+    seeds = options.seeds or enough_seeds(len(varied))
+    if (least := least_p(len(varied), seeds)) > SIGNIFICANT:
+        more = f"--seeds {enough_seeds(len(varied))} could show a difference"
+        note(f"with {seeds} seeds and {len(varied)} variants no p can fall below {least:.3g}: {more}")
     settings = [*options.set, f"budget={options.budget}", f"generations={NO_END}"]
     plans = []
-    for seed in range(options.seeds):
+    for seed in range(seeds):
         for number, variant in enumerate(varied, 1):
             resolved = resolve_file(options.file, [*settings, *variant.settings, f"seed={seed}"])
             plans.append(Planned(variant.name, seed, folder / f"{number:02d}" / f"seed-{seed}", resolved))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from evoprune.ablation.results import compared
-from evoprune.ablation.runs import Finished, improvements
+from evoprune.ablation.results import compare, compared
+from evoprune.ablation.runs import Finished, enough_seeds, improvements, least_p
 from evoprune.records import recorded
 from evoprune.report.reading import so_far
 
@@ -41,6 +41,20 @@ def test_every_variant_and_seed_is_run_to_the_budget_and_compared(ablate, capsys
     printed = capsys.readouterr().out
     assert all(fact in printed for fact in (*names, "Evaluations: "))
     assert (folder / "curves.png").exists()
+
+
+def test_too_few_seeds_are_told_before_the_first_run(ablate, capsys):
+    ablate(*VARY)
+    first, *_ = (line for line in capsys.readouterr().err.splitlines() if "seed" in line)
+    assert "--seeds 6" in first
+
+
+@pytest.mark.parametrize("variants", [1, 2, 3, 4, 9])
+def test_the_default_number_of_seeds_is_the_least_that_can_show_a_difference(variants):
+    seeds = enough_seeds(variants)
+    assert least_p(variants, seeds) <= 0.05 < least_p(variants, seeds - 1)
+    scores = {str(variant): [float(variant)] * seeds for variant in range(variants)}
+    assert min((row.p for row in compare(scores)[1:]), default=0.0) <= least_p(variants, seeds) * 1.0001
 
 
 def test_going_on_runs_only_what_is_missing(ablation, ablate):
