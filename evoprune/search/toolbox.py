@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,25 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
         fits = all(isinstance(one, Individual) and len(one) == len(first) for one in answer)
         if expected and not (fits and len(answer) == expected):
             raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
+        if slot == "select" and _prefers_worse(toolbox, population[:_TRIED]):
+            raise InputError(f"{name} prefers worse individuals here (as roulette where less is better): give another")
         if slot == "survive" and not 0 < len(answer) < size:
             raise InputError(f"{name} would pass on {len(answer)} of a population of {size}; expected 1 to {size - 1}")
         if slot == "algorithm" and not (isinstance(answer[0], Evaluate) and answer[0].individuals):
             raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
+
+
+_TRIED, _SELECTIONS = 20, 300  # individuals to select from, and how often
+_LEAST = 0.4  # share of the better half; of a selection without preference it is below this once in a million times
+
+
+def _prefers_worse(toolbox: base.Toolbox, population: Sequence[Individual]) -> bool:
+    """Return whether ``toolbox.select`` chooses the worse half far more often, where there is one objective."""
+    if len(population[0].fitness.weights) > 1:
+        return False
+    better = sorted(population, key=attrgetter("fitness"), reverse=True)[: len(population) // 2]
+    chosen = [each for _ in range(_SELECTIONS) for each in toolbox.select(population, 2)]
+    return sum(any(each is one for one in better) for each in chosen) < _LEAST * len(chosen)
 
 
 @dataclass(frozen=True)
