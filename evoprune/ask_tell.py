@@ -19,7 +19,7 @@ from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, violation, worst
-from evoprune.library import Operators, Values, function_section, listed, resolve_search
+from evoprune.library import Operator, Operators, Values, function_section, listed, resolve_search
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
@@ -47,18 +47,20 @@ class Search:
     """
 
     def __init__(
-        self, genes: Sequence[Gene], *, algorithm: str | Mapping[str, Any] = AUTO,
-        operators: Operators | None = None, population: int | None = None, objectives: int = 1, maximise: bool = False,
+        self, genes: Sequence[Gene], *, algorithm: Operator = AUTO, operators: Operators | None = None,
+        plugins: Sequence[str] = (), population: int | None = None, objectives: int = 1, maximise: bool = False,
         initial: Sequence[Values] = (), seed: int = 0, folder: str | Path | None = None,
     ) -> None:  # fmt: skip
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
         self.genes = Genes(genes)
         more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, genes)}
         section = function_section(["asked:for"], self.genes, more)
-        resolved = resolve_search(section, algorithm, operators, population, seed=seed)
+        resolved = resolve_search(section, algorithm, operators, population, plugins, seed=seed)
         problem = resolved.problem(resolved.settings)
         resolved = toolbox.with_default_algorithm(resolved, problem)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
+        with preserve_random_state():
+            toolbox.try_operators(tools, resolved)
         self._signs, self._steps = problem.signs, tools.algorithm(tools)
         self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()
         self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}

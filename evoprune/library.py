@@ -5,10 +5,13 @@ Genomes are lists of the genes' values, for a gene with levels the level itself,
 
 from __future__ import annotations
 
+import math
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from sys import modules
@@ -27,10 +30,13 @@ from evoprune.interfaces.problem import Problem
 from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
-from evoprune.search.toolbox import with_default_algorithm
+from evoprune.search.toolbox import problem_ref, with_default_algorithm
 
-Operators = Mapping[str, str | Mapping[str, Any]]
-"""By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
+Operator = str | Callable[..., Any] | Mapping[str, Any]
+"""A name or a function, or ``{"use": either, ...}`` with parameters, as in an experiment's YAML."""
+
+Operators = Mapping[str, Operator]
+"""Operators by slot."""
 
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
@@ -42,8 +48,9 @@ def minimize(
     f: Callable[..., Any] | Problem,
     genes: Sequence[Gene] = (),
     *,
-    algorithm: str | Mapping[str, Any] = AUTO,
+    algorithm: Operator = AUTO,
     operators: Operators | None = None,
+    plugins: Sequence[str] = (),
     population: int | None = None,
     evaluations: int = 1000,
     objectives: int = 1,
@@ -72,15 +79,18 @@ def minimize(
     them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
     (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
     ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default as of
-    :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
-    or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
-    ``f`` by its name. ``folder``: of the run. The same call continues it after an interruption, one with more
-    ``evaluations`` lengthens it, and processes that make the call at the same time share the work. None keeps none.
+    :func:`evoprune.minimum.default`. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
+    ``module:attribute``; functions need none. ``initial``: genomes to begin with, as mappings by name, less the
+    inactive genes, or lists. ``workers``: processes on this host, or an
+    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run. The same
+    call continues it after an interruption, one with more ``evaluations`` lengthens it, and processes that make the
+    call at the same time share the work. None keeps none.
     ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
-    once ``callback``, called after each, returns True.
+    once ``callback``, called after each, returns True. At the end the best is evaluated once more: a
+    :class:`RuntimeWarning` tells of a function with noise, whose best value is then partly luck.
 
     Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
@@ -89,8 +99,10 @@ def minimize(
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
     constraints = [constraints] if callable(constraints) else constraints
-    problem, plugins = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
-    resolved = resolve_search(problem, algorithm, operators, population, budget=evaluations, plugins=plugins, seed=seed)
+    problem, own = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
+    resolved = resolve_search(
+        problem, algorithm, operators, population, [*plugins, *own], budget=evaluations, seed=seed
+    )
     resolved = with_default_algorithm(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
         if not progress:
@@ -111,17 +123,44 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
     scores = rules.scores or recorded.read(folder, signs).candidates
     history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
+    if rules.scores:  # of a search that ran now
+        _warn_of_noise(run)
     found = genes.chosen(best.genome), tuple(best.fitness), run.result.evaluations
     return Minimum(*found, front, folder, best.violation, genes.names, history, algorithm)
 
 
+def _warn_of_noise(run: Run) -> None:
+    """Warn if the problem of ``run`` gives its best genome another score now."""
+    (again,) = evaluation.evaluate(problem_ref(run.resolved), [run.best.genome])
+    if not all(map(partial(math.isclose, rel_tol=1e-9), again.values, run.best.fitness)):
+        now, then = (", ".join(f"{value:.6g}" for value in values) for values in (again.values, run.best.fitness))
+        warnings.warn(
+            f"the function answers differently to the same genome ({then}, now {now}): the best value is partly luck",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
 def resolve_search(
-    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, population: int | None,
-    **keys: Any,
+    problem: Mapping[str, Any], algorithm: Operator, operators: Operators | None, population: int | None,
+    plugins: Sequence[str] = (), **keys: Any,
 ) -> Resolved:  # fmt: skip
     """Return the checked experiment that searches ``problem``, with more ``keys``."""
     keys |= {"population": population} if population else {}
-    return resolve({"problem": problem, "operators": {"algorithm": algorithm, **(operators or {})}, **keys}, "minimize")
+    chosen, modules = {}, [*plugins]
+    for slot, operator in {"algorithm": algorithm, **(operators or {})}.items():
+        given = dict(operator) if isinstance(operator, Mapping) else {"use": operator}
+        if callable(function := given.get("use")):
+            name, module = _named(function)
+            if module is None:
+                name = f"{name} {slot}"
+                registry.local_functions[name] = function
+            else:
+                modules.append(module)
+            given["use"] = name
+        chosen[slot] = given
+    keys["plugins"] = [*dict.fromkeys(modules)]
+    return resolve({"problem": problem, "operators": chosen, **keys}, "minimize")
 
 
 def _problem_section(
@@ -140,9 +179,8 @@ def _problem_section(
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name
-    kind: Any = registry.problem(_FUNCTION)
     every = zip(calls, (f, *constraints), named, strict=True)
-    kind.local_functions.update({call: function for call, function, (_, module) in every if module is None})
+    registry.local_functions.update({call: function for call, function, (_, module) in every if module is None})
     return function_section(calls, Genes(genes), more), plugins
 
 

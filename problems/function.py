@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy
 from pydantic import Field, model_validator
@@ -73,9 +73,6 @@ class Function(Problem):
 
     Settings = FunctionSettings
     settings: FunctionSettings
-    local_functions: ClassVar[dict[str, Callable[..., Any]]] = {}
-    """Functions of this process that cannot be imported, by their names in ``call`` and ``constraints``."""
-
     _fault = ""  # of a batch: its candidates are tried again one by one, where one row would pass
 
     @cached_property
@@ -85,7 +82,7 @@ class Function(Problem):
     @cached_property
     def _functions(self) -> list[Rows]:
         calls = self.settings.call, *self.settings.constraints
-        functions = (self.local_functions.get(call) or find_plugin("", call) for call in calls)
+        functions = (find_plugin("", call) for call in calls)
         return [on_rows(each, self.genes, self.batch, place > 0) for place, each in enumerate(functions)]
 
     def initial_genomes(self) -> list[list[float]]:
@@ -144,7 +141,7 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
         kind = object if object in _kinds(genes) else float
         if batch:
             return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=kind)))
-        return lambda rows: list(map(function, rows))
+        return lambda rows: [function(row) for row in rows]  # map would swallow a StopIteration
 
     def call(values: Iterable[Any]) -> Any:
         every = dict(zip(genes.names, values, strict=True))
@@ -152,7 +149,7 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
 
     if batch:
         return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _kinds(genes))))
-    return lambda rows: list(map(call, rows))
+    return lambda rows: [call(row) for row in rows]
 
 
 def _kinds(genes: Genes) -> list[type]:

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -42,7 +42,8 @@ def schema(function: Callable[..., Any], data: int, supplied: frozenset[str] = f
 
 @cache
 def _schema(function: Callable[..., Any], data: int, supplied: frozenset[str]) -> type[BaseModel]:
-    hints = get_type_hints(function, include_extras=True)
+    whole = function.func if isinstance(function, partial) else function
+    hints = get_type_hints(whole, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in list(inspect.signature(function).parameters.values())[data:]:
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
@@ -51,7 +52,7 @@ def _schema(function: Callable[..., Any], data: int, supplied: frozenset[str]) -
         if parameter.name in supplied:
             default = Field(None, validate_default=False)
         fields[parameter.name] = (hints.get(parameter.name, Unannotated), default)
-    return create_model(f"{function.__name__} parameters", __base__=Parameters, **fields)
+    return create_model(f"{whole.__name__} parameters", __base__=Parameters, **fields)
 
 
 def schema_of(plugin: Any) -> type[BaseModel]:

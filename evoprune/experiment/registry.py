@@ -23,6 +23,9 @@ HOME = Path(__file__).resolve().parents[1]
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
 _plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
+local_functions: dict[str, Callable[..., Any]] = {}
+"""Functions of this process that cannot be imported, by the names that experiments give them."""
+
 
 def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
     """Import a user's module from the first of ``folders`` with it, else from Python's path."""
@@ -103,6 +106,8 @@ def find_plugin(group: str, name: str) -> Any:
 
 
 def _find(group: str, name: str, entries: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
+    if name in local_functions:
+        return local_functions[name]
     if ":" in name:
         return _attribute(name, allowed)
     _check_known(group, name, entries)
