@@ -69,6 +69,8 @@ MISTAKES = [
     ("--text: nothing.txt: no such file", FOLDER, GOAL, "--text=nothing.txt"),
     ("--text: ", FOLDER, GOAL, f"--text={LONG}"),
     (".txt, .jsonl, .parquet", FOLDER, GOAL, "--text=tiny.gguf"),
+    ("--text: ", FOLDER, GOAL, "--text=short.txt"),
+    ("--vocabulary: ", FOLDER, "--vocabulary=short.txt"),
     ("--time: ", FOLDER, GOAL, "--time=20"),
     ("--time: ", FOLDER, GOAL, f"--time={MANY}m"),
     ("--time: ", FOLDER, GOAL, "--time", "-5m"),
