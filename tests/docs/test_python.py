@@ -13,9 +13,6 @@ import pytest
 from evoprune.api import run
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve
-from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.language_model.testing import check_transform
 from evoprune.testing import check_operator
 from tests.docs.conftest import ROOT, blocks
 
@@ -59,23 +56,13 @@ def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monke
         path = tmp_path / f"{number}.yaml"
         path.write_text(text if "problem:" in text else text + "problem: benchmark\n")
         resolve(config.read(path), str(path))
+    importlib.import_module("my_prices")
     check_operator("mutate", importlib.import_module("my_operators").swap)
     (coins,) = (tmp_path / f"{number}.yaml" for number, text in enumerate(experiments) if "Coins" in text)
     found = run(coins, name="coins")
     every = map(found.problem.evaluate, product(range(10), repeat=3))
     assert found.best.violation == 0
     assert found.best.fitness[0] == min(score.values[0] for score in every if not score.violation)
-
-
-@pytest.mark.slow
-def test_the_transform_on_the_page_keeps_the_contract(tmp_path, monkeypatch):
-    (code,) = (block.text for block in blocks(ROOT / "docs" / "extending.md") if "(Transform)" in block.text)
-    (tmp_path / "page_transform.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    transform = importlib.import_module("page_transform").FirstWeights
-    text = {"source": "bundled:python-docs", "split": "validation", "window": 32, "windows": 1}
-    settings = LanguageModel.Settings(transforms="weights", device="cpu", dtype="float32", search_text=text)
-    check_transform(Session.start(settings, [(transform, transform.Settings())]), pairs=1)
 
 
 def test_the_notebook_keeps_no_output():
