@@ -82,7 +82,8 @@ def _lines(table: Table) -> Iterator[str]:
     def shown(name: str, value: Any) -> str:
         return f"{value:.2%}" if name in table.shares and value is not None else plain(value)
 
-    lines = [names, *([shown(name, row[name]) for name in names] for row in table.rows)]
+    head = [table.words.get(name, name) for name in names]
+    lines = [head, *([shown(name, row[name]) for name in names] for row in table.rows)]
     yield from aligned(lines if len(names) <= _WIDE else [[*column] for column in zip(*lines, strict=True)])
     yield ""
-    yield from (f"{name}: {plain(value)}" for name, value in table.protocol.items())
+    yield from (f"{table.words.get(name, name)}: {plain(value)}" for name, value in table.protocol.items())

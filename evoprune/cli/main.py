@@ -6,12 +6,14 @@
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from evoprune import __version__
 from evoprune.cli.ablate import add_ablate, add_front
@@ -36,6 +38,15 @@ _WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 
 # errors of a path that a user gave; other errors of the system keep their traceback
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+
+_NEGATIVE = re.compile(r"-\.?\d")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises :class:`evoprune.InputError`, a line, where argparse prints the usage of a command and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands, or of ``command`` alone, which is faster."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="evoprune",
         description="evoprune makes language models smaller and faster by evolutionary search.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,11 +118,23 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if command in plugin_commands():
         find_command(command)
     whole = parser("" if command.startswith("-") else command)
-    options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
+    known = argparse.Namespace(arguments=arguments, errors=sys.stderr)
+    options, unknown = whole.parse_known_args(_joined(arguments), known)
     if unknown:
         hint = "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint if 'set' in options else ''}")
     return options
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Join options and negative values such as -1MB, which argparse would take for options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if _NEGATIVE.match(argument) and joined and re.fullmatch("--[^=]+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

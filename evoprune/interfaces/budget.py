@@ -192,6 +192,8 @@ def _needed(limit: float | None) -> float:
 
 
 def _check(gene: Gene, table: Sequence[float], limited: bool) -> None:
+    if not gene.levels:
+        raise ValueError(f"gene '{gene.name}': expected a number, as it has no levels, got {len(table)} prices")
     if len(table) != len(gene.levels):
         raise ValueError(f"gene '{gene.name}': expected {len(gene.levels)} prices, one a level, got {len(table)}")
     if limited and list(table) not in (sorted(table), sorted(table, reverse=True)):

@@ -4,7 +4,7 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,11 +90,15 @@ class Exporting(ABC):
 
 @dataclass(frozen=True)
 class Table:
-    """Measured solutions, a row each with the same keys, and their protocol. ``shares``: keys shown in percent."""
+    """Measured solutions, a row each with the same keys, and their protocol.
+
+    ``shares``: keys shown in percent. ``words``: display labels of keys, with units.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     protocol: Mapping[str, Any]
     shares: frozenset[str] = frozenset()
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 class Measuring(ABC):

@@ -27,9 +27,10 @@ from evoprune.problems.language_model.models.device import follow_threads
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.models.settings import ModelSettings, short_name
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.result import EVOLVED, Text
+from evoprune.problems.language_model.results.summary import FILE_LABELS
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from evoprune.problems.language_model.texts.tasks import most_tokens
@@ -113,13 +114,15 @@ def _compare_files(file: Path, resident: Resident, texts: Sequence[Windows], opt
     refuse_unless_room(max(windows.predictions for windows in texts), resident.forward.vocabulary)
     by_text = [[*_file_rows(file, resident, windows)] for windows in texts]
     keys = dict.fromkeys(key for rows in by_text for row in rows for key in row)
-    protocol = protocol_of(resident) | _measured(texts[0], options)
+    source = f"{short_name(resident.source)} in PyTorch; each file, also that of the source, in llama.cpp"
+    protocol = {"compared_with": source} | protocol_of(resident) | _measured(texts[0], options)
     if len(texts) > 1:
         protocol["also"] = [windows.protocol() for windows in texts[1:]]
     plain = [rows[-1] for rows, windows in zip(by_text, texts, strict=True) if not windows.lines]
     if len(plain) > 1:
         protocol["worst_text"] = max(plain, key=lambda row: float(row["divergence"]))["text"]
-    return Table([{key: row.get(key) for key in keys} for rows in by_text for row in rows], protocol, _SHARES)
+    rows = [{key: row.get(key) for key in keys} for rows in by_text for row in rows]
+    return Table(rows, protocol, _SHARES, FILE_LABELS)
 
 
 def _file_rows(file: Path, resident: Resident, windows: Windows) -> Iterator[Row]:
@@ -154,10 +157,16 @@ def _file_row(path: Path, text: Text, scores: Mapping[str, Any]) -> Row:
         raise InputError(f"reads other tokens from token {first:,} on", str(path))
     if not (table := scores["predictions"]):
         raise InputError(scores.get("failure", "has infinite losses"), str(path))
-    bits, ratio = text.bits_per_byte(scores["perplexity"]), math.exp(table["behind"])
-    row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size, "bits_per_byte": bits}
-    row |= {name: scores[name] for name in ("perplexity", "divergence")} | table
-    return row | {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * table["behind_error"]}
+    ratio, error = math.exp(table["behind"]), table["behind_error"]
+    row = {"model": path.name, "text": text.name, "bytes": path.stat().st_size}
+    row |= {
+        "bits_per_byte": text.bits_per_byte(scores["perplexity"]),
+        "bits_behind": text.bits_per_byte(ratio),
+        "bits_behind_error": text.bits_per_byte(math.exp(error)),
+    }
+    row |= {name: scores[name] for name in ("perplexity", "divergence")}
+    row |= {name: value for name, value in table.items() if not name.startswith("behind")}
+    return row | {"perplexity_ratio": ratio, "perplexity_ratio_error": ratio * error}
 
 
 def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:

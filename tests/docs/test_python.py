@@ -56,6 +56,7 @@ def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monke
         path = tmp_path / f"{number}.yaml"
         path.write_text(text if "problem:" in text else text + "problem: benchmark\n")
         resolve(config.read(path), str(path))
+    importlib.import_module("my_prices")
     check_operator("mutate", importlib.import_module("my_operators").swap)
     (coins,) = (tmp_path / f"{number}.yaml" for number, text in enumerate(experiments) if "Coins" in text)
     found = run(coins, name="coins")

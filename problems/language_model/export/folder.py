@@ -32,7 +32,11 @@ from evoprune.problems.language_model.results.figures import draw_recovery
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.results.summary import about, verdict
 
-_USAGE = 'python -ic "import sys, evoprune; model, tokenizer = evoprune.load(sys.argv[1])" {out}'
+_PLAIN_USAGE = (
+    'python -ic "import sys, transformers; model, tokenizer = (kind.from_pretrained(sys.argv[1]) '
+    'for kind in (transformers.AutoModelForCausalLM, transformers.AutoTokenizer))" {out}'
+)
+_RAGGED_USAGE = 'python -ic "import sys, evoprune; model, tokenizer = evoprune.load(sys.argv[1])" {out}'
 _ROOM = 1.5  # free memory of a GPU that the check needs, in bytes per byte of weights
 _TIMING = 4  # time to measure speed and memory, at least, as a multiple of that of the check: models load four times
 _TOLERANCE, _HALF_TOLERANCE = 1e-3, 2e-2  # nats a token: both models in float32; either in 16 bits
@@ -89,7 +93,8 @@ class Folder(ExportFormat):
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
         typed = ExportFacts.read(facts)
         (place / "README.md").write_text("\n".join([*card(typed), ""]), encoding="utf-8")
-        return Exported(facts, summary, faults, verdict(typed, typed.bytes), _USAGE)
+        usage = _RAGGED_USAGE if typed.ragged else _PLAIN_USAGE
+        return Exported(facts, summary, faults, verdict(typed, typed.bytes), usage)
 
     def _checked(self, folder: Path, facts: Json, perplexity: float | None) -> tuple[Json, list[str]]:
         """Load ``folder`` in a fresh process; return the keys of :class:`.facts.Check`, and faults.

@@ -11,7 +11,7 @@ from evoprune.console.formatting import digits
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.problems.language_model.export.facts import ExportFacts, FileScores, Runtime, StoredMatrix
 from evoprune.problems.language_model.results.result import EVOLVED, ResultFacts
-from evoprune.problems.language_model.results.summary import LABELS, megabytes
+from evoprune.problems.language_model.results.summary import FILE_LABELS, LABELS, megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.report.page import table, text
 
@@ -73,10 +73,10 @@ def _file(size: int, bits: float | None, row: FileScores | None) -> dict[str, st
     """Return cells for a file of ``size`` bytes with ``bits`` a weight and the scores ``row``."""
     words = {"size": megabytes(size), "bits a weight": f"{bits:.2f}" if bits else ""}
     if row and row.loss_gap and row.predictions:
-        words["loss, bits per byte"] = f"{digits(row.loss_gap.bits, 3)} ± {digits(row.loss_gap.error, 2)}"
-        words["divergence, nats a token"] = f"{digits(row.divergence, 3)} ± {digits(row.predictions.error, 2)}"
-        words["divergence, 99%"] = digits(row.predictions.p99, 3)
-        words["same top token"] = f"{row.loss_gap.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
+        words[FILE_LABELS["bits_behind"]] = f"{digits(row.loss_gap.bits, 3)} ± {digits(row.loss_gap.error, 2)}"
+        words[FILE_LABELS["divergence"]] = f"{digits(row.divergence, 3)} ± {digits(row.predictions.error, 2)}"
+        words[FILE_LABELS["p99"]] = digits(row.predictions.p99, 3)
+        words[FILE_LABELS["same_top"]] = f"{row.loss_gap.same_top:.1%} ± {row.predictions.same_top_error:.1%}"
     return words
 
 

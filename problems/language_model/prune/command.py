@@ -24,6 +24,7 @@ from evoprune.problems.language_model.parts import Export
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.options import GOALS, PruneOptions
+from evoprune.problems.language_model.texts.division import short_fault
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
@@ -98,6 +99,8 @@ class Prune(Planner):
         yield option, asked.vocabulary and rules.get("keeps_tokens") and "keeps all tokens: leave out --vocabulary"
         yield "MODEL", model_fault(self.settings.model)
         yield str(self.out or self.settings.model), self.one_file and ggml.missing()
+        of_text, text = asked.main_text
+        yield of_text, text and short_fault(text)
 
     @property
     def left(self) -> float:

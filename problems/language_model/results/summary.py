@@ -29,6 +29,28 @@ LABELS = {
     "untrained": "nothing was trained",
 }
 
+FILE_LABELS = {
+    "bits_per_byte": "bits per byte",
+    "divergence": "divergence, nats a token",
+    "error": "divergence, standard error",
+    "median": "divergence, median",
+    "p99": "divergence, 99%",
+    "p999": "divergence, 99.9%",
+    "largest": "divergence, largest",
+    "same_top": "same top token",
+    "same_top_error": "same top token, standard error",
+    "probability_change": "probability change",
+    "bits_behind": "bits per byte behind the source",
+    "bits_behind_error": "bits per byte behind, standard error",
+    "perplexity_ratio": "perplexity ratio",
+    "perplexity_ratio_error": "perplexity ratio, standard error",
+    "became_wrong": "answers that became wrong",
+    "became_right": "answers that became right",
+    "mcnemar_p": "p of McNemar's test",
+    "compared_with": "compared with",
+}
+"""Labels of a file's scores against its source: divergences are in nats a token."""
+
 _NO_GAIN = 0.005  # share of the gap
 _SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters")}
 

@@ -1,18 +1,17 @@
-"""Divides a text into parts for search, calibration and report, and each part into windows."""
+"""Divides a text into parts for search, calibration and report, and each part into windows. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.load import added_bos_token
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.tasks import is_task, most_tokens, read_lines
-from evoprune.problems.language_model.texts.windows import tokenise
 
 Json = dict[str, Any]
 
@@ -21,6 +20,7 @@ _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
 _MOST = 4_000_000  # characters that are read: of a longer text, only the beginning of each part
 _WINDOWS = (512, 256, 128)  # tokens in a window: the first size for which the text is long enough
 _LONGEST_LINE = 2048  # tokens
+_UNCOMPRESSED = (".txt", ".jsonl")
 _NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
 
 
@@ -75,16 +75,24 @@ def parts_of(text: str | None) -> dict[str, Json]:
     }
 
 
+def short_fault(text: str) -> str | None:
+    """Return the fault of a plain file with fewer bytes than a text needs tokens, before a tokenizer is loaded.
+
+    None for other texts: :func:`divide` counts their tokens. A token has a byte or more.
+    """
+    settings, path = TextSettings(source=text), Path(text)
+    if path.suffix not in _UNCOMPRESSED or not path.is_file() or is_task(settings):
+        return None
+    size = path.stat().st_size
+    return f"{text} has {size:,} bytes; {_expected(_WINDOWS[-1])}" if size < _needed(_WINDOWS[-1]) else None
+
+
 def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
     """Divide the ``parts`` of ``text`` into windows of at most ``longest`` tokens. Raises InputError."""
     tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
     windows = _sizes(0, longest) or [longest]
     if not (window := _first_fitting(windows, tokens)):
-        needed = _needed(windows[-1])
-        raise InputError(
-            f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
-            f"{needed / 250:,.0f} kB of English"
-        )
+        raise InputError(f"{text} has about {sum(tokens.values()):,} tokens; {_expected(windows[-1])}")
     sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
     remark = f"{text} in three parts: {sizes}; the search never sees the report's"
     if text is None:
@@ -97,6 +105,8 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
 
 def divide_lines(task: str, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
     """Divide the lines of the file ``task``, as :func:`divide`. Raises InputError."""
+    from evoprune.problems.language_model.models.load import added_bos_token  # which imports torch
+
     lines = {name: read_lines(TextSettings(**settings), tokenizer) for name, settings in parts.items()}
     bos = added_bos_token(tokenizer) is not None
     sizes = {line: bos + most_tokens(line, tokenizer) for part in lines.values() for line in part}
@@ -125,5 +135,13 @@ def _needed(window: int) -> float:
     return max(window * count / (_SHARES[name][1] - _SHARES[name][0]) for name, count in _NEEDED.items())
 
 
+def _expected(window: int) -> str:
+    """Return the end of a message about a plain text that is too short for windows of ``window`` tokens."""
+    needed = _needed(window)
+    return f"expected at least {needed:,.0f} tokens, about {needed / 250:,.0f} kB of English"
+
+
 def _count(settings: Json, tokenizer: Any) -> int:
+    from evoprune.problems.language_model.texts.windows import tokenise  # which imports torch
+
     return len(tokenise(load_text(TextSettings(**settings), "text"), tokenizer))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evoprune import Price
+from evoprune import Additive, Genes, InputError, Price
 from evoprune.problems.language_model.models.resident import Resident
 
 WEIGHTS = "weights"  # of the blocks' matrices
@@ -16,6 +16,20 @@ Prices = tuple[Sequence[Price], float]
 def dense_cost(resident: Resident, unit: str) -> float:
     """Return the number of weights or parameters, by ``unit``, of the dense model."""
     return float(resident.prunable_weights if unit == WEIGHTS else resident.parameters)
+
+
+def checked(prices: Prices, genes: Genes, source: str) -> Prices:
+    """Return ``prices``. Raises :class:`evoprune.InputError` that names ``source`` unless they are of ``genes``."""
+    try:
+        changes, dense = prices
+        Additive(genes, changes, None, fixed=float(dense))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "expected a price for each gene (a number, or a list of one for each level) and the cost of the dense "
+            f"model, as in ([-100.0, [0.0, -50.0]], 150.0): {error}",
+            source,
+        ) from None
+    return prices
 
 
 def scaled(prices: Prices, factor: float) -> Prices:

@@ -101,7 +101,10 @@ class StackCosts:
         """Return the budget of ``scale`` times the cost in ``unit``, at most ``limit``, displayed as ``name``."""
         if not self.shapes:
             prices, fixed = scaled(self.costs(unit), scale)
-            return Additive(self.genes, prices, limit, name or unit, fixed)
+            try:
+                return Additive(self.genes, prices, limit, name or unit, fixed)
+            except ValueError as error:  # prices that neither rise nor fall, which a limit needs
+                raise InputError(str(error), f"prices('{unit}')") from None
         if unit == BYTES and self._types:
             places = zip(self.transforms, self._slices, strict=True)
             vocabularies = {part.start: cut.vocabularies for cut, part in places if cut.vocabularies}

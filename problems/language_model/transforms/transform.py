@@ -16,7 +16,7 @@ from evoprune.interfaces.problem import Checked
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, scaled
+from evoprune.problems.language_model.transforms.costs import BYTES, PARAMETERS, WEIGHTS, Prices, checked, scaled
 
 if TYPE_CHECKING:
     import torch
@@ -106,10 +106,10 @@ class ModelChange(ABC):
     def costs(self, unit: str) -> Prices:
         """As :meth:`prices`; if bytes are not among :attr:`units`, parameters have the size of the model's dtype.
 
-        Raises :class:`evoprune.InputError` for other units.
+        Raises :class:`evoprune.InputError` for other units, and for prices that are none of the genes.
         """
         if unit in self.units:
-            return self.prices(unit)
+            return checked(self.prices(unit), self.genes, f"{type(self).__name__}.prices('{unit}')")
         if unit == BYTES:
             return scaled(self.costs(PARAMETERS), self.resident.model.dtype.itemsize)
         name = type(self).__name__

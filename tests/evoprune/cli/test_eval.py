@@ -23,7 +23,8 @@ class Bare(Problem):
 class First(Bare, Measuring):
     EvalOptions = Options
     ending = ".first"
-    def compare(self, genome, result, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
+    def compare(self, genome, result, options): 
+        return Table([{"name": "best", "x": genome[0]}], {"by": "First"}, words={"x": "x, metres"})
     @classmethod
     def measures(cls, source): return source.endswith(cls.ending)
     @classmethod
@@ -71,6 +72,7 @@ def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin):
     answer = evoprune("eval", run(file).folder)
     assert answer.code == 0
     assert "by: First" in answer.out
+    assert answer.out.split("\n")[0] == "name  x, metres"
 
 
 def test_a_problem_without_the_part_says_so(evoprune, run, sphere, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.problems.language_model.eval import _report_text, flips
+from evoprune.problems.language_model.results.summary import FILE_LABELS
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
 
@@ -133,6 +134,10 @@ def test_the_divergence_is_that_of_all_tokens(bundled, evaluated, tmp_path):
     assert table["protocol"]["sha256"] == report.sha256
     assert row["divergence"] == pytest.approx(float(expected.mean()), abs=1e-4)  # of 256 tokens it is 0.02 less
     assert row["p99"] == pytest.approx(float(expected.quantile(0.99)), abs=1e-3)
+    of_bits = row["bits_per_byte"] / math.log2(row["perplexity"])  # tokens in a byte
+    assert row["bits_behind"] == pytest.approx(of_bits * math.log2(row["perplexity_ratio"]))
+    assert table["protocol"]["compared_with"].startswith("gpt2-mini ")
+    assert row.keys() - FILE_LABELS.keys() == {"model", "text", "bytes", "perplexity"}  # which need no other words
     assert row["same_top"] == pytest.approx(float((ours.argmax(-1) == theirs.argmax(-1)).double().mean()))
 
 

@@ -20,7 +20,14 @@ from evoprune.problems.language_model.export.card import (
 from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
 from evoprune.problems.language_model.export.page import comparison
 from evoprune.problems.language_model.export.runtime import runtime_lines
-from evoprune.problems.language_model.results.summary import details, loss_phrase, megabytes, size_and_goal, warning
+from evoprune.problems.language_model.results.summary import (
+    FILE_LABELS,
+    details,
+    loss_phrase,
+    megabytes,
+    size_and_goal,
+    warning,
+)
 
 MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
 
@@ -69,7 +76,7 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
         rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset.bytes, facts.preset))
     if not rows:
         return
-    head = ["file", "bytes", "bits per byte", "divergence, nats a token", *COLUMNS]
+    head = ["file", "bytes", FILE_LABELS["bits_per_byte"], FILE_LABELS["divergence"], *COLUMNS]
     yield f"| {' | '.join(head)} |\n{'|---' * len(head)}|"
     for name, size, row in [*rows, (code_span(file), facts.bytes, facts.check)]:
         error = f" ± {digits(row.predictions.error, 2)}" if row.predictions else ""

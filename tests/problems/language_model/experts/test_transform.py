@@ -18,6 +18,7 @@ from evoprune.problems.language_model.problem import LanguageModel, LanguageMode
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.stack import uniform_share
 from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
+from tests.problems.language_model.recoveries import facts
 from tests.problems.language_model.small import run_in
 
 LOSING = {"use": "parameters", "removed": 0.3}
@@ -75,6 +76,7 @@ def test_an_export_loads_in_transformers_if_counts_are_equal_or_in_evoprune(home
         loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
     else:
         loaded, _ = evoprune.load(tmp_path / "out")
+    assert ("evoprune" in facts(tmp_path / "out")["usage"]) == (genes != "model")
     transform: Any = Run.open(run).problem.session.transform.transforms[0]
     counts = {mixture.block: mixture.count for mixture in find_mixtures(loaded)}
     assert transform.counts_of(Run.open(run).best.genome) == counts

@@ -74,7 +74,7 @@ def test_a_file_stands_beside_preset_and_source_with_its_loss_and_error(facts, m
     assert found["bits a weight"] | {"llama.cpp's Q3_K_M": "2.00"} == {
         "this file": "4.00", "llama.cpp's Q3_K_M": "2.00", source_name: "4.00"
     }  # fmt: skip
-    value, error = map(float, found["loss, bits per byte"]["this file"].split(" ± "))
+    value, error = map(float, found["bits per byte behind the source"]["this file"].split(" ± "))
     assert (value, error) == (pytest.approx(0.2 * 1.5 / 0.6931, rel=1e-2), pytest.approx(0.01 * 1.5 / 0.6931, rel=3e-2))
     assert found["same top token"]["this file"] == "87.5% ± 0.4%"
     mean, error = map(float, found["divergence, nats a token"]["this file"].split(" ± "))

@@ -23,7 +23,6 @@ from evoprune.problems.language_model.prune import planning, quantising
 from evoprune.problems.language_model.prune.goals import Goal
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.results.summary import megabytes
-from evoprune.problems.language_model.texts import division
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from tests.problems.language_model.small import random_model, save
@@ -335,34 +334,35 @@ BINARY = bytes(range(256))
 @pytest.mark.parametrize(
     ("others", "content", "kind"),
     [
-        ([GOAL, "--text"], b"Too short a text. " * 1000, "folder"),
+        ([GOAL, "--text"], b"Too short a text. " * 400, "bundled:gpt2-mini"),
         ([GOAL, "--also"], b"A few tokens", "folder"),
         ([GOAL, "--also"], b"A few tokens", "file"),
         ([GOAL, "--also"], BINARY, "folder"),
-        (["--vocabulary"], b"A few tokens", "folder"),
-        (["--vocabulary"], BINARY, "folder"),
+        (["--vocabulary"], b"Too short a text. " * 400, "bundled:gpt2-mini"),
+        (["--vocabulary"], BINARY * 200, "folder"),
         (["--remove=9%", "--text=all.txt", "--vocabulary"], BINARY, "folder"),
     ],
 )
 def test_a_text_is_refused_by_its_option_before_the_weights_are_read(
-    prune, text, tmp_path, monkeypatch, others, content, kind
+    prune, tiny, text, tmp_path, monkeypatch, others, content, kind
 ):
     from tests.problems.language_model.gguf.models import random_gpt2, write_model
 
     monkeypatch.chdir(text.parent)
     monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("loaded"))
     monkeypatch.setattr(load, "load_gguf_checkpoint", lambda *_, **__: pytest.fail("loaded"))
-    monkeypatch.setattr(division, "_NEEDED", dict.fromkeys(division._NEEDED, 100))
     (tmp_path / "other.txt").write_bytes(content)
-    model = {"model": write_model(random_gpt2(), tmp_path / "tiny.gguf")} if kind == "file" else {}
-    _refused(prune(*others, tmp_path / "other.txt", **model), f"evoprune: {others[-1]}: ", tmp_path)
+    models = {"folder": tiny, "file": write_model(random_gpt2(), tmp_path / "tiny.gguf")}
+    answer = prune(*others, tmp_path / "other.txt", model=models.get(kind, kind))
+    _refused(answer, f"evoprune: {others[-1]}: ", tmp_path)
 
 
 def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
-    (tmp_path / "short.txt").write_text("Too short a text. " * 40)
-    answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt")
-    _refused(answer, "--text: ", tmp_path)
-    assert " kB" in answer[2]
+    for count in (40, 400):  # bytes, and tokens, are too few
+        (tmp_path / "short.txt").write_text("Too short a text. " * count)
+        answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt", model="bundled:gpt2-mini")
+        _refused(answer, "--text: ", tmp_path)
+        assert " kB" in answer[2]
 
 
 @pytest.fixture

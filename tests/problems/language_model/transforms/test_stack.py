@@ -4,10 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from evoprune import Gene, InputError
+from evoprune import Gene, Genes, InputError
+from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.testing import check_transform
 from evoprune.problems.language_model.transforms.costs import PARAMETERS, WEIGHTS
 from evoprune.problems.language_model.transforms.transform import at_share
+from evoprune.problems.language_model.transforms.weights.transform import Weights
 from evoprune.testing import check_budget
 
 WIDTH = {"use": "channels", "drop": False}
@@ -53,3 +55,40 @@ def test_levels_add_up_to_the_share_and_lie_at_even_distances(share):
 def test_genes_of_any_range_take_the_share_of_it():
     genes = [Gene("real", 0.0, 2.0), Gene.of_levels("many", range(9)), Gene.of_levels("fixed", "x")]
     assert at_share(genes, 0.5) == [1.0, 4.0, 0.0]
+
+
+class Priced(Weights):
+    """Returns prices of another shape than its genes'."""
+
+    given = None
+    genes = Genes([Gene("real"), Gene.of_levels("levels", "abc")])
+
+    def prices(self, unit):
+        return self.given
+
+
+@pytest.fixture
+def priced(pruning, monkeypatch):
+    """The transforms of a session, of which one has ``prices``."""
+
+    def made(prices):
+        monkeypatch.setattr(Priced, "given", prices)
+        settings = pruning().settings
+        return Session.start(settings, [(Priced, settings)]).transform
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "prices", [None, [-1.0, -1.0, -1.0], ([-1.0], 9.0), ([-1.0, [0, -1]], 9.0), ([[-1], -1.0], 9.0)]
+)
+def test_prices_of_another_shape_are_refused_with_the_name_of_their_transform(priced, prices):
+    with pytest.raises(InputError, match=r"^Priced\.prices\('weights'\): expected a price for each gene"):
+        priced(prices).budget(WEIGHTS, None)
+
+
+def test_prices_of_levels_rise_or_fall_under_a_limit(priced):
+    transform = priced(([-1.0, [0.0, -2.0, -1.0]], 9.0))
+    assert transform.budget(WEIGHTS, None).spent([1.0, 1.0]) == 6.0
+    with pytest.raises(InputError, match="gene 'levels'"):
+        transform.budget(WEIGHTS, 8.0)
