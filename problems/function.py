@@ -73,7 +73,7 @@ class Function(Problem):
 
     Settings = FunctionSettings
     settings: FunctionSettings
-    _fault = ""  # of a batch: its candidates are tried again one by one, where one row would pass
+    _fault = ""  # of the last batch: its candidates are tried again one by one, where one row would pass
 
     @cached_property
     def genes(self) -> Genes:
@@ -98,11 +98,12 @@ class Function(Problem):
     def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
         candidates = [self.genes.chosen(genome) for genome in genomes]
         answers = [function(candidates) for function in self._functions]
-        if wrong := {len(answer) for answer in answers} - {len(genomes)}:
-            fault = f"expected {len(genomes)} rows of values, one a candidate, got {min(wrong)}"
-            self._fault = self._fault or fault
-        if self._fault:
-            raise ValueError(self._fault)
+        wrong = {len(answer) for answer in answers} - {len(genomes)}
+        fault = f"expected {len(genomes)} rows of values, one a candidate, got {min(wrong)}" if wrong else ""
+        if len(genomes) > 1:
+            self._fault = fault
+        if fault := self._fault or fault:
+            raise ValueError(fault)
         return [_evaluation(*rows) for rows in zip(*answers, strict=True)]
 
     @classmethod
