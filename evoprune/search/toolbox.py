@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from deap import base
+from threadpoolctl import ThreadpoolController
 
 from evoprune.backends import evaluation
 from evoprune.backends.evaluation import AUTO, ProblemRef, limit_threads, this_worker
@@ -22,7 +24,7 @@ from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, resolve
-from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem
@@ -83,6 +85,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
                 f"operators.{slot}: '{operator.use}' needs a {name}, and the problem '{problem_name}' has none"
             )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
+    toolbox.register("algorithm", _on_one_thread, toolbox.algorithm)
     if genes.unordered:
         toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
     if genes.conditions:
@@ -98,6 +101,27 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
 def scorer(toolbox: base.Toolbox, problem: Problem, fidelity: float) -> dict[str, Any]:
     """Return the function that scores on a share ``fidelity`` of the data, as ``score``, and the way to map it."""
     return {"score": partial(toolbox.evaluate, fidelity=fidelity), "batch": problem.batch}
+
+
+def _on_one_thread(algorithm: Callable[[base.Toolbox], Algorithm], toolbox: base.Toolbox) -> Algorithm:
+    """Run each step of ``algorithm`` on one BLAS thread, since rounding depends on the number of threads.
+
+    Evaluations run between the steps, with all their threads.
+    """
+    steps = algorithm(toolbox)
+    while True:
+        with _blas(len(sys.modules)).limit(limits=1):
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+        yield step
+
+
+@lru_cache(1)
+def _blas(modules: int) -> ThreadpoolController:  # noqa: ARG001 - the key of the cache
+    """Return the loaded BLAS libraries; with another number of ``modules``, there may be more."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _mate_by_options(
