@@ -1,4 +1,4 @@
-"""The limits of a search and its baselines: first genomes, references, and exports to compare results with."""
+"""The baselines of a search: first genomes, references, and exports to compare results with."""
 
 from __future__ import annotations
 
@@ -6,50 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from evoprune import Budget, InputError
 from evoprune.experiment.spec import Choice
-from evoprune.problems.language_model.budgets import MeasuredBudget
+from evoprune.problems.language_model.budgets.limits import Limits
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.settings import ProblemSettings, budget_of
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.stack import Stack, initial_within, uniform_share
+from evoprune.problems.language_model.transforms.stack import initial_within, uniform_share
 from evoprune.problems.language_model.transforms.transform import ModelMaker
-
-if TYPE_CHECKING:
-    from evoprune.problems.language_model.problem import LanguageModel
 
 Genomes = dict[str, list[float]]
 
 _NO_LIMIT = 10**15
 """More bytes than a model has."""
-
-
-class Limits:
-    """The budget in ``settings`` over the genes of ``transform``; ``facts``: measurements of the machine."""
-
-    def __init__(self, settings: ProblemSettings, transform: Stack, facts: Mapping[str, Any]) -> None:
-        """Raise :class:`evoprune.InputError` for ``facts`` of another budget."""
-        self.chosen, self._transform, self._facts = settings.budget, transform, facts
-        self._kind = budget_of(self.chosen, "problem.budget") if self.chosen else None
-        self.measured_budget = self._kind if isinstance(self._kind, MeasuredBudget) else None
-        """The budget if it measures the machine."""
-        if facts and self.measured_budget is None:
-            raise InputError("holds what another problem.budget measured", "measured.json")
-        if facts and self.measured_budget:
-            self.measured_budget.settle(transform, facts)
-
-    @cached_property
-    def budget(self) -> Budget | None:
-        """The limit of the search, if any."""
-        if (kind := self._kind) is None:
-            return None
-        transform, facts = self._transform, self._facts
-        budget = kind.budget(transform, facts) if isinstance(kind, MeasuredBudget) else kind(transform)
-        if budget.limit is None:
-            raise InputError("names no limit: give one of its parameters", "problem.budget")
-        return budget
 
 
 class Baselines:
@@ -106,7 +75,7 @@ def baselines_of(problem: Any) -> Iterator[Baseline]:
     """Yield the references of a run, recovered as its result is, the dense model, and llama.cpp's presets."""
     references: Mapping[str, Sequence[float]] = problem.references()
     recover = problem.settings.recover
-    recovered = _with_recovery(problem, recover and recover.model_copy(update={"alike": None}))  # the run trained them
+    recovered = _with_recovery(problem, recover and recover.alone())  # the run trained them
     dense = _with_recovery(problem, None)
     for name, genome in references.items():
         base, file = (dense, name) if name == "dense" else (recovered, "")
@@ -122,7 +91,7 @@ def _model(problem: Any, genome: Sequence[float], references: Mapping[str, Seque
     return problem, genome, references
 
 
-def _with_recovery(problem: LanguageModel, recover: Any) -> LanguageModel:
+def _with_recovery(problem: Any, recover: Any) -> Any:
     """Return ``problem`` with the same model in memory, and other settings of the recovery, or None."""
     other = copy(problem)
     other.settings = problem.settings.model_copy(update={"recover": recover})

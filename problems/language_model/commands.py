@@ -1,4 +1,4 @@
-"""The commands ``recover`` and ``baselines``. Imports no torch."""
+"""The command ``baselines``, and exports that can be interrupted. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,64 +11,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import Exported, InputError, Stopped
 from evoprune.api import Run
 from evoprune.backends import evaluation
-from evoprune.cli.options import add_options, add_set, read_declared
+from evoprune.cli.options import add_options, read_declared
 from evoprune.console.phase import note
 from evoprune.experiment.config import Config
-from evoprune.experiment.explain import OPTION
 from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import export, is_one_file, refuse_unless_free
+from evoprune.exports.exporting import export, refuse_unless_free
 from evoprune.interfaces.parts import Outcome
 from evoprune.interfaces.planning import Command
 from evoprune.interfaces.result import Best
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.parts import Export, Report
 from evoprune.problems.language_model.problem import LanguageModel
-from evoprune.problems.language_model.settings import RecoverOptions
+from evoprune.problems.language_model.results.recovery import has_checkpoints
 from evoprune.records.run_folder import locked
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.baselines import Baseline
 
 
-def _open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
+def open_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    """Return the finished run in ``folder``; refuse one of another problem."""
     run = Run.open(folder, overrides)
     if not issubclass(run.resolved.problem, LanguageModel):
         raise InputError("is no run on a language model", str(folder))
     return run
-
-
-class Recover(Command):
-    """Train a smaller model towards the predictions of the dense model; continue an interrupted training."""
-
-    help: ClassVar[str] = "train a run's result back towards its dense model"
-    example: ClassVar[str] = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("run", metavar="RUN_DIR", type=Path, help="the folder of a finished run")
-        out = "the folder to make, or a file such as OUT.gguf; one that holds anything is refused"
-        parser.add_argument("--out", type=Path, required=True, help=out)
-        add_set(parser, "override a key of the run's experiment")
-        add_options(parser, RecoverOptions.model_fields)
-
-    @classmethod
-    def call(cls, options: argparse.Namespace) -> None:
-        checked: Any = check_parameters(RecoverOptions, read_declared(options), OPTION)
-        run = _open_run(options.run, options.set)
-
-        def write(workplace: Path, place: Path) -> Exported:
-            from evoprune.problems.language_model.distillation.recovery import Recovery
-            from evoprune.problems.language_model.results.final_model import final_model
-
-            problem: Any = run.problem
-            result: Any = run.result
-            recovery = Recovery(problem.session, checked, problem.baselines.compared)
-            final = final_model(problem.session, run.best.genome, result)
-            return recovery.export(final, result, workplace, place, Export.format(place))
-
-        provenance = {"seed": run.resolved.experiment.seed, "best": run.best.model_dump()}
-        config, is_file = run.resolved.config(), is_one_file(Export, options.out)
-        print(*_export_resumably(options.out, write, provenance, config, is_file).lines(options.out), sep="\n")
 
 
 class ExportBaselines(Command):
@@ -90,7 +56,7 @@ class ExportBaselines(Command):
     @classmethod
     def call(cls, options: argparse.Namespace) -> None:
         checked = check_parameters(ExportOptions, read_declared(options), "options")
-        runs = [_open_run(folder) for folder in options.runs]  # checked before anything is loaded
+        runs = [open_run(folder) for folder in options.runs]  # checked before anything is loaded
         from evoprune.problems.language_model.baselines import baselines_of
 
         while runs:
@@ -125,18 +91,16 @@ def _export_baseline(baseline: Baseline, config: Config, out: Path, options: Any
         return Export(problem).export(genome, problem.Result.model_validate({**report, **named}), place, options)
 
     provenance = {"seed": config["seed"], "best": {"genome": list(genome)}}
-    return _export_resumably(out, write, provenance, config, Export.writes_file(out))
+    return export_resumably(out, write, provenance, config, Export.writes_file(out))
 
 
-def _export_resumably(
+def export_resumably(
     out: Path, write: Callable[[Path, Path], Exported], provenance: Mapping[str, Any], experiment: Config, is_file: bool
 ) -> Exported:
     """As :func:`export` with checkpoints: the first argument of ``write`` is a folder for checkpoints.
 
     The folder is locked, and deleted at the end, or if it has no checkpoint.
     """
-    from evoprune.problems.language_model.distillation.progress import has_checkpoints
-
     refuse_unless_free(out, is_file, provenance=provenance)
     workplace = out.with_name(f"{out.name}.unfinished")
     new = not workplace.exists()

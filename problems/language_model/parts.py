@@ -16,22 +16,24 @@ from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
+from evoprune.problems.language_model.results.recovery import recovery_settings
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, ResultFacts
 from evoprune.problems.language_model.results.summary import EXPLANATIONS, LABELS, PERCENTAGES, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.transforms import UNIFORM
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
+    from evoprune.problems.language_model.evaluation.session import Session
     from evoprune.problems.language_model.export.format import ExportFormat
-    from evoprune.problems.language_model.problem import LanguageModel
 
 
 _COMPARED = 3  # models measured on other texts than the report text: dense, uniform and evolved
 
 
 class _Part:
-    def __init__(self, problem: LanguageModel) -> None:
-        self._problem, self._session = problem, problem.session
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
+        self._session: Session = problem.session
 
 
 class Judge(_Part, Finals):
@@ -99,10 +101,7 @@ class Report(_Part, Reporting):
     @classmethod
     def settled(cls, settings: Mapping[str, Any], result: LanguageModelResult) -> Mapping[str, Any]:
         recover, row = settings.get("recover"), (result.recovered or {}).get(EVOLVED)
-        if not recover or not recover.get("time"):
-            return settings
-        untimed = {key: value for key, value in recover.items() if key != "time"}
-        return {**settings, "recover": untimed | {"schedule": list(row.schedule)} if row else None}
+        return {**settings, "recover": recovery_settings().settled(recover, row)} if recover else settings
 
     def delete_checkpoints(self, folder: Path) -> None:
         if self._problem.recovery:

@@ -8,16 +8,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Budget, Evaluation, Genes, InputError, Problem, Settings
+from evoprune.experiment.registry import find_plugin
 from evoprune.problems.language_model import parts
 from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.models.settings import ModelSettings
+from evoprune.problems.language_model.results.recovery import RECOVERIES
 from evoprune.problems.language_model.results.result import LanguageModelResult
 from evoprune.problems.language_model.scores import SCORES
 from evoprune.problems.language_model.settings import LanguageModelSettings, ProblemSettings, PruningSettings
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from evoprune.problems.language_model.distillation.recovery import Recovery
+    from evoprune.problems.language_model.results.recovery import Recovery
 
 
 class LanguageModel(Problem):
@@ -44,9 +46,10 @@ class LanguageModel(Problem):
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         """Use ``facts``, the measurements of a budget, for limits and baselines."""
-        from evoprune.problems.language_model.baselines import Baselines, Limits
+        from evoprune.problems.language_model.baselines import Baselines
+        from evoprune.problems.language_model.budgets.limits import Limits
 
-        self.limits = Limits(self.settings, self.session.transform, facts)
+        self.limits = Limits(self.settings.budget, self.session.transform, facts)
         self.baselines = Baselines(self.session, self.limits, self.settings.uniform)
 
     @property
@@ -60,10 +63,8 @@ class LanguageModel(Problem):
     @cached_property
     def recovery(self) -> Recovery | None:
         """The training of the result, if the run has one."""
-        from evoprune.problems.language_model.distillation.recovery import Recovery
-
         recover = self.settings.recover
-        return Recovery(self.session, recover, self.baselines.compared) if recover else None
+        return find_plugin(RECOVERIES, "training")(self.session, recover, self.baselines.compared) if recover else None
 
     def initial_genomes(self) -> list[list[float]]:
         return self.baselines.initial_genomes()

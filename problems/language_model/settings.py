@@ -1,32 +1,23 @@
 """Settings of the problem on a language model and of the presets, and options of commands. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from evoprune import Budget, Fraction, InputError
+from evoprune import Fraction, InputError
 from evoprune.experiment.parameters import check_parameters
-from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
-from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
-from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
+from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.harness import TaskSettings
-from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
+from evoprune.problems.language_model.models.wings import find_in_wings
+from evoprune.problems.language_model.results.recovery import RecoverySettings, recovery_settings
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import is_task, task_fault
 from evoprune.problems.language_model.transforms import TRANSFORMS
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
-
-
-def budget_of(chosen: Choice, key: str) -> MeasuredBudget | partial[Budget]:
-    """Return the budget ``chosen``: one that measures, or a function of the transform."""
-    kind = find_plugin(BUDGETS, chosen.use)
-    checked = check_parameters(kind, chosen.parameters, key)
-    return checked if isinstance(checked, MeasuredBudget) else partial(kind, **dict(checked))
 
 
 def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
@@ -34,17 +25,23 @@ def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
     faults: list[str] = []
     for key, group, chosen in named:
         try:
-            check_parameters(find_plugin(group, chosen.use), chosen.parameters, key)
+            check_parameters(find_in_wings(group, chosen.use), chosen.parameters, key)
         except InputError as error:
             faults += error.problems
     if faults:
         raise ValueError("; ".join(faults))
 
 
+if TYPE_CHECKING:
+    Recover = RecoverySettings
+else:
+    Recover = recovery_settings()
+
+
 class ProblemSettings(EvaluationSettings):
     """Parameters of every problem on a language model: transforms, and a limit."""
 
-    recover: RecoverPhaseSettings | None = Field(
+    recover: Recover | None = Field(
         None, description="train the result towards the predictions of the dense model; null: no training"
     )
 
@@ -65,7 +62,7 @@ class ProblemSettings(EvaluationSettings):
     @property
     def chosen_transforms(self) -> list[tuple[Any, Any]]:
         """Class and settings of each transform. Imports torch."""
-        kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in self.transforms]
+        kinds = [find_in_wings(TRANSFORMS, chosen.use) for chosen in self.transforms]
         return [
             (kind, kind.Settings.model_validate(chosen.parameters))
             for kind, chosen in zip(kinds, self.transforms, strict=True)
@@ -94,7 +91,7 @@ class ProblemSettings(EvaluationSettings):
         for role, text in roles.items():
             if fault := text_fault(text) or task_fault(text):
                 yield f"problem.{role}: {fault}"
-        if self.recover and self.recover.text and (fault := text_fault(TextSettings(source=self.recover.text))):
+        if self.recover and (fault := self.recover.text_fault):
             yield f"problem.recover.text: {fault}"
 
 
@@ -149,10 +146,6 @@ class PruningSettings(ProblemSettings, WeightsSettings):
     @property
     def about(self) -> list[str]:
         return [f"{100 * self.sparsity:.4g}% by {self.score}"]
-
-
-class RecoverOptions(RecoverSettings, ExportOptions):
-    """Options of the command ``recover``: of the training, and of the export after it."""
 
 
 def _readable(source: str) -> str:

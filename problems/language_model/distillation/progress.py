@@ -33,14 +33,6 @@ def held_out_scores(
     return {PERPLEXITY: perplexity, DIVERGENCE: lost}
 
 
-CHECKPOINT = "step-"  # prefix of checkpoint files
-
-
-def has_checkpoints(folder: Path) -> bool:
-    """Tell whether a training in ``folder``, or below it, wrote a checkpoint."""
-    return any(folder.rglob(f"{CHECKPOINT}*"))
-
-
 @dataclass
 class Progress:
     """The state of a training, except for its tensors."""

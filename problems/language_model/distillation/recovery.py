@@ -13,7 +13,6 @@ from evoprune import Exported, InputError, Stopped
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import note
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.language_model.distillation.progress import has_checkpoints
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
@@ -23,6 +22,7 @@ from evoprune.problems.language_model.export.format import ExportFormat, checked
 from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
+from evoprune.problems.language_model.results.recovery import Recovery, has_checkpoints
 from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, criterion
 from evoprune.problems.language_model.results.summary import recovered_lines
 
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Recovery:
+class Distillation(Recovery):
     """Training of the result of a run by the settings ``asked``; ``baselines``: genomes by name, for ``alike``."""
 
     session: Session

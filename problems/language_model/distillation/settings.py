@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from evoprune import Fraction, Settings
+from evoprune import Fraction
 from evoprune.problems.language_model.models.settings import Source
-from evoprune.problems.language_model.texts.settings import TextSettings
+from evoprune.problems.language_model.results.recovery import RecoverySettings
+from evoprune.problems.language_model.results.result import RecoveredRow
+from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 
 DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # as in 90s, 20m or 2h
 
@@ -18,7 +21,7 @@ def seconds_of(duration: str) -> float:
     return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-class RecoverSettings(Settings):
+class RecoverSettings(RecoverySettings):
     """Knowledge distillation: a smaller model is trained towards the predictions of the dense one."""
 
     tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or by time)")
@@ -86,6 +89,20 @@ class RecoverSettings(Settings):
     def trained_alike(self) -> list[str]:
         """The names in ``alike``."""
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
+
+    @property
+    def text_fault(self) -> str | None:
+        return text_fault(TextSettings(source=self.text)) if self.text else None
+
+    def alone(self) -> Self:
+        return self.model_copy(update={"alike": None})
+
+    @classmethod
+    def settled(cls, keys: Mapping[str, Any], row: RecoveredRow | None) -> Mapping[str, Any] | None:
+        if not keys.get("time"):
+            return keys
+        untimed = {key: value for key, value in keys.items() if key != "time"}
+        return untimed | {"schedule": list(row.schedule)} if row else None
 
     def lasting(self, seconds: float) -> Self:
         """Return the settings with a ``time`` of ``seconds``, at least one, if they have a time."""

@@ -10,9 +10,9 @@ from evoprune import Budget, InputError
 from evoprune.experiment.spec import Choice
 from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
-from evoprune.problems.language_model.baselines import Limits
 from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import file_bytes
+from evoprune.problems.language_model.budgets.limits import Limits
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files

@@ -10,7 +10,7 @@ import torch
 from evoprune import InputError, Stopped
 from evoprune.api import Run
 from evoprune.problems.language_model.distillation import teacher, training
-from evoprune.problems.language_model.distillation.recovery import Recovery
+from evoprune.problems.language_model.distillation.recovery import Distillation
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.gguf import ggml
@@ -144,11 +144,11 @@ def test_a_training_has_the_time_that_is_left(given, left, found):
 
 def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed, session):
     settings = RecoverSettings()
-    decided = Recovery(quantised.session, settings, {}).settings
+    decided = Distillation(quantised.session, settings, {}).settings
     assert (decided.train, decided.cross_entropy_weight) == ("scales", 0)
-    assert Recovery(typed.session, settings, {}).settings == settings
+    assert Distillation(typed.session, settings, {}).settings == settings
     with pytest.raises(InputError, match="train"):
-        Recovery(session, RecoverSettings(train="scales"), {}).check()
+        Distillation(session, RecoverSettings(train="scales"), {}).check()
 
 
 def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, whole, tmp_path, monkeypatch):

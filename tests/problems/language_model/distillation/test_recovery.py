@@ -16,7 +16,7 @@ from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.distillation import recovery, trainable_parameters
-from evoprune.problems.language_model.distillation.recovery import Recovery
+from evoprune.problems.language_model.distillation.recovery import Distillation
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, seconds_of
 from evoprune.problems.language_model.distillation.training import Training
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
@@ -173,7 +173,7 @@ def test_a_run_whose_time_is_over_ends_without_its_recovery(stopped, tmp_path, c
 
 def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_would_do(tmp_path):
     asked = RecoverPhaseSettings(time="1m", least=1000)
-    own = Recovery(None, asked, {})
+    own = Distillation(None, asked, {})
     vars(own)["settings"] = asked
 
     def untrained(left):
@@ -198,7 +198,9 @@ def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, 
 
     monkeypatch.setattr(recovery, "recover", keep_time)
     for has_types in (True, False):
-        own = Recovery(SimpleNamespace(transform=SimpleNamespace(has_types=has_types, prunes_blocks=True)), asked, {})
+        own = Distillation(
+            SimpleNamespace(transform=SimpleNamespace(has_types=has_types, prunes_blocks=True)), asked, {}
+        )
         vars(own)["text"] = None
         with pytest.raises(KeyboardInterrupt):
             own.in_run(Outcome([0.0], None, {}, seconds_left=1000.0), {}, tmp_path, 20.0, 600.0)
@@ -215,7 +217,7 @@ def test_the_time_of_a_draft_tells_how_long_the_export_reads_in_the_runtime(tmp_
     monkeypatch.setattr(recovery, "recover", keep_time)
     texts = SimpleNamespace(**{name: SimpleNamespace(tokens=torch.ones(8, 16)) for name in ("search", "report")})
     transform = SimpleNamespace(has_types=False, prunes_blocks=True)
-    own = Recovery(SimpleNamespace(transform=transform, texts=texts), asked, {})
+    own = Distillation(SimpleNamespace(transform=transform, texts=texts), asked, {})
     vars(own)["text"] = None
     for drafted in (0.0, 1.0, 20.0):
         with pytest.raises(KeyboardInterrupt):
