@@ -7,7 +7,6 @@ may name ``plugins``, which are imported, a problem's settings may allow more co
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_file
 from evoprune.exports.exporting import existing_export, export, is_draft, is_one_file
 from evoprune.files.json_files import read_json, write_json
+from evoprune.files.paths import path_of
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
 from evoprune.interfaces.parts import Part, needed, part
 from evoprune.interfaces.problem import Problem
@@ -54,7 +54,7 @@ class Run:
     @classmethod
     def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
         """The finished run in ``folder``, its experiment changed by ``overrides`` as ``--set`` does."""
-        folder = Path(folder)
+        folder = path_of(folder, "folder")
         resolved = read_experiment(folder, overrides)
         if not (folder / run_folder.RESULT).is_file():
             raise InputError(no_result_reason(folder), str(folder))
@@ -106,7 +106,7 @@ class Run:
         def write(place: Path) -> Exported:
             return self._part(Exporting).export(self.best.genome, self.result, place, checked)
 
-        out, promise = Path(out), Promise.read(self.folder)
+        out, promise = path_of(out, "out"), Promise.read(self.folder)
         provenance = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
         experiment = repeatable_config(self.resolved.config(), self.resolved.problem, self.result)
         is_file, drafted = is_one_file(exporting, out), is_draft(promise, out)
@@ -155,10 +155,11 @@ def run(
     if isinstance(spec, Resolved):
         resolved = spec
     elif isinstance(spec, Mapping):
-        resolved = resolve(config.override(_plain(spec), overrides), "spec")
+        resolved = resolve(config.override(config.plain(spec, "spec"), overrides), "spec")
     else:
-        resolved, stem = resolve_file(str(spec), overrides), Path(spec).stem
-    folder = run_folder.choose(Path(runs_dir), name, stem)
+        file = path_of(spec, "spec")
+        resolved, stem = resolve_file(str(file), overrides), file.stem
+    folder = run_folder.choose(path_of(runs_dir, "runs_dir"), name, stem)
     try:
         run_into(resolved, folder)
     finally:
@@ -171,7 +172,7 @@ def read_history(folder: str | Path) -> tuple[Any, Any]:
 
     The tables are pandas ``DataFrame``, or where pandas is not installed, lists by column.
     """
-    lines = _lines(Path(folder))
+    lines = _lines(path_of(folder, "folder"))
     return _columns([line for line in lines if "candidate" in line]), _columns([*filter(is_generation, lines)])
 
 
@@ -180,13 +181,6 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise InputError(f"there is no {path.name}; expected the folder of a run", str(folder))
     return list(recorded.lines(path, whole=True))
-
-
-def _plain(spec: Mapping[str, Any]) -> config.Config:
-    try:
-        return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"holds what YAML does not: {error}", "spec") from None
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:

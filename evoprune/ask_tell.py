@@ -13,9 +13,10 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.errors import InputError
+from evoprune.errors import InputError, cut_repr, stopping_at_full_disks
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import AUTO
+from evoprune.files.paths import path_of
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, violation, worst
@@ -53,7 +54,7 @@ class Search:
     ) -> None:  # fmt: skip
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
         self.genes = Genes(genes)
-        more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, genes)}
+        more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, self.genes)}
         section = function_section(["asked:for"], self.genes, more)
         resolved = resolve_search(section, algorithm, operators, population, plugins, seed=seed)
         problem = resolved.problem(resolved.settings)
@@ -72,20 +73,21 @@ class Search:
         self._front = ParetoFront()
         self.generation = 0
         if folder is not None:
-            self._continue_from(Path(folder), resolved)
+            self._continue_from(path_of(folder, "folder").absolute(), resolved)
 
     def _continue_from(self, folder: Path, resolved: Resolved) -> None:
         """Replay the values stored in ``folder``, and store all later ones there."""
-        with run_folder.creation_errors(folder):
+        with run_folder.creation_errors(folder), stopping_at_full_disks(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = ExitStack()
         self._lock.enter_context(run_folder.locked(folder))
         refuse_other_experiment(resolved, folder, "take another folder")
-        run_folder.write_config(folder, resolved.config())
+        with stopping_at_full_disks(folder):
+            run_folder.write_config(folder, resolved.config())
         for line in recorded.read(folder, self._signs).lines:
             values = worst(self._signs) if "failure" in line else tuple(line["fitness"])
             self._replay((line.get("candidate"), tuple(line["genome"]), values, line.get("violation", 0.0)))
-        self._history = History(folder, (), lambda: list(recorded.cut_broken_end(folder)))
+        self._folder, self._history = folder, History(folder, (), lambda: list(recorded.cut_broken_end(folder)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self._arguments, self._scored, self._numbered)
@@ -135,10 +137,10 @@ class Search:
         NaN or infinite is a failure, too.
         """
         (genome,) = listed([genome], self.genes, "tell")
-        scores = tuple(map(float, numpy.ravel(values)))
+        scores = _numbers(values, "values")
         if len(scores) != len(self._signs):
             raise InputError(f"expected {len(self._signs)} values, got {len(scores)}", "tell")
-        excess = violation(constraints)
+        excess = violation(_numbers(constraints, "constraints"))
         if not all(map(math.isfinite, (*scores, excess))):
             scores, excess = worst(self._signs), 0.0
         individuals = self._open.pop(tuple(genome), None) or [self._unrequested(genome)]
@@ -152,7 +154,8 @@ class Search:
             line: Line = {**name, "genome": list(first)}
             if first.ident is not None:
                 line |= {"generation": self.generation, "parents": list(first.parents), "memo": False}
-            self._history.write(line | scored(Evaluation(values, failure=failure, violation=excess)), sync=True)
+            with stopping_at_full_disks(self._folder):
+                self._history.write(line | scored(Evaluation(values, failure=failure, violation=excess)), sync=True)
         self._scored.append((first.ident, first.genome, values, excess))
         for individual in individuals:  # genomes may differ and have equal values, as numbers are rounded
             self._scores[individual.genome] = values, excess
@@ -193,6 +196,14 @@ class Search:
                 yield
             finally:
                 self._draws = random.getstate(), numpy.random.get_state()
+
+
+def _numbers(values: Any, argument: str) -> tuple[float, ...]:
+    """Return the number or numbers ``values`` as floats. Raises :class:`InputError` of ``argument`` for others."""
+    try:
+        return tuple(map(float, numpy.ravel(values).tolist()))
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"expected numbers, got {cut_repr(values)}", f"tell: {argument}") from None
 
 
 def _unpickled(arguments: Mapping[str, Any], scores: Sequence[_Score], numbered: int) -> Search:

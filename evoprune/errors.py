@@ -2,9 +2,11 @@
 
 import difflib
 import errno
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -62,9 +64,46 @@ def stopping_at_full_disks(place: Path) -> Iterator[None]:
         raise Stopped(f"cannot write into {place}: {error.strerror}; what was written before is intact") from error
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error of a library, or its type if it has no text."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of an error of a library, cut if it is long, or its type if it has no text."""
+    return next((line[:500] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def typed(error: BaseException) -> str:
+    """Return the type and text of an error, less characters that no file can hold."""
+    try:
+        text = str(error)
+    except Exception:  # an error of its own
+        text = "its text cannot be read"
+    return f"{type(error).__name__}: {text}".encode(errors="backslashreplace").decode()
+
+
+class _Repr(reprlib.Repr):
+    """Python's repr, which cuts huge values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 90
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return "a number of more digits than Python writes"
+
+
+def cut_repr(value: Any) -> str:
+    """``value`` as Python writes it, on one line, cut to 60 characters."""
+    text = " ".join(_Repr().repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def as_tuple(values: Any, source: str) -> tuple[Any, ...]:
+    """Return ``values``, a list, as a tuple. Raises :class:`InputError` of ``source`` for others."""
+    try:
+        return tuple(values)
+    except TypeError:
+        raise InputError(f"expected a list, got {cut_repr(values)}", source) from None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

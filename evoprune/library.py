@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -21,12 +21,14 @@ from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import note, silent
-from evoprune.errors import InputError
-from evoprune.experiment import registry
+from evoprune.errors import InputError, Stopped, as_tuple, cut_repr
+from evoprune.experiment import config, registry
+from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
+from evoprune.files.paths import path_of
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.problem import Problem, Settings
 from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
@@ -41,7 +43,7 @@ Operators = Mapping[str, Operator]
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
 
-_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale", "when"}
+_FUNCTION = "function"
 
 
 def minimize(
@@ -95,24 +97,32 @@ def minimize(
     Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
     """
+    rules = {"callback": callback, "target": target, "seconds": seconds, "patience": patience}
+    checked = validated(StoppingRules, rules, "minimize")
+    place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
     more = {"objectives": objectives, "maximise": maximise, "batch": batch}
-    constraints = [constraints] if callable(constraints) else constraints
+    constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
+    for argument, function in (("f", f), *(("constraints", each) for each in constraints)):
+        if not (callable(function) or (function is f and isinstance(f, Problem))):
+            raise InputError(f"expected a function, got {cut_repr(function)}", argument)
+    genes = () if isinstance(f, Problem) else Genes(genes)
     problem, own = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
-    resolved = resolve_search(
-        problem, algorithm, operators, population, [*plugins, *own], budget=evaluations, seed=seed
-    )
+    modules = [*as_tuple(plugins, "plugins"), *own]
+    resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
     resolved = with_default_algorithm(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
         if not progress:
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
-        rules = StoppingRules(callback, target, seconds, patience)
-        if folder is not None:
-            return _minimum(resolved, Path(folder), execution, rules)
-        place = stack.enter_context(tempfile.TemporaryDirectory())
-        return replace(_minimum(resolved, Path(place, "run"), execution, rules), folder=None)
+        if place is not None:
+            return _minimum(resolved, place, execution, checked)
+        try:
+            kept = stack.enter_context(tempfile.TemporaryDirectory())
+        except OSError as error:
+            raise Stopped(f"cannot make a temporary folder: {error}; give a folder=") from None
+        return replace(_minimum(resolved, Path(kept, "run"), execution, checked), folder=None)
 
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
@@ -146,8 +156,10 @@ def resolve_search(
     plugins: Sequence[str] = (), **keys: Any,
 ) -> Resolved:  # fmt: skip
     """Return the checked experiment that searches ``problem``, with more ``keys``."""
-    keys |= {"population": population} if population else {}
-    chosen, modules = {}, [*plugins]
+    keys |= {"population": population} if population is not None else {}
+    if not isinstance(operators, Mapping | None):
+        raise InputError(f"expected a mapping of slots to operators, got {cut_repr(operators)}", "operators")
+    chosen, modules = {}, [*as_tuple(plugins, "plugins")]
     for slot, operator in {"algorithm": algorithm, **(operators or {})}.items():
         given = dict(operator) if isinstance(operator, Mapping) else {"use": operator}
         if callable(function := given.get("use")):
@@ -160,7 +172,7 @@ def resolve_search(
             given["use"] = name
         chosen[slot] = given
     keys["plugins"] = [*dict.fromkeys(modules)]
-    return resolve({"problem": problem, "operators": chosen, **keys}, "minimize")
+    return resolve(config.plain({"problem": problem, "operators": chosen, **keys}, "minimize"), "minimize")
 
 
 def _problem_section(
@@ -176,6 +188,8 @@ def _problem_section(
     if isinstance(f, Problem):
         if constraints or any(more[key] for key in ("maximise", "initial", "batch")):
             raise InputError("a Problem has constraints, signs, batches and first genomes of its own", "minimize")
+        if not isinstance(f.settings, Settings):
+            raise InputError(f"expected settings that are Settings, got {cut_repr(f.settings)}", named[0][0])
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name
@@ -196,15 +210,29 @@ def _named(f: Any) -> tuple[str, str | None]:
 
 def function_section(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]) -> dict[str, Any]:
     """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
-    described = [{key: value for key, value in asdict(gene).items() if key in _GENE} for gene in genes]
+    described = [_described(gene) for gene in genes]
     call, *constraints = calls
     return {"use": _FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
+
+
+def _described(gene: Gene) -> dict[str, Any]:
+    """The settings of ``gene``: whole numbers, which may be many, by their bounds."""
+    keys = {key: getattr(gene, key) for key in ("name", "exponent", "ordered", "scale", "when")}
+    if isinstance(gene.levels, range) and gene.levels.step == 1:
+        return keys | {"whole": (gene.levels[0], gene.levels[-1])}
+    return keys | ({"levels": [*gene.levels]} if gene.levels else {"low": gene.low, "up": gene.up})
 
 
 def listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:
     """Return ``points`` as lists. ``argument``: name of the caller's argument, for errors."""
     names = [gene.name for gene in genes]
-    for point in points:
+    genomes = []
+    for point in as_tuple(points, argument):
         if isinstance(point, Mapping) and not point.keys() <= {*names}:
-            raise InputError(f"expected a value for each of {', '.join(names)}, got {dict(point)}", argument)
-    return [[*map(point.get, names)] if isinstance(point, Mapping) else list(point) for point in points]
+            raise InputError(f"expected a value for each of {', '.join(names)}, got {cut_repr(point)}", argument)
+        try:
+            genomes.append([*map(point.get, names)] if isinstance(point, Mapping) else list(point))
+            hash(tuple(genomes[-1]))
+        except TypeError:
+            raise InputError(f"expected a list of values, or a mapping, got {cut_repr(point)}", argument) from None
+    return genomes

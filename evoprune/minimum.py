@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from evoprune.console.formatting import digits
 from evoprune.figures import new
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
-from evoprune.interfaces.problem import Evaluation
+from evoprune.interfaces.problem import Checked, Evaluation
 from evoprune.records.recorded import Key
 
 Point = tuple[list[Any], tuple[float, ...]]
@@ -63,7 +65,7 @@ class Minimum:
         return f"Minimum({genes}, values={self.values}, evaluations={self.evaluations}{front}{marked})"
 
     def __getitem__(self, name: str) -> Any:
-        return self.genome[self.names.index(name)]
+        return dict(zip(self.names, self.genome, strict=True))[name]
 
     def to_pandas(self) -> Any:
         """Return the :attr:`history` as a pandas ``DataFrame``: a column a gene, and ``value``, or ``value 0``, ..."""
@@ -98,24 +100,27 @@ class State:
     values: tuple[float, ...]
 
 
-@dataclass
-class StoppingRules:
+class StoppingRules(Checked):
     """The rules of :func:`evoprune.minimize` by which a search ends."""
 
     callback: Callable[[State], Any]
     target: float | None
-    seconds: float | None
-    patience: int | None
-    scores: Mapping[Key, Evaluation] = field(default_factory=dict)  # of the search, if this process ran it
+    seconds: float | None = Field(ge=0)
+    patience: int | None = Field(ge=0)
+    _scores: Mapping[Key, Evaluation] = {}  # of the search, if this process ran it
     _better: int = 0  # the last generation with a better best
     _best: Individual | None = None
+
+    @property
+    def scores(self) -> Mapping[Key, Evaluation]:
+        return self._scores
 
     def __call__(
         self, generation: int, scores: Mapping[Key, Evaluation], seconds: float, best: Individual, genes: Genes,
         new: bool,
     ) -> bool:  # fmt: skip
         """Return whether the search ends: see :data:`evoprune.search.search.StoppingRule`."""
-        self.scores = scores
+        self._scores = scores
         if self._best is None or best.fitness > self._best.fitness:
             self._best, self._better = deepcopy(best), generation
         if not new:

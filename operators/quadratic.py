@@ -15,6 +15,9 @@ from evoprune.operators.moves import clip
 MAX_POINTS = 300
 """Most genomes of a fit: more are slower, and further away."""
 
+MAX_COLUMNS = 1000
+"""Most genes, and options without an order, of a model: its matrix has the square of their number."""
+
 _PAIRS = 0.2  # prior variance of products of two genes; that of linear terms is 1, that of squares larger
 _MISFIT = 0.03  # standard deviation of a value around the model, as a share of its distance from the least value
 _LEAST = 1e-6  # least such distance, in units of the root mean square
@@ -59,7 +62,12 @@ class Quadratic:
     def fit(
         cls, genes: Genes, individuals: Collection[Individual], objective: int = 0, evenly: bool = False
     ) -> Self | None:
-        """Fit ``individuals`` that did not fail; None if some violate constraints, or there are fewer than 3 values."""
+        """Fit ``individuals`` that did not fail.
+
+        None if some violate constraints, for fewer than 3 values, or more columns than :data:`MAX_COLUMNS`.
+        """
+        if sum(1 if gene.ordered else len(gene.levels) for gene in genes) > MAX_COLUMNS:
+            return None
         scored = [individual for individual in individuals if individual.fitness.violation < math.inf]
         known = {individual.genome: -individual.fitness.wvalues[objective] for individual in scored}
         if len({*known.values()}) < 3 or any(individual.fitness.violation for individual in scored):

@@ -3,11 +3,12 @@
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from evoprune import Evaluation, Gene, Genes, InputError, Problem, Settings
 from evoprune.experiment.registry import find_plugin
@@ -26,6 +27,7 @@ class GeneSettings(Checked):
     low: float = Field(0.0, description="its lower bound")
     up: float = Field(1.0, description="its upper bound")
     levels: tuple[Value, ...] = Field((), description="its levels, in place of bounds")
+    whole: tuple[int, int] | None = Field(None, description="bounds of a whole number, in place of all others")
     exponent: bool = Field(False, description="the bounds are base-10 logarithms of the value")
     ordered: bool = Field(True, description="its levels have an order")
     scale: float | None = Field(None, gt=0, description="the change that steps are shares of (default: the range)")
@@ -33,10 +35,18 @@ class GeneSettings(Checked):
         None, description="name of an earlier gene, and its level without which this one is inactive: None"
     )
 
+    @model_serializer
+    def _set_keys(self) -> dict[str, Any]:
+        """The keys that differ from their defaults: there may be thousands of genes."""
+        fields = type(self).model_fields
+        return {key: value for key, value in self.__dict__.items() if value != fields[key].default}
+
     def gene(self) -> Gene:
+        more: Any = {key: getattr(self, key) for key in ("exponent", "ordered", "scale", "when")}
+        if self.whole is not None:
+            return replace(Gene.integer(self.name, *self.whole), **more)
         up = float(len(self.levels) - 1) if self.levels else self.up
-        more = self.model_dump(include={"levels", "exponent", "ordered", "scale", "when"})
-        return Gene(self.name, self.low, up, **more)
+        return Gene(self.name, self.low, up, self.levels, **more)
 
 
 class FunctionSettings(Settings):
@@ -47,7 +57,7 @@ class FunctionSettings(Settings):
         "else of their list"
     )
     genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
-    objectives: int = Field(1, ge=1, description="number of values that it returns")
+    objectives: int = Field(1, ge=1, le=1000, description="number of values that it returns")
     maximise: bool = Field(False, description="maximise, instead of minimise")
     batch: bool = Field(
         False, description="functions take an array, or columns by name, with a row for each candidate, and return rows"
@@ -112,7 +122,7 @@ class Function(Problem):
 
 
 def _evaluation(result: Any, *constraints: Any) -> Evaluation:
-    values = result if isinstance(result, tuple) else tuple(numpy.ravel(result))
+    values = result if isinstance(result, tuple) else tuple(numpy.ravel(result).tolist())
     if not constraints:
         return Evaluation(values)
     excess = [float(value) for value in constraints]
@@ -155,4 +165,8 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
 
 def _kinds(genes: Genes) -> list[type]:
     """Return the dtypes of the genes' values."""
-    return [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]
+
+    def is_number(gene: Gene) -> bool:
+        return isinstance(gene.levels, range) or all(isinstance(level, int | float) for level in gene.levels)
+
+    return [float if is_number(gene) else object for gene in genes]

@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import orjson
+
 from evoprune.backends.base import Genomes, Scorer
+from evoprune.errors import typed
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
@@ -103,7 +106,7 @@ class Worker:
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:
-            return count * [failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)]
+            return count * [failed(f"the problem cannot be built: {typed(error)}", self.name)]
         start = time.perf_counter()
         try:
             scores = list(score(problem))
@@ -112,7 +115,7 @@ class Worker:
             seconds = (time.perf_counter() - start) / count
             return [_checked(evaluation, problem.signs, seconds, self.name) for evaluation in scores]
         except (Exception, SystemExit) as error:
-            seconds, why = (time.perf_counter() - start) / count, f"{type(error).__name__}: {error}"
+            seconds, why = (time.perf_counter() - start) / count, typed(error)
             return count * [replace(failed(why, self.name), values=worst(problem.signs), seconds=seconds)]
 
 
@@ -165,6 +168,7 @@ def _checked(evaluation: Evaluation, signs: Sequence[float], seconds: float, wor
         raise ValueError(f"the constraints are violated by {evaluation.violation}: expected a finite number")
     if evaluation.measures:
         json.dumps(evaluation.measures, allow_nan=False)
+    orjson.dumps([evaluation.failure, dict(evaluation.measures)])  # by which the history is written
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):
         failure = "fitness is not a finite number"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from evoprune.backends.evaluation import AUTO
-from evoprune.errors import InputError
+from evoprune.errors import InputError, as_tuple, cut_repr
 from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")
@@ -39,13 +40,17 @@ class Execution:
         if self._is_here:
             most, why = _EACH_CORE * _cores(), f" ({_EACH_CORE} for each of the {_cores()} cores of this machine)"
         for option, count in {"-n": self.workers, "--threads": self.threads}.items():
-            if count is not None and not 1 <= count <= most:
-                raise InputError(f"expected a number between 1 and {most}{why}, got {count}", option)
-        if self.stall_after is not None and not 0 < self.stall_after < float("inf"):
-            raise InputError(f"expected seconds above 0, got {self.stall_after:g}", "--stall-after")
-        for device in self.devices:
-            if not re.fullmatch(r"[a-z]+(:\d{1,4})?", device):
-                raise InputError(f"expected auto, or devices such as cpu or cuda:0,cuda:1, got '{device}'", "--devices")
+            if count is not None and not (isinstance(count, Integral) and 1 <= count <= most):
+                raise InputError(f"expected a number between 1 and {most}{why}, got {cut_repr(count)}", option)
+        seconds = self.stall_after
+        if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < float("inf")):
+            raise InputError(f"expected seconds above 0, got {cut_repr(seconds)}", "--stall-after")
+        if self.map not in (None, *MAPS):
+            raise InputError(f"expected one of {', '.join(MAPS)}, got {cut_repr(self.map)}", "--map")
+        for device in as_tuple(self.devices, "--devices"):
+            if not isinstance(device, str) or not re.fullmatch(r"[a-z]+(:\d{1,4})?", device):
+                got = cut_repr(device)
+                raise InputError(f"expected auto, or devices such as cpu or cuda:0,cuda:1, got {got}", "--devices")
         if self.map == "serial" and (self.workers or 1) > 1:
             raise InputError("serial has one worker; take processes, scoop or dask for more", "--map")
         for option, value, only in (("--scheduler", self.scheduler, "dask"), ("--hostfile", self.hostfile, "scoop")):

@@ -1,13 +1,14 @@
 """Reads and writes an experiment's YAML, and applies ``--set``. Checking is :mod:`evoprune.experiment.resolve`'s."""
 
+import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy
 import yaml
 
-from evoprune.errors import InputError, nearest
-from evoprune.experiment.explain import cut_repr
+from evoprune.errors import InputError, as_tuple, cut_repr, nearest
 from evoprune.experiment.registry import HOME
 
 Config = dict[str, Any]
@@ -60,6 +61,29 @@ def read(path: Path) -> Config:
     return value
 
 
+def plain(config: Mapping[str, Any], source: str, section: str = "") -> Config:
+    """Return ``config`` with the types of YAML, such as ``int`` for numpy's. Raises :class:`InputError` for others.
+
+    ``section``: path of ``config`` in a larger one.
+    """
+    values = {}
+    for key, value in config.items():
+        try:
+            if isinstance(value, Mapping) and not section:
+                values[key] = plain(value, source, f"{section}{key}.")
+            else:
+                values[key] = json.loads(json.dumps(value, default=_number, ensure_ascii=False).encode())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{section}{key}: holds what YAML does not: {error}", source) from None
+    return values
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, numpy.generic):
+        return value.item()
+    raise TypeError(cut_repr(value))
+
+
 def dumped(config: Mapping[str, Any]) -> str:
     """``config`` as YAML, its keys in their order."""
     return yaml.dump(dict(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
@@ -70,7 +94,9 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
 
     A new ``use`` in a section drops the section's other keys: they were the old plugin's.
     """
-    for setting in overrides:
+    for setting in as_tuple(overrides, "overrides"):
+        if not isinstance(setting, str):
+            raise InputError(f"expected KEY=VALUE, got {cut_repr(setting)}", "overrides")
         if setting.startswith("~"):
             _delete(config, setting[1:].split("."), setting)
             continue

@@ -1,13 +1,12 @@
 """Pydantic's errors as lines for people: key path, expected value, nearest name."""
 
 import re
-import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from evoprune.errors import InputError, did_you_mean, nearest
+from evoprune.errors import InputError, cut_repr, did_you_mean, nearest
 from evoprune.interfaces.problem import model_of
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -20,8 +19,6 @@ _ANY_OF = "any_of"  # the type of a merged fault of a union
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 """Names of the alternatives of a union, which pydantic appends to the location of a fault."""
 
-_REPR = reprlib.Repr()  # which cuts huge values
-_REPR.maxstring = _REPR.maxother = 90
 OPTION = "--"  # the prefix of options of a command
 
 _LIMITS = {
@@ -104,12 +101,6 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
         near = nearest(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
         return f"expected {fault['ctx']['expected']}" + (f" (did you mean '{near}'?)" if near else "")
     return str(fault["msg"]).replace("Input should be", "expected")
-
-
-def cut_repr(value: Any) -> str:
-    """``value`` as Python writes it, cut to 60 characters."""
-    text = _REPR.repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:

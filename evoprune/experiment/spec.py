@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evoprune.experiment.explain import cut_repr
+from evoprune.errors import cut_repr
 from evoprune.interfaces.problem import Checked, Fraction
 
 NO_END = 10_000_000  # generations without a limit

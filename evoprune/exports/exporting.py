@@ -17,7 +17,7 @@ from evoprune.experiment.config import Config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json, write_text
-from evoprune.files.paths import staging_folder, without_folders
+from evoprune.files.paths import path_of, staging_folder, without_folders
 from evoprune.interfaces.export import Exported, Exporting
 from evoprune.interfaces.parts import needed, part
 from evoprune.interfaces.problem import Problem
@@ -106,7 +106,7 @@ def load(folder: str | Path) -> Any:
         ...
     evoprune.errors.InputError: pruned: there is no evoprune.json; expected the folder of an export
     """
-    folder = Path(folder)
+    folder = path_of(folder, "folder")
     facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(folder))

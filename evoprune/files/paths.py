@@ -8,6 +8,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from evoprune.errors import InputError, cut_repr
+
+
+def path_of(value: Any, argument: str) -> Path:
+    """Return ``value`` as a path. Raises :class:`InputError` of ``argument`` where no file can have it."""
+    try:
+        path = Path(value)
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+    except (TypeError, ValueError):  # of another type; with a NUL, or half of a character
+        raise InputError(f"expected a path, got {cut_repr(value)}", argument) from None
+    except OSError as error:  # a name that is too long
+        raise InputError(f"expected a path, got '{path}': {error.strerror}", argument) from None
+    return path
+
 
 @contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from evoprune.errors import InputError, cut_repr
 from evoprune.interfaces.budget import Budget
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
@@ -205,3 +206,16 @@ class Problem(ABC):
     def has_device(cls, name: str) -> bool:
         """Return whether this host has the device ``name``, which a user gave."""
         return True
+
+
+def refuse_faulty(problem: Problem) -> None:
+    """Raise :class:`InputError` for genes, a budget or signs of a wrong type."""
+    kinds = {"genes": (Genes, "Genes"), "budget": (Budget | None, "a Budget, or None"), "signs": (tuple, "a tuple")}
+    for member, (kind, expected) in kinds.items():
+        if not isinstance(value := getattr(problem, member), kind):
+            raise InputError(f"expected {expected}, got {cut_repr(value)}", f"{type(problem).__name__}.{member}")
+    if not problem.signs or not all(isinstance(sign, int | float) and abs(sign) > 0 for sign in problem.signs):
+        got = cut_repr(problem.signs)
+        raise InputError(
+            f"expected a number other than 0 for each objective, got {got}", f"{type(problem).__name__}.signs"
+        )

@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from evoprune.errors import InputError
-from evoprune.experiment.explain import cut_repr, validated
+from evoprune.errors import InputError, cut_repr
+from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation, worst

@@ -16,12 +16,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from evoprune.errors import InputError, stopping_at_full_disks
+from evoprune.errors import InputError, cut_repr, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
 from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json, write_text
 from evoprune.files.locks import lock
-from evoprune.files.paths import staging_folder
+from evoprune.files.paths import path_of, staging_folder
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 PROMISED = "promised.json"  # a Promise
@@ -60,8 +60,8 @@ def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False)
 
 def check_name(name: str, option: str) -> None:
     """Raise :class:`InputError` of ``option`` unless ``name`` is a plain folder name."""
-    if name in {"", ".", ".."} or Path(name).name != name:
-        raise InputError(f"expected a plain folder name, got '{name}'", option)
+    if path_of(name, option).name != name or name in {"", ".."}:
+        raise InputError(f"expected a plain folder name, got {cut_repr(name)}", option)
 
 
 def has_experiment(folder: str | Path) -> bool:
@@ -124,7 +124,9 @@ def refuse_links(folder: Path) -> None:
         raise InputError("is not the folder of a run", str(folder))
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # some files of a live run last a moment
-            if stat.S_IFMT(path.lstat().st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
+            is_file = path.suffix in {".json", ".jsonl", ".yaml"}
+            plain = {stat.S_IFREG} if is_file else {stat.S_IFREG, stat.S_IFDIR}
+            if stat.S_IFMT(path.lstat().st_mode) not in plain:
                 raise InputError("is a link or no plain file, which no run makes; refused", str(path))
 
 

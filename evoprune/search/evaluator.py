@@ -7,7 +7,7 @@ from copy import deepcopy
 from deap.tools import ParetoFront
 
 from evoprune.console.formatting import digits
-from evoprune.errors import Stopped
+from evoprune.errors import Stopped, first_line
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.parts import Finals, part
@@ -58,7 +58,7 @@ class Evaluator:
         if self.evaluations >= _FEW and self.failures / self.evaluations > self._max_failures:
             raise Stopped(
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
-                f"the last one: {self._last_failure}"
+                f"the last one: {first_line(self._last_failure)}"
             )
 
     def evaluation_of(self, genome: Genome) -> Evaluation:

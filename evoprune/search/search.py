@@ -13,7 +13,7 @@ import numpy
 from evoprune.backends import Backend
 from evoprune.console.formatting import digits, interval
 from evoprune.console.phase import Phase, note
-from evoprune.errors import Stopped
+from evoprune.errors import Stopped, first_line
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.exports.exporting import Draft
@@ -135,7 +135,7 @@ class _Search:
         if self._ended_by:  # `resume`, and another run of this experiment, end where it ended
             run_folder.write_config(run.folder, run.resolved.config() | {"generations": self._generation})
         if failure := evaluator.evaluation_of(best.genome).failure:
-            raise Stopped(f"every candidate failed; the last one: {failure}")
+            raise Stopped(f"every candidate failed; the last one: {first_line(failure)}")
         self._remark(best)
         with Phase("writing the report"):
             return self._report(best, front, references, finals | {"seconds": seconds})

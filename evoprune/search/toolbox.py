@@ -27,7 +27,7 @@ from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, resolve
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
-from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.problem import Problem, refuse_faulty
 from evoprune.minimum import default
 
 
@@ -47,6 +47,7 @@ def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
     """Return ``resolved`` with :func:`evoprune.minimum.default` in place of the algorithm ``auto``."""
     if not resolved.experiment.automatic:
         return resolved
+    refuse_faulty(problem)
     explicit = resolved.experiment.model_dump(exclude_unset=True)
     limited = problem.budget is not None and problem.budget.limit is not None
     chosen, size = default(problem.genes, len(problem.signs), limited)
@@ -62,6 +63,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
     the problem lacks an operator's budget, or where no genome meets the limit.
     """
+    refuse_faulty(problem)
     genes, budget = problem.genes, problem.budget
     supplied = {
         "genes": genes,

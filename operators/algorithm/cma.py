@@ -16,7 +16,8 @@ from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from evoprune.operators.algorithm.breeding import Genomes, first_population, fittest, repaired
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.moves import another_level
-from evoprune.operators.quadratic import MAX_POINTS, Quadratic
+from evoprune.operators.quadratic import MAX_COLUMNS, MAX_POINTS, Quadratic
+from evoprune.operators.separable import Separable
 
 _TOLERANCE = 1e-9  # relative range of the last generations' best values at which a descent ends; least step size
 _MIN_RADIUS = 0.3  # trust radius of the model, as a share of the step size
@@ -52,6 +53,7 @@ def cma(
     model are scored, as long as one improves the best: it becomes the mean, and its distance sets the step size. There
     is no model where constraints are violated. After convergence, the search restarts at a random genome with twice
     the population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005).
+    More than 1,000 genes have neither covariances nor a model, which would take quadratic memory.
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes or [middle])
@@ -60,8 +62,9 @@ def cma(
     centre = fittest(people, 1)[0] if initial_genomes else people[0]
     weights = centre.fitness.weights
     spans = numpy.array([max(gene.span, 0.5 / sigma) if gene.levels else gene.span for gene in genes])
+    kind = Strategy if len(genes) <= MAX_COLUMNS else Separable
     for descent in count():
-        strategy = Strategy(numpy.divide(centre, spans), sigma, lambda_=population << min(descent, _DOUBLINGS))
+        strategy = kind(numpy.divide(centre, spans), sigma, lambda_=population << min(descent, _DOUBLINGS))
         archive = deque((one for one in people if one.fitness.valid and not descent), MAX_POINTS)
         best, radius = fittest([*archive], 1), sigma
         values = deque[float](maxlen=10 + math.ceil(30 * len(genes) / strategy.lambda_))

@@ -2,10 +2,11 @@ import math
 import random
 from itertools import pairwise
 
+import numpy
 import pytest
 
 from evoprune import InputError
-from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.genes import Gene, GeneError, Genes
 from evoprune.testing import check_genes
 
 MIXED = Genes([Gene("a", -1.0, 2.0), Gene.of_levels("b", "xyz"), Gene("c", 0.5, 0.5), Gene.of_levels("d", [8])])
@@ -103,3 +104,38 @@ def test_what_is_no_genome_is_not_allowed(genome):
 def test_genes_that_hold_no_genome_are_refused(make):
     with pytest.raises(InputError, match=r"expected|bounds"):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda low=low: Gene("x", low, 1) for low in ("a", None, 1j, 10**400, numpy.ones(2))),
+        *(lambda name=name: Gene(name) for name in (None, 1)),
+        *(lambda scale=scale: Gene("x", scale=scale) for scale in ("a", 0, -1.0, math.nan)),
+        *(lambda when=when: Gene("x", when=when) for when in ("a", "ab", ("a",), (1, 2))),
+        *(lambda levels=levels: Gene.choice("x", levels) for levels in (None, 1, [[1], [2]], [numpy.ones(2)] * 2)),
+        *(lambda harms=harms: Gene.of_levels("x", "ab", harms) for harms in (1, "ab", [1j, 1])),
+        *(lambda up=up: Gene.integer("x", 0, up) for up in ("a", 1.5, -1, 10**18, 10**5000)),
+        *(lambda up=up: Gene.log("x", 1, up) for up in ("a", None, 1j, 10**400, math.nan)),
+        *(lambda genes=genes: Genes(genes) for genes in (None, "ab", [1], {"x": 1})),
+        lambda: Genes([Gene.choice("x", "ab"), Gene("y", when=("x", numpy.ones(2)))]),
+        lambda: MIXED.encoded(None),
+        lambda: MIXED[0].encoded(10**5000),
+    ],
+)
+def test_impossible_genes_are_refused_in_one_line(make):
+    with pytest.raises(InputError) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+def test_whole_numbers_are_as_fast_as_they_are_many():
+    gene = Gene.integer("x", -(10**15), 10**15)
+    for level in (-(10**15), 0.0, numpy.int64(7), 10**15):
+        assert gene.chosen(gene.encoded(level)) == level
+    for wrong in (0.5, "a", math.nan, None, 10**16):
+        with pytest.raises(GeneError):
+            gene.encoded(wrong)
+    few = Genes([gene, Gene("y", when=("x", 3)), Gene.choice("z", "abc", when=("x", 4))])
+    assert (few.size, Genes([gene, *few[2:]]).size) == (math.inf, 2 * 10**15 + 3)
