@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evoprune.errors import InputError
 from evoprune.experiment.explain import cut_repr, validated
 from evoprune.experiment.resolve import Resolved, resolve_at
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import opened, read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
 from evoprune.records.history import Line, is_generation
@@ -148,7 +148,8 @@ def lines(path: Path, whole: bool = False) -> Iterator[Line]:
 def read_requests(path: Path) -> list[Line]:
     """The lines in ``path`` of candidates that wait for a score; none if it is missing."""
     try:
-        requests: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
+        with opened(path) as file:
+            requests: list[Line] = [orjson.loads(raw) for raw in file]
     except FileNotFoundError:
         return []
     except ValueError as error:
@@ -161,12 +162,12 @@ def read_requests(path: Path) -> list[Line]:
 def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
     """Yield each line, raw and parsed; omit a broken or incomplete last line, or with ``whole`` refuse it."""
     try:
-        opened = path.open("rb")
+        file = opened(path)
     except FileNotFoundError:  # as the scores ahead of their turn, when all had it
         return
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
-    with opened as file:
+    with file:
         number = 0
         while raw := file.readline(_LONGEST_LINE):
             number += 1

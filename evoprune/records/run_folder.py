@@ -67,7 +67,7 @@ def check_name(name: str, option: str) -> None:
 def has_experiment(folder: str | Path) -> bool:
     """Return whether ``folder`` is that of a run, finished or not: whether it has an experiment."""
     try:
-        return (Path(folder) / CONFIG).is_file()
+        return (Path(folder) / CONFIG).exists()
     except OSError:  # for example, a name that is too long
         return False
 

@@ -1,7 +1,9 @@
 """What a run says of itself while it goes on, and what is said of one that died."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 
@@ -77,3 +79,39 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
     answer = evoprune("status", halfway)
     assert answer.code == 2
     assert name in answer.err
+
+
+@pytest.fixture
+def waits():
+    """Ends the test after seconds in which a command waits for ever."""
+
+    def end(*_):
+        pytest.fail("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("command", ["status", "report", "resume"])
+@pytest.mark.parametrize("name", ["config.yaml", "history.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_refused_by_name(run, sphere, evoprune, command, name):
+    folder = run(sphere).folder
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    answer = evoprune(command, folder)
+    assert answer.code == 2
+    assert str(folder / name) in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("name", ["lock", "convergence.svg"])
+def test_pipes_that_are_not_needed_are_not_read(run, sphere, evoprune, name):
+    folder = run(sphere).folder
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert (evoprune("status", folder).code, evoprune("report", folder).code) == (0, 0)
