@@ -70,12 +70,13 @@ class Search:
         self._front = ParetoFront()
         self.generation = 0
         if folder is not None:
-            self._continue_from(Path(folder), resolved)
+            self._continue_from(run_folder.given(folder), resolved)
 
     def _continue_from(self, folder: Path, resolved: Resolved) -> None:
         """Replay the values stored in ``folder``, and store all later ones there."""
         with run_folder.creation_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        run_folder.refuse_foreign(folder)
         self._lock = ExitStack()
         self._lock.enter_context(run_folder.locked(folder))
         refuse_other_experiment(resolved, folder, "take another folder")

@@ -25,7 +25,7 @@ from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem
 from evoprune.minimum import Minimum, State, StoppingRules
-from evoprune.records import recorded
+from evoprune.records import recorded, run_folder
 from evoprune.search.run import run_with_others
 from evoprune.search.toolbox import with_default_algorithm
 
@@ -98,7 +98,7 @@ def minimize(
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         rules = StoppingRules(callback, target, seconds, patience)
         if folder is not None:
-            return _minimum(resolved, Path(folder), execution, rules)
+            return _minimum(resolved, run_folder.given(folder), execution, rules)
         place = stack.enter_context(tempfile.TemporaryDirectory())
         return replace(_minimum(resolved, Path(place, "run"), execution, rules), folder=None)
 
