@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -119,10 +119,24 @@ def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...]) 
         _learn(recorded, line, signs)
 
 
-def read_result(folder: Path, kind: type[R]) -> R:
-    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``."""
+def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = None) -> R:
+    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``.
+
+    Raises :class:`InputError` if it is not that of the ``history``, the lines that ``folder`` holds.
+    """
     path = folder / RESULT
-    return validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
+    result = validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
+    best, evaluations, found = result.best, 0, False
+    for line in lines(folder / HISTORY) if history is None else history:
+        evaluations += "candidate" in line and not line["memo"]
+        same = not is_generation(line) and line.get("candidate") == best.candidate
+        found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
+    if not found or evaluations != result.evaluations:
+        fault = f"{evaluations} evaluations, not {result.evaluations}" if found else "not its best candidate"
+        raise InputError(
+            f"belongs to another run: {HISTORY} holds {fault}; put back the file that was replaced", str(path)
+        )
+    return result
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:
