@@ -56,7 +56,7 @@ class Run:
         """The finished run in ``folder``, its experiment changed by ``overrides`` as ``--set`` does."""
         folder = path_of(folder, "folder")
         resolved = read_experiment(folder, overrides)
-        if not (folder / run_folder.RESULT).is_file():
+        if not (folder / run_folder.RESULT).exists():
             raise InputError(no_result_reason(folder), str(folder))
         return cls(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
 
@@ -93,7 +93,8 @@ class Run:
     @property
     def figures(self) -> dict[str, Path]:
         """The figures by name, as SVG files."""
-        return {path.stem: path for path in sorted(self.folder.glob("*.svg")) if not path.is_symlink()}
+        images = sorted(self.folder.glob("*.svg"))
+        return {path.stem: path for path in images if path.is_file() and not path.is_symlink()}
 
     def export(self, out: str | Path, /, **options: Any) -> Exported:
         """Write the best candidate to ``out``, a folder or file by its suffix; ``options`` are the problem's.

@@ -79,6 +79,7 @@ class Search:
         """Replay the values stored in ``folder``, and store all later ones there."""
         with run_folder.creation_errors(folder), stopping_at_full_disks(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        run_folder.refuse_foreign(folder)
         self._lock = ExitStack()
         self._lock.enter_context(run_folder.locked(folder))
         refuse_other_experiment(resolved, folder, "take another folder")

@@ -10,6 +10,7 @@ import yaml
 
 from evoprune.errors import InputError, as_tuple, cut_repr, nearest
 from evoprune.experiment.registry import HOME
+from evoprune.files.json_files import read_text
 
 Config = dict[str, Any]
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is four times as fast
@@ -48,7 +49,9 @@ def find(path: str) -> Path:
 def read(path: Path) -> Config:
     """Return the mapping in the YAML file ``path``. Raises :class:`InputError` with line and column."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        value = yaml.load(read_text(path), _Loader)
+    except InputError:
+        raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -3,11 +3,12 @@
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evoprune.errors import InputError
 
@@ -43,6 +44,21 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises :class:`InputError` for anything else: reading a pipe may never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise InputError("expected a file, got a folder, a pipe or a device", str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a regular file; raises as :func:`opened`."""
+    with opened(path) as file:
+        return file.read().decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, atomically."""
     with atomically(path) as part:
@@ -60,7 +76,7 @@ def read_json(path: Path, expected: str = "", missing: dict[str, Any] | None = N
     ``expected``: kind of folder, in words.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_float=parse_finite, parse_constant=parse_finite)
+        value = json.loads(read_text(path), parse_float=parse_finite, parse_constant=parse_finite)
     except (FileNotFoundError, NotADirectoryError):
         if missing is not None:
             return missing

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evoprune.errors import InputError
+from evoprune.files.json_files import opened
 
 
 def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:
@@ -38,11 +39,11 @@ def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None
 def is_locked(path: Path) -> bool:
     """Return whether a process has locked ``path``; False where the file system has no such locks."""
     try:
-        with path.open() as file:
+        with opened(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (InputError, OSError):
         return False
     return False
 

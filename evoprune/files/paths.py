@@ -15,6 +15,8 @@ def path_of(value: Any, argument: str) -> Path:
     """Return ``value`` as a path. Raises :class:`InputError` of ``argument`` where no file can have it."""
     try:
         path = Path(value)
+        if not str(value):  # it would be the working directory
+            raise ValueError
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
     except (TypeError, ValueError):  # of another type; with a NUL, or half of a character

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evoprune.errors import InputError, cut_repr
 from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve_at
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import opened, read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
 from evoprune.records.history import Line, is_generation
@@ -119,10 +119,24 @@ def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...]) 
         _learn(recorded, line, signs)
 
 
-def read_result(folder: Path, kind: type[R]) -> R:
-    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``."""
+def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = None) -> R:
+    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``.
+
+    Raises :class:`InputError` if it is not that of the ``history``, the lines that ``folder`` holds.
+    """
     path = folder / RESULT
-    return validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
+    result = validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
+    best, evaluations, found = result.best, 0, False
+    for line in lines(folder / HISTORY) if history is None else history:
+        evaluations += "candidate" in line and not line["memo"]
+        same = not is_generation(line) and line.get("candidate") == best.candidate
+        found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
+    if not found or evaluations != result.evaluations:
+        fault = f"{evaluations} evaluations, not {result.evaluations}" if found else "not its best candidate"
+        raise InputError(
+            f"belongs to another run: {HISTORY} holds {fault}; put back the file that was replaced", str(path)
+        )
+    return result
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:
@@ -148,7 +162,8 @@ def lines(path: Path, whole: bool = False) -> Iterator[Line]:
 def read_requests(path: Path) -> list[Line]:
     """The lines in ``path`` of candidates that wait for a score; none if it is missing."""
     try:
-        requests: list[Line] = [orjson.loads(raw) for raw in path.read_bytes().splitlines()]
+        with opened(path) as file:
+            requests: list[Line] = [orjson.loads(raw) for raw in file]
     except FileNotFoundError:
         return []
     except ValueError as error:
@@ -161,12 +176,12 @@ def read_requests(path: Path) -> list[Line]:
 def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
     """Yield each line, raw and parsed; omit a broken or incomplete last line, or with ``whole`` refuse it."""
     try:
-        opened = path.open("rb")
+        file = opened(path)
     except FileNotFoundError:  # as the scores ahead of their turn, when all had it
         return
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
-    with opened as file:
+    with file:
         number = 0
         while raw := file.readline(_LONGEST_LINE):
             number += 1

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from evoprune.errors import InputError, cut_repr, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
 from evoprune.experiment.explain import validated
-from evoprune.files.json_files import read_json, write_json, write_text
+from evoprune.files.json_files import PART, read_json, write_json, write_text
 from evoprune.files.locks import lock
 from evoprune.files.paths import path_of, staging_folder
 
@@ -67,7 +67,7 @@ def check_name(name: str, option: str) -> None:
 def has_experiment(folder: str | Path) -> bool:
     """Return whether ``folder`` is that of a run, finished or not: whether it has an experiment."""
     try:
-        return (Path(folder) / CONFIG).is_file()
+        return (Path(folder) / CONFIG).exists()
     except OSError:  # for example, a name that is too long
         return False
 
@@ -118,16 +118,20 @@ def created(folder: Path, write: Callable[[Path], None]) -> Iterator[None]:
             raise
 
 
-def refuse_links(folder: Path) -> None:
-    """Raise :class:`InputError` unless ``folder`` is a folder of plain files: a link would lead writing elsewhere."""
+def refuse_foreign(folder: Path) -> None:
+    """Raise :class:`InputError` unless ``folder`` is a run's, or empty, with plain files: a link leads elsewhere."""
     if not folder.is_dir():
         raise InputError("is not the folder of a run", str(folder))
+    names = set()
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # some files of a live run last a moment
             is_file = path.suffix in {".json", ".jsonl", ".yaml"}
             plain = {stat.S_IFREG} if is_file else {stat.S_IFREG, stat.S_IFDIR}
             if stat.S_IFMT(path.lstat().st_mode) not in plain:
                 raise InputError("is a link or no plain file, which no run makes; refused", str(path))
+            names.add(path.name)
+    if CONFIG not in names and any(name != LOCK and not name.endswith(PART) for name in names):
+        raise InputError(f"holds files but no {CONFIG}, so no run to continue; nothing was changed", str(folder))
 
 
 def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:

@@ -19,6 +19,7 @@ from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
+from evoprune.interfaces.result import Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, Promise, has_experiment
@@ -158,12 +159,16 @@ def read_status(folder: Path) -> Status:
         return Status(folder, "empty", "it ended before it began")
     stated = validated(_Stated, read_json(path), str(path)) if path.exists() else _Stated(state=RUNNING)
     state, promised = stated.state, (folder / PROMISED).exists()
+    if state == "done" and not (folder / RESULT).exists():  # it is, or was, being lengthened
+        state = RUNNING
     if locked != (state == RUNNING) and not (locked and promised and state == "done"):  # it is being exported
         state = STARTING if locked else KILLED
     if not (folder / CONFIG).exists():
         return Status(folder, state, stated.reason)
     limits = validated(_Limits, config.read(folder / CONFIG), str(folder / CONFIG))
     lines = list(recorded.lines(folder / HISTORY))
+    if not locked and (folder / RESULT).exists():
+        recorded.read_result(folder, Result, lines)
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     last: dict[str, Any] = next((line for line in reversed(lines) if is_generation(line)), {})
     running = stated if state == RUNNING else _Stated(state=state)

@@ -77,7 +77,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution, rule: S
     ``overrides`` change its experiment as ``--set`` does. Raises as :func:`run`; an :class:`InputError` changed
     nothing.
     """
-    run_folder.refuse_links(folder)
+    run_folder.refuse_foreign(folder)
     _has_begun(folder)  # refuses another folder before the lock is written into it
     with run_folder.locked(folder):
         if not _has_begun(folder):
@@ -139,6 +139,8 @@ def run_with_others(resolved: Resolved, place: Path, execution: Execution, rule:
     budget, generations = resolved.experiment.budget or 0.0, resolved.experiment.generations
     while True:
         longer: list[str] = []
+        if place.exists():
+            run_folder.refuse_foreign(place)
         if has_experiment(place):
             there = resolve_at(place / run_folder.CONFIG, ())
             before, now = map(recorded.run_identity, (there, resolved))

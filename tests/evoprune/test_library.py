@@ -433,6 +433,30 @@ def test_a_search_goes_on_from_its_folder_and_from_a_pickle(again, tmp_path):
     assert search.ask() == whole.ask()
 
 
+@pytest.mark.parametrize("begin", [Search, lambda genes, folder: minimize(benchmarks.sphere, genes, folder=folder)])
+@pytest.mark.parametrize("name", ["history.jsonl", "ahead.jsonl", "lock"])
+def test_nothing_is_written_through_a_link(begin, name, tmp_path):
+    precious, link = tmp_path / "precious", tmp_path / "search" / name
+    precious.write_text("one line")
+    Search(REAL, folder=link.parent)
+    link.unlink(missing_ok=True)
+    link.symlink_to(precious)
+    with pytest.raises(InputError, match=name):
+        begin(REAL, folder=link.parent)
+    assert precious.read_text() == "one line"
+
+
+@pytest.mark.parametrize("begin", [Search, lambda genes, folder: minimize(benchmarks.sphere, genes, folder=folder)])
+def test_nothing_is_written_into_a_folder_that_is_not_a_searchs(begin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="folder"):
+        begin(REAL, folder="")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        begin(REAL, folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_workers_change_nothing_but_must_find_the_function():
     alone, several = (minimize(benchmarks.sphere, REAL, evaluations=40, workers=count) for count in (1, 2))
     assert alone == several

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import InputError, Stopped
-from evoprune.records.run_folder import CONFIG, created, locked, refuse_links
+from evoprune.records.run_folder import CONFIG, created, locked, refuse_foreign
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
@@ -38,8 +38,8 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
 def test_a_file_that_is_gone_by_its_turn_is_no_link(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ahead.jsonl", *map(folder.joinpath, there)]))
     there = []
-    refuse_links(tmp_path)
+    refuse_foreign(tmp_path)
     there.append("link")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="link"):
-        refuse_links(tmp_path)
+        refuse_foreign(tmp_path)

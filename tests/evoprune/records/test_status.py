@@ -1,7 +1,9 @@
 """What a run says of itself while it goes on, and what is said of one that died."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 
@@ -77,3 +79,65 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
     answer = evoprune("status", halfway)
     assert answer.code == 2
     assert name in answer.err
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+@pytest.mark.parametrize("mixed", ["result.json", "history.jsonl", "fewer lines", "no lines"])
+def test_files_of_two_runs_are_not_shown_as_one(run, sphere, evoprune, command, mixed):
+    folder, other = run(sphere).folder, run(sphere, "seed=2", name="other").folder
+    history = folder / "history.jsonl"
+    if "lines" in mixed:
+        lines = history.read_text().splitlines(keepends=True)
+        history.write_text("".join(lines[:-3] if mixed == "fewer lines" else []))
+    else:
+        shutil.copy(other / mixed, folder)
+    answer = evoprune(command, folder)
+    assert answer.code == 2
+    assert "result.json" in answer.err
+    assert "history.jsonl" in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (folder / "report.html").exists()
+
+
+def test_a_run_that_died_while_it_was_lengthened_can_be_resumed(run, sphere, evoprune):
+    folder = run(sphere).folder
+    (folder / "result.json").unlink()
+    assert "state: killed" in evoprune("status", folder).out
+    assert evoprune("resume", folder).code == 0
+    assert "state: done" in evoprune("status", folder).out
+
+
+@pytest.fixture
+def waits():
+    """Ends the test after seconds in which a command waits for ever."""
+
+    def end(*_):
+        pytest.fail("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("command", ["status", "report", "resume"])
+@pytest.mark.parametrize("name", ["config.yaml", "history.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_refused_by_name(run, sphere, evoprune, command, name):
+    folder = run(sphere).folder
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    answer = evoprune(command, folder)
+    assert answer.code == 2
+    assert str(folder / name) in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("name", ["lock", "convergence.svg"])
+def test_pipes_that_are_not_needed_are_not_read(run, sphere, evoprune, name):
+    folder = run(sphere).folder
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert (evoprune("status", folder).code, evoprune("report", folder).code) == (0, 0)
