@@ -72,9 +72,9 @@ def test_two_processes_make_one_search_and_a_kill_of_either_loses_nothing(begin,
     assert result(folder) == result(alone)
     scored = [genome for _, genome in calls(folder)]
     assert {*scored} == {genome for _, genome in calls(alone)}
-    lost = len(scored) - len({*scored})
-    assert lost == 0 if not killed else lost <= 3
-    assert len({pid for pid, _ in calls(folder)}) == 1 + workers
+    again = len(scored) - len({*scored})  # the process that ends the search tries the best once more
+    assert again == 1 if not killed else again <= 4
+    assert len({pid for pid, _ in calls(folder)}) in (1 + workers, 2 + workers)
 
 
 def test_another_search_in_the_folder_is_refused(begin, tmp_path):
