@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from evoprune.backends.evaluation import AUTO
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from evoprune.errors import InputError, nearest
+from evoprune.console.errors import InputError, nearest
 from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.registry import HOME
 

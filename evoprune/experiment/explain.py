@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from evoprune.errors import InputError, did_you_mean, nearest
+from evoprune.console.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.problem import model_of
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evoprune.errors import InputError, did_you_mean, nearest
+from evoprune.console.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.problem import Problem
 
 HOME = Path(__file__).resolve().parents[1]

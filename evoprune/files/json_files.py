@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 
 PART = ".tmp"  # the suffix of files that are being written; a killed process leaves them
 

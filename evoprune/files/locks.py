@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 
 
 def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:

@@ -11,7 +11,7 @@ from numbers import Integral
 from operator import eq
 from typing import Any, Self
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 
 
 class GeneError(InputError, ValueError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.interfaces.problem import Evaluation, Problem
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import orjson
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY

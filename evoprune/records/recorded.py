@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment.explain import cut_repr, validated
 from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.files.json_files import read_json

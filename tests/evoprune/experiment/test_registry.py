@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.registry import HOME
 from tests.runs import lines

@@ -13,13 +13,13 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.errors import InputError
+from evoprune.api.library import Operators, Values, function_section, listed, resolve_search
+from evoprune.console.errors import InputError
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, violation, worst
-from evoprune.library import Operators, Values, function_section, listed, resolve_search
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox

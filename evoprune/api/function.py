@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy
 from pydantic import Field, model_validator
 
-from evoprune import Evaluation, Gene, Genes, InputError, Problem, Settings
+from evoprune.console.errors import InputError
 from evoprune.experiment.registry import find_plugin
-from evoprune.interfaces.problem import Checked, violation
+from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.problem import Checked, Evaluation, Problem, Settings, violation
+
+FUNCTION = "function"  # the registered name of :class:`Function`
 
 Rows = Callable[[Any], Any]
 """A function of the values of several candidates, a row each."""

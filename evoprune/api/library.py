@@ -15,16 +15,16 @@ from sys import modules
 from typing import Any
 
 from evoprune.api import Run
+from evoprune.api.function import FUNCTION, Function, GeneSettings
+from evoprune.api.minimum import Minimum, State, StoppingRules
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import note, silent
-from evoprune.errors import InputError
-from evoprune.experiment import registry
+from evoprune.console.errors import InputError
+from evoprune.console.progress import note, silent
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem
-from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
 from evoprune.search.toolbox import with_default_algorithm
@@ -34,8 +34,6 @@ Operators = Mapping[str, str | Mapping[str, Any]]
 
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
-
-_FUNCTION, _GENE = "function", {"name", "low", "up", "levels", "exponent", "ordered", "scale", "when"}
 
 
 def minimize(
@@ -71,8 +69,8 @@ def minimize(
     so are ``constraints``, also by some of the names, each satisfied where it returns 0 or less: genomes that violate
     them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
     (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
-    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default as of
-    :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
+    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default chosen
+    by genes, objectives and limit. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
     or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
     ``f`` by its name. ``folder``: of the run. The same call continues it after an interruption, one with more
     ``evaluations`` lengthens it, and processes that make the call at the same time share the work. None keeps none.
@@ -82,7 +80,7 @@ def minimize(
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
     once ``callback``, called after each, returns True.
 
-    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
+    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.Stopped` where over half of
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
@@ -140,9 +138,8 @@ def _problem_section(
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
     evaluation.this_worker.forget()  # it may know another function of the same name
-    kind: Any = registry.problem(_FUNCTION)
     every = zip(calls, (f, *constraints), named, strict=True)
-    kind.local_functions.update({call: function for call, function, (_, module) in every if module is None})
+    Function.local_functions.update({call: function for call, function, (_, module) in every if module is None})
     return function_section(calls, Genes(genes), more), plugins
 
 
@@ -158,9 +155,11 @@ def _named(f: Any) -> tuple[str, str | None]:
 
 def function_section(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]) -> dict[str, Any]:
     """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
-    described = [{key: value for key, value in asdict(gene).items() if key in _GENE} for gene in genes]
+    described = [
+        {key: value for key, value in asdict(gene).items() if key in GeneSettings.model_fields} for gene in genes
+    ]
     call, *constraints = calls
-    return {"use": _FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
+    return {"use": FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
 
 
 def listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:
