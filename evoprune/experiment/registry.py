@@ -7,7 +7,7 @@ A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``m
 import configparser
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -87,6 +87,12 @@ def operators(slot: str) -> dict[str, EntryPoint]:
     """The registered operators for ``slot``, by their short name."""
     prefix = slot + "."
     return {n.removeprefix(prefix): e for n, e in names(OPERATORS).items() if n.startswith(prefix)}
+
+
+def default_operator(slot: str) -> str:
+    """Return the name of the operator for ``slot`` where an experiment names none."""
+    defaults: Mapping[str, str] = names(OPERATORS)["defaults"].load()
+    return defaults[slot]
 
 
 def check_plugin(group: str, name: str) -> None:
