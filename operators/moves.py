@@ -49,7 +49,7 @@ def switch(genome: Individual, saver: int, spender: int, quantum: float, budget:
     old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)
     if begin == end:
         return
-    goal = begin - quantum / budget.weights[spender] * budget.directions[spender]
+    goal = begin - quantum / budget.span_costs[spender] * budget.directions[spender]
     goal = another_level(gene, begin, goal) if gene.levels else clip(goal, gene.low, gene.up)
     genome[spender] = goal
     _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)

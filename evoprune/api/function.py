@@ -144,9 +144,9 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
             raise InputError(
                 f"its parameters {', '.join(needed)} are not the genes {listed}, nor one list of their values"
             )
-        kind = object if object in _kinds(genes) else float
+        dtype = object if object in _dtypes(genes) else float
         if batch:
-            return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=kind)))
+            return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=dtype)))
         return lambda rows: list(map(function, rows))
 
     def call(values: Iterable[Any]) -> Any:
@@ -154,10 +154,10 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
         return function(**{name: every[name] for name in names})
 
     if batch:
-        return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _kinds(genes))))
+        return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _dtypes(genes))))
     return lambda rows: list(map(call, rows))
 
 
-def _kinds(genes: Genes) -> list[type]:
+def _dtypes(genes: Genes) -> list[type]:
     """Return the dtypes of the genes' values."""
     return [float if all(isinstance(level, int | float) for level in gene.levels) else object for gene in genes]

@@ -15,8 +15,8 @@ from evoprune.experiment.resolve import Resolved, resolve_file
 from evoprune.interfaces.export import Exporting, Measuring
 from evoprune.interfaces.parts import Part, part_class
 
-Kind = Literal["EvalOptions", "ExportOptions"]
-_PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
+Declared = Literal["EvalOptions", "ExportOptions"]
+_PARTS: Mapping[Declared, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
 
 
 def add_command(
@@ -62,9 +62,9 @@ def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Executio
     if scoop_for and options.map == "scoop":
         raise InputError(f"is for {scoop_for}", "--map scoop")
     devices = () if options.devices == "auto" else tuple(options.devices.split(","))
-    kind, workers = options.map or ("scoop" if launch.running() else None), launch.size() or options.workers
+    chosen, workers = options.map or ("scoop" if launch.running() else None), launch.size() or options.workers
     more = options.threads, options.scheduler, options.hostfile, options.stall_after
-    return Execution(kind, workers, devices, *more)
+    return Execution(chosen, workers, devices, *more)
 
 
 def under_scoop(execution: Execution, options: argparse.Namespace) -> int | None:
@@ -74,11 +74,11 @@ def under_scoop(execution: Execution, options: argparse.Namespace) -> int | None
     return launch.launch(options.arguments, execution.workers, execution.hostfile)
 
 
-def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    """Add ``--name`` for each field of ``kind`` of each registered problem. To be called after the parser's own."""
-    declared = {problem: _fields(problem, kind) for problem in sorted(registry.names(registry.PROBLEMS))}
-    for fields in declared.values():
-        alike = [name for name, others in declared.items() if others.keys() == fields.keys()]
+def add_declared(parser: argparse.ArgumentParser, declared: Declared) -> None:
+    """Add ``--name`` for each field of the ``declared`` model of each problem. To be called after the parser's own."""
+    by_problem = {problem: _fields(problem, declared) for problem in sorted(registry.names(registry.PROBLEMS))}
+    for fields in by_problem.values():
+        alike = [name for name, others in by_problem.items() if others.keys() == fields.keys()]
         add_options(parser, fields, f"options of {', '.join(alike)}" if fields else "")
 
 
@@ -90,14 +90,14 @@ def measuring(source: str) -> type[Measuring]:
     raise InputError("is no run's folder, and no installed problem can measure it", source)
 
 
-def _part_of(problem: str, kind: type[Part]) -> type[Part] | None:
+def _part_of(problem: str, wanted: type[Part]) -> type[Part] | None:
     try:
-        return part_class(registry.problem(problem), kind)
+        return part_class(registry.problem(problem), wanted)
     except InputError:  # it cannot be imported, which is reported when it is used
         return None
 
 
-def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
-    part: Any = _part_of(problem, _PARTS[kind])
-    fields: Mapping[str, FieldInfo] = getattr(part, kind).model_fields if part else {}
+def _fields(problem: str, declared: Declared) -> Mapping[str, FieldInfo]:
+    part: Any = _part_of(problem, _PARTS[declared])
+    fields: Mapping[str, FieldInfo] = getattr(part, declared).model_fields if part else {}
     return fields

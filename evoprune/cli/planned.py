@@ -60,11 +60,11 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
             parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
 
 
-def _call(kind: type[Planner], options: argparse.Namespace) -> None:
+def _call(planner_class: type[Planner], options: argparse.Namespace) -> None:
     execution = read_execution(options, scoop_for="'run': give it what --print-config prints")
     limit_threads(execution.with_threads().threads)  # so that the plan measures with the threads of evaluations
     with Progress("planning"):
-        planner = kind(options)
+        planner = planner_class(options)
     with nullcontext() if options.print_config else alone(options, planner.out):
         _run_plan(planner, options, execution)
 

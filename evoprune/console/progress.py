@@ -90,13 +90,15 @@ class Progress(AbstractContextManager["Progress"]):
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, error_class: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._over.set()
         self._thread.join()
         self._line.close()
         self._open.remove(self)
         seconds = time.perf_counter() - self._begun
-        if self._label and not kind and not self._live and seconds >= _LONG:
+        if self._label and not error_class and not self._live and seconds >= _LONG:
             self.note(f"{self._label}: {seconds:.0f} s")
 
     def now(self, state: str | Callable[[], str], seconds_left: float = math.inf) -> None:

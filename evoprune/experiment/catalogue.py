@@ -76,9 +76,9 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
     """Return the models of nested mappings in ``model``, at any depth, with their keys."""
     models: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
-        if kind := model_of(field):
-            models.setdefault(kind, []).append(key)
-            for inner, keys in nested(kind).items():
+        if model_of_key := model_of(field):
+            models.setdefault(model_of_key, []).append(key)
+            for inner, keys in nested(model_of_key).items():
                 models.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
     return models
 

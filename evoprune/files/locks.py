@@ -17,11 +17,11 @@ from evoprune.console.errors import InputError
 def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:
     """Return a descriptor that locks ``path`` until it is closed; None if it stays locked for ``wait`` seconds."""
     end = time.monotonic() + wait
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(descriptor, kind if wait == math.inf else kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation if wait == math.inf else operation | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

@@ -119,10 +119,10 @@ def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...]) 
         _learn(recorded, line, signs)
 
 
-def read_result(folder: Path, kind: type[R]) -> R:
-    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``."""
+def read_result(folder: Path, result_class: type[R]) -> R:
+    """Return the result of the finished run in ``folder``. ``result_class``: its problem's ``Result``."""
     path = folder / RESULT
-    return validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
+    return validated(result_class, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:
@@ -187,8 +187,8 @@ def _parse(raw: bytes) -> Line:
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):
         raise InputError(f"expected an object, got a {type(line).__name__}")
-    kind = next((kind for key, kind in _KINDS.items() if key in line), _Generation)
-    validated(kind, line, None)
+    model = next((model for key, model in _KINDS.items() if key in line), _Generation)
+    validated(model, line, None)
     return line
 
 

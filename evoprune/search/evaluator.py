@@ -12,6 +12,7 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.result import EVOLVED
 from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.progress import SearchProgress
@@ -128,7 +129,6 @@ def score_references(
     return results
 
 
-EVOLVED = "evolved"  # the name of the search's own result
 _DEARER = 30.0  # assumed ratio of the times of judging and of scoring, as final weights may be slow to compute
 
 

@@ -176,9 +176,9 @@ class _Search:
         return evaluator.best
 
     def _must_end(self, last: float) -> bool:
-        """Return whether the rule ends the search, or the remaining time is under half of the ``last`` generation's.
+        """Return whether the rule ends the search, or less time is left than half a generation takes.
 
-        A search does not end during its replay. ``last``: in seconds.
+        A replay goes on. ``last``: seconds of the last generation.
         """
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
         stops = self._stops(new)

@@ -87,7 +87,7 @@ def log_marginals(
     Steps along the result keep the budget. ``probe``: change of each gene, as a share of the gene's range, at least one
     level.
     """
-    free, weights = budget.free, budget.weights
+    free, weights = budget.free, budget.span_costs
     probes = [_probe(centre, gene, budget, probe) for gene in free]
     changes = yield from loss_changes(centre, probes, screening)
     prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]
