@@ -1,13 +1,13 @@
 """evoprune makes models smaller by evolutionary search on DEAP. Here are the names for users and plugins.
 
-The other names are in the modules of this package: progress of a problem in :mod:`evoprune.console.progress`, say.
+Helpers of plugins stand in :mod:`evoprune.plugins`, and checks for their tests in :mod:`evoprune.testing`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from evoprune.console.errors import InputError, Stopped
-from evoprune.console.version import __version__ as __version__
+from evoprune.console.version import __version__
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
@@ -21,6 +21,7 @@ from evoprune.interfaces.result import Result
 if TYPE_CHECKING:
     from evoprune.api.ask_tell import Search
     from evoprune.api.library import minimize
+    from evoprune.api.runs import Run
     from evoprune.exports.exporting import load
 
 __all__ = (
@@ -45,6 +46,7 @@ __all__ = (
     "Problem",
     "Reporting",
     "Result",
+    "Run",
     "Search",
     "Settings",
     "Stopped",
@@ -54,7 +56,12 @@ __all__ = (
 )
 
 
-_LATER = {"Search": "evoprune.api.ask_tell", "minimize": "evoprune.api.library", "load": "evoprune.exports.exporting"}
+_LATER = {
+    "Run": "evoprune.api.runs",
+    "Search": "evoprune.api.ask_tell",
+    "load": "evoprune.exports.exporting",
+    "minimize": "evoprune.api.library",
+}
 """Names that import much of the engine, with their modules: imported at their first use."""
 
 

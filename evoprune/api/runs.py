@@ -41,7 +41,14 @@ from evoprune.search.search import repeatable_config
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read from its folder."""
+    """A finished run, read from its folder.
+
+    >>> from evoprune import Run
+    >>> from evoprune.api import run
+    >>> folder = run({"problem": {"use": "benchmark", "function": "sphere"}, "generations": 1}).folder
+    >>> len(Run.open(folder).best.fitness)
+    1
+    """
 
     folder: Path
     resolved: Resolved
@@ -128,11 +135,11 @@ class Run:
         with Progress("measuring"):
             return measuring.compare(self.best.genome, self.result, checked)
 
-    def _class(self, kind: type[Part], does: str) -> type[Part]:
-        return needed(self.resolved.problem, kind, does, str(self.folder))
+    def _class(self, wanted: type[Part], does: str) -> type[Part]:
+        return needed(self.resolved.problem, wanted, does, str(self.folder))
 
-    def _part(self, kind: type[Part]) -> Part:
-        instance = part(self.problem, kind)
+    def _part(self, wanted: type[Part]) -> Part:
+        instance = part(self.problem, wanted)
         assert instance is not None  # its class was found before
         return instance
 
