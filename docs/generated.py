@@ -118,7 +118,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default.use if isinstance(field.default, Choice) else catalogue.plain_default(field)
+    default = field.get_default(call_default_factory=True)
+    value = default.use if isinstance(default, Choice) else catalogue.plain_default(field)
     if isinstance(value, tuple):
         value = list(value)
     return "`null`" if value is None else f"`{_cell(str(value))}`"

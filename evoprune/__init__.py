@@ -1,12 +1,13 @@
 """evoprune makes models smaller by evolutionary search on DEAP. Here are the names for users and plugins.
 
-The other names are in the modules of this package: progress of a problem in :mod:`evoprune.console.phase`, say.
+Helpers of plugins stand in :mod:`evoprune.plugins`, and checks for their tests in :mod:`evoprune.testing`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from evoprune.errors import InputError, Stopped
+from evoprune.console.errors import InputError, Stopped
+from evoprune.console.version import __version__
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.coupled import Coupled, Term
@@ -18,11 +19,10 @@ from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
 
 if TYPE_CHECKING:
-    from evoprune.ask_tell import Search
+    from evoprune.api.ask_tell import Search
+    from evoprune.api.library import minimize
+    from evoprune.api.runs import Run
     from evoprune.exports.exporting import load
-    from evoprune.library import minimize
-
-__version__ = "0.3.0"
 
 __all__ = (
     "Additive",
@@ -46,6 +46,7 @@ __all__ = (
     "Problem",
     "Reporting",
     "Result",
+    "Run",
     "Search",
     "Settings",
     "Stopped",
@@ -55,7 +56,12 @@ __all__ = (
 )
 
 
-_LATER = {"Search": "evoprune.ask_tell", "minimize": "evoprune.library", "load": "evoprune.exports.exporting"}
+_LATER = {
+    "Run": "evoprune.api.runs",
+    "Search": "evoprune.api.ask_tell",
+    "load": "evoprune.exports.exporting",
+    "minimize": "evoprune.api.library",
+}
 """Names that import much of the engine, with their modules: imported at their first use."""
 
 

@@ -9,7 +9,7 @@ import numpy
 from numpy.typing import NDArray
 
 from evoprune import Budget, Coupled
-from evoprune.interfaces.budget import ROUNDING
+from evoprune.plugins import ROUNDING
 
 Floats = NDArray[numpy.float64]
 Units = NDArray[numpy.int64]

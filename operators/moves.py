@@ -4,8 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from evoprune import Budget, Gene, Individual
-from evoprune.interfaces.budget import solve
-from evoprune.interfaces.genes import clipped
+from evoprune.plugins import clipped, solve
 
 
 def clip(value: float, low: float, up: float) -> float:
@@ -49,7 +48,7 @@ def switch(genome: Individual, saver: int, spender: int, quantum: float, budget:
     old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)
     if begin == end:
         return
-    goal = begin - quantum / budget.weights[spender] * budget.directions[spender]
+    goal = begin - quantum / budget.span_costs[spender] * budget.directions[spender]
     goal = another_level(gene, begin, goal) if gene.levels else clip(goal, gene.low, gene.up)
     genome[spender] = goal
     _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)

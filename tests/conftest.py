@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from evoprune import figures
 from evoprune.backends.evaluation import _THREAD_VARIABLES
 from evoprune.cli.main import _WAITING
+from evoprune.figures import search as figures_of_search
+from evoprune.figures import style
 from evoprune.search import search
 
-_DRAW = figures._write
+_DRAW = style._write
 _OF_SEARCH = ("draw_convergence", "draw_front")
 _THREADS = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
 os.environ.update(_WAITING | os.environ)  # as the command line does; PyTorch reads it when it is imported
@@ -60,7 +61,7 @@ def _runs_without_details() -> Iterator[None]:
     Each takes as long as a search here.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "_write", _write_empty)
+        patch.setattr(style, "_write", _write_empty)
         for name in _OF_SEARCH:
             patch.setattr(search, name, lambda *_: None)
         patch.setattr(os, "fsync", lambda _: None)
@@ -81,20 +82,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     def write(figure: Any, place: Path | BytesIO, **options: Any) -> None:
         (_write_empty if isinstance(place, Path) else _DRAW)(figure, place, **options)
 
-    monkeypatch.setattr(figures, "_write", write)
+    monkeypatch.setattr(style, "_write", write)
 
 
 @pytest.fixture
 def search_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of each search are made."""
     for name in _OF_SEARCH:
-        monkeypatch.setattr(search, name, getattr(figures, name))
+        monkeypatch.setattr(search, name, getattr(figures_of_search, name))
 
 
 @pytest.fixture
 def png_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """All figures are drawn."""
-    monkeypatch.setattr(figures, "_write", _DRAW)
+    monkeypatch.setattr(style, "_write", _DRAW)
 
 
 @pytest.fixture(scope="session")

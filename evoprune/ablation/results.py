@@ -13,7 +13,7 @@ from scipy import stats
 
 from evoprune.ablation.runs import Finished, least_p
 from evoprune.console.formatting import aligned
-from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
+from evoprune.figures.style import COLOURS, log_scale_if_wide, new_figure, save_figure, thousands
 from evoprune.files.json_files import write_json
 
 _HEAD = ["variant", "runs", "median", "range", "p against the first"]
@@ -55,7 +55,7 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
     if label is None:
         sections.append("The objective differs among the variants: only their results on unseen data are compared.")
     else:
-        save(draw_curves(runs, budget, unit, label), folder, "curves")
+        save_figure(draw_curves(runs, budget, unit, label), folder, "curves")
     if infeasible := sum(not run.feasible for run in runs):
         theirs = "in the budget, no candidate satisfies all constraints, and the fitness is that of the least violation"
         sections.append(f"Of {infeasible} of {len(runs)} runs: {theirs}.")
@@ -120,7 +120,7 @@ def _difference(first: Sequence[float], other: Sequence[float]) -> float:
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:
     """Draw the median best so far (``label``) of each variant against work, with a band for the range over seeds."""
     names = list(dict.fromkeys(run.variant for run in runs))
-    figure, axes = new(width=8.0, height=4.8 + 0.2 * len(names))
+    figure, axes = new_figure(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
     for number, variant in enumerate(names):
         seeds = [run for run in runs if run.variant == variant]

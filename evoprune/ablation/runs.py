@@ -14,7 +14,7 @@ import yaml
 
 from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.problem import Evaluation

@@ -2,13 +2,13 @@
 
 from evoprune.backends.base import Backend, Lost, Serial
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import Phase
+from evoprune.console.progress import Progress
 
 
 def start(execution: Execution, slowest: float) -> Backend:
     """Start the backend that a decided ``execution`` names. ``slowest``: seconds for building the problem."""
     # imported where needed: each brings in packages of its own
-    with Phase("starting the workers"):
+    with Progress("starting the workers"):
         if execution.map == "scoop":
             from evoprune.backends.scoop import Scoop
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from evoprune.errors import Stopped
+from evoprune.console.errors import Stopped
 from evoprune.interfaces.problem import Evaluation
 
 Genomes = Sequence[Sequence[float]]

@@ -17,7 +17,7 @@ from typing import Any
 from evoprune.backends.base import Backend, Call, Genomes, Lost, Scores
 from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 
 _RECOUNT = 1.0  # seconds after which the workers are counted again
 _ANSWER = 5.0  # seconds that Dask's thread gets to answer

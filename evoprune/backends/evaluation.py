@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from evoprune.backends.base import Genomes, Scorer
-from evoprune.errors import typed
+from evoprune.console.errors import typed
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder

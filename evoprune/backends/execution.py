@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from evoprune.backends.evaluation import AUTO
-from evoprune.errors import InputError, as_tuple, cut_repr
+from evoprune.console.errors import InputError, as_tuple, cut_repr
 from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment.registry import HOME
 
 _ANSWER = "EVOPRUNE_ANSWER"  # environment variable with the path to which the origin writes the exit code

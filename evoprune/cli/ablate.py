@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import evoprune.cli.options as shared
-from evoprune import fronts
+from evoprune.ablation import fronts
 from evoprune.ablation.runs import SIGNIFICANT, Planned, enough_seeds, least_p, run_missing, variants
 from evoprune.cli.options import add_command, add_execution, read_execution
-from evoprune.console.phase import note
-from evoprune.errors import InputError, Stopped
+from evoprune.console.errors import InputError, Stopped
+from evoprune.console.progress import note
+from evoprune.experiment.options import add_set, read_declared
 from evoprune.experiment.resolve import resolve_file
 from evoprune.experiment.spec import NO_END
 from evoprune.records import run_folder
@@ -37,7 +38,7 @@ def add_ablate(commands: Any) -> None:
 def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
     parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
     parser.add_argument("--vary", action="append", required=True, metavar="KEY=A,B", help=values)
-    shared.add_set(parser, "for all variants, as in run")
+    add_set(parser, "for all variants, as in run")
 
 
 def ablate(options: argparse.Namespace) -> int | None:
@@ -103,7 +104,7 @@ def front(options: argparse.Namespace) -> None:
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
     experiments = dict(zip(fronts.names(varied), resolved, strict=True))
-    fronts.make_exports(experiments, options.out / family, execution, shared.read_declared(options))
+    fronts.make_exports(experiments, options.out / family, execution, read_declared(options))
     points, unfit = fronts.read(options.out)
     print(fronts.write(points, options.out), *(f"unfit: {line}" for line in unfit), sep="\n")
     print(f"the picture: {options.out / 'front.png'}")

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.cli.options import add_command, add_declared, add_set, measuring, read_declared
+from evoprune.cli.options import add_command, add_declared, measuring
+from evoprune.cli.uploads import push, refuse_unready
+from evoprune.console.errors import InputError
 from evoprune.console.formatting import aligned, plain
-from evoprune.console.phase import Phase
-from evoprune.errors import InputError
+from evoprune.console.progress import Progress
 from evoprune.experiment.explain import OPTION
+from evoprune.experiment.options import add_set, read_declared
 from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import push, refuse_unready
 from evoprune.interfaces.export import Table
 from evoprune.records.run_folder import has_experiment
 
@@ -68,7 +69,7 @@ def evaluate(options: argparse.Namespace) -> None:
             raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
         part = measuring(options.source)
         checked = check_parameters(part.EvalOptions, measure_options, OPTION)
-        with Phase(f"measuring {options.source}"):
+        with Progress(f"measuring {options.source}"):
             table = part.measure(options.source, checked)
     if options.json:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from evoprune.cli.options import add_command
-from evoprune.errors import InputError, did_you_mean
+from evoprune.console.errors import InputError, did_you_mean
 from evoprune.experiment import catalogue, parameters, registry
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.problem import model_of

@@ -15,14 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from evoprune import __version__
 from evoprune.cli.ablate import add_ablate, add_front
 from evoprune.cli.export import add_eval, add_export
 from evoprune.cli.ls import add_ls, add_schema
 from evoprune.cli.planned import add_plugins, find_command, plugin_commands
 from evoprune.cli.run import add_resume, add_run, add_validate
 from evoprune.cli.status import add_report, add_status
-from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
+from evoprune.console.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
+from evoprune.console.version import __version__
 
 _ADDED = (
     add_run, add_status, add_resume, add_ablate, add_front, add_export, add_eval, add_report, add_validate,

@@ -2,22 +2,21 @@
 
 import argparse
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, Literal, get_origin
+from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
 from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
-from evoprune.errors import InputError
-from evoprune.experiment import catalogue, registry
+from evoprune.console.errors import InputError
+from evoprune.experiment import registry
+from evoprune.experiment.options import add_options, add_set
 from evoprune.experiment.resolve import Resolved, resolve_file
 from evoprune.interfaces.export import Exporting, Measuring
 from evoprune.interfaces.parts import Part, part_class
 
-Kind = Literal["EvalOptions", "ExportOptions"]
-_PARTS: Mapping[Kind, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
-_GIVEN = "given_to_problem"
+Declared = Literal["EvalOptions", "ExportOptions"]
+_PARTS: Mapping[Declared, type] = {"EvalOptions": Measuring, "ExportOptions": Exporting}
 
 
 def add_command(
@@ -30,10 +29,6 @@ def add_command(
     )
     parser.set_defaults(call=call)
     return parser
-
-
-def add_set(parser: argparse.ArgumentParser, explanation: str) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=explanation)
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +62,9 @@ def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Executio
     if scoop_for and options.map == "scoop":
         raise InputError(f"is for {scoop_for}", "--map scoop")
     devices = () if options.devices == "auto" else tuple(options.devices.split(","))
-    kind, workers = options.map or ("scoop" if launch.running() else None), launch.size() or options.workers
+    chosen, workers = options.map or ("scoop" if launch.running() else None), launch.size() or options.workers
     more = options.threads, options.scheduler, options.hostfile, options.stall_after
-    return Execution(kind, workers, devices, *more)
+    return Execution(chosen, workers, devices, *more)
 
 
 def under_scoop(execution: Execution, options: argparse.Namespace) -> int | None:
@@ -79,34 +74,12 @@ def under_scoop(execution: Execution, options: argparse.Namespace) -> int | None
     return launch.launch(options.arguments, execution.workers, execution.hostfile)
 
 
-def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    """Add ``--name`` for each field of ``kind`` of each registered problem. To be called after the parser's own."""
-    declared = {problem: _fields(problem, kind) for problem in sorted(registry.names(registry.PROBLEMS))}
-    for fields in declared.values():
-        alike = [name for name, others in declared.items() if others.keys() == fields.keys()]
+def add_declared(parser: argparse.ArgumentParser, declared: Declared) -> None:
+    """Add ``--name`` for each field of the ``declared`` model of each problem. To be called after the parser's own."""
+    by_problem = {problem: _fields(problem, declared) for problem in sorted(registry.names(registry.PROBLEMS))}
+    for fields in by_problem.values():
+        alike = [name for name, others in by_problem.items() if others.keys() == fields.keys()]
         add_options(parser, fields, f"options of {', '.join(alike)}" if fields else "")
-
-
-def add_options(parser: argparse.ArgumentParser, fields: Mapping[str, FieldInfo], title: str = "") -> None:
-    """Add ``--name`` for each of ``fields``, in a group with a ``title``, unless another option has that name.
-
-    Options of a tuple are repeatable.
-    """
-    group = parser.add_argument_group(title) if title else parser
-    names = list(parser.get_default(_GIVEN) or ())
-    for name, field in fields.items():
-        switch: dict[str, Any] = {"action": "store_true", "default": None} if field.annotation is bool else {}
-        if get_origin(field.annotation) is tuple:
-            switch = {"action": "append"}
-        with suppress(argparse.ArgumentError):
-            group.add_argument(f"--{name.replace('_', '-')}", **switch, help=_help(field))
-            names.append(name)
-    parser.set_defaults(**{_GIVEN: names})
-
-
-def read_declared(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of :func:`add_options` that the user set, not yet checked."""
-    return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 
 def measuring(source: str) -> type[Measuring]:
@@ -117,20 +90,14 @@ def measuring(source: str) -> type[Measuring]:
     raise InputError("is no run's folder, and no installed problem can measure it", source)
 
 
-def _part_of(problem: str, kind: type[Part]) -> type[Part] | None:
+def _part_of(problem: str, wanted: type[Part]) -> type[Part] | None:
     try:
-        return part_class(registry.problem(problem), kind)
+        return part_class(registry.problem(problem), wanted)
     except InputError:  # it cannot be imported, which is reported when it is used
         return None
 
 
-def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
-    part: Any = _part_of(problem, _PARTS[kind])
-    fields: Mapping[str, FieldInfo] = getattr(part, kind).model_fields if part else {}
+def _fields(problem: str, declared: Declared) -> Mapping[str, FieldInfo]:
+    part: Any = _part_of(problem, _PARTS[declared])
+    fields: Mapping[str, FieldInfo] = getattr(part, declared).model_fields if part else {}
     return fields
-
-
-def _help(field: FieldInfo) -> str:
-    default = catalogue.plain_default(field)
-    note = "" if default in (None, False, ()) else f" (default: {default})"
-    return f"{field.description or ''}{note}".replace("%", "%%")

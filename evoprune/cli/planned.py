@@ -14,8 +14,8 @@ from evoprune.backends.evaluation import limit_threads
 from evoprune.backends.execution import Execution
 from evoprune.cli.options import add_command, add_execution, read_execution
 from evoprune.cli.run import add_place, alone, complete, keep_promise, run_and_print
-from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
+from evoprune.console.progress import Progress, note
 from evoprune.experiment import registry
 from evoprune.experiment.config import dumped
 from evoprune.experiment.resolve import resolve
@@ -37,9 +37,7 @@ def plugin_commands() -> list[str]:
 def find_command(name: str) -> type[Command | Planner]:
     command = registry.find_plugin(COMMANDS, name)
     if not (isinstance(command, type) and issubclass(command, (Command, Planner))):
-        raise InputError(
-            f"'{name}' is no subclass of evoprune.Planner or evoprune.interfaces.planning.Command", COMMANDS
-        )
+        raise InputError(f"'{name}' is no subclass of evoprune.Planner or evoprune.plugins.Command", COMMANDS)
     return command
 
 
@@ -62,11 +60,11 @@ def add_plugins(commands: Any, names: Collection[str], planning: bool) -> None:
             parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
 
 
-def _call(kind: type[Planner], options: argparse.Namespace) -> None:
+def _call(planner_class: type[Planner], options: argparse.Namespace) -> None:
     execution = read_execution(options, scoop_for="'run': give it what --print-config prints")
     limit_threads(execution.with_threads().threads)  # so that the plan measures with the threads of evaluations
-    with Phase("planning"):
-        planner = kind(options)
+    with Progress("planning"):
+        planner = planner_class(options)
     with nullcontext() if options.print_config else alone(options, planner.out):
         _run_plan(planner, options, execution)
 
@@ -84,7 +82,7 @@ def _run_plan(planner: Planner, options: argparse.Namespace, execution: Executio
             refuse_unless_free(planner.out, is_one_file(exporting, planner.out))
         folder = run_folder.choose(options.runs_dir, options.name, planner.name)
     try:
-        with Phase("planning"):
+        with Progress("planning"):
             execution = execution.decided(planner.problem)
             plan = planner.plan()
     except KeyboardInterrupt:

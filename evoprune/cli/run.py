@@ -15,10 +15,11 @@ import evoprune.cli.options as shared
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
 from evoprune.backends.execution import Execution
-from evoprune.cli.options import add_command, add_execution, add_set, read_execution, under_scoop
-from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, Stopped
+from evoprune.cli.options import add_command, add_execution, read_execution, under_scoop
+from evoprune.console.errors import InputError, Stopped
+from evoprune.console.progress import Progress, note
 from evoprune.experiment.config import dumped
+from evoprune.experiment.options import add_set
 from evoprune.experiment.resolve import refuse_missing
 from evoprune.exports.exporting import is_draft
 from evoprune.files.json_files import write_json
@@ -186,7 +187,7 @@ def keep_promise(folder: Path) -> None:
         finally:
             times = _times(Run.open(folder), promise, time.monotonic() - exporting)
             write_json(folder / run_folder.TIMES, times)
-            with Phase("writing the page"):
+            with Progress("writing the page"):
                 page, _ = write([folder], folder / "report.html")
             print(f"the page: {page}")
     except (KeyboardInterrupt, Stopped) as error:

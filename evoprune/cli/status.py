@@ -10,8 +10,8 @@ from typing import Any
 
 from evoprune.cli.options import add_command
 from evoprune.cli.run import runs_in
+from evoprune.console.errors import InputError
 from evoprune.console.formatting import aligned, interval, plain
-from evoprune.errors import InputError
 from evoprune.records.run_folder import RESULT
 from evoprune.records.status import Status, find_runs, read_status
 

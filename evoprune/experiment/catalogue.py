@@ -18,9 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
-from evoprune.experiment.spec import AUTO, Choice, Experiment
-from evoprune.interfaces.problem import Checked, model_of
-from evoprune.minimum import default
+from evoprune.experiment.spec import Choice, Experiment
+from evoprune.interfaces.problem import model_of
 
 Json = dict[str, Any]
 
@@ -59,13 +58,11 @@ class Entry:
 
 
 def operators(slot: str) -> Iterator[Entry]:
-    """Yield the registered operators of ``slot``; the last algorithm is ``auto``."""
+    """Yield the registered operators of ``slot``."""
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
         schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
         yield Entry(name, function, schema, ALWAYS_SUPPLIED)
-    if slot == "algorithm":
-        yield Entry(AUTO, default, Checked)
 
 
 def problems() -> Iterator[Entry]:
@@ -79,9 +76,9 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
     """Return the models of nested mappings in ``model``, at any depth, with their keys."""
     models: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
-        if kind := model_of(field):
-            models.setdefault(kind, []).append(key)
-            for inner, keys in nested(kind).items():
+        if model_of_key := model_of(field):
+            models.setdefault(model_of_key, []).append(key)
+            for inner, keys in nested(model_of_key).items():
                 models.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
     return models
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import yaml
 
-from evoprune.errors import InputError, as_tuple, cut_repr, nearest
+from evoprune.console.errors import InputError, as_tuple, cut_repr, nearest
 from evoprune.experiment.registry import HOME
 from evoprune.files.json_files import read_text
 
@@ -59,8 +59,8 @@ def read(path: Path) -> Config:
     except Exception as error:  # PyYAML raises other exceptions too: ValueError for 2001-99-99
         raise InputError(f"cannot be read: {error}", str(path)) from None
     if not isinstance(value, dict):
-        kind = "nothing" if value is None else f"a {type(value).__name__}"
-        raise InputError(f"expected a mapping with the keys 'problem', 'operators', ..., got {kind}", str(path))
+        got = "nothing" if value is None else f"a {type(value).__name__}"
+        raise InputError(f"expected a mapping with the keys 'problem', 'operators', ..., got {got}", str(path))
     return value
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from evoprune.errors import InputError, cut_repr, did_you_mean, nearest
+from evoprune.console.errors import InputError, cut_repr, did_you_mean, nearest
 from evoprune.interfaces.problem import model_of
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -57,8 +57,8 @@ def _schema(function: Callable[..., Any], data: int, supplied: frozenset[str]) -
 
 def schema_of(plugin: Any) -> type[BaseModel]:
     """Return the model of a plugin's parameters: its ``Settings``, the model itself, or a schema of a function."""
-    kind = getattr(plugin, "Settings", plugin)
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
+    model = getattr(plugin, "Settings", plugin)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else schema(model, data=1)
 
 
 def check_parameters(plugin: type[BaseModel] | Callable[..., Any], values: Mapping[str, Any], path: str) -> BaseModel:

@@ -7,14 +7,14 @@ A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``m
 import configparser
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evoprune.errors import InputError, did_you_mean, nearest
+from evoprune.console.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.problem import Problem
 
 HOME = Path(__file__).resolve().parents[1]
@@ -90,6 +90,12 @@ def operators(slot: str) -> dict[str, EntryPoint]:
     """The registered operators for ``slot``, by their short name."""
     prefix = slot + "."
     return {n.removeprefix(prefix): e for n, e in names(OPERATORS).items() if n.startswith(prefix)}
+
+
+def default_operator(slot: str) -> str:
+    """Return the name of the operator for ``slot`` where an experiment names none."""
+    defaults: Mapping[str, str] = names(OPERATORS)["defaults"].load()
+    return defaults[slot]
 
 
 def check_plugin(group: str, name: str) -> None:

@@ -1,11 +1,12 @@
 """The typed form of an experiment's YAML file, with all defaults."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evoprune.errors import cut_repr
+from evoprune.console.errors import cut_repr
+from evoprune.experiment import registry
 from evoprune.interfaces.problem import Checked, Fraction
 
 NO_END = 10_000_000  # generations without a limit
@@ -39,18 +40,24 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _default(slot: str) -> Callable[[], Choice]:
+    return lambda: Choice(use=registry.default_operator(slot))
+
+
 class Operators(Checked):
     """The operators of the toolbox, a slot each."""
 
     algorithm: Choice = Field(
-        Choice(use="generational"),
+        default_factory=_default("algorithm"),
         description="the search loop: breeds and asks for scores; auto: by the number of objectives, and the limit",
     )
-    select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
-    mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
-    mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
+    select: Choice = Field(default_factory=_default("select"), description="draws the parents of a child")
+    mate: Choice = Field(default_factory=_default("mate"), description="crosses two parents into two children")
+    mutate: Choice = Field(default_factory=_default("mutate"), description="changes one child")
     repair: Choice | None = Field(None, description="brings a candidate back to the budget")
-    survive: Choice = Field(Choice(use="elitist"), description="chooses who passes to the next generation unchanged")
+    survive: Choice = Field(
+        default_factory=_default("survive"), description="chooses who passes to the next generation unchanged"
+    )
 
     def items(self) -> Iterator[tuple[str, Choice]]:
         return ((slot, choice) for slot in type(self).model_fields if (choice := getattr(self, slot)) is not None)
@@ -60,7 +67,7 @@ class Experiment(Checked):
     """Everything that decides a run's result."""
 
     problem: Choice = Field(description="the problem and its parameters")
-    operators: Operators = Field(Operators(), description="the operators, a slot each")
+    operators: Operators = Field(default_factory=Operators, description="the operators, a slot each")
     population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
     generations: int = Field(
         20, ge=0, le=NO_END, description="generations after the first; without limit if a budget alone is given"

@@ -1,1 +1,1 @@
-"""Export of results: to a folder or file, to the Hugging Face hub, and after recovery."""
+"""Export of results, to a folder or a file, and after recovery."""

@@ -1,4 +1,4 @@
-"""Writes exports, folders or files with their metadata, atomically; drafts and uploads them."""
+"""Writes exports, folders or files with their metadata, atomically, and drafts of them."""
 
 import errno
 import os
@@ -6,13 +6,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, Stopped, did_you_mean, first_line, stopping_at_full_disks
+from evoprune.console.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
+from evoprune.console.progress import Progress, note
 from evoprune.experiment.config import Config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import resolve_at
@@ -25,7 +24,6 @@ from evoprune.records import run_folder
 from evoprune.records.run_folder import PROMISED, Promise
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
-_MORE = "evoprune.*"  # the facts, and other sidecar files of a problem
 _PAUSE = 5.0  # least time between two drafts, as a multiple of the time of the last one
 
 
@@ -53,7 +51,7 @@ def export(
     try:
         with stopping_at_full_disks(out.parent), staging_folder(out) as part:
             target = part / out.name if is_file else part
-            with Phase(f"writing and checking {out}"):
+            with Progress(f"writing and checking {out}"):
                 exported = write(target)
             state = {"fit": not exported.faults, "faults": list(exported.faults)}
             state |= {key: words for key in ("verdict", "usage") if (words := getattr(exported, key))}
@@ -104,7 +102,7 @@ def load(folder: str | Path) -> Any:
     >>> evoprune.load("pruned")  # the folder of an export
     Traceback (most recent call last):
         ...
-    evoprune.errors.InputError: pruned: there is no evoprune.json; expected the folder of an export
+    evoprune.console.errors.InputError: pruned: there is no evoprune.json; expected the folder of an export
     """
     folder = path_of(folder, "folder")
     facts = read_json(folder / FACTS, "the folder of an export")
@@ -168,45 +166,6 @@ def _move(part: Path, out: Path) -> None:
         raise
 
 
-def refuse_unready(name: str) -> None:
-    """Refuse a repository ``name`` that cannot be uploaded to."""
-    import huggingface_hub  # slow to import
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise InputError(f"expected OWNER/NAME: {first_line(error)}", f"--push {name}") from None
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise InputError("HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it", "--push")
-    if huggingface_hub.get_token() is None:
-        raise InputError("needs a token that may write: run `hf auth login`, or set HF_TOKEN", "--push")
-
-
-def push(out: Path, name: str) -> str:
-    """Upload ``out`` and its sidecar files to the repository ``name``, created private if missing; return its URL."""
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
-    api = HfApi(library_name="evoprune")
-    try:
-        repository = api.create_repo(name, private=True, exist_ok=True)
-        api.create_commit(repository.repo_id, operations, commit_message="Upload a model that evoprune made")
-    except Exception as error:  # of HTTP, of the network, of the hub's rules
-        why = f"was not uploaded to {name}: {first_line(error)}"
-        raise Stopped(f"{out} is written and whole, but {why}") from None
-    return str(repository)
-
-
-def _files(out: Path) -> dict[str, Path]:
-    """Return the files of an export by their paths in the repository; the card of a file becomes that of all."""
-    if out.is_dir():
-        return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
-    files = [out, *(sidecar(out, name) for name in (EXPERIMENT, CARD))]
-    files += sorted(out.parent.glob(f"{escape(out.stem)}.{_MORE}"))
-    return {(CARD if path == sidecar(out, CARD) else path.name): path for path in files if path.exists()}
-
-
 class Draft:
     """Writes drafts of the export of the run in ``folder`` to ``out``; None if there are none."""
 
@@ -227,7 +186,7 @@ class Draft:
             promise = Promise.read(self._folder) or Promise()
             if not is_draft(promise, out):
                 refuse_unless_free(out, is_file=True)
-            with Phase(f"writing {out}"), staging_folder(out) as place:
+            with Progress(f"writing {out}"), staging_folder(out) as place:
                 options = check_parameters(self._exporting.ExportOptions, promise.options, PROMISED)
                 if not self._exporting.draft(genome, place / out.name, options):
                     self.out = None

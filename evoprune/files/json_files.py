@@ -10,7 +10,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 
 PART = ".tmp"  # the suffix of files that are being written; a killed process leaves them
 

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.files.json_files import opened
 
 
 def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:
     """Return a descriptor that locks ``path`` until it is closed; None if it stays locked for ``wait`` seconds."""
     end = time.monotonic() + wait
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(descriptor, kind if wait == math.inf else kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation if wait == math.inf else operation | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

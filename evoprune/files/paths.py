@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from evoprune.errors import InputError, cut_repr
+from evoprune.console.errors import InputError, cut_repr
 
 
 def path_of(value: Any, argument: str) -> Path:

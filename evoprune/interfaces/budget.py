@@ -63,8 +63,8 @@ class Budget(ABC):
         return self._across(gene) < 0
 
     @cached_property
-    def weights(self) -> list[float]:
-        """Weight of each gene, at least 0: its cost across :attr:`evoprune.Gene.span`, the others in their middle."""
+    def span_costs(self) -> list[float]:
+        """Cost of one :attr:`evoprune.Gene.span` of each gene, at least 0; the other genes are mid-range."""
         return [
             abs(self._across(place)) / ((gene.up - gene.low) / gene.span) if gene.free else 0.0
             for place, gene in enumerate(self.genes)
@@ -72,16 +72,16 @@ class Budget(ABC):
 
     @cached_property
     def directions(self) -> list[float]:
-        """The signed change of each gene that saves its weight: ± its span."""
+        """Change of each gene that saves its span's cost: plus or minus the span."""
         return [
-            (-1.0 if weight and not self.saves(place) else 1.0) * gene.span
-            for place, (gene, weight) in enumerate(zip(self.genes, self.weights, strict=True))
+            (-1.0 if cost and not self.saves(place) else 1.0) * gene.span
+            for place, (gene, cost) in enumerate(zip(self.genes, self.span_costs, strict=True))
         ]
 
     @cached_property
     def free(self) -> list[int]:
         """Places of the free genes that change the cost."""
-        return [gene for gene in self.genes.free if self.weights[gene] > 0]
+        return [gene for gene in self.genes.free if self.span_costs[gene] > 0]
 
     def extreme(self, most: bool) -> list[float]:
         return [
@@ -181,7 +181,7 @@ class Additive(Budget):
         return price[-1] < price[0] if isinstance(price, Sequence) else price < 0
 
     @cached_property
-    def weights(self) -> list[float]:
+    def span_costs(self) -> list[float]:
         return [*map(_reach, self.genes, self._prices)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.interfaces.problem import Checked
 
 
@@ -63,7 +63,7 @@ class Exporting(ABC):
         """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
         ``place``: an empty folder; or, with one of :meth:`file_suffixes`, the path of a new file, which may have files
-        about it (:func:`evoprune.exports.exporting.sidecar`). ``result``: of the run, with its ``folder``.
+        about it (:func:`evoprune.plugins.sidecar`). ``result``: of the run, with its ``folder``.
         """
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:  # noqa: ARG002 - a default

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Any
 
-from evoprune.errors import InputError, as_tuple, cut_repr
+from evoprune.console.errors import InputError, as_tuple, cut_repr
 
 
 class GeneError(InputError, ValueError):

@@ -8,7 +8,7 @@ from functools import cached_property
 from operator import eq
 from typing import Any, Self
 
-from evoprune.errors import as_tuple, cut_repr
+from evoprune.console.errors import as_tuple, cut_repr
 from evoprune.interfaces.gene import Gene, GeneError
 
 __all__ = ("Gene", "GeneError", "Genes", "clipped")
@@ -25,7 +25,7 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
 class Genes(tuple[Gene, ...]):
     """The genes of a genome, in order: at least one, with different names. Raises :class:`GeneError` for others.
 
-    An inactive gene has the value in its middle, so that genomes with equal active genes are equal.
+    The value of an inactive gene is the middle of its range, so that genomes with equal active genes are equal.
 
     >>> from evoprune import Gene, Genes
     >>> genes = Genes([Gene("rate"), Gene.of_levels("bits", [2, 4, 8])])

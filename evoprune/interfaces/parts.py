@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.interfaces.problem import Evaluation, Problem
 
 Part = TypeVar("Part")
 
 
-def part_class(problem: type[Problem], kind: type[Part]) -> type[Part] | None:
-    """Return the class of ``problem`` for the part ``kind``: its own, or one in ``parts``; None for neither."""
-    return next((one for one in (problem, *problem.parts) if issubclass(one, kind)), None)
+def part_class(problem: type[Problem], wanted: type[Part]) -> type[Part] | None:
+    """Return the class of ``problem`` for the part ``wanted``: its own, or one in ``parts``; None for neither."""
+    return next((one for one in (problem, *problem.parts) if issubclass(one, wanted)), None)
 
 
-def needed(problem: type[Problem], kind: type[Part], does: str, at: str) -> type[Part]:
+def needed(problem: type[Problem], wanted: type[Part], does: str, at: str) -> type[Part]:
     """As :func:`part_class`, but raise :class:`evoprune.InputError` of ``at`` for None."""
-    if found := part_class(problem, kind):
+    if found := part_class(problem, wanted):
         return found
     raise InputError(f"the problem {problem.__name__} has nothing to {does}", at)
 
 
-def part(problem: Problem, kind: type[Part]) -> Part | None:
-    """Return the part ``kind`` of ``problem``: itself, or an object of a class in ``parts``; None for neither."""
-    if isinstance(problem, kind):
+def part(problem: Problem, wanted: type[Part]) -> Part | None:
+    """Return the part ``wanted`` of ``problem``: itself, or an object of a class in ``parts``; None for neither."""
+    if isinstance(problem, wanted):
         return problem
-    found: Any = part_class(type(problem), kind)
+    found: Any = part_class(type(problem), wanted)
     return found(problem) if found else None
 
 

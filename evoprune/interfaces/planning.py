@@ -25,7 +25,7 @@ class _Named(ABC):
 class Command(_Named):
     """A command that the plugin carries out.
 
-    >>> from evoprune.interfaces.planning import Command
+    >>> from evoprune.plugins import Command
     >>> class Count(Command):
     ...     "Count the words of a file."
     ...     help, example = "count words", "python -m evoprune count a.txt"

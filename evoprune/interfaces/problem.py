@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from evoprune.errors import InputError, cut_repr
+from evoprune.console.errors import InputError, cut_repr
 from evoprune.interfaces.budget import Budget
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
@@ -31,16 +31,16 @@ class Checked(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        kind = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
             raise ValueError(f"expected a number, got {value}")
         return value
 
 
 def model_of(field: FieldInfo) -> type[BaseModel] | None:
     """The model that a mapping in ``field`` is parsed to, null or not; None for fields of other types."""
-    kinds = [field.annotation, *get_args(field.annotation)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    types = [field.annotation, *get_args(field.annotation)]
+    return next((one for one in types if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
 class Settings(Checked):

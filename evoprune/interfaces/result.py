@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+EVOLVED = "evolved"  # the name of the search's own result among known solutions
+
 
 class Best(BaseModel, extra="ignore", allow_inf_nan=False):
     """A candidate: genome, fitness (a number an objective), number in the history, violation of constraints."""
@@ -43,7 +45,7 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     seconds_evaluating: float = 0.0  #: summed over workers
     failures: int = 0
     seed: int = Field(ge=0)
-    chosen: str | None = None  #: name of the winner of the finals, where known solutions took part
+    chosen: str | None = None  #: winner of the finals: EVOLVED, or the name of a known solution
     finalists: dict[str, FinalistRow] | None = None
     front: list[Best] | None = None  #: candidates that no other dominates, where there are several objectives
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import orjson
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
@@ -95,13 +95,13 @@ class History:
             append(self._file, lines)
 
     def ahead(self, record: Line) -> None:
-        """Keep a score whose turn has not come; needed no more after :meth:`caught_up`."""
+        """Store a score that arrived before its turn, until :meth:`caught_up`."""
         self.go_live()
         with FileIO(self._ahead, "ab") as file:
             append(file, encode(record))
 
     def caught_up(self) -> None:
-        """Delete the scores ahead of their turn, as all have had it."""
+        """Delete the scores that arrived before their turn: the history has them now."""
         if self.live:
             self._ahead.unlink(missing_ok=True)
 

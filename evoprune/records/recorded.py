@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from evoprune.errors import InputError, cut_repr
+from evoprune.console.errors import InputError, cut_repr
 from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.files.json_files import opened, read_json
@@ -202,8 +202,8 @@ def _parse(raw: bytes) -> Line:
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):
         raise InputError(f"expected an object, got a {type(line).__name__}")
-    kind = next((kind for key, kind in _KINDS.items() if key in line), _Generation)
-    validated(kind, line, None)
+    model = next((model for key, model in _KINDS.items() if key in line), _Generation)
+    validated(model, line, None)
     return line
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from evoprune.errors import InputError, cut_repr, stopping_at_full_disks
+from evoprune.console.errors import InputError, cut_repr, stopping_at_full_disks
 from evoprune.experiment.config import Config, dumped
 from evoprune.experiment.explain import validated
 from evoprune.files.json_files import PART, read_json, write_json, write_text

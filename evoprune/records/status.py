@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from evoprune.console.phase import listening
-from evoprune.errors import InputError, Stopped
+from evoprune.console.errors import InputError, Stopped
+from evoprune.console.progress import listening
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json

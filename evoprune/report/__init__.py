@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from evoprune.console.errors import InputError
 from evoprune.console.formatting import Share, flat, interval, plain
-from evoprune.errors import InputError
+from evoprune.console.markdown import code, facts, table, text
 from evoprune.experiment.config import dumped
 from evoprune.files.paths import distinct_names
 from evoprune.interfaces.blocks import Block, Details, Drawing
@@ -16,7 +17,7 @@ from evoprune.interfaces.export import Exporting, commands
 from evoprune.interfaces.parts import part_class, reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG
-from evoprune.report.page import code, facts, folded, table, text, write_page
+from evoprune.report.page import folded, write_page
 from evoprune.report.reading import Json, Reported, read_run
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from markdown_it import MarkdownIt
 
-from evoprune import __version__
-from evoprune.console.formatting import plain
-from evoprune.errors import InputError, stopping_at_full_disks
+from evoprune.console.errors import InputError, stopping_at_full_disks
+from evoprune.console.markdown import table, text
+from evoprune.console.version import __version__
 from evoprune.files.json_files import write_text
 from evoprune.interfaces.blocks import Block, Details, Drawing, Heatmap
-
-# characters that begin or end markup anywhere; underscores within a word do not
-_MARKUP = re.compile(r"[\\`*|<>\[\]&]|(?<![^\W_])_|_(?![^\W_])")
-_MARKUP_AT_START = re.compile(r"^(\d*)([-+#=~]|[.)](?!\S))")
-_NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?( ± [\d.]+%?)?( \D+)?|-|nan|inf|infinite|")  # with error and unit
 
 
 def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
@@ -33,35 +26,6 @@ def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
             title, inner = block.removeprefix(head).strip(), []
         else:
             inner.append(block)
-
-
-def text(value: Any) -> str:
-    """Return ``value`` as a line of Markdown, with its markup escaped."""
-    return _MARKUP_AT_START.sub(r"\1\\\2", _cell(value))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table; columns of numbers, except the first, are aligned to the right."""
-    rows = list(rows)
-    numbers = [all(_NUMBER.fullmatch(plain(row[place])) for row in rows) for place in range(len(head))]
-    rule = ["--:" if right and place else "---" for place, right in enumerate(numbers)]
-    lines = [map(_cell, head), rule, *(map(_cell, row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def facts(values: Mapping[str, Any], explained: Mapping[str, str] | None = None) -> str:
-    """Return a table of names and values, with the sentences that explain values."""
-    lines = ["| | |", "|---|---|"]
-    for name, value in values.items():
-        words = (explained or {}).get(name)
-        lines.append(f"| {_cell(name)} | {_cell(value)}{f' *{_cell(words)}*' if words else ''} |")
-    return "\n".join(lines)
-
-
-def code(content: str) -> str:
-    """Return ``content`` as a code block."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", content)), default=0))
-    return f"{fence}\n{content.rstrip()}\n{fence}"
 
 
 def write_page(title: str, blocks: Iterable[Block], out: Path) -> tuple[Path, Path]:
@@ -89,10 +53,6 @@ def _named(out: Path, suffix: str) -> Path:
     if not stem or out.is_dir():
         raise InputError("is a folder; expected a file, such as report.html", f"--out {out}")
     return out.with_name(stem + suffix)
-
-
-def _cell(value: Any) -> str:
-    return _MARKUP.sub(r"\\\g<0>", " ".join(plain(value).split()))
 
 
 def _markdown(block: Block) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from evoprune import api
+from evoprune.api import Run
+from evoprune.console.errors import InputError
 from evoprune.console.formatting import Share, flat, interval
-from evoprune.errors import InputError
 from evoprune.exports.exporting import FACTS, metadata_path
-from evoprune.figures import draw_convergence
+from evoprune.figures.search import draw_convergence
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Reporting, Shown, part_class, reporting, titles
@@ -37,7 +37,7 @@ class Export(NamedTuple):
 class Reported:
     """A run, its history, and its figures (SVG) by name."""
 
-    def __init__(self, run: api.Run, lines: list[Json], figures: Mapping[str, bytes], finished: bool) -> None:
+    def __init__(self, run: Run, lines: list[Json], figures: Mapping[str, bytes], finished: bool) -> None:
         self.run, self.lines, self.figures, self.finished = run, lines, figures, finished
         self.name, self.status = run.folder.resolve().name, read_status(run.folder)
         resolved, self.settings = run.resolved, flat(run.resolved.config())
@@ -124,7 +124,7 @@ class Reported:
 def read_run(folder: Path) -> Reported:
     """Read the run in ``folder``. Raises InputError if nothing is scored yet."""
     if (folder / RESULT).exists() and not read_status(folder).is_running:
-        run = api.Run.open(folder)
+        run = Run.open(folder)
         drawn = {name: path.read_bytes() for name, path in run.figures.items()}
         return Reported(run, run.lines, drawn, finished=True)
     run, lines = so_far(folder)
@@ -135,7 +135,7 @@ def read_run(folder: Path) -> Reported:
     return Reported(run, lines, drawn, finished=False)
 
 
-def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
+def so_far(folder: Path) -> tuple[Run, list[Json]]:
     """Return the run in ``folder`` with its best so far as the result, and the history."""
     if not (folder / HISTORY).exists() and read_status(folder).is_running:
         raise InputError("has only begun", str(folder))
@@ -147,10 +147,10 @@ def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
         raise InputError("no candidate has been scored on all the data yet", str(folder))
     best = Best.model_validate(max(whole, key=lambda line: order(line, signs)))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    return api.Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines
+    return Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines
 
 
-def _titles(run: api.Run) -> tuple[str, Collection[str]]:
+def _titles(run: Run) -> tuple[str, Collection[str]]:
     return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evoprune.console.errors import InputError, first_line
 from evoprune.console.formatting import flat
-from evoprune.errors import InputError, first_line
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation

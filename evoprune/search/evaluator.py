@@ -6,15 +6,16 @@ from copy import deepcopy
 
 from deap.tools import ParetoFront
 
+from evoprune.console.errors import Stopped, first_line
 from evoprune.console.formatting import digits
-from evoprune.errors import Stopped, first_line
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.result import EVOLVED
 from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
-from evoprune.search.progress import Progress
+from evoprune.search.progress import SearchProgress
 from evoprune.search.scoring import Scoring, label_of
 from evoprune.search.toolbox import scorer
 
@@ -29,7 +30,7 @@ class Evaluator:
     ``front``: the non-dominated candidates. ``references``: scores of the known solutions.
     """
 
-    def __init__(self, scoring: Scoring, progress: Progress, max_failures: float, recorded: RecordedRun) -> None:
+    def __init__(self, scoring: Scoring, progress: SearchProgress, max_failures: float, recorded: RecordedRun) -> None:
         self.scoring, self.progress, self.recorded = scoring, progress, recorded
         self._history, self._signs = scoring.history, scoring.problem.signs
         self.memo: dict[Key, Evaluation] = {}
@@ -128,7 +129,6 @@ def score_references(
     return results
 
 
-EVOLVED = "evolved"  # the name of the search's own result
 _DEARER = 30.0  # assumed ratio of the times of judging and of scoring, as final weights may be slow to compute
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Self
 
 from evoprune.backends.execution import Execution
+from evoprune.console.errors import Stopped
 from evoprune.console.formatting import digits
-from evoprune.console.phase import steps
-from evoprune.errors import Stopped
+from evoprune.console.progress import steps
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate

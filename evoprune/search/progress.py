@@ -6,13 +6,13 @@ import time
 from tqdm import tqdm
 
 from evoprune.console.formatting import digits
-from evoprune.console.phase import Phase
+from evoprune.console.progress import Progress
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.problem import Evaluation
 
 
-class Progress(Phase):
-    """The phase of a run that searches, after ``seconds`` of a resumed one."""
+class SearchProgress(Progress):
+    """The progress of a run that searches, after ``seconds`` of a resumed one."""
 
     def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
         super().__init__()

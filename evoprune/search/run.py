@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from evoprune.backends import start
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, stopping_at_full_disks
+from evoprune.console.errors import InputError, stopping_at_full_disks
+from evoprune.console.progress import Progress, note
 from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation
@@ -60,7 +60,7 @@ def _begin(
     """As :func:`run`, in a locked ``folder`` without a history."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
-        with Phase("starting"):
+        with Progress("starting"):
             execution = decide_execution(resolved, execution)
         note(f"{folder}: {execution.in_words()}")
         prepared = Prepared.of(resolved, folder, execution)

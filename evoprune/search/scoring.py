@@ -12,7 +12,7 @@ import numpy
 from deap import base
 
 from evoprune.backends import Backend, Lost
-from evoprune.errors import InputError, Stopped
+from evoprune.console.errors import InputError, Stopped
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Key, key_of

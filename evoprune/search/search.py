@@ -11,13 +11,13 @@ from statistics import median
 import numpy
 
 from evoprune.backends import Backend
+from evoprune.console.errors import Stopped, first_line
 from evoprune.console.formatting import digits, interval
-from evoprune.console.phase import Phase, note
-from evoprune.errors import Stopped, first_line
+from evoprune.console.progress import Progress, note
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
 from evoprune.exports.exporting import Draft
-from evoprune.figures import draw_convergence, draw_front
+from evoprune.figures.search import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
@@ -30,7 +30,7 @@ from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
 from evoprune.search.forecast import Forecast, all_scored, is_over, sound_evaluations
-from evoprune.search.progress import Progress
+from evoprune.search.progress import SearchProgress
 from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
@@ -61,7 +61,7 @@ def run_search(
 
     with (
         closing(History(folder, past.lines, go_live)) as history,
-        Progress(experiment.generations, experiment.budget, run.problem.work_unit, past.seconds) as progress,
+        SearchProgress(experiment.generations, experiment.budget, run.problem.work_unit, past.seconds) as progress,
     ):
         result = _Search(run, backend, history, past, progress, status, rule).result()
     if result is None:
@@ -92,7 +92,7 @@ class _Search:
     """The search of ``run``, with the scores of the ``past`` as far as they reach."""
 
     def __init__(
-        self, run: Prepared, backend: Backend, history: History, past: RecordedRun, progress: Progress,
+        self, run: Prepared, backend: Backend, history: History, past: RecordedRun, progress: SearchProgress,
         status: StatusFile, rule: StoppingRule | None,
     ) -> None:  # fmt: skip
         self._run, self._history, self._past, self._progress, self._status = run, history, past, progress, status
@@ -123,7 +123,7 @@ class _Search:
             self._draft_best(now=True)
             raise
         progress.flush()
-        with Phase("judging the finalists"):
+        with Progress("judging the finalists"):
             best, finals = hold_finals(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
         front = sorted(evaluator.front, key=attrgetter("fitness"), reverse=True)
@@ -137,7 +137,7 @@ class _Search:
         if failure := evaluator.evaluation_of(best.genome).failure:
             raise Stopped(f"every candidate failed; the last one: {first_line(failure)}")
         self._remark(best)
-        with Phase("writing the report"):
+        with Progress("writing the report"):
             return self._report(best, front, references, finals | {"seconds": seconds})
 
     def _tell_time(self, timed: Sequence[Evaluation]) -> None:
@@ -176,9 +176,9 @@ class _Search:
         return evaluator.best
 
     def _must_end(self, last: float) -> bool:
-        """Return whether the rule ends the search, or the remaining time is under half of the ``last`` generation's.
+        """Return whether the rule ends the search, or less time is left than half a generation takes.
 
-        A search does not end during its replay. ``last``: in seconds.
+        A replay goes on. ``last``: seconds of the last generation.
         """
         new, left = self._history.live or self._history.at_end, self._status.seconds_left(True)
         stops = self._stops(new)

@@ -17,7 +17,7 @@ from typing import Any
 
 from evoprune.backends import start
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import Phase
+from evoprune.console.progress import Progress
 from evoprune.experiment.resolve import Resolved
 from evoprune.files.json_files import read_json, write_text
 from evoprune.files.locks import is_locked
@@ -139,7 +139,7 @@ def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
     claims = _Claims(folder)
     claims.help()
     try:
-        with Phase("waiting for candidates of another process"):
+        with Progress("waiting for candidates of another process"):
             while not (folder / ASKED).exists():
                 if not is_locked(folder / LOCK):
                     return
@@ -148,7 +148,7 @@ def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
         recorded.refuse_changed_experiment(resolved, environment, folder)
         run = Prepared.of(resolved, folder, decide_execution(resolved, execution), run_folder.read_measured(folder))
         recorded.refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
-        with start(run.execution, run.build_seconds) as backend, Phase("scoring candidates of another process"):
+        with start(run.execution, run.build_seconds) as backend, Progress("scoring candidates of another process"):
             while is_locked(folder / LOCK):
                 _score_some(run, backend.map, claims)
                 time.sleep(_PAUSE)

@@ -18,17 +18,17 @@ from deap import base
 from threadpoolctl import ThreadpoolController
 
 from evoprune.backends import evaluation
-from evoprune.backends.evaluation import AUTO, ProblemRef, limit_threads, this_worker
+from evoprune.backends.evaluation import ProblemRef, limit_threads, this_worker
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError
-from evoprune.experiment import parameters
+from evoprune.console.errors import InputError
+from evoprune.console.progress import Progress, note
+from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, resolve
+from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem, refuse_faulty
-from evoprune.minimum import default
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -44,13 +44,12 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
 
 
 def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
-    """Return ``resolved`` with :func:`evoprune.minimum.default` in place of the algorithm ``auto``."""
+    """Return ``resolved`` with the choice of the algorithm ``auto`` in its place."""
     if not resolved.experiment.automatic:
         return resolved
     refuse_faulty(problem)
     explicit = resolved.experiment.model_dump(exclude_unset=True)
-    limited = problem.budget is not None and problem.budget.limit is not None
-    chosen, size = default(problem.genes, len(problem.signs), limited)
+    chosen, size = registry.operator("algorithm", AUTO)(problem)
     other_slots = {slot: choice for slot, choice in explicit["operators"].items() if slot != "algorithm"}
     config = {"population": size} | explicit | {"operators": chosen | other_slots}
     return replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
@@ -230,7 +229,7 @@ class Prepared:
     ) -> Prepared:
         """Load the problem and try the operators. ``measured``: by the run, None for one that begins now."""
         start = time.perf_counter()
-        with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:
+        with Progress(f"loading the problem {resolved.experiment.problem.use}") as progress:
             problem = this_worker.problem(problem_ref(resolved))  # which a serial run evaluates with
             build_seconds = time.perf_counter() - start
             fingerprint = dict(problem.fingerprint())
@@ -244,7 +243,7 @@ class Prepared:
             if resolved.experiment.automatic:
                 resolved = with_default_algorithm(resolved, problem)
                 note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
-            phase.now("trying the operators")
+            progress.now("trying the operators")
             tools = build(resolved, problem, ref)
             try_operators(tools, resolved)
         return cls(resolved, problem, tools, execution, folder, build_seconds, fingerprint, measured)
@@ -253,7 +252,7 @@ class Prepared:
 def decide_execution(resolved: Resolved, execution: Execution) -> Execution:
     """Decide the execution of ``resolved`` on this host, and prepare the process for it."""
     limit_threads(execution.with_threads().threads)  # before libraries read the number
-    execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", AUTO))
+    execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", evaluation.AUTO))
     if execution.map == "scoop":  # this process is a worker too
         this_worker.claim(execution.devices, execution.threads)
     else:  # the device and threads of a worker, so that results are rounded as theirs are

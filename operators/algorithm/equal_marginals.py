@@ -8,7 +8,6 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Fraction, Individual
-from evoprune.interfaces.problem import Positive
 from evoprune.operators.algorithm.breeding import (
     Count,
     Genomes,
@@ -21,6 +20,7 @@ from evoprune.operators.algorithm.breeding import (
     repaired,
 )
 from evoprune.operators.moves import clip, levels_between
+from evoprune.plugins import Positive
 
 _FACTORS = (0.5, 1.0, 2.0)  # step sizes tried along each direction, relative to ``step``
 _MIN_STEP, _MAX_STEP = 0.005, 0.3  # bounds of the step, so that noise cannot end the search
@@ -87,7 +87,7 @@ def log_marginals(
     Steps along the result keep the budget. ``probe``: change of each gene, as a share of the gene's range, at least one
     level.
     """
-    free, weights = budget.free, budget.weights
+    free, weights = budget.free, budget.span_costs
     probes = [_probe(centre, gene, budget, probe) for gene in free]
     changes = yield from loss_changes(centre, probes, screening)
     prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]

@@ -10,7 +10,6 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Individual
-from evoprune.interfaces.budget import ROUNDING
 from evoprune.operators.algorithm.breeding import (
     Count,
     Genomes,
@@ -24,6 +23,7 @@ from evoprune.operators.algorithm.breeding import (
     screened,
 )
 from evoprune.operators.moves import clip
+from evoprune.plugins import ROUNDING
 
 _ROUNDS = 16  # of the first removal, each with new measurements
 _KICK = 2  # random exchanges from the best genome when all its neighbours are scored

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual
-from evoprune.interfaces.problem import Positive
 from evoprune.operators.moves import another_level, clip
+from evoprune.plugins import Positive
 
 
 def gaussian(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from evoprune import Budget, Individual
-from evoprune.interfaces.budget import ROUNDING, solve
 from evoprune.operators.moves import bound, levels_between
+from evoprune.plugins import ROUNDING, solve
 
 _NEAR = 1e-9  # tolerance of the estimated room below the limit, as a share of the scale of the budget
 

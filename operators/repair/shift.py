@@ -1,9 +1,9 @@
 """Repair by a common shift."""
 
 from evoprune import Budget, Genes, Individual
-from evoprune.interfaces.budget import solve
 from evoprune.operators.moves import clip_genes
 from evoprune.operators.repair.rounding import round_to_levels
+from evoprune.plugins import solve
 
 
 def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
@@ -27,7 +27,7 @@ def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Indi
 
 def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:
     start = Individual(individual)
-    ways = [way if weight else 0.0 for way, weight in zip(budget.directions, budget.weights, strict=True)]
+    ways = [way if cost else 0.0 for way, cost in zip(budget.directions, budget.span_costs, strict=True)]
 
     def shifted(step: float) -> Individual:
         moved = Individual(gene + step * way for gene, way in zip(start, ways, strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from evoprune.experiment.spec import Choice
+from evoprune.plugins import Choice
 from evoprune.problems.language_model.budgets.limits import Limits
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.transforms import UNIFORM

@@ -8,22 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evoprune import Exported, InputError, Stopped
-from evoprune.api import Run
-from evoprune.backends import evaluation
-from evoprune.cli.options import add_options, read_declared
-from evoprune.console.phase import note
-from evoprune.experiment.config import Config
-from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import export, refuse_unless_free
-from evoprune.interfaces.parts import Outcome
-from evoprune.interfaces.planning import Command
-from evoprune.interfaces.result import Best
+from evoprune import Exported, InputError, Run, Stopped
+from evoprune.plugins import (
+    Best,
+    Command,
+    Config,
+    Outcome,
+    add_options,
+    check_parameters,
+    export,
+    locked,
+    note,
+    read_declared,
+    refuse_unless_free,
+    this_worker,
+)
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.parts import Export, Report
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.results.recovery import has_checkpoints
-from evoprune.records.run_folder import locked
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.baselines import Baseline
@@ -65,7 +68,7 @@ class ExportBaselines(Command):
             config, suffix = run.resolved.config(), Export.file_suffixes()[0]
             baselines = baselines_of(run.problem)
             del run  # there may be no memory for the models of two runs
-            evaluation.this_worker.forget()
+            this_worker.forget()
             for baseline in baselines:
                 out = options.out / baseline.family / f"{baseline.name or folder.resolve().name}{suffix}"
                 if out.exists():

@@ -12,10 +12,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from evoprune import InputError
-from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import FACTS, metadata_path
-from evoprune.files.json_files import finite
-from evoprune.interfaces.export import Table
+from evoprune.plugins import EVOLVED, FACTS, Table, check_parameters, finite, metadata_path
 from evoprune.problems.language_model.evaluation.answers import accuracy, right_answers, right_lines, variants_of
 from evoprune.problems.language_model.evaluation.harness import run_tasks
 from evoprune.problems.language_model.evaluation.measure import Measure
@@ -29,7 +26,7 @@ from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings, short_name
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.results.result import EVOLVED, Text
+from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.results.summary import FILE_LABELS
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings

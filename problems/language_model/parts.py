@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Exported, Finals, InputError, Measured, Reporting
-from evoprune.experiment.registry import find_plugin
-from evoprune.experiment.registry import names as plugin_names
-from evoprune.interfaces.export import Exporting, Measuring, Table
-from evoprune.interfaces.parts import Outcome, Shown
+from evoprune.plugins import EVOLVED, Exporting, Measuring, Outcome, Shown, Table, find_plugin, plugin_names
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.results.recovery import recovery_settings
-from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, ResultFacts
+from evoprune.problems.language_model.results.result import LanguageModelResult, ResultFacts
 from evoprune.problems.language_model.results.summary import EXPLANATIONS, LABELS, PERCENTAGES, about, summary
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.transforms import UNIFORM

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Budget, Evaluation, Genes, InputError, Problem, Settings
-from evoprune.experiment.registry import find_plugin
+from evoprune.plugins import find_plugin
 from evoprune.problems.language_model import parts
 from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.models.settings import ModelSettings

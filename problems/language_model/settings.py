@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from evoprune import Fraction, InputError
-from evoprune.experiment.parameters import check_parameters
-from evoprune.experiment.spec import Choice
+from evoprune.plugins import Choice, check_parameters
 from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.harness import TaskSettings

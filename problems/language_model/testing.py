@@ -18,8 +18,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Budget
-from evoprune.api import Run
+from evoprune import Budget, Run
 from evoprune.problems.language_model.budgets.amounts import weights
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session

@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from evoprune.figures import COLOURS, GREY, STYLE
+from evoprune.figures.style import COLOURS, GREY, STYLE
 from evoprune.problems.language_model.gguf.llama import Llama
 from evoprune.problems.language_model.gguf.recipe import read_importance
 from evoprune.problems.language_model.gguf.runtime import quantise

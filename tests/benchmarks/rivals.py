@@ -151,13 +151,13 @@ def _one(genome: Sequence[float]) -> Algorithm:
 
 def _kinds(budget: Budget) -> list[list[int]]:
     """The free genes of attentions, and of MLPs: those of equal weight."""
-    weights = budget.weights
+    weights = budget.span_costs
     return [[gene for gene in budget.free if weights[gene] == each] for each in dict.fromkeys(weights) if each]
 
 
 def _number(budget: Budget) -> int:
     """The fewest attentions, and as many MLPs, that keep the budget whichever they are."""
-    least = [accumulate(sorted(budget.weights[gene] for gene in kind)) for kind in _kinds(budget)]
+    least = [accumulate(sorted(budget.span_costs[gene] for gene in kind)) for kind in _kinds(budget)]
     needed = budget.most - budget.limit
     return next(count for count, saved in enumerate(map(sum, zip(*least, strict=True)), 1) if saved >= needed)
 

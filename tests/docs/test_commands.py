@@ -11,7 +11,7 @@ import pytest
 
 from evoprune.ablation.runs import variants
 from evoprune.cli.main import main, parser
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve_file
 from tests.docs.conftest import PAGES, ROOT, blocks, commands, name

@@ -5,8 +5,8 @@ import pytest
 
 from evoprune import Evaluation, Gene, minimize
 from evoprune.api import read_history
+from evoprune.api.function import Function
 from evoprune.experiment import registry
-from evoprune.problems.function import Function
 
 GENES = [Gene("x", 0.0, 1.0), Gene("y", 0.0, 1.0)]
 HOW = {"evaluations": 60, "algorithm": "random_search"}

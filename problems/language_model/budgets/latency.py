@@ -13,7 +13,7 @@ import numpy
 from scipy.optimize import isotonic_regression
 
 from evoprune import Coupled, Term
-from evoprune.console.phase import Phase, steps
+from evoprune.plugins import Progress, steps
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.latency import Timer
 from evoprune.problems.language_model.transforms.shapes import Shape, Shapes
@@ -176,7 +176,7 @@ def timed_levels(count: int) -> list[int]:
 
 def compare_latency(transform: Stack, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """Return the milliseconds of a pass of the dense model and of the model of ``genome``, timed in turn."""
-    with Phase(f"timing {load.phase}, dense and evolved"):
+    with Progress(f"timing {load.phase}, dense and evolved"):
         timer = transform.timer(load)
         rounds = [pair for _ in range(_ROUNDS) for pair in timer.rounds(genome, seconds / _ROUNDS)]
     dense, other = (median(times) for times in zip(*rounds, strict=True))

@@ -7,9 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from evoprune import Budget, InputError
-from evoprune.experiment.parameters import check_parameters
-from evoprune.experiment.registry import find_plugin
-from evoprune.experiment.spec import Choice
+from evoprune.plugins import Choice, check_parameters, find_plugin
 from evoprune.problems.language_model.budgets import BUDGETS, MeasuredBudget
 from evoprune.problems.language_model.transforms.stack import Stack
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from evoprune import Coupled, InputError
-from evoprune.files.json_files import read_json
-from evoprune.interfaces.problem import Checked
+from evoprune.plugins import Checked, read_json
 from evoprune.problems.language_model.budgets import MeasuredBudget, ReportedBudget
 from evoprune.problems.language_model.budgets.latency import compare_latency, latency_terms, measure_savings
 from evoprune.problems.language_model.models.throughput import Load, Phase

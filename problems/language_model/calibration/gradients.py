@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads

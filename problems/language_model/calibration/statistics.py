@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model.calibration import gradients
 from evoprune.problems.language_model.models.blocks import ExpertStack, Matrix
 from evoprune.problems.language_model.models.device import sum_dtype

@@ -17,7 +17,7 @@ import transformers
 from safetensors import SafetensorError
 
 from evoprune import InputError, __version__
-from evoprune.console.phase import note
+from evoprune.plugins import note
 from evoprune.problems.language_model import calibration, models
 from evoprune.problems.language_model.models.cache import CachedFile, cache_limit
 from evoprune.problems.language_model.models.device import rounding

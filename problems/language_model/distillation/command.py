@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evoprune import Exported
-from evoprune.cli.options import add_options, add_set, read_declared
-from evoprune.experiment.explain import OPTION
-from evoprune.experiment.parameters import check_parameters
-from evoprune.exports.exporting import is_one_file
-from evoprune.interfaces.planning import Command
+from evoprune.plugins import OPTION, Command, add_options, add_set, check_parameters, is_one_file, read_declared
 from evoprune.problems.language_model.commands import export_resumably, open_run
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.export import ExportOptions

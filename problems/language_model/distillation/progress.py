@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 
-from evoprune.files.json_files import finite
+from evoprune.plugins import finite
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, ExactDivergence, divergence
 from evoprune.problems.language_model.distillation.trainable_parameters import Train
 from evoprune.problems.language_model.evaluation.measure import Measure
@@ -34,7 +34,7 @@ def held_out_scores(
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """The state of a training, except for its tensors."""
 
     train: Train

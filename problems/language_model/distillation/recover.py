@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Stopped
-from evoprune.console.phase import Phase, note
-from evoprune.files.json_files import finite, read_json, write_json
+from evoprune.plugins import EVOLVED, Progress, finite, note, read_json, write_json
 from evoprune.problems.language_model.distillation.progress import held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher, compensate
@@ -27,7 +26,7 @@ from evoprune.problems.language_model.models.lazy_weights import without_offload
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel, QuantisedModel
-from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion_values
+from evoprune.problems.language_model.results.result import RecoveredRow, criterion_values
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
@@ -150,7 +149,7 @@ def _train(
     release_memory(device)  # of the copies in types that the session's model had
     dtype, read = model.dtype, transform.teacher(final.genome)
     alone = not final.recovered and transform.differ_in_types_only(final.genome, read)
-    with Phase() as phase:
+    with Progress() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         begun = time.perf_counter()

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.console.formatting import digits, plain
-from evoprune.console.phase import note
-from evoprune.interfaces.parts import Outcome
+from evoprune.plugins import EVOLVED, Outcome, digits, note, plain
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
@@ -23,7 +21,7 @@ from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
 from evoprune.problems.language_model.results.recovery import Recovery, has_checkpoints
-from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult, criterion
+from evoprune.problems.language_model.results.result import LanguageModelResult, criterion
 from evoprune.problems.language_model.results.summary import recovered_lines
 
 WORKPLACE = "recovery"

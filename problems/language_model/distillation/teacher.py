@@ -10,8 +10,7 @@ import numpy
 import torch
 
 from evoprune import InputError
-from evoprune.console.phase import note
-from evoprune.files.json_files import finite
+from evoprune.plugins import finite, note
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
 from evoprune.problems.language_model.calibration.update import gptq
 from evoprune.problems.language_model.distillation.loss import (

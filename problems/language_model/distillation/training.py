@@ -14,9 +14,9 @@ import numpy
 import torch
 from tqdm import tqdm
 
-from evoprune.console.phase import Phase
+from evoprune.plugins import Progress
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, loss_on
-from evoprune.problems.language_model.distillation.progress import Progress, held_out_scores
+from evoprune.problems.language_model.distillation.progress import TrainingProgress, held_out_scores
 from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
@@ -54,7 +54,7 @@ class Training:
 
     def __init__(
         self, student: QuantisedModel, sparse: bool, teacher: DenseModel, text: RecoveryText,
-        settings: RecoverSettings, folder: Path, phase: Phase,
+        settings: RecoverSettings, folder: Path, phase: Progress,
     ) -> None:  # fmt: skip
         self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
         self._text, self._settings, self._phase = text, settings, phase
@@ -65,7 +65,7 @@ class Training:
         model = self._model = student.model
         folder.mkdir(parents=True, exist_ok=True)
         self._last, self._best = folder / f"{CHECKPOINT}last.safetensors", folder / "best.safetensors"
-        checkpoint = Progress.read(self._last)
+        checkpoint = TrainingProgress.read(self._last)
         train = checkpoint[0].train if checkpoint else settings.train
         train = most_trainable(model, sparse, self._device) if train == "auto" else train
         self._forward, self._teacher = Forward(model), teacher
@@ -199,7 +199,7 @@ class Training:
         highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
         return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
 
-    def _resume(self, progress: Progress, tensors: Tensors) -> Progress:
+    def _resume(self, progress: TrainingProgress, tensors: Tensors) -> TrainingProgress:
         self._load(tensors)
         for name, parameter in self._parameters.by_name.items():
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
@@ -216,7 +216,7 @@ class Training:
         for name, parameter in self._parameters.by_name.items():
             parameter.copy_(tensors[f"weight.{name}"])
 
-    def _start(self) -> Progress:
+    def _start(self) -> TrainingProgress:
         """Measure the untrained model, and decide the number of steps."""
         self._phase.now("measuring the held-out windows")
         if not self._settings.cross_entropy_weight:
@@ -227,7 +227,7 @@ class Training:
         measuring = time.perf_counter() - before
         steps = self._planned(measuring)
         replace_file(self._best, self._weights)
-        progress = Progress(self.train, [steps])
+        progress = TrainingProgress(self.train, [steps])
         progress.add(0, None, scores)
         self._phase.note(f"{self.trained}, {steps * self._per_step:,} tokens in {steps} steps; {progress.last}")
         return progress

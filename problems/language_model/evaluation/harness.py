@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from evoprune import InputError, Settings
-from evoprune.console.phase import note
+from evoprune.plugins import note
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.models.device import (
     map_in_threads,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from cachetools import LRUCache
 
-from evoprune.console.phase import note
+from evoprune.plugins import note
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model import experts, transforms
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
-from evoprune.console.formatting import plain
+from evoprune.plugins import EVOLVED, plain
 from evoprune.problems.language_model.evaluation.session import PERPLEXITY
 from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.runtime import runtime_lines
 from evoprune.problems.language_model.results.figures import RECOVERY
-from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.language_model.results.result import RecoveredRow
 from evoprune.problems.language_model.results.summary import LABELS, warning
 from evoprune.problems.language_model.transforms import UNIFORM
 

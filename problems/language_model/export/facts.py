@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field
 
 from evoprune import InputError
-from evoprune.console.formatting import digits
-from evoprune.experiment.parameters import check_parameters
+from evoprune.plugins import check_parameters, digits
 from evoprune.problems.language_model.results.result import Pair, ResultFacts, ResultPart, Shares
 
 

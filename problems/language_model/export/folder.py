@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from evoprune import Exported, InputError
-from evoprune.console.formatting import plain
-from evoprune.files.json_files import finite
+from evoprune.plugins import finite, plain
 from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.card import card
 from evoprune.problems.language_model.export.facts import Check, ExportFacts

@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from evoprune.console.formatting import digits
-from evoprune.interfaces.blocks import Block, Heatmap
+from evoprune.plugins import EVOLVED, Block, Heatmap, digits, table, text
 from evoprune.problems.language_model.export.facts import ExportFacts, FileScores, Runtime, StoredMatrix
-from evoprune.problems.language_model.results.result import EVOLVED, ResultFacts
+from evoprune.problems.language_model.results.result import ResultFacts
 from evoprune.problems.language_model.results.summary import FILE_LABELS, LABELS, megabytes
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.report.page import table, text
 
 Columns = Mapping[str, Mapping[str, str]]
 """Cells of a table by model and measurement."""

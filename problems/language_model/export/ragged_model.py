@@ -16,11 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from evoprune import InputError
-from evoprune.errors import first_line
-from evoprune.experiment.registry import find_plugin
-from evoprune.experiment.spec import Choice
-from evoprune.files.json_files import read_json, write_json
-from evoprune.files.paths import without_folders
+from evoprune.plugins import Choice, find_plugin, first_line, read_json, without_folders, write_json
 from evoprune.problems.language_model.models.blocks import number_attentions
 from evoprune.problems.language_model.models.device import dtype_of, pick_device, pick_dtype
 from evoprune.problems.language_model.models.hub import quiet

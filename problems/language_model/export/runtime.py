@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from evoprune.console.formatting import digits
-from evoprune.console.phase import note
+from evoprune.plugins import digits, note
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.ragged_model import load_any
 from evoprune.problems.language_model.models.blocks import max_positions

@@ -23,7 +23,7 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__
-from evoprune.errors import first_line
+from evoprune.plugins import first_line
 from evoprune.problems.language_model.gguf.reader import Tensor, read_as_package, read_gguf
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import release_memory

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evoprune import InputError, Stopped
-from evoprune.console.phase import note
+from evoprune.plugins import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import ProcessFailed, processor_name, run_python

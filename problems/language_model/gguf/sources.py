@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
-from evoprune.files.json_files import read_json
+from evoprune.plugins import read_json
 from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.models.weight_files import BUNDLED
 

@@ -17,10 +17,7 @@ from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from evoprune import InputError
-from evoprune.console.formatting import aligned
-from evoprune.files.json_files import atomically
-from evoprune.files.locks import lock, private_folder
-from evoprune.interfaces.planning import Command
+from evoprune.plugins import Command, aligned, atomically, lock, private_folder
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
 """Environment variables: the folder, and the limit of all files together."""

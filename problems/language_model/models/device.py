@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from evoprune import InputError
-from evoprune.experiment.registry import HOME
+from evoprune.plugins import HOME
 
 _GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
 """Versions 2 and 1 of control groups: the controller, the file of the limit, the entry of ``memory.stat`` in use."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from logging import ERROR, getLogger
 
-from evoprune.errors import first_line
+from evoprune.plugins import first_line
 
 _LOGGERS = "transformers", "huggingface_hub", "datasets"
 _BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}  # classes of httpx, which the hub's package wraps

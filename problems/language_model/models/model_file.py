@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune.experiment.registry import find_plugin
+from evoprune.plugins import find_plugin
 from evoprune.problems.language_model.models.settings import MODEL_FILES, ModelSettings, is_model_file
 
 if TYPE_CHECKING:

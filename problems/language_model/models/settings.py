@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from evoprune import InputError, Settings
-from evoprune.experiment.registry import check_plugin, names
+from evoprune.plugins import check_plugin, plugin_names
 from evoprune.problems.language_model.models.wings import WINGS
 
 BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
@@ -69,12 +69,12 @@ def short_name(source: str) -> str:
 
 def is_model_file(model: str) -> bool:
     """Tell whether ``model`` is a file of a registered format, by its suffix."""
-    return Path(model).suffix[1:] in names(MODEL_FILES)
+    return Path(model).suffix[1:] in plugin_names(MODEL_FILES)
 
 
 def or_file() -> str:
     """Return the end of a message that expects a folder: the files that can be given instead."""
-    return "".join(f", or a .{suffix} file" for suffix in names(MODEL_FILES))
+    return "".join(f", or a .{suffix} file" for suffix in plugin_names(MODEL_FILES))
 
 
 def is_path(name: str) -> bool:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from evoprune import InputError
-from evoprune.files.json_files import atomically
+from evoprune.plugins import atomically
 from evoprune.problems.language_model.models.cache import CachedFile
 
 Tensors = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evoprune import InputError
-from evoprune.files.json_files import read_json
+from evoprune.plugins import read_json
 from evoprune.problems.language_model.models.model_file import Stored, model_file
 from evoprune.problems.language_model.models.settings import (
     BUNDLED_MIXTURE,

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Plan, Planner
-from evoprune.cli.options import add_options, read_declared
-from evoprune.experiment.explain import OPTION, validated
-from evoprune.exports.exporting import is_one_file
+from evoprune.plugins import OPTION, add_options, is_one_file, read_declared, validated
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from evoprune import Settings
-from evoprune.experiment.spec import SEEDS
+from evoprune.plugins import SEEDS
 from evoprune.problems.language_model.distillation.settings import seconds_of
 from evoprune.problems.language_model.export import KvType
 from evoprune.problems.language_model.models.settings import Source

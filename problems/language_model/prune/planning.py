@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evoprune import InputError, Plan
-from evoprune.console.formatting import digits
-from evoprune.console.phase import Phase
-from evoprune.errors import blamed_on
-from evoprune.experiment.resolve import resolve
 from evoprune.operators.knapsack import Choices
+from evoprune.plugins import Progress, blamed_on, digits, resolve
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import find_base
@@ -61,11 +58,11 @@ class Planning:
             self._vocabulary = self._parts["calibration"] if words == given else {"source": words}
         seconds = math.inf if call.asked.quick else call.asked.seconds
         self.settings = model_settings(call.headers, seconds, call.options.devices.split(",")[0])
-        with Phase(f"loading {call.options.model}"):
+        with Progress(f"loading {call.options.model}"):
             self.resident = Resident.load(self.settings, self._divided)  # texts are refused before it reads more
         if call.one_file:
             find_base(self.resident, call.asked.base)  # raises an error if nothing says what the file holds besides
-        with Phase("looking at the model"):
+        with Progress("looking at the model"):
             self.pace = Pace(call, self._divided(self.resident.tokenizer, self.resident.model.config))
             self.headers = Headers(self.settings)  # again: a model of the hub has files by now
             call.refuse(self.headers)
@@ -82,7 +79,7 @@ class Planning:
         if goal.chooses_types(subject) and not printed:
             tried = tried_types(subject.fitting, subject.weights, self.pace.quantising)
         types = goal.types(subject, {kind: own.time for kind, own in tried.items()})
-        with Phase("calibrating"):
+        with Progress("calibrating"):
             windows = self.pace.calibrated(None if printed else lambda count: self._session(goal, types[-1:], count))
             if tried and not (goal.removed(subject) or self._vocabulary):  # the bytes of all matrices are known
                 types = self._with_slow_types(goal, types, windows, tried)
@@ -148,7 +145,7 @@ class Planning:
         settings = TextSettings(**self.pace.text.settings("report", 1))
         read = cut_windows(settings, self.resident.tokenizer, "report_text", at_most=True).tokens
         measure, seconds = Measure(self.resident.forward, None), 0.0
-        with Phase("timing the model"):
+        with Progress("timing the model"):
             for _ in range(2):  # the first pass takes longer
                 begun = time.monotonic()
                 measure.value(read, Perplexity())

@@ -7,9 +7,20 @@ from typing import Any
 
 from matplotlib.ticker import PercentFormatter
 
-from evoprune.console.formatting import digits
-from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
-from evoprune.problems.language_model.results.result import EVOLVED, RecoveredRow, criterion, criterion_values
+from evoprune.plugins import (
+    BLUE,
+    COLOURS,
+    EVOLVED,
+    GREY,
+    ORANGE,
+    digits,
+    entitle,
+    log_scale_if_wide,
+    new_figure,
+    save_figure,
+    thousands,
+)
+from evoprune.problems.language_model.results.result import RecoveredRow, criterion, criterion_values
 from evoprune.problems.language_model.results.summary import LABELS
 
 RECOVERY = "recovery"  # name of the files of a recovery's figure
@@ -32,7 +43,7 @@ def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Pat
     Infinite values are in the caption only.
     """
     points = sorted(point for point in uniform if math.isfinite(point[1]))
-    figure, axes = new()
+    figure, axes = new_figure()
     line = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
     axes.plot(*zip(*points, strict=True), color=BLUE, linestyle=line, marker="o", markersize=4, label="uniform")
     for name, point in marks.items():
@@ -45,7 +56,7 @@ def draw_cliff(uniform: Sequence[Point], marks: Mapping[str, Point], folder: Pat
     axes.set(xlabel="sparsity of the prunable weights", ylabel="perplexity on the report text")
     entitle(axes, "Uniform pruning, and the evolved allocation", about)
     axes.legend(loc="upper left", fontsize="small")
-    save(figure, folder, "cliff")
+    save_figure(figure, folder, "cliff")
     words = [f"dense: {digits(value)}" for sparsity, value in points if sparsity == 0]
     words += [f"{name} at {100 * sparsity:.4g}%: {digits(value)}" for name, (sparsity, value) in marks.items()]
     return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
@@ -56,7 +67,7 @@ def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder:
 
     ``dense``: perplexity of the dense model, if known. Infinite values and untrained models are left out.
     """
-    figure, axes = new()
+    figure, axes = new_figure()
     shown, words, quantity = [], [], criterion(next(iter(rows.values())).curve)
     others = iter(COLOURS[2:])
     for name, row in rows.items():
@@ -79,5 +90,5 @@ def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder:
     axes.set(xlabel="tokens trained on", ylabel=f"{quantity} on held-out windows")
     entitle(axes, "Recovery towards the dense model", about)
     axes.legend(loc="upper right")
-    save(figure, folder, RECOVERY)
+    save_figure(figure, folder, RECOVERY)
     return f"{quantity.capitalize()} on held-out windows against the tokens trained on ({'; '.join(words)})."

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from evoprune import InputError
+from evoprune.plugins import EVOLVED
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
 from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.models.tensor_file import read_tensors
-from evoprune.problems.language_model.results.result import EVOLVED, LanguageModelResult
+from evoprune.problems.language_model.results.result import LanguageModelResult
 
 RECOVERED = "recovered.safetensors"
 """File in a run's folder with the weights that a recovery trained."""

@@ -14,8 +14,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from evoprune import Settings
-from evoprune.experiment.registry import find_plugin, names
-from evoprune.interfaces.parts import Outcome
+from evoprune.plugins import Outcome, find_plugin, plugin_names
 from evoprune.problems.language_model.models.wings import WINGS
 from evoprune.problems.language_model.results.result import RecoveredRow
 
@@ -85,5 +84,7 @@ class _Missing(RecoverySettings, extra="allow"):
 
 def recovery_settings() -> type[RecoverySettings]:
     """Return the class of the keys of ``recover``."""
-    found: type[RecoverySettings] = find_plugin(RECOVERIES, "settings") if "settings" in names(RECOVERIES) else _Missing
+    found: type[RecoverySettings] = (
+        find_plugin(RECOVERIES, "settings") if "settings" in plugin_names(RECOVERIES) else _Missing
+    )
     return found

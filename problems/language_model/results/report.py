@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Budget, InputError
-from evoprune.experiment.spec import Choice
-from evoprune.files.json_files import finite
-from evoprune.interfaces.parts import Outcome
+from evoprune.plugins import EVOLVED, Choice, Outcome, finite
 from evoprune.problems.language_model.budgets import ReportedBudget
 from evoprune.problems.language_model.budgets.amounts import file_bytes
 from evoprune.problems.language_model.budgets.limits import Limits
@@ -18,7 +16,7 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.weight_files import bytes_of, weight_files
 from evoprune.problems.language_model.results.figures import draw_cliff
 from evoprune.problems.language_model.results.final_model import FinalModel
-from evoprune.problems.language_model.results.result import EVOLVED, Text, gap_closed
+from evoprune.problems.language_model.results.result import Text, gap_closed
 from evoprune.problems.language_model.texts.windows import Windows
 from evoprune.problems.language_model.transforms import UNIFORM
 from evoprune.problems.language_model.transforms.weights.transform import Weights

@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from evoprune import Fraction, Result
-
-EVOLVED = "evolved"
+from evoprune.plugins import EVOLVED
 
 USABLE = 4.0
 """A model is unusable above so many times the source's perplexity on the report text: two bits a token more."""

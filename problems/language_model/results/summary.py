@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evoprune.console.formatting import digits
+from evoprune.plugins import EVOLVED, digits
 from evoprune.problems.language_model.budgets import BITS_A_WEIGHT
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import short_name
 from evoprune.problems.language_model.results.result import (
-    EVOLVED,
     USABLE,
     Goal,
     LanguageModelResult,

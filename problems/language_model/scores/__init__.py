@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evoprune import InputError
-from evoprune.experiment.registry import find_plugin
+from evoprune.plugins import find_plugin
 
 SCORES = "evoprune.scores"  # the group of entry points
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from evoprune import InputError
-from evoprune.errors import blamed_on
+from evoprune.plugins import blamed_on
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import UTF_8, is_task, parse_json

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from evoprune.errors import blamed_on
+from evoprune.plugins import blamed_on
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import ids, predictions
 from evoprune.problems.language_model.models.load import added_bos_token

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.models.forward import pieces, predictions, scored
 from evoprune.problems.language_model.models.resident import Resident

@@ -1,6 +1,6 @@
 import pytest
 
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
 from evoprune.experiment.resolve import resolve
 
 

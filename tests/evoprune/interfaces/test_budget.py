@@ -44,7 +44,7 @@ def test_least_and_most_are_those_of_all_corners():
     budget = Additive(GENES, PRICES, None, fixed=7.0)
     corners = [slowly([a, b, c, d]) for a in (0, 1) for b in (0, 3) for c in (-1, 3) for d in (0, 2)]
     assert (budget.least, budget.most) == (min(corners), max(corners))
-    assert budget.weights == [5.0, 4.0, 8.0, 8.0]
+    assert budget.span_costs == [5.0, 4.0, 8.0, 8.0]
     assert budget.directions == [1.0, -3.0, -4.0, 2.0]
 
 

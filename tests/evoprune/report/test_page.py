@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evoprune.console.markdown import code, table, text
 from evoprune.interfaces.parts import Shown
 from evoprune.problems.benchmark import Benchmark
 from evoprune.report import page
@@ -62,11 +63,11 @@ def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere
 def test_text_is_shown_as_it_is(mark):
     shown = " ".join(mark.split())
     for content, tags in (
-        (page.text(mark), ["p"]),
-        (f"> {page.text(mark)}", ["blockquote", "p"]),
-        (page.table([mark], [[mark]]), ["div", "table", "thead", "tr", "th", "tbody", "tr", "td"]),
-        (f"- {page.text(mark)}", ["ul", "li"]),
-        (page.code(mark), ["pre"]),
+        (text(mark), ["p"]),
+        (f"> {text(mark)}", ["blockquote", "p"]),
+        (table([mark], [[mark]]), ["div", "table", "thead", "tr", "th", "tbody", "tr", "td"]),
+        (f"- {text(mark)}", ["ul", "li"]),
+        (code(mark), ["pre"]),
     ):
         found = Page(page.to_html(content))
         assert [tag for tag, _ in found.tags] == tags
@@ -95,7 +96,7 @@ def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monk
         "summary": lambda _: ["It <i>gained</i> much.", "More."],
         "about": classmethod(lambda cls, settings: f"sphere in {settings.dimensions} dimensions"),
         "drawn_references": classmethod(lambda cls: ("optimum",)),
-        "shown": classmethod(lambda cls, result, facts: Shown([page.text("beside <b>others</b>")], [MAP])),
+        "shown": classmethod(lambda cls, result, facts: Shown([text("beside <b>others</b>")], [MAP])),
     }
     for name, value in said.items():
         monkeypatch.setattr(Benchmark, name, value, raising=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evoprune.backends.execution import Execution
-from evoprune.errors import Stopped
+from evoprune.console.errors import Stopped
 from evoprune.experiment.resolve import resolve_at
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records.status import StatusFile

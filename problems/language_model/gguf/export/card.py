@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evoprune.console.formatting import digits, plain
-from evoprune.exports.exporting import sidecar
-from evoprune.interfaces.export import commands
+from evoprune.plugins import commands, digits, plain, sidecar
 from evoprune.problems.language_model.export.card import (
     code_span,
     front_matter,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import InputError, Stopped
-from evoprune.console.phase import note
-from evoprune.files.json_files import finite
+from evoprune.plugins import finite, note
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.runtime import compare_speeds, latencies, measure_file, presets, quantise

@@ -13,8 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from evoprune import Exported, InputError
-from evoprune.exports.exporting import CARD, sidecar
-from evoprune.files.json_files import finite
+from evoprune.plugins import CARD, finite, sidecar
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.facts import ExportFacts

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from evoprune import Genes, InputError
-from evoprune.console.phase import note
+from evoprune.plugins import note
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.types.matrices import DENSE
 from evoprune.problems.language_model.gguf.types.settings import TypesSettings

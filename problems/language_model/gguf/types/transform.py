@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoprune import InputError, Price
-from evoprune.console.phase import note
+from evoprune.plugins import note
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.types.errors import cached_errors

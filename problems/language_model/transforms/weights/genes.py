@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from evoprune import Gene, Genes
-from evoprune.interfaces.budget import solve
+from evoprune.plugins import solve
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from evoprune.console.phase import steps
+from evoprune.plugins import steps
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS, GRAM, block_statistics, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.language_model.calibration.update import inverse_factor, update

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.problems.language_model.distillation.progress import Progress
+from evoprune.problems.language_model.distillation.progress import TrainingProgress
 from evoprune.problems.language_model.results.result import PERPLEXITY
 
 
@@ -24,7 +24,7 @@ from evoprune.problems.language_model.results.result import PERPLEXITY
     ],
 )
 def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_before(before, measured, best, stale):
-    progress = Progress("all", [100])
+    progress = TrainingProgress("all", [100])
     for tokens, value in enumerate([before, *measured]):
         progress.add(tokens, None, {PERPLEXITY: value})
     assert (progress.best, progress.stale) == (best, stale)
@@ -32,7 +32,7 @@ def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_befor
 
 
 def test_a_loss_that_is_no_number_can_be_kept():
-    progress = Progress("all", [100])
+    progress = TrainingProgress("all", [100])
     progress.add(512, torch.tensor([float("nan"), 1.0]), {PERPLEXITY: float("nan")})
     assert json.loads(json.dumps(progress.curve, allow_nan=False)) == progress.curve
     assert progress.curve[0]["cross_entropy"] == 1.0
@@ -40,11 +40,11 @@ def test_a_loss_that_is_no_number_can_be_kept():
 
 def test_the_last_is_read_back_and_the_only_one(tmp_path):
     path = tmp_path / "checkpoint"
-    assert Progress.read(path) is None
+    assert TrainingProgress.read(path) is None
     for step in (2, 10):
-        progress = Progress("all", [100], step)
+        progress = TrainingProgress("all", [100], step)
         progress.write(path, {"weight": torch.full((2, 3), step / 3, dtype=torch.bfloat16)})
-    found, tensors = Progress.read(path)
+    found, tensors = TrainingProgress.read(path)
     assert found == progress
     assert tensors["weight"].equal(torch.full((2, 3), 10 / 3, dtype=torch.bfloat16))
     assert list(tmp_path.iterdir()) == [path]
@@ -52,4 +52,4 @@ def test_the_last_is_read_back_and_the_only_one(tmp_path):
     spoilt[-1] ^= 1
     path.write_bytes(spoilt)
     with pytest.raises(InputError, match=path.name):
-        Progress.read(path)
+        TrainingProgress.read(path)

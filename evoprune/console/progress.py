@@ -16,7 +16,7 @@ from typing import ClassVar, Self, TextIO, TypeVar
 from tqdm import tqdm
 
 _LONG, _AGAIN, _LIVE = 3.0, 60.0, 0.5
-"""Seconds: least time of a phase that gets a line; between two lines of a log; between two states of a live line."""
+"""Seconds: least time of a part that gets a line; between two lines of a log; between two states of a live line."""
 
 Item = TypeVar("Item")
 
@@ -47,7 +47,7 @@ def is_live() -> bool:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Show no phases and notes of this process."""
+    """Show no progress and no notes of this process."""
     _silencers.append(None)
     try:
         yield
@@ -57,7 +57,7 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Call ``listener`` with the state of the innermost phase, about twice a second."""
+    """Call ``listener`` with the state of the innermost :class:`Progress`, about twice a second."""
     _listeners.append(listener)
     try:
         yield
@@ -65,13 +65,13 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-class Phase(AbstractContextManager["Phase"]):
-    """Context that shows the current state of the innermost phase on standard error, unless ``quiet``.
+class Progress(AbstractContextManager["Progress"]):
+    """Context of a slow part of a run; the state of the innermost one is shown on standard error, unless ``quiet``.
 
-    ``label``: the first state; in a log, the last line of the phase has its duration.
+    ``label``: the first state; in a log, the last line of the part has its duration.
     """
 
-    _open: ClassVar[list[Phase]] = []
+    _open: ClassVar[list[Progress]] = []
     _said: ClassVar[float] = 0.0  # when the last line was written
 
     def __init__(self, label: str = "", quiet: bool = False) -> None:
@@ -85,18 +85,20 @@ class Phase(AbstractContextManager["Phase"]):
 
     def __enter__(self) -> Self:
         if not self._open:
-            Phase._said = time.perf_counter()
+            Progress._said = time.perf_counter()
         self._open.append(self)
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, error_class: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._over.set()
         self._thread.join()
         self._line.close()
         self._open.remove(self)
         seconds = time.perf_counter() - self._begun
-        if self._label and not kind and not self._live and seconds >= _LONG:
+        if self._label and not error_class and not self._live and seconds >= _LONG:
             self.note(f"{self._label}: {seconds:.0f} s")
 
     def now(self, state: str | Callable[[], str], seconds_left: float = math.inf) -> None:
@@ -104,7 +106,7 @@ class Phase(AbstractContextManager["Phase"]):
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:
-        Phase._said = time.perf_counter()
+        Progress._said = time.perf_counter()
         if not self._quiet:
             note(text, self._stream)
 
@@ -130,14 +132,14 @@ def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None
     total = len(items) if isinstance(items, Sized) else total
     worker, live = multiprocessing.parent_process() is not None, is_live()
     bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_LONG, disable=worker or not live)
-    with Phase(quiet=worker or live) as phase, bar:
+    with Progress(quiet=worker or live) as progress, bar:
         start = time.perf_counter()
-        phase.now(label)
+        progress.now(label)
         for done, item in enumerate(items, 1):
             yield item
             bar.update()
             if not total:
-                phase.now(f"{label}: {done} {unit}s")
+                progress.now(f"{label}: {done} {unit}s")
                 continue
             left = (time.perf_counter() - start) / done * (total - done)
-            phase.now(f"{label}: {done}/{total} {unit}s, {tqdm.format_interval(left)} left", left)
+            progress.now(f"{label}: {done}/{total} {unit}s, {tqdm.format_interval(left)} left", left)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.errors import InputError, cut_repr, stopping_at_full_disks
+from evoprune.api.library import Operator, Operators, Values, function_section, listed, resolve_search
+from evoprune.console.errors import InputError, cut_repr, stopping_at_full_disks
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import AUTO
 from evoprune.files.paths import path_of
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, violation, worst
-from evoprune.library import Operator, Operators, Values, function_section, listed, resolve_search
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox

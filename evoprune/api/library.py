@@ -18,10 +18,12 @@ from sys import modules
 from typing import Any
 
 from evoprune.api import Run
+from evoprune.api.function import FUNCTION
+from evoprune.api.minimum import Minimum, State, StoppingRules
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
-from evoprune.console.phase import note, silent
-from evoprune.errors import InputError, Stopped, as_tuple, cut_repr
+from evoprune.console.errors import InputError, Stopped, as_tuple, cut_repr
+from evoprune.console.progress import note, silent
 from evoprune.experiment import config, registry
 from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve
@@ -29,7 +31,6 @@ from evoprune.experiment.spec import AUTO
 from evoprune.files.paths import path_of
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, Settings
-from evoprune.minimum import Minimum, State, StoppingRules
 from evoprune.records import recorded
 from evoprune.search.run import run_with_others
 from evoprune.search.toolbox import problem_ref, with_default_algorithm
@@ -42,8 +43,6 @@ Operators = Mapping[str, Operator]
 
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
-
-_FUNCTION = "function"
 
 
 def minimize(
@@ -80,8 +79,8 @@ def minimize(
     so are ``constraints``, also by some of the names, each satisfied where it returns 0 or less: genomes that violate
     them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
     (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
-    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default as of
-    :func:`evoprune.minimum.default`. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
+    ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default chosen
+    by genes, objectives and limit. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
     ``module:attribute``; functions need none. ``initial``: genomes to begin with, as mappings by name, less the
     inactive genes, or lists. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run. The same
@@ -94,7 +93,7 @@ def minimize(
     once ``callback``, called after each, returns True. At the end the best is evaluated once more: a
     :class:`RuntimeWarning` tells of a function with noise, whose best value is then partly luck.
 
-    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.errors.Stopped` where over half of
+    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.Stopped` where over half of
     the evaluations fail.
     """
     rules = {"callback": callback, "target": target, "seconds": seconds, "patience": patience}
@@ -212,7 +211,7 @@ def function_section(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]
     """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
     described = [_described(gene) for gene in genes]
     call, *constraints = calls
-    return {"use": _FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
+    return {"use": FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
 
 
 def _described(gene: Gene) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import pytest
 
-from evoprune.console import phase as module
-from evoprune.console.phase import Phase, listening, steps
+from evoprune.console import progress as module
+from evoprune.console.progress import Progress, listening, steps
 
 
 class Told(io.StringIO):
@@ -48,7 +48,7 @@ def test_a_terminal_without_a_size_gets_whole_lines(monkeypatch, columns, live):
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
     with os.fdopen(child, "w") as stderr, os.fdopen(parent, "rb", buffering=0) as terminal:
         monkeypatch.setattr(sys, "stderr", stderr)
-        with Phase("loading"):
+        with Progress("loading"):
             told = terminal.read(100)
     assert (b"\rloading" in told) == live
     assert b"loading" in told
@@ -56,7 +56,7 @@ def test_a_terminal_without_a_size_gets_whole_lines(monkeypatch, columns, live):
 
 def test_only_the_innermost_phase_is_told(monkeypatch):
     monkeypatch.setattr(sys, "stderr", told := Told())
-    with Phase("the whole run"), Phase("the first part"):
+    with Progress("the whole run"), Progress("the first part"):
         assert told.wait_for("the first part")
         before = told.getvalue().count("the whole run\n")
         assert told.wait_for("the first part\n" * 2)
@@ -67,13 +67,13 @@ def test_a_log_has_a_line_for_each_phase_with_its_seconds_and_none_within_the_mi
     monkeypatch.setattr(module, "_AGAIN", 1e9)
     monkeypatch.setattr(sys, "stderr", told := Told())
     heard: list[str] = []
-    with listening(lambda state, _: heard.append(state)), Phase("planning"):
-        with Phase("reading 1/3") as phase:
+    with listening(lambda state, _: heard.append(state)), Progress("planning"):
+        with Progress("reading 1/3") as phase:
             phase.now("reading 2/3")
             while heard.count("reading 2/3") < 2:  # the first one is dealt with
                 pass
         assert list(steps("abc", "counting", "letter")) == ["a", "b", "c"]
-    with suppress(KeyError), Phase("failing"):
+    with suppress(KeyError), Progress("failing"):
         raise KeyError
     assert re.sub(r"\d+ s", "s", told.getvalue()).splitlines() == ["reading 1/3: s", "planning: s"]
 
@@ -99,15 +99,15 @@ def test_a_listener_hears_the_innermost_phase_and_the_time_it_has_left():
         assert told.wait(timeout=30)
         return heard[-1]
 
-    with listening(listener), Phase("the whole run"):
+    with listening(listener), Progress("the whole run"):
         assert wait() == ("the whole run", None)
-        with Phase("a part", quiet=True) as part:
+        with Progress("a part", quiet=True) as part:
             part.now("half of it", 1000.0)
             while wait()[0] != "half of it":
                 pass
             state, left = heard[-1]
             assert (state, 900 < left <= 1000) == ("half of it", True)
     count = len(heard)
-    with Phase("later"):
+    with Progress("later"):
         pass
     assert len(heard) == count

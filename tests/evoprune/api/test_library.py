@@ -12,7 +12,7 @@ import pytest
 from deap import benchmarks, tools
 
 from evoprune import Gene, InputError, Search, minimize
-from evoprune.errors import Stopped
+from evoprune.console.errors import Stopped
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.operators.mutation.gaussian import gaussian

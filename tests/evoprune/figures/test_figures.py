@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from evoprune import figures
-from evoprune.figures import draw_convergence, draw_front, log_scale_if_wide, new, save
+from evoprune.figures import search as figures
+from evoprune.figures.search import draw_convergence, draw_front
+from evoprune.figures.style import log_scale_if_wide, new_figure, save_figure
 
 
 def labels(axis):
@@ -14,7 +15,7 @@ def labels(axis):
 
 @pytest.mark.parametrize(("most", "label"), [(40_000, "10,000"), (4e7, "10,000,000")])
 def test_a_wide_axis_has_plain_numbers_or_powers_throughout(most, label):
-    figure, axes = new()
+    figure, axes = new_figure()
     axes.plot([10, most])
     log_scale_if_wide(axes, [10, most])
     figure.draw_without_rendering()
@@ -24,11 +25,11 @@ def test_a_wide_axis_has_plain_numbers_or_powers_throughout(most, label):
 
 @pytest.mark.usefixtures("png_drawn")
 def test_dollars_are_no_mathematics(tmp_path):
-    figure, axes = new()
+    figure, axes = new_figure()
     axes.plot([10, 4e7], label="a$b_$c")
     axes.set(xlabel="m$5_to_$10", title="t$5_to_$10")
     axes.legend()
-    save(figure, tmp_path, "figure")
+    save_figure(figure, tmp_path, "figure")
     assert (tmp_path / "figure.png").stat().st_size > 5000
     assert all(f">{text}<" in (tmp_path / "figure.svg").read_text() for text in ("a$b_$c", "m$5_to_$10", "t$5_to_$10"))
 
@@ -51,7 +52,7 @@ def test_a_front_has_a_panel_for_each_objective_beside_the_first(tmp_path, monke
     front = [(1e-9, 9e6, 1.0), (0.5, 4e6, 2.0), (4.0, 1e6, 3.0), (4.5, 2e6, math.nan)]
     labels = ["loss", "bytes", "gain"]
     drawn = []
-    monkeypatch.setattr(figures, "save", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *_: drawn.append(figure))
     draw_front({"found": front, "known": [(math.inf, 1.0, 1.0)]}, labels, (-1.0, -1.0, 1.0), tmp_path, "a model")
     (figure,) = drawn
     assert [axes.get_xlabel() for axes in figure.axes] == labels[1:]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.backends.evaluation import limit_threads, this_worker
-from evoprune.console.phase import Phase
-from evoprune.errors import InputError
+from evoprune.console.errors import InputError
+from evoprune.console.progress import Progress
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_file
@@ -41,7 +41,14 @@ from evoprune.search.search import repeatable_config
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read from its folder."""
+    """A finished run, read from its folder.
+
+    >>> from evoprune import Run
+    >>> from evoprune.api import run
+    >>> folder = run({"problem": {"use": "benchmark", "function": "sphere"}, "generations": 1}).folder
+    >>> len(Run.open(folder).best.fitness)
+    1
+    """
 
     folder: Path
     resolved: Resolved
@@ -64,7 +71,7 @@ class Run:
     def problem(self) -> Problem:
         """The problem, loaded at the first use."""
         limit_threads(self._threads)
-        with Phase(f"loading {self.folder}"):
+        with Progress(f"loading {self.folder}"):
             ref = toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder))
             problem = this_worker.problem(ref)  # that of a run which ended now, if it is this one
         if not problem.genes.allow(self.best.genome):
@@ -99,7 +106,7 @@ class Run:
     def export(self, out: str | Path, /, **options: Any) -> Exported:
         """Write the best candidate to ``out``, a folder or file by its suffix; ``options`` are the problem's.
 
-        Raises :class:`evoprune.errors.Stopped` where the check of the export fails.
+        Raises :class:`evoprune.Stopped` where the check of the export fails.
         """
         exporting = self._class(Exporting, "export")
         checked = check_parameters(exporting.ExportOptions, options, "options")
@@ -126,14 +133,14 @@ class Run:
         """Measure the best candidate and the known solutions; ``options`` are the problem's."""
         checked = check_parameters(self._class(Measuring, "measure beyond its fitness").EvalOptions, options, "options")
         measuring = self._part(Measuring)
-        with Phase("measuring"):
+        with Progress("measuring"):
             return measuring.compare(self.best.genome, self.result, checked)
 
-    def _class(self, kind: type[Part], does: str) -> type[Part]:
-        return needed(self.resolved.problem, kind, does, str(self.folder))
+    def _class(self, wanted: type[Part], does: str) -> type[Part]:
+        return needed(self.resolved.problem, wanted, does, str(self.folder))
 
-    def _part(self, kind: type[Part]) -> Part:
-        instance = part(self.problem, kind)
+    def _part(self, wanted: type[Part]) -> Part:
+        instance = part(self.problem, wanted)
         assert instance is not None  # its class was found before
         return instance
 

@@ -10,9 +10,12 @@ from typing import Any, Self
 import numpy
 from pydantic import Field, model_serializer, model_validator
 
-from evoprune import Evaluation, Gene, Genes, InputError, Problem, Settings
+from evoprune.console.errors import InputError
 from evoprune.experiment.registry import find_plugin
-from evoprune.interfaces.problem import Checked, violation
+from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.problem import Checked, Evaluation, Problem, Settings, violation
+
+FUNCTION = "function"  # the registered name of :class:`Function`
 
 Rows = Callable[[Any], Any]
 """A function of the values of several candidates, a row each."""
@@ -149,9 +152,9 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
             raise InputError(
                 f"its parameters {', '.join(needed)} are not the genes {listed}, nor one list of their values"
             )
-        kind = object if object in _kinds(genes) else float
+        dtype = object if object in _dtypes(genes) else float
         if batch:
-            return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=kind)))
+            return lambda rows: numpy.atleast_1d(function(numpy.array(rows, dtype=dtype)))
         return lambda rows: [function(row) for row in rows]  # map would swallow a StopIteration
 
     def call(values: Iterable[Any]) -> Any:
@@ -159,11 +162,11 @@ def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, som
         return function(**{name: every[name] for name in names})
 
     if batch:
-        return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _kinds(genes))))
+        return lambda rows: numpy.atleast_1d(call(map(numpy.array, zip(*rows, strict=True), _dtypes(genes))))
     return lambda rows: [call(row) for row in rows]
 
 
-def _kinds(genes: Genes) -> list[type]:
+def _dtypes(genes: Genes) -> list[type]:
     """Return the dtypes of the genes' values."""
 
     def is_number(gene: Gene) -> bool:

@@ -10,13 +10,13 @@ from evoprune.ablation.runs import Variant
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
+from evoprune.console.errors import InputError, Stopped, blamed_on
 from evoprune.console.formatting import aligned, plain
-from evoprune.console.phase import note
-from evoprune.errors import InputError, Stopped, blamed_on
+from evoprune.console.progress import note
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.exports.exporting import EXPERIMENT, FACTS
-from evoprune.figures import draw_front
+from evoprune.figures.search import draw_front
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import needed

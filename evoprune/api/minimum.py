@@ -1,8 +1,7 @@
-"""Default algorithm, stopping rules, state and result of :func:`evoprune.minimize`."""
+"""Stopping rules, state and result of :func:`evoprune.minimize`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from evoprune.console.formatting import digits
-from evoprune.figures import new
+from evoprune.figures.style import new_figure
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Checked, Evaluation
@@ -20,19 +19,6 @@ from evoprune.records.recorded import Key
 
 Point = tuple[list[Any], tuple[float, ...]]
 """Values of the genes, and the values of the function there, one an objective."""
-
-
-def default(genes: Genes, objectives: int, limited: bool = False) -> tuple[dict[str, Any], int]:
-    """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
-
-    ``limited``: by a budget. The rules follow the table in docs/measurements/engine.md. The numbers of evaluations and
-    workers do not matter, so that a search can be continued with more.
-    """
-    if objectives > 1:
-        return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
-    if limited:
-        return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
-    return {"algorithm": "cma"}, 4 + int(3 * math.log(len(genes)))  # Hansen's default
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +62,7 @@ class Minimum:
 
     def plot(self) -> Any:
         """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
-        figure, axes = new()
+        figure, axes = new_figure()
         values = [point for _, point in self.history]
         if len(self.values) == 1:
             axes.plot([value for (value,) in values], ".")

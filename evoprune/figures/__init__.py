@@ -1,0 +1,1 @@
+"""Figures in one style, and those of a search."""

@@ -1,0 +1,19 @@
+"""The choice of an algorithm for ``algorithm: auto``."""
+
+import math
+from typing import Any
+
+from evoprune import Problem
+
+
+def auto(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
+
+    The rules follow the table in docs/measurements/engine.md. The numbers of evaluations and workers do not matter, so
+    that a search can be continued with more.
+    """
+    if len(problem.signs) > 1:
+        return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
+    if problem.budget is not None and problem.budget.limit is not None:
+        return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
+    return {"algorithm": "cma"}, 4 + int(3 * math.log(len(problem.genes)))  # Hansen's default
