@@ -22,6 +22,8 @@ from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.fingerprints import unchanged_by_calls
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem
 from evoprune.minimum import Minimum, State, StoppingRules
@@ -75,7 +77,8 @@ def minimize(
     :func:`evoprune.minimum.default`. ``initial``: genomes to begin with, as mappings by name, less the inactive genes,
     or lists. ``workers``: processes on this host, or an :class:`evoprune.backends.execution.Execution`; several import
     ``f`` by its name. ``folder``: of the run. The same call continues it after an interruption, one with more
-    ``evaluations`` lengthens it, and processes that make the call at the same time share the work. None keeps none.
+    ``evaluations`` lengthens it, and processes that make the call at the same time share the work; a function of other
+    code, or with other values in its closure, defaults or attributes, is refused. None keeps none.
     ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
@@ -98,6 +101,8 @@ def minimize(
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         rules = StoppingRules(callback, target, seconds, patience)
         if folder is not None:
+            functions = [type(f) if isinstance(f, Problem) else f, *constraints]
+            stack.enter_context(unchanged_by_calls(functions))
             return _minimum(resolved, run_folder.given(folder), execution, rules)
         place = stack.enter_context(tempfile.TemporaryDirectory())
         return replace(_minimum(resolved, Path(place, "run"), execution, rules), folder=None)
@@ -106,6 +111,10 @@ def minimize(
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
     run_with_others(resolved, folder, execution, rules)
     run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
+    if not rules.scores:  # the run was finished before
+        before = read_json(folder / run_folder.ENVIRONMENT).get("fingerprint")
+        now = (before if isinstance(before, dict) else {}) | run.problem.fingerprint()
+        recorded.refuse_change(before, now, "fingerprint", folder)
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     scores = rules.scores or recorded.read(folder, signs).candidates
