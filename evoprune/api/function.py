@@ -12,6 +12,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from evoprune.console.errors import InputError
 from evoprune.experiment.registry import find_plugin
+from evoprune.interfaces.fingerprints import fingerprint
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Checked, Evaluation, Problem, Settings, violation
 
@@ -93,10 +94,18 @@ class Function(Problem):
         return Genes(gene.gene() for gene in self.settings.genes)
 
     @cached_property
+    def _called(self) -> dict[str, Callable[..., Any]]:
+        """The function and its constraints, by their names in the settings."""
+        calls = self.settings.call, *self.settings.constraints
+        return {call: find_plugin("", call) for call in calls}
+
+    @cached_property
     def _functions(self) -> list[Rows]:
         calls = self.settings.call, *self.settings.constraints
-        functions = (find_plugin("", call) for call in calls)
-        return [on_rows(each, self.genes, self.batch, place > 0) for place, each in enumerate(functions)]
+        return [on_rows(self._called[call], self.genes, self.batch, place > 0) for place, call in enumerate(calls)]
+
+    def fingerprint(self) -> dict[str, str]:
+        return {key: value for call in self._called for key, value in fingerprint(self._called[call], call).items()}
 
     def initial_genomes(self) -> list[list[float]]:
         return [self.genes.encoded(values) for values in self.settings.initial]

@@ -28,10 +28,12 @@ from evoprune.experiment import config, registry
 from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.experiment.spec import AUTO
+from evoprune.files.json_files import read_json
 from evoprune.files.paths import path_of
+from evoprune.interfaces.fingerprints import unchanged_by_calls
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, Settings
-from evoprune.records import recorded
+from evoprune.records import recorded, run_folder
 from evoprune.search.run import run_with_others
 from evoprune.search.toolbox import problem_ref, with_default_algorithm
 
@@ -85,7 +87,8 @@ def minimize(
     inactive genes, or lists. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run. The same
     call continues it after an interruption, one with more ``evaluations`` lengthens it, and processes that make the
-    call at the same time share the work. None keeps none.
+    call at the same time share the work; a function of other code, or with other values in its closure, defaults or
+    attributes, is refused. None keeps none.
     ``progress``: write the run's lines to standard error.
 
     No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
@@ -116,6 +119,7 @@ def minimize(
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         if place is not None:
+            stack.enter_context(unchanged_by_calls([type(f) if isinstance(f, Problem) else f, *constraints]))
             return _minimum(resolved, place, execution, checked)
         try:
             kept = stack.enter_context(tempfile.TemporaryDirectory())
@@ -127,6 +131,10 @@ def minimize(
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
     run_with_others(resolved, folder, execution, rules)
     run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
+    if not rules.scores:  # the run was finished before
+        before = read_json(folder / run_folder.ENVIRONMENT).get("fingerprint")
+        now = (before if isinstance(before, dict) else {}) | run.problem.fingerprint()
+        recorded.refuse_change(before, now, "fingerprint", folder)
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     scores = rules.scores or recorded.read(folder, signs).candidates

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from evoprune.console.errors import InputError, cut_repr
 from evoprune.interfaces.budget import Budget
+from evoprune.interfaces.fingerprints import fingerprint, is_library
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
 
@@ -168,8 +169,9 @@ class Problem(ABC):
         return f"{len(self.genes)} genes"
 
     def fingerprint(self) -> dict[str, str]:
-        """Return hashes of the data behind the scores, by name: a run is resumed only while all match."""
-        return {}
+        """Return hashes behind the scores, by name: a run is resumed only while all match. By default, of the code."""
+        kind = type(self)
+        return {} if is_library(kind.__module__) else fingerprint(kind, f"{kind.__module__}:{kind.__qualname__}")
 
     @classmethod
     def signs_of(cls, settings: Any) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from evoprune.api import runs
 from evoprune.backends import evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
@@ -53,6 +54,7 @@ def _restore_worker(monkeypatch):
     """A run assigns a device and threads to the process that it runs in, and keeps its problem there."""
     monkeypatch.setattr(evaluation, "this_worker", worker := evaluation.Worker())
     monkeypatch.setattr(toolbox, "this_worker", worker)
+    monkeypatch.setattr(runs, "this_worker", worker)
     path = list(sys.path)
     environment = dict(os.environ)
     yield

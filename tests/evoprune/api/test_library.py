@@ -1,9 +1,11 @@
 """The engine as a library makes the same searches as runs do, and asks for what is not known yet."""
 
+import importlib
 import json
 import math
 import pickle
 import random
+import sys
 import warnings
 from functools import partial
 
@@ -12,7 +14,9 @@ import pytest
 from deap import benchmarks, tools
 
 from evoprune import Gene, InputError, Search, minimize
+from evoprune.backends import evaluation
 from evoprune.console.errors import Stopped
+from evoprune.experiment import registry
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.operators.mutation.gaussian import gaussian
@@ -455,6 +459,68 @@ def test_nothing_is_written_into_a_folder_that_is_not_a_searchs(begin, tmp_path,
     with pytest.raises(InputError, match=r"config\.yaml"):
         begin(REAL, folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def shifted(shift, limit=0.0):
+    """The arguments of a search whose function, or whose constraint, holds a value."""
+    return {"f": lambda genome: genome[0] + shift, "constraints": [lambda genome: limit - genome[0]]}
+
+
+@pytest.mark.parametrize("evaluations", [40, 80])
+def test_the_run_of_another_function_is_not_continued(evaluations, tmp_path):
+    how = {"genes": REAL, "folder": tmp_path / "run"}
+    found = minimize(**shifted(0), evaluations=40, **how)
+    before = (tmp_path / "run" / "history.jsonl").read_text()
+    for other, name in (
+        (shifted(1000), "values of .*shifted"),
+        (shifted(0, 1.0), "values of .*shifted"),
+        (shifted(0) | {"constraints": [lambda genome: genome[1]]}, None),
+    ):
+        with pytest.raises(InputError, match=name) as refusal:
+            minimize(**other, evaluations=evaluations, **how)
+        assert "\n" not in str(refusal.value)
+    assert (tmp_path / "run" / "history.jsonl").read_text() == before
+    assert minimize(**shifted(0), evaluations=40, **how) == found
+
+
+@pytest.mark.parametrize("problem", [False, True])
+def test_an_edited_function_is_told(problem, tmp_path, plugin, monkeypatch):
+    code = """
+    from evoprune import Evaluation, Genes, Problem
+    def edited(genome): return genome[0] + {0}
+    class Edited(Problem):
+        genes = Genes.real(["x"], 0.0, 1.0)
+        def evaluate(self, genome): return Evaluation((genome[0] + {0},))
+    """
+
+    def search(shift):
+        evaluation.this_worker.forget()
+        sys.modules.pop("edited_module", None)
+        registry._plugins.pop("edited_module", None)
+        plugin("edited_module", code.format(shift))
+        importlib.invalidate_caches()
+        module = importlib.import_module("edited_module")
+        f, genes = (module.Edited(module.Edited.Settings()), ()) if problem else (module.edited, REAL)
+        return minimize(f, genes, evaluations=40, folder=tmp_path / "run")
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = search(0)
+    assert search(0) == found
+    with pytest.raises(InputError, match=r"code of edited_module:[Ee]dited"):
+        search(1)
+
+
+@pytest.mark.parametrize("left", ["history.jsonl", "result.json"])
+def test_a_run_without_its_experiment_is_refused(left, tmp_path):
+    folder = tmp_path / "run"
+    minimize(benchmarks.sphere, REAL, evaluations=40, folder=folder)
+    for path in folder.iterdir():
+        if path.name not in {left, "environment.json"}:
+            path.unlink()
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        minimize(benchmarks.sphere, REAL, evaluations=40, folder=folder)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_workers_change_nothing_but_must_find_the_function():
