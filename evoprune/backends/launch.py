@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from typing import Any
 
 from evoprune.console.errors import InputError
 from evoprune.experiment.registry import HOME
+from evoprune.files.locks import lock
+from evoprune.records.run_folder import LOCK, locked
 
 _ANSWER = "EVOPRUNE_ANSWER"  # environment variable with the path to which the origin writes the exit code
 _PATIENCE = 15.0  # seconds that SCOOP gets to end by itself
@@ -46,7 +49,7 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
     scoop = ["scoop"] if hosts or _CLUSTERS & {*os.environ} else [_ON_LOOPBACK, "launcher"]
     script = str(HOME / "__main__.py")
     path = os.pathsep.join(filter(None, [str(HOME.parent), os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, locked(Path(folder)):
         answer = Path(folder) / "answer"
         process = subprocess.Popen(
             [sys.executable, "-m", *scoop, "-q", *count, *hosts, script, *arguments],
@@ -97,6 +100,7 @@ def as_origin(main: Callable[[], int]) -> None:
     answer = Path(os.environ[_ANSWER]) if _ANSWER in os.environ else None  # none if a user started SCOOP
     if answer:
         answer.with_suffix(".pid").write_text(str(os.getpid()))
+        threading.Thread(target=_end_with_launcher, args=(answer,), daemon=True).start()
     code = 1
     try:
         code = main()
@@ -113,6 +117,12 @@ def as_origin(main: Callable[[], int]) -> None:
         whole.write_text(str(code))
         whole.replace(answer)
     os._exit(code)
+
+
+def _end_with_launcher(answer: Path) -> None:
+    """End all processes of SCOOP on this host once :func:`launch`, which would end them, was killed."""
+    lock(answer.with_name(LOCK))
+    os.killpg(0, signal.SIGKILL)
 
 
 def _run_on_loopback(step: str) -> None:

@@ -26,6 +26,17 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, evoprune, workshop, 
     assert lines(folder) == lines(whole)
 
 
+def test_scoop_ends_with_the_command_that_is_killed(run_by, evoprune, workshop, whole, alive, tmp_path, gate):
+    gate.admit(20)
+    process, folder = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) >= 1, process)
+    process.kill()
+    wait_until(lambda: alive() == [])
+    gate.open()
+    assert evoprune("resume", folder).code == 0
+    assert lines(folder) == lines(whole)
+
+
 def test_scoop_may_start_us_itself(start, run, tmp_path):
     whole = run("problems/rastrigin.yaml", "generations=2", name="whole").folder
     folder = tmp_path / "runs" / "run"
