@@ -1,4 +1,4 @@
-"""Writes exports, folders or files with their metadata, atomically, and drafts of them."""
+"""Writes exports, folders or files with their metadata, atomically, and drafts."""
 
 import errno
 import os

@@ -17,7 +17,7 @@ import torch
 from evoprune import InputError, Stopped
 from evoprune.plugins import EVOLVED, Progress, finite, note, read_json, write_json
 from evoprune.problems.language_model.distillation.progress import held_out_scores
-from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings, seconds_of
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, Teacher, compensate
 from evoprune.problems.language_model.distillation.training import Training
 from evoprune.problems.language_model.models.device import dtype_of, out_of_memory, release_memory
@@ -26,6 +26,7 @@ from evoprune.problems.language_model.models.lazy_weights import without_offload
 from evoprune.problems.language_model.models.load import convert, copy_of
 from evoprune.problems.language_model.models.tensor_file import Tensors, sha256_of
 from evoprune.problems.language_model.results.final_model import FinalModel, QuantisedModel
+from evoprune.problems.language_model.results.recovery import seconds_of
 from evoprune.problems.language_model.results.result import RecoveredRow, criterion_values
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"

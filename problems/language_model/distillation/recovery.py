@@ -20,7 +20,7 @@ from evoprune.problems.language_model.export.format import ExportFormat, checked
 from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
-from evoprune.problems.language_model.results.recovery import Recovery, has_checkpoints
+from evoprune.problems.language_model.results.recovery import TRAINING_COST, Recovery, has_checkpoints
 from evoprune.problems.language_model.results.result import LanguageModelResult, criterion
 from evoprune.problems.language_model.results.summary import recovered_lines
 
@@ -31,8 +31,6 @@ _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained m
 _PRESET = 2.5  # seconds to make and score a preset, for each second of the report
 _PRESET_SHARE = 0.25  # of the time for training and preset, at most
 _OF_MORE = 0.5  # share of additional time that the training gets, beside plan and search
-TRAINING_COST = 6.0
-"""Cost of a trained token, in scored ones."""
 
 Json = dict[str, Any]
 

@@ -9,16 +9,9 @@ from pydantic import Field, model_validator
 
 from evoprune import Fraction
 from evoprune.problems.language_model.models.settings import Source
-from evoprune.problems.language_model.results.recovery import RecoverySettings
+from evoprune.problems.language_model.results.recovery import DURATION, RecoverySettings
 from evoprune.problems.language_model.results.result import RecoveredRow
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
-
-DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # as in 90s, 20m or 2h
-
-
-def seconds_of(duration: str) -> float:
-    """Return the seconds of a :data:`DURATION`."""
-    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 class RecoverSettings(RecoverySettings):

@@ -29,12 +29,11 @@ from evoprune.problems.language_model.models.blocks import find_matrices, in_fea
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
-
-COMPENSATION_TOKENS = 8192  # of the Gram matrices that compensate rounding errors
 
 _GRAM = 40  # bytes of an entry of a Gram matrix and its factors, in float32 and float64
 

@@ -16,7 +16,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
 from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import TRAINING_BYTES, Room, room_to_train
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 
 Train = Literal["all", "lora", "norms", "scales"]
@@ -25,7 +25,6 @@ RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales":
 
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
 _RUN = 16  # consecutive weights that share the code of their minimum, in every type
-_BYTES = 16  # per parameter in training: float32 weight, gradient and two moments
 
 
 class TrainableParameters:
@@ -68,7 +67,7 @@ class TrainableParameters:
         """In the order of the model."""
         self.count = sum(parameter.numel() for parameter in self.by_name.values())
         """Number of trained values."""
-        self.bytes_trained = (_BYTES - 4) * self.count
+        self.bytes_trained = (TRAINING_BYTES - 4) * self.count
         """Bytes of gradients and moments."""
         if not self.by_name:
             raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
@@ -113,11 +112,6 @@ def most_trainable(model: Any, sparse: bool, device: torch.device) -> Train:
     if room_to_train(sum(parameter.numel() for parameter in _candidates(model, "all")), device):
         return "all"
     return "norms" if sparse else "lora"
-
-
-def room_to_train(parameters: int, device: torch.device) -> bool:
-    """Return True if ``device`` has free memory to train so many ``parameters``."""
-    return Room.of("training", device, _BYTES * parameters).resident
 
 
 def _adapt(model: Any, seed: int) -> Any:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from evoprune.plugins import Progress
 from evoprune.problems.language_model.distillation.loss import PARTS, DenseModel, loss_on
 from evoprune.problems.language_model.distillation.progress import TrainingProgress, held_out_scores
-from evoprune.problems.language_model.distillation.settings import RecoverSettings, seconds_of
+from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText
 from evoprune.problems.language_model.distillation.trainable_parameters import (
     RATES,
@@ -34,7 +34,7 @@ from evoprune.problems.language_model.models.load import convert
 from evoprune.problems.language_model.models.memory import Room
 from evoprune.problems.language_model.models.tensor_file import Tensors, read_tensors, replace_file
 from evoprune.problems.language_model.results.final_model import QuantisedModel
-from evoprune.problems.language_model.results.recovery import CHECKPOINT
+from evoprune.problems.language_model.results.recovery import CHECKPOINT, seconds_of
 from evoprune.problems.language_model.results.result import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # gradients are clipped to this norm

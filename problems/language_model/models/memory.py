@@ -74,3 +74,11 @@ def in_own_pages(tensor: torch.Tensor) -> torch.Tensor:
         return tensor
     pages = mmap.mmap(-1, tensor.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return torch.frombuffer(pages, dtype=tensor.dtype).view(tensor.shape).copy_(tensor)
+
+
+TRAINING_BYTES = 16  # per parameter: float32 weight, gradient and two moments
+
+
+def room_to_train(parameters: int, device: torch.device) -> bool:
+    """Return True if ``device`` has free memory to train so many ``parameters``."""
+    return Room.of("training", device, TRAINING_BYTES * parameters).resident

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Plan, Planner
-from evoprune.plugins import OPTION, add_options, is_one_file, read_declared, validated
+from evoprune.plugins import OPTION, add_options, is_one_file, plugin_names, read_declared, validated
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance
 from evoprune.problems.language_model.gguf.sources import architecture_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
+from evoprune.problems.language_model.models.wings import WINGS
 from evoprune.problems.language_model.parts import Export
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.options import GOALS, PruneOptions
 from evoprune.problems.language_model.texts.division import short_fault
+from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
@@ -95,6 +97,8 @@ class Prune(Planner):
         for each, given in {"--context": asked.context, "--kv": asked.kv}.items():
             yield each, given and option != "--fits" and "is for --fits MEMORY"
         yield option, asked.vocabulary and rules.get("keeps_tokens") and "keeps all tokens: leave out --vocabulary"
+        missing = asked.vocabulary and "vocabulary" not in plugin_names(TRANSFORMS)
+        yield "--vocabulary", missing and f"needs the wing {WINGS['vocabulary']}"
         yield "MODEL", model_fault(self.settings.model)
         yield str(self.out or self.settings.model), self.one_file and ggml.missing()
         of_text, text = asked.main_text

@@ -10,10 +10,10 @@ from pydantic.fields import FieldInfo
 
 from evoprune import Settings
 from evoprune.plugins import SEEDS
-from evoprune.problems.language_model.distillation.settings import seconds_of
 from evoprune.problems.language_model.export import KvType
 from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.prune.goals import RULES
+from evoprune.problems.language_model.results.recovery import seconds_of
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from evoprune.problems.language_model.distillation.recovery import TRAINING_COST
-from evoprune.problems.language_model.distillation.teacher import COMPENSATION_TOKENS
 from evoprune.problems.language_model.prune.template import Json
+from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS, TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
 
 if TYPE_CHECKING:

@@ -5,41 +5,41 @@ from __future__ import annotations
 import math
 import sys
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evoprune import InputError, Plan
+from evoprune import Plan
 from evoprune.operators.knapsack import Choices
-from evoprune.plugins import Progress, blamed_on, digits, resolve
+from evoprune.plugins import Progress, blamed_on, digits, plugin_names, resolve
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.resident import Resident
+from evoprune.problems.language_model.models.wings import find_in_wings
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers, command
 from evoprune.problems.language_model.prune.pace import Pace
 from evoprune.problems.language_model.prune.quantising import Tried, tried_types, used_types
 from evoprune.problems.language_model.prune.subject import model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json
+from evoprune.problems.language_model.results.recovery import RECOVERIES
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
-from evoprune.problems.language_model.texts.windows import cut_windows, tokenise
+from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
-from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
 
 if TYPE_CHECKING:
     from evoprune.problems.language_model.prune.command import Prune
 
-_LOST = 0.02  # expected nats a token that tokens left out may cost, about a hundredth
+GOALS = "evoprune.goals"  # the group of entry points: functions that return the value of a goal of a wing
+
 _MANY = 32  # windows, of which a search reads 8, and a training holds out at most as many
 _SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the source's, as powers
 
@@ -73,7 +73,8 @@ class Planning:
         call, subject, printed = self.call, self.subject, self.call.options.print_config
         goal.template(subject)  # raises an error for a model that it is not for
         if goal.name == "vocabulary" and self._vocabulary:
-            goal = replace(goal, value=self._needed_tokens(self._vocabulary))
+            needed_tokens = find_in_wings(GOALS, "vocabulary")
+            goal = replace(goal, value=needed_tokens(self.resident, self._vocabulary, self._parts["search"]))
         self.pace = replace(self.pace, token=self._seconds_a_token())
         tried: dict[str, Tried] = {}
         if goal.chooses_types(subject) and not printed:
@@ -128,18 +129,6 @@ class Planning:
                 cut_windows(settings, tokenizer, "second_text", at_most=True)
         return divided
 
-    def _needed_tokens(self, vocabulary: Json) -> int:
-        """Return the tokens that the text for the search needs, as it is like the one of ``vocabulary``."""
-        tokenizer, option = self.resident.tokenizer, "--vocabulary"
-        order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), option)])
-        uses = token_frequencies(tokenise(load_text(TextSettings(**self._parts["search"]), option), tokenizer))
-        rows = len(self.resident.model.get_input_embeddings().weight)
-        counts = range(order.fewest, rows, VocabularySettings().step)
-        place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))
-        if place == len(counts):
-            raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", option)
-        return counts[place]
-
     def _seconds_a_token(self) -> float:
         """Time the dense model on a window of the report."""
         settings = TextSettings(**self.pace.text.settings("report", 1))
@@ -183,6 +172,8 @@ class Planning:
             **{f"trained_{key}": value for key, value in trained.items()},
         }
         found = goal.experiment(self.subject, types, slots)
+        if not plugin_names(RECOVERIES):
+            found["problem"].pop("recover", None)
         tokens = slots["search"]["windows"] * slots["search"]["window"]
         return found | {"budget": found.pop("evaluations") * tokens, "seed": asked.seed}
 

@@ -14,21 +14,20 @@ import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError
-from evoprune.problems.language_model.distillation.trainable_parameters import room_to_train
-from evoprune.problems.language_model.experts.transform import Experts
+from evoprune.plugins import find_plugin
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.sources import BLOCKS, cuts_of
 from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Room, room_to_train
 from evoprune.problems.language_model.models.model_file import model_file
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_dtype
 from evoprune.problems.language_model.prune.command import Prune
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.transforms.widths.cuts import Heads
+from evoprune.problems.language_model.transforms import TRANSFORMS
 
 _READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given
 _TRIED, _SIDE = 64, 1024  # of the product that is timed
@@ -159,8 +158,8 @@ def subject_of(resident: Resident, headers: Headers, call: Prune) -> Subject:
             "shrinking": headers.shrinking,
         }
     return Subject(
-        width=None if (experts := _loses(Experts, resident)) else width,
-        heads=_loses(Heads, resident),
+        width=None if (experts := _loses("experts", resident)) else width,
+        heads=_loses("heads", resident),
         parameters=resident.parameters,
         block_parameters=resident.block_parameters,
         weight_size=math.sqrt(squares / sum(each.size for each in middle)),
@@ -172,8 +171,9 @@ def subject_of(resident: Resident, headers: Headers, call: Prune) -> Subject:
     )
 
 
-def _loses(cut: Any, resident: Resident) -> bool:
-    with suppress(InputError):
+def _loses(transform: str, resident: Resident) -> bool:
+    with suppress(InputError):  # also without the transform's wing
+        cut = find_plugin(TRANSFORMS, transform)
         cut(resident, cut.Settings(), None)
         return True
     return False

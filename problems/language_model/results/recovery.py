@@ -20,6 +20,14 @@ from evoprune.problems.language_model.results.result import RecoveredRow
 
 RECOVERIES = "evoprune.recoveries"  # the group of entry points
 CHECKPOINT = "step-"  # prefix of checkpoint files
+TRAINING_COST = 6.0  # of a trained token, in scored ones
+COMPENSATION_TOKENS = 8192  # of the Gram matrices that compensate rounding errors
+DURATION = r"^\d{1,9}(\.\d+)?[smh]$"  # as in 90s, 20m or 2h
+
+
+def seconds_of(duration: str) -> float:
+    """Return the seconds of a :data:`DURATION`."""
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 class RecoverySettings(Settings):

@@ -17,8 +17,9 @@ from evoprune.cli import main
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.distillation import recovery, trainable_parameters
 from evoprune.problems.language_model.distillation.recovery import Distillation
-from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, seconds_of
+from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings
 from evoprune.problems.language_model.distillation.training import Training
+from evoprune.problems.language_model.results.recovery import seconds_of
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.runs import no_file_above, result
 
