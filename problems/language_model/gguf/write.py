@@ -91,7 +91,7 @@ class Contents:
         if slot.parameter is None:
             rows = np.full(slot.shape, slot.fill, dtype=np.float32)
         elif slot.parameter in self.encoded:
-            return slot.form.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
+            return slot.conversion.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
         else:
             weight, source = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
             if source and source.shape == slot.shape and slot.holds(values(source).reshape(slot.shape), weight):

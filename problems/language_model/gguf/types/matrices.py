@@ -48,7 +48,7 @@ def slots_of(resident: Resident, base: Base) -> dict[str, list[Slot]]:
     """Return the tensors of a .gguf file that hold each of :func:`typed_matrices`, by the matrix's name."""
     from evoprune.problems.language_model.gguf.names import slots_by_parameter
 
-    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
+    slots = slots_by_parameter(resident.model, base.architecture, base.conversions)
     return {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
 
 

@@ -31,7 +31,7 @@ def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
             parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in tensors]
             data = np.concatenate(parts, axis=1).reshape(-1, tensors[0].data.shape[1])
         else:
-            order = slots[0].form.order
+            order = slots[0].conversion.order
             data = tensors[0].data[np.argsort(order(len(tensors[0].data)))] if order else tensors[0].data
         encoded[name] = Encoded(tensors[0].kind, data)
     return encoded
