@@ -14,7 +14,13 @@ from evoprune.problems.language_model.budgets import MeasuredBudget
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.settings import ProblemSettings, budget_of
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.stack import Stack, initial_within, uniform_share
+from evoprune.problems.language_model.transforms.first_genomes import (
+    initial_within,
+    random_genome,
+    references,
+    uniform_share,
+)
+from evoprune.problems.language_model.transforms.stack import Stack
 from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:
@@ -74,7 +80,7 @@ class Baselines:
     @property
     def references(self) -> Genomes:
         """Genomes that a run scores in addition to its search."""
-        return {"dense": self._transform.dense} | self._transform.references(self._share)
+        return {"dense": self._transform.dense} | references(self._transform, self._share)
 
     @property
     def compared(self) -> Genomes:
@@ -87,7 +93,7 @@ class Baselines:
         return [*self.uniform.values(), *initial_within(self._transform, budget)] if budget else []
 
     def random_genome(self) -> list[float]:
-        return self._transform.random_genome(self._share)
+        return random_genome(self._transform, self._share)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.layout import Layout, lay_out
 from evoprune.problems.language_model.gguf.names import ROUTER, Slot, values, within_block
+from evoprune.problems.language_model.transforms.form import Encoded
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
 _ZEROS = "Q4_0"  # the smallest type for matrices of zeros, where their width allows it
