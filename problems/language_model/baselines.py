@@ -12,7 +12,12 @@ from evoprune.plugins import Choice
 from evoprune.problems.language_model.budgets.limits import Limits
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.transforms import UNIFORM
-from evoprune.problems.language_model.transforms.stack import initial_within, uniform_share
+from evoprune.problems.language_model.transforms.first_genomes import (
+    initial_within,
+    random_genome,
+    references,
+    uniform_share,
+)
 from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 Genomes = dict[str, list[float]]
@@ -43,7 +48,7 @@ class Baselines:
     @property
     def references(self) -> Genomes:
         """Genomes that a run scores in addition to its search."""
-        return {"dense": self._transform.dense} | self._transform.references(self._share)
+        return {"dense": self._transform.dense} | references(self._transform, self._share)
 
     @property
     def compared(self) -> Genomes:
@@ -56,7 +61,7 @@ class Baselines:
         return [*self.uniform.values(), *initial_within(self._transform, budget)] if budget else []
 
     def random_genome(self) -> list[float]:
-        return self._transform.random_genome(self._share)
+        return random_genome(self._transform, self._share)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def compare(final: FinalModel, baselines: Mapping[str, Sequence[float]], options
     for name, model in models.items():
         session.transform.apply(model.genome)
         rows.append(measured(name))
-    for name, model in models.items() if session.transform.updates else ():
+    for name, model in models.items() if session.transform.facts.updates else ():
         if list(model.genome) != session.transform.dense:
             model.make_resident()
             rows.append(measured(f"{name}, reconstructed"))

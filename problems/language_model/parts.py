@@ -50,7 +50,7 @@ class Judge(_Part, Finals):
 
         session = self._session
         assert session.texts.held_out is not None
-        if session.transform.updates:
+        if session.transform.facts.updates:
             objective = session.fitness.objective_on(session.texts.held_out, genome)
             FinalModel(session, genome).make_resident()
             value = session.fitness.score_model(session.texts.held_out, objective).value

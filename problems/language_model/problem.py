@@ -90,7 +90,7 @@ class LanguageModel(Problem):
         for genome, (value, tokens) in zip(genomes, scores, strict=True):
             if together:  # otherwise it is applied
                 transform.apply(genome)
-            evaluations.append(Evaluation((value,), tokens, transform.measures()))
+            evaluations.append(Evaluation((value,), tokens, transform.facts.measures()))
         return evaluations
 
     def describe(self) -> str:
@@ -99,7 +99,7 @@ class LanguageModel(Problem):
             f"{self.settings.model}, {resident.prunable_weights:,} prunable weights, {len(self.genes)} genes, "
             f"{resident.dtype} on {resident.place}"
         )
-        return "; ".join([model, *self.session.transform.remarks()])
+        return "; ".join([model, *self.session.transform.facts.remarks()])
 
     def fingerprint(self) -> dict[str, str]:
         """Hash the weights and the texts' tokens. Raises :class:`evoprune.InputError` for texts that cannot be used."""
@@ -111,7 +111,7 @@ class LanguageModel(Problem):
         if self.recovery:
             self.recovery.check()
             read.append(self.recovery.text.whole)
-        for windows in read if self.session.transform.prunes_vocabulary else ():
+        for windows in read if self.session.transform.facts.prunes_vocabulary else ():
             refuse_task_file(windows)
         return hashes
 

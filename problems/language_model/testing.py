@@ -27,6 +27,7 @@ from evoprune.problems.language_model.export.format import ExportFormat, checked
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.tensor_file import Tensors
 from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.problems.language_model.transforms.first_genomes import initial_genomes
 from evoprune.testing import check_budget, check_genes
 
 _TOLERANCE = 1e-3
@@ -43,7 +44,7 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     check_genes(transform.genes)
     assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
     assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
-    for genome in transform.initial_genomes():
+    for genome in initial_genomes(transform):
         assert genome == transform.genes.nearest(genome), "initial_genomes: expected genomes of the transform's genes"
     budget = weights(transform)
     check_budget(budget)

@@ -29,7 +29,7 @@ def harms_of(
     harms: dict[str, dict[str, float]] = {matrix.name: {} for matrix in matrices}
     for kind in kinds:
         own = [(each, sample) for each, sample in pairs if ggml.fits(kind, each.rows(each.weight).shape[1])]
-        found = estimate_errors(own, importance, kind)["harms"].tolist()
+        found = estimate_errors(own, importance, kind)["divergences"].tolist()
         for (each, _), harm in zip(own, found, strict=True):
             harms[each.name][kind] = harm
     return list(harms.values())

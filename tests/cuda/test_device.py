@@ -105,7 +105,7 @@ def test_weights_that_are_copied_for_each_block_give_the_same_scores(problem):
 def test_passes_with_copied_weights_are_timed_on_the_device(problem, monkeypatch):
     session, waited = problem(memory="stream").session, []
     load = Load("decode", length=8)
-    assert session.transform.timer(load).circumstances()["device"] == "cuda"
+    assert session.transform.costs.timer(load).circumstances()["device"] == "cuda"
     run = timer(session.resident.model, load)
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: waited.append(device.type))
     run()

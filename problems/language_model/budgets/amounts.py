@@ -16,10 +16,10 @@ def weights(
     removed: Annotated[Fraction | None, Field(description="share of the blocks' weights to remove")] = None,
 ) -> Budget:
     """Remove a share of the weights in the blocks' matrices."""
-    counted = transform.budget(WEIGHTS, None)
+    counted = transform.costs.budget(WEIGHTS, None)
     if removed is not None and isinstance(counted, Additive) and not transform.genes.with_levels:
         whole = counted.spent(transform.dense) / counted.scale  # exactly 1 if genes are shares of the weights
-        prices, fixed = transform.costs(WEIGHTS)
+        prices, fixed = transform.costs.additive(WEIGHTS)
         return Additive.at_share(transform.genes, prices, -removed * whole, WEIGHTS, fixed)
     return _with_share(transform, counted, removed)
 
@@ -33,14 +33,14 @@ def parameters(
 ) -> Budget:
     """Remove a share of the parameters in the blocks, without embeddings and head."""
     whole, blocks = transform.resident.parameters, transform.resident.block_parameters
-    return transform.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
+    return transform.costs.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
 
 
 def _with_share(transform: Stack, counted: Budget, removed: float | None) -> Budget:
     """Return ``counted`` with the limit that removes a share of the dense model's cost; None for no limit."""
     if removed is None:
         return counted
-    return transform.budget(counted.unit, (1 - removed) * counted.spent(transform.dense))
+    return transform.costs.budget(counted.unit, (1 - removed) * counted.spent(transform.dense))
 
 
 def file_bytes(
@@ -52,7 +52,7 @@ def file_bytes(
     """Limit the bytes of the file of weights, in number or by a share."""
     if at_most is not None and removed is not None:
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
-    return _with_share(transform, transform.budget(BYTES, at_most), removed)
+    return _with_share(transform, transform.costs.budget(BYTES, at_most), removed)
 
 
 def bits_per_weight(
@@ -63,7 +63,7 @@ def bits_per_weight(
     ] = None,
 ) -> Budget:
     """Limit the bits of the file per parameter of the dense model."""
-    return transform.budget(BYTES, at_most, BITS_A_WEIGHT, 8 / transform.resident.parameters)
+    return transform.costs.budget(BYTES, at_most, BITS_A_WEIGHT, 8 / transform.resident.parameters)
 
 
 def tokens(

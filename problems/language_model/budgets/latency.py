@@ -34,9 +34,9 @@ def latency_terms(transform: Stack, changes: Sequence[Sequence[float]]) -> list[
     ``changes``: the change by each level of each gene alone, in ms, at most 0 and not increasing. If genes prune the
     same parameters, the time of a parameter is estimated from its size and type, and is at least 0.
     """
-    if (shapes := transform.shapes) is None:
+    if (shapes := transform.costs.shapes) is None:
         return [Term((place,), numpy.array(table, dtype=float)) for place, table in enumerate(changes)]
-    rates, kinds = _rates(shapes, changes), transform.kinds
+    rates, kinds = _rates(shapes, changes), transform.costs.kinds
     by_type = {name: dict(zip(levels, changes[place], strict=True)) for name, (place, levels) in kinds.items()}
 
     def count(name: str, shape: Shape, kind: str | None) -> float:
@@ -89,8 +89,8 @@ def measure_savings(bare: Stack, load: Load, seconds: float) -> tuple[float, lis
     levels are interpolated by size. Isotonic regression makes the times decrease with the level. If all fastest levels
     together save less than their sum, all savings are scaled down.
     """
-    timer, levels = bare.timer(load), [gene.levels for gene in bare.genes]
-    sizes = timer.sizes()
+    timer, levels = bare.costs.timer(load), [gene.levels for gene in bare.genes]
+    sizes = _sizes(bare, timer.unit)
     jobs = _jobs(timer, levels, sizes)
     genomes = [
         [float(of_gene.index(job.level)) if gene in job.changed else 0.0 for gene, of_gene in enumerate(levels)]
@@ -121,6 +121,15 @@ def measure_savings(bare: Stack, load: Load, seconds: float) -> tuple[float, lis
     return dense, [[min(change, 0.0) * scale * dense for change in row] for row in rows]
 
 
+def _sizes(bare: Stack, unit: str) -> list[list[float]]:
+    """Return the cost in ``unit`` that each level of each gene alone adds to the dense model's."""
+    budget, dense = bare.costs.budget(unit, None), bare.dense
+    return [
+        [budget.price(dense, place, level) for level in range(len(gene.levels))]
+        for place, gene in enumerate(bare.genes)
+    ]
+
+
 class _Job(NamedTuple):
     """A level to time for some genes; in the timed model, the genes ``changed`` take it."""
 
@@ -148,7 +157,7 @@ def _time(timer: Timer, genomes: Sequence[list[float]], load: Load, seconds: flo
     for turn in steps(range(rounds * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)
         pairs[place] += timer.rounds(genomes[place], seconds / rounds)
-    timer.transform.apply(timer.transform.dense)
+    timer.model.apply(timer.model.dense)
     dense = median(before for of_model in pairs for before, _ in of_model)
     return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]
 
@@ -177,7 +186,7 @@ def timed_levels(count: int) -> list[int]:
 def compare_latency(transform: Stack, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """Return the milliseconds of a pass of the dense model and of the model of ``genome``, timed in turn."""
     with Progress(f"timing {load.phase}, dense and evolved"):
-        timer = transform.timer(load)
+        timer = transform.costs.timer(load)
         rounds = [pair for _ in range(_ROUNDS) for pair in timer.rounds(genome, seconds / _ROUNDS)]
     dense, other = (median(times) for times in zip(*rounds, strict=True))
     return dense, other

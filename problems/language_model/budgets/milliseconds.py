@@ -66,7 +66,7 @@ class Milliseconds(MeasuredBudget):
     def measure(self, transform: Stack) -> Mapping[str, Any]:
         if self.table is not None:
             return read_json(Path(self.table).expanduser())
-        if transform.sparse:
+        if transform.facts.sparse:
             raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
         bare = transform.bare()
         dense, changes = measure_savings(bare, self._load, self.seconds)
@@ -108,4 +108,4 @@ class Milliseconds(MeasuredBudget):
     def _circumstances(self, transform: Stack) -> dict[str, str | int]:
         of_load = {"phase": self.phase, "batch": self.batch, "length": self.length}
         shapes = {"shapes": transform.resident.shapes_sha256}
-        return {**transform.timer(self._load).circumstances(), **of_load, **shapes}
+        return {**transform.costs.timer(self._load).circumstances(), **of_load, **shapes}

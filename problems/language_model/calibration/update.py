@@ -1,10 +1,17 @@
 """Updates of a layer's weights that compensate for pruned or quantised ones: SparseGPT, least squares, GPTQ."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from evoprune.problems.language_model.calibration.statistics import DAMPING, as_importance, damped_inverse
-from evoprune.problems.language_model.gguf import ggml
+
+Floats = NDArray[np.float32]
+
+Quantise = Callable[[Floats, Floats], tuple[NDArray[np.uint8], Floats]]
+"""Quantises columns ``(out, size)`` with the importance of their inputs; returns bytes and values."""
 
 _STEPS = 30  # of conjugate gradients, at most; each costs a product of weight and Gram matrix
 _GAIN = 1e-3  # share of the error; a step that removes less is the last, when about 1% could still be gained
@@ -108,19 +115,21 @@ def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     return mask.view(score.shape)
 
 
-def gptq(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Bytes:
-    """Quantise ``weight`` ``(out, in)`` to ``kind`` by GPTQ: later columns compensate for the errors of earlier ones.
+def gptq(weight: torch.Tensor, gram: torch.Tensor, size: int, quantise: Quantise) -> NDArray[np.uint8]:
+    """Quantise ``weight`` ``(out, in)`` by GPTQ: later columns compensate for the errors of earlier ones.
 
-    Frantar et al., ICLR 2023, by the blocks that the type stores together in place of single columns. ``gram`` ``(in,
-    in)``: the mean of x x^T over the inputs; its diagonal is their importance. Computed on the CPU.
+    Frantar et al., ICLR 2023, by blocks of ``size`` columns, which ``quantise`` stores together, in place of single
+    ones. ``gram`` ``(in, in)``: the mean of x x^T over the inputs; its diagonal is their importance. Computed on the
+    CPU.
     """
-    factor, updated, size = inverse_factor(gram).cpu(), weight.float().cpu().clone(), ggml.block_size(kind)
-    importance: ggml.Floats = as_importance(gram.diagonal()).numpy()
+    factor, updated = inverse_factor(gram).cpu(), weight.float().cpu().clone()
+    importance: Floats = as_importance(gram.diagonal()).numpy()
     blocks = []
     for first in range(0, updated.shape[1], size):
         block = slice(first, first + size)
-        blocks.append(ggml.quantize(updated[:, block].numpy(), kind, importance[block]))
-        lost = updated[:, block] - torch.from_numpy(ggml.dequantize(blocks[-1], kind, size))
+        data, values = quantise(updated[:, block].numpy(), importance[block])
+        blocks.append(data)
+        lost = updated[:, block] - torch.from_numpy(values)
         errors = torch.linalg.solve_triangular(factor[block, block], lost, upper=True, left=False)
         updated[:, block.stop :] -= errors @ factor[block, block.stop :]
     return np.concatenate(blocks, axis=1)

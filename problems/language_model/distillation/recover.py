@@ -97,7 +97,7 @@ def recover(
         "batch": settings.step_windows,
         **settings.model_dump(include={"rate", "seed", "evaluations", "patience"}),
     }
-    if final.has_types:
+    if transform.form:
         protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return Recovered(rows, protocol, {**final.recovered, **weights})
 
@@ -111,7 +111,7 @@ def _begin(
     identity = [
         sorted(settings.model_dump(include=decisive).items()),
         {name: list(model.genome) for name, model in models.items()},
-        (final.session.resident.weights_sha256, final.session.transform.describe(), dtype_of(teacher.model)),
+        (final.session.resident.weights_sha256, final.session.transform.facts.describe(), dtype_of(teacher.model)),
         (teacher.text.whole.sha256, teacher.report.sha256, sha256_of(final.recovered) if final.recovered else ""),
     ]
     now = {"recovery": hashlib.sha256(repr(identity).encode()).hexdigest()}
@@ -149,7 +149,7 @@ def _train(
     transform.apply(transform.dense)
     release_memory(device)  # of the copies in types that the session's model had
     dtype, read = model.dtype, transform.teacher(final.genome)
-    alone = not final.recovered and transform.differ_in_types_only(final.genome, read)
+    alone = not final.recovered and transform.differ_in_form_only(final.genome, read)
     with Progress() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
@@ -170,7 +170,7 @@ def _train(
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
         student = QuantisedModel(model, encoded)
-        training = Training(student, transform.sparse, teacher.dense, text, settings, folder / name, phase)
+        training = Training(student, transform.facts.sparse, teacher.dense, text, settings, folder / name, phase)
         model = training.run()
         convert(model, device, dtype)
         model.requires_grad_(False)

@@ -47,7 +47,7 @@ class Distillation(Recovery):
     def settings(self) -> RecoverSettings:
         """``asked``; with types and without cuts, ``train: auto`` is ``scales``."""
         transform = self.session.transform
-        if self.asked.train == "auto" and transform.has_types and not transform.prunes_blocks:
+        if self.asked.train == "auto" and transform.form and not transform.facts.prunes_blocks:
             return self.asked.model_copy(update={"train": "scales"})
         return self.asked
 
@@ -61,8 +61,8 @@ class Distillation(Recovery):
         if unknown := [name for name in settings.trained_alike if name not in self.baselines]:
             raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(self.baselines)}", "alike")
         if settings.train == "lora":
-            refuse_lora(transform.sparse)
-        if settings.train == "scales" and not transform.has_types:
+            refuse_lora(transform.facts.sparse)
+        if settings.train == "scales" and not transform.form:
             raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
         _ = self.text
 
@@ -86,7 +86,7 @@ class Distillation(Recovery):
                 note(f"nothing is trained: {why}, or the command recover")
                 return result | {"untrained": why}
             compared = max(_PRESET * reporting, 2 * checked)
-            if self.session.transform.has_types and compared <= _PRESET_SHARE * left:
+            if self.session.transform.form and compared <= _PRESET_SHARE * left:
                 left = max(needed, left - compared)
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)

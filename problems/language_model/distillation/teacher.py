@@ -12,7 +12,6 @@ import torch
 from evoprune import InputError
 from evoprune.plugins import finite, note
 from evoprune.problems.language_model.calibration.statistics import GRAM, statistics
-from evoprune.problems.language_model.calibration.update import gptq
 from evoprune.problems.language_model.distillation.loss import (
     DenseModel,
     ExactDivergence,
@@ -23,8 +22,6 @@ from evoprune.problems.language_model.distillation.settings import RecoverSettin
 from evoprune.problems.language_model.evaluation.answers import accuracy
 from evoprune.problems.language_model.evaluation.measure import Divergence, Measure
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.gguf.ggml import Encoded
-from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import find_matrices, in_features
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.memory import Room
@@ -32,6 +29,7 @@ from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
 from evoprune.problems.language_model.texts.windows import Windows, check_length, unused_windows
+from evoprune.problems.language_model.transforms.form import Encoded
 
 _ROLE = "recover.text"
 
@@ -135,7 +133,7 @@ class Teacher:
     def reported_scores(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
         """Return the :meth:`score` of ``final`` if the report of ``session`` measured it."""
         score = session.fitness.cached_score(final.genome, session.texts.report)
-        other = session.settings.objective == "perplexity" or self.report.lines or session.transform.updates
+        other = session.settings.objective == "perplexity" or self.report.lines or session.transform.facts.updates
         if not score or not self.objective or other or final.recovered:
             return None
         return {"perplexity": finite(score.perplexity), "divergence": finite(score.value)}
@@ -162,13 +160,12 @@ def compensate(
     for matrix, gathered in statistics(dense, sample, wanted, {GRAM}, "compensating"):
         if matrix.parameter not in changed:
             continue
-        kind, gram = encoded[matrix.parameter].kind, gathered[GRAM]
-        data = gptq(matrix.rows(matrix.weight.detach()), kind, gram)
-        recoded[matrix.parameter] = Encoded(kind, data)
-        put_encoded(students[matrix.parameter], recoded[matrix.parameter])
+        name, rows = matrix.parameter, matrix.rows(matrix.weight.detach())
+        recoded[name] = encoded[name].compensated(rows, gathered[GRAM])
+        recoded[name].put_into(students[name])
     if loss(model) < before:
         return recoded
     note("matrices keep their codes: those that make up for their errors are worse on the held-out windows")
     for name in changed:
-        put_encoded(students[name], encoded[name])
+        encoded[name].put_into(students[name])
     return encoded

@@ -13,11 +13,10 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 from torch.utils.weak import WeakIdKeyDictionary
 
 from evoprune import InputError
-from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
-from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
 from evoprune.problems.language_model.models.memory import TRAINING_BYTES, Room, room_to_train
 from evoprune.problems.language_model.results.final_model import QuantisedModel
+from evoprune.problems.language_model.transforms.form import Encoded
 
 Train = Literal["all", "lora", "norms", "scales"]
 
@@ -58,7 +57,7 @@ class TrainableParameters:
             within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: encoded[name] for name in within.keys() & encoded.keys()}
             for name, matrix in self.encoded.items():
-                if has_scales(matrix.kind):
+                if matrix.has_scales:
                     self._scaled[name] = within[name]
                     parametrise_scales(within[name], matrix, products)
         self.by_name: dict[str, nn.Parameter] = {
@@ -158,8 +157,8 @@ class BlockScales(nn.Module):
         super().__init__()
         self._encoded, self._transposed, self._products = encoded, matrix.transposed, products
         self.shape = matrix.weight.shape
-        fields = codes_of(encoded, matrix.rows(matrix.weight).shape[1])
-        self.register_buffer("_before", torch.from_numpy(scales_of(encoded)), persistent=False)
+        fields = encoded.codes(matrix.rows(matrix.weight).shape[1])
+        self.register_buffer("_before", torch.from_numpy(encoded.scales), persistent=False)
         for number, (codes, _) in enumerate(fields):
             runs = torch.from_numpy(codes).unflatten(1, (self._before.shape[-1], -1, _RUN))
             alike = bool((runs == runs[..., :1]).all())
@@ -186,7 +185,7 @@ class BlockScales(nn.Module):
 
     def encoded(self, change: torch.Tensor) -> Encoded:
         """Return the matrix as a file stores it."""
-        return with_scales(self._encoded, self._scales(change.detach()).cpu().numpy())
+        return self._encoded.with_scales(self._scales(change.detach()).cpu().numpy())
 
     def _scales(self, change: torch.Tensor) -> torch.Tensor:
         return self._before * (1 + change)
@@ -262,6 +261,6 @@ def merge_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
     encoded: Encoded = chain[0].encoded(chain.original)
     remove_parametrizations(parametrised, "weight", leave_parametrized=False)
     matrix.weight.data = room.empty(chain[0].shape, dtype).to(matrix.weight.device)
-    put_encoded(matrix, encoded)
+    encoded.put_into(matrix)
     matrix.weight.requires_grad_(False)
     return encoded

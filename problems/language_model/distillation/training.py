@@ -26,7 +26,6 @@ from evoprune.problems.language_model.distillation.trainable_parameters import (
     most_trainable,
     recompute_weights,
 )
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
@@ -36,6 +35,7 @@ from evoprune.problems.language_model.models.tensor_file import Tensors, read_te
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.recovery import CHECKPOINT, seconds_of
 from evoprune.problems.language_model.results.result import DIVERGENCE
+from evoprune.problems.language_model.transforms.form import Encoded
 
 _LONGEST_GRADIENT = 1.0  # gradients are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")

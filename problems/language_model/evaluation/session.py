@@ -90,7 +90,7 @@ class Fitness:
     @property
     def together(self) -> bool:
         """True if :meth:`values` should score all genomes in one run of the model."""
-        return self._transform.lazy and self._resident.forward.resumable
+        return self._transform.facts.lazy and self._resident.forward.resumable
 
     def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
         """Return :meth:`value` of each of ``genomes``, the same bits, in one run of the model."""
@@ -227,7 +227,7 @@ class Session:
             "weights_sha256": resident.weights_sha256,
             "threads": torch.get_num_threads(),
             "batch_tokens": self.fitness.measure.batch_tokens,
-            **self.transform.describe(),
+            **self.transform.facts.describe(),
             "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
             "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
         }

@@ -59,7 +59,7 @@ class Folder(ExportFormat):
         with quiet(), saving(place):
             session.resident.tokenizer.save_pretrained(place)
             session.transform.write(model)
-            if session.transform.plain:
+            if session.transform.facts.plain:
                 model.save_pretrained(place)
             else:
                 replayed = session.transform.replayed_genes(final.genome)
@@ -71,7 +71,7 @@ class Folder(ExportFormat):
         facts["check"], faults = self._checked(place, facts, run.final_perplexity)
         checking = time.monotonic() - start
         sparsity = facts["sparsity"]["prunable"]
-        counts = session.transform.sparse or not final.recovered  # trained weights may be rounded to other zeros
+        counts = session.transform.facts.sparse or not final.recovered  # trained weights may be rounded to other zeros
         if run.sparsity and counts and abs(sparsity - run.sparsity.prunable) > 1e-4:
             faults.append(f"sparsity {sparsity:.6f}, but the run's is {run.sparsity.prunable:.6f}")
         source = bytes_of(weight_files(settings))

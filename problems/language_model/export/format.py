@@ -86,7 +86,7 @@ class ExportFormat(ABC):
             size += path.stat().st_size
         facts = {
             "base_model": public_name(run.protocol.model),
-            "transform": self.session.transform.describe(),
+            "transform": self.session.transform.facts.describe(),
             "sparsity": {**shares, "denominators": wholes, "matrices": matrices},
             "chosen": run.winner,
             "seed": run.seed,
@@ -108,7 +108,7 @@ def checked_result(final: FinalModel, run: LanguageModelResult) -> LanguageModel
     if session.texts.report.sha256 != run.protocol.report_text.sha256:
         raise InputError("the report text is not the run's: give --set problem.report_text.source=...")
     recorded = run.protocol.model_dump()
-    for key, value in session.transform.describe().items():
+    for key, value in session.transform.facts.describe().items():
         if key in recorded and recorded[key] != value:
             raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
     return run if final.recovered else run.model_copy(update={"recovered": None})

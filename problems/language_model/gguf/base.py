@@ -19,10 +19,10 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf.names import (
     BLOCK,
     UNCHANGED,
-    Form,
+    Conversion,
     Slot,
     find_slots,
-    learn_form,
+    learn_conversion,
     within_block,
 )
 from evoprune.problems.language_model.gguf.reader import GgufFile, Tensor, read_gguf
@@ -69,15 +69,15 @@ class Base:
     """The metadata of a model, without entries that follow from its tensors.
 
     ``architecture``: llama.cpp's name. ``half``: ``F16`` or ``BF16``, the type of matrices that are not quantised.
-    ``file``: the source, if there is one. ``forms``: of tensors, for :func:`find_slots`. ``extra_tensors``: constants,
-    which are copied. ``mixed_attention``: True if the attentions of blocks are of several kinds.
+    ``file``: the source, if there is one. ``conversions``: of tensors, for :func:`find_slots`. ``extra_tensors``:
+    constants, which are copied. ``mixed_attention``: True if the attentions of blocks are of several kinds.
     """
 
     architecture: str
     fields: Fields
     half: str = "F16"
     file: GgufFile | None = None
-    forms: Mapping[str, Form] | None = None
+    conversions: Mapping[str, Conversion] | None = None
     extra_tensors: Mapping[str, Tensor] = field(default_factory=dict)
     mixed_attention: bool = False
 
@@ -114,8 +114,8 @@ def _base_for(resident: Resident, path: str | None) -> Base:
         constants = {name: tensor for name, tensor in others.items() if not name.startswith(_OF_THE_MODEL)}
         _refuse_another(base.file, constants, resident, slots)
         kinds = getattr(resident.model.config.get_text_config(), "layer_types", None) or ()
-        forms = _forms(base.file, resident.model, slots)
-        return replace(base, forms=forms, extra_tensors=constants, mixed_attention=len(set(kinds)) > 1)
+        conversions = _conversions(base.file, resident.model, slots)
+        return replace(base, conversions=conversions, extra_tensors=constants, mixed_attention=len(set(kinds)) > 1)
     if made := make_base(resident.model, resident.tokenizer, short_name(resident.source)):
         return made
     raise needs_base(resident.source, "not for this model")
@@ -165,7 +165,9 @@ def _refuse_another(
         raise refuse(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
     ours = {name: slot.shape for name, slot in slots.items()}
     theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in constants}
-    if _HEAD in theirs.keys() - ours and learn_form(slots[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED):
+    if _HEAD in theirs.keys() - ours and learn_conversion(
+        slots[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED
+    ):
         del theirs[_HEAD]  # a copy of the embedding
     for name in sorted(ours.keys() | theirs):
         here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
@@ -173,21 +175,21 @@ def _refuse_another(
             raise refuse(f"{name} is {there or 'missing'} there, and {here or 'missing'} in the model")
 
 
-def _forms(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, Form]:
-    """Return the form of each tensor, by its name :func:`within_block`, learned from the first block that has it.
+def _conversions(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, Conversion]:
+    """Return the conversion of each tensor, by its name :func:`within_block`, learned from the first block that has it.
 
-    Raises :class:`evoprune.InputError` for an unknown form.
+    Raises :class:`evoprune.InputError` for an unknown conversion.
     """
-    forms: dict[str, Form] = {}
+    conversions: dict[str, Conversion] = {}
     for name, slot in slots.items():
-        if (within := within_block(name)) in forms:
+        if (within := within_block(name)) in conversions:
             continue
-        matrix = forms.get(f"{within.rpartition('.')[0]}.weight", UNCHANGED)
-        if (form := learn_form(slot, model, file.tensors[name], matrix)) is None:
+        matrix = conversions.get(f"{within.rpartition('.')[0]}.weight", UNCHANGED)
+        if (conversion := learn_conversion(slot, model, file.tensors[name], matrix)) is None:
             why = f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers"
             raise InputError(f"{why}: export to a folder, and convert that with llama.cpp", str(file.path))
-        forms[within] = form
-    return forms
+        conversions[within] = conversion
+    return conversions
 
 
 def as_field(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Quantises and dequantises rows of weights with ggml, the library of llama.cpp; reads and replaces block scales.
+"""Quantises and dequantises rows of weights with ggml, the library of llama.cpp.
 
-Kinds are GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package; the
+Types have GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package; the
 package ``gguf`` is imported when it is needed.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,32 +32,7 @@ _PLAIN = ("F32", "F16", "BF16")  # unquantised types that ggml writes
 FLOATS = frozenset({"F64", *_PLAIN})
 """Unquantised types."""
 
-_SCALE_OFFSETS = {
-    "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
-    "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
-    "IQ1_S": (0,), "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,), "IQ3_S": (0,),
-    "IQ4_NL": (0,), "IQ4_XS": (0,), "TQ1_0": (52,), "TQ2_0": (64,), "Q1_0": (0,),
-}  # fmt: skip
-"""Offsets, in the bytes of a block, of its float16 fields: the scale, then the minimum. Other types have none.
-
-The values of a block are ``scale x code``, or ``scale x code + minimum x code``: the codes of a field are the values
-that ggml dequantises with 1 in this field and 0 in the other one.
-"""
-
-_UNITS = (1, 8)  # factors by which all codes become whole numbers: IQ1_S, the finest, has eighths
-
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """A matrix encoded for a .gguf file. ``data``: ``(out, bytes of a row)``.
-
-    Rows are outputs, in the model's order, even if the layer stores its weight ``(in, out)``.
-    """
-
-    kind: str
-    data: Bytes
 
 
 def missing() -> str | None:
@@ -129,42 +103,6 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
     name = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}.get(kind, "dequantize_row" + _suffix(kind))
     getattr(_library(), name)(_pointer(data), _pointer(weights), ctypes.c_int64(weights.size))
     return weights
-
-
-def has_scales(kind: str) -> bool:
-    """Return True if blocks of ``kind`` have scales in 16 bits."""
-    return kind in _SCALE_OFFSETS
-
-
-def scales_of(encoded: Encoded) -> Floats:
-    """Return the fields of each block, float32 ``(fields, rows, blocks)``, of a type that :func:`has_scales`."""
-    return np.stack([_field(encoded, place) for place in _SCALE_OFFSETS[encoded.kind]]).astype(np.float32)
-
-
-def with_scales(encoded: Encoded, scales: Floats) -> Encoded:
-    """Return ``encoded`` with other ``scales``, as of :func:`scales_of`, rounded to float16, and the same codes."""
-    changed = Encoded(encoded.kind, encoded.data.copy())
-    for place, values in zip(_SCALE_OFFSETS[encoded.kind], scales, strict=True):
-        _field(changed, place)[:] = values
-    return changed
-
-
-def codes_of(encoded: Encoded, width: int) -> list[tuple[NDArray[np.signedinteger], int]]:
-    """Return for each field its codes ``(rows, width)``, as whole numbers, and the divisor of the codes."""
-    scales, fields = scales_of(encoded), []
-    for field in np.eye(len(scales), dtype=np.float32)[:, :, None, None]:  # one field at 1, the other at 0
-        values = dequantize(with_scales(encoded, np.broadcast_to(field, scales.shape)).data, encoded.kind, width)
-        unit = next(unit for unit in _UNITS if np.array_equal((unit * values).astype(np.int16), unit * values))
-        codes = (unit * values).astype(np.int16)
-        fields.append((codes.astype(np.int8) if np.abs(codes).max(initial=0) < 2**7 else codes, unit))
-    return fields
-
-
-def _field(encoded: Encoded, place: int) -> NDArray[np.float16]:
-    """Return the field at the offset ``place`` of each block, a view ``(rows, blocks)`` of the bytes."""
-    size = row_bytes(encoded.kind, block_size(encoded.kind))
-    blocks = encoded.data.reshape(len(encoded.data), -1, size)
-    return blocks[:, :, place : place + 2].view(np.float16)[:, :, 0]
 
 
 def _is_known(kind: str) -> bool:

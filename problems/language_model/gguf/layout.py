@@ -68,7 +68,7 @@ class Widths:
 
 def lay_out(model: Any, base: Base) -> Layout:
     """Return the layout of the file of ``model`` as it is now. Raises :class:`evoprune.InputError`."""
-    slots = find_slots(model, base.architecture, base.forms)
+    slots = find_slots(model, base.architecture, base.conversions)
     blocks: dict[int, dict[str, Slot]] = {}
     for slot in slots:
         if slot.name.startswith(BLOCK):

@@ -1,7 +1,7 @@
-"""Names, shapes and forms of the parameters of a transformers model in a .gguf file.
+"""Names, shapes and conversions of the parameters of a transformers model in a .gguf file.
 
-Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. The forms are learned by
-comparing block 0 of a file with the loaded model, so that no table of architectures is needed.
+Converters add 1 to the norms of some architectures, and reorder the rows of some matrices. The conversions are
+learned by comparing block 0 of a file with the loaded model, so that no table of architectures is needed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Order = Callable[[int], NDArray[np.intp]]
 
 _SAMPLE = 256  # rows that are compared, at most
 _DISTANCES = {1: 0.1, 2: 0.5}
-"""The largest distance of tensors in the same form, by dimensions: relative; 1 - cosine, 0.1 for types of 2 bits."""
+"""The largest distance of equal tensors, by dimensions: relative; 1 - cosine, 0.1 for types of 2 bits."""
 
 
 @dataclass(frozen=True)
-class Form:
+class Conversion:
     """The ``order`` of the rows in a file, None for that of transformers, and a constant ``added`` to all values."""
 
     order: Order | None = None
@@ -50,7 +50,7 @@ class Form:
         return np.ascontiguousarray(rows[self.order(len(rows))]) if self.order else rows
 
 
-UNCHANGED = Form()
+UNCHANGED = Conversion()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Slot:
     parameter: str | None
     transposed: bool = False
     typed: bool = True
-    form: Form = UNCHANGED
+    conversion: Conversion = UNCHANGED
     fill: float = 0.0
     half: int | None = None
 
@@ -79,11 +79,11 @@ class Slot:
 
     def rows(self, weight: torch.Tensor) -> Floats:
         """``weight``, the parameter, as the file holds it, in float32."""
-        rows = self.form.ordered(self.some_rows(weight, slice(None)))
-        return rows + np.float32(self.form.added) if self.form.added else rows
+        rows = self.conversion.ordered(self.some_rows(weight, slice(None)))
+        return rows + np.float32(self.conversion.added) if self.conversion.added else rows
 
     def some_rows(self, weight: torch.Tensor, places: Any) -> Floats:
-        """The rows of ``weight`` at ``places``, in transformers' order and form, in float32."""
+        """The rows of ``weight`` at ``places``, as transformers has them, in float32."""
         rows = (weight.T if self.transposed else weight).detach()
         rows = rows if self.half is None else rows.chunk(2, 1)[self.half]
         return rows[places].to("cpu", torch.float32).numpy()
@@ -97,7 +97,10 @@ class Slot:
 
     def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
         """Tell whether transformers reads ``rows`` of the file as ``weight``."""
-        plain, order = rows - np.float32(self.form.added) if self.form.added else rows, self.form.order
+        plain, order = (
+            rows - np.float32(self.conversion.added) if self.conversion.added else rows,
+            self.conversion.order,
+        )
         loaded = torch.tensor(plain[np.argsort(order(len(rows)))] if order else plain).to(weight.dtype)
         return torch.equal(loaded.T if self.transposed else loaded, weight.detach().cpu())
 
@@ -118,10 +121,10 @@ def within_block(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith(BLOCK) else name
 
 
-def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None = None) -> list[Slot]:
+def find_slots(model: Any, architecture: str, conversions: Mapping[str, Conversion] | None = None) -> list[Slot]:
     """Return the tensor of each parameter of ``model``; blocks without matrices are skipped, the others renumbered.
 
-    ``forms``: by names :func:`within_block`; None: the forms of llama.cpp's converter for the architecture.
+    ``conversions``: by names :func:`within_block`; None: the conversions of llama.cpp's converter for the architecture.
     """
     architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
     if architecture not in architectures:
@@ -130,13 +133,15 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     old = [number for number, block in enumerate(blocks) if has_matrices(block)]
     numbers = {f"{prefix}.{number}": f"{prefix}.{new}" for new, number in enumerate(old)}
     names = get_tensor_name_map(architectures[architecture], len(old))
-    if forms is None:
+    if conversions is None:
         orders: dict[str, Order] = {}
         if architecture == LLAMA:
             orders = dict.fromkeys(("attn_q", "attn_k"), partial(_rotary_order, size=head_size(model)))
         elif architecture == GPTNEOX:
             orders = {"attn_qkv": partial(_fused_order, size=head_size(model), queries=1)}
-        forms = {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
+        conversions = {
+            f"{name}.{kind}": Conversion(order) for name, order in orders.items() for kind in ("weight", "bias")
+        }
     tokens, slots = model.get_input_embeddings(), []
     for parameter, weight in model.named_parameters():
         module, _, kind = parameter.rpartition(".")
@@ -156,15 +161,17 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
                 why = f"{parameter} has no place in .gguf files of the architecture {architecture}"
                 raise InputError(f"{why}: export the model to a folder", "problem.model")
             within = within_block(name := f"{name}.{kind}")
-            form = forms.get(within, UNCHANGED)
-            slots.append(replace(slot, name=name, typed=typed and within != ROUTER, form=form))
+            conversion = conversions.get(within, UNCHANGED)
+            slots.append(replace(slot, name=name, typed=typed and within != ROUTER, conversion=conversion))
     return slots
 
 
-def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] | None) -> dict[str, list[Slot]]:
+def slots_by_parameter(
+    model: Any, architecture: str, conversions: Mapping[str, Conversion] | None
+) -> dict[str, list[Slot]]:
     """Return :func:`find_slots` by the name of the parameter."""
     slots: dict[str, list[Slot]] = {}
-    for slot in find_slots(model, architecture, forms):
+    for slot in find_slots(model, architecture, conversions):
         slots.setdefault(str(slot.parameter), []).append(slot)
     return slots
 
@@ -192,10 +199,10 @@ def _fused_order(count: int, size: int, queries: int) -> NDArray[np.intp]:
     return np.concatenate([part.ravel() for part in np.split(groups, [queries, queries + 1], axis=1)])
 
 
-def learn_form(slot: Slot, model: Any, tensor: Tensor, matrix: Form) -> Form | None:
-    """Return the form of ``tensor`` by comparison with the parameter of ``slot``; None for an unknown form.
+def learn_conversion(slot: Slot, model: Any, tensor: Tensor, matrix: Conversion) -> Conversion | None:
+    """Return the conversion of ``tensor`` by comparison with the parameter of ``slot``; None for an unknown conversion.
 
-    ``matrix``: the form of the matrix, if ``slot`` is its bias. Stacked experts are always unchanged.
+    ``matrix``: the conversion of the matrix, if ``slot`` is its bias. Stacked experts are always unchanged.
     """
     count, dimensions = tensor.shape[0], len(tensor.shape)
     if dimensions > 2:
@@ -204,28 +211,32 @@ def learn_form(slot: Slot, model: Any, tensor: Tensor, matrix: Form) -> Form | N
     sample = np.arange(count) if dimensions == 1 else np.unique(np.linspace(0, count - 1, _SAMPLE, dtype=np.intp))
     rows = values(tensor)[0] if dimensions == 1 else values(tensor, sample)
 
-    def distance(form: Form) -> float:
-        places = form.order(count)[sample] if form.order else sample
-        ours, norm = slot.some_rows(weight, places) + np.float32(form.added), float(np.linalg.norm(rows))
+    def distance(conversion: Conversion) -> float:
+        places = conversion.order(count)[sample] if conversion.order else sample
+        ours, norm = slot.some_rows(weight, places) + np.float32(conversion.added), float(np.linalg.norm(rows))
         if dimensions == 1:
             off = float(np.linalg.norm(ours - rows))
             return off / norm if norm else float(off > 0)
         return 1 - float((ours * rows).sum()) / max(norm * float(np.linalg.norm(ours)), 1e-30)
 
-    forms = [matrix, Form(matrix.order, added=1.0)] if dimensions == 1 else _forms_of_matrix(slot.shape[0], model)
-    distances = {form: distance(form) for form in forms}
+    conversions = (
+        [matrix, Conversion(matrix.order, added=1.0)]
+        if dimensions == 1
+        else _conversions_of_matrix(slot.shape[0], model)
+    )
+    distances = {conversion: distance(conversion) for conversion in conversions}
     best = min(distances, key=distances.__getitem__)
     return best if distances[best] <= _DISTANCES[dimensions] else None
 
 
-def _forms_of_matrix(rows: int, model: Any) -> Iterator[Form]:
+def _conversions_of_matrix(rows: int, model: Any) -> Iterator[Conversion]:
     size, heads = head_size(model), model.config.get_text_config().num_attention_heads
     yield UNCHANGED
     if rows % size == 0:
-        yield Form(partial(_rotary_order, size=size))
+        yield Conversion(partial(_rotary_order, size=size))
         groups = (rows // size - heads) // 2
         if groups > 0 and rows == (heads + 2 * groups) * size and heads % groups == 0:
-            yield Form(partial(_fused_order, size=size, queries=heads // groups))
+            yield Conversion(partial(_fused_order, size=size, queries=heads // groups))
 
 
 def values(tensor: Tensor, rows: Any = slice(None)) -> Floats:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base
-from evoprune.problems.language_model.gguf.ggml import Encoded
 from evoprune.problems.language_model.gguf.layout import Layout, lay_out
 from evoprune.problems.language_model.gguf.names import ROUTER, Slot, values, within_block
+from evoprune.problems.language_model.transforms.form import Encoded
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
 _ZEROS = "Q4_0"  # the smallest type for matrices of zeros, where their width allows it
@@ -91,7 +91,7 @@ class Contents:
         if slot.parameter is None:
             rows = np.full(slot.shape, slot.fill, dtype=np.float32)
         elif slot.parameter in self.encoded:
-            return slot.form.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
+            return slot.conversion.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
         else:
             weight, source = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
             if source and source.shape == slot.shape and slot.holds(values(source).reshape(slot.shape), weight):

@@ -85,7 +85,7 @@ class Planning:
             if tried and not (goal.removed(subject) or self._vocabulary):  # the bytes of all matrices are known
                 types = self._with_slow_types(goal, types, windows, tried)
         if goal.name == "recipe":
-            sizes = self._session(goal, types, windows).transform.budget(BYTES, None)
+            sizes = self._session(goal, types, windows).transform.costs.budget(BYTES, None)
             goal = replace(goal, value=sizes.spent(sizes.extreme(most=False)))
         experiment = self._experiment(goal, types, windows)
         problem = experiment["problem"]
@@ -215,7 +215,7 @@ def lost_at(session: Session, size: float) -> float | None:
     None if no types are as small.
     """
     transform = session.transform
-    budget = transform.budget(BYTES, size)
+    budget = transform.costs.budget(BYTES, size)
     if not budget.within(budget.extreme(most=False)):
         return None
     choices = Choices(budget)

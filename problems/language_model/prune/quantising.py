@@ -13,7 +13,7 @@ import torch
 
 from evoprune.operators.knapsack import Floats, Units, cheapest
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.types.presets import level_bits
+from evoprune.problems.language_model.gguf.types.genes import level_bits
 from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.transforms.costs import BYTES
 
@@ -65,7 +65,7 @@ def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str
     if files is None:
         return set()
     found, least, taken = files.cheapest(tried)
-    estimated = {kind for _, kind in types.errors.harms}
+    estimated = {kind for _, kind in types.errors.divergences}
     for price in _PRICES:
         if taken <= 1:
             break
@@ -93,10 +93,10 @@ class _Files:
         The loss of a type without an estimate is its error on noise, times the ratio of estimated losses and errors of
         the matrix, or else of all matrices.
         """
-        harms, matrices, ratios = types.errors.harms, types.matrices, dict[str, float]()
+        known_losses, matrices, ratios = types.errors.divergences, types.matrices, dict[str, float]()
         for matrix in matrices:
-            if known := [kind for kind in tried if (matrix.name, kind) in harms]:
-                losses_known = sum(harms[matrix.name, kind] for kind in known)
+            if known := [kind for kind in tried if (matrix.name, kind) in known_losses]:
+                losses_known = sum(known_losses[matrix.name, kind] for kind in known)
                 ratios[matrix.name] = losses_known / sum(tried[kind].error for kind in known)
         if not ratios:
             return None
@@ -109,7 +109,9 @@ class _Files:
             most = level_bits(first, width)
             smaller = [kind for kind in tried if ggml.fits(kind, width) and level_bits(kind, width) < most]
             kinds.append([first, *smaller])
-            losses.append(np.array([0.0, *(harms.get((matrix.name, k), ratio * tried[k].error) for k in smaller)]))
+            losses.append(
+                np.array([0.0, *(known_losses.get((matrix.name, k), ratio * tried[k].error) for k in smaller)])
+            )
             times.append(np.array([0.0, *(tried[kind].time * matrix.size / weights for kind in smaller)]))
             sizes.append(np.array([level_bits(kind, width) for kind in kinds[-1]]) * matrix.size / 8)
         _, whole = types.prices(BYTES)

@@ -9,19 +9,18 @@ import torch
 from evoprune import InputError
 from evoprune.plugins import EVOLVED
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
-from evoprune.problems.language_model.gguf.types.encodings import put_encoded
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.load import copy_of
 from evoprune.problems.language_model.models.tensor_file import read_tensors
 from evoprune.problems.language_model.results.result import LanguageModelResult
+from evoprune.problems.language_model.transforms.form import Bytes, Encoded
 
 RECOVERED = "recovered.safetensors"
 """File in a run's folder with the weights that a recovery trained."""
 
 
 class QuantisedModel(NamedTuple):
-    """A model with the values of its quantised parameters, and the parameters as a .gguf file stores them, by name."""
+    """A model with the values of its quantised parameters, and the parameters as a file stores them, by name."""
 
     model: Any
     encoded: Mapping[str, Encoded]
@@ -47,7 +46,8 @@ class FinalModel:
         transform, model = self.session.transform, self.session.resident.model
         transform.finalise(self.genome)
         if not self.rounded:
-            transform.swap_out_types()
+            if transform.form:
+                transform.form.swap_out()
             return QuantisedModel(model, {})
         return QuantisedModel(model, transform.encoded())
 
@@ -62,13 +62,9 @@ class FinalModel:
         scaled = {name: each.numpy() for name, each in self.recovered.items() if name not in weights}
         return QuantisedModel(model, {**encoded, **_put_encoded(model, scaled, encoded)})
 
-    @property
-    def has_types(self) -> bool:
-        return self.session.transform.has_types
-
     def rounds_after(self, train: str) -> bool:
         """Return True if matrices are rounded after training ``train``; norms and scales are trained afterwards."""
-        return train not in {"norms", "scales"} and self.has_types
+        return train not in {"norms", "scales"} and self.session.transform.form is not None
 
     def to_train(self, train: str) -> Self:
         """Return the model to train: unrounded if matrices are rounded afterwards."""
@@ -105,8 +101,8 @@ def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, 
     changed, tensors = {}, {name: matrix.data for name, matrix in encoded.items()}
     for name, data in scaled.items():
         _check_shape(name, tensors, data)
-        changed[name] = Encoded(encoded[name].kind, data)
-        put_encoded(matrices[name], changed[name])
+        changed[name] = encoded[name].with_data(data)
+        changed[name].put_into(matrices[name])
     return changed
 
 

@@ -45,9 +45,9 @@ def report(
         result["protocol"][budget.unit] = budget.description
     if chosen and budget:
         result["asked"] = _goal(session, best, chosen, budget, result)
-    if not transform.has_types:  # which round few weights to zero
+    if not transform.form:  # which round few weights to zero
         result |= _zeros(session, best)
-    if transform.updates:
+    if transform.facts.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
     result |= _against_uniform(perplexity)
     if len(transform.transforms) == 1 and transform.find(Weights):

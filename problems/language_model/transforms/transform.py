@@ -34,7 +34,7 @@ Raises :class:`evoprune.InputError` if there is no such model.
 """
 
 
-class Remaining(NamedTuple):
+class KeptIndices(NamedTuple):
     """Indices of the inputs and rows that remain in pruned matrices, by the matrices' names."""
 
     inputs: Mapping[str, torch.Tensor]

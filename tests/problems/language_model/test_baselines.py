@@ -62,7 +62,7 @@ def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choos
     assert found.pop("dense").family == "dense"
     assert {baseline.family for baseline in found.values()} == {"presets"}
     whole = problem_on("gpt2", TRANSFORMS[1:]).session.transform.transforms[0]
-    expected = whole.presets()
+    expected = whole.file.presets()
     assert len(found) == len({tuple(kinds) for kinds in expected.values()}) > 5
     for name in list(found)[::4]:
         own, genome, known = found[name].make()
@@ -78,9 +78,9 @@ def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
         "gpt2", {"use": "types", "types": ["Q8_0"], "importance": False}
     ).session.transform.transforms[0]
     count = len(transform.genes)
-    assert transform.genome_of(["Q8_0"] * count) == [1.0] * count
+    assert transform.type_genes.genome_of(["Q8_0"] * count) == [1.0] * count
     with pytest.raises(InputError, match=r"cannot be stored in Q4_0 by problem\.transforms"):
-        transform.genome_of(["Q4_0"] * count)
+        transform.type_genes.genome_of(["Q4_0"] * count)
 
 
 @pytest.mark.slow

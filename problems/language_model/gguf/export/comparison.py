@@ -17,6 +17,7 @@ from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.runtime import compare_speeds, latencies, measure_file, presets, quantise
 from evoprune.problems.language_model.gguf.types.importance import by_tensor, cached_importance
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
@@ -103,7 +104,8 @@ class Comparison:
         name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self._left < math.inf)
         note(f"making llama.cpp's {name}")
         text = texts.calibration if texts.calibrates else texts.search
-        importance = self.session.transform.importance or cached_importance(resident, text)
+        types = self.session.transform.find(Types)
+        importance = (types and types.errors.importance) or cached_importance(resident, text)
         if self._left <= self.scoring:
             return _NO_TIME
         try:

@@ -20,6 +20,7 @@ from evoprune.problems.language_model.export.facts import ExportFacts
 from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.export.card import MODELFILE, card, summary, usage, verdict
+from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
@@ -130,7 +131,9 @@ class GgufFormat(ExportFormat):
         from evoprune.problems.language_model.gguf.layout import lay_out
 
         transform, resident = self.session.transform, self.session.resident
-        base = find_base(resident, self.options.base or transform.base_path, lambda: transform.apply(transform.dense))
+        types = transform.find(Types)
+        path = self.options.base or (types.settings.base if types else None)
+        base = find_base(resident, path, lambda: transform.apply(transform.dense))
         transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base
@@ -144,13 +147,14 @@ class GgufFormat(ExportFormat):
         from evoprune.problems.language_model.gguf.types.importance import by_tensor
 
         transform, texts = self.session.transform, self.session.texts
-        if not transform.has_types or not transform.differ_in_types_only(self.final.genome, transform.dense):
+        own = transform.find(Types)
+        if own is None or not transform.differ_in_form_only(self.final.genome, transform.dense):
             return None
         types, weighed = sidecar(place, _TYPES), sidecar(place, _IMPORTANCE)
         lines = (f"{name}={matrix['type']}\n" for name, matrix in matrices.items())
         types.write_text("".join(lines), encoding="utf-8")
         command = ["llama-quantize", "--allow-requantize", "--tensor-type-file", types.name]
-        if importance := by_tensor(self.session.resident, base, transform.importance):
+        if importance := by_tensor(self.session.resident, base, own.errors.importance):
             tokens = texts.calibration.tokens.numel() if texts.calibrates else 1
             write_importance(weighed, {name: each.numpy() for name, each in importance.items()}, tokens)
             command += ["--imatrix", weighed.name]

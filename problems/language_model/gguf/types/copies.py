@@ -12,8 +12,9 @@ from cachetools import LRUCache
 from torch import nn
 
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Bytes, Encoded
-from evoprune.problems.language_model.gguf.types.encodings import Encodings, dequantise, quantise
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
+from evoprune.problems.language_model.gguf.ggml import Bytes
+from evoprune.problems.language_model.gguf.types.encodings import Encodings, quantise
 from evoprune.problems.language_model.gguf.types.matrices import DENSE
 from evoprune.problems.language_model.gguf.types.source import stored_rows
 from evoprune.problems.language_model.models.blocks import Matrix
@@ -21,20 +22,22 @@ from evoprune.problems.language_model.models.lazy_weights import MakeWeight, mak
 from evoprune.problems.language_model.models.memory import Room, in_own_pages
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
-from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, Remaining
+from evoprune.problems.language_model.transforms.form import Encoded
+from evoprune.problems.language_model.transforms.transform import RECENT_BYTES, KeptIndices
 
 Quantised = tuple[MakeWeight | None, Callable[[], Bytes]]
 """Makes the values of a quantised matrix, None if it has them already; and returns its bytes in a file."""
 
 
-class TypedMatrix:
-    """A matrix of the model, and its copy in the type :attr:`kind`, at first none; ``data``: its bytes in a file.
+class QuantisedCopy:
+    """A copy of a matrix of the model in the type :attr:`kind`, at first none; ``data``: its bytes in a file.
 
-    ``lazy``: values are made whenever the layer runs; pruned values may be, too.
+    ``lazy``: values are made whenever the layer runs; pruned values may be, too. ``source``: the matrix in the model's
+    source, if it is quantised there.
     """
 
-    def __init__(self, model: Any, matrix: Matrix, lazy: bool) -> None:
-        self.matrix = matrix
+    def __init__(self, model: Any, matrix: Matrix, lazy: bool, source: GgmlMatrix | None) -> None:
+        self.matrix, self.source = matrix, source
         self.dense: Any = matrix.weight
         """The loaded weight."""
         self.shape: tuple[int, ...] = tuple(matrix.rows(self.dense).shape)
@@ -47,6 +50,10 @@ class TypedMatrix:
         self._make: MakeWeight | None = None
         self._make_pruned: MakeWeight | None = None
         self._pruned = self._copy = self.dense
+
+    def is_new(self, kind: str) -> bool:
+        """Return whether ``kind`` is a quantised type, and not the type of the source."""
+        return kind not in {DENSE, self.source.kind if self.source else DENSE}
 
     @property
     def pruned_values(self) -> torch.Tensor:
@@ -81,6 +88,10 @@ class TypedMatrix:
                 setattr(module, name, weight)
 
 
+Chosen = Sequence[tuple[QuantisedCopy, str]]
+"""Copies, each with its type."""
+
+
 class Copies:
     """Quantised copies of ``matrices`` in the model of ``resident``.
 
@@ -89,119 +100,110 @@ class Copies:
     """
 
     def __init__(
-        self, resident: Resident, matrices: Sequence[Matrix], encodings: Encodings, source: Mapping[str, Encoded]
+        self, resident: Resident, matrices: Sequence[Matrix], encodings: Encodings, source: Mapping[str, GgmlMatrix]
     ) -> None:
-        self._model, self._encodings, self._source = resident.model, encodings, source
-        self.typed = [TypedMatrix(self._model, matrix, resident.streams) for matrix in matrices]
+        self._model, self._encodings = resident.model, encodings
+        self.copies = [
+            QuantisedCopy(self._model, matrix, resident.streams, source.get(matrix.name)) for matrix in matrices
+        ]
         self._recent: LRUCache[Any, Bytes] = LRUCache(RECENT_BYTES, lambda data: min(RECENT_BYTES, data.nbytes))
 
     def swap_out(self) -> None:
-        for typed in self.typed:
-            typed.swap_out()
+        for copy in self.copies:
+            copy.swap_out()
 
     @torch.no_grad()
-    def swap_in(self, kinds: Sequence[str], remaining: Remaining, blank: bool) -> None:
-        """Replace the weight of each matrix that the model has now by its copy in its type of ``kinds``.
+    def swap_in(self, chosen: Chosen, kept: KeptIndices, blank: bool) -> None:
+        """Replace the weight of each matrix that the model has now by its copy in the ``chosen`` type.
 
         ``blank``: with bytes of 0, which suffice for a file that is timed.
         """
         modules = set(self._model.modules())
-        chosen = [
-            (typed, kind if typed.matrix.module in modules else DENSE)
-            for typed, kind in zip(self.typed, kinds, strict=True)
-        ]
+        chosen = [(copy, kind if copy.matrix.module in modules else DENSE) for copy, kind in chosen]
         if not blank:
-            dense = [(typed, kind) for typed, kind in chosen if typed.matrix.weight is typed.dense]
-            self._encodings.make(
-                (typed.matrix, typed.dense, kind) for typed, kind in dense if self._is_new(typed, kind)
-            )
-        for typed, kind in chosen:
-            typed.swap_in(kind, partial(self._copy_of, typed, kind, remaining, blank))
-
-    def _is_new(self, typed: TypedMatrix, kind: str) -> bool:
-        """Return whether ``kind`` is a quantised type, and not the type of the source."""
-        source = self._source.get(typed.matrix.name)
-        return kind not in {DENSE, source.kind if source else DENSE}
+            dense = [(copy, kind) for copy, kind in chosen if copy.matrix.weight is copy.dense]
+            self._encodings.make((copy.matrix, copy.dense, kind) for copy, kind in dense if copy.is_new(kind))
+        for copy, kind in chosen:
+            copy.swap_in(kind, partial(self._copy_of, copy, kind, kept, blank))
 
     def fingerprints(self, blocks: int) -> Sequence[Hashable]:
         """Return the types of the matrices of each of the first ``blocks``."""
         kinds: list[list[str]] = [[] for _ in range(blocks)]
-        for typed in self.typed:
-            if typed.matrix.block < blocks:
-                kinds[typed.matrix.block].append(typed.kind)
+        for copy in self.copies:
+            if copy.matrix.block < blocks:
+                kinds[copy.matrix.block].append(copy.kind)
         return [tuple(of_block) for of_block in kinds]
 
     def encoded(self) -> Mapping[str, Encoded]:
         """Return the matrices that are quantised now, by the names of their parameters."""
-        return _LazyEncoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
+        return _LazyEncoded({each.matrix.parameter: (each.kind, each.data) for each in self.copies if each.data})
 
     @torch.no_grad()
-    def encode(self, model: Any, kinds: Sequence[str], remaining: Remaining) -> Mapping[str, Encoded]:
+    def encode(self, model: Any, chosen: Chosen, kept: KeptIndices) -> Mapping[str, Encoded]:
         """Quantise the matrices of another ``model``, with the importance of the inputs of the dense model."""
         parameters, quantised = dict(model.named_parameters(remove_duplicate=False)), {}
-        for typed, kind in zip(self.typed, kinds, strict=True):
-            matrix = typed.matrix
+        for copy, kind in chosen:
+            matrix = copy.matrix
             if kind == DENSE or matrix.parameter not in parameters:
                 continue
             weight = parameters[matrix.parameter]
-            data = self._rows_of_source(typed, kind, weight, remaining.rows.get(matrix.name))
+            data = _rows_of_source(copy, kind, weight, kept.rows.get(matrix.name))
             if data is None:
-                data = self._quantise(typed, weight, kind, remaining)
-                weight.copy_(dequantise(matrix, weight, kind, data))
-            quantised[matrix.parameter] = Encoded(kind, data)
+                data = self._quantise(matrix, weight, kind, kept)
+                weight.copy_(GgmlMatrix(kind, data).values(matrix, weight))
+            quantised[matrix.parameter] = GgmlMatrix(kind, data)
         return quantised
 
     def _copy_of(
-        self, typed: TypedMatrix, kind: str, remaining: Remaining, blank: bool, weight: torch.Tensor
+        self, copy: QuantisedCopy, kind: str, kept: KeptIndices, blank: bool, weight: torch.Tensor
     ) -> Quantised:
-        matrix = typed.matrix
-        rows = None if weight is typed.dense else remaining.rows.get(matrix.name)
+        matrix = copy.matrix
+        rows = None if weight is copy.dense else kept.rows.get(matrix.name)
         if blank:
             count, width = matrix.rows(weight).shape
             return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
-        if (weight is typed.dense or rows is not None) and self._is_new(typed, kind):
-            data = partial(self._rows_of_dense, typed, kind, rows)
-        elif (stored := self._rows_of_source(typed, kind, values := typed.pruned_values, rows)) is not None:
+        if (weight is copy.dense or rows is not None) and copy.is_new(kind):
+            data = partial(self._rows_of_dense, copy, kind, rows)
+        elif (stored := _rows_of_source(copy, kind, values := copy.pruned_values, rows)) is not None:
             return None, lambda: stored
         else:
             key = matrix.name, kind, sha256_of({"": values})
             if (recent := self._recent.get(key)) is None:
-                recent = self._recent[key] = self._quantise(typed, values, kind, remaining)
+                recent = self._recent[key] = self._quantise(matrix, values, kind, kept)
             data = partial(np.asarray, recent)  # holds it when it is evicted
-        return lambda chosen: dequantise(matrix, weight, kind, data(), chosen), data
+        return lambda chosen: GgmlMatrix(kind, data()).values(matrix, weight, chosen), data
 
-    def _rows_of_dense(self, typed: TypedMatrix, kind: str, rows: torch.Tensor | None) -> Bytes:
-        data = self._encodings(typed.matrix, typed.dense, kind)
+    def _rows_of_dense(self, copy: QuantisedCopy, kind: str, rows: torch.Tensor | None) -> Bytes:
+        data = self._encodings(copy.matrix, copy.dense, kind)
         return data if rows is None else data[rows.numpy()]
 
-    def _quantise(self, typed: TypedMatrix, weight: torch.Tensor, kind: str, remaining: Remaining) -> Bytes:
-        of_inputs = self._importance(typed.matrix, remaining)
-        importance = {} if of_inputs is None else {typed.matrix.name: of_inputs}
-        return quantise([(typed.matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
+    def _quantise(self, matrix: Matrix, weight: torch.Tensor, kind: str, kept: KeptIndices) -> Bytes:
+        of_inputs = self._importance(matrix, kept)
+        importance = {} if of_inputs is None else {matrix.name: of_inputs}
+        return quantise([(matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
 
-    def _rows_of_source(
-        self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
-    ) -> Bytes | None:
-        """Return the bytes of ``weight`` in the source, if its type is ``kind`` and has all rows; else None.
-
-        ``rows``: the indices of the rows of ``weight`` in the dense one, if known.
-        """
-        matrix, source = typed.matrix, self._source.get(typed.matrix.name)
-        if source is None or source.kind != kind:
-            return None
-        dense = matrix.rows(typed.dense)
-        if rows is not None:
-            dense, source = dense[rows], Encoded(kind, source.data[rows.numpy()])
-        return stored_rows(source, dense, matrix.rows(weight))
-
-    def _importance(self, matrix: Matrix, remaining: Remaining) -> torch.Tensor | None:
+    def _importance(self, matrix: Matrix, kept: KeptIndices) -> torch.Tensor | None:
         importance = self._encodings.importance.get(matrix.name)
         if importance is None:
             return None
-        kept, rows = remaining.inputs.get(matrix.name), remaining.rows.get(matrix.name)
+        inputs, rows = kept.inputs.get(matrix.name), kept.rows.get(matrix.name)
         if rows is not None and importance.dim() > 1:  # of the remaining experts
             importance = importance[rows[:: matrix.outputs] // matrix.outputs]
-        return importance if kept is None else importance[..., kept.cpu()]
+        return importance if inputs is None else importance[..., inputs.cpu()]
+
+
+def _rows_of_source(copy: QuantisedCopy, kind: str, weight: torch.Tensor, rows: torch.Tensor | None) -> Bytes | None:
+    """Return the bytes of ``weight`` in the source, if its type is ``kind`` and has all rows; else None.
+
+    ``rows``: the indices of the rows of ``weight`` in the dense one, if known.
+    """
+    matrix, source = copy.matrix, copy.source
+    if source is None or source.kind != kind:
+        return None
+    dense = matrix.rows(copy.dense)
+    if rows is not None:
+        dense, source = dense[rows], source.with_data(source.data[rows.numpy()])
+    return stored_rows(source, dense, matrix.rows(weight))
 
 
 class _LazyEncoded(Mapping[str, Encoded]):
@@ -212,7 +214,7 @@ class _LazyEncoded(Mapping[str, Encoded]):
 
     def __getitem__(self, name: str) -> Encoded:
         kind, data = self._matrices[name]
-        return Encoded(kind, data())
+        return GgmlMatrix(kind, data())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._matrices)

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from evoprune.plugins import steps
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.encoded import SLICE
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.memory import Room
-
-_SLICE = 2**18  # weights that a thread converts at once, with some float32 copies
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,30 +86,12 @@ def quantise_rows(
     return np.concatenate(parts)
 
 
-def dequantise(
-    matrix: Matrix, weight: torch.Tensor, kind: str, data: ggml.Bytes, rows: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Return the values of ``data`` in ``kind``, or of some ``rows``, in the layout, dtype and device of ``weight``."""
-    width = matrix.rows(weight).shape[1]
-    data = data if rows is None else data[rows.cpu().numpy()]
-    values = torch.empty(len(data), width, dtype=weight.dtype)
-    step = max(1, _SLICE // width)
-    for first in range(0, len(data), step):  # a stack of experts in float32 may not fit into memory
-        values[first : first + step] = torch.from_numpy(ggml.dequantize(data[first : first + step], kind, width))
-    return matrix.laid_out(values).to(weight.device).contiguous()
-
-
-def put_encoded(matrix: Matrix, encoded: ggml.Encoded) -> None:
-    """Set the values of ``matrix`` to the values of ``encoded``, of the same shape."""
-    matrix.weight.data.copy_(dequantise(matrix, matrix.weight, encoded.kind, encoded.data))
-
-
 def row_slices(matrix: Matrix) -> Iterator[slice]:
-    """Return slices of the rows of ``matrix``, each of one expert, of about :data:`_SLICE` weights."""
+    """Return slices of the rows of ``matrix``, each of one expert, of about :data:`.encoded.SLICE` weights."""
     return _slices(matrix, matrix.rows(matrix.weight))
 
 
 def _slices(matrix: Matrix, rows: torch.Tensor) -> Iterator[slice]:
-    count, alike = max(1, _SLICE // rows.shape[1]), matrix.outputs if len(rows) % matrix.outputs == 0 else len(rows)
+    count, alike = max(1, SLICE // rows.shape[1]), matrix.outputs if len(rows) % matrix.outputs == 0 else len(rows)
     starts = [start + first for start in range(0, len(rows), alike) for first in range(0, alike, count)]
     return (slice(first, end) for first, end in pairwise([*starts, len(rows)]))

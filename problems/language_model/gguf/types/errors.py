@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evoprune import Gene
 from evoprune.problems.language_model.calibration.sensitivity import Factors, sensitivity
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.types.encodings import in_threads, quantise_rows, row_slices
 from evoprune.problems.language_model.gguf.types.importance import CPU, cache_key
 from evoprune.problems.language_model.gguf.types.matrices import DENSE
@@ -41,13 +43,13 @@ _EXACT = 1e-6
 class Errors:
     """Estimates for pairs of a matrix and a type that fits it.
 
-    ``relative``: the squared error as a share of the squared weights, both weighted by sensitivity. ``harms``: the
-    divergence that the error causes, in nats a token; empty without a calibration text. ``importance``: of the inputs
+    ``relative``: the squared error as a share of the squared weights, both weighted by sensitivity. ``divergences``:
+    caused by the error, in nats a token; empty without a calibration text. ``importance``: of the inputs
     of matrices, by name, see :func:`.importance.measure_importance`; may be empty.
     """
 
     relative: Mapping[Pair, float]
-    harms: Mapping[Pair, float] = field(default_factory=dict)
+    divergences: Mapping[Pair, float] = field(default_factory=dict)
     importance: Tensors = field(default_factory=dict)
 
     def is_exact(self, matrix: Matrix, kind: str) -> bool:
@@ -67,9 +69,14 @@ class Errors:
                 kept.append(kind)
         return [first, *reversed(kept)]
 
-    def sizes(
-        self, matrix: Matrix, kinds: Iterable[str], exact: bool, source: Mapping[str, ggml.Encoded]
-    ) -> dict[str, float]:
+    def gene(self, matrix: Matrix, levels: Sequence[str]) -> Gene:
+        """Return the gene of ``matrix`` with types as ``levels``, and their costs, the first of which is 0."""
+        estimates = self.divergences or self.relative
+        costs = [0.0, *(estimates[matrix.name, kind] for kind in levels[1:])]
+        gene = Gene.of_levels(matrix.name, levels, costs if any(costs) else [])
+        return replace(gene, absolute=bool(self.divergences and gene.harms))
+
+    def sizes(self, matrix: Matrix, kinds: Iterable[str], exact: bool, source: GgmlMatrix | None) -> dict[str, float]:
         """Return the bytes of ``matrix`` in each type that it may have, in decreasing order.
 
         The first type is the loaded one, 16 bits or the type in ``source``; then come the estimated ones of ``kinds``,
@@ -79,8 +86,7 @@ class Errors:
         estimated = [kind for kind in kinds if (matrix.name, kind) in self.relative]
         allowed = [kind for kind in estimated if exact or not self.is_exact(matrix, kind)]
         sizes = {kind: float(rows * ggml.row_bytes(kind, width)) for kind in allowed}
-        own = source.get(matrix.name)
-        first = {own.kind: float(own.data.nbytes)} if own else {DENSE: 2.0 * matrix.weight.numel()}
+        first = {source.kind: float(source.data.nbytes)} if source else {DENSE: 2.0 * matrix.weight.numel()}
         return first | dict(sorted(sizes.items(), key=lambda each: -each[1]))
 
     def unused_experts(self, matrix: Matrix) -> int:
@@ -95,13 +101,13 @@ def cached_errors(
 ) -> Errors:  # fmt: skip
     """Estimate the errors of the matrices ``chosen`` for each type, among all ``matrices``; cached by type.
 
-    ``importance``: of inputs, by matrix. ``calibration``: the text for the harms; None for no harms.
+    ``importance``: of inputs, by matrix. ``calibration``: the text for divergences; None for none.
     """
     importance_hash = sha256_of(importance)
     factors = cache(lambda: _cached_sensitivity(resident, calibration, matrices))
     samples: dict[str, Sample] = {}
     relative: dict[Pair, float] = {}
-    harms: dict[Pair, float] = {}
+    divergences: dict[Pair, float] = {}
     for kind, members in chosen.items():
 
         def build(kind: str = kind, members: Sequence[Matrix] = members) -> Tensors:
@@ -114,9 +120,9 @@ def cached_errors(
         pairs = [(matrix.name, kind) for matrix in members]
         relative |= zip(pairs, errors["relative"].tolist(), strict=True)
         if calibration is not None:
-            harms |= zip(pairs, errors["harms"].tolist(), strict=True)
+            divergences |= zip(pairs, errors["divergences"].tolist(), strict=True)
     names = {matrix.name for matrix in matrices}
-    return Errors(relative, harms, {name: own for name, own in importance.items() if name in names})
+    return Errors(relative, divergences, {name: own for name, own in importance.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def _draw(sizes: NDArray[np.float64], factors: Factors, count: int) -> Sample:
 
 
 def estimate_errors(samples: Sequence[tuple[Matrix, Sample]], importance: Tensors, kind: str) -> Tensors:
-    """Estimate the errors of matrices in ``kind``: ``relative`` and ``harms``, float64 ``(matrices,)``.
+    """Estimate the errors of matrices in ``kind``: ``relative`` and ``divergences``, float64 ``(matrices,)``.
 
     ``importance``: of the inputs of matrices, by name.
     """
@@ -182,7 +188,7 @@ def estimate_errors(samples: Sequence[tuple[Matrix, Sample]], importance: Tensor
 
     errors = torch.tensor([*in_threads(relative, samples, f"quantising rows to {kind}")], dtype=torch.float64)
     totals = torch.tensor([sample.total for _, sample in samples], dtype=torch.float64)
-    return {"relative": errors, "harms": errors * totals / 2}
+    return {"relative": errors, "divergences": errors * totals / 2}
 
 
 def _factors(matrix: Matrix, sensitive: Sensitivity) -> Factors:

@@ -39,7 +39,7 @@ class CutBytes:
         """Raise :class:`evoprune.InputError` if genes can make a model that llama.cpp does not support."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
-        self._slots = slots_by_parameter(model, base.architecture, base.forms)
+        self._slots = slots_by_parameter(model, base.architecture, base.conversions)
         self._inside: dict[int, list[str]] = {}
         for parameter, (slot, *_) in self._slots.items():
             if slot.name.startswith("blk."):

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from evoprune import InputError, Stopped
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.runtime import latencies
-from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import processor_name
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.transforms.costs import BYTES
-from evoprune.problems.language_model.transforms.latency import Timer
-
-if TYPE_CHECKING:
-    from evoprune.problems.language_model.gguf.types.transform import Types
-    from evoprune.problems.language_model.transforms.stack_costs import StackCosts
+from evoprune.problems.language_model.transforms.latency import GenomeModel, Timer
 
 _PROCESSES = 2
 """Processes that time a model: in some, the same file is a third slower from start to end."""
 
 TYPES, IDLE = "types", "idle"
-"""Kinds of genes that choose the type of a matrix.
+"""Classes of genes that choose the type of a matrix.
 
 A type saves the same time per weight in matrices of any shape, but less in stacked experts. Of an idle matrix a pass
 reads only some rows, so that its type saves no time.
@@ -40,17 +35,18 @@ class FileTimer(Timer):
     unit = BYTES
 
     def __init__(
-        self, transform: StackCosts, load: Load, kinds: Sequence[Any], cuts: int, types: Types, dense: str
+        self, model: GenomeModel, load: Load, classes: Sequence[Any], cuts: int, write: Callable[[Path], None],
+        dense: str,
     ) -> None:  # fmt: skip
-        """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
+        """``classes``: of each gene the changed shapes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
-        The first ``cuts`` genes of ``transform`` prune, the others belong to ``types``. ``dense``: the types of the
-        dense model.
+        The first ``cuts`` genes of ``model`` prune, the others choose types. ``write``: writes the present model to a
+        file, or raises OSError. ``dense``: the types of the dense model.
         """
-        super().__init__(transform, load, kinds)
+        super().__init__(model, load, classes)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._cuts, self._types, self._dense_type = cuts, types, dense
+        self._cuts, self._write, self._dense_type = cuts, write, dense
         self._timed: list[float] | None = None
 
     def circumstances(self) -> dict[str, str | int]:
@@ -66,13 +62,13 @@ class FileTimer(Timer):
 
     def gene_classes(self) -> list[list[int]]:
         """As :meth:`Timer.gene_classes`, without idle genes."""
-        return [genes for genes in super().gene_classes() if self.kinds[genes[0]] != IDLE]
+        return [genes for genes in super().gene_classes() if self.classes[genes[0]] != IDLE]
 
     def changed_together(self, genes: list[int]) -> list[int]:
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def is_monotone(self, gene: int) -> bool:
-        return bool(self.kinds[gene][:1] != (TYPES,))
+        return bool(self.classes[gene][:1] != (TYPES,))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         dense_file = self._dense
@@ -88,13 +84,13 @@ class FileTimer(Timer):
 
     @cached_property
     def _dense(self) -> Path:
-        return self._written(self.transform.dense, "dense")
+        return self._written(self.model.dense, "dense")
 
     def _written(self, genome: Sequence[float], name: str) -> Path:
         path = Path(self._folder.name) / f"{name}.gguf"
-        self.transform.apply(genome)
+        self.model.apply(genome)
         try:
-            contents(self.transform.resident.model, self._types.base, self._types.encoded()).write(path)
+            self._write(path)
         except OSError as error:
             remedy = "set TMPDIR to a folder with room for two files of the model"
             raise Stopped(f"cannot write {path}: {error.strerror}; {remedy}") from error

@@ -10,6 +10,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Phase
+from evoprune.problems.language_model.transforms.form import Encoded
 
 if TYPE_CHECKING:  # they import gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
@@ -48,8 +49,14 @@ def slots_of(resident: Resident, base: Base) -> dict[str, list[Slot]]:
     """Return the tensors of a .gguf file that hold each of :func:`typed_matrices`, by the matrix's name."""
     from evoprune.problems.language_model.gguf.names import slots_by_parameter
 
-    slots = slots_by_parameter(resident.model, base.architecture, base.forms)
+    slots = slots_by_parameter(resident.model, base.architecture, base.conversions)
     return {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
+
+
+def is_smaller(matrix: Matrix, kind: str, source: Encoded | None) -> bool:
+    """Return whether ``kind`` fits ``matrix`` and has fewer bytes than its type in the ``source``, if any."""
+    rows, width = matrix.rows(matrix.weight).shape
+    return ggml.fits(kind, width) and (source is None or rows * ggml.row_bytes(kind, width) < source.data.nbytes)
 
 
 def check_types(kinds: Iterable[str], matrices: Sequence[Matrix]) -> None:

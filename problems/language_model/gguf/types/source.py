@@ -10,7 +10,8 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes, Encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
+from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes
 from evoprune.problems.language_model.gguf.types.matrices import slots_of
 from evoprune.problems.language_model.models.resident import Resident
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
 
 
-def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
+def source_types(resident: Resident, base: Base) -> dict[str, GgmlMatrix]:
     """Return the matrices of the dense model that are quantised in its source, ``base``, by name."""
     encoded = {}
     for name, slots in slots_of(resident, base).items():
@@ -31,9 +32,9 @@ def source_types(resident: Resident, base: Base) -> dict[str, Encoded]:
             parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in tensors]
             data = np.concatenate(parts, axis=1).reshape(-1, tensors[0].data.shape[1])
         else:
-            order = slots[0].form.order
+            order = slots[0].conversion.order
             data = tensors[0].data[np.argsort(order(len(tensors[0].data)))] if order else tensors[0].data
-        encoded[name] = Encoded(tensors[0].kind, data)
+        encoded[name] = GgmlMatrix(tensors[0].kind, data)
     return encoded
 
 
@@ -52,7 +53,7 @@ def nearest_type(kind: str, widths: Collection[int]) -> str | None:
     return min(fitting, key=ggml.bits, default=None)
 
 
-def stored_rows(source: Encoded, dense: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
+def stored_rows(source: GgmlMatrix, dense: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
     """Return the bytes of ``weight`` if all its rows are rows of ``dense``, the loaded weight, stored as ``source``.
 
     Both ``(out, in)``, on any device. None for other rows, as after a removal of inputs or an update.

@@ -33,7 +33,7 @@ def transform(language_model):
     ],
 )
 def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
-    assert transform(transforms).timer(DECODE).gene_classes() == expected
+    assert transform(transforms).costs.timer(DECODE).gene_classes() == expected
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])

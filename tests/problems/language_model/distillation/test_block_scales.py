@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from evoprune.problems.language_model.gguf.types.encodings import put_encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.models.blocks import Matrix, find_matrices
 
 pytest.importorskip("llama_cpp_py_sync")
@@ -23,7 +23,6 @@ from evoprune.problems.language_model.distillation.trainable_parameters import (
     recompute_weights,
 )
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, scales_of
 from tests.problems.language_model.small import ROOM, random_model
 
 INPUTS, OUTPUTS = 256, 24
@@ -39,8 +38,8 @@ def quantised(request):
     layer = torch.nn.Linear(INPUTS, OUTPUTS) if form == "linear" else Conv1D(OUTPUTS, INPUTS)
     matrix = Matrix("layer", 0, "layer", layer)
     rows = matrix.rows(matrix.weight.detach()).contiguous().numpy()
-    encoded = Encoded(kind, ggml.quantize(rows, kind, np.ones(INPUTS, dtype=np.float32)))
-    put_encoded(matrix, encoded)
+    encoded = GgmlMatrix(kind, ggml.quantize(rows, kind, np.ones(INPUTS, dtype=np.float32)))
+    encoded.put_into(matrix)
     return matrix, encoded
 
 
@@ -62,9 +61,9 @@ def test_the_gradient_is_that_of_plain_multiplication(quantised):
     parametrise_scales(matrix, encoded)
     matrix.module(inputs).square().sum().backward()
 
-    before = torch.from_numpy(scales_of(encoded)).double()
+    before = torch.from_numpy(encoded.scales).double()
     change = torch.zeros_like(before, requires_grad=True)
-    codes = [torch.from_numpy(own).double() / unit for own, unit in codes_of(encoded, INPUTS)]
+    codes = [torch.from_numpy(own).double() / unit for own, unit in encoded.codes(INPUTS)]
     block = INPUTS // before.shape[2]
     rows = sum((scale * (1 + own)).repeat_interleave(block, 1) * code
                for scale, own, code in zip(before, change, codes, strict=True))  # fmt: skip
@@ -120,12 +119,12 @@ def test_codes_of_matrices_that_lost_nothing_stay(tokens):
     encoded = {}
     for matrix in (exact, rounded):
         rows = matrix.rows(matrix.weight).contiguous().numpy()
-        encoded[matrix.parameter] = Encoded("Q4_0", ggml.quantize(rows, "Q4_0", np.ones(rows.shape[1], np.float32)))
-    put_encoded(exact, encoded[exact.parameter])
+        encoded[matrix.parameter] = GgmlMatrix("Q4_0", ggml.quantize(rows, "Q4_0", np.ones(rows.shape[1], np.float32)))
+    encoded[exact.parameter].put_into(exact)
     student = copy.deepcopy(dense)
     alone = {exact.parameter: encoded[exact.parameter]}
     assert compensate(dense, alone, tokens, lambda _: 0.0, student, 1.0) is alone
-    put_encoded(find_matrices(student)[1], encoded[rounded.parameter])
+    encoded[rounded.parameter].put_into(find_matrices(student)[1])
     found = compensate(dense, encoded, tokens, lambda _: 0.0, student, 1.0)
     assert found[exact.parameter] is encoded[exact.parameter]
     assert not np.array_equal(found[rounded.parameter].data, encoded[rounded.parameter].data)

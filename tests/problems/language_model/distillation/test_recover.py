@@ -9,12 +9,11 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.api import Run
-from evoprune.problems.language_model.distillation import teacher, training
+from evoprune.problems.language_model.distillation import training
 from evoprune.problems.language_model.distillation.recovery import Distillation
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.distillation.training import Training
-from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import scales_of, with_scales
+from evoprune.problems.language_model.gguf import encoded
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.recoveries import recover_with, recovered, stop_at_step_5
@@ -74,7 +73,7 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 
 
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
-    types, models = typed.session.transform._types, []
+    types, models = typed.session.transform.form, []
     encode = types.encode
 
     def spoilt_when_trained(model, *given):
@@ -124,13 +123,12 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
         plain_perplexity(model, quantised.session.texts.report.tokens), rel=1e-5
     )
     name = next(name for name in after if ".h." in name)
-    zeros = 0 * scales_of(before[name])
-    assert not numpy.array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+    zeros = 0 * before[name].scales
+    assert not numpy.array_equal(after[name].with_scales(zeros).data, before[name].with_scales(zeros).data)
 
 
 def test_codes_that_are_worse_are_dropped(quantised, whole, tmp_path, monkeypatch):
-    zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
-    monkeypatch.setattr(teacher, "gptq", zeros)
+    monkeypatch.setattr(encoded.GgmlMatrix, "compensated", lambda own, *_: own.with_data(0 * own.data))
     found, plain = recover_with(quantised, tmp_path, train="scales"), whole(keep_codes=True)
     assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
 

@@ -23,6 +23,8 @@ from evoprune.problems.language_model.results.recovery import seconds_of
 from tests.problems.language_model.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.runs import no_file_above, result
 
+CUTS = SimpleNamespace(prunes_blocks=True)  # facts about transforms
+
 
 @pytest.fixture(scope="module")
 def out(smaller_run):
@@ -194,14 +196,12 @@ def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, 
     asked, times = RecoverPhaseSettings(time="1h", least=1), {}
 
     def keep_time(final, _, settings, *__, **___):
-        times[final.session.transform.has_types] = seconds_of(settings.time)
+        times[final.session.transform.form is not None] = seconds_of(settings.time)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recovery, "recover", keep_time)
     for has_types in (True, False):
-        own = Distillation(
-            SimpleNamespace(transform=SimpleNamespace(has_types=has_types, prunes_blocks=True)), asked, {}
-        )
+        own = Distillation(SimpleNamespace(transform=SimpleNamespace(form=has_types or None, facts=CUTS)), asked, {})
         vars(own)["text"] = None
         with pytest.raises(KeyboardInterrupt):
             own.in_run(Outcome([0.0], None, {}, seconds_left=1000.0), {}, tmp_path, 20.0, 600.0)
@@ -217,7 +217,7 @@ def test_the_time_of_a_draft_tells_how_long_the_export_reads_in_the_runtime(tmp_
 
     monkeypatch.setattr(recovery, "recover", keep_time)
     texts = SimpleNamespace(**{name: SimpleNamespace(tokens=torch.ones(8, 16)) for name in ("search", "report")})
-    transform = SimpleNamespace(has_types=False, prunes_blocks=True)
+    transform = SimpleNamespace(form=None, facts=CUTS)
     own = Distillation(SimpleNamespace(transform=transform, texts=texts), asked, {})
     vars(own)["text"] = None
     for drafted in (0.0, 1.0, 20.0):

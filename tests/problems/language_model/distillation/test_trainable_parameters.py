@@ -8,7 +8,7 @@ import torch
 from evoprune import InputError
 from evoprune.problems.language_model.distillation.trainable_parameters import TrainableParameters
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from tests.problems.language_model.mixtures import random_mixture
@@ -94,7 +94,7 @@ def test_beside_scales_others_change_by_a_share_of_their_size():
     matrix = find_matrices(model)[0]
     name = f"{matrix.name}.weight"
     rows = matrix.rows(matrix.weight.detach()).contiguous().numpy()
-    encoded = {name: Encoded("Q8_0", ggml.quantize(rows, "Q8_0"))}
+    encoded = {name: GgmlMatrix("Q8_0", ggml.quantize(rows, "Q8_0"))}
     parameters = TrainableParameters(QuantisedModel(model, encoded), "scales")
     shares = dict(zip(parameters.by_name, (group["share"] for group in parameters.groups()), strict=True))
     norm = "transformer.ln_f.weight"
@@ -107,7 +107,7 @@ def test_beside_scales_others_change_by_a_share_of_their_size():
 def test_routers_are_trained_with_norms_and_experts_are_not(quantised, tokens):
     model = random_mixture("qwen3_moe")
     matrices = {matrix.parameter: matrix.weight for matrix in find_matrices(model)}
-    encoded = {name: Encoded("Q8_0", ggml.quantize(each.numpy(), "Q8_0")) for name, each in matrices.items()}
+    encoded = {name: GgmlMatrix("Q8_0", ggml.quantize(each.numpy(), "Q8_0")) for name, each in matrices.items()}
     _, changed = changed_by_training(model, tokens, "norms", encoded if quantised else {}, sparse=False)
     small = {name for name, each in model.named_parameters() if each.dim() == 1}
     assert changed == small | {f"model.layers.{block}.mlp.gate.weight" for block in range(3)}

@@ -21,7 +21,7 @@ from transformers import (
 
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base, as_field, make_base
-from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.names import head_size
 from evoprune.problems.language_model.gguf.reader import Tensor
 from evoprune.problems.language_model.gguf.write import contents
@@ -117,7 +117,7 @@ def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0
     weights = {name: own.flatten(0, -2) for name, own in model.named_parameters() if own.dim() > 1}
     weights = {name: weight for name, weight in weights.items() if not name.endswith("mlp.gate.weight")}
     kinds = {name: kind if "layers" in name else of_embedding for name in weights}
-    encoded = {name: Encoded(own, ggml.quantize(weights[name].numpy(), own)) for name, own in kinds.items()}
+    encoded = {name: GgmlMatrix(own, ggml.quantize(weights[name].numpy(), own)) for name, own in kinds.items()}
     contents(model, base_of(model), encoded).write(path)
     return path
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base, make_base, read_base
-from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.llama import Llama
 from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.write import contents
@@ -78,7 +78,7 @@ def test_unchanged_vectors_are_copied_and_changed_ones_written(tmp_path):
 def test_a_quantised_base_is_one_of_the_model(kind, tmp_path):
     model, path = random_llama(), tmp_path / "quantised.gguf"
     matrices = {name: weight.numpy() for name, weight in model.named_parameters() if weight.dim() == 2}
-    encoded = {name: Encoded(kind, ggml.quantize(weight, kind)) for name, weight in matrices.items()}
+    encoded = {name: GgmlMatrix(kind, ggml.quantize(weight, kind)) for name, weight in matrices.items()}
     contents(model, base_of(model), encoded).write(path)
     assert find_base(resident(model), str(path)).file.path == path
 

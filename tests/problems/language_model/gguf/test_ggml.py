@@ -1,4 +1,4 @@
-"""ggml against the reference in Python that the package gguf has; scales in the blocks of each type."""
+"""ggml against the reference in Python that the package gguf has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.ggml import Encoded, codes_of, has_scales, scales_of, with_scales
 
 ROUNDED = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")  # by the reference too
 OF_32 = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4")
@@ -60,34 +59,3 @@ def test_bad_arrays(weights):
         ggml.quantize(weights, "Q4_0", np.ones(32, dtype=np.float32))
     with pytest.raises(ValueError, match="rows of 272"):
         ggml.dequantize(np.zeros((2, 34), dtype=np.uint8), "Q8_0", 256)
-
-
-KINDS = [kind for kind in ggml._types() if ggml.fits(kind, 512) and has_scales(kind)]
-
-
-@pytest.fixture(params=KINDS, scope="module")
-def encoded(request):
-    """Any bytes, with finite scales: to quantise to IQ1_S ggml prepares ten seconds."""
-    random = np.random.default_rng(0)
-    blocks = Encoded(request.param, random.integers(0, 256, (4, ggml.row_bytes(request.param, 512)), np.uint8))
-    return with_scales(blocks, random.normal(size=scales_of(blocks).shape).astype(np.float32))
-
-
-def test_codes_times_other_scales_are_the_values_of_their_bytes(encoded):
-    random = np.random.default_rng(1)
-    changed = with_scales(encoded, scales_of(encoded) * random.uniform(0.5, 1.5, scales_of(encoded).shape))
-    block = 512 // scales_of(changed).shape[2]
-    values = sum(
-        np.repeat(scale, block, axis=1) * (codes / np.float32(unit))
-        for scale, (codes, unit) in zip(scales_of(changed), codes_of(encoded, 512), strict=True)
-    )
-    np.testing.assert_array_equal(values.astype(np.float32), ggml.dequantize(changed.data, encoded.kind, 512))
-
-
-def test_two_bytes_of_each_block_change_for_each_field(encoded):
-    scales = scales_of(encoded)
-    changed = with_scales(encoded, -2 * scales - 1)
-    different = (changed.data != encoded.data).reshape(4, scales.shape[2], -1)
-    assert different.any((0, 1)).sum() <= 2 * len(scales)
-    np.testing.assert_array_equal(with_scales(changed, scales).data, encoded.data)
-    np.testing.assert_array_equal(codes_of(changed, 512)[0][0], codes_of(encoded, 512)[0][0])

@@ -11,7 +11,7 @@ from gguf import GGUFReader
 
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
-from evoprune.problems.language_model.gguf.ggml import Encoded
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.blocks import keep_blocks
 from evoprune.problems.language_model.models.resident import Resident
@@ -56,7 +56,7 @@ def test_a_smaller_quantised_model_is_read_back_and_its_bytes_are_known_before(m
         if weight.dim() == 2 and "wpe" not in name:
             transposed = "c_" in name
             data = ggml.quantize((weight.T if transposed else weight).numpy(), kind)
-            encoded[name] = Encoded(kind, data)
+            encoded[name] = GgmlMatrix(kind, data)
             rows = torch.from_numpy(ggml.dequantize(data, kind, weight.shape[0 if transposed else 1]))
             weight.data.copy_(rows.T if transposed else rows)
     made = contents(model, base, encoded, half)

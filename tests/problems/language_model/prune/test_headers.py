@@ -29,7 +29,7 @@ def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cut
     base = folder.parent / "base.gguf"
     types = {"use": "types", "importance": False, "base": None if kind == "gpt2" else str(base)}
     transform = problem_on(kind, [*cuts, types]).session.transform
-    smallest = transform.budget("bytes", None).spent([gene.up for gene in transform.genes])
+    smallest = transform.costs.budget("bytes", None).spent([gene.up for gene in transform.genes])
     parameters = transform.resident.parameters
     for source in (folder, base):
         for goal in (Goal("size", smallest), Goal("bits", 8.01 * smallest / parameters)):

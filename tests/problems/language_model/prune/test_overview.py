@@ -22,7 +22,7 @@ def test_the_loss_is_that_of_the_types_within_a_factor_of_two_and_falls_with_the
     types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "base": base}
     session = LanguageModel(LanguageModelSettings(**own, transforms=types, objective="kl")).session
     transform = session.transform
-    budget = transform.budget("bytes", None)
+    budget = transform.costs.budget("bytes", None)
     dense, least = (budget.spent(budget.extreme(most)) for most in (True, False))
     losses = [lost_at(session, least + share * (dense - least)) for share in (0.0, 0.3, 0.6, 1.0)]
     assert losses == sorted(losses, reverse=True)

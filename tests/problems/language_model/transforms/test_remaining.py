@@ -52,14 +52,14 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     plain = transform.dense
     plain[names.index("channels 1")], plain[names.index("heads 0")] = 3.0, 1.0
     transform.apply(plain)
-    left = transform._remaining(plain).inputs
+    left = transform._kept_indices(plain).inputs
     weights = {name: weight.clone() for name, weight in model.named_parameters()}
     whole = transform.encode(model, plain)
     assert whole == {}
     typed = [*plain[:6], *(gene.up for gene in transform.genes[6:])]
     transform.apply(typed)
     held = transform.encoded()
-    importance = transform._types._copies._encodings.importance
+    importance = transform.form.errors.importance
     assert left.keys() == {"transformer.h.1.mlp.c_proj", "transformer.h.0.attn.c_proj"}
     for name, each in held.items():
         own = name.removesuffix(".weight")
@@ -82,7 +82,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     transform.apply(genome)
     held = transform.encoded()
     expected = {name: weight.clone() for name, weight in transform.resident.model.named_parameters()}
-    transform._types.swap_out()
+    transform.form.swap_out()
     found = transform.encode(transform.resident.model, genome)
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)
@@ -90,7 +90,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
 
 
 def test_types_that_some_width_does_not_allow_are_no_levels(joint):
-    transform = joint("channels").session.transform._types
+    transform = joint("channels").session.transform.form
     names = transform.genes.names
     before = [gene.levels for gene in transform.genes]
     odd = {f"{names[1]}.weight": {0: [(64, 192), (48, 192)]}}

@@ -20,7 +20,7 @@ KEPT = {"use": "sublayers", "keep": [0]}
 def test_the_contract_is_kept_and_genes_follow_each_other(language_model, transforms):
     session = language_model(transforms=transforms).session
     check_transform(session, pairs=2)
-    check_budget(session.transform.budget(PARAMETERS, None))
+    check_budget(session.transform.costs.budget(PARAMETERS, None))
     names = [gene.name for transform in session.transform.transforms for gene in transform.genes]
     assert session.transform.genes.names == names
 

@@ -24,9 +24,10 @@ from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.export import comparison
 from evoprune.problems.language_model.gguf.export.comparison import nearest_preset
-from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes, scales_of, with_scales
+from evoprune.problems.language_model.gguf.ggml import row_bytes
 from evoprune.problems.language_model.gguf.runtime import presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.parts import Export
@@ -306,8 +307,8 @@ def tensors(path):
 
 def without_scales(kind, data):
     """The bytes of a tensor, with zeros for its scales; all types here have rows of a block of 32."""
-    encoded = Encoded(kind, np.frombuffer(data, np.uint8).reshape(-1, row_bytes(kind, 32)))
-    return with_scales(encoded, 0 * scales_of(encoded)).data.tobytes()
+    encoded = GgmlMatrix(kind, np.frombuffer(data, np.uint8).reshape(-1, row_bytes(kind, 32)))
+    return encoded.with_scales(0 * encoded.scales).data.tobytes()
 
 
 @pytest.mark.parametrize("train", ["norms", "scales"])

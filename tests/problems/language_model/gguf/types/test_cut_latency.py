@@ -39,9 +39,8 @@ def transform(problem_on):
 
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.latencies
-    for place, sizes in enumerate(made.transforms[0]._type_genes._sizes):
-        if place != 1:
-            del sizes["Q4_0"]
+    for matrix in made.form.type_genes.matrices[:1] + made.form.type_genes.matrices[2:]:
+        del matrix.sizes["Q4_0"]
     monkeypatch.setattr(latency, "latencies", lambda *given: calls.append(given) or timed(*given))
     times = ASKED.measure(made)
     assert len(calls) == 2 * latency._PROCESSES  # one round, as so little time is given
@@ -63,7 +62,7 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
 
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
-    timed = transform.timer(Load("decode", length=16))
+    timed = transform.costs.timer(Load("decode", length=16))
     classes = timed.gene_classes()
     assert classes[:2] == [[0, 1, 2, 3], [4]]
     assert [timed.changed_together(genes) for genes in classes] == [[2, 3], *classes[1:]]

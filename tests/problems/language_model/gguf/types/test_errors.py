@@ -60,7 +60,7 @@ def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_mod
     session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
     matrices = typed_matrices(session.resident)
     importance = measure_importance(session.resident, session.texts.calibration.tokens) if weighed else {}
-    monkeypatch.setattr(encodings, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
+    monkeypatch.setattr(encodings, "SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
     made = Encodings(importance)
     for matrix in matrices:
         rows = matrix.rows(matrix.weight).float().numpy()
@@ -86,10 +86,10 @@ def test_errors_of_all_rows_are_exact_and_of_some_rows_near(language_model, weig
     for count, off in ((10**9, 1e-5), (16, 0.35)):
         samples = list(zip(matrices, draw_samples(matrices, sensitive, count), strict=True))
         found = estimate_errors(samples, importance, "Q4_0")
-        assert found["harms"].tolist() == pytest.approx(harms, rel=off)
+        assert found["divergences"].tolist() == pytest.approx(harms, rel=off)
         for (matrix, sample), relative in zip(samples, found["relative"].tolist(), strict=True):
             assert len(sample.rows) <= min(count, len(rows[matrix.name]))
-            assert relative * sample.total / 2 == pytest.approx(found["harms"][matrices.index(matrix)])
+            assert relative * sample.total / 2 == pytest.approx(found["divergences"][matrices.index(matrix)])
 
 
 def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
@@ -112,5 +112,5 @@ def test_genomes_by_bits(types):
     times = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
     transform.use_times(dict.fromkeys(transform.genes.names, times))
     for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
-        genome = transform.genome_of([kind] * len(transform.genes))
+        genome = transform.type_genes.genome_of([kind] * len(transform.genes))
         assert set(transform.genes.chosen(genome)) == {expected}

@@ -124,7 +124,7 @@ def test_a_file_has_the_rows_of_gates_and_of_others_in_two_tensors(joint, tmp_pa
     session = joint(ONE, TYPES).session
     transform, model = session.transform, session.resident.model
     transform.apply([2.0, *(gene.up for gene in transform.genes[1:])])
-    base = transform._types.base
+    base = transform.form.file.base
     contents(model, base, transform.encoded()).write(tmp_path / "small.gguf")
     tensors = read_gguf(tmp_path / "small.gguf").tensors
     for block, layer in enumerate(model.model.layers):
@@ -142,11 +142,11 @@ def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_l
     write_quantised(random_qwen3_moe(), source, "Q5_1")
     session = joint(ONE, types, model=str(source), memory=memory).session
     transform, model, before = session.transform, session.resident.model, read_gguf(source).tensors
-    budget = transform.budget("bytes", None)
+    budget = transform.costs.budget("bytes", None)
     for level in (0, 2):
         genome = [float(level), *transform.dense[1:]]
         transform.apply(genome)
-        contents(model, transform._types.base, transform.encoded()).write(tmp_path / "made.gguf")
+        contents(model, transform.form.file.base, transform.encoded()).write(tmp_path / "made.gguf")
         assert budget.spent(genome) == (tmp_path / "made.gguf").stat().st_size
         after = read_gguf(tmp_path / "made.gguf").tensors
         assert after.keys() == before.keys()

@@ -27,7 +27,7 @@ def transform():
 
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
-    timer, genome = transform.timer(DECODE), [gene.up for gene in transform.genes]
+    timer, genome = transform.costs.timer(DECODE), [gene.up for gene in transform.genes]
     assert timer.gene_classes() == [transform.genes.free]
     assert all(milliseconds > 0 for pair in timer.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
@@ -41,7 +41,7 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
     with pytest.raises(InputError, match=r"problem\.budget\.length"):
         compare_latency(transform, transform.dense, Load("prefill", length=100_000), 0.0)
     with pytest.raises(InputError, match=r"problem\.budget\.batch"):
-        transform.timer(Load("decode", batch=2))
+        transform.costs.timer(Load("decode", batch=2))
 
 
 @pytest.mark.slow
@@ -66,4 +66,4 @@ def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
     for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
         every = list(range(len(transform.genes)))
         timed = sorted({*every} - {every[place] for place in idle})
-        assert transform.timer(Load(phase, length=16)).gene_classes() == [timed]
+        assert transform.costs.timer(Load(phase, length=16)).gene_classes() == [timed]

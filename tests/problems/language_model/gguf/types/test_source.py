@@ -10,7 +10,8 @@ import torch
 
 from evoprune import InputError
 from evoprune.problems.language_model.budgets.milliseconds import Milliseconds
-from evoprune.problems.language_model.gguf.ggml import Encoded, row_bytes
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
+from evoprune.problems.language_model.gguf.ggml import row_bytes
 from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.types import latency
 from evoprune.problems.language_model.gguf.types.source import nearest_type, stored_rows
@@ -55,7 +56,7 @@ def test_the_model_that_lost_nothing_is_the_source_byte_for_byte(problem, source
     found, expected = written(transform, tmp_path / "dense.gguf"), read_gguf(source).tensors
     assert found.keys() == expected.keys()
     assert all(numpy.array_equal(found[name].data, each.data) for name, each in expected.items())
-    assert transform.budget("bytes", None).spent(transform.dense) == (tmp_path / "dense.gguf").stat().st_size
+    assert transform.costs.budget("bytes", None).spent(transform.dense) == (tmp_path / "dense.gguf").stat().st_size
 
 
 def test_a_matrix_is_quantised_only_to_types_that_are_smaller_than_its_own(problem):
@@ -77,7 +78,7 @@ def test_each_byte_is_counted_and_no_matrix_has_more_bits_than_before(problem, s
         genome = [float(rng.randrange(len(gene.levels))) for gene in transform.genes]
         transform.apply(genome)
         found = written(transform, tmp_path / "cut.gguf")
-        assert (tmp_path / "cut.gguf").stat().st_size == transform.budget("bytes", None).spent(genome)
+        assert (tmp_path / "cut.gguf").stat().st_size == transform.costs.budget("bytes", None).spent(genome)
         zeros = 4.5  # bits of matrices of zeros
         assert all(
             8 * each.data[0].nbytes / each.shape[-1] <= max(before.get(name, 0), zeros)
@@ -118,7 +119,7 @@ def test_files_are_as_fast_as_their_source_or_faster(problem, source, tmp_path, 
 
 def test_rows_of_other_values_have_no_bytes():
     whole = torch.arange(6.0).reshape(3, 2)
-    own = Encoded("Q8_0", numpy.arange(3, dtype=numpy.uint8)[:, None])
+    own = GgmlMatrix("Q8_0", numpy.arange(3, dtype=numpy.uint8)[:, None])
     assert stored_rows(own, whole, whole[[2, 0]]).tolist() == [[2], [0]]
     assert stored_rows(own, whole, whole.clone()) is own.data
     for other in (whole + 1, whole[:2] + 1, whole[:, :1]):

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from evoprune.problems.language_model.calibration.update import gptq
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 
 KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K")
 
@@ -33,7 +33,7 @@ def test_outputs_are_nearer_than_with_plain_rounding(kind):
         off = (torch.from_numpy(ggml.dequantize(data, kind, 512)) - weight).double()
         return float((off @ gram.double() * off).sum())
 
-    assert error(gptq(weight, kind, gram)) < 0.9 * error(plain)
+    assert error(GgmlMatrix(kind, plain).compensated(weight, gram).data) < 0.9 * error(plain)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,4 +45,5 @@ def test_inputs_without_correlation_have_nothing_to_make_up_for(kind):
             range(0, 512, ggml.block_size(kind)), gram.diagonal().split(ggml.block_size(kind)), strict=True
         )
     ]
-    assert numpy.array_equal(gptq(weight, kind, gram), numpy.concatenate(parts, axis=1))
+    plain = numpy.concatenate(parts, axis=1)
+    assert numpy.array_equal(GgmlMatrix(kind, plain).compensated(weight, gram).data, plain)
