@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FACE = {"evoprune", "evoprune.plugins", "evoprune.testing"}
-TANGLED = {"problems/language_model"}  # folders whose imports do not go one way yet
 
 
 @cache
@@ -52,16 +51,12 @@ def circle(graph):
 
 @pytest.mark.parametrize("top", ["evoprune", "operators", "problems"])
 def test_imports_of_files_and_of_folders_go_one_way(top):
-    known = {path: found for path, found in imports().items() if path.parts[0] == top and not tangled(path)}
+    known = {path: found for path, found in imports().items() if path.parts[0] == top}
     assert not circle(known)
     rooms = defaultdict(set)
     for path, found in known.items():
         rooms[room(path)] |= {room(other) for other in found} - {room(path)}
     assert not circle(rooms)
-
-
-def tangled(path):
-    return any(path.is_relative_to(folder) for folder in TANGLED)
 
 
 def test_the_engine_imports_no_plugin():

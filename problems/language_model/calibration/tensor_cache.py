@@ -16,9 +16,10 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+import evoprune.problems.language_model.calibration as calibration
+import evoprune.problems.language_model.models as models
 from evoprune import InputError, __version__
 from evoprune.plugins import note
-from evoprune.problems.language_model import calibration, models
 from evoprune.problems.language_model.models.cache import CachedFile, cache_limit
 from evoprune.problems.language_model.models.device import rounding
 from evoprune.problems.language_model.models.lazy_weights import execution_device

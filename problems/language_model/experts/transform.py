@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+import evoprune.problems.language_model.experts as experts
+import evoprune.problems.language_model.transforms as transforms
 from evoprune.plugins import steps
-from evoprune.problems.language_model import experts, transforms
 from evoprune.problems.language_model.calibration.statistics import BATCH_TOKENS
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.blocks import find_mixtures

@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.reader import read_gguf
 from evoprune.problems.language_model.gguf.sources import ONE_WIDTH
+from evoprune.problems.language_model.prune.subject import Subject
 from evoprune.problems.language_model.prune.template import Json, content, filled
 from evoprune.problems.language_model.results.summary import megabytes
-
-if TYPE_CHECKING:  # it imports torch
-    from evoprune.problems.language_model.prune.subject import Subject
 
 RULES: Mapping[str, Json] = content("goals")
 """The rules of each goal by name; see ``templates/goals.yaml``."""

@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from evoprune.problems.language_model.prune.options import PruneOptions
 from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS, TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
-
-if TYPE_CHECKING:
-    from evoprune.problems.language_model.prune.command import Prune
 
 _WINDOWS = 8  # of the report, at most; of the search as many or half
 _CALIBRATED = 128  # windows of calibration, at most, in doublings from half of the search's
@@ -29,11 +27,20 @@ _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _LEAST_TRAINED = 8 * _TRAINED_WINDOW  # tokens that scales are trained on: on SmolLM2 an eighth of the divergence goes
 
 
+class Call(Protocol):
+    """A call of the command: its options, and the seconds that are left to the deadline."""
+
+    asked: PruneOptions
+
+    @property
+    def left(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Pace:
     """The use of the time of ``call`` on ``text``, where the dense model reads a token in ``token`` seconds."""
 
-    call: Prune
+    call: Call
     text: Division
     token: float = 0.0
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.wings import find_in_wings
 from evoprune.problems.language_model.prune.goals import SIZES, Goal
 from evoprune.problems.language_model.prune.headers import Headers, command
+from evoprune.problems.language_model.prune.looking import model_settings, subject_of
 from evoprune.problems.language_model.prune.pace import Pace
 from evoprune.problems.language_model.prune.quantising import Tried, tried_types, used_types
-from evoprune.problems.language_model.prune.subject import model_settings, subject_of
 from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.results.recovery import RECOVERIES
 from evoprune.problems.language_model.results.summary import megabytes
@@ -34,9 +34,6 @@ from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.costs import BYTES
-
-if TYPE_CHECKING:
-    from evoprune.problems.language_model.prune.command import Prune
 
 GOALS = "evoprune.goals"  # the group of entry points: functions that return the value of a goal of a wing
 
@@ -47,7 +44,7 @@ _SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the so
 class Planning:
     """The model and the text of ``call``: its experiment by :meth:`plan`, or the sizes that it could have."""
 
-    def __init__(self, call: Prune) -> None:
+    def __init__(self, call: Any) -> None:
         """Load the model. Raises InputError for a text or a model that is unfit."""
         self.call, self.asked = call, call.asked
         option, given = call.asked.main_text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+import evoprune.problems.language_model.gguf as gguf
 from evoprune import InputError
-from evoprune.problems.language_model import gguf
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, as_importance, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.gguf import ggml

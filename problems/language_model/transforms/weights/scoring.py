@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+import evoprune.problems.language_model.scores as scores
+import evoprune.problems.language_model.transforms as transforms
 from evoprune import InputError
-from evoprune.problems.language_model import scores, transforms
 from evoprune.problems.language_model.calibration.statistics import statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.blocks import Matrix

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from cachetools import LRUCache
 
-from evoprune.problems.language_model import transforms
+import evoprune.problems.language_model.transforms as transforms
 from evoprune.problems.language_model.calibration.statistics import GRAM, damped_factor, damped_inverse, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.models.resident import Resident
