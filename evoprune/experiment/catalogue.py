@@ -18,8 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
-from evoprune.experiment.spec import Choice, Experiment
-from evoprune.interfaces.problem import model_of
+from evoprune.experiment.spec import AUTO, Choice, Experiment
+from evoprune.interfaces.problem import Checked, model_of
 
 Json = dict[str, Any]
 
@@ -58,11 +58,13 @@ class Entry:
 
 
 def operators(slot: str) -> Iterator[Entry]:
-    """Yield the registered operators of ``slot``."""
+    """Yield the registered operators of ``slot``; the last algorithm is ``auto``."""
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
         schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
         yield Entry(name, function, schema, ALWAYS_SUPPLIED)
+    if slot == "algorithm":
+        yield Entry(AUTO, registry.default_choice(AUTO), Checked)
 
 
 def problems() -> Iterator[Entry]:

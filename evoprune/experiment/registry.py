@@ -7,7 +7,7 @@ A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``m
 import configparser
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -92,10 +92,9 @@ def operators(slot: str) -> dict[str, EntryPoint]:
     return {n.removeprefix(prefix): e for n, e in names(OPERATORS).items() if n.startswith(prefix)}
 
 
-def default_operator(slot: str) -> str:
-    """Return the name of the operator for ``slot`` where an experiment names none."""
-    defaults: Mapping[str, str] = names(OPERATORS)["defaults"].load()
-    return defaults[slot]
+def default_choice(name: str) -> Any:
+    """Return ``auto``, which chooses an algorithm for a problem, or ``defaults``, the operator of each slot."""
+    return names(OPERATORS)[name].load()
 
 
 def check_plugin(group: str, name: str) -> None:

@@ -41,7 +41,7 @@ class Choice(BaseModel):
 
 
 def _default(slot: str) -> Callable[[], Choice]:
-    return lambda: Choice(use=registry.default_operator(slot))
+    return lambda: Choice(use=registry.default_choice("defaults")[slot])
 
 
 class Operators(Checked):

@@ -49,7 +49,7 @@ def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
         return resolved
     refuse_faulty(problem)
     explicit = resolved.experiment.model_dump(exclude_unset=True)
-    chosen, size = registry.operator("algorithm", AUTO)(problem)
+    chosen, size = registry.default_choice(AUTO)(problem)
     other_slots = {slot: choice for slot, choice in explicit["operators"].items() if slot != "algorithm"}
     config = {"population": size} | explicit | {"operators": chosen | other_slots}
     return replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
