@@ -34,7 +34,7 @@ from evoprune.problems.language_model.models.load import (
     read_tokenizer,
     refuse_blocks,
 )
-from evoprune.problems.language_model.models.model_file import Check, ModelFile
+from evoprune.problems.language_model.models.model_file import Check
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.tensor_file import Tensors, open_cached, write_tensors
 
@@ -54,49 +54,43 @@ Save = Callable[[Path, Callable[[Tensors], None]], None]
 """Writes a model's config and tokenizer to a folder, and calls a function with its weights, some blocks at a time."""
 
 
-class GgufModel(ModelFile):
-    """The model in a .gguf file."""
+def fits_disk(path: Path, dtype: torch.dtype) -> bool:
+    """Tell whether the disk has space to dequantise the model, which is written twice.
 
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        return read_gguf(self.path).tensors
+    It may be larger than the limit of the cache: then it is deleted once it is mapped.
+    """
+    weights = sum(tensor.size for tensor in Header(path).tensors.values())
+    return 2 * weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
 
-    def fits_disk(self, dtype: torch.dtype) -> bool:
-        """Tell whether the disk has space to dequantise the model, which is written twice.
 
-        It may be larger than the limit of the cache: then it is deleted once it is mapped.
-        """
-        weights = sum(tensor.size for tensor in Header(self.path).tensors.values())
-        return 2 * weights * dtype.itemsize < shutil.disk_usage(cache_folder()).free
+@contextmanager
+def as_folder(path: Path, settings: ModelSettings, dtype: torch.dtype, check: Check | None) -> Iterator[Path]:
+    """As :meth:`ModelFile.as_folder`: the weights are dequantised, and in the cache, if there is one.
 
-    @contextmanager
-    def as_folder(self, settings: ModelSettings, dtype: torch.dtype, check: Check | None) -> Iterator[Path]:
-        """As :meth:`ModelFile.as_folder`: the weights are dequantised, and in the cache, if there is one.
-
-        The whole model is never in memory. Without a cache the weights are in the folder itself.
-        """
-        path, save = self.path, partial(_save, settings, dtype, check)
-        with TemporaryDirectory() as scratch, ExitStack() as stack:
-            folder = Path(scratch)
+    The whole model is never in memory. Without a cache the weights are in the folder itself.
+    """
+    save = partial(_save, settings, dtype, check)
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        try:
+            file, content = open_cached(_cache_name(path, dtype))
+            stack.callback(file.release)
+            if not content:
+                if not fits_disk(path, dtype):
+                    raise OSError("no room on the disk")
+                _dequantise(path, save, folder, file.path, file.make)
+            (folder / _WEIGHTS).symlink_to(file.path)
+        except (OSError, SafetensorError):  # of a full disk, for example
+            content, weights = None, folder / _WEIGHTS
             try:
-                file, content = open_cached(_cache_name(path, dtype))
-                stack.callback(file.release)
-                if not content:
-                    if not self.fits_disk(dtype):
-                        raise OSError("no room on the disk")
-                    _dequantise(path, save, folder, file.path, file.make)
-                (folder / _WEIGHTS).symlink_to(file.path)
-            except (OSError, SafetensorError):  # of a full disk, for example
-                content, weights = None, folder / _WEIGHTS
-                try:
-                    _dequantise(path, save, folder, weights, lambda write: write(weights))
-                except (OSError, SafetensorError) as error:
-                    reason = f"no disk has room for its weights ({error}); set EVOPRUNE_CACHE to a folder with room"
-                    raise InputError(f"{path}: {reason}", MODEL_KEY) from None
-            for name, text in content[1].items() if content else ():
-                if Path(name).suffix in _TEXTS:
-                    (folder / name).write_text(text, encoding="utf-8")
-            yield folder
+                _dequantise(path, save, folder, weights, lambda write: write(weights))
+            except (OSError, SafetensorError) as error:
+                reason = f"no disk has room for its weights ({error}); set EVOPRUNE_CACHE to a folder with room"
+                raise InputError(f"{path}: {reason}", MODEL_KEY) from None
+        for name, text in content[1].items() if content else ():
+            if Path(name).suffix in _TEXTS:
+                (folder / name).write_text(text, encoding="utf-8")
+        yield folder
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.language_model.baselines import baselines_of
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.types.transform import Types
+from evoprune.problems.language_model.gguf.types.file import TypedFile
 from evoprune.problems.language_model.parts import Report
 
 TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
@@ -85,8 +85,8 @@ def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
 
 @pytest.mark.slow
 def test_they_are_exported_beside_what_was_found(tmp_path, byte_models, monkeypatch):
-    found = Types.presets
-    monkeypatch.setattr(Types, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time
+    found = TypedFile.presets
+    monkeypatch.setattr(TypedFile, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time
     recover = {"tokens": 64, "window": 32, "train": "norms", "alike": "dense"}
     problem = byte_models("gpt2") | {"use": "language_model", "transforms": TRANSFORMS, "recover": recover}
     problem |= {"objective": "kl", "budget": {"use": "bytes", "at_most": 400_000}}

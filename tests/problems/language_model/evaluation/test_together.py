@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from evoprune.problems.language_model.gguf.types import copies
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.models import memory
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.lazy_weights import set_execution_device
@@ -68,13 +68,13 @@ def test_a_generation_at_once_scores_the_same_bits_as_each_alone(
 
 def test_equal_first_blocks_run_once_and_a_weight_is_made_once_for_all_batches(home, language_model, monkeypatch):
     made, ran = [], []
-    dequantise = copies.dequantise
+    values = GgmlMatrix.values
 
-    def counted(matrix, weight, kind, data, rows=None):
+    def counted(encoded, matrix, weight, rows=None):
         made.extend([matrix.name] if rows is None else [])
-        return dequantise(matrix, weight, kind, data, rows)
+        return values(encoded, matrix, weight, rows)
 
-    monkeypatch.setattr(copies, "dequantise", counted)
+    monkeypatch.setattr(GgmlMatrix, "values", counted)
     problem = language_model(**home(), memory="stream")
     lowest = [gene.up for gene in problem.genes]
     last = [place for place, name in enumerate(problem.genes.names) if ".2." in name]  # of the last block

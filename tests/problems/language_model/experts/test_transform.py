@@ -16,7 +16,7 @@ from evoprune.cli import main
 from evoprune.problems.language_model.models.blocks import find_mixtures
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.language_model.testing import check_transform
-from evoprune.problems.language_model.transforms.stack import uniform_share
+from evoprune.problems.language_model.transforms.first_genomes import uniform_share
 from tests.problems.language_model.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
 from tests.problems.language_model.recoveries import facts
 from tests.problems.language_model.small import run_in

@@ -17,7 +17,7 @@ from evoprune.problems.language_model.testing import check_format
 @pytest.fixture
 def npz():
     """The class in the docstring of the interface."""
-    lines = inspect.getdoc(interface).split("calls::")[1].split("\n:class:")[0]
+    lines = inspect.getdoc(interface).split("calls::")[1].split("\nThe format")[0]
     found = {"ExportFormat": ExportFormat, "Exported": Exported, "numpy": numpy, "torch": torch}
     exec(textwrap.dedent(lines), found)
     return found["Npz"]

@@ -16,6 +16,7 @@ from evoprune.exports.exporting import FACTS, metadata_path
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model.distillation import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
+from evoprune.problems.language_model.gguf import loading
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -25,6 +26,7 @@ from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.source import load_text
+from evoprune.problems.language_model.vocabulary import goal as vocabulary_goal
 from tests.problems.language_model.small import random_model, save
 from tests.runs import result
 
@@ -231,7 +233,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     if not goal:
         code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
         assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
-        monkeypatch.setattr(planning, "_LOST", 1.0)
+        monkeypatch.setattr(vocabulary_goal, "_LOST", 1.0)
     code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
     assert code == 0, err
     problem = yaml.safe_load(out)["problem"]
@@ -248,7 +250,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
 def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
     """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(planning, "_LOST", 1.0)
+    monkeypatch.setattr(vocabulary_goal, "_LOST", 1.0)
     for least, part in ((1, "search_text"), (10**6, "calibration_text")):
         monkeypatch.setattr(planning, "_MANY", least)
         arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
@@ -350,7 +352,7 @@ def test_a_text_is_refused_by_its_option_before_the_weights_are_read(
 
     monkeypatch.chdir(text.parent)
     monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("loaded"))
-    monkeypatch.setattr(load, "load_gguf_checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(loading, "load_gguf_checkpoint", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "other.txt").write_bytes(content)
     models = {"folder": tiny, "file": write_model(random_gpt2(), tmp_path / "tiny.gguf")}
     answer = prune(*others, tmp_path / "other.txt", model=models.get(kind, kind))

@@ -84,11 +84,11 @@ def priced(pruning, monkeypatch):
 )
 def test_prices_of_another_shape_are_refused_with_the_name_of_their_transform(priced, prices):
     with pytest.raises(InputError, match=r"^Priced\.prices\('weights'\): expected a price for each gene"):
-        priced(prices).budget(WEIGHTS, None)
+        priced(prices).costs.budget(WEIGHTS, None)
 
 
 def test_prices_of_levels_rise_or_fall_under_a_limit(priced):
     transform = priced(([-1.0, [0.0, -2.0, -1.0]], 9.0))
-    assert transform.budget(WEIGHTS, None).spent([1.0, 1.0]) == 6.0
+    assert transform.costs.budget(WEIGHTS, None).spent([1.0, 1.0]) == 6.0
     with pytest.raises(InputError, match="gene 'levels'"):
-        transform.budget(WEIGHTS, 8.0)
+        transform.costs.budget(WEIGHTS, 8.0)

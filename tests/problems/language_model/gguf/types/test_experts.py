@@ -93,7 +93,7 @@ def test_an_expert_that_no_token_chose_is_told_once(tmp_path):
     model.model.layers[1].mlp.router.bias[2] = -100
     model.save_pretrained(given["model"])
     transform = LanguageModel(LanguageModelSettings(**given, transforms=(ONE, TYPES))).session.transform
-    (remark,) = transform.remarks()
+    (remark,) = transform.facts.remarks()
     assert "1 of block 1" in remark
     transform.apply([0.0, *(gene.up for gene in transform.genes[1:])])
     assert all(weight.isfinite().all() for weight in transform.resident.model.parameters())

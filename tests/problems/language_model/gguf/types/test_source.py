@@ -42,7 +42,7 @@ def problem(source, byte_models):
 def written(transform, path):
     """The tensors of the file of the model as it is now."""
     types = transform.transforms[-1]
-    contents(transform.resident.model, types.base, types.encoded()).write(path)
+    contents(transform.resident.model, types.file.base, types.encoded()).write(path)
     return read_gguf(path).tensors
 
 
@@ -62,7 +62,7 @@ def test_the_model_that_lost_nothing_is_the_source_byte_for_byte(problem, source
 def test_a_matrix_is_quantised_only_to_types_that_are_smaller_than_its_own(problem):
     transform = problem(SMALLER).session.transform.transforms[0]
     for matrix in transform.matrices:
-        own = transform._source[matrix.name].data.nbytes
+        own = transform.file._source[matrix.name].data.nbytes
         rows, width = matrix.rows(matrix.weight).shape
         known = [kind for kind in SMALLER["types"] if (matrix.name, kind) in transform.errors.relative]
         assert {*known} == {"Q5_0", "Q4_0"}

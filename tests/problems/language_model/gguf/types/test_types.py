@@ -13,7 +13,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.problems.language_model.calibration.sensitivity import sensitivity
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.types import copies
+from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.results.final_model import FinalModel
@@ -132,7 +132,7 @@ def test_a_copy_that_could_not_be_made_is_made_the_next_time(types, monkeypatch)
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(copies, "dequantise", fails)
+        patch.setattr(GgmlMatrix, "values", fails)
         transform.apply(genome)
     transform.apply(genome)
     assert all(map(torch.equal, model.parameters(), expected))
