@@ -138,6 +138,8 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
     genes, signs = run.problem.genes, run.problem.signs
     front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
     scores = rules.scores or recorded.read(folder, signs).candidates
+    if len(scores) != run.result.evaluations or any(len(genome) != len(genes) for genome, _ in scores):
+        raise InputError("holds other candidates than those of the result", str(folder / run_folder.HISTORY))
     history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
     if rules.scores:  # of a search that ran now

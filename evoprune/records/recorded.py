@@ -132,10 +132,8 @@ def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = No
         same = not is_generation(line) and line.get("candidate") == best.candidate
         found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
     if not found or evaluations != result.evaluations:
-        fault = f"{evaluations} evaluations, not {result.evaluations}" if found else "not its best candidate"
-        raise InputError(
-            f"belongs to another run: {HISTORY} holds {fault}; put back the file that was replaced", str(path)
-        )
+        fault = f"has {evaluations} evaluations, not {result.evaluations}" if found else "lacks its best candidate"
+        raise InputError(f"belongs to another run: {HISTORY} {fault}; put back the file that was replaced", str(path))
     return result
 
 

@@ -31,6 +31,7 @@ ASKED, CLAIMS = "asked.jsonl", "claims"  # of several processes: see evoprune.se
 RESULT = "result.json"  # written at the end
 TIMES = "times.json"  # seconds of each phase of a planned run, by name
 EXPORTED = "exported.json"  # the path of the last export of the result, for the run's page
+_FILES = {CONFIG, STATUS, LOCK, PROMISED, ENVIRONMENT, MEASURED, HISTORY, AHEAD, ASKED, CLAIMS, RESULT, TIMES, EXPORTED}
 
 
 class Busy(InputError):
@@ -125,9 +126,8 @@ def refuse_foreign(folder: Path) -> None:
     names = set()
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # some files of a live run last a moment
-            is_file = path.suffix in {".json", ".jsonl", ".yaml"}
-            plain = {stat.S_IFREG} if is_file else {stat.S_IFREG, stat.S_IFDIR}
-            if stat.S_IFMT(path.lstat().st_mode) not in plain:
+            kind, is_file = stat.S_IFMT(path.lstat().st_mode), path.name in _FILES or path.suffix == ".svg"
+            if kind != stat.S_IFREG and (is_file or kind != stat.S_IFDIR):
                 raise InputError("is a link or no plain file, which no run makes; refused", str(path))
             names.add(path.name)
     if CONFIG not in names and any(name != LOCK and not name.endswith(PART) for name in names):

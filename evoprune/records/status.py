@@ -155,7 +155,10 @@ def find_runs(folder: Path) -> list[Path]:
 def read_status(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for files that no run writes."""
     locked, path = is_locked(folder / LOCK), folder / STATUS
-    if not path.exists() and not has_experiment(folder):
+    begun = has_experiment(folder)
+    if not begun and (folder / HISTORY).exists():
+        raise InputError(f"holds {HISTORY}, but no {CONFIG} that it belongs to", str(folder))
+    if not path.exists() and not begun:
         return Status(folder, "empty", "it ended before it began")
     stated = validated(_Stated, read_json(path), str(path)) if path.exists() else _Stated(state=RUNNING)
     state, promised = stated.state, (folder / PROMISED).exists()
@@ -163,11 +166,12 @@ def read_status(folder: Path) -> Status:
         state = RUNNING
     if locked != (state == RUNNING) and not (locked and promised and state == "done"):  # it is being exported
         state = STARTING if locked else KILLED
-    if not (folder / CONFIG).exists():
+    if not begun:
         return Status(folder, state, stated.reason)
     limits = validated(_Limits, config.read(folder / CONFIG), str(folder / CONFIG))
-    lines = list(recorded.lines(folder / HISTORY))
-    if not locked and (folder / RESULT).exists():
+    finished = not locked and (folder / RESULT).exists()
+    lines = list(recorded.lines(folder / HISTORY, whole=finished))
+    if finished:
         recorded.read_result(folder, Result, lines)
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     last: dict[str, Any] = next((line for line in reversed(lines) if is_generation(line)), {})

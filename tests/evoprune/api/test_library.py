@@ -510,6 +510,23 @@ def test_an_edited_function_is_told(problem, tmp_path, plugin, monkeypatch):
         search(1)
 
 
+def test_a_history_of_other_candidates_than_the_results_is_refused(tmp_path):
+    how = {"genes": REAL[:1], "evaluations": 40, "folder": tmp_path / "run", "algorithm": "generational"}
+    minimize(benchmarks.sphere, **how)
+    line = {
+        "candidate": 9,
+        "generation": 1,
+        "parents": [],
+        "memo": False,
+        "fitness": [0.0],
+        "work": 1.0,
+        "seconds": 0.0,
+    }
+    (tmp_path / "run" / "ahead.jsonl").write_text(json.dumps(line | {"genome": [0.0]}))
+    with pytest.raises(InputError, match="candidates"):
+        minimize(benchmarks.sphere, **how)
+
+
 @pytest.mark.parametrize("left", ["history.jsonl", "result.json"])
 def test_a_run_without_its_experiment_is_refused(left, tmp_path):
     folder = tmp_path / "run"

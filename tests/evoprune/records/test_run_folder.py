@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -42,4 +43,14 @@ def test_a_file_that_is_gone_by_its_turn_is_no_link(tmp_path, monkeypatch):
     there.append("link")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="link"):
+        refuse_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "asked.jsonl", "convergence.svg"])
+def test_a_folder_in_place_of_a_file_is_refused_by_name(tmp_path, name):
+    (tmp_path / CONFIG).touch()
+    (tmp_path / "tensorboard").mkdir()
+    refuse_foreign(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=re.escape(name)):
         refuse_foreign(tmp_path)

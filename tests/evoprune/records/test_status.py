@@ -82,21 +82,29 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
-@pytest.mark.parametrize("mixed", ["result.json", "history.jsonl", "fewer lines", "no lines"])
+@pytest.mark.parametrize("mixed", ["result.json", "history.jsonl", "fewer lines", "no lines", "cut line"])
 def test_files_of_two_runs_are_not_shown_as_one(run, sphere, evoprune, command, mixed):
     folder, other = run(sphere).folder, run(sphere, "seed=2", name="other").folder
     history = folder / "history.jsonl"
-    if "lines" in mixed:
+    if "line" in mixed:
         lines = history.read_text().splitlines(keepends=True)
-        history.write_text("".join(lines[:-3] if mixed == "fewer lines" else []))
+        left = {"fewer lines": lines[:-3], "no lines": [], "cut line": [*lines[:-1], lines[-1][:20]]}
+        history.write_text("".join(left[mixed]))
     else:
         shutil.copy(other / mixed, folder)
     answer = evoprune(command, folder)
     assert answer.code == 2
-    assert "result.json" in answer.err
     assert "history.jsonl" in answer.err
     assert len(answer.err.splitlines()) == 1
     assert not (folder / "report.html").exists()
+
+
+def test_a_history_without_an_experiment_is_not_shown(run, sphere, evoprune):
+    folder = run(sphere).folder
+    (folder / "config.yaml").unlink()
+    answer = evoprune("status", folder)
+    assert answer.code == 2
+    assert "config.yaml" in answer.err
 
 
 def test_a_run_that_died_while_it_was_lengthened_can_be_resumed(run, sphere, evoprune):
