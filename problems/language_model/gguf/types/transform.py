@@ -87,7 +87,7 @@ class Types(Form):
         self.type_genes = TypeGenes(typed, errors)
         same = {name for name, own in source.items() if own.kind == recipe.get(name)}
         self._larger = len((recipe.keys() & source.keys()) - same - {name for name, _ in errors.relative})
-        self._dense = "types of the source" if source else DENSE
+        self._has_source = bool(source)
         if not self.genes.free and not source:
             if settings.recipe:
                 raise InputError("names no type that quantises a matrix", settings.recipe)
@@ -120,7 +120,7 @@ class Types(Form):
 
     def fit(self, shapes: Shapes) -> None:
         self.type_genes = self.type_genes.fit(shapes)
-        if not self.genes.free and self._dense == DENSE:
+        if not self.genes.free and not self._has_source:
             why = "no type fits what cuts may leave: give steps of 32 channels, or of 256 for K-types"
             raise InputError(why, "problem.transforms")
 
@@ -170,10 +170,12 @@ class Types(Form):
             for matrix, gene in zip(self.matrices, self.genes, strict=True)
         ]
 
+        dense = "types of the source" if self._has_source else DENSE
+
         def write(path: Path) -> None:
             self.file.write(path, self.encoded())
 
-        return FileTimer(model, load, [*cuts, *classes], len(cuts), write, self._dense)
+        return FileTimer(model, load, [*cuts, *classes], len(cuts), write, dense)
 
     def uniform(self, share: float) -> list[float]:
         return self.type_genes.uniform(share)
