@@ -115,7 +115,7 @@ def minimize(
     resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
     resolved = with_default_algorithm(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
-        if not progress:
+        if progress is not True:
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
         if place is not None:

@@ -1,6 +1,6 @@
 """Checks a whole experiment before anything large is loaded or written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from evoprune.experiment import parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment, Operators
-from evoprune.interfaces.problem import Problem, Settings
+from evoprune.interfaces.problem import Problem, Settings, answer
 
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
 """Keys of the experiment that an operator may ask for."""
@@ -86,7 +86,7 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
     every = {slot: _operator(slot, choice, experiment, faults) for slot, choice in filled.items()}
     operators = {slot: operator for slot, operator in every.items() if operator}
     if problem and settings and not experiment.automatic:  # the algorithm may bring them
-        needed = problem.needs(settings)
+        needed = answer(problem, "needs", Mapping, settings)
         faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:
         raise InputError(faults, source)
@@ -95,7 +95,7 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
 
 def refuse_missing(resolved: Resolved, source: str | None = None) -> None:
     """Raise :class:`InputError` for files that the problem's settings name and this machine lacks."""
-    if faults := list(resolved.problem.missing(resolved.settings)):
+    if faults := list(answer(resolved.problem, "missing", Iterable, resolved.settings)):
         raise InputError(faults, source)
 
 

@@ -45,11 +45,14 @@ class Coupled(Budget):
         rest: Callable[[tuple[int, ...]], float] = lambda _: 0.0, decide: int = 0,
     ) -> None:  # fmt: skip
         for term in terms:
-            if term.table.shape != tuple(len(genes[place].levels) for place in term.genes):
+            if not all(0 <= place < len(genes) for place in term.genes):
+                raise ValueError(f"expected places of {len(genes)} genes, got {term.genes}")
+            shape = numpy.shape(term.table)
+            if shape != tuple(len(genes[place].levels) for place in term.genes):
                 names = ", ".join(genes[place].name for place in term.genes)
-                raise ValueError(f"expected an entry for each level of {names}, got the shape {term.table.shape}")
+                raise ValueError(f"expected an entry for each level of {names}, got the shape {shape}")
         self.terms = list(terms)
-        self._tables = [(term.genes, term.table.tolist()) for term in terms]
+        self._tables = [(term.genes, numpy.asarray(term.table).tolist()) for term in terms]
         self.rest, self.decide = rest, decide
         self._tables_of = [[entry for entry in self._tables if place in entry[0]] for place in range(len(genes))]
         super().__init__(genes, limit, unit)

@@ -210,12 +210,22 @@ class Problem(ABC):
         return True
 
 
+def answer(problem: Problem | type[Problem], member: str, expected: type, *arguments: Any) -> Any:
+    """Call a ``member`` of ``problem``. Raises :class:`InputError` unless the answer is of the ``expected`` type."""
+    value = getattr(problem, member)(*arguments)
+    if not isinstance(value, expected):
+        owner = problem if isinstance(problem, type) else type(problem)
+        raise InputError(f"expected a {expected.__name__}, got {cut_repr(value)}", f"{owner.__name__}.{member}")
+    return value
+
+
 def refuse_faulty(problem: Problem) -> None:
-    """Raise :class:`InputError` for genes, a budget or signs of a wrong type."""
+    """Raise :class:`InputError` for genes, a budget, labels or signs of a wrong type."""
     kinds = {"genes": (Genes, "Genes"), "budget": (Budget | None, "a Budget, or None"), "signs": (tuple, "a tuple")}
     for member, (kind, expected) in kinds.items():
         if not isinstance(value := getattr(problem, member), kind):
             raise InputError(f"expected {expected}, got {cut_repr(value)}", f"{type(problem).__name__}.{member}")
+    answer(problem, "labels_of", Sequence, problem.settings)
     if not problem.signs or not all(isinstance(sign, int | float) and abs(sign) > 0 for sign in problem.signs):
         got = cut_repr(problem.signs)
         raise InputError(

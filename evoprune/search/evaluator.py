@@ -1,12 +1,12 @@
 """Scores the candidates of a search, each genome once, judges the finalists, and writes the history."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 
 from deap.tools import ParetoFront
 
-from evoprune.console.errors import Stopped, first_line
+from evoprune.console.errors import InputError, Stopped, cut_repr, first_line
 from evoprune.console.formatting import digits
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Evaluate, Individual
@@ -116,6 +116,9 @@ def score_references(
 ) -> dict[str, tuple[list[float], Evaluation]]:
     """Score known solutions, by name. They are not part of the search, so its memo does not learn them."""
     scoring = evaluator.scoring
+    if faulty := next((name for name, genome in genomes.items() if not isinstance(genome, Sequence)), None):
+        owner = type(scoring.problem).__name__
+        raise InputError(f"expected a genome, got {cut_repr(genomes[faulty])}", f"{owner}.references: {faulty}")
     lines: list[Line] = [{"reference": name, "genome": list(genome)} for name, genome in genomes.items()]
     scoring.history.expect(lines)
     results, how = {}, scorer(scoring.toolbox, scoring.problem, 1.0)

@@ -22,7 +22,7 @@ from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Outcome, Reporting, part, reporting, titles
-from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.problem import Evaluation, Problem, answer
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line
@@ -113,7 +113,7 @@ class _Search:
         progress.note(f"{run.folder}: {self._problem.describe()}")
         if not self._past.lines:
             history.go_live()
-        references = score_references(evaluator, self._problem.references())
+        references = score_references(evaluator, answer(self._problem, "references", Mapping))
         if references and not self._past.lines:
             self._tell_time([evaluation for _, evaluation in references.values()])
         self._start = time.perf_counter() - self._past.seconds

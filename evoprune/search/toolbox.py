@@ -28,7 +28,7 @@ from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
-from evoprune.interfaces.problem import Problem, refuse_faulty
+from evoprune.interfaces.problem import Problem, answer, refuse_faulty
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -78,7 +78,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         except ValueError as error:
             raise InputError(f"problem: {error}") from None
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.signs))
+    toolbox.register("individual", lambda: Individual(answer(problem, "random_genome", Sequence), problem.signs))
     for slot, operator in resolved.operators.items():
         for name in parameters.lacking(operator.parameters, supplied):
             problem_name = resolved.experiment.problem.use
@@ -232,7 +232,7 @@ class Prepared:
         with Progress(f"loading the problem {resolved.experiment.problem.use}") as progress:
             problem = this_worker.problem(problem_ref(resolved))  # which a serial run evaluates with
             build_seconds = time.perf_counter() - start
-            fingerprint = dict(problem.fingerprint())
+            fingerprint = dict(answer(problem, "fingerprint", Mapping))
             if measured is None:
                 machine = part(problem, Measured)
                 measured = machine.take_measurements() if machine else {}

@@ -193,6 +193,25 @@ def test_a_faulty_member_of_a_problem_is_named(member, value, monkeypatch):
         refuse_faulty(Odd(Settings()))
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("references", None),
+        ("references", {"known": None}),
+        ("random_genome", None),
+        ("fingerprint", None),
+        ("labels_of", None),
+        ("needs", None),
+        ("missing", None),
+    ],
+)
+def test_a_faulty_answer_of_a_problem_is_named(member, value, monkeypatch):
+    method = classmethod(lambda *_: value) if member in {"labels_of", "needs", "missing"} else lambda _: value
+    monkeypatch.setattr(Odd, member, method)
+    with pytest.raises(InputError, match=rf"Odd\.{member}"):
+        minimize(Odd(Settings()), algorithm="generational", evaluations=20)
+
+
 def test_a_problem_without_settings_is_refused():
     with pytest.raises(InputError, match="Odd"):
         minimize(Odd(None))
