@@ -17,12 +17,17 @@ from evoprune.interfaces.parts import Finals, Measured, Reporting
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Fraction, Problem, Settings
 from evoprune.interfaces.result import Result
+from evoprune.interfaces.space import Space
 
 if TYPE_CHECKING:
     from evoprune.api.ask_tell import Search
     from evoprune.api.library import minimize
     from evoprune.api.runs import Run
     from evoprune.exports.exporting import load
+    from evoprune.spaces.mixed import Mixed
+    from evoprune.spaces.permutation import Permutation
+    from evoprune.spaces.sequence import Sequence
+    from evoprune.spaces.tree import Tree
 
 __all__ = (
     "Additive",
@@ -40,6 +45,8 @@ __all__ = (
     "Individual",
     "InputError",
     "Measured",
+    "Mixed",
+    "Permutation",
     "Plan",
     "Planner",
     "Price",
@@ -48,17 +55,24 @@ __all__ = (
     "Result",
     "Run",
     "Search",
+    "Sequence",
     "Settings",
+    "Space",
     "Stopped",
     "Term",
+    "Tree",
     "load",
     "minimize",
 )
 
 
 _LATER = {
+    "Mixed": "evoprune.spaces.mixed",
+    "Permutation": "evoprune.spaces.permutation",
     "Run": "evoprune.api.runs",
     "Search": "evoprune.api.ask_tell",
+    "Sequence": "evoprune.spaces.sequence",
+    "Tree": "evoprune.spaces.tree",
     "load": "evoprune.exports.exporting",
     "minimize": "evoprune.api.library",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.api.library import Operator, Operators, Values, function_section, listed, resolve_search
-from evoprune.console.errors import InputError, cut_repr, stopping_at_full_disks
+from evoprune.api.library import Operator, Operators, function_section, listed, modules_of, resolve_search
+from evoprune.console.errors import InputError, as_tuple, blamed_on, cut_repr, stopping_at_full_disks
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import AUTO
 from evoprune.files.paths import path_of
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Evaluation, violation, worst
+from evoprune.interfaces.space import Space, frozen
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
 from evoprune.search import toolbox
@@ -28,7 +29,7 @@ from evoprune.search.forecast import IDLE_GENERATIONS
 from evoprune.search.run import refuse_other_experiment
 from evoprune.search.scoring import preserve_random_state
 
-_Score = tuple[int | None, tuple[float, ...], tuple[float, ...], float]
+_Score = tuple[int | None, tuple[Any, ...], tuple[float, ...], float]
 """Number of a candidate (None for a genome that :meth:`Search.ask` did not return), genome, values, violation."""
 
 
@@ -48,24 +49,25 @@ class Search:
     """
 
     def __init__(
-        self, genes: Sequence[Gene], *, algorithm: Operator = AUTO, operators: Operators | None = None,
+        self, space: Space | Sequence[Gene], *, algorithm: Operator = AUTO, operators: Operators | None = None,
         plugins: Sequence[str] = (), population: int | None = None, objectives: int = 1, maximise: bool = False,
-        initial: Sequence[Values] = (), seed: int = 0, folder: str | Path | None = None,
+        initial: Sequence[Any] = (), seed: int = 0, folder: str | Path | None = None,
     ) -> None:  # fmt: skip
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
-        self.genes = Genes(genes)
-        more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, self.genes)}
-        section = function_section(["asked:for"], self.genes, more)
-        resolved = resolve_search(section, algorithm, operators, population, plugins, seed=seed)
+        self.space = space if isinstance(space, Space) else Genes(space)
+        more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, self.space)}
+        section = function_section(["asked:for"], self.space, more)
+        modules = [*as_tuple(plugins, "plugins"), *modules_of(self.space)]
+        resolved = resolve_search(section, algorithm, operators, population, modules, seed=seed)
         problem = resolved.problem(resolved.settings)
-        resolved = toolbox.with_default_algorithm(resolved, problem)
+        resolved = toolbox.with_default_operators(resolved, problem)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         with preserve_random_state():
-            toolbox.try_operators(tools, resolved)
+            toolbox.try_operators(tools, resolved, self.space)
         self._signs, self._steps = problem.signs, tools.algorithm(tools)
         self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()
-        self._scores: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
-        self._open: dict[tuple[Any, ...], list[Individual]] = {}
+        self._scores: dict[tuple[Any, ...], tuple[tuple[float, ...], float]] = {}
+        self._open: dict[Hashable, list[Individual]] = {}
         self._numbered = 0
         self._scored: list[_Score] = []
         self._history: History | None = None
@@ -85,9 +87,9 @@ class Search:
         refuse_other_experiment(resolved, folder, "take another folder")
         with stopping_at_full_disks(folder):
             run_folder.write_config(folder, resolved.config())
-        for line in recorded.read(folder, self._signs).lines:
+        for line in recorded.read(folder, self._signs, self.space).lines:
             values = worst(self._signs) if "failure" in line else tuple(line["fitness"])
-            self._replay((line.get("candidate"), tuple(line["genome"]), values, line.get("violation", 0.0)))
+            self._replay((line.get("candidate"), frozen(line["genome"]), values, line.get("violation", 0.0)))
         self._folder, self._history = folder, History(folder, (), lambda: list(recorded.cut_broken_end(folder)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,16 +100,19 @@ class Search:
         return len(self._scored)
 
     @property
-    def best(self) -> tuple[list[Any], tuple[float, ...]] | None:
+    def best(self) -> tuple[Any, tuple[float, ...]] | None:
         """The best genome, by its constraints, its first objective, then the others, and its values; at first None."""
-        return None if self._best is None else (self.genes.chosen(self._best), self._best.fitness.values)
+        return None if self._best is None else (self._value(self._best), self._best.fitness.values)
 
     @property
-    def front(self) -> list[tuple[list[Any], tuple[float, ...]]]:
+    def front(self) -> list[tuple[Any, tuple[float, ...]]]:
         """The non-dominated genomes of several objectives, and their values."""
-        return [(self.genes.chosen(individual), individual.fitness.values) for individual in self._front]
+        return [(self._value(individual), individual.fitness.values) for individual in self._front]
 
-    def ask(self) -> list[list[Any]]:
+    def _value(self, individual: Individual) -> Any:
+        return self.space.chosen(individual.genome)
+
+    def ask(self) -> list[Any]:
         """Return the genomes without values of this generation, or of the next one if all have values.
 
         Empty if the search has ended: its algorithm, or after many generations without a new genome; or if all
@@ -116,7 +121,7 @@ class Search:
         idle = -1  # generations without a new genome, after the one that has values now
         while not self._open:
             with self._drawing():
-                step = None if len(self._scores) >= self.genes.size else next(self._steps, None)
+                step = None if len(self._scores) >= self.space.size else next(self._steps, None)
             if step is None or idle == IDLE_GENERATIONS:
                 self._steps = iter(())
                 return []
@@ -126,25 +131,27 @@ class Search:
                     if individual.genome in self._scores:
                         self._score(individual)
                     else:
-                        self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
+                        self._open.setdefault(self.space.key(self._value(individual)), []).append(individual)
             else:
                 self.generation, idle = self.generation + 1, idle + 1
-        return [list(genome) for genome in self._open]
+        return [self._value(first) for first, *_ in self._open.values()]
 
-    def tell(self, genome: Values, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
+    def tell(self, genome: Any, values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
         """Set the values of a genome, one for each objective; ``inf`` for a failure.
 
         :meth:`ask` need not have returned the genome. ``constraints``: their values, see :func:`minimize`; one that is
         NaN or infinite is a failure, too.
         """
-        (genome,) = listed([genome], self.genes, "tell")
+        if isinstance(self.space, Genes):
+            (genome,) = listed([genome], self.space, "tell")
         scores = _numbers(values, "values")
         if len(scores) != len(self._signs):
             raise InputError(f"expected {len(self._signs)} values, got {len(scores)}", "tell")
         excess = violation(_numbers(constraints, "constraints"))
         if not all(map(math.isfinite, (*scores, excess))):
             scores, excess = worst(self._signs), 0.0
-        individuals = self._open.pop(tuple(genome), None) or [self._unrequested(genome)]
+        with blamed_on("tell"):
+            individuals = self._open.pop(self.space.key(genome), None) or [self._unrequested(genome)]
         self._learn(individuals, scores, excess)
 
     def _learn(self, individuals: Sequence[Individual], values: tuple[float, ...], excess: float) -> None:
@@ -152,7 +159,7 @@ class Search:
         if self._history:
             failure = None if all(map(math.isfinite, values)) else "no finite value"
             name = {"reference": f"told {len(self._scored)}"} if first.ident is None else {"candidate": first.ident}
-            line: Line = {**name, "genome": list(first)}
+            line: Line = {**name, "genome": first.genome}
             if first.ident is not None:
                 line |= {"generation": self.generation, "parents": list(first.parents), "memo": False}
             with stopping_at_full_disks(self._folder):
@@ -166,18 +173,15 @@ class Search:
         number, genome, values, excess = score
         if number is not None and number >= self._numbered:
             self.ask()
-        key = tuple(self.genes.chosen(genome))
+        key = self.space.key(self.space.chosen(genome))
         if (number is None) != (key not in self._open):
             raise InputError("its search cannot be continued exactly: code or operators changed", f"candidate {number}")
-        self._learn(self._open.pop(key, []) or [Individual(genome, self._signs)], values, excess)
+        self._learn(self._open.pop(key, []) or [self.space.individual(genome, self._signs)], values, excess)
 
-    def _unrequested(self, genome: Sequence[Any]) -> Individual:
-        try:
-            individual = Individual(self.genes.encoded(genome), self._signs)
-        except ValueError as error:
-            raise InputError(str(error), "tell") from None
+    def _unrequested(self, value: Any) -> Individual:
+        individual = self.space.individual(self.space.encoded(value), self._signs)
         if individual.genome in self._scores:
-            raise InputError(f"{list(genome)} has values already", "tell")
+            raise InputError(f"{cut_repr(value)} has values already")
         return individual
 
     def _score(self, individual: Individual) -> None:

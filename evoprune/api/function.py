@@ -11,10 +11,15 @@ import numpy
 from pydantic import Field, model_serializer, model_validator
 
 from evoprune.console.errors import InputError
-from evoprune.experiment.registry import find_plugin
+from evoprune.experiment import parameters
+from evoprune.experiment.explain import validated
+from evoprune.experiment.registry import SPACES, find_plugin
+from evoprune.experiment.spec import Choice
 from evoprune.interfaces.fingerprints import fingerprint
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Checked, Evaluation, Problem, Settings, violation
+from evoprune.interfaces.space import Genome, Space
+from evoprune.spaces.mixed import Mixed
 
 FUNCTION = "function"  # the registered name of :class:`Function`
 
@@ -60,26 +65,45 @@ class FunctionSettings(Settings):
         description="module:name of a function: of the genes' values by their names, if these are its parameters, or "
         "else of their list"
     )
-    genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
+    genes: tuple[GeneSettings, ...] = Field((), description="the genes, in the order of the list")
+    space: Choice | None = Field(None, description="the space of other genomes: permutation, sequence, tree, mixed")
     objectives: int = Field(1, ge=1, le=1000, description="number of values that it returns")
     maximise: bool = Field(False, description="maximise, instead of minimise")
     batch: bool = Field(
         False, description="functions take an array, or columns by name, with a row for each candidate, and return rows"
     )
-    initial: tuple[tuple[Value, ...], ...] = Field((), description="genomes to begin with, by the genes' values")
+    initial: tuple[Any, ...] = Field((), description="genomes to begin with, by their values, as of the genes")
     constraints: tuple[str, ...] = Field(
         (), description="module:name of functions of the list, or of some genes by name, each satisfied at 0 or less"
     )
+    _made: Space
+    _first: Sequence[Genome]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        genes = Genes(gene.gene() for gene in self.genes)
-        for values in self.initial:
-            try:
-                genes.encoded(values)
-            except ValueError as error:
-                raise ValueError(f"initial: {error}") from None
+        if bool(self.genes) == bool(self.space):
+            raise ValueError("expected genes, or another space")
+        space = self._made = space_of(self.space) if self.space else Genes(gene.gene() for gene in self.genes)
+        try:
+            self._first = [space.encoded(values) for values in self.initial]
+        except ValueError as error:
+            raise ValueError(f"initial: {error}") from None
         return self
+
+
+def space_of(choice: Choice) -> Space:
+    """Return the space that an experiment names."""
+    if choice.use == Genes.name:
+        return Genes(gene.gene() for gene in _OnlyGenes.model_validate(choice.parameters).genes)
+    kind: type[Space] = find_plugin(SPACES, choice.use)
+    if issubclass(kind, Mixed):
+        return kind(**{name: space_of(Choice.model_validate(part)) for name, part in choice.parameters.items()})
+    checked = validated(parameters.schema(kind.__init__, 1), choice.parameters, None, f"space: {choice.use}")
+    return kind(**{name: getattr(checked, name) for name in type(checked).model_fields})
+
+
+class _OnlyGenes(Checked):
+    genes: tuple[GeneSettings, ...]
 
 
 class Function(Problem):
@@ -89,9 +113,14 @@ class Function(Problem):
     settings: FunctionSettings
     _fault = ""  # of the last batch: its candidates are tried again one by one, where one row would pass
 
-    @cached_property
+    @property
+    def space(self) -> Space:
+        made: Space = self.settings._made
+        return made
+
+    @property
     def genes(self) -> Genes:
-        return Genes(gene.gene() for gene in self.settings.genes)
+        return space if isinstance(space := self.space, Genes) else super().genes
 
     @cached_property
     def _called(self) -> dict[str, Callable[..., Any]]:
@@ -102,23 +131,23 @@ class Function(Problem):
     @cached_property
     def _functions(self) -> list[Rows]:
         calls = self.settings.call, *self.settings.constraints
-        return [on_rows(self._called[call], self.genes, self.batch, place > 0) for place, call in enumerate(calls)]
+        return [on_rows(self._called[call], self.space, self.batch, place > 0) for place, call in enumerate(calls)]
 
     def fingerprint(self) -> dict[str, str]:
         return {key: value for call in self._called for key, value in fingerprint(self._called[call], call).items()}
 
-    def initial_genomes(self) -> list[list[float]]:
-        return [self.genes.encoded(values) for values in self.settings.initial]
+    def initial_genomes(self) -> Sequence[Genome]:
+        return self.settings._first
 
     @property
     def batch(self) -> bool:
         return self.settings.batch
 
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+    def evaluate(self, genome: Genome, fidelity: float = 1.0) -> Evaluation:
         return self.evaluate_batch([genome], fidelity)[0]
 
-    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
-        candidates = [self.genes.chosen(genome) for genome in genomes]
+    def evaluate_batch(self, genomes: Sequence[Genome], fidelity: float = 1.0) -> list[Evaluation]:  # noqa: ARG002
+        candidates = [self.space.chosen(genome) for genome in genomes]
         answers = [function(candidates) for function in self._functions]
         wrong = {len(answer) for answer in answers} - {len(genomes)}
         fault = f"expected {len(genomes)} rows of values, one a candidate, got {min(wrong)}" if wrong else ""
@@ -141,20 +170,23 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
     return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))
 
 
-def on_rows(function: Callable[..., Any], genes: Genes, batch: bool = False, some: bool = False) -> Rows:
+def on_rows(function: Callable[..., Any], genes: Space, batch: bool = False, some: bool = False) -> Rows:
     """Return a function that takes rows of the values of ``genes`` and returns a row of results for each.
+
+    Of other spaces, rows are their values.
 
     ``function`` takes one row, as a list or as parameters named after genes; in a ``batch`` all rows, as an array or
     an array for each parameter: of numbers, NaN for an inactive gene, or of objects. ``some``: its parameters may be
     some of the genes. Raises :class:`evoprune.InputError` for several parameters that are no genes.
     """
-    parameters: list[inspect.Parameter] = []
+    if not isinstance(genes, Genes):
+        called = genes.called(function)
+        return (lambda rows: numpy.atleast_1d(function(rows))) if batch else lambda rows: [called(row) for row in rows]
+    found: list[inspect.Parameter] = []
     with suppress(TypeError, ValueError):  # built-in functions have none
-        parameters = [*inspect.signature(function).parameters.values()]
-    names = {each.name for each in parameters}
-    needed = [
-        each.name for each in parameters if each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD
-    ]
+        found = [*inspect.signature(function).parameters.values()]
+    names = {each.name for each in found}
+    needed = [each.name for each in found if each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD]
     if not names or not names <= {*genes.names} or (names != {*genes.names} and not some):
         if len(needed) > 1:
             listed = ", ".join(genes.names)

@@ -22,7 +22,7 @@ from evoprune.api.function import FUNCTION
 from evoprune.api.minimum import Minimum, State, StoppingRules
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
-from evoprune.console.errors import InputError, Stopped, as_tuple, cut_repr
+from evoprune.console.errors import InputError, Stopped, as_tuple, blamed_on, cut_repr
 from evoprune.console.progress import note, silent
 from evoprune.experiment import config, registry
 from evoprune.experiment.explain import validated
@@ -33,9 +33,10 @@ from evoprune.files.paths import path_of
 from evoprune.interfaces.fingerprints import unchanged_by_calls
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, Settings
+from evoprune.interfaces.space import Space, frozen
 from evoprune.records import recorded, run_folder
 from evoprune.search.run import run_with_others
-from evoprune.search.toolbox import problem_ref, with_default_algorithm
+from evoprune.search.toolbox import problem_ref, with_default_operators
 
 Operator = str | Callable[..., Any] | Mapping[str, Any]
 """A name or a function, or ``{"use": either, ...}`` with parameters, as in an experiment's YAML."""
@@ -46,10 +47,12 @@ Operators = Mapping[str, Operator]
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
 
+_OF_PROBLEMS = "a Problem has constraints, signs, batches and first genomes of its own"
+
 
 def minimize(
     f: Callable[..., Any] | Problem,
-    genes: Sequence[Gene] = (),
+    space: Space | Sequence[Gene] = (),
     *,
     algorithm: Operator = AUTO,
     operators: Operators | None = None,
@@ -60,7 +63,7 @@ def minimize(
     maximise: bool = False,
     batch: bool = False,
     constraints: Sequence[Callable[..., Any]] | Callable[..., Any] = (),
-    initial: Sequence[Values] = (),
+    initial: Sequence[Any] = (),
     seed: int = 0,
     workers: int | Execution = 1,
     folder: str | Path | None = None,
@@ -104,16 +107,20 @@ def minimize(
     place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
-    more = {"objectives": objectives, "maximise": maximise, "batch": batch}
+    more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch}
     constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
     for argument, function in (("f", f), *(("constraints", each) for each in constraints)):
         if not (callable(function) or (function is f and isinstance(f, Problem))):
             raise InputError(f"expected a function, got {cut_repr(function)}", argument)
-    genes = () if isinstance(f, Problem) else Genes(genes)
-    problem, own = _problem_section(f, genes, constraints, execution, more | {"initial": listed(initial, genes)})
+    if not isinstance(f, Problem):
+        space = space if isinstance(space, Space) else Genes(space)
+        more["initial"] = listed(initial, space)
+    elif initial:
+        raise InputError(_OF_PROBLEMS, "minimize")
+    problem, own = _problem_section(f, space, constraints, execution, more)
     modules = [*as_tuple(plugins, "plugins"), *own]
     resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
-    resolved = with_default_algorithm(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
+    resolved = with_default_operators(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
         if progress is not True:
             stack.enter_context(silent())
@@ -135,22 +142,23 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
         before = read_json(folder / run_folder.ENVIRONMENT).get("fingerprint")
         now = (before if isinstance(before, dict) else {}) | run.problem.fingerprint()
         recorded.refuse_change(before, now, "fingerprint", folder)
-    genes, signs = run.problem.genes, run.problem.signs
-    front = [(genes.chosen(point.genome), tuple(point.fitness)) for point in run.result.front or ()]
-    scores = rules.scores or recorded.read(folder, signs).candidates
-    if len(scores) != run.result.evaluations or any(len(genome) != len(genes) for genome, _ in scores):
+    space, signs = run.problem.space, run.problem.signs
+    front = [(space.chosen(frozen(point.genome)), tuple(point.fitness)) for point in run.result.front or ()]
+    scores = rules.scores or recorded.read(folder, signs, space).candidates
+    if len(scores) != run.result.evaluations:
         raise InputError("holds other candidates than those of the result", str(folder / run_folder.HISTORY))
-    history = [(genes.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
+    history = [(space.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
     if rules.scores:  # of a search that ran now
         _warn_of_noise(run)
-    found = genes.chosen(best.genome), tuple(best.fitness), run.result.evaluations
-    return Minimum(*found, front, folder, best.violation, genes.names, history, algorithm)
+    found = space.chosen(frozen(best.genome)), tuple(best.fitness), run.result.evaluations
+    names = space.names if isinstance(space, Genes) else []
+    return Minimum(*found, front, folder, best.violation, names, history, algorithm)
 
 
 def _warn_of_noise(run: Run) -> None:
     """Warn if the problem of ``run`` gives its best genome another score now."""
-    (again,) = evaluation.evaluate(problem_ref(run.resolved), [run.best.genome])
+    (again,) = evaluation.evaluate(problem_ref(run.resolved), [frozen(run.best.genome)])
     if not all(map(partial(math.isclose, rel_tol=1e-9), again.values, run.best.fitness)):
         now, then = (", ".join(f"{value:.6g}" for value in values) for values in (again.values, run.best.fitness))
         warnings.warn(
@@ -185,7 +193,7 @@ def resolve_search(
 
 
 def _problem_section(
-    f: Any, genes: Sequence[Gene], constraints: Sequence[Any], execution: Execution, more: Mapping[str, Any]
+    f: Any, space: Any, constraints: Sequence[Any], execution: Execution, more: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """The ``problem`` section of an experiment that searches ``f``, with ``more`` settings, and its plugins."""
     alone = not execution.places[1:] and execution.map in (None, "serial")
@@ -195,8 +203,8 @@ def _problem_section(
             raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
-        if constraints or any(more[key] for key in ("maximise", "initial", "batch")):
-            raise InputError("a Problem has constraints, signs, batches and first genomes of its own", "minimize")
+        if constraints or any(more[key] for key in ("maximise", "batch")):
+            raise InputError(_OF_PROBLEMS, "minimize")
         if not isinstance(f.settings, Settings):
             raise InputError(f"expected settings that are Settings, got {cut_repr(f.settings)}", named[0][0])
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
@@ -204,7 +212,7 @@ def _problem_section(
     evaluation.this_worker.forget()  # it may know another function of the same name
     every = zip(calls, (f, *constraints), named, strict=True)
     registry.local_functions.update({call: function for call, function, (_, module) in every if module is None})
-    return function_section(calls, Genes(genes), more), plugins
+    return function_section(calls, space, more), [*plugins, *modules_of(space)]
 
 
 def _named(f: Any) -> tuple[str, str | None]:
@@ -217,11 +225,40 @@ def _named(f: Any) -> tuple[str, str | None]:
     return f"{module}:{name}", module if importable else None
 
 
-def function_section(calls: Sequence[str], genes: Genes, more: Mapping[str, Any]) -> dict[str, Any]:
+def function_section(calls: Sequence[str], space: Space, more: Mapping[str, Any]) -> dict[str, Any]:
     """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
-    described = [_described(gene) for gene in genes]
     call, *constraints = calls
-    return {"use": FUNCTION, "call": call, "genes": described, "constraints": constraints, **more}
+    chosen = section_of(space)
+    genomes = {"genes": chosen["genes"]} if isinstance(space, Genes) else {"space": chosen}
+    return {"use": FUNCTION, "call": call, **genomes, "constraints": constraints, **more}
+
+
+def section_of(space: Space) -> dict[str, Any]:
+    """Return ``space`` as an experiment names it."""
+    if isinstance(space, Genes):
+        return {"use": space.name, "genes": [_described(gene) for gene in space]}
+    known = registry.names(registry.SPACES).get(space.name)
+    name = space.name if known and known.load() is type(space) else _named(type(space))[0]
+    settings = {key: section_of(one) if isinstance(one, Space) else one for key, one in space.settings.items()}
+    return {"use": name, **settings}
+
+
+def modules_of(space: Space) -> list[str]:
+    """Return the modules of functions and classes that the section of ``space`` names."""
+    modules: list[str] = []
+
+    def visit(section: Any) -> None:
+        if isinstance(section, Mapping):
+            visit([section.get("use"), *section.get("primitives", ())])
+            visit([part for part in section.values() if isinstance(part, Mapping)])
+        elif isinstance(section, list):
+            for each in section:
+                visit(each)
+        elif isinstance(section, str) and ":" in section and section not in registry.local_functions:
+            modules.append(section.partition(":")[0])
+
+    visit(section_of(space))
+    return modules
 
 
 def _described(gene: Gene) -> dict[str, Any]:
@@ -232,9 +269,15 @@ def _described(gene: Gene) -> dict[str, Any]:
     return keys | ({"levels": [*gene.levels]} if gene.levels else {"low": gene.low, "up": gene.up})
 
 
-def listed(points: Sequence[Values], genes: Sequence[Gene], argument: str = "initial") -> list[list[Any]]:
-    """Return ``points`` as lists. ``argument``: name of the caller's argument, for errors."""
-    names = [gene.name for gene in genes]
+def listed(points: Sequence[Any], space: Space, argument: str = "initial") -> list[Any]:
+    """Return ``points`` of genes as lists, of other spaces as they are in JSON.
+
+    ``argument``: name of the caller's argument, for errors.
+    """
+    if not isinstance(space, Genes):
+        with blamed_on(argument):
+            return [space.to_json(point) for point in as_tuple(points, argument) if space.encoded(point)]
+    names = space.names
     genomes = []
     for point in as_tuple(points, argument):
         if isinstance(point, Mapping) and not point.keys() <= {*names}:

@@ -13,12 +13,12 @@ from pydantic import Field
 from evoprune.console.formatting import digits
 from evoprune.figures.style import new_figure
 from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Checked, Evaluation
+from evoprune.interfaces.space import Space
 from evoprune.records.recorded import Key
 
-Point = tuple[list[Any], tuple[float, ...]]
-"""Values of the genes, and the values of the function there, one an objective."""
+Point = tuple[Any, tuple[float, ...]]
+"""A genome as the function gets it, and the values of the function there, one an objective."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +30,7 @@ class Minimum:
     genome satisfied all, so that it is not ``feasible``. ``algorithm``: the one that searched.
     """
 
-    genome: list[Any]
+    genome: Any
     values: tuple[float, ...]
     evaluations: int
     front: list[Point]
@@ -45,20 +45,23 @@ class Minimum:
         return not self.violation
 
     def __repr__(self) -> str:
-        genes = ", ".join(f"{name}={value!r}" for name, value in zip(self.names, self.genome, strict=True))
+        named = zip(self.names, self.genome, strict=True) if self.names else [("genome", self.genome)]
+        genes = ", ".join(f"{name}={value!r}" for name, value in named)
         front = f", front of {len(self.front)} genomes" if self.front else ""
         marked = "" if self.feasible else f", infeasible: the constraints are violated by {digits(self.violation)}"
         return f"Minimum({genes}, values={self.values}, evaluations={self.evaluations}{front}{marked})"
 
     def __getitem__(self, name: str) -> Any:
-        return dict(zip(self.names, self.genome, strict=True))[name]
+        return (dict(zip(self.names, self.genome, strict=True)) if self.names else self.genome)[name]
 
     def to_pandas(self) -> Any:
         """Return the :attr:`history` as a pandas ``DataFrame``: a column a gene, and ``value``, or ``value 0``, ..."""
         import pandas
 
         values = ["value"] if len(self.values) == 1 else [f"value {place}" for place in range(len(self.values))]
-        return pandas.DataFrame([[*genome, *point] for genome, point in self.history], columns=[*self.names, *values])
+        names = self.names or ["genome"]
+        rows = [[*(genome if self.names else [genome]), *point] for genome, point in self.history]
+        return pandas.DataFrame(rows, columns=[*names, *values])
 
     def plot(self) -> Any:
         """Return a figure (matplotlib's) of all values by evaluation, or of the first two objectives and the front."""
@@ -82,7 +85,7 @@ class State:
     generation: int
     evaluations: int
     seconds: float
-    genome: list[Any]
+    genome: Any
     values: tuple[float, ...]
 
 
@@ -102,7 +105,7 @@ class StoppingRules(Checked):
         return self._scores
 
     def __call__(
-        self, generation: int, scores: Mapping[Key, Evaluation], seconds: float, best: Individual, genes: Genes,
+        self, generation: int, scores: Mapping[Key, Evaluation], seconds: float, best: Individual, space: Space,
         new: bool,
     ) -> bool:  # fmt: skip
         """Return whether the search ends: see :data:`evoprune.search.search.StoppingRule`."""
@@ -111,7 +114,7 @@ class StoppingRules(Checked):
             self._best, self._better = deepcopy(best), generation
         if not new:
             return False
-        state = State(generation, len(scores), seconds, genes.chosen(best), best.fitness.values)
+        state = State(generation, len(scores), seconds, space.chosen(best.genome), best.fitness.values)
         sign, valid = best.fitness.weights[0], not best.fitness.violation
         reached = self.target is not None and valid and sign * state.values[0] >= sign * self.target
         late = self.seconds is not None and seconds >= self.seconds

@@ -29,6 +29,7 @@ from evoprune.interfaces.export import Exported, Exporting, Measuring, Table
 from evoprune.interfaces.parts import Part, needed, part
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
+from evoprune.interfaces.space import frozen
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 from evoprune.records.recorded import read_experiment
@@ -74,9 +75,9 @@ class Run:
         with Progress(f"loading {self.folder}"):
             ref = toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder))
             problem = this_worker.problem(ref)  # that of a run which ended now, if it is this one
-        if not problem.genes.allow(self.best.genome):
+        if not problem.space.allow(frozen(self.best.genome)):
             raise InputError(
-                f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "
+                f"best.genome: expected one of {problem.space.describe()}; is this the result of "
                 "another experiment than config.yaml's?",
                 str(self.folder / run_folder.RESULT),
             )

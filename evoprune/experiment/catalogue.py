@@ -64,7 +64,7 @@ def operators(slot: str) -> Iterator[Entry]:
         schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
         yield Entry(name, function, schema, ALWAYS_SUPPLIED)
     if slot == "algorithm":
-        yield Entry(AUTO, registry.default_choice(AUTO), Checked)
+        yield Entry(AUTO, registry.default_choice(AUTO, "genes"), Checked)
 
 
 def problems() -> Iterator[Entry]:

@@ -1,7 +1,8 @@
 """Finds problems, operators and other plugins by name, and imports a user's own modules.
 
 A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``mate.blend`` in ``evoprune.operators``.
-``module:attribute`` works wherever a name does, for ``deap.tools`` and the modules in an experiment's ``plugins``.
+``module:attribute`` works wherever a name does, for ``deap.tools``, ``deap.gp`` and the modules in an
+experiment's ``plugins``.
 """
 
 import configparser
@@ -20,7 +21,7 @@ from evoprune.interfaces.problem import Problem
 HOME = Path(__file__).resolve().parents[1]
 """The package, with ``operators`` and ``problems``, which are links to neighbouring folders in a checkout."""
 
-PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
+PROBLEMS, OPERATORS, SPACES = "evoprune.problems", "evoprune.operators", "evoprune.spaces"
 _plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
 local_functions: dict[str, Callable[..., Any]] = {}
@@ -67,7 +68,7 @@ def names(group: str) -> dict[str, EntryPoint]:
 
 def other_groups() -> list[str]:
     """The groups of plugins besides operators and problems, of ours and of other packages."""
-    return sorted(installed().keys() - {PROBLEMS, OPERATORS})
+    return sorted(group for group in installed() if group not in (PROBLEMS, SPACES) and not group.startswith(OPERATORS))
 
 
 def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
@@ -87,14 +88,21 @@ def operator(slot: str, name: str, allowed: Sequence[str] = ()) -> Callable[...,
 
 
 def operators(slot: str) -> dict[str, EntryPoint]:
-    """The registered operators for ``slot``, by their short name."""
+    """The registered operators for ``slot``, by their short name: for any space, and for each."""
     prefix = slot + "."
-    return {n.removeprefix(prefix): e for n, e in names(OPERATORS).items() if n.startswith(prefix)}
+    groups = [group for group in installed() if group == OPERATORS or group.startswith(OPERATORS + ".")]
+    return {n.removeprefix(prefix): e for group in groups for n, e in names(group).items() if n.startswith(prefix)}
 
 
-def default_choice(name: str) -> Any:
-    """Return ``auto``, which chooses an algorithm for a problem, or ``defaults``, the operator of each slot."""
-    return names(OPERATORS)[name].load()
+def breeds(slot: str, name: str) -> list[str]:
+    """The names of the spaces that a registered operator breeds; none if it breeds any."""
+    prefix = OPERATORS + "."
+    return sorted(g.removeprefix(prefix) for g in installed() if g.startswith(prefix) and f"{slot}.{name}" in names(g))
+
+
+def default_choice(name: str, space: str) -> Any:
+    """Return ``auto``, which chooses an algorithm for a problem, or ``defaults``, the operators by slot."""
+    return (names(f"{OPERATORS}.{space}").get(name) or names(OPERATORS)[name]).load()
 
 
 def check_plugin(group: str, name: str) -> None:
@@ -129,7 +137,7 @@ def _check_known(group: str, name: str, entries: dict[str, EntryPoint]) -> None:
 
 def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
     module_name, _, attribute = dotted.partition(":")
-    if module_name not in {"deap.tools", *allowed}:
+    if module_name not in {"deap.tools", "deap.gp", *allowed}:
         raise InputError(f"'{dotted}' is not allowed: list '{module_name}' under plugins first")
     module = _plugins.get(module_name) or plugin(module_name)
     try:

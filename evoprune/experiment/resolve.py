@@ -17,7 +17,17 @@ from evoprune.interfaces.problem import Problem, Settings, answer
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
 """Keys of the experiment that an operator may ask for."""
 
-ALWAYS_SUPPLIED = frozenset({"genes", "budget", "low", "up", "initial_genomes"}) | FROM_EXPERIMENT
+ALWAYS_SUPPLIED = FROM_EXPERIMENT | {
+    "space",
+    "genes",
+    "low",
+    "up",
+    "pset",
+    "expr",
+    "of_parts",
+    "budget",
+    "initial_genomes",
+}
 """Parameters of operators that the engine supplies, by name. A user may override numbers and lists."""
 
 

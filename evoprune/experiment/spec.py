@@ -41,7 +41,7 @@ class Choice(BaseModel):
 
 
 def _default(slot: str) -> Callable[[], Choice]:
-    return lambda: Choice(use=registry.default_choice("defaults")[slot])
+    return lambda: Choice(use=registry.default_choice("defaults", "genes")[slot])
 
 
 class Operators(Checked):

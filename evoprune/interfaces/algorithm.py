@@ -58,7 +58,7 @@ class Fitness(base.Fitness):
         return copy
 
 
-class Individual(list[float]):
+class Individual(list[Any]):
     """A genome with its fitness, its number in the history (``ident``, None until scored) and its parents'.
 
     >>> from evoprune import Individual
@@ -70,20 +70,20 @@ class Individual(list[float]):
     """
 
     def __init__(
-        self, genes: Iterable[float] = (), weights: Sequence[float] = (-1.0,), parents: Sequence[int] = ()
+        self, genes: Iterable[Any] = (), weights: Sequence[float] = (-1.0,), parents: Sequence[int] = ()
     ) -> None:
         super().__init__(genes)
         self.fitness = Fitness(weights)
         self.ident: int | None = None
         self.parents = tuple(parents)
 
-    def child(self, genes: Iterable[float] | None = None) -> Individual:
+    def child(self, genes: Iterable[Any] | None = None) -> Individual:
         """Return an unscored child with a copy of the genes, or with ``genes``; operators may change it in place."""
         parents = () if self.ident is None else (self.ident,)
-        return Individual(self if genes is None else genes, self.fitness.weights, parents)
+        return type(self)(self if genes is None else genes, self.fitness.weights, parents)
 
     @property
-    def genome(self) -> tuple[float, ...]:
+    def genome(self) -> tuple[Any, ...]:
         """The genes as a hashable value."""
         return tuple(self)
 

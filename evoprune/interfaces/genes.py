@@ -1,15 +1,18 @@
-"""Genes of a genome: real intervals or ordered levels, mixed as a problem needs them."""
+"""The space of vectors: genes that are real intervals or levels, mixed as a problem needs them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+import random
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from operator import eq
 from typing import Any, Self
 
 from evoprune.console.errors import as_tuple, cut_repr
+from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.gene import Gene, GeneError
+from evoprune.interfaces.space import Operator, Space
 
 __all__ = ("Gene", "GeneError", "Genes", "clipped")
 
@@ -22,7 +25,7 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
     ]
 
 
-class Genes(tuple[Gene, ...]):
+class Genes(tuple[Gene, ...], Space):
     """The genes of a genome, in order: at least one, with different names. Raises :class:`GeneError` for others.
 
     The value of an inactive gene is the middle of its range, so that genomes with equal active genes are equal.
@@ -32,6 +35,8 @@ class Genes(tuple[Gene, ...]):
     >>> genes.chosen([0.5, 2.0]), genes.allow([0.5, 1.5])
     ([0.5, 8], False)
     """
+
+    name = "genes"
 
     def __new__(cls, genes: Iterable[Gene]) -> Self:
         self = super().__new__(cls, as_tuple(genes, "genes"))
@@ -128,6 +133,13 @@ class Genes(tuple[Gene, ...]):
             nearest[place] = self[place].nearest((self[place].low + self[place].up) / 2)
         return nearest
 
+    def check(self, genome: Sequence[float]) -> None:
+        """Raise :class:`GeneError` unless ``genome`` has a finite number for each gene, in its bounds or not."""
+        if len(genome) != len(self):
+            raise GeneError(f"expected {len(self)} genes, got {len(genome)}")
+        if not all(type(value) in (float, int) and math.isfinite(value) for value in genome):
+            raise GeneError(f"expected finite numbers, got {list(genome)}")
+
     def allow(self, genome: Sequence[float]) -> bool:
         """Return whether ``genome`` has a possible value for each gene."""
         return len(genome) == len(self) and all(map(eq, genome, self.nearest(genome)))  # no nan is equal
@@ -162,6 +174,60 @@ class Genes(tuple[Gene, ...]):
             self[place].encoded(values[place])
         return self.nearest(genome)
 
+    def key(self, value: Sequence[Any]) -> Hashable:
+        return tuple(value)
+
+    @property
+    def supplied(self) -> Mapping[str, Any]:
+        return {"genes": self, "low": self.low, "up": self.up}
+
+    def adapted(self, slot: str, operator: Operator | None) -> Operator:
+        """Return ``operator`` so that it keeps options whole and draws inactive genes; a repair ends at levels."""
+        if slot == "repair" or operator is None:
+            return partial(_to_nearest, operator, self) if self.conditions or operator is None else operator
+        if slot == "mate" and self.unordered:
+            operator = partial(_mate_by_options, operator, self.unordered)
+        return partial(_with_inactive_drawn, operator, self) if self.conditions else operator
+
+    def shown(self, genome: Sequence[float]) -> Mapping[str, Any]:
+        return dict(zip(self.names, self.chosen(genome), strict=True))
+
+    def describe(self) -> str:
+        return f"{len(self)} genes"
+
     @cached_property
     def _decoded(self) -> list[int]:
         return [place for place, gene in enumerate(self) if gene.levels or gene.exponent]
+
+
+def _mate_by_options(
+    mate: Callable[[Individual, Individual], tuple[Individual, Individual]], unordered: Sequence[int],
+    first: Individual, second: Individual,
+) -> tuple[Individual, Individual]:  # fmt: skip
+    """Mate; each child has the option of one parent in each gene without an order."""
+    options = [random.sample((first[place], second[place]), 2) for place in unordered]
+    first, second = mate(first, second)
+    for place, (one, other) in zip(unordered, options, strict=True):
+        first[place], second[place] = one, other
+    return first, second
+
+
+def _with_inactive_drawn(
+    vary: Callable[..., tuple[Individual, ...]], genes: Genes, *individuals: Individual
+) -> tuple[Individual, ...]:
+    """Vary; inactive genes, which may become active, first take the value of the other parent, or a random one."""
+    inactive = [genes.inactive(individual) for individual in individuals]
+    for individual, absent in zip(individuals, inactive, strict=True):
+        for place in sorted(absent):
+            others = (other for other, places in zip(individuals, inactive, strict=True) if place not in places)
+            other = next(others, None)
+            individual[place] = genes[place].random() if other is None else other[place]
+    return vary(*individuals)
+
+
+def _to_nearest(
+    repair: Callable[[Individual], tuple[Individual]] | None, genes: Genes, individual: Individual
+) -> tuple[Individual]:
+    (individual,) = repair(individual) if repair else (individual,)
+    individual[:] = genes.nearest(individual)
+    return (individual,)

@@ -14,6 +14,7 @@ from evoprune.interfaces.budget import Budget
 from evoprune.interfaces.fingerprints import fingerprint, is_library
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.result import Result
+from evoprune.interfaces.space import Genome, Space
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share or probability in [0, 1]."""
@@ -88,7 +89,7 @@ def worst(signs: Sequence[float]) -> tuple[float, ...]:
 
 
 class Problem(ABC):
-    """A search problem: its genes, and a score for a genome. All other members have a default.
+    """A search problem: its genes, or another :attr:`space`, and a score for a genome. Other members have a default.
 
     ``evaluate`` must depend on the settings, the genome and the fidelity alone: a candidate may be scored twice, in any
     process and order, with the same answer. :mod:`evoprune.interfaces.parts` and :mod:`evoprune.interfaces.export` have
@@ -129,12 +130,19 @@ class Problem(ABC):
         self.signs = self.signs_of(settings)
 
     @property
-    @abstractmethod
     def genes(self) -> Genes:
-        """Genes of a genome."""
+        """Genes of a genome, where it is a vector."""
+        raise InputError(f"has {self.space.describe()}, and no genes", type(self).__name__)
+
+    @property
+    def space(self) -> Space:
+        """Space of the genomes: :attr:`genes`, unless a subclass has another."""
+        if type(self).genes is Problem.genes:
+            raise InputError("expected genes, or a space", type(self).__name__)
+        return self.genes
 
     @abstractmethod
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+    def evaluate(self, genome: Genome, fidelity: float = 1.0) -> Evaluation:
         """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; an exception is recorded as a failure."""
 
     @property
@@ -142,7 +150,7 @@ class Problem(ABC):
         """True if each worker is to score its share of a generation in one call of :meth:`evaluate_batch`."""
         return False
 
-    def evaluate_batch(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
+    def evaluate_batch(self, genomes: Sequence[Genome], fidelity: float = 1.0) -> Sequence[Evaluation]:
         """Score each genome exactly as :meth:`evaluate` does; after an exception each is scored alone."""
         how = (fidelity,) if fidelity < 1 else ()
         return [self.evaluate(genome, *how) for genome in genomes]
@@ -152,21 +160,21 @@ class Problem(ABC):
         """Cost of genomes and its limit; None where nothing is counted."""
         return None
 
-    def random_genome(self) -> list[float]:
+    def random_genome(self) -> Genome:
         """Draw a genome for the first population from the global :mod:`random`."""
-        return self.genes.random()
+        return self.space.random()
 
-    def initial_genomes(self) -> list[list[float]]:
+    def initial_genomes(self) -> Sequence[Genome]:
         """Return genomes for the first places of the first population."""
         return []
 
-    def references(self) -> dict[str, list[float]]:
+    def references(self) -> Mapping[str, Genome]:
         """Return known solutions by name, for comparison: they are scored, but not bred."""
         return {}
 
     def describe(self) -> str:
         """Describe the search space and data, for the first line of a run."""
-        return f"{len(self.genes)} genes"
+        return self.space.describe()
 
     def fingerprint(self) -> dict[str, str]:
         """Return hashes behind the scores, by name: a run is resumed only while all match. By default, of the code."""
@@ -221,8 +229,9 @@ def answer(problem: Problem | type[Problem], member: str, expected: type, *argum
 
 def refuse_faulty(problem: Problem) -> None:
     """Raise :class:`InputError` for genes, a budget, labels or signs of a wrong type."""
-    kinds = {"genes": (Genes, "Genes"), "budget": (Budget | None, "a Budget, or None"), "signs": (tuple, "a tuple")}
-    for member, (kind, expected) in kinds.items():
+    space = ("genes", Genes, "Genes") if type(problem).space is Problem.space else ("space", Space, "a Space")
+    kinds = [space, ("budget", Budget | None, "a Budget, or None"), ("signs", tuple, "a tuple")]
+    for member, kind, expected in kinds:
         if not isinstance(value := getattr(problem, member), kind):
             raise InputError(f"expected {expected}, got {cut_repr(value)}", f"{type(problem).__name__}.{member}")
     answer(problem, "labels_of", Sequence, problem.settings)

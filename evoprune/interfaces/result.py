@@ -11,7 +11,7 @@ EVOLVED = "evolved"  # the name of the search's own result among known solutions
 class Best(BaseModel, extra="ignore", allow_inf_nan=False):
     """A candidate: genome, fitness (a number an objective), number in the history, violation of constraints."""
 
-    genome: list[float] = Field(min_length=1)
+    genome: list[Any] = Field(min_length=1)
     fitness: list[float] = Field(min_length=1)
     candidate: int | None = None
     violation: float = 0.0

@@ -17,11 +17,12 @@ from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.files.json_files import opened, read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
+from evoprune.interfaces.space import Space, frozen
 from evoprune.records.history import Line, is_generation
 from evoprune.records.run_folder import AHEAD, CONFIG, ENVIRONMENT, HISTORY, RESULT, has_experiment
 
 R = TypeVar("R", bound=Result)
-Genome = tuple[float, ...]
+Genome = tuple[Any, ...]
 Key = tuple[Genome, float]
 """A genome, and the share of the data that it is scored on."""
 
@@ -37,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class _Score(_Strict):
-    genome: list[float]
+    genome: list[Any]
     fitness: list[float | None]
     work: _NotNegative
     measures: dict[str, Any] = {}
@@ -55,7 +56,7 @@ class _Request(_Strict):
     candidate: _Count
     generation: _Count
     parents: list[_Count]
-    genome: list[float]
+    genome: list[Any]
     memo: bool
     fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
     probe: bool = False
@@ -92,31 +93,35 @@ class RecordedRun:
     seconds: float = 0.0
 
 
-def read(folder: Path, signs: tuple[float, ...]) -> RecordedRun:
-    """Read the records of the run in ``folder``, without a broken last line. ``signs``: of the objectives."""
+def read(folder: Path, signs: tuple[float, ...], space: Space | None = None) -> RecordedRun:
+    """Read the records of the run in ``folder``, without a broken last line. ``signs``: of the objectives.
+
+    ``space``: refuses impossible genomes; without it they are not checked.
+    """
     recorded = RecordedRun()
-    for line in lines(folder / HISTORY):
+    for number, line in enumerate(lines(folder / HISTORY), 1):
         recorded.lines.append(line)
         if is_generation(line):
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
         else:
-            _learn(recorded, line, signs)
-    _learn_ahead(recorded, folder, signs)
+            _learn(recorded, line, signs, space, f"{folder / HISTORY}: line {number}")
+    _learn_ahead(recorded, folder, signs, space)
     return recorded
 
 
-def ahead(folder: Path, signs: tuple[float, ...]) -> dict[Key, Evaluation]:
+def ahead(folder: Path, signs: tuple[float, ...], space: Space) -> dict[Key, Evaluation]:
     """Return the scores of candidates in ``folder`` that arrived before their turn."""
     recorded = RecordedRun()
-    _learn_ahead(recorded, folder, signs)
+    _learn_ahead(recorded, folder, signs, space)
     return recorded.candidates
 
 
-def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...]) -> None:
-    for line in lines(folder / AHEAD):
+def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...], space: Space | None) -> None:
+    path = folder / AHEAD
+    for number, line in enumerate(lines(path), 1):
         if "fitness" not in line:
-            raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
-        _learn(recorded, line, signs)
+            raise InputError("expected lines with a fitness alone", str(path))
+        _learn(recorded, line, signs, space, f"{path}: line {number}")
 
 
 def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = None) -> R:
@@ -205,12 +210,16 @@ def _parse(raw: bytes) -> Line:
     return line
 
 
-def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
+def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...], space: Space | None, place: str) -> None:
+    try:
+        genome = space.from_json(line["genome"]) if space else frozen(line["genome"])
+    except ValueError as error:
+        raise InputError(f"genome: {error}", place) from None
     if len(line["fitness"]) != len(signs):
-        raise InputError(f"a line holds {len(line['fitness'])} fitness values for {len(signs)} objectives", HISTORY)
+        raise InputError(f"holds {len(line['fitness'])} fitness values for {len(signs)} objectives", place)
     failure = line.get("failure")
     if (failure is None) != (None not in line["fitness"]):
-        raise InputError("a line holds a fitness of null without a failure, or the reverse", HISTORY)
+        raise InputError("holds a fitness of null without a failure, or the reverse", place)
     values = worst(signs) if failure else tuple(map(float, line["fitness"]))
     measures, worker = line.get("measures", {}), line.get("worker", "")
     evaluation = Evaluation(
@@ -218,12 +227,12 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...]) -> None:
     )
     scores = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
     kind = next(key for key in scores if key in line)
-    scores[kind].setdefault(key_of(line), evaluation)
+    scores[kind].setdefault((tuple(genome), line.get("fidelity", 1.0)), evaluation)
 
 
 def key_of(line: Line) -> Key:
     """The key of the genome of ``line``."""
-    return tuple(line["genome"]), line.get("fidelity", 1.0)
+    return frozen(line["genome"]), line.get("fidelity", 1.0)
 
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

@@ -67,7 +67,7 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
         yield f"{head}# Candidates that no other dominates"
         yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
     yield from _drawings(one)
-    yield f"{head} The best candidate's genes"
+    yield f"{head} The best candidate"
     genes = result.genes or {f"gene {number}": plain(value) for number, value in enumerate(one.run.best.genome)}
     yield table(["gene", "value"], genes.items())
     yield f"{head} Convergence"

@@ -1,6 +1,5 @@
 """Scores the candidates of a search, each genome once, judges the finalists, and writes the history."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 
@@ -32,7 +31,7 @@ class Evaluator:
 
     def __init__(self, scoring: Scoring, progress: SearchProgress, max_failures: float, recorded: RecordedRun) -> None:
         self.scoring, self.progress, self.recorded = scoring, progress, recorded
-        self._history, self._signs = scoring.history, scoring.problem.signs
+        self._history, self._signs, self._space = scoring.history, scoring.problem.signs, scoring.problem.space
         self.memo: dict[Key, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
@@ -68,7 +67,7 @@ class Evaluator:
 
     def scored_individual(self, genome: Genome) -> Individual:
         """Return an individual with the score of ``genome``."""
-        individual, evaluation = Individual(genome, self._signs), self.evaluation_of(genome)
+        individual, evaluation = self._space.individual(genome, self._signs), self.evaluation_of(genome)
         individual.fitness.assign(evaluation.values, evaluation.violation)
         individual.ident = self._numbers.get(genome)
         return individual
@@ -78,8 +77,10 @@ class Evaluator:
         new: set[Genome] = set()
         for individual in request.individuals:
             number, genome = self.candidates, individual.genome
-            if not all(map(math.isfinite, genome)):  # which JSON cannot represent
-                raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
+            try:
+                self._space.check(genome)
+            except ValueError as error:
+                raise Stopped(f"candidate {number}: an operator bred no genome of the space: {error}") from None
             line: Line = {"candidate": number, "generation": generation, "parents": individual.parents}
             line["genome"], line["memo"] = genome, (genome, fidelity) in self.memo or genome in new
             if fidelity < 1:
@@ -119,15 +120,15 @@ def score_references(
     if faulty := next((name for name, genome in genomes.items() if not isinstance(genome, Sequence)), None):
         owner = type(scoring.problem).__name__
         raise InputError(f"expected a genome, got {cut_repr(genomes[faulty])}", f"{owner}.references: {faulty}")
-    lines: list[Line] = [{"reference": name, "genome": list(genome)} for name, genome in genomes.items()]
+    lines: list[Line] = [{"reference": name, "genome": tuple(genome)} for name, genome in genomes.items()]
     scoring.history.expect(lines)
     results, how = {}, scorer(scoring.toolbox, scoring.problem, 1.0)
     with scoring.scores(lines, evaluator.recorded.references, **how) as scores:
         for line, evaluation in zip(lines, map(scoring.with_work, scores), strict=True):
             scoring.history.write(line | scored(evaluation))
             evaluator.progress.reference(line["reference"], evaluation)
-            results[line["reference"]] = (line["genome"], evaluation)
-            evaluator.references[tuple(line["genome"])] = evaluation
+            results[line["reference"]] = (list(line["genome"]), evaluation)
+            evaluator.references[line["genome"]] = evaluation
     scoring.idle_share()  # the search's idle time is the search's alone
     return results
 

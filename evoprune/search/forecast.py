@@ -13,9 +13,9 @@ from evoprune.console.progress import steps
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate
-from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation
+from evoprune.interfaces.space import Space
 from evoprune.records.recorded import Key
 from evoprune.search.scoring import preserve_random_state
 from evoprune.search.toolbox import Prepared, decide_execution
@@ -25,9 +25,9 @@ _HOUR = 3600.0
 IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
 
 
-def all_scored(genes: Genes, scored: Collection[Key]) -> bool:
+def all_scored(space: Space, scored: Collection[Key]) -> bool:
     """Return whether all possible genomes were ``scored`` on all the data."""
-    return len(scored) >= genes.size and sum(fidelity == 1.0 for _, fidelity in scored) >= genes.size
+    return len(scored) >= space.size and sum(fidelity == 1.0 for _, fidelity in scored) >= space.size
 
 
 def is_over(experiment: Experiment, work: float, generation: int, idle: int, exhausted: bool) -> bool:
@@ -114,6 +114,6 @@ def _searched(run: Prepared, work: float) -> float:
                 total += fidelity * work * (len(scores) - known)
                 continue
             generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
-            if is_over(experiment, total, generation, idle, all_scored(problem.genes, scores)):
+            if is_over(experiment, total, generation, idle, all_scored(problem.space, scores)):
                 break
     return total

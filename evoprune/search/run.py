@@ -107,7 +107,7 @@ def _continue(folder: Path, overrides: Sequence[str], execution: Execution, rule
         execution = decide_execution(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
         recorded.refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
-        past = recorded.read(folder, run.problem.signs)
+        past = recorded.read(folder, run.problem.signs, run.problem.space)
         if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
             return False  # at once; one that its budget ended finds out where its past ends
         before = environment.get("resumed")

@@ -12,7 +12,7 @@ import numpy
 
 from evoprune.backends import Backend
 from evoprune.console.errors import Stopped, first_line
-from evoprune.console.formatting import digits, interval
+from evoprune.console.formatting import digits, interval, plain
 from evoprune.console.progress import Progress, note
 from evoprune.experiment import config
 from evoprune.experiment.explain import validated
@@ -24,6 +24,7 @@ from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Outcome, Reporting, part, reporting, titles
 from evoprune.interfaces.problem import Evaluation, Problem, answer
 from evoprune.interfaces.result import Result
+from evoprune.interfaces.space import Space
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line
 from evoprune.records.recorded import Key, RecordedRun
@@ -35,8 +36,8 @@ from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
 
-StoppingRule = Callable[[int, Mapping[Key, Evaluation], float, Individual, Genes, bool], bool]
-"""From the generation, all scores, seconds, the best, the genes, and False during a replay: True ends the search."""
+StoppingRule = Callable[[int, Mapping[Key, Evaluation], float, Individual, Space, bool], bool]
+"""From the generation, all scores, seconds, the best, the space, and False during a replay: True ends the search."""
 
 _QUICK = 0.1  # seconds of an evaluation below which no forecast is made
 _LONG = 600.0  # seconds of a run above which its forecast is shown
@@ -98,7 +99,7 @@ class _Search:
         self._run, self._history, self._past, self._progress, self._status = run, history, past, progress, status
         self._experiment, self._problem = run.resolved.experiment, run.problem
         run.toolbox.register("map", backend.map)
-        sharing = Sharing(run.folder, self._problem.signs) if run.execution.shared else None
+        sharing = Sharing(run.folder, self._problem) if run.execution.shared else None
         scoring = Scoring(run.toolbox, self._problem, backend, history, sharing)
         self._evaluator = Evaluator(scoring, progress, self._experiment.max_failures, past)
         self._draft, self._rule = Draft(run.folder, self._problem), rule
@@ -165,7 +166,7 @@ class _Search:
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             now = time.monotonic()
             must_end, begun = self._must_end(now - begun), now
-            exhausted = all_scored(self._problem.genes, evaluator.memo)
+            exhausted = all_scored(self._problem.space, evaluator.memo)
             if is_over(experiment, evaluator.work, self._generation, idle, exhausted):
                 self._ended_by = ""
                 break
@@ -192,7 +193,7 @@ class _Search:
         if best is None or self._rule is None:
             return False
         with preserve_random_state():
-            return self._rule(self._generation, self._evaluator.memo, seconds, best, self._problem.genes, new)
+            return self._rule(self._generation, self._evaluator.memo, seconds, best, self._problem.space, new)
 
     def _draft_best(self, now: bool = False) -> None:
         if self._draft.out and self._history.live and self._evaluator.best is not None:
@@ -251,6 +252,8 @@ class _Search:
             "seed": self._experiment.seed,
             **keys,
         }
+        if not isinstance(space := problem.space, Genes):
+            result["genes"] = {key: plain(value) for key, value in space.shown(best.genome).items()}
         if front:
             result["front"] = [_individual(individual) for individual in front]
         title, drawn = titles(self._run.resolved.problem, problem.settings, self._experiment.seed)
@@ -264,14 +267,14 @@ class _Search:
                 draw_front(families, labels, problem.signs, folder, title)
         if reports := part(problem, Reporting):
             score, left = evaluator.evaluation_of(best.genome), self._status.seconds_left()
-            outcome = Outcome(list(best), score, references, title, left, self._draft.seconds)
+            outcome = Outcome(list(best.genome), score, references, title, left, self._draft.seconds)
             result = {**reports.report(outcome, folder), **result}
         return validated(problem.Result, result, f"{type(problem).__name__}.report")
 
 
 def _individual(individual: Individual) -> Line:
     fitness = individual.fitness
-    keys = {"genome": list(individual), "fitness": list(fitness.values), "candidate": individual.ident}
+    keys = {"genome": individual.genome, "fitness": list(fitness.values), "candidate": individual.ident}
     return keys | ({"violation": fitness.violation} if fitness.violation else {})
 
 

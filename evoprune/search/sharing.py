@@ -21,7 +21,7 @@ from evoprune.console.progress import Progress
 from evoprune.experiment.resolve import Resolved
 from evoprune.files.json_files import read_json, write_text
 from evoprune.files.locks import is_locked
-from evoprune.interfaces.problem import Evaluation, worst
+from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import Line, append, encode, scored
 from evoprune.records.recorded import Key, key_of
@@ -68,8 +68,8 @@ class _Claims:
 class Sharing:
     """Candidates of the run in ``folder``, which this process scores with the helpers that come and go."""
 
-    def __init__(self, folder: Path, signs: Sequence[float]) -> None:
-        self._folder, self._signs = folder, tuple(signs)
+    def __init__(self, folder: Path, problem: Problem) -> None:
+        self._folder, self._problem = folder, problem
         self._claims: _Claims | None = None
         self._looked, self._offered = 0.0, False
         (folder / ASKED).unlink(missing_ok=True)  # of a process that was killed
@@ -109,7 +109,7 @@ class Sharing:
     def _scores(
         self, mapped: Map, lines: Sequence[Line], claim: Callable[[int], bool], keys: dict[Key, int]
     ) -> Iterator[tuple[int, Evaluation]]:
-        yield from mapped([line["genome"] for line in lines], claim=claim)
+        yield from mapped([key_of(line)[0] for line in lines], claim=claim)
         if self._offered:
             yield from ((keys[key], score) for key, score in self._ahead().items() if key in keys)
 
@@ -128,7 +128,7 @@ class Sharing:
             self._offered = False
 
     def _ahead(self) -> dict[Key, Evaluation]:
-        return recorded.ahead(self._folder, self._signs)
+        return recorded.ahead(self._folder, self._problem.signs, self._problem.space)
 
 
 def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
@@ -158,7 +158,7 @@ def help_with(resolved: Resolved, folder: Path, execution: Execution) -> None:
 
 def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
     """Score the requested candidates that no process has claimed."""
-    asked, signs = run.folder / ASKED, run.problem.signs
+    asked, signs, space = run.folder / ASKED, run.problem.signs, run.problem.space
     with suppress(FileNotFoundError):
         now = _state(asked)
         if not (lines := recorded.read_requests(asked)):
@@ -169,13 +169,13 @@ def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
             if not claims.take(number):
                 return False
             with suppress(FileNotFoundError):
-                if _state(asked) == now and key_of(lines[index]) not in recorded.ahead(run.folder, signs):
+                if _state(asked) == now and key_of(lines[index]) not in recorded.ahead(run.folder, signs, space):
                     return True
             claims.release(number)
             return False
 
         how: dict[str, Any] = scorer(run.toolbox, run.problem, lines[0].get("fidelity", 1.0))
-        for index, evaluation in mapped(how.pop("score"), [line["genome"] for line in lines], claim=claim, **how):
+        for index, evaluation in mapped(how.pop("score"), [key_of(line)[0] for line in lines], claim=claim, **how):
             if evaluation.failure:
                 evaluation = replace(evaluation, values=worst(signs))
             with FileIO(run.folder / AHEAD, "ab") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +19,17 @@ from threadpoolctl import ThreadpoolController
 from evoprune.backends import evaluation
 from evoprune.backends.evaluation import ProblemRef, limit_threads, this_worker
 from evoprune.backends.execution import Execution
-from evoprune.console.errors import InputError
+from evoprune.console.errors import InputError, cut_repr
 from evoprune.console.progress import Progress, note
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, resolve
-from evoprune.experiment.spec import AUTO
+from evoprune.experiment.resolve import ALWAYS_SUPPLIED, FROM_EXPERIMENT, Resolved, resolve
+from evoprune.experiment.spec import AUTO, Choice
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem, answer, refuse_faulty
+from evoprune.interfaces.space import Genome, Space
+from evoprune.spaces.mixed import Mixed
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -43,16 +44,20 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
     )
 
 
-def with_default_algorithm(resolved: Resolved, problem: Problem) -> Resolved:
-    """Return ``resolved`` with the choice of the algorithm ``auto`` in its place."""
-    if not resolved.experiment.automatic:
-        return resolved
+def with_default_operators(resolved: Resolved, problem: Problem) -> Resolved:
+    """Return ``resolved`` with operators that breed the problem's space, and the choice of the algorithm ``auto``."""
     refuse_faulty(problem)
-    explicit = resolved.experiment.model_dump(exclude_unset=True)
-    chosen, size = registry.default_choice(AUTO)(problem)
-    other_slots = {slot: choice for slot, choice in explicit["operators"].items() if slot != "algorithm"}
-    config = {"population": size} | explicit | {"operators": chosen | other_slots}
-    return replace(resolve(config, "operators.algorithm: auto"), plugin_folders=resolved.plugin_folders)
+    space, explicit = problem.space.name, resolved.experiment.model_dump(exclude_unset=True)
+    given, size = explicit.get("operators", {}), {}
+    chosen = registry.default_choice("defaults", space)
+    if resolved.experiment.automatic:
+        more, count = registry.default_choice(AUTO, space)(problem)
+        chosen, size = {**chosen, **more}, {"population": count}
+        given = {slot: choice for slot, choice in given.items() if slot != "algorithm"}
+    elif space == Genes.name:  # of which an experiment has the defaults
+        return resolved
+    config = {**size, **explicit, "operators": {**chosen, **given}}
+    return replace(resolve(config, "operators"), plugin_folders=resolved.plugin_folders)
 
 
 def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
@@ -63,12 +68,12 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     the problem lacks an operator's budget, or where no genome meets the limit.
     """
     refuse_faulty(problem)
-    genes, budget = problem.genes, problem.budget
+    space, budget = problem.space, problem.budget
     supplied = {
-        "genes": genes,
+        **dict.fromkeys(ALWAYS_SUPPLIED),
+        **space.supplied,
+        "space": space,
         "budget": budget,
-        "low": genes.low,
-        "up": genes.up,
         "initial_genomes": problem.initial_genomes(),
         **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
     }
@@ -78,8 +83,11 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         except ValueError as error:
             raise InputError(f"problem: {error}") from None
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda: Individual(answer(problem, "random_genome", Sequence), problem.signs))
+    toolbox.register("individual", _individual, problem)
     for slot, operator in resolved.operators.items():
+        _refuse_other_space(slot, operator.use, space)
+        if isinstance(space, Mixed) and slot in ("mate", "mutate"):
+            supplied["of_parts"] = [_default_operator(slot, part, supplied) for part in space.parts.values()]
         for name in parameters.lacking(operator.parameters, supplied):
             problem_name = resolved.experiment.problem.use
             raise InputError(
@@ -87,16 +95,17 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
             )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     toolbox.register("algorithm", _on_one_thread, toolbox.algorithm)
-    if genes.unordered:
-        toolbox.register("mate", _mate_by_options, toolbox.mate, genes.unordered)
-    if genes.conditions:
-        for slot in ("mate", "mutate"):
-            toolbox.register(slot, _with_inactive_drawn, getattr(toolbox, slot), genes)
-    if "repair" not in resolved.operators or genes.conditions:
-        toolbox.register("repair", _to_nearest, getattr(toolbox, "repair", None), genes)
+    for slot in ("mate", "mutate", "repair"):
+        toolbox.register(slot, space.adapted(slot, getattr(toolbox, slot, None)))
     for score in (evaluation.evaluate, evaluation.judge):
         toolbox.register(score.__name__, score, ref)
     return toolbox
+
+
+def _individual(problem: Problem, genome: Genome | None = None) -> Individual:
+    """Return an individual with ``genome``, or a random one."""
+    drawn = answer(problem, "random_genome", Sequence) if genome is None else genome
+    return problem.space.individual(drawn, problem.signs)
 
 
 def scorer(toolbox: base.Toolbox, problem: Problem, fidelity: float) -> dict[str, Any]:
@@ -125,40 +134,7 @@ def _blas(modules: int) -> ThreadpoolController:  # noqa: ARG001 - the key of th
     return ThreadpoolController().select(user_api="blas")
 
 
-def _mate_by_options(
-    mate: Callable[[Individual, Individual], tuple[Individual, Individual]], unordered: Sequence[int],
-    first: Individual, second: Individual,
-) -> tuple[Individual, Individual]:  # fmt: skip
-    """Mate; each child has the option of one parent in each gene without an order."""
-    options = [random.sample((first[place], second[place]), 2) for place in unordered]
-    first, second = mate(first, second)
-    for place, (one, other) in zip(unordered, options, strict=True):
-        first[place], second[place] = one, other
-    return first, second
-
-
-def _with_inactive_drawn(
-    vary: Callable[..., tuple[Individual, ...]], genes: Genes, *individuals: Individual
-) -> tuple[Individual, ...]:
-    """Vary; inactive genes, which may become active, first take the value of the other parent, or a random one."""
-    inactive = [genes.inactive(individual) for individual in individuals]
-    for individual, absent in zip(individuals, inactive, strict=True):
-        for place in sorted(absent):
-            others = (other for other, places in zip(individuals, inactive, strict=True) if place not in places)
-            other = next(others, None)
-            individual[place] = genes[place].random() if other is None else other[place]
-    return vary(*individuals)
-
-
-def _to_nearest(
-    repair: Callable[[Individual], tuple[Individual]] | None, genes: Genes, individual: Individual
-) -> tuple[Individual]:
-    (individual,) = repair(individual) if repair else (individual,)
-    individual[:] = genes.nearest(individual)
-    return (individual,)
-
-
-def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
+def try_operators(toolbox: base.Toolbox, resolved: Resolved, space: Space) -> None:
     """Call every operator once; raise :class:`InputError` for one that fails. Draws random numbers."""
     size = resolved.experiment.population
     population = [toolbox.individual() for _ in range(size)]
@@ -183,15 +159,47 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
             raise
         except Exception as error:
             raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
-        fits = all(isinstance(one, Individual) and len(one) == len(first) for one in answer)
-        if expected and not (fits and len(answer) == expected):
-            raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
+        if expected and (fault := _fault(space, first, answer, expected)):
+            raise InputError(f"{name} does not return {expected} individual(s) of {space.describe()}: {fault}")
         if slot == "select" and _prefers_worse(toolbox, population[:_TRIED]):
             raise InputError(f"{name} prefers worse individuals here (as roulette where less is better): give another")
         if slot == "survive" and not 0 < len(answer) < size:
             raise InputError(f"{name} would pass on {len(answer)} of a population of {size}; expected 1 to {size - 1}")
         if slot == "algorithm" and not (isinstance(answer[0], Evaluate) and answer[0].individuals):
             raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
+
+
+def _default_operator(slot: str, space: Space, supplied: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the default operator of ``space``, a part of another one."""
+    choice = Choice.model_validate(registry.default_choice("defaults", space.name)[slot])
+    function = registry.operator(slot, choice.use)
+    model = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
+    of_part = {**supplied, **space.supplied, "space": space}
+    arguments = parameters.arguments(model.model_validate(choice.parameters), of_part)
+    return space.adapted(slot, partial(function, **arguments))
+
+
+def _refuse_other_space(slot: str, name: str, space: Space) -> None:
+    """Raise :class:`InputError` for an operator that is registered for other spaces."""
+    spaces = registry.breeds(slot, name)
+    if spaces and space.name not in spaces:
+        every = {other: registry.breeds(slot, other) for other in sorted(registry.operators(slot))}
+        others = (other for other, bred in every.items() if space.name in bred or not bred)
+        expected = f"expected {', '.join(others)}"
+        bred = f"'{name}' breeds {' and '.join(spaces)}, and the problem has {space.describe()}"
+        raise InputError(f"operators.{slot}: {bred}: {expected}")
+
+
+def _fault(space: Space, parent: Individual, answer: Sequence[Any], expected: int) -> str:
+    """Return the fault of the ``answer`` of an operator, if it has one."""
+    if len(answer) != expected or not all(isinstance(one, type(parent)) for one in answer):
+        return f"got {cut_repr(answer)}"
+    try:
+        for one in answer:
+            space.check(one.genome)
+    except Exception as error:  # of an operator that is for another space
+        return str(error)
+    return ""
 
 
 _TRIED, _SELECTIONS = 20, 300  # individuals to select from, and how often
@@ -240,12 +248,12 @@ class Prepared:
             if ref.measured:
                 problem = this_worker.problem(ref)  # the same one
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
-            if resolved.experiment.automatic:
-                resolved = with_default_algorithm(resolved, problem)
+            automatic, resolved = resolved.experiment.automatic, with_default_operators(resolved, problem)
+            if automatic:
                 note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
             progress.now("trying the operators")
             tools = build(resolved, problem, ref)
-            try_operators(tools, resolved)
+            try_operators(tools, resolved, problem.space)
         return cls(resolved, problem, tools, execution, folder, build_seconds, fingerprint, measured)
 
 

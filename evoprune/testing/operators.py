@@ -15,20 +15,24 @@ from deap import base, tools
 from evoprune.interfaces.algorithm import Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.space import Space
 from evoprune.search.scoring import preserve_random_state
 from evoprune.testing.spaces import CLOSE, Monotone, require
 
 PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # number of genomes by slot
 
 
-def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -> None:
+def check_operator(slot: str, function: Callable[..., Any], space: Space | None = None, **parameters: Any) -> None:
     """Check ``function``, with the user's ``parameters``, as an operator of ``slot``; raises AssertionError.
 
-    Genomes are of one gene and of several, with fixed genes, with levels, mixed; budgets are sums or not.
+    Genomes are of ``space``; or of one gene and of several, with fixed genes, with levels, mixed, with budgets that are
+    sums or not.
     """
     require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
     with preserve_random_state():
-        if slot in PARENTS:
+        if slot in PARENTS and space is not None:
+            _check_children_of(slot, function, space, parameters)
+        elif slot in PARENTS:
             for budget in budgets():
                 _check_children(slot, function, budget, parameters)
         elif slot == "algorithm":
@@ -78,7 +82,14 @@ def _bound(function: Callable[..., Any], data: int, budget: Budget | None, param
     supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
     if budget is not None:
         genes = budget.genes
-        supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up, "initial_genomes": []}
+        supplied |= {
+            "space": genes,
+            "genes": genes,
+            "budget": budget,
+            "low": genes.low,
+            "up": genes.up,
+            "initial_genomes": [],
+        }
     asked = list(inspect.signature(function).parameters)[data:]
     return partial(function, **{name: supplied[name] for name in asked if name in supplied} | params)
 
@@ -116,6 +127,27 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, par
                     _check_repaired(operator, child, budget, where)
                 else:
                     require(genes.allow(genes.nearest(child)), f"{where}: no genome is nearest to {list(child)}")
+
+
+def _check_children_of(slot: str, function: Callable[..., Any], space: Space, parameters: dict[str, Any]) -> None:
+    count, supplied = PARENTS[slot], {"space": space, **space.supplied}
+    asked = inspect.signature(function).parameters
+    bound = partial(function, **{name: supplied[name] for name in asked if name in supplied} | parameters)
+    operator = space.adapted(slot, bound)
+
+    def bred(seed: int) -> list[tuple[Any, ...]]:
+        _seed(seed)
+        children = tuple(operator(*(space.individual(space.random()) for _ in range(count))))
+        require(len(children) == count, f"{slot}: expected {count} children, got {len(children)}")
+        kind = type(space.individual(space.random()))
+        require(all(isinstance(child, kind) for child in children), f"{slot}: a child is no {kind.__name__}")
+        return [child.genome for child in children]
+
+    for seed in range(30):
+        genomes = bred(seed)
+        require(genomes == bred(seed), f"{slot}: one seed, different children")
+        for genome in genomes:
+            require(space.allow(genome), f"{slot}: a child is not allowed: {genome}")
 
 
 def _check_repaired(operator: partial[Any], child: Individual, budget: Budget, where: str) -> None:
@@ -159,7 +191,7 @@ def _populations(function: Callable[..., Any], budget: Budget, params: dict[str,
     """The populations of three generations."""
     genes = budget.genes
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda: Individual(genes.random()))
+    toolbox.register("individual", lambda genome=None: Individual(genome or genes.random()))
     toolbox.register("select", tools.selTournament, tournsize=2)
     toolbox.register("mate", tools.cxUniform, indpb=0.5)
     toolbox.register("mutate", lambda individual: _changed(individual, genes.random()))

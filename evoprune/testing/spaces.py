@@ -1,15 +1,19 @@
 """Contract checks of genes, budgets and problems."""
 
+import copy
+import json
 import math
 import pickle
 import random
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from evoprune.interfaces.budget import Budget
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.space import Space
 
 TRIALS = 30
 CLOSE = 1e-9
@@ -35,6 +39,26 @@ def require(holds: bool, law: str) -> None:
 def close(first: float, second: float, scale: float) -> bool:
     """Return whether two numbers are equal up to the rounding of numbers as large as ``scale``."""
     return abs(first - second) <= CLOSE * (abs(scale) or 1.0)
+
+
+def check_space(space: Space) -> None:
+    """Check that random genomes are allowed, hashable, as in JSON, and equal for one seed; and their values' keys."""
+    state = random.getstate()
+    for seed in range(TRIALS):
+        random.seed(seed)
+        genome = space.random()
+        random.seed(seed)
+        require(space.random() == genome, "space.random draws from something other than the global random")
+        require(space.allow(genome), f"space.random() gave a genome that space.allow refuses: {genome}")
+        read = space.from_json(json.loads(json.dumps(genome)))
+        require(read == tuple(genome), f"from JSON, {genome} is {read}")
+        individual = space.individual(genome)
+        for one in (individual, individual.child(), copy.deepcopy(individual)):
+            require(one.genome == tuple(genome), f"an individual of {genome} has the genome {one.genome}")
+        value = space.chosen(genome)
+        require(space.encoded(space.to_json(value)) == tuple(genome), f"{genome} is not encoded as it is chosen")
+        hash(space.key(value))
+    random.setstate(state)
 
 
 def check_genes(genes: Genes) -> None:
@@ -106,24 +130,21 @@ def _check_limit(budget: Budget) -> None:
 
 def check_problem(problem: Problem, trials: int = 3) -> None:
     """Check genes, budget, known genomes and ``trials`` evaluations, each repeated once."""
-    genes = problem.genes
-    check_genes(genes)
-    if problem.budget is not None:
-        require(list(problem.budget.genes) == list(genes), "problem.budget counts other genes than problem.genes")
-        check_budget(problem.budget)
+    space = problem.space
+    if isinstance(space, Genes):
+        _check_vectors(problem, space)
+    else:
+        check_space(space)
+        require(problem.budget is None, "a budget counts genes, and the problem has another space")
     labels = type(problem).labels_of(problem.settings)
     require(len(labels) == len(problem.signs), f"{len(labels)} labels for {len(problem.signs)} objectives")
-    for name, reference in problem.references().items():
-        require(len(reference) == len(genes), f"reference '{name}' has {len(reference)} values for {len(genes)} genes")
-        steps = [reference[place] in range(len(genes[place].levels)) for place in genes.with_levels]
-        require(all(steps), f"reference '{name}' is not at levels: {reference}")
     for genome in problem.initial_genomes():
-        require(genes.allow(genome), f"an initial genome is not allowed: {genome}")
+        require(space.allow(genome), f"an initial genome is not allowed: {genome}")
     state = random.getstate()
     for seed in range(trials):
         random.seed(seed)
         genome = problem.random_genome()
-        require(genes.allow(genome), f"random_genome gave a genome that is not allowed: {genome}")
+        require(space.allow(genome), f"random_genome gave a genome that is not allowed: {genome}")
         random.seed(seed)
         require(problem.random_genome() == genome, "random_genome draws from something other than the global random")
         _check_score(problem, genome)
@@ -132,17 +153,28 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
     random.setstate(state)
 
 
-def _check_finals(problem: Problem, finals: Finals, drawn: list[float]) -> None:
+def _check_vectors(problem: Problem, genes: Genes) -> None:
+    check_genes(genes)
+    if (budget := problem.budget) is not None:
+        require(list(budget.genes) == list(genes), "problem.budget counts other genes than problem.genes")
+        check_budget(budget)
+    for name, reference in problem.references().items():
+        require(len(reference) == len(genes), f"reference '{name}' has {len(reference)} values for {len(genes)} genes")
+        steps = [reference[place] in range(len(genes[place].levels)) for place in genes.with_levels]
+        require(all(steps), f"reference '{name}' is not at levels: {reference}")
+
+
+def _check_finals(problem: Problem, finals: Finals, drawn: Sequence[Any]) -> None:
     require(len(problem.signs) == 1, f"finals choose by one objective, and there are {len(problem.signs)}")
     require(finals.judge(drawn) == finals.judge(drawn), "judge is not deterministic")
     references = list(problem.references().values())
     for name, genome in finals.contenders.items():
         require(list(genome) in references, f"the contender '{name}' is not among the references")
-        require(problem.genes.allow(genome), f"the contender '{name}' is not allowed as a result: {genome}")
+        require(problem.space.allow(genome), f"the contender '{name}' is not allowed as a result: {genome}")
 
 
-def _check_score(problem: Problem, genome: list[float]) -> None:
-    before = list(genome)
+def _check_score(problem: Problem, genome: Sequence[Any]) -> None:
+    before = copy.deepcopy(genome)
     first, second = problem.evaluate(genome), problem.evaluate(genome)
     require(genome == before, "evaluate changes the genome")
     same = (first.values, first.work) == (second.values, second.work)

@@ -6,6 +6,13 @@ from typing import Any
 from evoprune import Problem
 
 
+def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose an algorithm that breeds by the operators of the problem's space; return it by slot, and a population."""
+    if len(problem.signs) > 1:
+        return {"algorithm": "nsga2"}, 100
+    return {"algorithm": "generational"}, 100
+
+
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
 

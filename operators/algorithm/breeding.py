@@ -32,8 +32,8 @@ def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Genomes)
             "larger population, or for fewer problem.initial_genomes"
         )
     population = [toolbox.individual() for _ in range(size)]
-    for individual, genome in zip(population, initial_genomes, strict=False):
-        individual[:] = genome
+    for place, genome in enumerate(initial_genomes):
+        population[place] = toolbox.individual(genome)
     return [repaired(toolbox, individual) for individual in population]
 
 

@@ -9,7 +9,7 @@ import numpy
 from deap import base, tools
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError
+from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, InputError, Space
 from evoprune.operators.algorithm.breeding import Count, Genomes, breed, first_population
 from evoprune.operators.quadratic import MAX_POINTS, Quadratic
 
@@ -21,7 +21,7 @@ def nsga2(
     mate_probability: float,
     mutate_probability: float,
     initial_genomes: Genomes,
-    genes: Genes,
+    space: Space,
     pool: Annotated[Count, Field(description="children bred for each that is scored on all data")] = 1,
 ) -> Algorithm:
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
@@ -31,6 +31,9 @@ def nsga2(
     """
     if population % 4:
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
+    genes = space if isinstance(space, Genes) else None
+    if pool > 1 and not genes:
+        raise InputError(f"operators.algorithm.pool: predicts scores of genes; expected 1 for {space.describe()}")
     people = first_population(toolbox, population, initial_genomes)
     yield Evaluate(people)
     archive = deque(people, MAX_POINTS)
@@ -42,7 +45,7 @@ def nsga2(
             toolbox, people, pool * population, mate_probability, mutate_probability,
             lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
         )  # fmt: skip
-        if pool > 1:
+        if pool > 1 and genes:
             _predict(genes, archive, children)
             children = tools.selNSGA2(children, population)
         yield Evaluate(children)

@@ -28,7 +28,7 @@ def sphere(genome):
     ("argument", "values"),
     {
         "f": [None, "sphere", numpy.ones(2)],
-        "genes": [None, "ab", {"x": 1}, [1], Gene("x"), numpy.ones(2)],
+        "space": [None, "ab", {"x": 1}, [1], Gene("x"), numpy.ones(2)],
         "operators": ["blend", [1], {"mate": {"use": "blend", "alpha": object()}}],
         "population": [0, 1j, 10**5000, numpy.ones(2)],
         "evaluations": [0, math.nan, 10**5000],
@@ -47,12 +47,12 @@ def test_a_wrong_argument_is_refused_before_anything_is_scored(argument, values,
     monkeypatch.chdir(tmp_path)
     for value in values:
         with pytest.raises(InputError) as refused:
-            minimize(**{"f": unscored, "genes": REAL, argument: value})
-        assert argument in str(refused.value) or argument in {"evaluations", "f", "workers"}
+            minimize(**{"f": unscored, "space": REAL, argument: value})
+        assert argument in str(refused.value) or argument in {"evaluations", "f", "space", "workers"}
         assert len(str(refused.value)) < 500
-        if argument in {"genes", "operators", "population", "objectives", "initial", "folder"}:
+        if argument in {"space", "operators", "population", "objectives", "initial", "folder"}:
             with pytest.raises(InputError):
-                Search(**{"genes": REAL, argument: value})
+                Search(**{"space": REAL, argument: value})
     assert not [*tmp_path.iterdir()]
 
 

@@ -5,12 +5,20 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from evoprune import Individual
+from evoprune import Individual, Permutation, Sequence, Tree
 from evoprune.experiment import registry
 from evoprune.experiment.parameters import DATA_ARGUMENTS, schema
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
 from evoprune.testing import check_operator
 
+SPACES = {
+    "permutation": Permutation(8),
+    "sequence": Sequence("abcd", 2, 6),
+    "tree": Tree(["add", "mul", "less", "if"], ["x"], constants=(-1, 1), deepest=5),
+}
+NEEDED = {
+    "indpb": 0.3, "termpb": 0.3, "mode": "one", "fitness_size": 3, "parsimony_size": 1.4, "fitness_first": True,
+}  # fmt: skip
 EVERY = [(slot, name) for slot in sorted(DATA_ARGUMENTS) for name in sorted(registry.operators(slot))]
 
 
@@ -25,7 +33,12 @@ def numbers():
 
 @pytest.mark.parametrize(("slot", "name"), EVERY, ids=[".".join(pair) for pair in EVERY])
 def test_it_keeps_the_laws_of_its_slot(slot, name):
-    check_operator(slot, registry.operator(slot, name))
+    """Operators of several parts are tested by whole runs."""
+    function, spaces = registry.operator(slot, name), registry.breeds(slot, name)
+    fields = schema(function, DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED).model_fields
+    needed = {key: NEEDED[key] for key, field in fields.items() if field.is_required()}
+    for space in {*(spaces or ["genes"])} - {"mixed"}:
+        check_operator(slot, function, SPACES.get(space), **needed)
 
 
 @pytest.mark.parametrize("value", [1e-308, 1e308])
@@ -44,7 +57,10 @@ def test_selection_works_where_all_are_equal(name, value):
     individuals = [Individual([float(place)]) for place in range(6)]
     for individual in individuals:
         individual.fitness.values = (value,)
-    assert len(registry.operator("select", name)(individuals, 2)) == 2
+    function = registry.operator("select", name)
+    fields = schema(function, 2).model_fields
+    needed = {key: NEEDED[key] for key, field in fields.items() if field.is_required()}
+    assert len(function(individuals, 2, **needed)) == 2
 
 
 def beyond(individual, *, up):

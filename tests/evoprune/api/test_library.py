@@ -468,7 +468,7 @@ def shifted(shift, limit=0.0):
 
 @pytest.mark.parametrize("evaluations", [40, 80])
 def test_the_run_of_another_function_is_not_continued(evaluations, tmp_path):
-    how = {"genes": REAL, "folder": tmp_path / "run"}
+    how = {"space": REAL, "folder": tmp_path / "run"}
     found = minimize(**shifted(0), evaluations=40, **how)
     before = (tmp_path / "run" / "history.jsonl").read_text()
     for other, name in (
@@ -511,7 +511,7 @@ def test_an_edited_function_is_told(problem, tmp_path, plugin, monkeypatch):
 
 
 def test_a_history_of_other_candidates_than_the_results_is_refused(tmp_path):
-    how = {"genes": REAL[:1], "evaluations": 40, "folder": tmp_path / "run", "algorithm": "generational"}
+    how = {"space": REAL[:1], "evaluations": 40, "folder": tmp_path / "run", "algorithm": "generational"}
     minimize(benchmarks.sphere, **how)
     line = {
         "candidate": 9,

@@ -9,6 +9,7 @@ import pytest
 
 from evoprune.console.errors import InputError
 from evoprune.experiment import registry
+from evoprune.experiment.parameters import DATA_ARGUMENTS
 from evoprune.experiment.registry import HOME
 from tests.runs import lines
 
@@ -88,7 +89,7 @@ def test_a_plugin_that_fails_or_exits_on_import_is_named(run, write, plugin, cod
 def test_every_operator_of_ours_is_registered_under_its_own_name():
     shared = {"__init__", "breeding", "rounding"}
     files = {path.stem for path in (HOME / "operators").glob("*/*.py")} - shared
-    assert files <= {name.rpartition(".")[2] for name in registry.names(registry.OPERATORS)}
+    assert files <= {name for slot in DATA_ARGUMENTS for name in registry.operators(slot)} | {"auto"}
 
 
 @pytest.mark.parametrize("value", ["no_such_module:x", "evoprune:no_such_attribute"])

@@ -3,7 +3,13 @@ import pytest
 from evoprune.experiment import parameters, registry
 from tests.runs import without_times
 
-SWAPS = [(slot, name) for slot in parameters.DATA_ARGUMENTS for name in sorted(registry.operators(slot))]
+SWAPS = [
+    (slot, name)
+    for slot in parameters.DATA_ARGUMENTS
+    for name in sorted(registry.operators(slot))
+    if "genes" in (registry.breeds(slot, name) or ["genes"])
+]
+NEEDED = {"double_tournament": "fitness_size: 3, parsimony_size: 1.4, fitness_first: true"}
 SMALL = ("population=8", "generations=3", "problem.dimensions=4")
 
 
@@ -24,7 +30,7 @@ def test_the_stored_experiment_repeats_the_run(run, sphere):
 
 @pytest.mark.parametrize(("slot", "name"), SWAPS, ids=[".".join(swap) for swap in SWAPS])
 def test_every_registered_operator_can_be_swapped_in(run, slot, name):
-    answer = run("problems/rastrigin.yaml", *SMALL, f"operators.{slot}.use={name}")
+    answer = run("problems/rastrigin.yaml", *SMALL, f"operators.{slot}={{use: {name}, {NEEDED.get(name, '')}}}")
     assert answer.code == 0
     assert f"use: {name}" in (answer.folder / "config.yaml").read_text()
     if slot == "repair":

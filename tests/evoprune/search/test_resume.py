@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from evoprune import InputError
+from evoprune import Genes, InputError
 from evoprune.records import recorded, run_folder
 from tests.runs import result, without_times
 
@@ -240,7 +240,7 @@ ATTACKS = {
     "deep": (b"[" * 100_000 + b"\n", "is not a line of JSON"),
     "text for a number": (
         b'{"reference": "zero", "genome": ["0"], "fitness": [0], "work": 1, "seconds": 1}\n',
-        "genome.0: expected a number, got '0'",
+        "line 1: genome: expected finite numbers, got ['0']",
     ),
     "null without a reason": (
         b'{"reference": "zero", "genome": [0], "fitness": [null], "work": 1, "seconds": 1}\n',
@@ -253,7 +253,7 @@ ATTACKS = {
 def test_lines_made_to_attack_are_refused_as_data(tmp_path, line, fragment):
     (tmp_path / "history.jsonl").write_bytes(line + line)
     with pytest.raises(InputError, match=re.escape(fragment)):
-        recorded.read(tmp_path, (-1.0,))
+        recorded.read(tmp_path, (-1.0,), Genes.real("x", 0.0, 1.0))
 
 
 def test_a_line_that_the_run_would_not_write_is_refused(run, resume, counted):

@@ -38,7 +38,7 @@ def space_of(genes=None):
     """``genes`` and ``budget``, as the engine supplies them: genes save their weights, and keep the mean TARGET."""
     genes = genes or Genes.real([str(gene) for gene in range(GENES)], 0.0, 0.9, scale=1.0)
     prices = [-weight for weight in WEIGHTS]
-    return {"genes": genes, "budget": Additive.at_share(genes, prices, -TARGET, fixed=sum(WEIGHTS))}
+    return {"space": genes, "genes": genes, "budget": Additive.at_share(genes, prices, -TARGET, fixed=sum(WEIGHTS))}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _seeded():
 def toolbox_of(genes, budget=None, weight=-1.0) -> base.Toolbox:
     """Random individuals, and a repair to ``budget`` or to the nearest genome: enough for most algorithms."""
     tools = base.Toolbox()
-    tools.register("individual", lambda: Individual(genes.random(), (weight,)))
+    tools.register("individual", lambda genome=None: Individual(genome or genes.random(), (weight,)))
     if budget:
         tools.register("repair", shift, genes=genes, budget=budget)
     else:
@@ -62,11 +62,14 @@ def toolbox_of(genes, budget=None, weight=-1.0) -> base.Toolbox:
 def toolbox() -> base.Toolbox:
     space = space_of()
     tools = base.Toolbox()
-    tools.register("individual", lambda: Individual([random.uniform(0.3, 0.6) for _ in range(GENES)]))
+    tools.register(
+        "individual", lambda genome=None: Individual(genome or [random.uniform(0.3, 0.6) for _ in range(GENES)])
+    )
     tools.register("select", truncation, fraction=0.5)
     tools.register("mate", blend, alpha=0.5, low=space["genes"].low, up=space["genes"].up)
-    tools.register("mutate", exchange, **space)
-    tools.register("repair", shift, **space)
+    own = {"genes": space["genes"], "budget": space["budget"]}
+    tools.register("mutate", exchange, **own)
+    tools.register("repair", shift, **own)
     tools.register("survive", elitist, fraction=0.5)
     return tools
 

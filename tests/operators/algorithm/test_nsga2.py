@@ -9,7 +9,7 @@ from evoprune.operators.algorithm.nsga2 import nsga2
 from tests.operators.algorithm.conftest import drive
 
 SETTINGS = {
-    "mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": [], "genes": Genes.real("x", -10.0, 10.0),
+    "mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": [], "space": Genes.real("x", -10.0, 10.0),
 }  # fmt: skip
 
 
@@ -17,7 +17,7 @@ SETTINGS = {
 def toolbox():
     """Schaffer's problem: squared distances from 0 and from 2; what lies between is not dominated."""
     tools_ = base.Toolbox()
-    tools_.register("individual", lambda: Individual([random.uniform(-10, 10)], (-1.0, -1.0)))
+    tools_.register("individual", lambda genome=None: Individual(genome or [random.uniform(-10, 10)], (-1.0, -1.0)))
     tools_.register("mate", tools.cxBlend, alpha=0.5)
     tools_.register("mutate", tools.mutGaussian, mu=0, sigma=0.3, indpb=1.0)
     tools_.register("repair", lambda individual: (individual,))

@@ -1,0 +1,108 @@
+"""Genomes of several parts, each of a space of its own."""
+
+import inspect
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+from evoprune.console.errors import cut_repr
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
+
+
+class MixedIndividual(Individual):
+    """An individual of individuals, a part each."""
+
+    def child(self, genes: Any = None) -> Individual:
+        return super().child([part.child() for part in self] if genes is None else genes)
+
+    @property
+    def genome(self) -> tuple[Any, ...]:
+        return tuple(part.genome for part in self)
+
+
+class Mixed(Space):
+    """Genomes with a part of each of several spaces, by name. Operators of each part's space breed it.
+
+    A function gets the values of the parts by their names, where these are its parameters, or else their mapping.
+
+    >>> from evoprune import Gene, Genes, Mixed, Permutation
+    >>> Mixed(order=Permutation(3), speed=Genes([Gene("v")])).chosen(((2, 0, 1), (0.5,)))
+    {'order': [2, 0, 1], 'speed': [0.5]}
+    """
+
+    name = "mixed"
+
+    def __init__(self, **parts: Space) -> None:
+        self.parts = parts
+        if not parts or not all(isinstance(part, Space) for part in parts.values()):
+            raise SpaceError(f"expected a space for each part, got {cut_repr(parts)}")
+
+    def random(self) -> Genome:
+        return tuple(tuple(part.random()) for part in self.parts.values())
+
+    def check(self, genome: Genome) -> None:
+        if len(genome) != len(self.parts):
+            raise SpaceError(f"expected {len(self.parts)} parts, got {len(genome)}")
+        for (name, space), part in zip(self.parts.items(), genome, strict=True):
+            try:
+                if not isinstance(part, tuple):
+                    raise SpaceError(f"expected a list, got {cut_repr(part)}")
+                space.check(part)
+            except ValueError as error:
+                raise SpaceError(f"{name}: {error}") from None
+
+    @property
+    def size(self) -> float:
+        return math.prod(space.size for space in self.parts.values())
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.parts
+
+    def chosen(self, genome: Genome) -> dict[str, Any]:
+        return {name: space.chosen(part) for (name, space), part in zip(self.parts.items(), genome, strict=True)}
+
+    def encoded(self, value: Any) -> Genome:
+        return tuple(tuple(space.encoded(part)) for space, part in self._each(value))
+
+    def to_json(self, value: Any) -> Any:
+        return {name: space.to_json(value[name]) for name, space in self.parts.items()}
+
+    def key(self, value: Any) -> Hashable:
+        return tuple(space.key(part) for space, part in self._each(value))
+
+    def _each(self, value: Any) -> list[tuple[Space, Any]]:
+        if not isinstance(value, Mapping) or value.keys() != self.parts.keys():
+            raise SpaceError(f"expected a mapping with {', '.join(self.parts)}, got {cut_repr(value)}")
+        return [(space, value[name]) for name, space in self.parts.items()]
+
+    def individual(self, genome: Genome, signs: Sequence[float] = (-1.0,)) -> Individual:
+        parts = zip(self.parts.values(), genome, strict=True)
+        return MixedIndividual([space.individual(part, signs) for space, part in parts], signs)
+
+    def adapted(self, slot: str, operator: Operator | None) -> Operator:
+        if slot != "repair" or operator is not None:
+            return super().adapted(slot, operator)
+        repairs = [space.adapted(slot, None) for space in self.parts.values()]
+
+        def repair(individual: Individual) -> tuple[Individual]:
+            for place, of_part in enumerate(repairs):
+                (individual[place],) = of_part(individual[place])
+            return (individual,)
+
+        return repair
+
+    def called(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
+        try:
+            names = {*inspect.signature(function).parameters}
+        except (TypeError, ValueError):
+            return function
+        return (lambda value: function(**value)) if names == {*self.parts} else function
+
+    def shown(self, genome: Genome) -> Mapping[str, Any]:
+        parts = zip(self.parts.items(), genome, strict=True)
+        return {f"{name}: {key}": shown for (name, space), part in parts for key, shown in space.shown(part).items()}
+
+    def describe(self) -> str:
+        return "; ".join(f"{name}: {space.describe()}" for name, space in self.parts.items())

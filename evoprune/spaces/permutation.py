@@ -1,0 +1,62 @@
+"""Orders of items."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from evoprune.console.errors import as_tuple, cut_repr
+from evoprune.interfaces.space import Genome, Space, SpaceError
+
+
+class Permutation(Space):
+    """The orders of ``items``, at least two different texts or numbers; of a number, of 0 to the number less 1.
+
+    A genome has the places of the items, as whole numbers.
+
+    >>> from evoprune import Permutation
+    >>> Permutation(["a", "b", "c"]).chosen((2, 0, 1))
+    ['c', 'a', 'b']
+    """
+
+    name = "permutation"
+
+    def __init__(self, items: int | Sequence[Any]) -> None:
+        self.items = as_tuple(range(items) if isinstance(items, int) else items, "items")
+        if not all(isinstance(item, str | int | float) for item in self.items):
+            raise SpaceError(f"items: expected texts and numbers, got {cut_repr(self.items)}")
+        if len(self.items) < 2 or len(self._places) < len(self.items):
+            raise SpaceError(f"items: expected at least two, all different, got {cut_repr(self.items)}")
+
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        return {item: place for place, item in enumerate(self.items)}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        count = len(self.items)
+        return {"items": count if self.items == tuple(range(count)) else [*self.items]}
+
+    def random(self) -> Genome:
+        return tuple(random.sample(range(len(self.items)), len(self.items)))
+
+    def check(self, genome: Genome) -> None:
+        if not all(type(place) is int for place in genome) or sorted(genome) != [*range(len(self.items))]:
+            raise SpaceError(f"expected each of {len(self.items)} items once, got {cut_repr(genome)}")
+
+    @property
+    def size(self) -> float:
+        return math.inf if len(self.items) > 170 else math.factorial(len(self.items))
+
+    def chosen(self, genome: Genome) -> list[Any]:
+        return [self.items[place] for place in genome]
+
+    def encoded(self, value: Any) -> Genome:
+        try:
+            return self.from_json([self._places[item] for item in value])
+        except (KeyError, TypeError):
+            raise SpaceError(f"expected an order of the items, got {cut_repr(value)}") from None
+
+    def describe(self) -> str:
+        return f"orders of {len(self.items)} items"
