@@ -185,7 +185,7 @@ def _refuse_other_space(slot: str, name: str, space: Space) -> None:
     if spaces and space.name not in spaces:
         every = {other: registry.breeds(slot, other) for other in sorted(registry.operators(slot))}
         others = (other for other, bred in every.items() if space.name in bred or not bred)
-        expected = f"expected {', '.join(others)}"
+        expected = f"expected {', '.join(others) or 'none'}"
         bred = f"'{name}' breeds {' and '.join(spaces)}, and the problem has {space.describe()}"
         raise InputError(f"operators.{slot}: {bred}: {expected}")
 

@@ -95,6 +95,9 @@ class Tree(Space):
             made.addEphemeralConstant(_CONSTANT, partial(random.uniform, *self.constants), typed(float))
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "set"}  # its types cannot be pickled
+
     def _check_complete(self) -> None:
         """Raise SpaceError for a type without a leaf, of which no tree would end."""
         used = {self._returns, *(kind for _, takes, _ in self.functions.values() for kind in takes)}
@@ -146,7 +149,8 @@ class Tree(Space):
         """Return the node that a genome has as ``name``; None if there is none."""
         if isinstance(name, str):
             return None if name == _CONSTANT else self.set.mapping.get(name)
-        if self.constants is None or type(name) not in (int, float) or not numpy.isfinite(name):
+        low, up = self.constants or (1.0, 0.0)
+        if type(name) not in (int, float) or not low <= name <= up:
             return None
         kind = self.set.mapping[_CONSTANT]
         node = kind.__new__(kind)
@@ -194,7 +198,8 @@ class Formula:
                     stack.append(function(*[stack.pop() for _ in takes]))
                 else:
                     stack.append(_TRUTHS.get(name, name) if place is None else values[place])
-        return stack.pop()
+        value = stack.pop()
+        return value[()] if isinstance(value, numpy.ndarray) else value  # a number in place of an array of none
 
     def __str__(self) -> str:
         stack: list[tuple[str, bool]] = []  # texts, and whether they need brackets inside others

@@ -27,9 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.benchmarks.common import head, row
 from tests.problems.language_model.gguf.models import byte_tokenizer, random_gpt2
 from tests.runs import lines, result
+from tests.spaced import SPACES, experiment
 
 SLOW = """
 import os, time
@@ -44,8 +47,23 @@ class Slow(Benchmark):
         mark.unlink(missing_ok=True)
         return super().evaluate(genome)
 """
+SLOWLY = """
+import functools, time
+from tests import spaced
+
+def slowly(function):
+    @functools.wraps(function)
+    def scored(*values, **named):
+        time.sleep(0.01)
+        return function(*values, **named)
+    return scored
+
+length, change, error, spread = map(slowly, (spaced.length, spaced.change, spaced.error, spaced.spread))
+"""
 FILES = {
     "slow.py": SLOW,
+    "slowly.py": SLOWLY,
+    **{f"{name}.yaml": yaml.safe_dump(experiment(name, "slowly")) for name in SPACES},
     "all.txt": "".join(f"{number} is {number % 7} more than {number - number % 7}.\n" for number in range(1500)),
 }
 PROBLEMS = Path(__file__).resolve().parents[2] / "problems"
@@ -77,6 +95,11 @@ def search(options: str, *victims: str) -> Case:
     return Case(command, "runs/run/history.jsonl", "resume runs/run", ("group", "worker", "command", *victims))
 
 
+def spaced(name: str) -> Case:
+    command = f"run {name}.yaml --name run --set generations=10 --threads 1 --map processes -n 2"
+    return Case(command, "runs/run/history.jsonl", "resume runs/run")
+
+
 def export(out: str, experiment: str) -> Case:
     prepared = f"run {PROBLEMS}/{experiment} {SHORT}"
     return Case(f"export runs/run {out} --untimed", f".{out}.*.part/*", prepared=prepared)
@@ -92,6 +115,7 @@ CASES = {
     "processes": search("--map processes -n 2"),
     "scoop": search("--map scoop -n 2", "origin"),
     "dask": search("--map dask -n 2"),
+    **{name: spaced(name) for name in SPACES},
     "export.folder": export("out", "gpt2_mini.yaml"),
     "export.gguf": export("out.gguf", "gpt2_mini_gguf.yaml --set problem.calibration_text.window=32"),
     "prune.folder": prune("--sparsity 50%", "out", "runs/run/history.jsonl"),
@@ -117,7 +141,11 @@ class Trials:
         self._span, self._expected = time.monotonic() - begun, outcome(whole)
 
     def _start(self, command: str, folder: Path) -> subprocess.Popen[bytes]:
-        own = {"PYTHONPATH": str(folder), "KILLS": str(folder), "EVOPRUNE_CACHE": str(self._home / "cache")}
+        own = {
+            "PYTHONPATH": f"{folder}{os.pathsep}{PROBLEMS.parent}",
+            "KILLS": str(folder),
+            "EVOPRUNE_CACHE": str(self._home / "cache"),
+        }
         words, environment = [self._python, "-m", "evoprune", *command.split()], os.environ | own
         with (folder / "log").open("ab") as log:
             return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
