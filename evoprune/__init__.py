@@ -1,4 +1,6 @@
-"""evoprune makes models smaller by evolutionary search on DEAP. Here are the names for users and plugins.
+"""evoprune is evolutionary search over any genome, on DEAP; language models are its first problem.
+
+Here are the names for users and plugins.
 
 Helpers of plugins stand in :mod:`evoprune.plugins`, and checks for their tests in :mod:`evoprune.testing`.
 """

@@ -83,7 +83,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands, or of ``command`` alone, which is faster."""
     whole = _Parser(
         prog="evoprune",
-        description="evoprune makes language models smaller and faster by evolutionary search.",
+        description="evoprune is evolutionary search over any genome; language models are its first problem.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")

@@ -232,7 +232,8 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...], space: S
 
 def key_of(line: Line) -> Key:
     """The key of the genome of ``line``."""
-    return frozen(line["genome"]), line.get("fidelity", 1.0)
+    genome = line["genome"]
+    return genome if isinstance(genome, tuple) else frozen(genome), line.get("fidelity", 1.0)
 
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

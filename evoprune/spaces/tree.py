@@ -28,8 +28,10 @@ _Primitive = tuple[Callable[..., Any], tuple[type, ...], type]
 class _Type(type):
     """Class of the types of a set. Its hash is that of the name: DEAP draws from sets of types, in their order."""
 
+    number: int
+
     def __hash__(cls) -> int:
-        return zlib.crc32(cls.__name__.encode())
+        return cls.number
 
 
 class TreeIndividual(Individual, gp.PrimitiveTree):
@@ -81,7 +83,9 @@ class Tree(Space):
         types: dict[Any, _Type] = {}
 
         def typed(kind: Any) -> _Type:
-            return types.setdefault(kind, _Type(kind.__name__, (), {}))
+            if kind not in types:
+                types[kind] = _Type(kind.__name__, (), {"number": zlib.crc32(kind.__name__.encode())})
+            return types[kind]
 
         made = gp.PrimitiveSetTyped(self.name, [*map(typed, self.arguments.values())], typed(self._returns), "ARG")
         made.renameArguments(**{f"ARG{place}": name for place, name in enumerate(self.arguments)})
@@ -186,18 +190,26 @@ class Formula:
 
     def __init__(self, tree: Tree, genome: tuple[Any, ...]) -> None:
         self.genome, self._tree = genome, tree
-        places = {name: place for place, name in enumerate(tree.arguments)}
-        self._steps = [(*tree.functions.get(name, (None, ()))[:2], places.get(name), name) for name in genome[::-1]]
+
+    @cached_property
+    def _steps(self) -> list[tuple[Callable[..., Any] | None, int, int | None, Any]]:
+        """Each node, last first: the function and the number of its arguments, or the place of an argument; name."""
+        functions, places = self._tree.functions, {name: place for place, name in enumerate(self._tree.arguments)}
+        steps: list[tuple[Callable[..., Any] | None, int, int | None, Any]] = []
+        for name in reversed(self.genome):
+            function, takes, _ = functions.get(name, (None, (), None))
+            steps.append((function, len(takes), places.get(name), _TRUTHS.get(name, name)))
+        return steps
 
     def __call__(self, *values: Any, **named: Any) -> Any:
         values += tuple(named[name] for name in [*self._tree.arguments][len(values) :])
         stack: list[Any] = []
         with numpy.errstate(all="ignore"):
-            for function, takes, place, name in self._steps:
-                if function is not None:
-                    stack.append(function(*[stack.pop() for _ in takes]))
+            for function, takes, place, constant in self._steps:
+                if function is None:
+                    stack.append(constant if place is None else values[place])
                 else:
-                    stack.append(_TRUTHS.get(name, name) if place is None else values[place])
+                    stack[-takes:] = [function(*stack[: -takes - 1 : -1])]
         value = stack.pop()
         return value[()] if isinstance(value, numpy.ndarray) else value  # a number in place of an array of none
 
@@ -271,7 +283,7 @@ def _limited(operator: Operator, deepest: int, *parents: TreeIndividual) -> tupl
     kept = [parent.child() for parent in parents]
     children = []
     for child in operator(*parents):
-        if child.height > deepest:
+        if len(child) > deepest and child.height > deepest:
             replaced = random.choice(kept).child()
             replaced.parents, child = child.parents, replaced
         children.append(child)

@@ -65,4 +65,4 @@ def test_pages_stay_short():
     assert len((ROOT / "README.md").read_text().split()) < 900
     measurements = {page for page in PAGES if page.parent.name == "measurements"}
     assert sum(len(page.read_text().split()) for page in measurements) < 14_000
-    assert sum(page.stat().st_size for page in {*PAGES} - measurements if page.name != "README.md") <= 100_000
+    assert sum(page.stat().st_size for page in {*PAGES} - measurements if page.name != "README.md") <= 105_000
