@@ -22,14 +22,14 @@ def add_ls(commands: Any) -> None:
         "what",
         nargs="?",
         metavar="WHAT",
-        help="experiment, operators, problems, another kind of plugins such as transforms, or the name of a plugin, "
+        help="experiment, operators, problems, spaces, another kind of plugins such as transforms, or the name of a plugin, "
         "for its keys (default: all, but for keys of transforms and budgets)",
     )
 
 
 def ls(options: argparse.Namespace) -> None:
     """List the keys of an experiment, the installed plugins by kind, or the plugin that is called WHAT."""
-    kinds = {"experiment": _experiment, "operators": _operators, "problems": _problems}
+    kinds = {"experiment": _experiment, "operators": _operators, "problems": _problems, "spaces": _spaces}
     kinds |= {group.removeprefix("evoprune."): partial(_group, group) for group in registry.other_groups()}
     if options.what is None or options.what in kinds:
         for kind in [options.what] if options.what else kinds:
@@ -64,7 +64,19 @@ def _experiment() -> Iterator[str]:
 
 def _operators() -> Iterator[str]:
     for slot in parameters.DATA_ARGUMENTS:
-        yield from (f"operators.{slot}", *_entries(catalogue.operators(slot)), "")
+        yield f"operators.{slot}"
+        for entry in catalogue.operators(slot):
+            spaces = ", ".join(registry.breeds(slot, entry.name))
+            yield from _line(entry.name, f"[{spaces}] {entry.summary}" if spaces else entry.summary)
+            yield from _keys(entry.keys)
+        yield ""
+
+
+def _spaces() -> Iterator[str]:
+    yield "spaces"
+    for name, summary in catalogue.summaries(registry.SPACES).items():
+        yield from _line(name, summary)
+    yield ""
 
 
 def _problems() -> Iterator[str]:

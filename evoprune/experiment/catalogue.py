@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -39,7 +40,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        return _first_line(inspect.getdoc(self.plugin))
+        return _first_sentence(inspect.getdoc(self.plugin))
 
     @property
     def groups(self) -> dict[str, str]:
@@ -98,11 +99,12 @@ def _summary_in_source(entry: EntryPoint) -> str:
     except (ImportError, OSError, SyntaxError, ValueError):  # another package, not completely installed
         return ""
     named = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == entry.attr)
-    return next((_first_line(ast.get_docstring(node)) for node in named), "")
+    return next((_first_sentence(ast.get_docstring(node)) for node in named), "")
 
 
-def _first_line(text: str | None) -> str:
-    return (text or "").split("\n", 1)[0]
+def _first_sentence(text: str | None) -> str:
+    paragraph = " ".join((text or "").split("\n\n", 1)[0].split())
+    return re.split(r"(?<=[.])\s", paragraph.replace(":term:", "").replace("*", ""), maxsplit=1)[0]
 
 
 def plain_default(field: FieldInfo) -> Any:

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evoprune import minimize
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.testing import check_transform
+from evoprune.testing import check_space
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")
-LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20}
+LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20, "teams": 50}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def run(name):
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("name", ["first_channels", "change"])
+@pytest.mark.parametrize("name", ["first_channels", "change", "teams"])
 def test_it_is_found_run_and_resumed(name):
     before = searched(run(name))
     more = str(1 + json.loads(before[-1])["generation"])
@@ -66,6 +68,14 @@ def searched(folder):
 def test_its_score_and_operator_search_and_its_format_writes():
     assert main(["export", str(run("pruned")), "mine.npz"]) == 0
     assert Path("mine.npz").stat().st_size > 1_000_000
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_space_keeps_the_laws_and_the_best_team_is_found():
+    from stranger.teams import Teams, cost
+
+    check_space(Teams(12, 4))
+    assert sorted(minimize(cost, Teams(12, 4), evaluations=300).genome) in ([3, 4, 5, 6], [4, 5, 6, 7])
 
 
 @pytest.mark.usefixtures("installed")

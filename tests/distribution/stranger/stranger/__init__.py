@@ -1,1 +1,1 @@
-"""Somebody's own package: plugins of six kinds that evoprune finds by their entry points."""
+"""Somebody's own package: plugins of seven kinds that evoprune finds by their entry points."""
