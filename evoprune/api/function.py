@@ -113,7 +113,7 @@ class Function(Problem):
     settings: FunctionSettings
     _fault = ""  # of the last batch: its candidates are tried again one by one, where one row would pass
 
-    @property
+    @cached_property
     def space(self) -> Space:
         made: Space = self.settings._made
         return made

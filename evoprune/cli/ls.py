@@ -22,8 +22,8 @@ def add_ls(commands: Any) -> None:
         "what",
         nargs="?",
         metavar="WHAT",
-        help="experiment, operators, problems, spaces, another kind of plugins such as transforms, or the name of a plugin, "
-        "for its keys (default: all, but for keys of transforms and budgets)",
+        help="experiment, operators, problems, spaces, another kind of plugins such as transforms, or the name of a "
+        "plugin, for its keys (default: all, but for keys of transforms and budgets)",
     )
 
 

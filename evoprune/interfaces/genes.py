@@ -12,7 +12,7 @@ from typing import Any, Self
 from evoprune.console.errors import as_tuple, cut_repr
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.gene import Gene, GeneError
-from evoprune.interfaces.space import Operator, Space
+from evoprune.interfaces.space import Genome, Operator, Space
 
 __all__ = ("Gene", "GeneError", "Genes", "clipped")
 
@@ -128,7 +128,8 @@ class Genes(tuple[Gene, ...], Space):
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
         nearest = clipped(genome, self.low, self.up)
         for place in self.with_levels:
-            nearest[place] = self[place].nearest(nearest[place])
+            value = nearest[place]
+            nearest[place] = self[place].nearest(value) if value % 1 else value + 0.0  # never -0.0
         for place in self.inactive(nearest):
             nearest[place] = self[place].nearest((self[place].low + self[place].up) / 2)
         return nearest
@@ -137,8 +138,12 @@ class Genes(tuple[Gene, ...], Space):
         """Raise :class:`GeneError` unless ``genome`` has a finite number for each gene, in its bounds or not."""
         if len(genome) != len(self):
             raise GeneError(f"expected {len(self)} genes, got {len(genome)}")
-        if not all(type(value) in (float, int) and math.isfinite(value) for value in genome):
-            raise GeneError(f"expected finite numbers, got {list(genome)}")
+        try:
+            finite = all(map(math.isfinite, genome))
+        except TypeError:
+            finite = False
+        if not finite:
+            raise GeneError(f"expected finite numbers, got {cut_repr(list(genome))}")
 
     def allow(self, genome: Sequence[float]) -> bool:
         """Return whether ``genome`` has a possible value for each gene."""
@@ -152,9 +157,11 @@ class Genes(tuple[Gene, ...], Space):
     def chosen(self, genome: Sequence[float]) -> list[Any]:
         """Decode ``genome``: see :meth:`Gene.chosen`; None of an inactive gene."""
         values: list[Any] = list(genome)
-        for place in self._decoded:
+        for place, levels in self._levels:
+            values[place] = levels[int(values[place])]
+        for place in self._logarithmic:
             values[place] = self[place].chosen(values[place])
-        for place in self.inactive(genome):
+        for place in self.inactive(genome) if self.conditions else ():
             values[place] = None
         return values
 
@@ -195,9 +202,18 @@ class Genes(tuple[Gene, ...], Space):
     def describe(self) -> str:
         return f"{len(self)} genes"
 
+    def from_json(self, value: Any) -> Genome:
+        if isinstance(value, list | tuple) and bool in map(type, value):
+            raise GeneError(f"expected numbers, got {cut_repr(value)}")
+        return super().from_json(value)
+
     @cached_property
-    def _decoded(self) -> list[int]:
-        return [place for place, gene in enumerate(self) if gene.levels or gene.exponent]
+    def _levels(self) -> list[tuple[int, Sequence[Any]]]:
+        return [(place, self[place].levels) for place in self.with_levels]
+
+    @cached_property
+    def _logarithmic(self) -> list[int]:
+        return [place for place, gene in enumerate(self) if gene.exponent and not gene.levels]
 
 
 def _mate_by_options(

@@ -30,6 +30,10 @@ class Permutation(Space):
             raise SpaceError(f"items: expected at least two, all different, got {cut_repr(self.items)}")
 
     @cached_property
+    def _sorted(self) -> list[int]:
+        return [*range(len(self.items))]
+
+    @cached_property
     def _places(self) -> dict[Any, int]:
         return {item: place for place, item in enumerate(self.items)}
 
@@ -42,7 +46,7 @@ class Permutation(Space):
         return tuple(random.sample(range(len(self.items)), len(self.items)))
 
     def check(self, genome: Genome) -> None:
-        if not all(type(place) is int for place in genome) or sorted(genome) != [*range(len(self.items))]:
+        if {*map(type, genome)} != {int} or sorted(genome) != self._sorted:
             raise SpaceError(f"expected each of {len(self.items)} items once, got {cut_repr(genome)}")
 
     @property

@@ -11,7 +11,7 @@ import numpy
 import pytest
 import yaml
 
-from evoprune import Gene, Genes, InputError, Mixed, Permutation, Search, Sequence, Tree, minimize
+from evoprune import Gene, Genes, InputError, Mixed, Permutation, Search, Sequence, Space, Tree, minimize
 from evoprune.testing import check_space
 from tests.runs import finish, lines, result
 from tests.spaced import FUNCTIONS, SPACES, experiment, length
@@ -23,17 +23,18 @@ def function(name):
     return (lambda value: FUNCTIONS[name](**value)) if name == "mixed" else FUNCTIONS[name]
 
 
-@pytest.mark.parametrize(
-    "space", [*SPACES.values(), Permutation(["b", "a"]), Sequence([(0, 1), (1, 2)], 3, 3)], ids=str
-)
+OTHERS = [Permutation(["b", "a"]), Sequence([(0, 1), (1, 2)], 3, 3), Tree(["if", "less"], {"x": float, "y": bool})]
+
+
+@pytest.mark.parametrize("space", [*SPACES.values(), *OTHERS], ids=Space.describe)
 def test_it_keeps_the_laws(space):
     check_space(space)
 
 
-@pytest.mark.parametrize(
-    ("space", "count"),
-    [(Permutation(4), 24), (Sequence("abc", 1, 3), 39), (Mixed(a=Permutation(3), b=Permutation(2)), 12)],
-)
+COUNTED = [(Permutation(4), 24), (Sequence("abc", 1, 3), 39), (Mixed(a=Permutation(3), b=Permutation(2)), 12)]
+
+
+@pytest.mark.parametrize(("space", "count"), COUNTED, ids=["permutation", "sequence", "mixed"])
 def test_its_size_is_the_number_of_different_genomes(space, count):
     random.seed(0)
     assert len({tuple(space.random()) for _ in range(2000)}) == count == space.size
