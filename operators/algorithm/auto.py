@@ -5,12 +5,24 @@ from typing import Any
 
 from evoprune import Problem
 
+_MOST = 30  # genes with levels for cma, whose time grows with their square
+_ON_LEVELS = {
+    "algorithm": "generational", "select": "tournament", "mate": "two_point", "mutate": "levels", "survive": "distinct",
+}  # fmt: skip
+
 
 def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose an algorithm that breeds by the operators of the problem's space; return it by slot, and a population."""
     if len(problem.signs) > 1:
         return {"algorithm": "nsga2"}, 100
     return {"algorithm": "generational"}, 100
+
+
+def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose local search for one objective: it is level with the best on tours, schedules and assignments."""
+    if len(problem.signs) > 1:
+        return {"algorithm": "nsga2"}, 100
+    return {"algorithm": "iterated_local_search", "mutate": "rearrange"}, 20
 
 
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:
@@ -23,4 +35,6 @@ def auto(problem: Problem) -> tuple[dict[str, Any], int]:
         return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
     if problem.budget is not None and problem.budget.limit is not None:
         return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
+    if len(problem.genes) > _MOST and all(gene.levels for gene in problem.genes):
+        return dict(_ON_LEVELS), 50
     return {"algorithm": "cma"}, 4 + int(3 * math.log(len(problem.genes)))  # Hansen's default

@@ -18,6 +18,7 @@ SPACES = {
 }
 NEEDED = {
     "indpb": 0.3, "termpb": 0.3, "mode": "one", "fitness_size": 3, "parsimony_size": 1.4, "fitness_first": True,
+    "eta": 15.0,
 }  # fmt: skip
 EVERY = [(slot, name) for slot in sorted(DATA_ARGUMENTS) for name in sorted(registry.operators(slot))]
 
@@ -33,11 +34,12 @@ def numbers():
 
 @pytest.mark.parametrize(("slot", "name"), EVERY, ids=[".".join(pair) for pair in EVERY])
 def test_it_keeps_the_laws_of_its_slot(slot, name):
-    """Operators of several parts are tested by whole runs."""
+    """Whole runs test operators of several parts, and test_deap.py DEAP's on vectors, which need several genes."""
     function, spaces = registry.operator(slot, name), registry.breeds(slot, name)
     fields = schema(function, DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED).model_fields
     needed = {key: NEEDED[key] for key, field in fields.items() if field.is_required()}
-    for space in {*(spaces or ["genes"])} - {"mixed"}:
+    of_deap = registry.operators(slot)[name].value.startswith("deap.")
+    for space in {*(spaces or ["genes"])} - {"mixed", *(["genes"] if of_deap and spaces else [])}:
         check_operator(slot, function, SPACES.get(space), **needed)
 
 
@@ -52,7 +54,7 @@ def test_a_parameter_that_would_breed_infinite_genes_is_refused(slot, name, mode
 
 
 @pytest.mark.parametrize("value", [1.0, float("inf")])
-@pytest.mark.parametrize("name", sorted(registry.operators("select")))
+@pytest.mark.parametrize("name", [name for slot, name in EVERY if slot == "select"])
 def test_selection_works_where_all_are_equal(name, value):
     individuals = [Individual([float(place)]) for place in range(6)]
     for individual in individuals:

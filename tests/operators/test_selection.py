@@ -8,6 +8,7 @@ import pytest
 from evoprune import Individual
 from evoprune.operators.selection.tournament import tournament
 from evoprune.operators.selection.truncation import truncation
+from evoprune.operators.survival.distinct import distinct
 from evoprune.operators.survival.elitist import elitist
 
 both_ways = pytest.mark.parametrize("weight", [-1.0, 1.0])
@@ -55,3 +56,9 @@ def test_the_best_fraction_survives_unchanged(weight, fraction, kept):
     best = sorted(individuals, key=lambda one: -weight * one.fitness.values[0])[:kept]
     assert [id(one) for one in elitist(individuals, fraction=fraction)] == [id(one) for one in best]
     assert [list(one) for one in individuals] == before
+
+
+def test_copies_do_not_survive_where_others_can():
+    individuals = [*scored([1.0, 2.0, 3.0]), *scored([1.0]), *scored([1.0])]
+    assert [list(one) for one in distinct(individuals, fraction=0.4)] == [[0.0], [1.0]]
+    assert len(distinct(individuals[-2:], fraction=0.9)) == 1

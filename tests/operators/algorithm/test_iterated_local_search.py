@@ -12,7 +12,7 @@ SIZE, CHILDREN = 8, 10
 
 def tools() -> base.Toolbox:
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda: Individual(random.sample(range(SIZE), SIZE)))
+    toolbox.register("individual", lambda genome=None: Individual(genome or random.sample(range(SIZE), SIZE)))
     toolbox.register("mutate", rearrange)
     toolbox.register("repair", lambda individual: (individual,))
     return toolbox
