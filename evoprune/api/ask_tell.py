@@ -13,14 +13,23 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.api.library import Operator, Operators, function_section, listed, modules_of, resolve_search
+from evoprune.api.library import (
+    Operator,
+    Operators,
+    function_section,
+    listed,
+    modules_of,
+    problem_section,
+    resolve_search,
+)
+from evoprune.backends.execution import Execution
 from evoprune.console.errors import InputError, as_tuple, blamed_on, cut_repr, stopping_at_full_disks
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import AUTO
 from evoprune.files.paths import path_of
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.problem import Evaluation, violation, worst
+from evoprune.interfaces.problem import Evaluation, Problem, violation, worst
 from evoprune.interfaces.space import Space, frozen
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History, Line, scored
@@ -44,22 +53,29 @@ class Search:
     >>> search.best[1][0] < 0.01
     True
 
+    Of a :class:`Problem`, the caller scores the values of its space as it likes.
     ``folder``: stores the values, from which the same call continues after an interruption; None stores none. A search
     can be pickled; the copy continues in the same way, without a folder.
     """
 
     def __init__(
-        self, space: Space | Sequence[Gene], *, algorithm: Operator = AUTO, operators: Operators | None = None,
-        plugins: Sequence[str] = (), population: int | None = None, objectives: int = 1, maximise: bool = False,
-        initial: Sequence[Any] = (), seed: int = 0, folder: str | Path | None = None,
+        self, space: Space | Sequence[Gene] | Problem, *, algorithm: Operator = AUTO,
+        operators: Operators | None = None, plugins: Sequence[str] = (), population: int | None = None,
+        objectives: int = 1, maximise: bool = False, initial: Sequence[Any] = (), seed: int = 0,
+        folder: str | Path | None = None,
     ) -> None:  # fmt: skip
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "folder")}
-        self.space = space if isinstance(space, Space) else Genes(space)
-        more = {"objectives": objectives, "maximise": maximise, "initial": listed(initial, self.space)}
-        section = function_section(["asked:for"], self.space, more)
-        modules = [*as_tuple(plugins, "plugins"), *modules_of(self.space)]
+        more: dict[str, Any] = {"objectives": objectives, "maximise": maximise}
+        if isinstance(space, Problem):
+            self.space = space.space
+            section, own = problem_section(space, None, (), Execution(), more | {"initial": initial})
+        else:
+            self.space = space if isinstance(space, Space) else Genes(space)
+            section = function_section(["asked:for"], self.space, more | {"initial": listed(initial, self.space)})
+            own = modules_of(self.space)
+        modules = [*as_tuple(plugins, "plugins"), *own]
         resolved = resolve_search(section, algorithm, operators, population, modules, seed=seed)
-        problem = resolved.problem(resolved.settings)
+        problem = space if isinstance(space, Problem) else resolved.problem(resolved.settings)
         resolved = toolbox.with_default_operators(resolved, problem)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         with preserve_random_state():

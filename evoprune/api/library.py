@@ -112,12 +112,12 @@ def minimize(
     for argument, function in (("f", f), *(("constraints", each) for each in constraints)):
         if not (callable(function) or (function is f and isinstance(f, Problem))):
             raise InputError(f"expected a function, got {cut_repr(function)}", argument)
-    if not isinstance(f, Problem):
+    if isinstance(f, Problem):
+        more["initial"] = initial
+    else:
         space = space if isinstance(space, Space) else Genes(space)
         more["initial"] = listed(initial, space)
-    elif initial:
-        raise InputError(_OF_PROBLEMS, "minimize")
-    problem, own = _problem_section(f, space, constraints, execution, more)
+    problem, own = problem_section(f, space, constraints, execution, more)
     modules = [*as_tuple(plugins, "plugins"), *own]
     resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
     resolved = with_default_operators(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
@@ -192,7 +192,7 @@ def resolve_search(
     return resolve(config.plain({"problem": problem, "operators": chosen, **keys}, "minimize"), "minimize")
 
 
-def _problem_section(
+def problem_section(
     f: Any, space: Any, constraints: Sequence[Any], execution: Execution, more: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """The ``problem`` section of an experiment that searches ``f``, with ``more`` settings, and its plugins."""
@@ -203,7 +203,7 @@ def _problem_section(
             raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
-        if constraints or any(more[key] for key in ("maximise", "batch")):
+        if constraints or any(more.get(key) for key in ("maximise", "batch", "initial")):
             raise InputError(_OF_PROBLEMS, "minimize")
         if not isinstance(f.settings, Settings):
             raise InputError(f"expected settings that are Settings, got {cut_repr(f.settings)}", named[0][0])

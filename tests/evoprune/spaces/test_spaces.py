@@ -11,8 +11,22 @@ import numpy
 import pytest
 import yaml
 
-from evoprune import Gene, Genes, InputError, Mixed, Permutation, Search, Sequence, Space, Tree, minimize
-from evoprune.testing import check_space
+from evoprune import (
+    Evaluation,
+    Gene,
+    Genes,
+    InputError,
+    Mixed,
+    Permutation,
+    Problem,
+    Search,
+    Sequence,
+    Settings,
+    Space,
+    Tree,
+    minimize,
+)
+from evoprune.testing import check_problem, check_space
 from tests.runs import finish, lines, result
 from tests.spaced import FUNCTIONS, SPACES, experiment, length
 
@@ -245,3 +259,24 @@ def test_genes_are_a_space_too():
     assert genes.from_json([0.5, 1.0]) == (0.5, 1.0)
     with pytest.raises(ValueError, match="2 genes"):
         genes.from_json([0.5])
+
+
+class Tour(Problem):
+    """A problem with a space of its own."""
+
+    space = SPACES["permutation"]
+
+    def evaluate(self, genome, fidelity=1.0):
+        return Evaluation((length(self.space.chosen(genome)),))
+
+
+def test_a_problem_may_have_any_space():
+    problem = Tour(Settings())
+    check_problem(problem)
+    assert minimize(problem, evaluations=100).values[0] < problem.evaluate(tuple(range(9))).values[0]
+    search = Search(problem)
+    for tour in search.ask():
+        search.tell(tour, length(tour))
+    assert sorted(search.best[0]) == [*range(9)]
+    with pytest.raises(InputError, match="genes"):
+        assert problem.genes
