@@ -47,7 +47,7 @@ def measure_file(
     :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`, so that ``dense`` needs only
     its losses.
 
-    Also returns ``predictions``, the keys of :class:`evoprune.problems.language_model.export.facts.Predictions`, or
+    Also returns ``predictions``, the keys of :class:`.gguf.export.facts.Predictions`, or
     None if some are infinite; ``load_seconds`` and ``peak_bytes``; ``first_other_token``, the first one that
     llama.cpp's tokenizer reads differently from transformers', or None; with ``run`` the mean ``runtime_divergence``,
     ``runtime_error`` and ``loss_error``, the standard error of the mean difference of losses; or only ``failure``, the

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Plan, Planner
 from evoprune.plugins import OPTION, add_options, is_one_file, plugin_names, read_declared, validated
-from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.export.options import GgufOptions
 from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance
 from evoprune.problems.language_model.gguf.sources import architecture_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
@@ -75,7 +75,7 @@ class Prune(Planner):
         self._of_memory: list[str] = []
         self.export: dict[str, Any] = {"base": self.asked.base} if self.asked.base else {}
         if goal and goal.name == "fits":
-            kv = self.asked.kv or ExportOptions().kv
+            kv = self.asked.kv or GgufOptions().kv
             self.goal, context, remark = goal.within_memory(self.asked.base or model, self.asked.context, kv)
             self.export |= {"context": context, "kv": kv, "fits": int(goal.value)}
             self._of_memory = ["--context", str(context), "--kv", kv]

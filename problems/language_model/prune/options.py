@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from evoprune import Settings
 from evoprune.plugins import SEEDS
-from evoprune.problems.language_model.export import KvType
+from evoprune.problems.language_model.gguf.export.options import KvType
 from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.prune.goals import RULES
 from evoprune.problems.language_model.results.recovery import seconds_of
