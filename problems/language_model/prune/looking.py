@@ -2,18 +2,14 @@
 
 import math
 import time
-from collections import Counter
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError
 from evoprune.plugins import find_plugin
-from evoprune.problems.language_model.gguf.sources import cuts_of
-from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.language_model.models.memory import Room, room_to_train
@@ -22,7 +18,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_dtype
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.prune.subject import Subject
+from evoprune.problems.language_model.prune.interfaces import ModelFacts
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 _READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given
@@ -40,7 +36,7 @@ def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelS
     file = model_file(settings.model)
     mapped = bool(file and file.fits_disk(dtype))
     needed = 0 if mapped else weights * dtype.itemsize
-    if needed > room and device.type == "cpu" and not headers.is_gguf and stored_dtype(settings) == "bfloat16":
+    if needed > room and device.type == "cpu" and not headers.is_file and stored_dtype(settings) == "bfloat16":
         settings = settings.model_copy(update={"dtype": "bfloat16"})
         dtype, needed = torch.bfloat16, 0  # mapped from its files
     if needed > room:
@@ -70,28 +66,17 @@ def _products(device: torch.device, dtype: torch.dtype) -> float:
     return _TRIED * _SIDE**2 / min(after - before for before, after in pairwise(times))
 
 
-def subject_of(resident: Resident, headers: Headers, call: Any) -> Subject:
-    """Return the facts about ``resident``, the model of ``call``, whose files have the ``headers``."""
+def look(resident: Resident) -> ModelFacts:
+    """Return the facts about ``resident``."""
     device, matrices = resident.device, resident.all_matrices
     middle = [each for each in matrices if each.block == matrices[len(matrices) // 2].block]
     squares = sum(float(each.weight.float().square().sum()) for each in middle)
-    width, of_file = None, dict[str, Any]()
+    width = None
     with suppress(InputError, IndexError):  # experts are no layers
         width = next(in_features(each.layers[-1]) for each in resident.sublayers if each.kind == "mlp")
-    if call.one_file:
-        widths = Counter[int]()
-        for matrix in typed_matrices(resident):
-            widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
-        tokens = len(resident.model.get_input_embeddings().weight) if call.asked.vocabulary else 0
-        of_file = {
-            "widths": widths,
-            "kinds": frozenset(each.kind for each in headers.tensors.values()) if headers.is_gguf else frozenset(),
-            "form": cuts_of(headers.settings.model, call.asked.base),
-            "least": headers.least(tokens),
-            "shrinking": headers.shrinking,
-        }
-    return Subject(
-        width=None if (experts := _loses("experts", resident)) else width,
+    experts = _loses("experts", resident)
+    return ModelFacts(
+        width=None if experts else width,
         heads=_loses("heads", resident),
         parameters=resident.parameters,
         block_parameters=resident.block_parameters,
@@ -99,8 +84,6 @@ def subject_of(resident: Resident, headers: Headers, call: Any) -> Subject:
         experts=experts,
         roomy=room_to_train(resident.parameters, device),
         differentiable=device.type != "cpu" or Room.of("", device, 8 * resident.prunable_weights, share=1).resident,
-        one_file=call.one_file,
-        **of_file,
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
+from evoprune.problems.language_model.prune.interfaces import Json
 from evoprune.problems.language_model.prune.options import PruneOptions
-from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS, TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
 
@@ -102,8 +102,8 @@ class Pace:
                 return windows
             windows *= 2
 
-    def slots(self, calibration: int) -> Json:
-        """Return slots of templates: windows of texts, so many for ``calibration``, and times."""
+    def setup(self, calibration: int) -> Json:
+        """Return fields of a :class:`.Setup`: windows of texts, so many for ``calibration``, and times."""
         text, seconds, (_, count) = self.search, self.call.asked.seconds, self._candidate
         short = seconds < _LONG
         return {

@@ -19,10 +19,10 @@ def pace_of(seconds, token, tokens=2**15):
 
 
 def test_the_report_has_long_windows_and_its_time_first_whatever_is_left_to_the_search():
-    fast, slow = (pace_of(600.0, token).slots(4) for token in (1e-9, 0.006))
+    fast, slow = (pace_of(600.0, token).setup(4) for token in (1e-9, 0.006))
     assert slow["search"]["window"] < fast["search"]["window"] == slow["report"]["window"]
     assert slow["report"] == fast["report"]
-    assert pace_of(600.0, 0.05).slots(4)["report"]["windows"] < fast["report"]["windows"]
+    assert pace_of(600.0, 0.05).setup(4)["report"]["windows"] < fast["report"]["windows"]
 
 
 def test_time_that_a_training_cannot_use_goes_to_the_search(monkeypatch):
