@@ -122,16 +122,18 @@ class Output:
 
     Options: ClassVar[type[PruneOptions]] = PruneOptions
     suffix: ClassVar[str] = ""  # of the file; none for a folder
+    one_file: ClassVar[bool] = False
     trainable: ClassVar[str] = "norms"  # where there is no memory to train all weights
+
+    alike: bool = False  # all blocks must have one width
+    loses_blocks: bool = False  # whole blocks can be left out where they are alike
+    least_bytes: float = 0.0  # of the smallest file by types alone, about; 0 without types
+    weights: int = 1  # of the matrices whose types are chosen
 
     def __init__(self, model: str, asked: Any) -> None:
         self.model, self.asked = model, asked
         self.export: Json = {}  # options of the export
         self.remarks: list[str] = []  # for the user
-
-    @property
-    def one_file(self) -> bool:
-        return bool(self.suffix)
 
     # before the model is loaded
 
@@ -162,32 +164,12 @@ class Output:
     # with the model in memory
 
     def look(self, resident: Resident, headers: Headers) -> None:
-        """Take the facts that the following depend on. Raises InputError for a model that it cannot hold."""
-
-    @property
-    def alike(self) -> bool:
-        """True if all blocks must have one width."""
-        return False
-
-    @property
-    def loses_blocks(self) -> bool:
-        """True if whole blocks can be left out where they are alike."""
-        return False
+        """Set what depends on the model: :attr:`alike` and the following. Raises InputError for an unfit model."""
 
     @property
     def block_size(self) -> int:
         """Weights of which the width of a matrix should be a multiple."""
         return LEAST_STEP
-
-    @property
-    def least_bytes(self) -> float:
-        """About the bytes of the smallest file by types alone; 0 without types."""
-        return 0.0
-
-    @property
-    def weights(self) -> int:
-        """The weights of the matrices whose types are chosen."""
-        return 1
 
     def removed(self, size: float, facts: ModelFacts) -> float:
         """Return about the share of the blocks' parameters to cut for files of ``size`` bytes; 0 if types suffice."""
@@ -211,12 +193,8 @@ class Output:
         """Return the output whose experiment has the least to choose from, as statistics do not depend on it."""
         return self
 
-    def types(self) -> list[Json]:
-        """Return the transform that chooses types in addition to cuts; none in a folder."""
-        return []
-
-    def source_types(self) -> list[Json]:
-        """Return the transform that keeps the types of the source; none in a folder."""
+    def types(self, chosen: bool = True) -> list[Json]:  # noqa: ARG002 - a default
+        """Return the transform of types in addition to cuts, ``chosen`` or those of the source; none in a folder."""
         return []
 
     def experiment(self, setup: Setup, limit: Json) -> Json:

@@ -32,7 +32,7 @@ class Vocabulary(Goal):
         return replace(self, value=needed_tokens(planning.resident, planning.vocabulary, planning.parts["search"]))
 
     def experiment(self, setup: Setup) -> Json:
-        types = setup.output.source_types()
+        types = setup.output.types(chosen=False)
         problem = {
             "use": "language_model",
             "transforms": [*setup.vocabulary_cut, *types],

@@ -38,14 +38,15 @@ class GgufOutput(Output):
     """A .gguf file, each of whose matrices has a type."""
 
     Options = GgufPruneOptions
-    suffix = "gguf"
+    suffix, one_file = "gguf", True
     trainable = "scales"
 
     def __init__(self, model: str, asked: Any) -> None:
         super().__init__(model, asked)
         self.export = given({"base": asked.base})
         self.recipe: str | None = None
-        self.source, self._types = SourceTypes(), list[str]()
+        self.take(SourceTypes())
+        self._types: list[str] = []
         self._tried: dict[str, Tried] = {}
 
     def missing(self) -> str | None:
@@ -83,33 +84,18 @@ class GgufOutput(Output):
         for matrix in typed_matrices(resident):
             widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
         tokens = len(resident.model.get_input_embeddings().weight) if self.asked.vocabulary else 0
-        self.source = SourceTypes(
-            widths,
-            frozenset(each.kind for each in headers.tensors.values()) if headers.is_file else frozenset(),
-            cuts_of(headers.settings.model, self.asked.base),
-            least_bytes(headers, tokens),
-            shrinking(headers),
-        )
+        types = frozenset(each.kind for each in headers.tensors.values()) if headers.is_file else frozenset[str]()
+        form = cuts_of(headers.settings.model, self.asked.base)
+        self.take(SourceTypes(widths, types, form, least_bytes(headers, tokens), shrinking(headers)))
 
-    @property
-    def alike(self) -> bool:
-        return self.source.form != BLOCKS
-
-    @property
-    def loses_blocks(self) -> bool:
-        return self.source.form == ONE_WIDTH
+    def take(self, source: SourceTypes) -> None:
+        """Set what depends on the types of the ``source``."""
+        self.source, self.least_bytes, self.weights = source, source.least, source.weights
+        self.alike, self.loses_blocks = source.form != BLOCKS, source.form == ONE_WIDTH
 
     @property
     def block_size(self) -> int:
         return max(map(ggml.block_size, {*self.source.quantised, *self._types}), default=LEAST_STEP)
-
-    @property
-    def least_bytes(self) -> float:
-        return self.source.least
-
-    @property
-    def weights(self) -> int:
-        return self.source.weights
 
     def removed(self, size: float, facts: ModelFacts) -> float:
         if not facts.can_be_cut or size >= _NEAR * self.source.least:
@@ -150,26 +136,27 @@ class GgufOutput(Output):
         least._types = self._types[-1:]
         return least
 
-    def types(self) -> list[Json]:
-        quantised = bool(self.source.quantised)
-        if not (self._types or quantised):
-            return []
-        base = None if quantised else self.asked.base
-        return [self._transform(types=[*self._types], base=base)]
-
-    def source_types(self) -> list[Json]:
-        return [{"use": "types", "types": [], "from_source": True}] if self.source.quantised else []
-
-    def _transform(self, **keys: Any) -> Json:
-        from_source = bool(self.source.quantised) or None
-        return given({"use": "types", **keys, "imatrix": self.asked.imatrix, "from_source": from_source})
+    def types(self, chosen: bool = True) -> list[Json]:
+        keeps = bool(self.source.quantised)
+        if not chosen:
+            return [{"use": "types", "types": [], "from_source": True}] if keeps else []
+        transform = {"use": "types", "types": [*self._types], "imatrix": self.asked.imatrix}
+        own = {"from_source": True} if keeps else {"base": self.asked.base}
+        return [given(transform | own)] if self._types or keeps else []
 
     def experiment(self, setup: Setup, limit: Json) -> Json:
         """Return the experiment that chooses a type for each matrix, whose scales are trained then: docs/bits.md."""
-        types = self._transform(types=None if self.recipe else [*self._types], recipe=self.recipe, base=self.asked.base)
+        types = {
+            "use": "types",
+            "types": None if self.recipe else [*self._types],
+            "recipe": self.recipe,
+            "imatrix": self.asked.imatrix,
+            "from_source": True if self.source.quantised else None,
+            "base": self.asked.base,
+        }
         problem = {
             "use": "language_model",
-            "transforms": [*setup.vocabulary_cut, types],
+            "transforms": [*setup.vocabulary_cut, given(types)],
             "budget": limit,
             "objective": "kl",
             "held_out_windows": 0,  # of one candidate there is nothing to choose

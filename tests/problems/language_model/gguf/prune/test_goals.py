@@ -19,7 +19,8 @@ SOURCE = SourceTypes({576: 10**8, 1536: 3 * 10**7})
 def file(source=SOURCE, types=(), **asked):
     """The output of a file from a ``source``, with ``types`` to choose from."""
     output = GgufOutput("model.gguf", GgufPruneOptions(**asked))
-    output.source, output._types = source, [*types]
+    output.take(source)
+    output._types = [*types]
     return output
 
 
