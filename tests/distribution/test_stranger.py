@@ -17,7 +17,7 @@ from evoprune.problems.language_model.testing import check_transform
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")
-LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20}
+LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20, "depth": 20}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,15 @@ def searched(folder):
 def test_its_score_and_operator_search_and_its_format_writes():
     assert main(["export", str(run("pruned")), "mine.npz"]) == 0
     assert Path("mine.npz").stat().st_size > 1_000_000
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_goal_plans_an_experiment(capsys):
+    assert main(["prune", "bundled:gpt2-mini", "--depth=25%", "--print-config"]) == 0
+    problem = yaml.safe_load(capsys.readouterr().out)["problem"]
+    assert problem["budget"] == {"use": "parameters", "removed": 0.25}
+    assert problem["transforms"] == [{"use": "sublayers", "genes": "block"}]
+    assert main(["prune", "bundled:gpt2-mini", "--depth=150%"]) == 2
 
 
 @pytest.mark.usefixtures("installed")
