@@ -20,7 +20,7 @@ from evoprune.plugins import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import ProcessFailed, processor_name, run_python
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
@@ -211,7 +211,7 @@ def _note_running(models: Sequence[Path]) -> None:
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = math.inf, **more: Any) -> Json:
     size = sum(path.stat().st_size for path in models)
-    Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
+    Placement.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more, timeout)
 

@@ -1,4 +1,4 @@
-"""Looks at a model: the room and time that it needs on this machine, and the facts that goals depend on."""
+"""Looks at a model: memory and time on this machine, and the facts that goals depend on."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.plugins import find_plugin
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
-from evoprune.problems.language_model.models.memory import Room, room_to_train
+from evoprune.problems.language_model.models.memory import Placement, can_train
 from evoprune.problems.language_model.models.model_file import model_file
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -27,21 +27,21 @@ _TIMED = 0.3  # seconds
 
 
 def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelSettings:
-    """Return settings for the model on the device ``on``: in the dtype of the files if there is no room for another.
+    """Return settings for the model on the device ``on``: in the dtype of the files if there is no memory for another.
 
-    Raises :class:`evoprune.InputError` for a model that has no room at all, or takes far more than ``seconds``.
+    Raises :class:`evoprune.InputError` for a model that memory cannot hold, or takes far more than ``seconds``.
     """
     settings, weights, device = headers.settings.model_copy(update={"device": on}), headers.weights, pick_device(on)
-    dtype, room = pick_dtype(settings.dtype, device), free_memory(device)
+    dtype, free = pick_dtype(settings.dtype, device), free_memory(device)
     file = model_file(settings.model)
     mapped = bool(file and file.fits_disk(dtype))
     needed = 0 if mapped else weights * dtype.itemsize
-    if needed > room and device.type == "cpu" and not headers.is_file and stored_dtype(settings) == "bfloat16":
+    if needed > free and device.type == "cpu" and not headers.is_file and stored_dtype(settings) == "bfloat16":
         settings = settings.model_copy(update={"dtype": "bfloat16"})
         dtype, needed = torch.bfloat16, 0  # mapped from its files
-    if needed > room:
+    if needed > free:
         raise InputError(
-            f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {room / 1e9:,.1f} GB "
+            f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {free / 1e9:,.1f} GB "
             f"are free; expected a smaller model, or a folder in bfloat16",
             settings.model,
         )
@@ -82,8 +82,9 @@ def look(resident: Resident) -> ModelFacts:
         block_parameters=resident.block_parameters,
         weight_size=math.sqrt(squares / sum(each.size for each in middle)),
         experts=experts,
-        roomy=room_to_train(resident.parameters, device),
-        differentiable=device.type != "cpu" or Room.of("", device, 8 * resident.prunable_weights, share=1).resident,
+        roomy=can_train(resident.parameters, device),
+        differentiable=device.type != "cpu"
+        or Placement.of("", device, 8 * resident.prunable_weights, share=1).resident,
     )
 
 

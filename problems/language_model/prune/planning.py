@@ -20,7 +20,7 @@ from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import Goal, Json, Output, Setup
 from evoprune.problems.language_model.prune.looking import look, model_settings
-from evoprune.problems.language_model.prune.pace import Pace
+from evoprune.problems.language_model.prune.time_plan import TimePlan
 from evoprune.problems.language_model.results.recovery import RECOVERIES
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.division import Division, divide, divide_lines, parts_of
@@ -51,7 +51,7 @@ class Planning:
         self.headers = Headers(self.settings)  # again: a model of the hub has files by now
         self.output.look(self.resident, self.headers)
         with Progress("looking at the model"):
-            self.pace = Pace(call, self._divided(self.resident.tokenizer, self.resident.model.config))
+            self.times = TimePlan(call, self._divided(self.resident.tokenizer, self.resident.model.config))
             call.refuse(self.headers)
             self.facts = look(self.resident)
 
@@ -60,11 +60,11 @@ class Planning:
         call, output, printed = self.call, self.output, self.call.options.print_config
         goal.check(self.facts, output)
         goal = goal.measured(self)
-        self.pace = replace(self.pace, token=self._seconds_a_token())
-        output.choose_types(goal, None if printed else self.pace.quantising)
+        self.times = replace(self.times, token=self._seconds_a_token())
+        output.choose_types(goal, None if printed else self.times.quantising)
         with Progress("calibrating"):
             least = output.for_calibration()
-            windows = self.pace.calibrated(None if printed else lambda count: self.session(goal, count, least))
+            windows = self.times.calibrated(None if printed else lambda count: self.session(goal, count, least))
             if not (goal.removed(self.facts, output) or self.vocabulary):  # the bytes of all matrices are known
                 output.add_slow_types(goal, lambda: self.session(goal, windows))
         goal = goal.calibrated(lambda: self.session(goal, windows))
@@ -76,7 +76,7 @@ class Planning:
             [*output.remarks, *self._remarks(goal, problem)],
             output.export,
             call.left,
-            self.pace.searching(bool(problem.get("recover"))),
+            self.times.searching(bool(problem.get("recover"))),
             self._room(problem.get("budget") or {}),
         )
 
@@ -97,7 +97,7 @@ class Planning:
 
     def _seconds_a_token(self) -> float:
         """Time the dense model on a window of the report."""
-        settings = TextSettings(**self.pace.text.settings("report", 1))
+        settings = TextSettings(**self.times.text.settings("report", 1))
         read = cut_windows(settings, self.resident.tokenizer, "report_text", at_most=True).tokens
         measure, seconds = Measure(self.resident.forward, None), 0.0
         with Progress("timing the model"):
@@ -115,11 +115,11 @@ class Planning:
         return Session.prepare(settings, settings.chosen_transforms)
 
     def _experiment(self, goal: Goal, calibration: int, output: Output) -> Json:
-        asked, pace, parts = self.asked, self.pace, self.parts
+        asked, times, parts = self.asked, self.times, self.parts
         # the text that chose the tokens has hardly any other one: it is trained on if the other part is short
-        many = pace.search.windows("search") >= _MANY
+        many = times.search.windows("search") >= _MANY
         trained = parts["search" if self.vocabulary == parts["calibration"] and many else "calibration"]
-        sizes = {"window": pace.text.window, "windows": pace.reported}
+        sizes = {"window": times.text.window, "windows": times.reported}
         setup = Setup(
             self.facts,
             output,
@@ -128,7 +128,7 @@ class Planning:
             vocabulary=self.vocabulary,
             others=[{"source": each, **sizes} for each in asked.also],
             trained=trained,
-            **pace.setup(calibration),
+            **times.setup(calibration),
         )
         made = goal.experiment(setup)
         if not plugin_names(RECOVERIES):
@@ -156,12 +156,12 @@ class Planning:
         if least and isinstance(goal, Size) and goal.removed(self.facts, self.output):
             yield f"types alone reach about {megabytes(least)}: cuts to get below that lose far more"
         yield f"{model}: {resident.parameters:,} parameters, {resident.dtype} on {resident.place}"
-        yield self.pace.text.remark
+        yield self.times.text.remark
         texts = (problem[f"{name}_text"] for name in ("report", "calibration", "search"))
         report, calibration, search = (f"{text['windows']} windows of {text['window']} tokens" for text in texts)
         trained = problem.get("recover", {}).get("train")
         then = f"the time that is left then trains {trained}" if trained else "nothing is trained"
-        speed = f"{1 / self.pace.token:,.0f} tokens/s"
+        speed = f"{1 / self.times.token:,.0f} tokens/s"
         yield f"{speed}: {report} to report on, {calibration} to calibrate, {search} for candidates; {then}"
         if not self.facts.heads and "channels" in uses:
             yield "no heads can be removed from this model: only channels of MLPs are"

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.gguf.types.transform import Types
 from evoprune.problems.language_model.models.device import release_memory
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
 _TOLERANCE, _OF_LOST = 0.02, 0.05
@@ -104,7 +104,7 @@ class Writer:
         file.write(place)
         own, device = session.fitness.measure, session.resident.device
         if final.recovered:
-            if Room.of("a copy", device, sum(parameter.nbytes for parameter in model.parameters())).resident:
+            if Placement.of("a copy", device, sum(parameter.nbytes for parameter in model.parameters())).resident:
                 convert(model, device, model.dtype)
             own = Measure(Forward(model), session.settings.batch_tokens)
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())

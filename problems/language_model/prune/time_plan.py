@@ -37,8 +37,11 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The use of the time of ``call`` on ``text``, where the dense model reads a token in ``token`` seconds."""
+class TimePlan:
+    """Divides the time of ``call`` among calibration, search, training and report on ``text``.
+
+    ``token``: seconds in which the dense model reads a token.
+    """
 
     call: Call
     text: Division
