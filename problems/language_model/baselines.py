@@ -52,7 +52,7 @@ class Baselines:
 
     @property
     def compared(self) -> Genomes:
-        """Genomes that every measurement of the result includes; none of a limit of this machine."""
+        """Genomes to measure with each result: dense, and uniform unless its limit depends on the machine."""
         return {"dense": self._transform.dense} | ({} if self._limits.measured_budget else self.uniform)
 
     def initial_genomes(self) -> list[list[float]]:

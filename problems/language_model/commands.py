@@ -23,7 +23,6 @@ from evoprune.plugins import (
     refuse_unless_free,
     this_worker,
 )
-from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.parts import Export, Report
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.language_model.results.recovery import has_checkpoints
@@ -54,11 +53,11 @@ class ExportBaselines(Command):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help="folders of finished runs")
         parser.add_argument("--out", metavar="FRONT", type=Path, required=True, help="the folder of a front")
-        add_options(parser, ExportOptions.model_fields)
+        add_options(parser, Export.ExportOptions.model_fields)
 
     @classmethod
     def call(cls, options: argparse.Namespace) -> None:
-        checked = check_parameters(ExportOptions, read_declared(options), "options")
+        checked = check_parameters(Export.ExportOptions, read_declared(options), "options")
         runs = [open_run(folder) for folder in options.runs]  # checked before anything is loaded
         from evoprune.problems.language_model.baselines import baselines_of
 

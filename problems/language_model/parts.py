@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import Exported, Finals, InputError, Measured, Reporting
 from evoprune.plugins import EVOLVED, Exporting, Measuring, Outcome, Shown, Table, find_plugin, plugin_names
-from evoprune.problems.language_model.export import FORMATS, ExportOptions
-from evoprune.problems.language_model.export.facts import ExportFacts
-from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.export import FORMATS
+from evoprune.problems.language_model.export.format import ExportFormat, checked_result, export_options, format_of
 from evoprune.problems.language_model.models.settings import ModelSettings, model_fault
 from evoprune.problems.language_model.results.recovery import recovery_settings
 from evoprune.problems.language_model.results.result import LanguageModelResult, ResultFacts
@@ -21,7 +20,6 @@ from evoprune.problems.language_model.transforms import UNIFORM
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from evoprune.problems.language_model.evaluation.session import Session
-    from evoprune.problems.language_model.export.format import ExportFormat
 
 
 _COMPARED = 3  # models measured on other texts than the report text: dense, uniform and evolved
@@ -118,16 +116,13 @@ class Report(_Part, Reporting):
 
     @classmethod
     def shown(cls, result: LanguageModelResult, facts: Mapping[str, Any] | None) -> Shown:
-        from evoprune.problems.language_model.export.page import comparison, maps
-
-        model = ExportFacts.read(facts) if facts else result
-        return Shown([*comparison(model)], [*maps(model)])
+        return format_of(facts).shown(format_of(facts).Facts.read(facts)) if facts else ExportFormat.shown(result)
 
 
 class Export(_Part, Exporting):
     """Writes the result as a folder, or as a file of a registered format."""
 
-    ExportOptions = ExportOptions
+    ExportOptions = export_options()
 
     @classmethod
     def file_suffixes(cls) -> list[str]:
@@ -140,7 +135,6 @@ class Export(_Part, Exporting):
         return find_plugin(FORMATS, place.suffix[1:]) if cls.writes_file(place) else Folder
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
-        from evoprune.problems.language_model.export.format import checked_result
         from evoprune.problems.language_model.results.final_model import final_model
 
         final = final_model(self._session, genome, result)
@@ -159,7 +153,7 @@ class Export(_Part, Exporting):
 
     @classmethod
     def compared(cls, facts: Mapping[str, Any]) -> tuple[Mapping[str, float], str]:
-        return ExportFacts.read(facts).compared()
+        return format_of(facts).Facts.read(facts).compared()
 
 
 class Measurement(_Part, Measuring):
@@ -169,7 +163,7 @@ class Measurement(_Part, Measuring):
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
         if options.against:
-            raise InputError("is for a .gguf file, not for a run", "--against")
+            raise InputError("is for an exported file, not for a run", "--against")
         from evoprune.problems.language_model.eval import compare
         from evoprune.problems.language_model.results.final_model import final_model
 
@@ -177,10 +171,11 @@ class Measurement(_Part, Measuring):
 
     @classmethod
     def measure(cls, source: str, options: Any) -> Table:
-        if options.against and (lacking := ggml.missing()):
+        if options.against and not Export.writes_file(Path(source)):
+            formats = ", ".join(Export.file_suffixes()) or "no format is installed"
+            raise InputError(f"compares an exported file ({formats}), and '{source}' is none", "--against")
+        if options.against and (lacking := Export.format(Path(source)).missing()):
             raise InputError(lacking, "--against")
-        if options.against and Path(source).suffix != ".gguf":
-            raise InputError(f"compares a .gguf file, and '{source}' is none", "--against")
         for argument, model in (("SOURCE", source), ("--against", options.against)):
             if model and not Path(model).is_dir() and (fault := model_fault(model)):
                 raise InputError(fault, argument)

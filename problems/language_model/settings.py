@@ -174,8 +174,8 @@ class EvalOptions(TaskSettings):
     )
     against: str | None = Field(
         None,
-        description="for a .gguf file: its source, whose predictions it is compared with; llama.cpp runs both, and "
-        "--tasks are .jsonl files, as --task of prune reads them",
+        description="for an exported file: its source, whose predictions it is compared with; --tasks are .jsonl "
+        "files then, as --task of prune reads them",
     )
     also: tuple[Readable, ...] = Field(
         (), description="for --against: another text, or task file, to compare on; may be given more than once"
@@ -184,7 +184,7 @@ class EvalOptions(TaskSettings):
     @model_validator(mode="after")
     def _compared(self) -> Self:
         if self.also and not self.against:
-            raise ValueError("also: is for a .gguf file and --against its source")
+            raise ValueError("also: is for a file and --against its source")
         for task in self.names if self.against else ():
             if not is_task(TextSettings(source=task)):
                 raise ValueError(f"tasks: {task}: expected a .jsonl file with prompt and answer for --against")

@@ -133,7 +133,7 @@ def check_format(kind: type[ExportFormat], run: Run, place: Path, options: Expor
     """
     problem: Any = run.problem
     session: Session = problem.session
-    options = options or ExportOptions(untimed=True)
+    options = options or kind.Options(untimed=True)
     before = session.fitness.value(run.best.genome)
     final = FinalModel(session, run.best.genome)
     first, second = (_written(kind, final, run.result, place, name, options) for name in ("first", "second"))

@@ -7,7 +7,6 @@ import torch
 
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, statistics
 from evoprune.problems.language_model.evaluation.measure import Perplexity
-from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.blocks import find_mixtures
 from evoprune.problems.language_model.models.forward import Forward, predictions
 from evoprune.problems.language_model.models.lazy_weights import is_offloaded, set_execution_device
@@ -153,7 +152,7 @@ def test_a_recovered_model_is_measured_on_the_device(byte_models, tmp_path, monk
     given = given | {"transforms": "sublayers", "device": "cuda"}
     session, devices = LanguageModel(LanguageModelSettings(**given)).session, []
     norms = {name: each.cpu() for name, each in session.resident.model.named_parameters() if each.dim() == 1}
-    made = gguf.GgufFormat(FinalModel(session, session.transform.dense, norms), ExportOptions())
+    made = gguf.GgufFormat(FinalModel(session, session.transform.dense, norms), gguf.GgufFormat.Options())
     monkeypatch.setattr(gguf, "Forward", lambda model: devices.append(model.device) or Forward(model))
     monkeypatch.setattr(gguf.GgufFormat, "facts", lambda *_: {})
     made._write(None, made._base(), tmp_path / "small.gguf")

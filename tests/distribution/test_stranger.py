@@ -19,7 +19,9 @@ from evoprune.testing import check_space
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")
-LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20, "teams": 50}
+LINES = {
+    "first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20, "depth": 20, "teams": 50,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,15 @@ def test_its_space_keeps_the_laws_and_the_best_team_is_found():
 
     check_space(Teams(12, 4))
     assert sorted(minimize(cost, Teams(12, 4), evaluations=300).genome) in ([3, 4, 5, 6], [4, 5, 6, 7])
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_goal_plans_an_experiment(capsys):
+    assert main(["prune", "bundled:gpt2-mini", "--depth=25%", "--print-config"]) == 0
+    problem = yaml.safe_load(capsys.readouterr().out)["problem"]
+    assert problem["budget"] == {"use": "parameters", "removed": 0.25}
+    assert problem["transforms"] == [{"use": "sublayers", "genes": "block"}]
+    assert main(["prune", "bundled:gpt2-mini", "--depth=150%"]) == 2
 
 
 @pytest.mark.usefixtures("installed")

@@ -15,7 +15,7 @@ from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.device import fitting_threads, map_in_threads
 from evoprune.problems.language_model.models.forward import Forward, scored
 from evoprune.problems.language_model.models.lazy_weights import without_offloading
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 
 SQUARES = "gradient_squares"
 """The mean over windows of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
@@ -29,7 +29,7 @@ def gradient_squares(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix
     """
     forward, order = Forward(model), _InOrder([matrix.name for matrix in matrices])
     memory = 4 * sum(matrix.size for matrix in matrices)
-    Room.of("the statistics of gradients", model.device, 0, memory, "choose a score without gradients")
+    Placement.of("the statistics of gradients", model.device, 0, memory, "choose a score without gradients")
     with Checkpoint("calibrating, gradients", len(tokens)) as checkpoint, ExitStack() as stack:
         stack.enter_context(without_offloading(model))
         sums = {m.name: torch.zeros_like(m.rows(m.weight), dtype=torch.float32) for m in matrices}

@@ -19,7 +19,7 @@ from evoprune.problems.language_model.models.device import has_bfloat16_units
 from evoprune.problems.language_model.models.experts import recorded_products
 from evoprune.problems.language_model.models.forward import Forward, predictions, scored
 from evoprune.problems.language_model.models.lazy_weights import without_offloading
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 
 _WINDOWS, _LENGTH = 8, 256  # at most: windows, and tokens of a window, whose activations a pass keeps
 _COPIES = 8  # of the logits, in memory at once
@@ -44,7 +44,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     length = tokens.shape[1] if masked else _LENGTH  # the tokens that count may be the last ones
     read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
     memory = read.shape[1] * forward.activations
-    Room.of("the sensitivity of matrices", model.device, 0, memory, "set importance: false in problem.transforms")
+    Placement.of("the sensitivity of matrices", model.device, 0, memory, "set importance: false in problem.transforms")
     with Checkpoint("measuring the sensitivity", len(read)) as checkpoint, ExitStack() as stack:
         stack.enter_context(without_offloading(model))
         sums = _Sums(checkpoint.tensors)

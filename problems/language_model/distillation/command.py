@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import create_model
+
 from evoprune import Exported
 from evoprune.plugins import OPTION, Command, add_options, add_set, check_parameters, is_one_file, read_declared
 from evoprune.problems.language_model.commands import export_resumably, open_run
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
-from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.parts import Export
 
-
-class RecoverOptions(RecoverSettings, ExportOptions):
-    """Options of the command ``recover``: of the training, and of the export after it."""
+RecoverOptions = create_model("RecoverOptions", __base__=(RecoverSettings, Export.ExportOptions))
+"""Options of the command ``recover``: of the training, and of the export after it."""
 
 
 class Recover(Command):

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.evaluation.measure import Divergence, Meas
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.models.blocks import find_matrices, in_features
 from evoprune.problems.language_model.models.forward import Forward
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS
 from evoprune.problems.language_model.texts.text_splits import PASSAGE, Texts, in_common, packed
@@ -154,7 +154,9 @@ def compensate(
     changed = {m.parameter for m in wanted if not torch.equal(m.weight, students[m.parameter].weight.to(m.weight))}
     if not changed:
         return encoded
-    if not Room.of("codes", dense.device, _GRAM * max(in_features(m.module) for m in wanted) ** 2, share=1).resident:
+    if not Placement.of(
+        "codes", dense.device, _GRAM * max(in_features(m.module) for m in wanted) ** 2, share=1
+    ).resident:
         note("matrices keep their codes: Gram matrices, which tell others, have no room in memory")
         return encoded
     for matrix, gathered in statistics(dense, sample, wanted, {GRAM}, "compensating"):

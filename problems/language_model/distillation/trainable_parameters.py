@@ -14,7 +14,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from evoprune import InputError
 from evoprune.problems.language_model.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
-from evoprune.problems.language_model.models.memory import TRAINING_BYTES, Room, room_to_train
+from evoprune.problems.language_model.models.memory import TRAINING_BYTES, Placement, can_train
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.transforms.form import Encoded
 
@@ -91,10 +91,10 @@ class TrainableParameters:
             if weight.grad is not None:
                 weight.grad.mul_(mask.to(weight.device))
 
-    def merged(self, model: Any, room: Room, dtype: torch.dtype) -> Any:
-        """Return ``model`` with trained weights in plain layers, allocated in ``room``; it ends the training."""
+    def merged(self, model: Any, placement: Placement, dtype: torch.dtype) -> Any:
+        """Return ``model`` with trained weights in plain layers, allocated in ``placement``; it ends the training."""
         for name, matrix in self._scaled.items():
-            self.encoded[name] = merge_scales(matrix, room, dtype)
+            self.encoded[name] = merge_scales(matrix, placement, dtype)
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
@@ -108,7 +108,7 @@ def refuse_lora(sparse: bool) -> None:
 
 def most_trainable(model: Any, sparse: bool, device: torch.device) -> Train:
     """Return the most that can be trained with the free memory of ``device``."""
-    if room_to_train(sum(parameter.numel() for parameter in _candidates(model, "all")), device):
+    if can_train(sum(parameter.numel() for parameter in _candidates(model, "all")), device):
         return "all"
     return "norms" if sparse else "lora"
 
@@ -254,13 +254,13 @@ def is_scale_change(name: str) -> bool:
     return name.endswith(".parametrizations.weight.original")
 
 
-def merge_scales(matrix: Matrix, room: Room, dtype: torch.dtype) -> Encoded:
-    """Undo :func:`parametrise_scales`; the weight, of ``dtype``, is allocated in ``room``. Return it encoded."""
+def merge_scales(matrix: Matrix, placement: Placement, dtype: torch.dtype) -> Encoded:
+    """Undo :func:`parametrise_scales`; the weight, of ``dtype``, is allocated in ``placement``. Return it encoded."""
     parametrised: Any = matrix.module
     chain = parametrised.parametrizations.weight
     encoded: Encoded = chain[0].encoded(chain.original)
     remove_parametrizations(parametrised, "weight", leave_parametrized=False)
-    matrix.weight.data = room.empty(chain[0].shape, dtype).to(matrix.weight.device)
+    matrix.weight.data = placement.empty(chain[0].shape, dtype).to(matrix.weight.device)
     encoded.put_into(matrix)
     matrix.weight.requires_grad_(False)
     return encoded

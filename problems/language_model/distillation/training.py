@@ -30,7 +30,7 @@ from evoprune.problems.language_model.models.blocks import find_blocks
 from evoprune.problems.language_model.models.device import pick_dtype
 from evoprune.problems.language_model.models.forward import Forward
 from evoprune.problems.language_model.models.load import convert
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.tensor_file import Tensors, read_tensors, replace_file
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from evoprune.problems.language_model.results.recovery import CHECKPOINT, seconds_of
@@ -86,9 +86,9 @@ class Training:
         self._hook = embedding.register_forward_hook(lambda _, __, states: states.float())
         least = parameters.bytes_trained + taken // self._forward.depth  # of one block
         remedy = "give train: norms, which takes less"
-        self._room = Room.of("training", self._device, taken, least, remedy, share=_SHARE)
+        self._placement = Placement.of("training", self._device, taken, least, remedy, share=_SHARE)
         self._adam = torch.optim.AdamW(parameters.groups(), fused=True)
-        if not self._room.resident:
+        if not self._placement.resident:
             _enable_gradient_checkpointing(model)
         self.progress = self._resume(*checkpoint) if checkpoint else self._start()
         self._rate = settings.rate or self._default_rate()
@@ -140,7 +140,7 @@ class Training:
                 progress.seconds += time.perf_counter() - start
         self._load(read_tensors(self._best)[0])
         self._hook.remove()
-        return self._parameters.merged(self._model, self._room, self._dtype)
+        return self._parameters.merged(self._model, self._placement, self._dtype)
 
     def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
         """Measure the held-out windows, and write a checkpoint. ``step``: seconds per step."""

@@ -16,7 +16,7 @@ from evoprune.problems.language_model.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.language_model.evaluation.together import Candidate, totals_together
 from evoprune.problems.language_model.models.device import free_memory, keep_freed_memory
 from evoprune.problems.language_model.models.lazy_weights import lazy_forwards
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.texts.windows import Windows
@@ -70,7 +70,7 @@ class Fitness:
         if forward.device.type != "cpu":  # a GPU halves the batch
             return
         taken = forward.working_bytes(min(self.measure.batch_tokens, windows.tokens.numel()), torch.get_num_threads())
-        Room.of(phase, forward.device, 0, taken, "" if self._resident.streams else _STREAM)
+        Placement.of(phase, forward.device, 0, taken, "" if self._resident.streams else _STREAM)
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
         """Return the objective for ``genome``, and the number of tokens scored: a share ``fidelity``, in (0, 1].

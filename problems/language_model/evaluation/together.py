@@ -24,7 +24,7 @@ from evoprune.problems.language_model.models.lazy_weights import (
     prefetched,
     restore_lazy_forwards,
 )
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; more are mapped from a file
 
@@ -135,7 +135,7 @@ def _empty_states(shape: tuple[int, ...], forward: Forward) -> Tensor:
     """Return a tensor for states: on the device, in main memory, or mapped from an unnamed file."""
     dtype = forward.model.dtype
     for device in dict.fromkeys((forward.device, torch.device("cpu"))):
-        room = Room.of("scoring", device, prod(shape) * dtype.itemsize, share=_SHARE)
-        if room.resident:
+        placement = Placement.of("scoring", device, prod(shape) * dtype.itemsize, share=_SHARE)
+        if placement.resident:
             break
-    return room.empty(shape, dtype)
+    return placement.empty(shape, dtype)

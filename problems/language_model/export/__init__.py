@@ -1,43 +1,21 @@
 """Exports a model for other tools, and checks the files in a fresh process. Imports no torch."""
 
-from typing import Literal, Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from evoprune import Settings
-from evoprune.problems.language_model.models.settings import Dtype, Source
+from evoprune.problems.language_model.models.settings import Dtype
 
 FORMATS = "evoprune.export_formats"  # group of entry points, named by the suffixes of files
 
-KvType = Literal["f16", "q8_0"]
-
 
 class ExportOptions(Settings):
-    """Options of an export."""
+    """Options of every export."""
 
     dtype: Dtype | None = Field(None, description="number format of the exported weights (default: the source's)")
-    base: Source | None = Field(
-        None,
-        description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
-        "that of the run's transform, or the run's model, if it is one)",
-    )
     untimed: bool = Field(
         False,
-        description="do not time the model and its source, nor measure their memory, nor make llama.cpp's preset of "
-        "the same size",
+        description="do not time the model and its source, nor measure their memory, nor make a file to compare with",
     )
     seconds: float | None = Field(
         None, description="skip the source and times if they would take longer than so many seconds"
     )
-    context: int | None = Field(
-        None, ge=1, description="for OUT.gguf: report the memory of llama.cpp with a context of so many tokens"
-    )
-    kv: KvType = Field("f16", description="for --context: the type of the cache of keys and values")
-    fits: int | None = Field(None, ge=1, description="for --context: bytes of memory that it should not exceed")
-
-    @model_validator(mode="after")
-    def _of_a_context(self) -> Self:
-        for key in ("kv", "fits"):
-            if key in self.model_fields_set and self.context is None:
-                raise ValueError(f"{key}: is for context: give one, or leave it out")
-        return self

@@ -55,8 +55,8 @@ def _change(facts: ExportFacts) -> Iterator[str]:
     loads = "It loads like any other model."
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.types.items())
     in_full = (
-        f"Matrices have the values that GGUF types hold ({kinds}), here in {facts.dtype}, so that these "
-        "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
+        f"Matrices have the values that quantised types hold ({kinds}), here in {facts.dtype}, so that these "
+        "files are not smaller by it: the command `export` writes the small one, to a file of their format."
     )
     if facts.is_smaller:
         parameters = facts.cost.parameters
@@ -75,7 +75,7 @@ def _change(facts: ExportFacts) -> Iterator[str]:
             yield f"{in_full}\n"
     elif facts.types:
         trained = "Weights were trained, too. " if facts.recovered else ""
-        yield f"\n# {name}, rounded to GGUF types\n"
+        yield f"\n# {name}, rounded to quantised types\n"
         yield f"The type of each matrix {change}. {trained}{in_full} {loads}\n"
     else:
         sparsity, update = facts.sparsity, facts.transform.get("reconstruct", "none")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from evoprune import Exported, InputError
+from evoprune import Exported
 from evoprune.plugins import finite, plain
 from evoprune.problems.language_model.export import ragged_model
 from evoprune.problems.language_model.export.card import card
@@ -44,11 +44,6 @@ _ROUNDING = 0.15  # standard deviation of the loss of a token in 16 bits from th
 
 class Folder(ExportFormat):
     """A folder that transformers loads, or evoprune if layers differ in shape."""
-
-    def check(self) -> None:
-        for option in ("base", "context"):
-            if getattr(self.options, option):
-                raise InputError("is for a .gguf file, not for a folder: give OUT.gguf, or leave it out", f"--{option}")
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         self.check()

@@ -12,36 +12,70 @@ A format of one file is a class that is registered by the suffix of such files, 
                 faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
             return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
 
-The format ``gguf`` also has options, measures its file, and writes a card.
+The format ``gguf`` also has options, measures its file, and writes a card. The module of a format is imported for the
+help of commands: it imports torch in functions alone.
 """
+
+from __future__ import annotations
 
 import hashlib
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
+from pydantic import create_model
 
 from evoprune import Exported, InputError, __version__
-from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.export import ExportOptions
-from evoprune.problems.language_model.models.blocks import find_matrices, find_mixtures
-from evoprune.problems.language_model.results.final_model import FinalModel
+from evoprune.plugins import Shown, Table, find_plugin, plugin_names
+from evoprune.problems.language_model.export import FORMATS, ExportOptions
+from evoprune.problems.language_model.export.facts import ExportFacts
+from evoprune.problems.language_model.export.page import comparison, maps
 from evoprune.problems.language_model.results.result import LanguageModelResult
+
+if TYPE_CHECKING:  # these import torch
+    from evoprune.problems.language_model.evaluation.session import Session
+    from evoprune.problems.language_model.models.resident import Resident
+    from evoprune.problems.language_model.results.final_model import FinalModel
+    from evoprune.problems.language_model.texts.windows import Windows
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ExportFormat(ABC):
-    """Writes the model ``final``, whose weights ``final.copy()`` returns, recovered ones included."""
+    """Writes the model ``final``, whose weights ``final.copy()`` returns, recovered ones included.
+
+    ``Options``: those that the command ``export`` takes. ``Facts``: of ``evoprune.json``.
+    """
 
     final: FinalModel
-    options: ExportOptions
+    options: Any
+
+    Options: ClassVar[type[ExportOptions]] = ExportOptions
+    Facts: ClassVar[type[ExportFacts]] = ExportFacts
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return the command that installs missing packages; None if none is missing."""
+        return None
+
+    @classmethod
+    def shown(cls, facts: Any) -> Shown:
+        """Return the part of a run's page on an export with ``facts``, of the class :attr:`Facts`."""
+        return Shown([*comparison(facts)], [*maps(facts)])
+
+    @classmethod
+    def compare(cls, file: Path, resident: Resident, texts: Sequence[Windows], protocol: Json) -> Table:  # noqa: ARG003
+        """Compare ``file`` with its source, the ``resident`` model, on ``texts``: ``eval FILE --against SOURCE``.
+
+        ``protocol``: of the source and the first text. Raises :class:`evoprune.InputError`.
+        """
+        raise InputError("has a format that is not compared with its source", str(file))
 
     @property
     def session(self) -> Session:
@@ -52,8 +86,12 @@ class ExportFormat(ABC):
         """Return the time, by ``time.monotonic``, when the option ``seconds`` has passed from now."""
         return time.monotonic() + (math.inf if self.options.seconds is None else self.options.seconds)
 
-    def check(self) -> None:  # noqa: B027 - most refuse nothing
+    def check(self) -> None:
         """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses; a recovery calls it first."""
+        given = self.options.model_fields_set - self.Options.model_fields.keys()
+        for suffix, other in _formats():
+            for option in sorted(given & other.Options.model_fields.keys()):
+                raise InputError(f"is for OUT.{suffix} alone: leave it out", f"--{option}")
 
     def draft(self, place: Path) -> bool:  # noqa: ARG002 - a default
         """Write the model to the file ``place``, unmeasured; see :meth:`evoprune.interfaces.export.Exporting.draft`."""
@@ -69,6 +107,10 @@ class ExportFormat(ABC):
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
         """Return facts for ``evoprune.json`` on ``model`` in ``files``: version, hashes, sparsity, result."""
+        import torch
+
+        from evoprune.problems.language_model.models.blocks import find_matrices, find_mixtures
+
         resident, zeros = self.session.resident, {each: each.zeros for each in find_matrices(model)}
         wholes = {"prunable": resident.prunable_weights, "model": resident.parameters}
         experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
@@ -93,6 +135,25 @@ class ExportFormat(ABC):
             "evaluations": run.evaluations,
         }
         return {"evoprune": __version__, "bytes": size, "sha256": hashes} | run.export_keys() | facts
+
+
+def _formats() -> Iterator[tuple[str, type[ExportFormat]]]:
+    """Yield suffixes and formats; one that cannot be imported is reported when it is used."""
+    for name in plugin_names(FORMATS):
+        with suppress(InputError):
+            yield name, find_plugin(FORMATS, name)
+
+
+def export_options() -> type[ExportOptions]:
+    """Return the options of all registered formats together."""
+    found = dict.fromkeys(each.Options for _, each in _formats() if each.Options is not ExportOptions)
+    return create_model("ExportOptions", __base__=(*found, ExportOptions))
+
+
+def format_of(facts: Mapping[str, Any]) -> type[ExportFormat]:
+    """Return the format of the files in ``facts``, an ``evoprune.json``; the base class for a folder."""
+    suffixes = {Path(name).suffix[1:] for name in facts.get("sha256") or ()}
+    return next((own for name, own in _formats() if name in suffixes), ExportFormat)
 
 
 def checked_result(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:

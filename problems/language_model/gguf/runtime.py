@@ -20,7 +20,7 @@ from evoprune.plugins import note
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.device import ProcessFailed, processor_name, run_python
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
@@ -47,7 +47,7 @@ def measure_file(
     :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`, so that ``dense`` needs only
     its losses.
 
-    Also returns ``predictions``, the keys of :class:`evoprune.problems.language_model.export.facts.Predictions`, or
+    Also returns ``predictions``, the keys of :class:`.gguf.export.facts.Predictions`, or
     None if some are infinite; ``load_seconds`` and ``peak_bytes``; ``first_other_token``, the first one that
     llama.cpp's tokenizer reads differently from transformers', or None; with ``run`` the mean ``runtime_divergence``,
     ``runtime_error`` and ``loss_error``, the standard error of the mean difference of losses; or only ``failure``, the
@@ -211,7 +211,7 @@ def _note_running(models: Sequence[Path]) -> None:
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, timeout: float = math.inf, **more: Any) -> Json:
     size = sum(path.stat().st_size for path in models)
-    Room.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
+    Placement.of("llama.cpp", torch.device("cpu"), 0, size + _BUFFERS)
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more, timeout)
 

@@ -21,7 +21,7 @@ from evoprune.problems.language_model.models.device import (
 )
 from evoprune.problems.language_model.models.hub import quiet, reason_and_remedy
 from evoprune.problems.language_model.models.lazy_weights import LazyForward, set_execution_device, weight_of
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.model_file import Check, model_file
 from evoprune.problems.language_model.models.settings import ModelSettings, is_model_file, model_fault, or_file
 from evoprune.problems.language_model.models.weight_files import BUNDLED, stored_tensors, weight_files
@@ -80,7 +80,7 @@ def streams(settings: ModelSettings, model: Any, device: torch.device) -> bool:
     needed: int = sum(parameter.nbytes for parameter in model.parameters())
     if total := total_memory(device):  # not its free memory: its workers must agree
         return needed >= _SHARE * total
-    return device.type == "cpu" and not Room.of("the search", device, needed).resident
+    return device.type == "cpu" and not Placement.of("the search", device, needed).resident
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
@@ -191,9 +191,11 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
     if device.type == "cpu":
         converted = [parameter for parameter in model.parameters() if parameter.dtype != dtype]
-        room = Room.of("converting", device, sum(parameter.numel() for parameter in converted) * dtype.itemsize)
+        placement = Placement.of(
+            "converting", device, sum(parameter.numel() for parameter in converted) * dtype.itemsize
+        )
         for parameter in converted:
-            parameter.data = room.copied(parameter.data, dtype)
+            parameter.data = placement.copied(parameter.data, dtype)
     model.to(device=device, dtype=dtype)
     for name, buffer in computed.items():
         owner, _, attribute = name.rpartition(".")
@@ -206,9 +208,9 @@ _COPIED = 0.1  # share of the free memory for a copy of a model; a larger copy i
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     """Return a copy of ``model`` in ``dtype``, in main memory or mapped."""
     taken = sum(map(torch.numel, model.parameters())) * dtype.itemsize
-    room = Room.of("a copy", torch.device("cpu"), taken, share=_COPIED)
+    placement = Placement.of("a copy", torch.device("cpu"), taken, share=_COPIED)
     parameters: dict[int, Any] = {
-        id(parameter): nn.Parameter(room.copied(parameter.detach(), dtype), requires_grad=False)
+        id(parameter): nn.Parameter(placement.copied(parameter.detach(), dtype), requires_grad=False)
         for parameter in model.parameters()
     }
     copied: Any = copy.deepcopy(model, parameters)

@@ -17,7 +17,7 @@ _SHARE = 0.5  # of the free memory, for tensors that may be mapped: pages of a m
 
 
 @dataclass(frozen=True)
-class Room:
+class Placement:
     """The place for tensors of a phase: the memory of ``device`` if ``resident``, else unnamed files."""
 
     device: torch.device
@@ -79,6 +79,6 @@ def in_own_pages(tensor: torch.Tensor) -> torch.Tensor:
 TRAINING_BYTES = 16  # per parameter: float32 weight, gradient and two moments
 
 
-def room_to_train(parameters: int, device: torch.device) -> bool:
+def can_train(parameters: int, device: torch.device) -> bool:
     """Return True if ``device`` has free memory to train so many ``parameters``."""
-    return Room.of("training", device, TRAINING_BYTES * parameters).resident
+    return Placement.of("training", device, TRAINING_BYTES * parameters).resident

@@ -44,11 +44,16 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|xpu|mps)(:\d+)?)$")]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
+def or_file(words: str = ", or a .{} file") -> str:
+    """Return ``words`` for each suffix of a file that can be given in place of a folder."""
+    return "".join(words.format(suffix) for suffix in plugin_names(MODEL_FILES))
+
+
 class ModelSettings(Settings):
     """The model, its device and its number format."""
 
     model: Source = Field(
-        BUNDLED_MODEL, description="hub id, local folder, .gguf file, bundled:gpt2-mini or bundled:moe-mini"
+        BUNDLED_MODEL, description=f"hub id, local folder{or_file(', .{} file')}, bundled:gpt2-mini or bundled:moe-mini"
     )
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
     trust_remote_code: bool = Field(False, description="run model code from the hub")
@@ -70,11 +75,6 @@ def short_name(source: str) -> str:
 def is_model_file(model: str) -> bool:
     """Tell whether ``model`` is a file of a registered format, by its suffix."""
     return Path(model).suffix[1:] in plugin_names(MODEL_FILES)
-
-
-def or_file() -> str:
-    """Return the end of a message that expects a folder: the files that can be given instead."""
-    return "".join(f", or a .{suffix} file" for suffix in plugin_names(MODEL_FILES))
 
 
 def is_path(name: str) -> bool:

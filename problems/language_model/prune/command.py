@@ -11,18 +11,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import create_model
+from pydantic.fields import FieldInfo
+
 from evoprune import InputError, Plan, Planner
-from evoprune.plugins import OPTION, add_options, is_one_file, plugin_names, read_declared, validated
-from evoprune.problems.language_model.export import ExportOptions
-from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.recipe import TensorTypes, read_importance
-from evoprune.problems.language_model.gguf.sources import architecture_of
-from evoprune.problems.language_model.models.settings import ModelSettings, model_fault, short_name
-from evoprune.problems.language_model.models.wings import WINGS
+from evoprune.plugins import OPTION, add_options, blamed_on, is_one_file, plugin_names, read_declared, validated
+from evoprune.problems.language_model.models.settings import ModelSettings, is_model_file, model_fault, short_name
+from evoprune.problems.language_model.models.wings import WINGS, find_in_wings
 from evoprune.problems.language_model.parts import Export
-from evoprune.problems.language_model.prune.goals import SIZES, Goal
+from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.prune.options import GOALS, PruneOptions
+from evoprune.problems.language_model.prune.interfaces import GOALS, OUTPUTS, Goal, Output, plugins_of
+from evoprune.problems.language_model.prune.options import PruneOptions
+from evoprune.problems.language_model.prune.reach import refuse
 from evoprune.problems.language_model.texts.division import short_fault
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
@@ -42,72 +43,74 @@ class Prune(Planner):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
-        add_options(parser, GOALS, "goal, one of these")
-        add_options(parser, PruneOptions.model_fields)
+        fields = {name: FieldInfo(default=None, description=goal.help) for name, goal in _goals().items()}
+        add_options(parser, fields, "goal, one of these")
+        add_options(parser, _options().model_fields)
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
         self._begun = time.monotonic()
         given = read_declared(options)
-        goals = {name: text for name in GOALS if (text := given.pop(name, None)) is not None}
-        self.asked = validated(PruneOptions, given, None, OPTION)
-        self.goal = goal = _one_of(goals, self.asked)  # None for an overview
+        texts = {name: text for name in _goals() if (text := given.pop(name, None)) is not None}
+        self.asked: Any = validated(_options(), given, None, OPTION)
+        self.goal = goal = _one_of(texts, self.asked)  # None for an overview
         self.settings = validated(ModelSettings, {"model": options.model}, "MODEL")
-        model, is_gguf = self.settings.model, self.settings.model.endswith(".gguf")
-        stem = short_name(model).removesuffix(".gguf")
+        model = self.settings.model
+        suffix, stem = Path(model).suffix[1:], short_name(model)
+        stem = Path(stem).stem if is_model_file(model) else stem
         self.name = stem if goal else None
-        self.remarks: list[str] = []
-        if self.out is None and goal and is_gguf:
-            self.out = Path(f"{stem}-{goal.label}.gguf")
-            self.remarks.append(f"the result goes to {self.out} (--out changes it)")
-        # whether the result is, or may be, a .gguf file
-        self.one_file = goal is None or (self.out is not None and is_one_file(Export, self.out))
+        remarks = []
+        if self.out is None and goal and suffix in plugin_names(OUTPUTS):
+            self.out = Path(f"{stem}-{goal.label}.{suffix}")
+            remarks.append(f"the result goes to {self.out} (--out changes it)")
+        self.output = self._output()
+        self.output.remarks += remarks
         for option, fault in self._faults():
             if fault:
                 raise InputError(str(fault), option)
         self.headers = Headers(self.settings)  # this and the next ones raise errors for files that are unfit
-        if self.one_file:
-            architecture_of(model, self.asked.base)
-        if goal and goal.name == "recipe":
-            TensorTypes(Path(goal.text))
-        if self.asked.imatrix:
-            read_importance(Path(self.asked.imatrix))
-        self._of_memory: list[str] = []
-        self.export: dict[str, Any] = {"base": self.asked.base} if self.asked.base else {}
-        if goal and goal.name == "fits":
-            kv = self.asked.kv or ExportOptions().kv
-            self.goal, context, remark = goal.within_memory(self.asked.base or model, self.asked.context, kv)
-            self.export |= {"context": context, "kv": kv, "fits": int(goal.value)}
-            self._of_memory = ["--context", str(context), "--kv", kv]
-            self.remarks.append(remark)
+        self.output.check()
+        self.goal = goal and goal.prepared(self.output)
         self.refuse(self.headers)
 
     def refuse(self, headers: Headers) -> None:
         """Raise InputError if a model with ``headers`` is as small as asked for already, or cannot be."""
-        if self.goal and self.goal.name in SIZES and not self.asked.vocabulary:
-            headers.refuse(self.goal, self.one_file, *self._of_memory, *self.asked.files)
+        if isinstance(self.goal, Size) and not self.asked.vocabulary:
+            refuse(self.goal, headers, self.output)
+
+    def _output(self) -> Output:
+        """Return the output; for an overview, a file whose types it tells of."""
+        outputs: dict[str, type[Output]] = plugins_of(OUTPUTS)
+        if self.goal is None:
+            if not outputs:
+                raise InputError(f"expected a goal, one of {', '.join(f'--{name}' for name in _goals())}", "prune")
+            suffix = next(iter(outputs))
+        else:
+            suffix = self.out.suffix[1:] if self.out and is_one_file(Export, self.out) else ""
+        return outputs.get(suffix, Output)(self.settings.model, self.asked)
 
     def _faults(self) -> Iterator[tuple[str, object]]:
         """Yield options, and the faults of some, as far as faults depend on several options."""
-        asked, goal = self.asked, self.goal
-        rules, option = (goal.rules, goal.option) if goal else ({}, "")
-        for_file = {"--base": asked.base, "--imatrix": asked.imatrix, option: rules.get("one_file")}
-        for each, given in for_file.items():
-            yield each, given and not self.one_file and "is for --out FILE.gguf"
-        for each, given in {"--context": asked.context, "--kv": asked.kv}.items():
-            yield each, given and option != "--fits" and "is for --fits MEMORY"
-        yield option, asked.vocabulary and rules.get("keeps_tokens") and "keeps all tokens: leave out --vocabulary"
+        asked, goal, option = self.asked, self.goal, self.goal.option if self.goal else ""
+        for suffix, other in plugins_of(OUTPUTS).items():
+            if suffix != self.output.suffix:
+                for name in other.Options.model_fields.keys() - PruneOptions.model_fields:
+                    yield f"--{name}", name in asked.model_fields_set and f"is for --out FILE.{suffix}"
+        if goal:
+            yield option, goal.output not in (None, self.output.suffix) and f"is for --out FILE.{goal.output}"
+            yield option, asked.vocabulary and goal.keeps_tokens and "keeps all tokens: leave out --vocabulary"
+        yield from self.output.faults(goal)
         missing = asked.vocabulary and "vocabulary" not in plugin_names(TRANSFORMS)
         yield "--vocabulary", missing and f"needs the wing {WINGS['vocabulary']}"
         yield "MODEL", model_fault(self.settings.model)
-        yield str(self.out or self.settings.model), self.one_file and ggml.missing()
+        yield str(self.out or self.settings.model), self.output.missing()
         of_text, text = asked.main_text
         yield of_text, text and short_fault(text)
 
     @property
     def left(self) -> float:
         """Seconds to the deadline; below 0 after it."""
-        return self.asked.seconds - (time.monotonic() - self._begun)
+        return float(self.asked.seconds - (time.monotonic() - self._begun))
 
     @property
     def problem(self) -> type[LanguageModel]:
@@ -121,14 +124,26 @@ class Prune(Planner):
         planning = Planning(self)
         if self.goal:
             return planning.plan(self.goal)
-        print(*planning.overview(), sep="\n")
+        print(*self.output.overview(planning), sep="\n")
         return None
 
 
-def _one_of(goals: Mapping[str, str], asked: PruneOptions) -> Goal | None:
+def _goals() -> dict[str, type[Goal]]:
+    """The goals that have an option."""
+    return {name: goal for name, goal in plugins_of(GOALS).items() if goal.help}
+
+
+def _options() -> type[PruneOptions]:
+    """The options that name no goal, of all outputs."""
+    found = dict.fromkeys(output.Options for output in plugins_of(OUTPUTS).values())
+    return create_model("PruneOptions", __base__=(*found, PruneOptions))
+
+
+def _one_of(goals: Mapping[str, str], asked: Any) -> Goal | None:
     """Return the goal; None for an overview. Raises InputError for several."""
     if len(goals) > 1:
         raise InputError(f"expected one goal, got {' and '.join(f'--{name}' for name in goals)}", "prune")
     for name, text in goals.items():
-        return Goal.read(name, text)
-    return Goal("vocabulary") if asked.vocabulary else None
+        return _goals()[name].read(text)
+    with blamed_on("--vocabulary"):
+        return find_in_wings(GOALS, "vocabulary")() if asked.vocabulary else None

@@ -1,28 +1,24 @@
-"""Looks at a model: the room and time that it needs on this machine, and the facts that goals depend on."""
+"""Looks at a model: memory and time on this machine, and the facts that goals depend on."""
 
 import math
 import time
-from collections import Counter
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError
 from evoprune.plugins import find_plugin
-from evoprune.problems.language_model.gguf.sources import cuts_of
-from evoprune.problems.language_model.gguf.types.matrices import typed_matrices
 from evoprune.problems.language_model.models.blocks import in_features
 from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
-from evoprune.problems.language_model.models.memory import Room, room_to_train
+from evoprune.problems.language_model.models.memory import Placement, can_train
 from evoprune.problems.language_model.models.model_file import model_file
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.models.weight_files import stored_dtype
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.prune.subject import Subject
+from evoprune.problems.language_model.prune.interfaces import ModelFacts
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 _READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given
@@ -31,21 +27,21 @@ _TIMED = 0.3  # seconds
 
 
 def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelSettings:
-    """Return settings for the model on the device ``on``: in the dtype of the files if there is no room for another.
+    """Return settings for the model on the device ``on``: in the dtype of the files if there is no memory for another.
 
-    Raises :class:`evoprune.InputError` for a model that has no room at all, or takes far more than ``seconds``.
+    Raises :class:`evoprune.InputError` for a model that memory cannot hold, or takes far more than ``seconds``.
     """
     settings, weights, device = headers.settings.model_copy(update={"device": on}), headers.weights, pick_device(on)
-    dtype, room = pick_dtype(settings.dtype, device), free_memory(device)
+    dtype, free = pick_dtype(settings.dtype, device), free_memory(device)
     file = model_file(settings.model)
     mapped = bool(file and file.fits_disk(dtype))
     needed = 0 if mapped else weights * dtype.itemsize
-    if needed > room and device.type == "cpu" and not headers.is_gguf and stored_dtype(settings) == "bfloat16":
+    if needed > free and device.type == "cpu" and not headers.is_file and stored_dtype(settings) == "bfloat16":
         settings = settings.model_copy(update={"dtype": "bfloat16"})
         dtype, needed = torch.bfloat16, 0  # mapped from its files
-    if needed > room:
+    if needed > free:
         raise InputError(
-            f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {room / 1e9:,.1f} GB "
+            f"its {weights / 1e9:.1f} billion weights take {needed / 1e9:,.0f} GB in {dtype}, and {free / 1e9:,.1f} GB "
             f"are free; expected a smaller model, or a folder in bfloat16",
             settings.model,
         )
@@ -70,37 +66,25 @@ def _products(device: torch.device, dtype: torch.dtype) -> float:
     return _TRIED * _SIDE**2 / min(after - before for before, after in pairwise(times))
 
 
-def subject_of(resident: Resident, headers: Headers, call: Any) -> Subject:
-    """Return the facts about ``resident``, the model of ``call``, whose files have the ``headers``."""
+def look(resident: Resident) -> ModelFacts:
+    """Return the facts about ``resident``."""
     device, matrices = resident.device, resident.all_matrices
     middle = [each for each in matrices if each.block == matrices[len(matrices) // 2].block]
     squares = sum(float(each.weight.float().square().sum()) for each in middle)
-    width, of_file = None, dict[str, Any]()
+    width = None
     with suppress(InputError, IndexError):  # experts are no layers
         width = next(in_features(each.layers[-1]) for each in resident.sublayers if each.kind == "mlp")
-    if call.one_file:
-        widths = Counter[int]()
-        for matrix in typed_matrices(resident):
-            widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
-        tokens = len(resident.model.get_input_embeddings().weight) if call.asked.vocabulary else 0
-        of_file = {
-            "widths": widths,
-            "kinds": frozenset(each.kind for each in headers.tensors.values()) if headers.is_gguf else frozenset(),
-            "form": cuts_of(headers.settings.model, call.asked.base),
-            "least": headers.least(tokens),
-            "shrinking": headers.shrinking,
-        }
-    return Subject(
-        width=None if (experts := _loses("experts", resident)) else width,
+    experts = _loses("experts", resident)
+    return ModelFacts(
+        width=None if experts else width,
         heads=_loses("heads", resident),
         parameters=resident.parameters,
         block_parameters=resident.block_parameters,
         weight_size=math.sqrt(squares / sum(each.size for each in middle)),
         experts=experts,
-        roomy=room_to_train(resident.parameters, device),
-        differentiable=device.type != "cpu" or Room.of("", device, 8 * resident.prunable_weights, share=1).resident,
-        one_file=call.one_file,
-        **of_file,
+        roomy=can_train(resident.parameters, device),
+        differentiable=device.type != "cpu"
+        or Placement.of("", device, 8 * resident.prunable_weights, share=1).resident,
     )
 
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
-from pydantic.fields import FieldInfo
 
 from evoprune import Settings
 from evoprune.plugins import SEEDS
-from evoprune.problems.language_model.export import KvType
 from evoprune.problems.language_model.models.settings import Source
-from evoprune.problems.language_model.prune.goals import RULES
 from evoprune.problems.language_model.results.recovery import seconds_of
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
 from evoprune.problems.language_model.texts.tasks import KINDS, is_task, task_fault
-
-GOALS: dict[str, FieldInfo] = {
-    name: FieldInfo(default=None, description=rules["help"]) for name, rules in RULES.items() if "help" in rules
-}
-"""The options of which one names the goal."""
 
 _DURATION = r"^\d{1,5}(\.\d+)?[smh]$"
 _QUICK = 60.0  # seconds
@@ -37,14 +28,6 @@ class PruneOptions(Settings):
     vocabulary: Source | None = Field(
         None, description="leave out tokens that a text like this one does not need: others are read worse then"
     )
-    base: Source | None = Field(
-        None, description="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied"
-    )
-    imatrix: Source | None = Field(
-        None, description="for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
-    )
-    context: int | None = Field(None, ge=1, description="for --fits: tokens (default: 4096, at most the model's)")
-    kv: KvType | None = Field(None, description="for --fits: the type of keys and values (default: f16)")
     time: str = Field("20m", pattern=_DURATION, description="how long it may take, as in 90s, 20m or 2h")
     quick: bool = Field(False, description="a minute, or as much more as this model needs: the shortest --time")
     seed: int = Field(0, ge=0, lt=SEEDS, description="of the search")
@@ -55,13 +38,6 @@ class PruneOptions(Settings):
         for text in value if isinstance(value, tuple) else filter(None, [value]):
             if fault := _text_fault(TextSettings(source=text), str(info.field_name)):
                 raise ValueError(fault)
-        return value
-
-    @field_validator("base")
-    @classmethod
-    def _there(cls, value: str | None) -> str | None:
-        if value and not Path(value).is_file():
-            raise ValueError(f"no such file: {value}")
         return value
 
     @model_validator(mode="after")
@@ -79,9 +55,9 @@ class PruneOptions(Settings):
         return _QUICK if self.quick else seconds_of(self.time)
 
     @property
-    def files(self) -> list[str]:
-        """The options that name files, as on a command line."""
-        options = {"--text": self.text, "--task": self.task, "--base": self.base, "--imatrix": self.imatrix}
+    def texts(self) -> list[str]:
+        """The options that name the text, as on a command line."""
+        options = {"--text": self.text, "--task": self.task}
         return [part for option, file in options.items() if file for part in (option, file)]
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from evoprune.plugins import EVOLVED, digits
 from evoprune.problems.language_model.budgets import BITS_A_WEIGHT
 from evoprune.problems.language_model.evaluation import EvaluationSettings
-from evoprune.problems.language_model.models.settings import short_name
+from evoprune.problems.language_model.models.settings import is_model_file, short_name
 from evoprune.problems.language_model.results.result import (
     USABLE,
     Goal,
@@ -27,28 +27,6 @@ LABELS = {
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
     "untrained": "nothing was trained",
 }
-
-FILE_LABELS = {
-    "bits_per_byte": "bits per byte",
-    "divergence": "divergence, nats a token",
-    "error": "divergence, standard error",
-    "median": "divergence, median",
-    "p99": "divergence, 99%",
-    "p999": "divergence, 99.9%",
-    "largest": "divergence, largest",
-    "same_top": "same top token",
-    "same_top_error": "same top token, standard error",
-    "probability_change": "probability change",
-    "bits_behind": "bits per byte behind the source",
-    "bits_behind_error": "bits per byte behind, standard error",
-    "perplexity_ratio": "perplexity ratio",
-    "perplexity_ratio_error": "perplexity ratio, standard error",
-    "became_wrong": "answers that became wrong",
-    "became_right": "answers that became right",
-    "mcnemar_p": "p of McNemar's test",
-    "compared_with": "compared with",
-}
-"""Labels of a file's scores against its source: divergences are in nats a token."""
 
 _NO_GAIN = 0.005  # share of the gap
 _SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters")}
@@ -88,7 +66,7 @@ def verdict(result: ResultFacts, size: int | None = None) -> str:
     if size is None and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
     dense, evolved = map(result.final_bits_per_byte.get, ("dense", EVOLVED))
-    if dense is not None and evolved is not None and result.protocol.model.endswith(".gguf"):
+    if dense is not None and evolved is not None and is_model_file(result.protocol.model):
         lost = loss_phrase(evolved - dense)
     else:
         scores, row = result.perplexity.exported, result.improved.get(EVOLVED)

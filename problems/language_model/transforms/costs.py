@@ -1,9 +1,14 @@
-"""Costs of genomes in the units of budgets."""
+"""Costs of genomes in the units of budgets. Imports no torch."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evoprune import Additive, Genes, InputError, Price
-from evoprune.problems.language_model.models.resident import Resident
+
+if TYPE_CHECKING:  # it imports torch
+    from evoprune.problems.language_model.models.resident import Resident
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model

@@ -228,7 +228,7 @@ class Transform(ModelChange):
 
     @classmethod
     def presets_alone(cls, settings: Any, alone: Callable[[Any], Any]) -> Mapping[str, ModelMaker]:  # noqa: ARG003
-        """Return solutions of other tools that this transform alone can represent, by name.
+        """Return makers of other tools' results, such as llama.cpp's presets, that need this transform alone, by name.
 
         ``alone``: makes a problem without other transforms and without a limit, from settings of this transform.
         """

@@ -1,19 +1,54 @@
-"""The goal ``vocabulary`` of the command ``prune``: the number of tokens that a text needs."""
+"""The goal ``vocabulary`` of the command ``prune``: the number of tokens that a text needs. Imports no torch."""
+
+from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 from evoprune import InputError
-from evoprune.problems.language_model.models.resident import Resident
-from evoprune.problems.language_model.texts.settings import TextSettings
-from evoprune.problems.language_model.texts.source import load_text
-from evoprune.problems.language_model.texts.windows import tokenise
-from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
-from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
+from evoprune.problems.language_model.prune.experiments import experiment, two_digits
+from evoprune.problems.language_model.prune.interfaces import Goal, Json, Setup
+
+if TYPE_CHECKING:  # it imports torch
+    from evoprune.problems.language_model.models.resident import Resident
 
 _OPTION = "--vocabulary"
 _LOST = 0.02  # expected nats a token that tokens left out may cost, about a hundredth
+_RATE = 2.5e-4  # of a training of all weights, times their size
+
+
+class Vocabulary(Goal):
+    """The model without the tokens that a text hardly needs: docs/vocabulary.md. ``value``: tokens that stay."""
+
+    name = "vocabulary"
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    def measured(self, planning: Any) -> Self:
+        return replace(self, value=needed_tokens(planning.resident, planning.vocabulary, planning.parts["search"]))
+
+    def experiment(self, setup: Setup) -> Json:
+        types = setup.output.types(chosen=False)
+        problem = {
+            "use": "language_model",
+            "transforms": [*setup.vocabulary_cut, *types],
+            "budget": {"use": "tokens", "at_most": self.value},
+            "objective": "kl",
+            "uniform": False,  # there is one gene
+        }
+        recover = {
+            "train": setup.output.trainable if types else setup.trainable,
+            "rate": None if types else two_digits(_RATE * setup.facts.weight_size),
+            "keep_codes": setup.keep_codes,
+            "cross_entropy": 0,
+            "batch": 1,
+        }
+        operators = {"algorithm": {"use": "additive", "screening": 0.125}}
+        return experiment(setup, problem, operators, 1, recover, generations=0)
 
 
 def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]) -> int:
@@ -21,6 +56,12 @@ def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: M
 
     Both: keys of :class:`TextSettings`. Raises :class:`evoprune.InputError` if all tokens are needed.
     """
+    from evoprune.problems.language_model.texts.settings import TextSettings
+    from evoprune.problems.language_model.texts.source import load_text
+    from evoprune.problems.language_model.texts.windows import tokenise
+    from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
+    from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
+
     tokenizer = resident.tokenizer
     order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), _OPTION)])
     uses = token_frequencies(tokenise(load_text(TextSettings(**searched), _OPTION), tokenizer))

@@ -27,12 +27,12 @@ from evoprune.interfaces.parts import Outcome
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.models.forward import Forward, predictions
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.transforms.weights.genes import group_matrices
 from evoprune.problems.language_model.transforms.weights.masks import BASE, BINS, Masks, bins, ranks_in_matrix
 
-ROOM = Room(torch.device("cpu"), True)
-"""Room in memory."""
+IN_MEMORY = Placement(torch.device("cpu"), True)
+"""Placement in memory."""
 VOCABULARY = 128
 BEGIN = VOCABULARY - 1
 """The token that a tokenizer puts before a text, if it does."""

@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from evoprune.cli import main
-from evoprune.problems.language_model.eval import _report_text, flips
-from evoprune.problems.language_model.results.summary import FILE_LABELS
+from evoprune.problems.language_model.eval import _report_text
+from evoprune.problems.language_model.gguf.export.against import flips
+from evoprune.problems.language_model.gguf.export.facts import FILE_LABELS
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
 

@@ -29,6 +29,7 @@ assert not any(name.startswith(f"evoprune.problems.language_model.{sys.argv[1]}"
 small = ["population=4", "generations=1", "problem.search_text.windows=1", "problem.report_text.windows=1"]
 sets = [part for setting in small for part in ("--set", setting)]
 codes = {"ls": main(["ls"]), "run": main(["run", "problems/gpt2_mini.yaml", "--name", "run", *sets])}
+codes["prune"] = main(["prune", "bundled:gpt2-mini", "--remove=25%", "--time=2m", "--print-config"])
 for name in sys.argv[2:]:
     print(f"validating {name}", file=sys.stderr)
     codes[name] = main(["validate", *name.split()])
@@ -42,6 +43,7 @@ print({name: code or 0 for name, code in codes.items()})
     [
         ("distillation", ["problems/gpt2_mini_recovered.yaml", "problems/smollm2_joint.yaml"]),
         ("experts", ["problems/moe_mini_experts.yaml"]),
+        ("gguf", ["problems/gpt2_mini_gguf.yaml", "problems/gpt2_mini_blocks.yaml --set problem.model=a.gguf"]),
         ("vocabulary", ["problems/gpt2_mini_blocks.yaml --set problem.transforms=vocabulary"]),
     ],
 )
@@ -67,7 +69,7 @@ def test_without_a_wing_everything_else_runs_and_its_users_are_told(wing, users,
         env=os.environ | {"PYTHONPATH": str(copy)},
     )  # fmt: skip
     assert called.returncode == 0, called.stderr
-    expected = dict.fromkeys(["ls", "run", *others], 0) | dict.fromkeys(users, 2)
+    expected = dict.fromkeys(["ls", "run", "prune", *others], 0) | dict.fromkeys(users, 2)
     assert called.stdout.splitlines()[-1] == str(expected)
     for user in users:
         said = called.stderr.partition(f"validating {user}")[2].strip().splitlines()[0]

@@ -15,11 +15,11 @@ from evoprune.problems.language_model.export.card import (
     protocol_text,
     reproduction,
 )
-from evoprune.problems.language_model.export.facts import COLUMNS, ExportFacts
-from evoprune.problems.language_model.export.page import comparison
 from evoprune.problems.language_model.export.runtime import runtime_lines
+from evoprune.problems.language_model.gguf.export.facts import COLUMNS, FILE_LABELS, GgufFacts
+from evoprune.problems.language_model.gguf.export.page import comparison
+from evoprune.problems.language_model.models.settings import is_model_file
 from evoprune.problems.language_model.results.summary import (
-    FILE_LABELS,
     details,
     loss_phrase,
     megabytes,
@@ -30,7 +30,7 @@ from evoprune.problems.language_model.results.summary import (
 MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
 
 
-def card(facts: ExportFacts, file: str) -> Iterator[str]:
+def card(facts: GgufFacts, file: str) -> Iterator[str]:
     """Yield the model card of ``file``."""
     yield from front_matter(facts, "gguf", ["gguf", "llama.cpp", "evoprune"])
     change = f"as {model_label(facts)}" if facts.rival else "made smaller"
@@ -65,7 +65,7 @@ def card(facts: ExportFacts, file: str) -> Iterator[str]:
         yield f"From the source, or from another fine-tune of its model.{trained}"
 
 
-def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
+def _compared(facts: GgufFacts, file: str) -> Iterator[str]:
     """Yield a table of the file, its source and a preset, all on the report text in llama.cpp."""
     rows: list[tuple[str, int, Any]] = []
     if facts.source:
@@ -84,14 +84,14 @@ def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
     yield ""
 
 
-def _source(facts: ExportFacts) -> str:
+def _source(facts: GgufFacts) -> str:
     """Return the name of the file that an export is compared with."""
-    if facts.source is None or facts.protocol.model.endswith(".gguf"):
+    if facts.source is None or is_model_file(facts.protocol.model):
         return "the source"
     return f"the model in {facts.source.name}"
 
 
-def verdict(facts: ExportFacts) -> str:
+def verdict(facts: GgufFacts) -> str:
     """Return the goal and the result, and size, loss and speed against the source and a preset, in a line."""
     preset = facts.preset
     named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
@@ -120,7 +120,7 @@ def verdict(facts: ExportFacts) -> str:
     return "; ".join(said)
 
 
-def usage(facts: ExportFacts, file: str) -> str:
+def usage(facts: GgufFacts, file: str) -> str:
     """Return commands of llama.cpp, Ollama and LM Studio that run the ``file``, see :class:`evoprune.Exported`."""
     flags, name = "", re.sub(r"[^a-z0-9._-]+", "-", Path(file).stem.lower()).strip("-") or "model"
     if facts.memory:
@@ -131,7 +131,7 @@ def usage(facts: ExportFacts, file: str) -> str:
     return "\n".join([*llama, ollama, "lms import --symbolic-link {out}  # LM Studio"])
 
 
-def summary(facts: ExportFacts) -> Iterator[str]:
+def summary(facts: GgufFacts) -> Iterator[str]:
     """Yield size, perplexity in llama.cpp, and speed against the source's file, in words."""
     check, source = facts.check, facts.source
     beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""

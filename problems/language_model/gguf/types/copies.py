@@ -19,7 +19,7 @@ from evoprune.problems.language_model.gguf.types.matrices import DENSE
 from evoprune.problems.language_model.gguf.types.source import stored_rows
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.lazy_weights import MakeWeight, make_lazy, maker_of
-from evoprune.problems.language_model.models.memory import Room, in_own_pages
+from evoprune.problems.language_model.models.memory import Placement, in_own_pages
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.tensor_file import sha256_of
 from evoprune.problems.language_model.transforms.form import Encoded
@@ -180,7 +180,7 @@ class Copies:
     def _quantise(self, matrix: Matrix, weight: torch.Tensor, kind: str, kept: KeptIndices) -> Bytes:
         of_inputs = self._importance(matrix, kept)
         importance = {} if of_inputs is None else {matrix.name: of_inputs}
-        return quantise([(matrix, weight, kind)], importance, Room(torch.device("cpu"), resident=True))[0]
+        return quantise([(matrix, weight, kind)], importance, Placement(torch.device("cpu"), resident=True))[0]
 
     def _importance(self, matrix: Matrix, kept: KeptIndices) -> torch.Tensor | None:
         importance = self._encodings.importance.get(matrix.name)

@@ -16,7 +16,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import SLICE
 from evoprune.problems.language_model.models.blocks import Matrix
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,8 +35,10 @@ class Encodings:
     def make(self, wanted: Iterable[tuple[Matrix, torch.Tensor, str]]) -> None:
         """Quantise matrices, with their loaded weights, to types, unless that was done before."""
         new = [each for each in wanted if (each[0].name, each[2]) not in self._quantised]
-        room = Room(torch.device("cpu"), resident=False)  # files, whose pages may be dropped while memory is short
-        quantised = quantise(new, self.importance, room) if new else []
+        placement = Placement(
+            torch.device("cpu"), resident=False
+        )  # files, whose pages may be dropped while memory is short
+        quantised = quantise(new, self.importance, placement) if new else []
         self._quantised |= {(matrix.name, kind): data for (matrix, _, kind), data in zip(new, quantised, strict=True)}
 
     def __call__(self, matrix: Matrix, weight: torch.Tensor, kind: str) -> ggml.Bytes:
@@ -46,16 +48,16 @@ class Encodings:
 
 
 def quantise(
-    wanted: Sequence[tuple[Matrix, torch.Tensor, str]], importance: Mapping[str, torch.Tensor], room: Room
+    wanted: Sequence[tuple[Matrix, torch.Tensor, str]], importance: Mapping[str, torch.Tensor], placement: Placement
 ) -> list[ggml.Bytes]:
-    """Quantise matrices, with their weights, to types, in all threads; the bytes are stored in ``room``.
+    """Quantise matrices, with their weights, to types, in all threads; the bytes are stored in ``placement``.
 
     ``importance``: of the inputs ``(in,)`` of a matrix, or by expert ``(experts, in)``, by the matrix's name.
     """
     quantised, parts = [], []
     for matrix, weight, kind in wanted:
         rows = matrix.rows(weight.detach())
-        quantised.append(room.empty((len(rows), ggml.row_bytes(kind, rows.shape[1])), torch.uint8).numpy())
+        quantised.append(placement.empty((len(rows), ggml.row_bytes(kind, rows.shape[1])), torch.uint8).numpy())
         parts += [(rows, kind, importance.get(matrix.name), quantised[-1], part) for part in _slices(matrix, rows)]
 
     def work(part: tuple[torch.Tensor, str, torch.Tensor | None, ggml.Bytes, slice]) -> None:

@@ -29,7 +29,7 @@ from evoprune.problems.language_model.gguf.types.settings import TypesSettings
 from evoprune.problems.language_model.gguf.types.source import source_types
 from evoprune.problems.language_model.models.blocks import ExpertStack
 from evoprune.problems.language_model.models.experts import unchosen_remarks
-from evoprune.problems.language_model.models.memory import Room
+from evoprune.problems.language_model.models.memory import Placement
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.texts.text_splits import Texts
@@ -97,7 +97,7 @@ class Types(Form):
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         if not resident.streams:
             copies = sum(matrix.weight.nbytes for matrix in matrices)
-            Room.of("the search", resident.device, 0, copies, "set problem.memory to stream")
+            Placement.of("the search", resident.device, 0, copies, "set problem.memory to stream")
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:

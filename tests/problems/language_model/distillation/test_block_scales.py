@@ -23,7 +23,7 @@ from evoprune.problems.language_model.distillation.trainable_parameters import (
     recompute_weights,
 )
 from evoprune.problems.language_model.gguf import ggml
-from tests.problems.language_model.small import ROOM, random_model
+from tests.problems.language_model.small import IN_MEMORY, random_model
 
 INPUTS, OUTPUTS = 256, 24
 
@@ -52,7 +52,7 @@ def test_it_begins_with_the_values_of_the_type(quantised):
     before = matrix.weight.detach().clone()
     parametrise_scales(matrix, encoded)
     assert torch.equal(matrix.weight, before)
-    assert np.array_equal(merge_scales(matrix, ROOM, torch.float32).data, encoded.data)
+    assert np.array_equal(merge_scales(matrix, IN_MEMORY, torch.float32).data, encoded.data)
 
 
 def test_the_gradient_is_that_of_plain_multiplication(quantised):
@@ -105,7 +105,7 @@ def test_the_bytes_stand_for_the_weights_that_were_trained(quantised, resident, 
     parametrise_scales(matrix, encoded, products)
     change_of(matrix).data.uniform_(-0.1, 0.1)
     trained = matrix.weight.detach().clone()
-    found = merge_scales(matrix, replace(ROOM, resident=resident), torch.float32)
+    found = merge_scales(matrix, replace(IN_MEMORY, resident=resident), torch.float32)
     assert type(matrix.module) in {torch.nn.Linear, Conv1D}
     assert torch.equal(matrix.weight.to(products), trained)
     trained = matrix.weight

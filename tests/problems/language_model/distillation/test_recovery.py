@@ -66,7 +66,7 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(smaller_run, out, m
     assert not again.exists()
     assert main([*command[:-2], "--seed", "1"]) == 2
     assert "checkpoints of another recovery" in capsys.readouterr().err
-    monkeypatch.setattr(trainable_parameters, "room_to_train", lambda *_: False)  # what was trained is trained further
+    monkeypatch.setattr(trainable_parameters, "can_train", lambda *_: False)  # what was trained is trained further
     assert main([word for word in command if word != "--untimed"]) == 0
     assert "continued after step 4" in capsys.readouterr().err
     assert facts(again).keys() - facts(out).keys() == {"runtime"}

@@ -12,7 +12,7 @@ from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.models.blocks import find_matrices
 from evoprune.problems.language_model.results.final_model import QuantisedModel
 from tests.problems.language_model.mixtures import random_mixture
-from tests.problems.language_model.small import ROOM, random_model
+from tests.problems.language_model.small import IN_MEMORY, random_model
 
 
 def changed_by_training(model, tokens, train, fixed=(), sparse=True):
@@ -25,7 +25,7 @@ def changed_by_training(model, tokens, train, fixed=(), sparse=True):
         parameters.keep_zeros()
         adam.step()
         adam.zero_grad()
-    after = parameters.merged(model, ROOM, torch.float32)
+    after = parameters.merged(model, IN_MEMORY, torch.float32)
     assert after.state_dict().keys() == before.keys()
     return after, {name for name, tensor in after.state_dict().items() if not tensor.equal(before[name])}
 

@@ -16,7 +16,7 @@ from evoprune.problems.language_model.models import memory, resident
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.device import keep_freed_memory
 from evoprune.problems.language_model.models.load import copy_of
-from evoprune.problems.language_model.models.memory import Room, in_own_pages
+from evoprune.problems.language_model.models.memory import Placement, in_own_pages
 from tests.problems.language_model.small import is_mapped, random_model, run_in
 from tests.runs import lines
 
@@ -51,19 +51,19 @@ def test_tensors_are_in_memory_as_long_as_they_leave_enough_of_it(free):
     found = []
     for size in sizes:
         free(size)
-        found.append(Room.of("a phase", CPU, 4e8).resident)
+        found.append(Placement.of("a phase", CPU, 4e8).resident)
     assert found == sorted(found)
     assert (found[0], found[2], found[-1]) == (False, False, True)
     free(1.6e9)
-    assert Room.of("a phase", CPU, 4e8).resident
-    assert not Room.of("a phase", CPU, 4e8, 1e9).resident  # what cannot stream comes first
+    assert Placement.of("a phase", CPU, 4e8).resident
+    assert not Placement.of("a phase", CPU, 4e8, 1e9).resident  # what cannot stream comes first
 
 
 def test_what_cannot_be_streamed_is_refused_with_both_figures_and_a_remedy(free):
     free(1.25e9)
-    Room.of("a phase", CPU, 9e9, 1.2e9)
+    Placement.of("a phase", CPU, 9e9, 1.2e9)
     with pytest.raises(Stopped) as refused:
-        Room.of("a phase", CPU, 0, 3.5e9, "set problem.key")
+        Placement.of("a phase", CPU, 0, 3.5e9, "set problem.key")
     assert refused.value.exit_code == 3
     assert re.findall(r"\d\.\d|a phase|problem\.key", str(refused.value)) == ["a phase", "3.5", "1.2", "problem.key"]
 
@@ -118,13 +118,13 @@ def expected(typed):
 @pytest.fixture
 def asked(monkeypatch):
     """Passes each question of a phase to a function that may change it first."""
-    real = Room.of.__func__
+    real = Placement.of.__func__
 
     def answer(change):
         def of(cls, phase, *given, **named):
             return real(cls, phase, *given, **named | (change(phase) or {}))
 
-        monkeypatch.setattr(Room, "of", classmethod(of))
+        monkeypatch.setattr(Placement, "of", classmethod(of))
 
     return answer
 

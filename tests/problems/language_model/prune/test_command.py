@@ -17,11 +17,13 @@ from evoprune.files.json_files import read_json
 from evoprune.problems.language_model.distillation import recovery
 from evoprune.problems.language_model.distillation.settings import RecoverSettings
 from evoprune.problems.language_model.gguf import loading
+from evoprune.problems.language_model.gguf.prune import quantising
+from evoprune.problems.language_model.gguf.prune.source_types import least_bytes
 from evoprune.problems.language_model.models import load
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
-from evoprune.problems.language_model.prune import planning, quantising
-from evoprune.problems.language_model.prune.goals import Goal
+from evoprune.problems.language_model.prune import planning
+from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -268,7 +270,7 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
-        least = Headers(ModelSettings(model="bundled:gpt2-mini")).least()
+        least = least_bytes(Headers(ModelSettings(model="bundled:gpt2-mini")))
         assert (megabytes(least) in err) == cuts
 
 
@@ -294,7 +296,7 @@ def test_no_room_for_the_file_that_is_asked_for_is_told_before_the_search(
 ):
     if files == 2:
         pytest.importorskip("llama_cpp_py_sync")
-    usage, limit = shutil.disk_usage, Goal.read("size", goal.removeprefix("--size=")).value
+    usage, limit = shutil.disk_usage, Size.read(goal.removeprefix("--size=")).value
     disk = SimpleNamespace(free=files * limit - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk if path == tmp_path else usage(path))
     code, printed, err = prune(goal, "--out", tmp_path / out)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
+from evoprune.problems.language_model.prune.interfaces import Json
 from evoprune.problems.language_model.prune.options import PruneOptions
-from evoprune.problems.language_model.prune.template import Json
 from evoprune.problems.language_model.results.recovery import COMPENSATION_TOKENS, TRAINING_COST
 from evoprune.problems.language_model.texts.division import Division
 
@@ -37,8 +37,11 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The use of the time of ``call`` on ``text``, where the dense model reads a token in ``token`` seconds."""
+class TimePlan:
+    """Divides the time of ``call`` among calibration, search, training and report on ``text``.
+
+    ``token``: seconds in which the dense model reads a token.
+    """
 
     call: Call
     text: Division
@@ -102,8 +105,8 @@ class Pace:
                 return windows
             windows *= 2
 
-    def slots(self, calibration: int) -> Json:
-        """Return slots of templates: windows of texts, so many for ``calibration``, and times."""
+    def setup(self, calibration: int) -> Json:
+        """Return fields of a :class:`.Setup`: windows of texts, so many for ``calibration``, and times."""
         text, seconds, (_, count) = self.search, self.call.asked.seconds, self._candidate
         short = seconds < _LONG
         return {

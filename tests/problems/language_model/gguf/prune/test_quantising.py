@@ -7,8 +7,8 @@ from evoprune.problems.language_model.problem import LanguageModel, LanguageMode
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from evoprune.problems.language_model.prune import quantising
-from evoprune.problems.language_model.prune.quantising import Tried, tried_types, used_types
+from evoprune.problems.language_model.gguf.prune import quantising
+from evoprune.problems.language_model.gguf.prune.quantising import Tried, tried_types, used_types
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
 ERRORS = {"Q5_0": 0.0016, "Q4_0": 0.0065, "IQ4_NL": 0.005, "Q8_0": 3e-5}

@@ -55,10 +55,11 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 
 
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
-    """Return the types of the best file of ``size`` bytes at the least price on time that suffices, by estimate.
+    """Return types with which the first candidate, a file of ``size`` bytes, is quantised in time, by estimate.
 
-    The search has no price on time: with the types of this file, and the estimated ones of ``types``, its first
-    candidate is quantised in the time for it. If no price suffices, the highest one is taken.
+    The search minimises the loss alone, among these types and those with estimates in ``types``. The types are those of
+    the file that minimises the loss plus a price on time, at the lowest price that keeps the search's file in time; if
+    none does, at the highest.
     """
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
     files = _Files.within(size, types, tried)

@@ -7,12 +7,12 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
-from evoprune.problems.language_model.prune.goals import Goal
+from evoprune.problems.language_model.prune.goals import Size
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from evoprune.problems.language_model.prune.planning import lost_at
+from evoprune.problems.language_model.gguf.prune.overview import lost_at
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
 
@@ -41,7 +41,7 @@ def test_smaller_sizes_are_listed_with_commands_that_ask_for_them(tmp_path, monk
     losses = [float(line.split()[-4]) for line in lines if line.endswith("bits per byte")]
     assert 0 < losses[0] < losses[-1]
     commands = [shlex.split(line) for line in lines if "python" in line]
-    sizes = [Goal.read("size", command[command.index("--size") + 1]).value for command in commands]
+    sizes = [Size.read(command[command.index("--size") + 1]).value for command in commands]
     assert source.stat().st_size > sizes[0] > sizes[1]
     assert all(command[4] == str(source) for command in commands)
     assert not (tmp_path / "runs").exists()

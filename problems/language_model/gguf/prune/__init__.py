@@ -1,0 +1,1 @@
+"""The part of the command ``prune`` that makes .gguf files."""
