@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from operator import eq
-from typing import Any, Self
+from typing import Any
 
 from evoprune.console.errors import as_tuple, cut_repr
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.gene import Gene, GeneError
+from evoprune.interfaces.gene_table import GeneTable
 from evoprune.interfaces.space import Genome, Operator, Space
 
 __all__ = ("Gene", "GeneError", "Genes", "clipped")
@@ -25,7 +26,7 @@ def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) 
     ]
 
 
-class Genes(tuple[Gene, ...], Space):
+class Genes(GeneTable, Space):
     """The genes of a genome, in order: at least one, with different names. Raises :class:`GeneError` for others.
 
     The value of an inactive gene is the middle of its range, so that genomes with equal active genes are equal.
@@ -38,91 +39,9 @@ class Genes(tuple[Gene, ...], Space):
 
     name = "genes"
 
-    def __new__(cls, genes: Iterable[Gene]) -> Self:
-        self = super().__new__(cls, as_tuple(genes, "genes"))
-        if not self:
-            raise GeneError("expected at least one gene")
-        earlier: dict[str, Gene] = {}
-        for gene in self:
-            if not isinstance(gene, Gene):
-                raise GeneError(f"genes: expected a list of Gene, got {cut_repr(gene)} in it")
-            if gene.name in earlier:
-                raise GeneError("expected another name for each gene")
-            if gene.when and (gene.when[0] not in earlier or earlier[gene.when[0]].place(gene.when[1]) is None):
-                got = cut_repr(gene.when)
-                raise GeneError(f"gene '{gene.name}': expected an earlier gene and one of its levels, got {got}")
-            earlier[gene.name] = gene
-        return self
-
     @classmethod
     def real(cls, names: Sequence[str], low: float, up: float, scale: float | None = None) -> Genes:
         return cls([Gene(name, low, up, scale=scale) for name in as_tuple(names, "names")])
-
-    @cached_property
-    def names(self) -> list[str]:
-        return [gene.name for gene in self]
-
-    @cached_property
-    def low(self) -> list[float]:
-        return [gene.low for gene in self]
-
-    @cached_property
-    def up(self) -> list[float]:
-        return [gene.up for gene in self]
-
-    @cached_property
-    def free(self) -> list[int]:
-        """Places of the genes with more than one value."""
-        return [place for place, gene in enumerate(self) if gene.free]
-
-    @cached_property
-    def unordered(self) -> list[int]:
-        return [place for place, gene in enumerate(self) if not gene.ordered]
-
-    @cached_property
-    def spans(self) -> list[float]:
-        return [gene.span for gene in self]
-
-    @cached_property
-    def with_levels(self) -> list[int]:
-        return [place for place, gene in enumerate(self) if gene.levels]
-
-    @cached_property
-    def size(self) -> float:
-        """Number of different genomes; infinite where a gene without levels is free."""
-        decided: dict[str, dict[Any, list[Gene]]] = {}  # the conditional genes by the deciding gene and its level
-        for gene in self:
-            if gene.when:
-                decided.setdefault(gene.when[0], {}).setdefault(gene.when[1], []).append(gene)
-
-        def product(genes: Iterable[Gene]) -> float:
-            return math.prod(map(values, genes), start=1.0)
-
-        def values(gene: Gene) -> float:
-            if not gene.levels:
-                return math.inf if gene.free else 1.0
-            of_level = decided.get(gene.name, {})
-            return len(gene.levels) - len(of_level) + sum(map(product, of_level.values()))
-
-        return product(gene for gene in self if not gene.when)
-
-    @cached_property
-    def conditions(self) -> list[tuple[int, int, float]]:
-        """Places of each conditional gene and its deciding gene, and the level of the latter that activates it."""
-        places = {name: place for place, name in enumerate(self.names)}
-        return [
-            (place, places[gene.when[0]], self[places[gene.when[0]]].encoded(gene.when[1]))
-            for place, gene in enumerate(self)
-            if gene.when
-        ]
-
-    def inactive(self, genome: Sequence[float]) -> set[int]:
-        """Places of the genes whose condition ``genome`` does not meet, or whose deciding gene is itself inactive."""
-        places: set[int] = set()
-        for place, decides, level in self.conditions:
-            if genome[decides] != level or decides in places:
-                places.add(place)
-        return places
 
     def nearest(self, genome: Sequence[float]) -> list[float]:
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
@@ -157,9 +76,9 @@ class Genes(tuple[Gene, ...], Space):
     def chosen(self, genome: Sequence[float]) -> list[Any]:
         """Decode ``genome``: see :meth:`Gene.chosen`; None of an inactive gene."""
         values: list[Any] = list(genome)
-        for place, levels in self._levels:
+        for place, levels in self.of_levels:
             values[place] = levels[int(values[place])]
-        for place in self._logarithmic:
+        for place in self.logarithmic:
             values[place] = self[place].chosen(values[place])
         for place in self.inactive(genome) if self.conditions else ():
             values[place] = None
@@ -206,14 +125,6 @@ class Genes(tuple[Gene, ...], Space):
         if isinstance(value, list | tuple) and bool in map(type, value):
             raise GeneError(f"expected numbers, got {cut_repr(value)}")
         return super().from_json(value)
-
-    @cached_property
-    def _levels(self) -> list[tuple[int, Sequence[Any]]]:
-        return [(place, self[place].levels) for place in self.with_levels]
-
-    @cached_property
-    def _logarithmic(self) -> list[int]:
-        return [place for place, gene in enumerate(self) if gene.exponent and not gene.levels]
 
 
 def _mate_by_options(
