@@ -24,8 +24,8 @@ Messages
     :func:`note`; :class:`Progress` and :func:`steps` of slow parts; :func:`digits`, :func:`plain`, :func:`aligned`;
     :func:`first_line` of an error, :func:`blamed_on` its source.
 Figures
-    :func:`new_figure`, :func:`save_figure`, :func:`entitle`, :func:`thousands`, :func:`log_scale_if_wide`, and the
-    colours :data:`COLOURS`, :data:`BLUE`, :data:`ORANGE`, :data:`GREY`.
+    :func:`new_figure`, :func:`save_figure`, :func:`entitle`, :func:`thousands`, :func:`log_scale_if_wide`,
+    :func:`draw_tree`, and the colours :data:`COLOURS`, :data:`BLUE`, :data:`ORANGE`, :data:`GREY`.
 Files
     :func:`read_json`, :func:`write_json`, :func:`finite`, :func:`atomically`, :func:`lock`, :func:`private_folder`,
     :func:`find_file` and :func:`missing_files` of settings; :func:`read_lines`, :func:`read_columns` of a CSV file;
@@ -65,6 +65,7 @@ from evoprune.figures.style import (
     save_figure,
     thousands,
 )
+from evoprune.figures.trees import draw_tree
 from evoprune.files.json_files import atomically, finite, read_json, write_json
 from evoprune.files.locks import lock, private_folder
 from evoprune.files.paths import without_folders
@@ -115,6 +116,7 @@ __all__ = (
     "clipped",
     "commands",
     "digits",
+    "draw_tree",
     "entitle",
     "export",
     "find_file",
