@@ -24,10 +24,11 @@ Messages
     :func:`note`; :class:`Progress` and :func:`steps` of slow parts; :func:`digits`, :func:`plain`, :func:`aligned`;
     :func:`first_line` of an error, :func:`blamed_on` its source.
 Figures
-    :func:`new_figure`, :func:`save_figure`, :func:`entitle`, :func:`thousands`, :func:`log_scale_if_wide`, and the
-    colours :data:`COLOURS`, :data:`BLUE`, :data:`ORANGE`, :data:`GREY`.
+    :func:`new_figure`, :func:`save_figure`, :func:`entitle`, :func:`thousands`, :func:`log_scale_if_wide`,
+    :func:`draw_tree`, and the colours :data:`COLOURS`, :data:`BLUE`, :data:`ORANGE`, :data:`GREY`.
 Files
     :func:`read_json`, :func:`write_json`, :func:`finite`, :func:`atomically`, :func:`lock`, :func:`private_folder`,
+    :func:`find_file` and :func:`missing_files` of settings; :func:`read_lines`, :func:`read_columns` of a CSV file;
     :func:`without_folders`, :data:`HOME`.
 """
 
@@ -36,7 +37,7 @@ from evoprune.console.errors import blamed_on, first_line
 from evoprune.console.formatting import aligned, digits, plain
 from evoprune.console.markdown import table, text
 from evoprune.console.progress import Progress, note, steps
-from evoprune.experiment.config import Config
+from evoprune.experiment.config import Config, find_file, missing_files
 from evoprune.experiment.explain import OPTION, validated
 from evoprune.experiment.options import add_options, add_set, read_declared
 from evoprune.experiment.parameters import check_parameters
@@ -64,9 +65,11 @@ from evoprune.figures.style import (
     save_figure,
     thousands,
 )
+from evoprune.figures.trees import draw_tree
 from evoprune.files.json_files import atomically, finite, read_json, write_json
 from evoprune.files.locks import lock, private_folder
 from evoprune.files.paths import without_folders
+from evoprune.files.tables import read_columns, read_lines
 from evoprune.interfaces.blocks import Block, Heatmap
 from evoprune.interfaces.budget import ROUNDING, solve
 from evoprune.interfaces.export import Exporting, Measuring, Table, commands
@@ -113,8 +116,10 @@ __all__ = (
     "clipped",
     "commands",
     "digits",
+    "draw_tree",
     "entitle",
     "export",
+    "find_file",
     "find_plugin",
     "finite",
     "first_line",
@@ -123,13 +128,16 @@ __all__ = (
     "locked",
     "log_scale_if_wide",
     "metadata_path",
+    "missing_files",
     "new_figure",
     "note",
     "plain",
     "plugin_names",
     "private_folder",
+    "read_columns",
     "read_declared",
     "read_json",
+    "read_lines",
     "refuse_unless_free",
     "resolve",
     "save_figure",

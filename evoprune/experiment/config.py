@@ -34,6 +34,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def find(path: str) -> Path:
+    """Return the experiment ``path``; as :func:`find_file`."""
+    near = nearest(Path(path).stem, sorted(file.stem for file in (HOME / "problems").glob("*.yaml")))
+    guess = f"did you mean problems/{near}.yaml? S" if near else "s"
+    return find_file(path, f", here or among the problems that come with evoprune; {guess}ee 'evoprune ls'")
+
+
+def find_file(path: str, hint: str = "") -> Path:
     """Return the file ``path``, relative to the working directory or to evoprune. Raises :class:`InputError`."""
     try:
         for candidate in (Path(path), HOME / path):
@@ -41,9 +48,18 @@ def find(path: str) -> Path:
                 return candidate
     except OSError as error:  # for example, a name that is too long
         raise InputError(f"cannot be read: {error.strerror}", path) from None
-    near = nearest(Path(path).stem, sorted(file.stem for file in (HOME / "problems").glob("*.yaml")))
-    guess = f"did you mean problems/{near}.yaml? S" if near else "s"
-    raise InputError(f"no such file, here or among the problems that come with evoprune; {guess}ee 'evoprune ls'", path)
+    raise InputError(f"no such file{hint}", path)
+
+
+def missing_files(**paths: str) -> list[str]:
+    """Return a line for each of ``paths`` that :func:`find_file` does not find; by their keys in ``problem``."""
+    faults = []
+    for key, path in paths.items():
+        try:
+            find_file(path)
+        except InputError as error:
+            faults.append(f"problem.{key}: {error}")
+    return faults
 
 
 def read(path: Path) -> Config:

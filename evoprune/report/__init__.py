@@ -1,6 +1,7 @@
 """A page about one run or several: HTML that needs no network, and the same as Markdown."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,7 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield from _drawings(one)
     yield f"{head} The best candidate"
     genes = result.genes or {f"gene {number}": plain(value) for number, value in enumerate(one.run.best.genome)}
-    yield table(["gene", "value"], genes.items())
+    yield table(["gene" if one.problem.space is Problem.space else "part", "value"], genes.items())
     yield f"{head} Convergence"
     yield "Half of the population lies between the quartiles."
     columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
@@ -79,10 +80,12 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
-    failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
+    failures = defaultdict[str, list[int]](list)
+    for line in one.lines:
+        if "candidate" in line and line.get("failure"):
+            failures[line["failure"]].append(line["candidate"])
     yield f"{head} Failures"
-    words = (text(f"candidate {line['candidate']}: {line['failure']}") for line in failures)
-    yield "\n".join(f"- {line}" for line in words) or "None."
+    yield "\n".join(f"- {_numbered(numbers)}: {text(reason)}" for reason, numbers in failures.items()) or "None."
     if protocol := result.as_json().get("protocol"):
         yield f"{head} Protocol"
         yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
@@ -91,6 +94,11 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield facts(machine(one.environment, one.problem))
     yield f"{head} Experiment"
     yield code(dumped(one.run.resolved.config()))
+
+
+def _numbered(candidates: Sequence[int]) -> str:
+    first = f"candidate {candidates[0]}"
+    return first if len(candidates) == 1 else f"{first} and {len(candidates) - 1} more"
 
 
 def _table(rows: Mapping[str, Json]) -> str:

@@ -151,3 +151,15 @@ def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, e
     assert answer.code == 0
     assert str(empty) in answer.err
     assert (folders[0].parent / "report.md").read_text().startswith("# seed1, seed2\n")
+
+
+def test_failures_for_one_reason_stand_on_one_line(run, sphere, evoprune):
+    folder = run(sphere).folder
+    lines = list(map(json.loads, (folder / "history.jsonl").read_text().splitlines()))
+    for line in lines:
+        if line.get("candidate") in (1, 2, 4):
+            line["failure"] = "overflow" if line["candidate"] < 4 else "underflow"
+    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert evoprune("report", folder).code == 0
+    told = [line for line in (folder / "report.md").read_text().splitlines() if "flow" in line]
+    assert told == ["- candidate 1 and 1 more: overflow", "- candidate 4: underflow"]
