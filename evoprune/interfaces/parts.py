@@ -83,7 +83,7 @@ class Outcome:
     ``drafted``: seconds that the last draft of the export took.
     """
 
-    best: list[float]
+    best: list[Any]
     best_evaluation: Evaluation
     references: Mapping[str, tuple[list[float], Evaluation]]
     title: str = ""

@@ -114,7 +114,7 @@ class Space(ABC):
 
     def shown(self, genome: Genome) -> Mapping[str, Any]:
         """Return the parts of ``genome`` for people, by name."""
-        return {self.name: str(self.chosen(genome))}
+        return {self.name: self.chosen(genome)}
 
     def describe(self) -> str:
         """Describe the space in a few words."""

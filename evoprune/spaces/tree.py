@@ -71,8 +71,9 @@ class Tree(Space):
         self.constants, self.deepest, self._returns = constants, deepest, _TYPES.get(returns, returns)
         if not self.functions or deepest < 1:
             raise SpaceError("expected at least one primitive, and deepest of at least 1")
-        if faulty := [name for name in self.arguments if not str(name).isidentifier() or name in self.functions]:
-            raise SpaceError(f"arguments: expected names other than those of primitives, got {cut_repr(faulty[0])}")
+        taken = {*self.functions, *_TRUTHS, _CONSTANT}
+        if faulty := [name for name in self.arguments if not str(name).isidentifier() or name in taken]:
+            raise SpaceError(f"arguments: expected names other than {', '.join(taken)}, got {cut_repr(faulty[0])}")
         if constants is not None and not (len(constants) == 2 and constants[0] <= constants[1]):
             raise SpaceError(f"constants: expected two numbers, the lower one first, got {cut_repr(constants)}")
         self._check_complete()
@@ -244,7 +245,7 @@ def _loose(name: str, inner: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, 
     (first, sum_first), (second, sum_second) = inner
     quotient = name == "div" and (" * " in second or " / " in second)
     yield first, sum_first and name in ("mul", "div")
-    yield second, (sum_second and name != "add") or quotient
+    yield second, (sum_second and name != "add") or quotient or second.startswith("-")
 
 
 def _named(primitive: Any) -> tuple[str, _Primitive]:

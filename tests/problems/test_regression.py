@@ -72,7 +72,7 @@ def test_the_score_is_the_error_that_slow_arithmetic_finds(made, genome, scaled)
 def test_a_printed_formula_has_its_slope_and_intercept(made):
     genome = ("div", "sqrt", "x", "y")
     problem = made(table((x, y, 7 - 3 * math.sqrt(x) / y) for x, y, _ in ROWS))
-    assert str(problem.formula(genome)) == "7 + -3 * sqrt(x) / y"
+    assert str(problem.formula(genome)) == "7 + (-3 * sqrt(x) / y)"
     assert str(made(scaled=False).formula(genome)) == "sqrt(x) / y"
 
 
