@@ -5,6 +5,11 @@ from typing import Any
 
 from evoprune import Problem
 
+_MOST = 30  # genes with levels for cma, whose time grows with their square
+_ON_LEVELS = {
+    "algorithm": "generational", "select": "tournament", "mate": "two_point", "mutate": "levels", "survive": "distinct",
+}  # fmt: skip
+
 
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose an algorithm by genes, objectives and limit; return operators by slot, and a population.
@@ -16,4 +21,6 @@ def auto(problem: Problem) -> tuple[dict[str, Any], int]:
         return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
     if problem.budget is not None and problem.budget.limit is not None:
         return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
+    if len(problem.genes) > _MOST and all(gene.levels for gene in problem.genes):
+        return dict(_ON_LEVELS), 50
     return {"algorithm": "cma"}, 4 + int(3 * math.log(len(problem.genes)))  # Hansen's default

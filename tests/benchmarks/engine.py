@@ -16,7 +16,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from tests.benchmarks.common import head, row
 
 Values = tuple[float, ...]
 SPAN = 5.0
-_PLANNED = {"auto", "pymoo", "nevergrad"}  # ways that choose by the number of evaluations
+_PLANNED = {"pymoo", "nevergrad"}  # ways that choose by the number of evaluations
 _ONE_OBJECTIVE = {"cma", "optuna.cma", "pymoo.cma"}
 
 
@@ -193,6 +193,10 @@ class Full(Exception):
     """Ends a search."""
 
 
+Way = Callable[[Score, int], None]
+"""A search that scores genomes until :class:`Full` ends it, from a seed."""
+
+
 def ours(how: dict[str, Any], score: Score, seed: int) -> None:
     case = score.case
     if case.problem:
@@ -301,8 +305,8 @@ def nevergrad(score: Score, seed: int) -> None:
         optimizer.tell(asked, values if len(values) > 1 else values[0], limits or None)
 
 
-def ways() -> dict[str, Callable[[Score, int], None]]:
-    by_name: dict[str, Callable[[Score, int], None]] = {
+def ways() -> dict[str, Way]:
+    by_name: dict[str, Way] = {
         "pymoo": pymoo,
         "pymoo.cma": partial(pymoo, cma=True),
         "nevergrad": nevergrad,
@@ -316,23 +320,28 @@ def takes(way: str, case: Case) -> bool:
     return (way not in _ONE_OBJECTIVE or len(case.reference) == 1) and (way != "pymoo.cma" or real)
 
 
-def measured(way: str, case: Case, most: int, at: Sequence[int], seed: int) -> dict[str, Any]:
-    """Search ``case`` until ``most`` evaluations; ``way``: the name of an algorithm, or settings as JSON."""
+def measured(
+    way: str, case: Case, most: int, at: Sequence[int], seed: int, others: Mapping[str, Way]
+) -> dict[str, Any]:  # fmt: skip
+    """Search ``case`` until ``most`` evaluations; ``way``: of ``others``, an algorithm's name, or settings as JSON."""
     score, start = Score(case, most), time.process_time()
     how = json.loads(way) if way.startswith("{") else {"algorithm": way}
     with contextlib.suppress(Full):
-        ways().get(way, partial(ours, how))(score, seed)
+        others.get(way, partial(ours, how))(score, seed)
     seconds = time.process_time() - start
     found = {str(evaluations): score.after(evaluations) for evaluations in at if evaluations <= most}
     return {"way": way, "case": case.name, "seed": seed, "most": most, "seconds": seconds, "found": found}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(
+    description: str | None, cases: Callable[[int], Iterable[Case]], ways: Mapping[str, Way], defaults: Sequence[int]
+) -> None:
+    """Measure the ways named on the command line on the cases of each seed; ``defaults``: numbers of evaluations."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="+")
     parser.add_argument("--cases", nargs="*", default=[""], help="names that begin so")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--at", type=int, nargs="+", default=[200, 2000], help="evaluations")
+    parser.add_argument("--at", type=int, nargs="+", default=defaults, help="evaluations")
     parser.add_argument("--lines", type=Path, required=True)
     options = parser.parse_args()
     lines = [json.loads(line) for line in options.lines.read_text().splitlines()] if options.lines.exists() else []
@@ -342,7 +351,7 @@ def main() -> None:
         chosen = (case for case in cases(seed) if case.name.startswith(tuple(options.cases)) and takes(way, case))
         for case, at in itertools.product(chosen, runs):
             if not known.issuperset((way, case.name, seed, evaluations) for evaluations in at):
-                line = measured(way, case, max(at), at, seed)
+                line = measured(way, case, max(at), at, seed, ways)
                 lines.append(line)
                 with options.lines.open("a") as file:
                     file.write(json.dumps(line) + "\n")
@@ -362,4 +371,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, cases, ways(), [200, 2000])
