@@ -1,4 +1,7 @@
-"""Shares of the time of a command, and the windows of texts that fit into them."""
+"""Shares of the time of a command, and the windows of texts that fit into them.
+
+Runs under these shares, from 2 to 30 minutes, are measured in docs/measurements/bits.md, "By the clock".
+"""
 
 from __future__ import annotations
 
