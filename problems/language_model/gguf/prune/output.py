@@ -113,7 +113,7 @@ class GgufOutput(Output):
         self.take(SourceTypes(widths, types, form, least_bytes(headers, tokens), shrinking(headers)))
 
     def take(self, source: SourceTypes) -> None:
-        """Set what depends on the types of the ``source``."""
+        """Set the attributes that depend on the types of the ``source``."""
         self.source, self.least_bytes, self.weights = source, source.least, source.weights
         self.alike, self.loses_blocks = source.form != BLOCKS, source.form == ONE_WIDTH
 
@@ -195,7 +195,7 @@ class GgufOutput(Output):
         return experiment(setup, problem, operators, 30 if setup.vocabulary else 1, recover)
 
     def room(self, size: float, parameters: int, headers: Headers) -> float:
-        """A draft comes before the file, which may be compared with one of its source in 16 bits."""
+        """Also for a draft before the file, and for the source in 16 bits to compare it with."""
         return 2 * min(size, headers.bytes) if headers.is_file else 2 * size + 2.0 * parameters
 
     def overview(self, planning: Any) -> Iterable[str]:
