@@ -89,7 +89,7 @@ def _export_baseline(baseline: Baseline, config: Config, out: Path, options: Any
     def write(workplace: Path, place: Path) -> Exported:
         report = Report(problem).report(outcome, workplace)  # it continues an interrupted recovery
         best = Best.model_construct(genome=list(genome), fitness=list(outcome.best_evaluation.values))  # maybe infinite
-        named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
+        named = {"best": best, "seed": config["seed"], "folder": workplace, "baseline": f"{out.parent.name}/{out.stem}"}
         return Export(problem).export(genome, problem.Result.model_validate({**report, **named}), place, options)
 
     provenance = {"seed": config["seed"], "best": {"genome": list(genome)}}

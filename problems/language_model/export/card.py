@@ -122,7 +122,7 @@ def protocol_text(facts: ExportFacts) -> str:
 
 def reproduction(facts: ExportFacts, experiment: str) -> Iterator[str]:
     """Yield the command that repeats the run, if the model is its result. ``experiment``: name of the YAML file."""
-    if not facts.rival:
+    if not facts.baseline:
         yield "\n## Repeat the run\n"
         yield f"```\npython -m evoprune run {shlex.quote(experiment)}\n```\n"
         yield f"`{experiment}` is in the same folder; the seed is {facts.seed}."
@@ -130,13 +130,13 @@ def reproduction(facts: ExportFacts, experiment: str) -> Iterator[str]:
 
 def model_label(facts: ExportFacts) -> str:
     """Return the name of the model in tables."""
-    return code_span(facts.rival) if facts.rival else LABELS[EVOLVED]
+    return code_span(facts.baseline) if facts.baseline else LABELS[EVOLVED]
 
 
 def origin(facts: ExportFacts) -> str:
     """Return the origin of the genome: the end of a sentence."""
-    if facts.rival:
-        return f"is that of {code_span(facts.rival)}, to compare results of a search with"
+    if facts.baseline:
+        return f"is that of {code_span(facts.baseline)}, to compare results of a search with"
     if facts.winner == EVOLVED and facts.evaluations == 1:
         return "has the least estimated loss within the limit (a knapsack); nothing was searched"
     if facts.winner == EVOLVED:

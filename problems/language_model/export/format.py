@@ -50,7 +50,7 @@ Json = dict[str, Any]
 class ExportFormat(ABC):
     """Writes the model ``final``, whose weights ``final.copy()`` returns, recovered ones included.
 
-    ``Options``: those that the command ``export`` takes. ``Facts``: of ``evoprune.json``.
+    ``Options``: of the command ``export``. ``Facts``: the class of ``evoprune.json``.
     """
 
     final: FinalModel

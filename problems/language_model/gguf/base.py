@@ -20,8 +20,8 @@ from evoprune.problems.language_model.gguf.names import (
     BLOCK,
     UNCHANGED,
     Conversion,
-    Slot,
-    find_slots,
+    TensorSpec,
+    find_specs,
     learn_conversion,
     within_block,
 )
@@ -69,7 +69,7 @@ class Base:
     """The metadata of a model, without entries that follow from its tensors.
 
     ``architecture``: llama.cpp's name. ``half``: ``F16`` or ``BF16``, the type of matrices that are not quantised.
-    ``file``: the source, if there is one. ``conversions``: of tensors, for :func:`find_slots`. ``extra_tensors``:
+    ``file``: the source, if there is one. ``conversions``: of tensors, for :func:`find_specs`. ``extra_tensors``:
     constants, which are copied. ``mixed_attention``: True if the attentions of blocks are of several kinds.
     """
 
@@ -109,12 +109,12 @@ def _base_for(resident: Resident, path: str | None) -> Base:
     if path or resident.source.endswith(".gguf"):
         base = read_base(Path(path or resident.source))
         assert base.file is not None
-        slots = {slot.name: slot for slot in find_slots(resident.model, base.architecture, {})}
-        others = {name: tensor for name, tensor in base.file.tensors.items() if name not in slots}
+        specs = {spec.name: spec for spec in find_specs(resident.model, base.architecture, {})}
+        others = {name: tensor for name, tensor in base.file.tensors.items() if name not in specs}
         constants = {name: tensor for name, tensor in others.items() if not name.startswith(_OF_THE_MODEL)}
-        _refuse_another(base.file, constants, resident, slots)
+        _refuse_another(base.file, constants, resident, specs)
         kinds = getattr(resident.model.config.get_text_config(), "layer_types", None) or ()
-        conversions = _conversions(base.file, resident.model, slots)
+        conversions = _conversions(base.file, resident.model, specs)
         return replace(base, conversions=conversions, extra_tensors=constants, mixed_attention=len(set(kinds)) > 1)
     if made := make_base(resident.model, resident.tokenizer, short_name(resident.source)):
         return made
@@ -146,11 +146,11 @@ def make_base(model: Any, tokenizer: Any, name: str) -> Base | None:
 
 
 def _refuse_another(
-    file: GgufFile, constants: Mapping[str, Tensor], resident: Resident, slots: Mapping[str, Slot]
+    file: GgufFile, constants: Mapping[str, Tensor], resident: Resident, specs: Mapping[str, TensorSpec]
 ) -> None:
     """Raise :class:`evoprune.InputError` for the ``file`` of a model with other tokens or shapes.
 
-    ``constants``: its tensors that are no parameters. ``slots``: the model's tensors by name.
+    ``constants``: its tensors that are no parameters. ``specs``: the model's tensors by name.
     """
 
     def refuse(reason: str) -> InputError:
@@ -163,10 +163,10 @@ def _refuse_another(
     other = sum(number >= len(tokens) or tokens[number] != token for token, number in vocabulary.items())
     if other > _OTHER_TOKENS * len(vocabulary):
         raise refuse(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
-    ours = {name: slot.shape for name, slot in slots.items()}
+    ours = {name: spec.shape for name, spec in specs.items()}
     theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in constants}
     if _HEAD in theirs.keys() - ours and learn_conversion(
-        slots[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED
+        specs[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED
     ):
         del theirs[_HEAD]  # a copy of the embedding
     for name in sorted(ours.keys() | theirs):
@@ -175,18 +175,18 @@ def _refuse_another(
             raise refuse(f"{name} is {there or 'missing'} there, and {here or 'missing'} in the model")
 
 
-def _conversions(file: GgufFile, model: Any, slots: Mapping[str, Slot]) -> dict[str, Conversion]:
+def _conversions(file: GgufFile, model: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Conversion]:
     """Return the conversion of each tensor, by its name :func:`within_block`, learned from the first block that has it.
 
     Raises :class:`evoprune.InputError` for an unknown conversion.
     """
     conversions: dict[str, Conversion] = {}
-    for name, slot in slots.items():
+    for name, spec in specs.items():
         if (within := within_block(name)) in conversions:
             continue
         matrix = conversions.get(f"{within.rpartition('.')[0]}.weight", UNCHANGED)
-        if (conversion := learn_conversion(slot, model, file.tensors[name], matrix)) is None:
-            why = f"{name} is in a form that evoprune does not know, other than {slot.parameter} in transformers"
+        if (conversion := learn_conversion(spec, model, file.tensors[name], matrix)) is None:
+            why = f"{name} is in a form that evoprune does not know, other than {spec.parameter} in transformers"
             raise InputError(f"{why}: export to a folder, and convert that with llama.cpp", str(file.path))
         conversions[within] = conversion
     return conversions

@@ -18,7 +18,15 @@ from gguf import LlamaFileType
 
 from evoprune import InputError
 from evoprune.problems.language_model.gguf.base import Base, Fields, as_field
-from evoprune.problems.language_model.gguf.names import BLOCK, EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
+from evoprune.problems.language_model.gguf.names import (
+    BLOCK,
+    EXPERTS,
+    LLAMA,
+    TensorSpec,
+    find_specs,
+    head_size,
+    hidden_size,
+)
 from evoprune.problems.language_model.models.blocks import find_mixtures
 
 DECI = "deci"
@@ -39,7 +47,7 @@ class Layout:
 
     architecture: str
     fields: Fields
-    slots: Sequence[Slot]
+    specs: Sequence[TensorSpec]
 
     def with_kinds(self, kinds: Sequence[str]) -> Layout:
         """Return the layout whose metadata names the most common of ``kinds``, the types of the matrices."""
@@ -60,7 +68,7 @@ class Widths:
     channels: int
 
     @classmethod
-    def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
+    def of(cls, block: Mapping[str, TensorSpec], size: int) -> Widths:
         """Return the widths of ``block``, by the shapes of the tensors, with heads of ``size``."""
         heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
         return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
@@ -68,33 +76,33 @@ class Widths:
 
 def lay_out(model: Any, base: Base) -> Layout:
     """Return the layout of the file of ``model`` as it is now. Raises :class:`evoprune.InputError`."""
-    slots = find_slots(model, base.architecture, base.conversions)
-    blocks: dict[int, dict[str, Slot]] = {}
-    for slot in slots:
-        if slot.name.startswith(BLOCK):
-            _, number, name = slot.name.split(".", 2)
-            blocks.setdefault(int(number), {})[name] = slot
+    specs = find_specs(model, base.architecture, base.conversions)
+    blocks: dict[int, dict[str, TensorSpec]] = {}
+    for spec in specs:
+        if spec.name.startswith(BLOCK):
+            _, number, name = spec.name.split(".", 2)
+            blocks.setdefault(int(number), {})[name] = spec
     ordered = [blocks[number] for number in sorted(blocks)]
     architecture, fields, added = arrange(ordered, base, hidden_size(model), head_size(model))
     for mixture in find_mixtures(model):
         if mixture.active:
             fields = {**fields, f"{architecture}.expert_used_count": as_field(mixture.active)}
-    return Layout(architecture, fields, [*slots, *added])
+    return Layout(architecture, fields, [*specs, *added])
 
 
 def arrange(
-    blocks: Sequence[Mapping[str, Slot]], base: Base, hidden: int, size: int
-) -> tuple[str, Fields, Sequence[Slot]]:
-    """Return the architecture and metadata of a file with ``blocks``, and slots to add.
+    blocks: Sequence[Mapping[str, TensorSpec]], base: Base, hidden: int, size: int
+) -> tuple[str, Fields, Sequence[TensorSpec]]:
+    """Return the architecture and metadata of a file with ``blocks``, and specs to add.
 
-    ``blocks``: slots by name within the block. ``hidden``: the width of hidden states; ``size``: of a head. Raises
+    ``blocks``: specs by name within the block. ``hidden``: the width of hidden states; ``size``: of a head. Raises
     :class:`evoprune.InputError` if llama.cpp cannot run such blocks.
     """
     if base.mixed_attention and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
         why = f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order: no block can be left out"
         raise InputError(f"{why}; export it to a folder, or remove heads and channels", "problem.transforms")
     widths = [Widths.of(block, size) for block in blocks]
-    even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
+    even = len({tuple(sorted((name, spec.shape) for name, spec in block.items())) for block in blocks}) == 1
     whole = widths[0].heads and widths[0].channels
     if even and (whole or base.architecture != LLAMA):
         return base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), []
@@ -106,7 +114,7 @@ def arrange(
     return DECI, _deci_fields(base.fields, widths, size), added
 
 
-def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
+def _even_fields(base: Base, block: Mapping[str, TensorSpec], widths: Widths, count: int, size: int) -> Fields:
     name = base.architecture
     fewer = InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
     entries = {f"{name}.block_count": count}
@@ -141,20 +149,20 @@ def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
     return {**renamed, **{f"{DECI}.{key}": as_field(value) for key, value in entries.items()}}
 
 
-def _with_zeros(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
+def _with_zeros(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[TensorSpec], list[Widths]]:
     """Return the zero tensors that llama.cpp needs to run blocks of ``widths``, and the widths with them."""
-    slots, now = [], list(widths)
+    specs, now = [], list(widths)
     for number, block in enumerate(widths):
         if not block.channels:
-            slots += _zeros(number, "ffn_norm", ("ffn_gate", "ffn_up"), "ffn_down", hidden, _CHANNELS)
+            specs += _zeros(number, "ffn_norm", ("ffn_gate", "ffn_up"), "ffn_down", hidden, _CHANNELS)
             now[number] = replace(block, channels=_CHANNELS)
     if not widths[0].heads:
-        slots += _zeros(0, "attn_norm", ("attn_q", "attn_k", "attn_v"), "attn_output", hidden, size)
+        specs += _zeros(0, "attn_norm", ("attn_q", "attn_k", "attn_v"), "attn_output", hidden, size)
         now[0] = replace(now[0], heads=1, groups=1)
-    return slots, now
+    return specs, now
 
 
-def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[Slot]:
+def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[TensorSpec]:
     zeros = dict.fromkeys(inputs, (width, hidden)) | {output: (hidden, width)}
-    slots = [Slot(f"blk.{block}.{name}.weight", shape, None) for name, shape in zeros.items()]
-    return [*slots, Slot(f"blk.{block}.{norm}.weight", (hidden,), None, fill=1.0)]
+    specs = [TensorSpec(f"blk.{block}.{name}.weight", shape, None) for name, shape in zeros.items()]
+    return [*specs, TensorSpec(f"blk.{block}.{norm}.weight", (hidden,), None, fill=1.0)]

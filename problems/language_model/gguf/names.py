@@ -54,7 +54,7 @@ UNCHANGED = Conversion()
 
 
 @dataclass(frozen=True)
-class Slot:
+class TensorSpec:
     """One tensor of a file. ``shape``: rows first.
 
     ``parameter``: its name in transformers; None for a tensor filled with ``fill``. ``transposed``: transformers stores
@@ -71,8 +71,8 @@ class Slot:
     fill: float = 0.0
     half: int | None = None
 
-    def of_shape(self, shape: tuple[int, ...]) -> Slot:
-        """Return the slot of a parameter of another ``shape``."""
+    def of_shape(self, shape: tuple[int, ...]) -> TensorSpec:
+        """Return the spec of a parameter of another ``shape``."""
         if self.half is not None:
             shape = (shape[0], shape[1] // 2, shape[2])
         return replace(self, shape=tuple(reversed(shape)) if self.transposed else shape)
@@ -121,7 +121,7 @@ def within_block(name: str) -> str:
     return name.split(".", 2)[2] if name.startswith(BLOCK) else name
 
 
-def find_slots(model: Any, architecture: str, conversions: Mapping[str, Conversion] | None = None) -> list[Slot]:
+def find_specs(model: Any, architecture: str, conversions: Mapping[str, Conversion] | None = None) -> list[TensorSpec]:
     """Return the tensor of each parameter of ``model``; blocks without matrices are skipped, the others renumbered.
 
     ``conversions``: by names :func:`within_block`; None: the conversions of llama.cpp's converter for the architecture.
@@ -142,7 +142,7 @@ def find_slots(model: Any, architecture: str, conversions: Mapping[str, Conversi
         conversions = {
             f"{name}.{kind}": Conversion(order) for name, order in orders.items() for kind in ("weight", "bias")
         }
-    tokens, slots = model.get_input_embeddings(), []
+    tokens, specs = model.get_input_embeddings(), []
     for parameter, weight in model.named_parameters():
         module, _, kind = parameter.rpartition(".")
         renumbered = module
@@ -154,38 +154,38 @@ def find_slots(model: Any, architecture: str, conversions: Mapping[str, Conversi
         layer: Any = model.get_submodule(module)
         transposed = isinstance(layer, Conv1D) and weight.dim() == 2
         typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
-        plain = Slot(f"{renumbered}.{kind}", (), parameter, transposed, typed).of_shape(tuple(weight.shape))
-        for slot in _halves(plain, layer, renumbered) if weight.dim() > 2 else [plain]:
-            place, _, kind = slot.name.rpartition(".")
+        plain = TensorSpec(f"{renumbered}.{kind}", (), parameter, transposed, typed).of_shape(tuple(weight.shape))
+        for spec in _halves(plain, layer, renumbered) if weight.dim() > 2 else [plain]:
+            place, _, kind = spec.name.rpartition(".")
             if (name := names.get_name(place)) is None:
                 why = f"{parameter} has no place in .gguf files of the architecture {architecture}"
                 raise InputError(f"{why}: export the model to a folder", "problem.model")
             within = within_block(name := f"{name}.{kind}")
             conversion = conversions.get(within, UNCHANGED)
-            slots.append(replace(slot, name=name, typed=typed and within != ROUTER, conversion=conversion))
-    return slots
+            specs.append(replace(spec, name=name, typed=typed and within != ROUTER, conversion=conversion))
+    return specs
 
 
-def slots_by_parameter(
+def specs_by_parameter(
     model: Any, architecture: str, conversions: Mapping[str, Conversion] | None
-) -> dict[str, list[Slot]]:
-    """Return :func:`find_slots` by the name of the parameter."""
-    slots: dict[str, list[Slot]] = {}
-    for slot in find_slots(model, architecture, conversions):
-        slots.setdefault(str(slot.parameter), []).append(slot)
-    return slots
+) -> dict[str, list[TensorSpec]]:
+    """Return :func:`find_specs` by the name of the parameter."""
+    specs: dict[str, list[TensorSpec]] = {}
+    for spec in find_specs(model, architecture, conversions):
+        specs.setdefault(str(spec.parameter), []).append(spec)
+    return specs
 
 
-def _halves(slot: Slot, experts: Any, module: str) -> Iterator[Slot]:
-    """Yield the one or two tensors of ``slot``, of stacked ``experts``, named like parameters of ``module``."""
-    kind = slot.name.rpartition(".")[2]
+def _halves(spec: TensorSpec, experts: Any, module: str) -> Iterator[TensorSpec]:
+    """Yield the one or two tensors of ``spec``, of stacked ``experts``, named like parameters of ``module``."""
+    kind = spec.name.rpartition(".")[2]
     if experts.is_transposed or experts.has_bias or not experts.is_concatenated:
-        yield slot  # llama.cpp has no name for it
+        yield spec  # llama.cpp has no name for it
     elif kind in _HALVES:
         for half, name in enumerate(_HALVES[kind]):
-            yield replace(slot, name=f"{module}.{name}.weight", half=half).of_shape(slot.shape)
+            yield replace(spec, name=f"{module}.{name}.weight", half=half).of_shape(spec.shape)
     else:
-        yield replace(slot, name=f"{module}.{kind}.weight")
+        yield replace(spec, name=f"{module}.{kind}.weight")
 
 
 def _rotary_order(count: int, size: int) -> NDArray[np.intp]:
@@ -199,21 +199,21 @@ def _fused_order(count: int, size: int, queries: int) -> NDArray[np.intp]:
     return np.concatenate([part.ravel() for part in np.split(groups, [queries, queries + 1], axis=1)])
 
 
-def learn_conversion(slot: Slot, model: Any, tensor: Tensor, matrix: Conversion) -> Conversion | None:
-    """Return the conversion of ``tensor`` by comparison with the parameter of ``slot``; None for an unknown conversion.
+def learn_conversion(spec: TensorSpec, model: Any, tensor: Tensor, matrix: Conversion) -> Conversion | None:
+    """Return the conversion of ``tensor`` by comparison with the parameter of ``spec``; None for an unknown conversion.
 
-    ``matrix``: the conversion of the matrix, if ``slot`` is its bias. Stacked experts are always unchanged.
+    ``matrix``: the conversion of the matrix, if ``spec`` is its bias. Stacked experts are always unchanged.
     """
     count, dimensions = tensor.shape[0], len(tensor.shape)
     if dimensions > 2:
         return UNCHANGED
-    weight = model.get_parameter(slot.parameter)
+    weight = model.get_parameter(spec.parameter)
     sample = np.arange(count) if dimensions == 1 else np.unique(np.linspace(0, count - 1, _SAMPLE, dtype=np.intp))
     rows = values(tensor)[0] if dimensions == 1 else values(tensor, sample)
 
     def distance(conversion: Conversion) -> float:
         places = conversion.order(count)[sample] if conversion.order else sample
-        ours, norm = slot.some_rows(weight, places) + np.float32(conversion.added), float(np.linalg.norm(rows))
+        ours, norm = spec.some_rows(weight, places) + np.float32(conversion.added), float(np.linalg.norm(rows))
         if dimensions == 1:
             off = float(np.linalg.norm(ours - rows))
             return off / norm if norm else float(off > 0)
@@ -222,7 +222,7 @@ def learn_conversion(slot: Slot, model: Any, tensor: Tensor, matrix: Conversion)
     conversions = (
         [matrix, Conversion(matrix.order, added=1.0)]
         if dimensions == 1
-        else _conversions_of_matrix(slot.shape[0], model)
+        else _conversions_of_matrix(spec.shape[0], model)
     )
     distances = {conversion: distance(conversion) for conversion in conversions}
     best = min(distances, key=distances.__getitem__)

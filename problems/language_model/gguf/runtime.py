@@ -176,7 +176,7 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     ``model``: a dense one. ``importance``: True if there is an importance matrix, which changes some presets.
     """
     whole = contents(model, base, {})
-    parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}
+    parameters = {spec.name: spec.parameter for spec in whole.layout.specs if spec.parameter}
     with tempfile.TemporaryDirectory() as scratch:
         outline = Path(scratch) / "outline.gguf"
         whole.write_outline(outline)

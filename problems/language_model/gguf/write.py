@@ -19,7 +19,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import Base
 from evoprune.problems.language_model.gguf.layout import Layout, lay_out
-from evoprune.problems.language_model.gguf.names import ROUTER, Slot, values, within_block
+from evoprune.problems.language_model.gguf.names import ROUTER, TensorSpec, values, within_block
 from evoprune.problems.language_model.transforms.form import Encoded
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
@@ -46,7 +46,7 @@ class Contents:
     @property
     def tensors(self) -> list[tuple[str, str, Shape]]:
         """Name, type and shape of each tensor, in the order of the file."""
-        listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
+        listed = [(spec.name, self.kinds[spec.name], spec.shape) for spec in self.layout.specs]
         return listed + [(name, tensor.kind, tensor.shape) for name, tensor in self.base.extra_tensors.items()]
 
     @property
@@ -60,8 +60,8 @@ class Contents:
     def write(self, path: Path) -> None:
         """Write the file ``path``, one tensor after the other. Raises OSError."""
         with self._header_written(path) as writer:
-            for slot in self.layout.slots:
-                writer.write_tensor_data(self._data(slot).view(_Written))
+            for spec in self.layout.specs:
+                writer.write_tensor_data(self._data(spec).view(_Written))
             for tensor in self.base.extra_tensors.values():
                 writer.write_tensor_data(tensor.data.view(_Written))
 
@@ -87,17 +87,17 @@ class Contents:
         finally:
             writer.close()
 
-    def _data(self, slot: Slot) -> NDArray[np.uint8]:
-        if slot.parameter is None:
-            rows = np.full(slot.shape, slot.fill, dtype=np.float32)
-        elif slot.parameter in self.encoded:
-            return slot.conversion.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
+    def _data(self, spec: TensorSpec) -> NDArray[np.uint8]:
+        if spec.parameter is None:
+            rows = np.full(spec.shape, spec.fill, dtype=np.float32)
+        elif spec.parameter in self.encoded:
+            return spec.conversion.ordered(spec.encoded_rows(self.encoded[spec.parameter].data))
         else:
-            weight, source = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
-            if source and source.shape == slot.shape and slot.holds(values(source).reshape(slot.shape), weight):
+            weight, source = self.weights[spec.parameter], None if spec.typed else self.base.tensor(spec.name)
+            if source and source.shape == spec.shape and spec.holds(values(source).reshape(spec.shape), weight):
                 return source.data
-            rows = slot.rows(weight)
-        return ggml.quantize(rows.reshape(-1, rows.shape[-1]), self.kinds[slot.name])
+            rows = spec.rows(weight)
+        return ggml.quantize(rows.reshape(-1, rows.shape[-1]), self.kinds[spec.name])
 
 
 class _Written(np.ndarray):
@@ -107,13 +107,13 @@ class _Written(np.ndarray):
         file.write(np.ascontiguousarray(self).data)
 
 
-def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
+def plain_kind(spec: TensorSpec, base: Base, half: str | None = None) -> str:
     """Return the type of a tensor that no transform encoded. ``half``: the type of matrices; None: that of ``base``."""
-    if not slot.typed and (source := base.tensor(slot.name)):
+    if not spec.typed and (source := base.tensor(spec.name)):
         return source.kind
-    if len(slot.shape) == 1 or within_block(slot.name) == ROUTER:
+    if len(spec.shape) == 1 or within_block(spec.name) == ROUTER:
         return VECTORS
-    return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half or base.half
+    return _ZEROS if spec.parameter is None and ggml.fits(_ZEROS, spec.shape[1]) else half or base.half
 
 
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
@@ -123,14 +123,14 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
     """
     layout = lay_out(model, base)
     kinds = {}
-    for slot in layout.slots:
-        matrix = encoded.get(slot.parameter or "")
-        kinds[slot.name] = matrix.kind if matrix else plain_kind(slot, base, half)
-        halves = 1 if slot.half is None else 2
-        rows, width = halves * prod(slot.shape[:-1]), slot.shape[-1]
+    for spec in layout.specs:
+        matrix = encoded.get(spec.parameter or "")
+        kinds[spec.name] = matrix.kind if matrix else plain_kind(spec, base, half)
+        halves = 1 if spec.half is None else 2
+        rows, width = halves * prod(spec.shape[:-1]), spec.shape[-1]
         if matrix and matrix.data.shape != (rows, ggml.row_bytes(matrix.kind, width)):
-            raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
-    matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
+            raise InputError(f"{spec.parameter} was encoded in another shape than {' x '.join(map(str, spec.shape))}")
+    matrices = [kinds[spec.name] for spec in layout.specs if len(spec.shape) > 1]
     return Contents(layout.with_kinds(matrices), base, kinds, encoded, dict(model.named_parameters()))
 
 

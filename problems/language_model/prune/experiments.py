@@ -1,4 +1,4 @@
-"""Experiments of the command ``prune``, as mappings: what all have in common, cuts, and zeros. Imports no torch."""
+"""Experiments of the command ``prune``, as mappings: the common part, cuts, and zeros. Imports no torch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def experiment(
 
 
 def given(keys: Mapping[str, Any]) -> Json:
-    """Return ``keys`` without those whose value is None."""
+    """Return ``keys`` that have a value, not None."""
     return {key: value for key, value in keys.items() if value is not None}
 
 

@@ -48,7 +48,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Goal(ABC):
-    """The goal of the option ``--name``: ``value``, in the first of its units, which was given as ``text``.
+    """The goal of the option ``--name``: ``value``, in its first unit; ``text``, as it was given.
 
     Registered by its name under ``evoprune.goals``; its module imports torch in functions alone.
     """
@@ -100,7 +100,7 @@ class Goal(ABC):
         return self
 
     def calibrated(self, session: Callable[[], Session]) -> Self:  # noqa: ARG002 - a default
-        """Return the goal with its value, if that depends on the ``session`` of its experiment."""
+        """Return the goal with its value, if that depends on the ``session`` of the experiment."""
         return self
 
     def removed(self, facts: ModelFacts, output: Output) -> float:  # noqa: ARG002 - a default
@@ -164,11 +164,11 @@ class Output:
     # with the model in memory
 
     def look(self, resident: Resident, headers: Headers) -> None:
-        """Set what depends on the model: :attr:`alike` and the following. Raises InputError for an unfit model."""
+        """Set the attributes that depend on the model, such as :attr:`alike`. Raises InputError for an unfit model."""
 
     @property
     def block_size(self) -> int:
-        """Weights of which the width of a matrix should be a multiple."""
+        """Weights in a block of a type: widths of matrices should be multiples."""
         return LEAST_STEP
 
     def removed(self, size: float, facts: ModelFacts) -> float:
@@ -194,7 +194,7 @@ class Output:
         return self
 
     def types(self, chosen: bool = True) -> list[Json]:  # noqa: ARG002 - a default
-        """Return the transform of types in addition to cuts, ``chosen`` or those of the source; none in a folder."""
+        """Return the transform of types in addition to cuts, ``chosen`` or the source's; none in a folder."""
         return []
 
     def experiment(self, setup: Setup, limit: Json) -> Json:

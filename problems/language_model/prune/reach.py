@@ -1,4 +1,4 @@
-"""Refuses sizes that a model has already, or cannot have, by the headers of its files. Imports no torch."""
+"""Refuses sizes that are met already or out of reach, by the headers of a model's files. Imports no torch."""
 
 import re
 import shlex

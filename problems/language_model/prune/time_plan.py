@@ -1,4 +1,7 @@
-"""Shares of the time of a command, and the windows of texts that fit into them."""
+"""Divides the time of a command, and chooses windows of texts that fit.
+
+Runs with the shares below, from 2 to 30 minutes, are measured in docs/measurements/bits.md, "By the clock".
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def report(
         for name, genome in compared.items():
             FinalModel(session, genome).make_resident()
             result["accuracy"][name] = accuracy(texts.report, texts.tokenizer, session.fitness.measure)
-    return result | {"told": transform.notes(best)}
+    return result | {"notes": transform.notes(best)}
 
 
 class _Scores:

@@ -198,7 +198,7 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
         how = "divergence" if protocol.objective == "kl" else protocol.objective
         yield f"finals, {how} on held-out windows: {judged}; {name} won"
     yield from recovered_lines(result.recovered or {})
-    yield from result.told or ()
+    yield from result.notes or ()
     for second in result.second or ():
         yield f"bits per byte of {second.text.name}: {_listed(second.bits_per_byte)}"
 

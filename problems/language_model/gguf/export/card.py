@@ -33,7 +33,7 @@ MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file
 def card(facts: GgufFacts, file: str) -> Iterator[str]:
     """Yield the model card of ``file``."""
     yield from front_matter(facts, "gguf", ["gguf", "llama.cpp", "evoprune"])
-    change = f"as {model_label(facts)}" if facts.rival else "made smaller"
+    change = f"as {model_label(facts)}" if facts.baseline else "made smaller"
     yield f"\n# {code_span(facts.base_model)}, {change} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
     yield f"{verdict(facts)}\n"

@@ -147,7 +147,7 @@ def nearest_preset(model: Any, base: Base, size: int, quick: bool = False) -> st
     for name, kinds in presets(model, base, importance=True).items():
         if quick and name.startswith("IQ"):
             continue
-        changed = {slot.name: kinds[slot.parameter] for slot in plain.layout.slots if slot.parameter in kinds}
+        changed = {spec.name: kinds[spec.parameter] for spec in plain.layout.specs if spec.parameter in kinds}
         sizes[name] = replace(plain, kinds={**plain.kinds, **changed}).bytes
     below = [name for name, bytes_ in sizes.items() if bytes_ <= size]
     return max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)

@@ -83,7 +83,7 @@ class Writer:
         }
         facts["recipe"] = self._write_recipe(base, place, facts["matrices"])
         facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in check.items()}
-        facts |= comparison.facts(check, preset=timed and not run.rival)
+        facts |= comparison.facts(check, preset=timed and not run.baseline)
         if self.options.context and "failure" not in check:
             asked = self.options.model_dump(include={"context", "kv", "fits"})
             facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
@@ -112,7 +112,7 @@ class Writer:
             "bits_per_weight": 8 * size / parameters,
             "kinds": dict(Counter(file.kinds.values())),
             "matrices": {
-                slot.name: _matrix(file.kinds[slot.name], slot.shape) for slot in file.layout.slots if slot.shape[1:]
+                spec.name: _matrix(file.kinds[spec.name], spec.shape) for spec in file.layout.specs if spec.shape[1:]
             },
             "architecture": file.layout.architecture,
         }

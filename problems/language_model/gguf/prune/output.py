@@ -8,8 +8,10 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import Field, field_validator
+
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.prune.options import GgufPruneOptions
+from evoprune.problems.language_model.gguf.export.options import KvType
 from evoprune.problems.language_model.gguf.prune.source_types import (
     FAST,
     SourceTypes,
@@ -20,10 +22,12 @@ from evoprune.problems.language_model.gguf.prune.source_types import (
 from evoprune.problems.language_model.gguf.recipe import read_importance
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH, architecture_of, cuts_of
 from evoprune.problems.language_model.models.model_file import Stored
+from evoprune.problems.language_model.models.settings import Source
 from evoprune.problems.language_model.prune.experiments import experiment, given
 from evoprune.problems.language_model.prune.goals import Size, Speedup
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import LEAST_STEP, SOME, Goal, Json, ModelFacts, Output, Setup
+from evoprune.problems.language_model.prune.options import PruneOptions
 from evoprune.problems.language_model.prune.reach import SURE
 
 if TYPE_CHECKING:  # these import torch
@@ -32,6 +36,26 @@ if TYPE_CHECKING:  # these import torch
 
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
+
+
+class GgufPruneOptions(PruneOptions):
+    """Options for the output of a .gguf file."""
+
+    base: Source | None = Field(
+        None, description="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied"
+    )
+    imatrix: Source | None = Field(
+        None, description="for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
+    )
+    context: int | None = Field(None, ge=1, description="for --fits: tokens (default: 4096, at most the model's)")
+    kv: KvType | None = Field(None, description="for --fits: the type of keys and values (default: f16)")
+
+    @field_validator("base")
+    @classmethod
+    def _there(cls, value: str | None) -> str | None:
+        if value and not Path(value).is_file():
+            raise ValueError(f"no such file: {value}")
+        return value
 
 
 class GgufOutput(Output):
@@ -89,7 +113,7 @@ class GgufOutput(Output):
         self.take(SourceTypes(widths, types, form, least_bytes(headers, tokens), shrinking(headers)))
 
     def take(self, source: SourceTypes) -> None:
-        """Set what depends on the types of the ``source``."""
+        """Set the attributes that depend on the types of the ``source``."""
         self.source, self.least_bytes, self.weights = source, source.least, source.weights
         self.alike, self.loses_blocks = source.form != BLOCKS, source.form == ONE_WIDTH
 
@@ -171,7 +195,7 @@ class GgufOutput(Output):
         return experiment(setup, problem, operators, 30 if setup.vocabulary else 1, recover)
 
     def room(self, size: float, parameters: int, headers: Headers) -> float:
-        """A draft comes before the file, which may be compared with one of its source in 16 bits."""
+        """Also for a draft before the file, and for the source in 16 bits to compare it with."""
         return 2 * min(size, headers.bytes) if headers.is_file else 2 * size + 2.0 * parameters
 
     def overview(self, planning: Any) -> Iterable[str]:

@@ -57,9 +57,9 @@ def tried_types(kinds: Collection[str], weights: int, seconds: float) -> dict[st
 def used_types(types: Types, size: float, tried: Mapping[str, Tried]) -> set[str]:
     """Return types with which the first candidate, a file of ``size`` bytes, is quantised in time, by estimate.
 
-    The search minimises the loss alone, among these types and those with estimates in ``types``. The types are those of
-    the file that minimises the loss plus a price on time, at the lowest price that keeps the search's file in time; if
-    none does, at the highest.
+    The search minimises the loss alone, among the returned types and all with estimates in ``types``. Returned are the
+    types of the file that minimises the loss plus a price on time, at the lowest price that keeps the search's file in
+    time; if none does, at the highest.
     """
     tried = {kind: own for kind, own in tried.items() if own.time < math.inf}
     files = _Files.within(size, types, tried)

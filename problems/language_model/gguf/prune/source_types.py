@@ -1,4 +1,4 @@
-"""The types in the source of a .gguf file, and those that its matrices may have. Imports no torch."""
+"""GGUF types in a source, and the smaller ones that fit its rows. Imports no torch."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -65,7 +65,7 @@ class SourceTypes:
         return self.ordered(chosen)
 
     def ordered(self, types: Iterable[str]) -> list[str]:
-        """Return those of ``types`` with fewer bits than all of the source's, from more to fewer bits."""
+        """Return the ``types`` with fewer bits than all of the source's, from more to fewer bits."""
         most = max(map(ggml.bits, self.types & _SHRINKABLE), default=math.inf)
         return sorted((each for each in types if ggml.bits(each) < most), key=lambda each: (-ggml.bits(each), each))
 

@@ -11,7 +11,7 @@ from evoprune import InputError, Price
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.types.genes import TypedMatrix
-from evoprune.problems.language_model.gguf.types.matrices import DENSE, slots_of
+from evoprune.problems.language_model.gguf.types.matrices import DENSE, specs_of
 from evoprune.problems.language_model.gguf.types.settings import TypesSettings
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
@@ -43,11 +43,11 @@ class TypedFile:
         """Return the type of each matrix in the recipe ``path``, by name. Raises InputError if one does not fit."""
         from evoprune.problems.language_model.gguf.recipe import TensorTypes
 
-        recipe, slots, types = TensorTypes(path), slots_of(self._resident, self.base), {}
+        recipe, specs, types = TensorTypes(path), specs_of(self._resident, self.base), {}
         for matrix in self._matrices:
-            kinds, width = {recipe.kind(slot.name) for slot in slots[matrix.name]}, matrix.rows(matrix.weight).shape[1]
+            kinds, width = {recipe.kind(spec.name) for spec in specs[matrix.name]}, matrix.rows(matrix.weight).shape[1]
             if len(kinds) > 1 or not ggml.fits(max(kinds), width):
-                name = " and ".join(slot.name for slot in slots[matrix.name])
+                name = " and ".join(spec.name for spec in specs[matrix.name])
                 raise InputError(f"{name} of {width} weights a row cannot be {' and '.join(kinds)}", str(path))
             types[matrix.name] = max(kinds)
         return types
@@ -64,12 +64,12 @@ class TypedFile:
         """Return the changes of the file's bytes by the levels of ``typed``, and the bytes of the dense model's."""
         from evoprune.problems.language_model.gguf.write import tensor_bytes
 
-        dense, half, slots = self._dense_bytes, self.base.half, slots_of(self._resident, self.base)
+        dense, half, specs = self._dense_bytes, self.base.half, specs_of(self._resident, self.base)
         prices: list[Price] = []
         for each in typed:
             kinds = [half if kind == DENSE else kind for kind in each.gene.levels]
-            own = slots[each.copy.matrix.name]
-            sizes = [sum(tensor_bytes(kind, slot.shape) for slot in own) for kind in kinds]
+            own = specs[each.copy.matrix.name]
+            sizes = [sum(tensor_bytes(kind, spec.shape) for spec in own) for kind in kinds]
             prices.append([float(size - sizes[0]) for size in sizes])
         return prices, dense
 

@@ -9,7 +9,7 @@ from typing import Any
 from evoprune import Term
 from evoprune.problems.language_model.gguf.base import Base, cut_fields
 from evoprune.problems.language_model.gguf.layout import Layout, arrange
-from evoprune.problems.language_model.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
+from evoprune.problems.language_model.gguf.names import TensorSpec, head_size, hidden_size, specs_by_parameter
 from evoprune.problems.language_model.gguf.write import (
     HEAD_BYTES,
     field_bytes,
@@ -39,18 +39,18 @@ class CutBytes:
         """Raise :class:`evoprune.InputError` if genes can make a model that llama.cpp does not support."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
-        self._slots = slots_by_parameter(model, base.architecture, base.conversions)
+        self._specs = specs_by_parameter(model, base.architecture, base.conversions)
         self._inside: dict[int, list[str]] = {}
-        for parameter, (slot, *_) in self._slots.items():
-            if slot.name.startswith("blk."):
-                self._inside.setdefault(int(slot.name.split(".")[1]), []).append(parameter)
+        for parameter, (spec, *_) in self._specs.items():
+            if spec.name.startswith("blk."):
+                self._inside.setdefault(int(spec.name.split(".")[1]), []).append(parameter)
         self._genes = {
             number: sorted({place for name in names for place in shapes.cuts[name]})
             for number, names in self._inside.items()
         }
         self._field_sizes = {id(field): field_bytes("", field) for field in base.fields.values()}
         self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
-        self._block = lru_cache(_CACHED)(self._block_slots)
+        self._block = lru_cache(_CACHED)(self._block_specs)
         self.rest: Callable[[tuple[int, ...]], float] = lru_cache(_CACHED)(self._rest)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
         self._check()
@@ -65,55 +65,55 @@ class CutBytes:
     def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
         if not all(shape):
             return 0.0
-        return sum(self._tensor_bytes(slot.of_shape(shape), kind) for slot in self._slots[parameter])
+        return sum(self._tensor_bytes(spec.of_shape(shape), kind) for spec in self._specs[parameter])
 
-    def _tensor_bytes(self, slot: Slot, kind: str | None = None) -> float:
-        data = tensor_bytes(kind or plain_kind(slot, self._base), slot.shape)
-        return float(data + info_bytes(slot.name, slot.shape))
+    def _tensor_bytes(self, spec: TensorSpec, kind: str | None = None) -> float:
+        data = tensor_bytes(kind or plain_kind(spec, self._base), spec.shape)
+        return float(data + info_bytes(spec.name, spec.shape))
 
     def _rest(self, levels: tuple[int, ...]) -> float:
-        blocks: list[dict[str, Slot]] = []
+        blocks: list[dict[str, TensorSpec]] = []
         renamed, unwritten = 0, 0.0
         for number, genes in self._genes.items():
-            slots = self._block(number, tuple(levels[place] for place in genes))
-            if any(len(slot.shape) > 1 for slot in slots.values()):
-                renamed += len(slots) * (len(str(len(blocks))) - len(str(number)))
-                blocks.append(slots)
+            specs = self._block(number, tuple(levels[place] for place in genes))
+            if any(len(spec.shape) > 1 for spec in specs.values()):
+                renamed += len(specs) * (len(str(len(blocks))) - len(str(number)))
+                blocks.append(specs)
             else:  # at most a norm that the dropped sublayers shared
-                unwritten += sum(map(self._tensor_bytes, slots.values()))
-        added: Sequence[Slot] = []
+                unwritten += sum(map(self._tensor_bytes, specs.values()))
+        added: Sequence[TensorSpec] = []
         architecture, fields = self._base.architecture, self._base.fields
         if blocks:  # without blocks no file can be written, but its size is defined
             architecture, fields, added = arrange(blocks, self._base, self._hidden, self._size)
         fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
         kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.extra_tensors.items()]
-        kept += [(slot.name, plain_kind(slot, self._base), slot.shape) for slot in added]
-        listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
+        kept += [(spec.name, plain_kind(spec, self._base), spec.shape) for spec in added]
+        listed = sum(info_bytes(spec.name, spec.shape) for spec in self._listed(blocks))
         head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))
         head += sum(added[levels[place]] for place, added in self._tokens.items())
         head += listed + renamed + sum(info_bytes(name, shape) for name, _, shape in kept)
         data = sum(tensor_bytes(kind, shape) for _, kind, shape in kept)
         return float(padded(head) - listed + data - unwritten)
 
-    def _listed(self, blocks: Sequence[Mapping[str, Slot]]) -> list[Slot]:
-        every = [slot for slots in self._slots.values() for slot in slots]
-        outside = [slot for slot in every if not slot.name.startswith("blk.")]
-        return [*outside, *(slot for block in blocks for slot in block.values())]
+    def _listed(self, blocks: Sequence[Mapping[str, TensorSpec]]) -> list[TensorSpec]:
+        every = [spec for specs in self._specs.values() for spec in specs]
+        outside = [spec for spec in every if not spec.name.startswith("blk.")]
+        return [*outside, *(spec for block in blocks for spec in block.values())]
 
     def _field(self, key: str, field: Any) -> int:
         size = self._field_sizes.get(id(field))
         return field_bytes(key, field) if size is None else size + len(key.encode())
 
-    def _block_slots(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
+    def _block_specs(self, number: int, levels: tuple[int, ...]) -> dict[str, TensorSpec]:
         every = [0] * len(self._shapes.counts)
         for place, level in zip(self._genes[number], levels, strict=True):
             every[place] = level
-        slots = {}
+        specs = {}
         for parameter in self._inside[number]:
             shape = self._shapes.shape(parameter, every)
-            for slot in self._slots[parameter] if all(shape) else ():
-                slots[slot.name.split(".", 2)[2]] = slot.of_shape(shape)
-        return slots
+            for spec in self._specs[parameter] if all(shape) else ():
+                specs[spec.name.split(".", 2)[2]] = spec.of_shape(shape)
+        return specs
 
     def _check(self) -> None:
         for place, count in enumerate(self._shapes.counts):

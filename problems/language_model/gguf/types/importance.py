@@ -14,7 +14,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.calibration.statistics import INPUT_NORMS, as_importance, statistics
 from evoprune.problems.language_model.calibration.tensor_cache import Tensors, cached, code
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.types.matrices import slots_of
+from evoprune.problems.language_model.gguf.types.matrices import specs_of
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.texts.windows import Windows
 
@@ -53,21 +53,21 @@ def load_importance(path: Path, resident: Resident, base: Base) -> Tensors:
 
     by_tensor_name, importance = read_importance(path), {}
     in_blocks = {matrix.name for matrix in resident.all_matrices}
-    for name, slots in slots_of(resident, base).items():
-        squares, (*experts, _, width) = by_tensor_name.get(slots[0].name), slots[0].shape
+    for name, specs in specs_of(resident, base).items():
+        squares, (*experts, _, width) = by_tensor_name.get(specs[0].name), specs[0].shape
         if squares is None:
             if name in in_blocks:
-                raise InputError(f"has no importance of {slots[0].name}: is it of another model?", str(path))
+                raise InputError(f"has no importance of {specs[0].name}: is it of another model?", str(path))
             continue
         expected = (experts[0] if experts else 1, width)
         if squares.shape != expected:
             shapes = " x ".join(map(str, squares.shape)), " x ".join(map(str, expected))
-            raise InputError(f"{slots[0].name} has {shapes[0]} inputs there, and {shapes[1]} in the model", str(path))
+            raise InputError(f"{specs[0].name} has {shapes[0]} inputs there, and {shapes[1]} in the model", str(path))
         importance[name] = as_importance(torch.from_numpy(squares if experts else squares[0]))
     return importance
 
 
 def by_tensor(resident: Resident, base: Base, importance: Mapping[str, torch.Tensor]) -> Tensors:
     """Return the ``importance`` of inputs, which is given by matrix, by the names of the tensors in a .gguf file."""
-    slots = slots_of(resident, base)
-    return {slot.name: own for name, own in importance.items() for slot in slots[name]}
+    specs = specs_of(resident, base)
+    return {spec.name: own for name, own in importance.items() for spec in specs[name]}

@@ -14,7 +14,7 @@ from evoprune.problems.language_model.transforms.form import Encoded
 
 if TYPE_CHECKING:  # they import gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
-    from evoprune.problems.language_model.gguf.names import Slot
+    from evoprune.problems.language_model.gguf.names import TensorSpec
 
 DENSE = "16 bits"  # the level that changes nothing: a file stores such a matrix in 16 bits
 
@@ -45,12 +45,12 @@ def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
     return phase == "decode" or matrix.module is not head
 
 
-def slots_of(resident: Resident, base: Base) -> dict[str, list[Slot]]:
+def specs_of(resident: Resident, base: Base) -> dict[str, list[TensorSpec]]:
     """Return the tensors of a .gguf file that hold each of :func:`typed_matrices`, by the matrix's name."""
-    from evoprune.problems.language_model.gguf.names import slots_by_parameter
+    from evoprune.problems.language_model.gguf.names import specs_by_parameter
 
-    slots = slots_by_parameter(resident.model, base.architecture, base.conversions)
-    return {matrix.name: slots[matrix.parameter] for matrix in typed_matrices(resident)}
+    specs = specs_by_parameter(resident.model, base.architecture, base.conversions)
+    return {matrix.name: specs[matrix.parameter] for matrix in typed_matrices(resident)}
 
 
 def is_smaller(matrix: Matrix, kind: str, source: Encoded | None) -> bool:

@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes
-from evoprune.problems.language_model.gguf.types.matrices import slots_of
+from evoprune.problems.language_model.gguf.types.matrices import specs_of
 from evoprune.problems.language_model.models.resident import Resident
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
@@ -22,17 +22,17 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
 def source_types(resident: Resident, base: Base) -> dict[str, GgmlMatrix]:
     """Return the matrices of the dense model that are quantised in its source, ``base``, by name."""
     encoded = {}
-    for name, slots in slots_of(resident, base).items():
-        tensors = [tensor for slot in slots if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
+    for name, specs in specs_of(resident, base).items():
+        tensors = [tensor for spec in specs if (tensor := base.tensor(spec.name)) and tensor.kind not in ggml.FLOATS]
         if not tensors:
             continue
-        if len({tensor.kind for tensor in tensors}) > 1 or len(tensors) < len(slots):
-            raise InputError(f"{' and '.join(slot.name for slot in slots)} are in different types: give its folder")
+        if len({tensor.kind for tensor in tensors}) > 1 or len(tensors) < len(specs):
+            raise InputError(f"{' and '.join(spec.name for spec in specs)} are in different types: give its folder")
         if len(tensors) > 1:
             parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in tensors]
             data = np.concatenate(parts, axis=1).reshape(-1, tensors[0].data.shape[1])
         else:
-            order = slots[0].conversion.order
+            order = specs[0].conversion.order
             data = tensors[0].data[np.argsort(order(len(tensors[0].data)))] if order else tensors[0].data
         encoded[name] = GgmlMatrix(tensors[0].kind, data)
     return encoded

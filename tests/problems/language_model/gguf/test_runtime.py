@@ -17,7 +17,7 @@ from evoprune import InputError
 from evoprune.problems.language_model.evaluation.measure import Divergence
 from evoprune.problems.language_model.gguf import quantiser
 from evoprune.problems.language_model.gguf.base import make_base
-from evoprune.problems.language_model.gguf.names import find_slots
+from evoprune.problems.language_model.gguf.names import find_specs
 from evoprune.problems.language_model.gguf.runtime import _in_fresh_process, measure_file, memory, presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.models.resident import Resident
@@ -151,7 +151,7 @@ def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
     jobs = [each for name in names for each in (str(quantiser.PRESETS[name]), tmp_path / name)]
     dense = write_model(model, tmp_path / "dense.gguf")
     subprocess.run([sys.executable, "-c", QUANTISE, dense, *jobs], check=True, capture_output=True)
-    tensors = {slot.name: slot.parameter for slot in find_slots(model, base.architecture)}
+    tensors = {spec.name: spec.parameter for spec in find_specs(model, base.architecture)}
     found = presets(model, base, importance=False)
     for name in names:
         kinds = {tensors[each.name]: each.tensor_type.name for each in GGUFReader(tmp_path / name).tensors}

@@ -212,7 +212,7 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
     base, sizes = base_of(model), {}
     for name, kinds in presets(model, base, True).items():
         plain = contents(model, base, {})
-        chosen = {slot.name: kinds.get(slot.parameter, plain.kinds[slot.name]) for slot in plain.layout.slots}
+        chosen = {spec.name: kinds.get(spec.parameter, plain.kinds[spec.name]) for spec in plain.layout.specs}
         sizes[name] = replace(plain, kinds=chosen).bytes
     for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
         fitting = [size for size in sizes.values() if size <= limit]
@@ -271,7 +271,7 @@ def test_a_file_with_one_wrong_tensor_is_marked(run_of, tmp_path, monkeypatch, d
     run, base = run_of("llama", BLOCKS)
     (name, change), write = DAMAGE[damage], Contents._data
     monkeypatch.setattr(
-        Contents, "_data", lambda made, slot: (change if slot.name == f"blk.1.{name}" else np.array)(write(made, slot))
+        Contents, "_data", lambda made, spec: (change if spec.name == f"blk.1.{name}" else np.array)(write(made, spec))
     )
     assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed", "--base", str(base)]) == 3
     assert (tmp_path / "small.UNFIT.txt").exists()

@@ -6,8 +6,7 @@ import pytest
 
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.prune.goals import Bits
-from evoprune.problems.language_model.gguf.prune.options import GgufPruneOptions
-from evoprune.problems.language_model.gguf.prune.output import GgufOutput
+from evoprune.problems.language_model.gguf.prune.output import GgufOutput, GgufPruneOptions
 from evoprune.problems.language_model.gguf.prune.source_types import FAST, SourceTypes
 from evoprune.problems.language_model.gguf.sources import BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL
 from evoprune.problems.language_model.prune.goals import Remove, Size, Speedup

@@ -15,8 +15,7 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.problems.language_model.gguf.prune.goals import Bits
-from evoprune.problems.language_model.gguf.prune.options import GgufPruneOptions
-from evoprune.problems.language_model.gguf.prune.output import GgufOutput
+from evoprune.problems.language_model.gguf.prune.output import GgufOutput, GgufPruneOptions
 from evoprune.problems.language_model.gguf.prune.source_types import shrinking
 from tests.problems.language_model.gguf.models import random_llama, write_quantised
 
