@@ -2,7 +2,7 @@
 
 Run it from the project's folder; ways and options are those of :mod:`tests.benchmarks.engine`, and ``deap``:
 
-    python -m tests.benchmarks.levels auto deap --seeds 10 --at 5000 20000 --lines levels.jsonl
+    python -m tests.benchmarks.levels auto deap cma --seeds 10 --lines levels.jsonl
 """
 
 from __future__ import annotations
