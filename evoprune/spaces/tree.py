@@ -221,6 +221,8 @@ class Formula:
             inner = [stack.pop() for _ in takes]
             if sign := _SIGNS.get(name) if len(inner) == 2 else None:
                 first, second = (f"({text})" if needs else text for text, needs in _loose(name, inner))
+                if sign in "+-" and second.startswith("(-") and " " not in second:  # a number
+                    sign, second = "+-"[sign == "+"], second[2:-1]
                 stack.append((f"{first} {sign} {second}", name in ("add", "sub")))
             elif inner:
                 stack.append((f"{name}({', '.join(text for text, _ in inner)})", False))
