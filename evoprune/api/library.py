@@ -176,7 +176,7 @@ def resolve_search(
     keys |= {"population": population} if population is not None else {}
     if not isinstance(operators, Mapping | None):
         raise InputError(f"expected a mapping of slots to operators, got {cut_repr(operators)}", "operators")
-    chosen, modules = {}, [*as_tuple(plugins, "plugins")]
+    chosen, modules = {}, [*plugins]
     for slot, operator in {"algorithm": algorithm, **(operators or {})}.items():
         given = dict(operator) if isinstance(operator, Mapping) else {"use": operator}
         if callable(function := given.get("use")):

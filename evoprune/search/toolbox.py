@@ -67,7 +67,6 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
     the problem lacks an operator's budget, or where no genome meets the limit.
     """
-    refuse_faulty(problem)
     space, budget = problem.space, problem.budget
     supplied = {
         **dict.fromkeys(ALWAYS_SUPPLIED),

@@ -38,14 +38,13 @@ def greedy(
     remeasured: Annotated[Count, Field(description="cheapest steps measured again in a round of removal")] = 8,
     offspring: Annotated[Count, Field(description="exchanges screened in a generation")] = 16,
     survivors: Annotated[Count, Field(description="of these, scored on all data")] = 2,
-    patience: Annotated[Count, Field(description="generations without success before steps are measured anew")] = 1,
 ) -> Algorithm:  # fmt: skip
     """Apply the steps with the least loss per saved unit until the limit is met, then exchange steps.
 
     The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957); the cheapest steps are
     measured again in each round (lazy greedy: Minoux, 1978). Then, in a local search, one gene saves a step and another
     spends one, with the cheapest further steps that the budget needs. The most promising neighbours are screened, and
-    the best scored on all data. Steps are measured again after some generations without improvement; when all
+    the best scored on all data. Steps are measured again after a generation without improvement; when all
     neighbours are scored, two random exchanges follow (iterated local search: Lourenço, Martin and Stützle, 2003).
     """
     check_limited(budget, "greedy")
@@ -56,17 +55,16 @@ def greedy(
     while True:
         steps = yield from _measured(current, budget, screening)
         neighbours = _neighbours(toolbox, current, steps, budget, seen)
-        fresh, failed = True, 0
+        fresh = True
         while children := [*islice(neighbours, offspring)]:
             finalists = yield from screened(children, survivors, screening)
             best = yield from advance([best], finalists)
             (leader,) = fittest(finalists, 1)
-            failed += 1
             if leader.fitness > current.fitness:
                 steps = _turned(steps, current, leader, budget)
-                current, fresh, failed = leader, False, 0
+                current, fresh = leader, False
                 neighbours = _neighbours(toolbox, current, steps, budget, seen)
-            elif failed >= patience and not fresh:
+            elif not fresh:
                 break
         else:
             current = _kicked(toolbox, best, budget)

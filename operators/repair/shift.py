@@ -11,9 +11,8 @@ def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Indi
 
     Genes with levels shift by the same share of their range, and are then rounded to levels; genes without a cost do
     not move. A genome that meets the limit does not change; one of levels below the limit only gets levels that fit.
-    Raises ValueError if there is no limit, or if no genome meets it.
+    Raises ValueError if there is no limit; the engine refuses one that no genome meets.
     """
-    budget.check_reachable()
     possible = genes.allow(individual)
     if possible and budget.kept(individual):
         return (individual,)

@@ -1,5 +1,4 @@
 import itertools
-import math
 import random
 
 import pytest
@@ -26,7 +25,7 @@ def every_genome(budget):
     return itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
 
 
-def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others():
+def test_a_repair_of_many_weights_lands_on_the_target():
     """Weights of many sizes, some genes fixed; genomes within the bounds, at them and outside."""
     rng = random.Random(3)
     for trial in range(100):
@@ -43,9 +42,6 @@ def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others():
             assert abs(budget.excess(child)) <= 1e-9
             assert genes.allow(child)
             assert list(shift(Individual(child), genes=genes, budget=budget)[0]) == list(child)
-        for wrong in (least - 1e-3, most + 1e-3, math.nan):
-            with pytest.raises(ValueError, match="out of reach"):
-                shift(Individual(genes.random()), genes=genes, budget=Additive.at_share(genes, prices, wrong))
 
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.9])

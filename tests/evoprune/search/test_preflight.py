@@ -59,3 +59,19 @@ def test_a_gene_that_is_not_finite_ends_the_run_in_one_line(run, sphere, plugin)
     answer = run(sphere, "plugins=[endless]", "operators.mutate.use=endless:mutate", "mutate_probability=1")
     assert answer.code == 2
     assert "finite" in answer.err.splitlines()[-1]
+
+
+def test_a_limit_that_no_genome_meets_is_refused(run, write, plugin):
+    text = """
+        from evoprune import Additive, Evaluation, Genes, Problem
+
+        class Meagre(Problem):
+            genes = Genes.real(["x", "y"], 0.0, 1.0)
+            budget = Additive(genes, [1.0, 1.0], limit=3.0)
+            def evaluate(self, genome): return Evaluation((genome[0],))
+        """
+    plugin("meagre", text)
+    answer = run(write("{plugins: [meagre], problem: 'meagre:Meagre', operators: {repair: shift}}"))
+    assert answer.code == 2
+    assert "problem: a limit of 3" in answer.err
+    assert not answer.folder.exists()
