@@ -18,7 +18,7 @@ from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.types.errors import draw_samples
 from evoprune.problems.language_model.gguf.types.importance import measure_importance
-from evoprune.problems.language_model.gguf.types.matrices import slots_of, typed_matrices
+from evoprune.problems.language_model.gguf.types.matrices import specs_of, typed_matrices
 from evoprune.problems.language_model.gguf.write import contents
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
@@ -54,10 +54,10 @@ def main() -> None:
         for each, own in zip(matrices, harms, strict=True)
     ]
     chosen = cheapest([np.array([*own.values()]) for own in harms], spent, UNITS)
-    slots = slots_of(resident, base)
+    specs = specs_of(resident, base)
     for each, own, place in zip(matrices, harms, chosen, strict=True):
-        for slot in slots[each.name]:
-            print(f"{slot.name}={[*own][place]}")
+        for spec in specs[each.name]:
+            print(f"{spec.name}={[*own][place]}")
 
 
 if __name__ == "__main__":

@@ -148,12 +148,13 @@ def test_a_copy_on_the_cpu_is_rounded_to_the_bytes_of_the_source(byte_models, tm
 def test_a_recovered_model_is_measured_on_the_device(byte_models, tmp_path, monkeypatch):
     given = byte_models("llama")
     from evoprune.problems.language_model.gguf.export import format as gguf
+    from evoprune.problems.language_model.gguf.export import writer
 
     given = given | {"transforms": "sublayers", "device": "cuda"}
     session, devices = LanguageModel(LanguageModelSettings(**given)).session, []
     norms = {name: each.cpu() for name, each in session.resident.model.named_parameters() if each.dim() == 1}
     made = gguf.GgufFormat(FinalModel(session, session.transform.dense, norms), gguf.GgufFormat.Options())
-    monkeypatch.setattr(gguf, "Forward", lambda model: devices.append(model.device) or Forward(model))
+    monkeypatch.setattr(writer, "Forward", lambda model: devices.append(model.device) or Forward(model))
     monkeypatch.setattr(gguf.GgufFormat, "facts", lambda *_: {})
-    made._write(None, made._base(), tmp_path / "small.gguf")
+    made._writer._write(None, made._writer.base(), tmp_path / "small.gguf")
     assert devices == [torch.device("cuda:0")]
