@@ -9,7 +9,11 @@ SWAPS = [
     for name in sorted(registry.operators(slot))
     if "genes" in (registry.breeds(slot, name) or ["genes"])
 ]
-NEEDED = {"double_tournament": "fitness_size: 3, parsimony_size: 1.4, fitness_first: true"}
+NEEDED = {
+    "double_tournament": "fitness_size: 3, parsimony_size: 1.4, fitness_first: true",
+    "simulated_binary": "eta: 15",
+    "flip_bit": "indpb: 0.1",
+}
 SMALL = ("population=8", "generations=3", "problem.dimensions=4")
 
 
