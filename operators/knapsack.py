@@ -46,29 +46,29 @@ class Choices:
         """The kind of the gene of each value."""
         rows = zip(budget.genes, sizes, strict=True)
         self.levels = [level for gene, size in rows for level in (gene.levels if gene.absolute else [None] * size)]
-        """The level of each value, for genes with absolute harms, whose estimates have common errors; else None."""
+        """The level of each value, for genes with absolute losses, whose estimates have common errors; else None."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
         self._trees = gene_trees(several, [_without(genes, table, several) for genes, table in tables])
 
-    def harms(self, origin: Sequence[float], absolute: bool) -> dict[int, dict[int, float]]:
-        """Return known harms by gene and number of the value, for genes without harm in ``origin``.
+    def level_losses(self, origin: Sequence[float], absolute: bool) -> dict[int, dict[int, float]]:
+        """Return known losses by gene and number of the value, for genes without loss in ``origin``.
 
-        ``absolute``: of genes with absolute harms; else of the others, as shares of the largest.
+        ``absolute``: of genes with absolute level_losses; else of the others, as shares of the largest.
         """
         by_gene = {}
         for place, (numbers, gene) in enumerate(zip(self.by_gene, self._genes, strict=True)):
-            if gene.harms and gene.absolute == absolute and gene.harms[round(origin[place])] == 0:
-                rows = zip(numbers.tolist(), gene.harms, strict=True)
-                harms = {number: harm for number, harm in rows if harm is not None}
-                unit = 1.0 if absolute else max(harms.values())
-                by_gene[place] = {number: harm / unit for number, harm in harms.items()}
+            if gene.level_losses and gene.absolute == absolute and gene.level_losses[round(origin[place])] == 0:
+                rows = zip(numbers.tolist(), gene.level_losses, strict=True)
+                level_losses = {number: level_loss for number, level_loss in rows if level_loss is not None}
+                unit = 1.0 if absolute else max(level_losses.values())
+                by_gene[place] = {number: level_loss / unit for number, level_loss in level_losses.items()}
         return by_gene
 
-    def harms_known(self, origin: Sequence[float]) -> bool:
-        """Return whether all genes have absolute harms, relative to ``origin``, or one value."""
-        genes = self.harms(origin, absolute=True)
+    def losses_known(self, origin: Sequence[float]) -> bool:
+        """Return whether all genes have absolute level_losses, relative to ``origin``, or one value."""
+        genes = self.level_losses(origin, absolute=True)
         return all(len(values) == 1 or place in genes for place, values in enumerate(self.values))
 
     def numbers(self, genome: Sequence[float]) -> list[int]:

@@ -25,7 +25,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "low": ((Real,), "a number"),
     "up": ((Real,), "a number"),
     "levels": ((tuple, range), "a tuple"),
-    "harms": ((tuple,), "a tuple"),
+    "level_losses": ((tuple,), "a tuple"),
     "absolute": ((bool,), "True or False"),
     "kind": ((str,), "text"),
     "exponent": ((bool,), "True or False"),
@@ -40,8 +40,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 class Gene:
     """One gene: a number in [low, up], or the index of a level in ``levels``.
 
-    ``name``: unique within a genome. ``harms``: relative cost of each level, at least 0, None if unknown; empty if
-    nothing is known. ``absolute``: the harms are in the unit of the loss, known for all levels, and none is measured.
+    ``name``: unique within a genome. ``level_losses``: relative loss by each level, at least 0, None if
+    unknown; empty if nothing is known. ``absolute``: these are in the unit of the loss, and none is measured.
     ``kind``: subject of the gene (channels, types); genes of one kind interact alike. ``exponent``: the genome stores
     the logarithm, to base 10, of the gene's value. ``ordered``: False for levels without neighbours: mutation draws any
     other level, crossover copies that of a parent. ``scale``: unit of steps of operators; None for the range. ``when``:
@@ -59,7 +59,7 @@ class Gene:
     low: float = 0.0
     up: float = 1.0
     levels: Sequence[Any] = ()  # a tuple, or a range
-    harms: tuple[float | None, ...] = ()
+    level_losses: tuple[float | None, ...] = ()
     absolute: bool = False
     kind: str = ""
     exponent: bool = False
@@ -69,14 +69,17 @@ class Gene:
 
     @classmethod
     def of_levels(
-        cls, name: str, levels: Sequence[Any], harms: Sequence[float | None] = (), *,
+        cls, name: str, levels: Sequence[Any], level_losses: Sequence[float | None] = (), *,
         when: tuple[str, Any] | None = None,
     ) -> Gene:  # fmt: skip
         """One of ``levels``. Raises :class:`GeneError` where there are none."""
-        levels, harms = as_tuple(levels, f"gene '{name}': levels"), as_tuple(harms, f"gene '{name}': harms")
+        levels, level_losses = (
+            as_tuple(levels, f"gene '{name}': levels"),
+            as_tuple(level_losses, f"gene '{name}': level_losses"),
+        )
         if not levels:
             raise GeneError(f"gene '{name}': expected at least one level")
-        return cls(name, 0.0, float(len(levels) - 1), levels, harms, when=when)
+        return cls(name, 0.0, float(len(levels) - 1), levels, level_losses, when=when)
 
     @classmethod
     def integer(cls, name: str, low: int, up: int, *, when: tuple[str, Any] | None = None) -> Gene:
@@ -114,10 +117,12 @@ class Gene:
             raise GeneError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
         if isinstance(self.levels, tuple) and len(self._places) < len(self.levels):
             raise GeneError(f"gene '{self.name}': expected different levels; 1, 1.0 and True are equal")
-        known = [harm for harm in self.harms if harm is not None]
-        numbers = all(isinstance(harm, Real) for harm in known) and known
-        if self.harms and not (len(self.harms) == len(self.levels) and numbers and min(known) >= 0 < max(known)):
-            raise GeneError(f"gene '{self.name}': expected a harm of at least 0 or None for each level, one above 0")
+        known = [level_loss for level_loss in self.level_losses if level_loss is not None]
+        numbers = all(isinstance(level_loss, Real) for level_loss in known) and known
+        if self.level_losses and not (
+            len(self.level_losses) == len(self.levels) and numbers and min(known) >= 0 < max(known)
+        ):
+            raise GeneError(f"gene '{self.name}': expected a loss of at least 0 or None for each level, one above 0")
 
     @property
     def free(self) -> bool:

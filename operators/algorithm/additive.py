@@ -45,7 +45,7 @@ def additive(
     """Model the loss as a sum of costs of genes, minimise it by dynamic programming, and learn from children.
 
     Unknown costs are measured once, from the better of the genomes with the largest and the least spending; of levels
-    with relative ``harms``, only the largest level is measured, unless it costs much. The first child is the genome
+    with relative losses, only the largest level is measured, unless it costs much. The first child is the genome
     within the budget with the least sum of costs. Later children minimise costs drawn from their normal posterior,
     which each screened child updates (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018).
     Where genes are of several kinds, the first children avoid some kinds. Real genes take evenly spaced
@@ -54,13 +54,15 @@ def additive(
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     best, choices, seen = people[0], Choices(budget), set[tuple[float, ...]]()
-    if initial_genomes or not choices.harms_known(budget.extreme(most=True)):  # else the first child is as good a start
+    if initial_genomes or not choices.losses_known(
+        budget.extreme(most=True)
+    ):  # else the first child is as good a start
         yield Evaluate(people)
         (best,) = fittest(people, 1)
         seen.add(best.genome)
     ends = [best.child(budget.extreme(most)) for most in (True, False)]
     origin = ends[0]
-    if not choices.harms_known(origin):
+    if not choices.losses_known(origin):
         yield Evaluate(ends, screening, probe=True)
         (origin,) = fittest(ends, 1)
     posterior = _Posterior((yield from level_costs(origin, choices, screening)), choices.kinds, choices.levels)
@@ -88,20 +90,20 @@ def additive(
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
     """Return the cost of each value relative to ``origin``: ``(choices.count,)``.
 
-    Absolute harms are costs; of relative harms, the largest is measured, and all of a costly gene.
+    Absolute losses are costs; of relative losses, the largest is measured, and all of a costly gene.
     """
-    costs, harms = numpy.zeros(choices.count), choices.harms(origin, absolute=False)
-    absolute = choices.harms(origin, absolute=True).values()
+    costs, level_losses = numpy.zeros(choices.count), choices.level_losses(origin, absolute=False)
+    absolute = choices.level_losses(origin, absolute=True).values()
     known = {number: cost for by_value in absolute for number, cost in by_value.items()}
     costs[[*known]] = [*known.values()]
     others = [numbers[numbers != at] for numbers, at in zip(choices.by_gene, choices.numbers(origin), strict=True)]
-    largest = {place: max(shares, key=shares.__getitem__) for place, shares in harms.items()}
-    derived = {number for shares in harms.values() for number in shares} - {*largest.values()} | known.keys()
+    largest = {place: max(shares, key=shares.__getitem__) for place, shares in level_losses.items()}
+    derived = {number for shares in level_losses.values() for number in shares} - {*largest.values()} | known.keys()
     unknown = ([number for number in numbers if number not in derived] for numbers in others)
     yield from _measured(unknown, origin, choices, screening, costs)
     threshold = _COSTLY * sum(costs[number] for number in largest.values())
     for place, most in largest.items():
-        for number, share in harms[place].items():
+        for number, share in level_losses[place].items():
             costs[number] = share * costs[most]
     costly = [place for place, most in largest.items() if costs[most] > threshold]
     again = ([number for number in others[place] if number in derived] for place in costly)

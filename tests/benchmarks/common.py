@@ -21,15 +21,15 @@ def head(*cells: str) -> str:
     return f"{row(*cells)}\n{'|---' * len(cells)}|"
 
 
-def harms_of(
+def losses_of(
     matrices: Sequence[Matrix], samples: Iterable[Sample], importance: Mapping[str, torch.Tensor], kinds: Iterable[str]
 ) -> list[dict[str, float]]:
     """The estimated loss of each of ``matrices`` in each of ``kinds`` that fits it, by their ``samples``."""
     pairs = list(zip(matrices, samples, strict=True))
-    harms: dict[str, dict[str, float]] = {matrix.name: {} for matrix in matrices}
+    level_losses: dict[str, dict[str, float]] = {matrix.name: {} for matrix in matrices}
     for kind in kinds:
         own = [(each, sample) for each, sample in pairs if ggml.fits(kind, each.rows(each.weight).shape[1])]
         found = estimate_errors(own, importance, kind)["divergences"].tolist()
-        for (each, _), harm in zip(own, found, strict=True):
-            harms[each.name][kind] = harm
-    return list(harms.values())
+        for (each, _), level_loss in zip(own, found, strict=True):
+            level_losses[each.name][kind] = level_loss
+    return list(level_losses.values())

@@ -124,7 +124,7 @@ def choices(draws: random.Random) -> Case:
 
 
 def levels(draws: random.Random) -> Case:
-    """Twenty genes of ten ordered levels, each with a weight, and pairs that add to each other's harm."""
+    """Twenty genes of ten ordered levels, each with a weight, and pairs that add to each other's level_loss."""
     best = [draws.randrange(10) for _ in range(20)]
     weights = [10 ** draws.uniform(-1, 1) for _ in best]
 

@@ -29,8 +29,8 @@ _MOST_SWAPS = 3
 def knapsack(toolbox: base.Toolbox, *, budget: Budget) -> Algorithm:
     """Drop the least sum of losses alone, by dynamic programming (as SPDY: Frantar and Alistarh, ICML 2022)."""
     choices, costs = Choices(budget), (yield from _alone(budget))
-    harms = [[0.0, cost][: len(own)] for cost, own in zip(costs, choices.by_gene, strict=True)]
-    yield from _one(choices.best(numpy.concatenate(harms)))
+    level_losses = [[0.0, cost][: len(own)] for cost, own in zip(costs, choices.by_gene, strict=True)]
+    yield from _one(choices.best(numpy.concatenate(level_losses)))
 
 
 def equal_numbers(toolbox: base.Toolbox, *, budget: Budget) -> Algorithm:

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from tests.benchmarks.common import harms_of, head, row
+from tests.benchmarks.common import head, losses_of, row
 
 COUNTS = (16, 32, 64, 128)  # rows
 UNITS = 20_000  # of the knapsack
@@ -44,18 +44,18 @@ def main() -> None:
     every = [matrix for matrix in typed_matrices(resident) if matrix.block % options.every == 0]
     importance = measure_importance(resident, tokens)
     sensitive = sensitivity(resident.model, tokens, every)
-    harms: dict[int, list[dict[str, float]]] = {}
+    level_losses: dict[int, list[dict[str, float]]] = {}
     seconds = {}
     for count in (*COUNTS, 10**9):
         begun = time.process_time()
-        harms[count] = harms_of(every, draw_samples(every, sensitive, count), importance, options.types)
+        level_losses[count] = losses_of(every, draw_samples(every, sensitive, count), importance, options.types)
         seconds[count] = time.process_time() - begun
-    true = harms.pop(10**9)
+    true = level_losses.pop(10**9)
     sizes = [{kind: ggml.bits(kind) * each.size / 8 for kind in own} for each, own in zip(every, true, strict=True)]
     weights = sum(each.size for each in every)
     print(f"{options.model}: {len(every)} matrices, {weights:,} weights; all rows took {seconds[10**9]:,.0f} CPU s")
     print(head("rows", "CPU s", "difference, median", "90%", "largest", *(f"lost at {b} bits" for b in (3, 4, 5))))
-    for count, estimates in harms.items():
+    for count, estimates in level_losses.items():
         off = np.array([abs(mine[k] / own[k] - 1) for mine, own in zip(estimates, true, strict=True) for k in own])
         lost = [solved(estimates, true, sizes, bits * weights / 8) for bits in (3, 4, 5)]
         quantiles = (np.median(off), np.quantile(off, 0.9), off.max())
@@ -66,7 +66,7 @@ def main() -> None:
 def solved(
     estimates: list[Mapping[str, float]], true: list[Mapping[str, float]], sizes: list[Mapping[str, float]], most: float
 ) -> float:
-    """The share by which the harm of the knapsack's choice by ``estimates`` is above that of the best one."""
+    """The share by which the level_loss of the knapsack's choice by ``estimates`` is above that of the best one."""
     spent = [np.ceil([own[kind] / most * UNITS for kind in own]).astype(int) for own in sizes]
     total = []
     for costs in (estimates, true):

@@ -24,7 +24,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
-from tests.benchmarks.common import harms_of
+from tests.benchmarks.common import losses_of
 
 UNITS = 20_000  # of the knapsack
 
@@ -45,17 +45,17 @@ def main() -> None:
         for each in matrices
         if each.name in importance
     }
-    harms = harms_of(matrices, draw_samples(matrices, weighing), importance, ggml.COMMON)
+    level_losses = losses_of(matrices, draw_samples(matrices, weighing), importance, ggml.COMMON)
     base = find_base(resident, None)
     outside = contents(resident.model, base, {}).bytes - sum(2 * each.size for each in matrices)
     unit = (options.bytes - outside) / UNITS
     spent = [
         np.ceil([each.size * ggml.bits(kind) / 8 / unit for kind in own]).astype(int)
-        for each, own in zip(matrices, harms, strict=True)
+        for each, own in zip(matrices, level_losses, strict=True)
     ]
-    chosen = cheapest([np.array([*own.values()]) for own in harms], spent, UNITS)
+    chosen = cheapest([np.array([*own.values()]) for own in level_losses], spent, UNITS)
     specs = specs_of(resident, base)
-    for each, own, place in zip(matrices, harms, chosen, strict=True):
+    for each, own, place in zip(matrices, level_losses, chosen, strict=True):
         for spec in specs[each.name]:
             print(f"{spec.name}={[*own][place]}")
 

@@ -50,16 +50,16 @@ def test_real_genes_are_chosen_at_even_steps():
     assert choices.numbers([0.21, 0.2, 2.0]) == [4, 11, 14]
 
 
-def test_numbers_tell_the_gene_and_the_value_and_harms_are_known_from_what_has_none():
-    known = replace(Gene.of_levels("b", "xy", harms=[0.0, 3.0]), absolute=True)
-    genes = Genes([known, Gene.of_levels("a", "wxyz", harms=[0.0, 1.0, 4.0, None]), Gene("c")])
+def test_numbers_tell_the_gene_and_the_value_and_losses_are_known_from_what_has_none():
+    known = replace(Gene.of_levels("b", "xy", level_losses=[0.0, 3.0]), absolute=True)
+    genes = Genes([known, Gene.of_levels("a", "wxyz", level_losses=[0.0, 1.0, 4.0, None]), Gene("c")])
     choices = Choices(Additive(genes, [[1.0, 0.0], [4.0, 2.0, 0.0, 0.0], -1.0], 3.0, fixed=1.0))
     found = [choices.value(number) for number in range(choices.count)]
     every = [(place, float(value)) for place, values in enumerate(choices.values) for value in values]
     assert found == every
-    assert choices.harms([1.0, 0.0, 0.0], absolute=False) == {1: {2: 0.0, 3: 0.25, 4: 1.0}}
-    assert choices.harms([0.0, 1.0, 0.0], absolute=False) == {}
-    assert choices.harms([0.0, 1.0, 0.0], absolute=True) == {0: {0: 0.0, 1: 3.0}}
+    assert choices.level_losses([1.0, 0.0, 0.0], absolute=False) == {1: {2: 0.0, 3: 0.25, 4: 1.0}}
+    assert choices.level_losses([0.0, 1.0, 0.0], absolute=False) == {}
+    assert choices.level_losses([0.0, 1.0, 0.0], absolute=True) == {0: {0: 0.0, 1: 3.0}}
 
 
 def coupled(seed):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from evoprune import Fraction, Result
 from evoprune.plugins import EVOLVED
@@ -196,7 +196,7 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     """See :attr:`final_bits_per_byte`."""
     gap_closed: float | None = None
     chosen: str | None = None
-    notes: tuple[str, ...] | None = Field(None, validation_alias=AliasChoices("notes", "told"))  # told: before 0.4
+    notes: tuple[str, ...] | None = None
     accuracy: Mapping[str, float] | None = None
     """Shares of the lines of a task file, see :attr:`final_accuracy`."""
     second: tuple[SecondText, ...] | None = None
@@ -204,7 +204,7 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     untrained: str | None = None
     """Reason why a run with a limit of time did not train its result."""
     protocol: Protocol
-    baseline: str | None = Field(None, validation_alias=AliasChoices("baseline", "rival"))
+    baseline: str | None = None
     """Name of a baseline, which no run found."""
 
     def export_keys(self) -> dict[str, Any]:

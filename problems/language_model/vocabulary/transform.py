@@ -31,7 +31,7 @@ NAME = "vocabulary"
 _SCRIPTS = 6  # scripts in a note
 _LEVELS = 32  # at most, at a constant ratio
 _TOKENIZERS = 8  # in memory, at most
-_LEAST = 1e-9  # nats of the last level, since a gene needs a level with positive harm
+_LEAST = 1e-9  # nats of the last level, since a gene needs a level with positive level_loss
 _READ = 2048  # tokens on which the gain of remaining tokens is measured, at most
 
 
@@ -75,8 +75,8 @@ class Vocabulary(Transform):
         self._counts = _counts(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
             raise InputError(f"all {self._rows:,} tokens stay, {self.order.fewest:,} always", "problem.transforms")
-        harms = expected_losses(resident, self.texts.search, self.order, self._counts)
-        self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, harms), absolute=True)])
+        level_losses = expected_losses(resident, self.texts.search, self.order, self._counts)
+        self._genes = Genes([replace(Gene.of_levels("tokens", self._counts, level_losses), absolute=True)])
         self._level, self._shapes_only = 0, False
         self._tokenizer_at = lru_cache(_TOKENIZERS)(
             lambda level: cut_tokenizer(tokenizer, kept) if (kept := self.vocabularies[level]) else tokenizer

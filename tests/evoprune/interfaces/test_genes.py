@@ -91,10 +91,10 @@ def test_what_is_no_genome_is_not_allowed(genome):
         lambda: Gene.log("a", 10, 1),
         lambda: Gene.log("a", 0, 1),
         lambda: Gene("a", 0.0, 2.0, levels=("x", "y")),
-        lambda: Gene.of_levels("a", "xy", harms=[0.0]),
-        lambda: Gene.of_levels("a", "xy", harms=[0.0, -1.0]),
-        lambda: Gene.of_levels("a", "xy", harms=[0.0, 0.0]),
-        lambda: Gene.of_levels("a", "xy", harms=[0.0, None]),
+        lambda: Gene.of_levels("a", "xy", level_losses=[0.0]),
+        lambda: Gene.of_levels("a", "xy", level_losses=[0.0, -1.0]),
+        lambda: Gene.of_levels("a", "xy", level_losses=[0.0, 0.0]),
+        lambda: Gene.of_levels("a", "xy", level_losses=[0.0, None]),
         lambda: Genes([]),
         lambda: Genes([Gene("a"), Gene("a")]),
         lambda: Genes([Gene("a", when=("b", 1)), Gene.integer("b", 1, 2)]),
@@ -114,7 +114,10 @@ def test_genes_that_hold_no_genome_are_refused(make):
         *(lambda scale=scale: Gene("x", scale=scale) for scale in ("a", 0, -1.0, math.nan)),
         *(lambda when=when: Gene("x", when=when) for when in ("a", "ab", ("a",), (1, 2))),
         *(lambda levels=levels: Gene.choice("x", levels) for levels in (None, 1, [[1], [2]], [numpy.ones(2)] * 2)),
-        *(lambda harms=harms: Gene.of_levels("x", "ab", harms) for harms in (1, "ab", [1j, 1])),
+        *(
+            lambda level_losses=level_losses: Gene.of_levels("x", "ab", level_losses)
+            for level_losses in (1, "ab", [1j, 1])
+        ),
         *(lambda up=up: Gene.integer("x", 0, up) for up in ("a", 1.5, -1, 10**18, 10**5000)),
         *(lambda up=up: Gene.log("x", 1, up) for up in ("a", None, 1j, 10**400, math.nan)),
         *(lambda genes=genes: Genes(genes) for genes in (None, "ab", [1], {"x": 1})),

@@ -12,7 +12,7 @@ SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
 HARM = [[0.0, 1.0, 3.0], [0.0, 0.1, 1.0], [0.0, 4.0, 5.0], [0.0, 0.2, 1.5], [0.0, 0.5, 4.0], [0.0, 0.3, 9.0]]
 
 
-def harm(genome, fidelity=1.0):
+def level_loss(genome, fidelity=1.0):
     return sum(of_levels[int(level)] for of_levels, level in zip(HARM, genome, strict=True))
 
 
@@ -30,18 +30,20 @@ def run(generations, score, genes=LEVELS, budget=None, **given):
 
 
 def test_costs_are_measured_once_each_from_the_better_end():
-    _, requests = run(4, harm)
+    _, requests = run(4, level_loss)
     ends, measured = [request.individuals for request in requests if request.probe]
     assert [list(end) for end in ends] == [[0.0] * 6, [2.0] * 6]
     alone = [[float(level * (place == at)) for at in range(6)] for place in range(6) for level in (1, 2)]
     assert [list(one) for one in measured] == alone
 
 
-def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_costly_ones():
+def test_of_genes_that_know_their_losses_one_level_is_measured_and_all_of_the_costly_ones():
     found = []
-    for harms in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
-        genes = Genes([Gene.of_levels(gene.name, gene.levels, own) for gene, own in zip(LEVELS, harms, strict=True)])
-        found.append(run(2, harm, genes=genes)[1])
+    for level_losses in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
+        genes = Genes(
+            [Gene.of_levels(gene.name, gene.levels, own) for gene, own in zip(LEVELS, level_losses, strict=True)]
+        )
+        found.append(run(2, level_loss, genes=genes)[1])
     measured, known = found
     alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
     assert [list(one) for one in known[2].individuals] == alone
@@ -51,10 +53,10 @@ def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_cos
     assert list(known[4].individuals[0]) == list(measured[3].individuals[0])
 
 
-def test_genes_whose_harms_are_losses_are_not_measured():
+def test_genes_whose_levels_have_losses_are_not_measured():
     rows = zip(LEVELS, HARM, strict=True)
     genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, own), absolute=True) for gene, own in rows])
-    measured, known = run(2, harm)[1], run(2, harm, genes=genes)[1]
+    measured, known = run(2, level_loss)[1], run(2, level_loss, genes=genes)[1]
     assert [request.probe for request in known[:3]] == [False, True, False]
     assert list(known[0].individuals[0]) == list(measured[3].individuals[0])  # nothing is scored before it
     assert [list(one) for one in known[1].individuals] == [[0.0] * 6]  # which losses of children are measured from
@@ -78,21 +80,21 @@ def test_of_a_gene_with_many_levels_some_are_measured_and_the_others_lie_between
 
 
 def test_where_costs_add_up_the_first_child_is_the_best_genome():
-    _, requests = run(2, harm)
+    _, requests = run(2, level_loss)
     every = [[0.0]]
     for _ in range(6):
         every = [[*head, level] for head in every for level in (0.0, 1.0, 2.0)]
     within = [genome[1:] for genome in every if BUDGET.spent(genome[1:]) <= BUDGET.limit]
     assert requests[3].fidelity == 1
-    assert harm(requests[3].individuals[0]) == pytest.approx(min(map(harm, within)))
+    assert level_loss(requests[3].individuals[0]) == pytest.approx(min(map(level_loss, within)))
 
 
 def test_children_that_were_screened_teach_what_genes_do_to_each_other():
-    first = list(run(2, harm)[1][3].individuals[0])
+    first = list(run(2, level_loss)[1][3].individuals[0])
     one, other = [place for place, level in enumerate(first) if level][:2]
 
     def together(genome, fidelity):
-        return harm(genome) + 10 * (genome[one] == first[one] and genome[other] == first[other])
+        return level_loss(genome) + 10 * (genome[one] == first[one] and genome[other] == first[other])
 
     populations, requests = run(10, together, offspring=4)
     assert list(requests[3].individuals[0]) == first
@@ -100,10 +102,11 @@ def test_children_that_were_screened_teach_what_genes_do_to_each_other():
     assert best < together(first, 1.0) - 5
 
 
-def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone():
-    harms = [[0.0, 1.0, 1.1 + 0.01 * place] for place in range(30)]
+def test_a_level_whose_known_losses_are_too_low_in_all_genes_is_soon_left_alone():
+    level_losses = [[0.0, 1.0, 1.1 + 0.01 * place] for place in range(30)]
     genes = Genes(
-        replace(Gene.of_levels(str(place), ["16", "8", "4"], own), absolute=True) for place, own in enumerate(harms)
+        replace(Gene.of_levels(str(place), ["16", "8", "4"], own), absolute=True)
+        for place, own in enumerate(level_losses)
     )
     budget = Additive(genes, [[0.0, -8.0, -12.0]] * 30, 30 * 8.0, fixed=30 * 16.0)
 
@@ -114,18 +117,18 @@ def test_a_level_whose_known_harms_are_too_low_in_all_genes_is_soon_left_alone()
     assert min(value for _, value in populations[-1]) < 0.4 * score(requests[0].individuals[0])
 
 
-def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
+def test_a_kind_of_genes_that_add_to_each_others_loss_is_soon_left_alone():
     kinds = ["cut"] * 10 + ["type"] * 10
     genes = Genes(
         [replace(Gene.of_levels(f"{kind} {at}", ["all", "less"]), kind=kind) for at, kind in enumerate(kinds)]
     )
     budget = Additive(genes, [[0.0, -1.0]] * 20, 14.0, fixed=20.0)
 
-    def harm(genome, fidelity=1.0):
+    def level_loss(genome, fidelity=1.0):
         cuts, types = sum(genome[:10]), sum(genome[10:])
         return 0.1 * cuts**3 + 0.5 * types
 
-    populations, requests = run(2, harm, genes=genes, budget=budget, offspring=4)
+    populations, requests = run(2, level_loss, genes=genes, budget=budget, offspring=4)
     assert list(requests[3].individuals[0]) == [1.0] * 6 + [0.0] * 4 + [0.0] * 10  # each alone costs less
-    types_alone = harm([0.0] * 14 + [1.0] * 6)
+    types_alone = level_loss([0.0] * 14 + [1.0] * 6)
     assert min(value for population in populations for _, value in population) <= types_alone

@@ -11,7 +11,7 @@ BUDGET = Additive(DROP, [[0.0, -size] for size in SIZES], 6.0, fixed=9.0)
 """At least 3 of 9 go."""
 
 
-def harm(genome, fidelity=1.0):
+def level_loss(genome, fidelity=1.0):
     """Dropping 1 and 3 together costs 10 more than both alone, so the greedy result, which has both, is not best."""
     alone = sum(h * value for h, value in zip(HARM, genome, strict=True))
     return alone + 10 * genome[1] * genome[3]
@@ -32,11 +32,13 @@ def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measur
 
 def test_the_first_exchange_is_the_one_that_measured_steps_promise_the_most_of():
     algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], offspring=1)
-    _, requests = drive(algorithm, 3, harm)
+    _, requests = drive(algorithm, 3, level_loss)
     *_, measured, screened = requests
     assert measured.probe
     here, *probes = measured.individuals
-    steps = {place: harm(one) - harm(here) for one in probes for place in range(6) if one[place] != here[place]}
+    steps = {
+        place: level_loss(one) - level_loss(here) for one in probes for place in range(6) if one[place] != here[place]
+    }
     allowed = [one for one in exchanges(list(here)) if BUDGET.excess(one) <= 0]
     promised = lambda one: sum(steps[place] for place in range(6) if one[place] != here[place])  # noqa: E731
     assert promised(list(screened.individuals[0])) == min(map(promised, allowed))
@@ -54,8 +56,8 @@ def exchanges(here):
 def test_exchanges_find_the_best_where_the_greedy_result_is_not():
     sets = [chosen for size in range(7) for chosen in combinations(range(6), size)]
     genomes = [[float(place in chosen) for place in range(6)] for chosen in sets]
-    optimum = min(harm(genome) for genome in genomes if BUDGET.excess(genome) <= 0)
+    optimum = min(level_loss(genome) for genome in genomes if BUDGET.excess(genome) <= 0)
     algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[[1.0] * 6])
-    populations, requests = drive(algorithm, 30, harm)
+    populations, requests = drive(algorithm, 30, level_loss)
     assert populations[-1][0][1] == optimum
     assert all(BUDGET.excess(one) <= 0 for request in requests if not request.probe for one in request.individuals)

@@ -44,6 +44,6 @@ def lost_at(session: Session, size: float) -> float | None:
         return None
     choices = Choices(budget)
     costs = np.zeros(choices.count)
-    for harms in choices.harms(transform.dense, absolute=True).values():
-        costs[[*harms]] = [*harms.values()]
+    for level_losses in choices.level_losses(transform.dense, absolute=True).values():
+        costs[[*level_losses]] = [*level_losses.values()]
     return float(costs[choices.numbers(choices.best(costs))].sum())

@@ -74,7 +74,7 @@ class Errors:
         estimates = self.divergences or self.relative
         costs = [0.0, *(estimates[matrix.name, kind] for kind in levels[1:])]
         gene = Gene.of_levels(matrix.name, levels, costs if any(costs) else [])
-        return replace(gene, absolute=bool(self.divergences and gene.harms))
+        return replace(gene, absolute=bool(self.divergences and gene.level_losses))
 
     def sizes(self, matrix: Matrix, kinds: Iterable[str], exact: bool, source: GgmlMatrix | None) -> dict[str, float]:
         """Return the bytes of ``matrix`` in each type that it may have, in decreasing order.

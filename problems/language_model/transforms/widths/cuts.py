@@ -91,8 +91,8 @@ class WidthPruning(StructuredPruning):
 
     def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
         counts, size = self._counts[blocks[0]], self.unit_size(self._units[blocks[0]])
-        harms = self.order.harms(blocks[0], counts) if len(blocks) == 1 else []
-        return Gene.of_levels(name, [count * size for count in counts], harms)
+        level_losses = self.order.level_losses(blocks[0], counts) if len(blocks) == 1 else []
+        return Gene.of_levels(name, [count * size for count in counts], level_losses)
 
 
 class Heads(WidthPruning):

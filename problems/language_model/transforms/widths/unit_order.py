@@ -56,11 +56,11 @@ class UnitOrder:
             self._outputs[block, count] = output.matrix.rows(weight).contiguous()
         return self._outputs[block, count]
 
-    def harms(self, block: int, counts: Sequence[int]) -> list[float | None]:
+    def level_losses(self, block: int, counts: Sequence[int]) -> list[float | None]:
         """Return the output error of ``block`` with each of ``counts`` units, None for 0 units; empty if unknown."""
         errors = self._stored.get(f"errors.{block}")
-        harms = [None if errors is None or not count else float(errors[count]) for count in counts]
-        return harms if any(harms) else []
+        level_losses = [None if errors is None or not count else float(errors[count]) for count in counts]
+        return level_losses if any(level_losses) else []
 
     def _order(self, block: int) -> torch.Tensor:
         return self._stored[f"order.{block}"].to(self._device)

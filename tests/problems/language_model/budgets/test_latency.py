@@ -83,7 +83,7 @@ def test_where_a_weight_takes_a_millisecond_the_terms_sum_to_the_weights(transfo
 def test_nothing_is_refitted_to_be_timed(transform):
     made = transform(["heads", "channels"])
     bare = made.bare()
-    assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
+    assert list(bare.genes) == [replace(gene, level_losses=()) for gene in made.genes]
 
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}

@@ -36,11 +36,6 @@ def test_what_is_wrong_is_named_by_its_place(result, spoil, place):
     assert [error["loc"] for error in found.value.errors()] == [place]
 
 
-def test_keys_that_were_renamed_are_read(result):
-    found = LanguageModelResult.model_validate(result | {"told": ["a note"], "rival": "llama.cpp/Q4_K_M"})
-    assert (found.notes, found.baseline) == (("a note",), "llama.cpp/Q4_K_M")
-
-
 def test_gap_closed_is_a_share_of_log_perplexity():
     assert gap_closed(dense=20.0, uniform=80.0, evolved=40.0) == pytest.approx(0.5)
     assert gap_closed(dense=20.0, uniform=80.0, evolved=80.0) == 0

@@ -29,13 +29,13 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
     transform.use_times(times)
     for gene in transform.genes:
         own = times[gene.name]
-        harms = dict(zip(every[gene.name].levels, every[gene.name].harms, strict=True))
+        level_losses = dict(zip(every[gene.name].levels, every[gene.name].level_losses, strict=True))
         assert gene.levels[0] == DENSE
         taken = [own[kind] for kind in gene.levels]
         assert taken == sorted(set(taken), reverse=True)
         for kind in every[gene.name].levels:
-            assert any(own[level] <= own[kind] and harms[level] <= harms[kind] for level in gene.levels)
-        assert list(gene.harms) == [harms[kind] for kind in gene.levels]
+            assert any(own[level] <= own[kind] and level_losses[level] <= level_losses[kind] for level in gene.levels)
+        assert list(gene.level_losses) == [level_losses[kind] for kind in gene.levels]
     transform.apply([gene.up for gene in transform.genes])
     held = [(name, each.kind) for name, each in transform.encoded().items()]
     assert held == [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
@@ -76,17 +76,17 @@ def test_errors_of_all_rows_are_exact_and_of_some_rows_near(language_model, weig
     importance = measure_importance(session.resident, tokens) if weighed else {}
     sensitive = sensitivity(session.resident.model, tokens, matrices) if weighed else {}
     rows = {matrix.name: matrix.rows(matrix.weight).float().numpy() for matrix in matrices}
-    harms = []
+    level_losses = []
     for matrix in matrices:
         weights, own = rows[matrix.name], importance.get(matrix.name)
         data = ggml.quantize(weights, "Q4_0", None if own is None else own.numpy())
         change = (ggml.dequantize(data, "Q4_0", weights.shape[1]) - weights).astype(float) ** 2
         factors = sensitive.get(matrix.name) or [(torch.ones(len(weights)), torch.ones(weights.shape[1]))]
-        harms.append(sum(out.double().numpy() @ change @ into.double().numpy() for out, into in factors) / 2)
+        level_losses.append(sum(out.double().numpy() @ change @ into.double().numpy() for out, into in factors) / 2)
     for count, off in ((10**9, 1e-5), (16, 0.35)):
         samples = list(zip(matrices, draw_samples(matrices, sensitive, count), strict=True))
         found = estimate_errors(samples, importance, "Q4_0")
-        assert found["divergences"].tolist() == pytest.approx(harms, rel=off)
+        assert found["divergences"].tolist() == pytest.approx(level_losses, rel=off)
         for (matrix, sample), relative in zip(samples, found["relative"].tolist(), strict=True):
             assert len(sample.rows) <= min(count, len(rows[matrix.name]))
             assert relative * sample.total / 2 == pytest.approx(found["divergences"][matrices.index(matrix)])

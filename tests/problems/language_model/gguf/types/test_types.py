@@ -101,13 +101,15 @@ def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
             weights = rows_of(dense[name], model.get_submodule(own))
             off = (read(held, weights.shape[1]) - weights).astype(float) ** 2
             sizes.setdefault(own, {})[held.kind] = held.data.nbytes
-            harm = sum(outputs.double().numpy() @ off @ inputs.double().numpy() for outputs, inputs in factors[own]) / 2
-            errors.setdefault(own, {})[held.kind] = harm
+            level_loss = (
+                sum(outputs.double().numpy() @ off @ inputs.double().numpy() for outputs, inputs in factors[own]) / 2
+            )
+            errors.setdefault(own, {})[held.kind] = level_loss
     for gene in transform.genes:
         assert tuple(sizes[gene.name]) == gene.levels[1:]
         assert [*sizes[gene.name].values()] == sorted(set(sizes[gene.name].values()), reverse=True)
         assert [*errors[gene.name].values()] == sorted(set(errors[gene.name].values()))
-        assert gene.harms == pytest.approx([0.0, *errors[gene.name].values()], rel=0.1)
+        assert gene.level_losses == pytest.approx([0.0, *errors[gene.name].values()], rel=0.1)
         assert gene.absolute
 
 

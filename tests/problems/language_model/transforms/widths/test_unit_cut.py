@@ -109,7 +109,7 @@ def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_harms_are_the_errors_of_a_refit(language_model, cut):
+def test_level_losses_are_the_errors_of_a_refit(language_model, cut):
     (transform,) = language_model(transforms=cut).session.transform.transforms
     inputs = inputs_of(transform.resident.model, transform.texts.calibration.tokens)
     for gene, units in zip(transform.genes, transform._units, strict=True):
@@ -118,11 +118,11 @@ def test_harms_are_the_errors_of_a_refit(language_model, cut):
         root = (DAMPING * known.square().mean() * len(known)).sqrt()
         damped = torch.cat([known, root * torch.eye(known.shape[1], dtype=torch.float64)])
         wanted = damped @ output.rows(output.weight).T.double()
-        assert gene.harms[-1] is None
+        assert gene.level_losses[-1] is None
         for level, count in enumerate(gene.levels[:-1]):
             left = damped[
                 :,
                 places[transform.order.remaining(units.sublayer.block, count // transform.unit_size(units))].flatten(),
             ]
             error = (wanted - left @ torch.linalg.lstsq(left, wanted).solution).square().sum() / len(known)
-            assert gene.harms[level] == pytest.approx(float(error), rel=1e-3, abs=1e-3 * gene.harms[-2])
+            assert gene.level_losses[level] == pytest.approx(float(error), rel=1e-3, abs=1e-3 * gene.level_losses[-2])
