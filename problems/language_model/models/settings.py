@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from evoprune import InputError, Settings
-from evoprune.plugins import check_plugin, plugin_names
+from evoprune import Settings
+from evoprune.plugins import plugin_names
 from evoprune.problems.language_model.models.wings import WINGS
 
 BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
@@ -24,19 +24,6 @@ def _absolute_if_local(source: str) -> str:
         return str(path.resolve()) if path.exists() else source
     except (OSError, RuntimeError) as error:  # the name is too long, or its home folder is unknown
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def registered(group: str) -> AfterValidator:
-    """Return a validator of names of ``group`` that does not import the plugins, which may need torch."""
-
-    def check(name: str) -> str:
-        try:
-            check_plugin(group, name)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-        return name
-
-    return AfterValidator(check)
 
 
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from evoprune import InputError
 from evoprune.plugins import find_plugin
+from evoprune.problems.language_model.scores.formula import FormulaScore, FormulaSettings
 
 SCORES = "evoprune.scores"  # the group of entry points
 
@@ -30,6 +31,8 @@ def scope_of(score: Score) -> str:
 
 def needs(score: Score) -> frozenset[str]:
     """Return the names of the statistics that ``score`` reads."""
+    if isinstance(score, FormulaScore):
+        return score.needs
     return frozenset(list(inspect.signature(score).parameters)[1:])
 
 
@@ -41,8 +44,10 @@ def source(score: Score) -> str:
         return ""
 
 
-def find_score(name: str) -> Score:
-    """Return the score called ``name``."""
+def find_score(name: str | FormulaSettings) -> Score:
+    """Return the score called ``name``, or of a formula."""
+    if isinstance(name, FormulaSettings):
+        return name.score()
     from evoprune.problems.language_model.calibration import gradients, statistics  # import torch
 
     score: Score = find_plugin(SCORES, name)

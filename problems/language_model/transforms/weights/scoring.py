@@ -13,6 +13,7 @@ from evoprune.problems.language_model.calibration.tensor_cache import Tensors, c
 from evoprune.problems.language_model.models.blocks import Matrix
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.scores import find_score, needs, scope_of, source
+from evoprune.problems.language_model.scores.formula import FormulaSettings
 from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.weights.masks import (
     BASE,
@@ -24,9 +25,9 @@ from evoprune.problems.language_model.transforms.weights.masks import (
 
 
 class Scoring:
-    """Scores the weights of ``matrices`` by the registered score ``name``; ``texts``: None if it needs no text."""
+    """Scores the weights of ``matrices`` by the score ``name``, or a formula; ``texts``: None if it needs no text."""
 
-    def __init__(self, matrices: Iterable[Matrix], name: str, texts: Texts | None) -> None:
+    def __init__(self, matrices: Iterable[Matrix], name: str | FormulaSettings, texts: Texts | None) -> None:
         self._matrices, self._name, self._score = list(matrices), name, find_score(name)
         self._needs, self.scope = needs(self._score), scope_of(self._score)
         self.label = f"{name} by {self.scope}"
@@ -49,10 +50,15 @@ class Scoring:
         """Return the bins of the ranks of the weights of each matrix of ``model``."""
         stored: Tensors = {}
         for matrix, score in self.scores(model):
-            by_row = self.scope == "row"
-            ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
-            stored[BINS + matrix.name] = bins(ranks).contiguous()
+            stored[BINS + matrix.name] = bins_of(matrix, score, self.scope)
         return stored
+
+
+def bins_of(matrix: Matrix, score: torch.Tensor, scope: str) -> torch.Tensor:
+    """Return the bins of the ranks of a ``score``, in the layout of ``matrix``."""
+    by_row = scope == "row"
+    ranks = matrix.laid_out(ranks_in_rows(matrix.rows(score))) if by_row else ranks_in_matrix(score)
+    return bins(ranks).contiguous()
 
 
 def original_weights(resident: Resident, matrices: Iterable[Matrix]) -> Tensors:

@@ -1,13 +1,15 @@
 """The settings of the transform ``weights``. Imports no torch."""
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from evoprune import Fraction, Settings
-from evoprune.problems.language_model.models.settings import registered
+from evoprune import Fraction, InputError, Settings
+from evoprune.plugins import check_parameters, check_plugin
 from evoprune.problems.language_model.scores import SCORES
+from evoprune.problems.language_model.scores.formula import FormulaSettings
 
 
 class WeightsSettings(Settings):
@@ -20,10 +22,10 @@ class WeightsSettings(Settings):
         description="the matrices of a gene: a block, a single matrix, or a block and a kind of matrix in all blocks, "
         "whose values are added",
     )
-    score: Annotated[str, registered(SCORES)] = Field(
+    score: str | FormulaSettings = Field(
         "magnitude",
         description="ranks the weights of a matrix, of a row for wanda, and the lowest are removed first: "
-        "magnitude, wanda, gblm",
+        "magnitude, wanda, gblm, or {formula: TEXT}",
     )
     reconstruct: Literal["none", "least_squares"] = Field(
         "none",
@@ -38,6 +40,21 @@ class WeightsSettings(Settings):
     curve: tuple[Fraction, ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities at which uniform pruning is scored beside the search"
     )
+
+    @field_validator("score", mode="before", json_schema_input_type=str | FormulaSettings)
+    @classmethod
+    def _known_score(cls, value: Any) -> Any:
+        """Check one form alone: a union would tell the faults of both."""
+        try:
+            if isinstance(value, Mapping):
+                return check_parameters(FormulaSettings, value, "")
+            if isinstance(value, str):
+                check_plugin(SCORES, value)
+        except InputError as error:
+            raise ValueError("; ".join(error.problems)) from None
+        if not isinstance(value, str | FormulaSettings):
+            raise ValueError(f"expected a name, or {{formula: TEXT}}, got {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _consistent_weights(self) -> Self:
