@@ -15,6 +15,7 @@ version = release = evoprune.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
+suppress_warnings = ["ref.term"]  # docstrings of DEAP refer to the glossary of its own site
 html_theme = "furo"
 html_title = "evoprune"
 html_show_copyright = False
