@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.resolve import ALWAYS_SUPPLIED
+from evoprune.experiment.resolve import ALWAYS_SUPPLIED, operator_schema
 from evoprune.experiment.spec import AUTO, Choice, Experiment
 from evoprune.interfaces.problem import Checked, model_of
 
@@ -62,8 +62,7 @@ def operators(slot: str) -> Iterator[Entry]:
     """Yield the registered operators of ``slot``; the last algorithm is ``auto``."""
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
-        schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
-        yield Entry(name, function, schema, ALWAYS_SUPPLIED)
+        yield Entry(name, function, operator_schema(slot, function), ALWAYS_SUPPLIED)
     if slot == "algorithm":
         yield Entry(AUTO, registry.default_choice(AUTO, "genes"), Checked)
 

@@ -152,11 +152,16 @@ def _problem(experiment: Experiment, faults: list[str]) -> tuple[type[Problem] |
         return problem, None
 
 
+def operator_schema(slot: str, function: Callable[..., Any]) -> type[BaseModel]:
+    """Return the model of the parameters of ``function``, an operator of ``slot``."""
+    return parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
+
+
 def _operator(slot: str, choice: Choice, experiment: Experiment, faults: list[str]) -> Operator | None:
     path = f"operators.{slot}"
     try:
         function = registry.operator(slot, choice.use, experiment.plugins)
-        model = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
+        model = operator_schema(slot, function)
     except InputError as error:
         faults.append(f"{path}.use: {error}")
         return None

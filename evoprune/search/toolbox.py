@@ -23,13 +23,12 @@ from evoprune.console.errors import InputError, cut_repr
 from evoprune.console.progress import Progress, note
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED, FROM_EXPERIMENT, Resolved, resolve
-from evoprune.experiment.spec import AUTO, Choice
+from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.parts import Measured, part
 from evoprune.interfaces.problem import Problem, answer, refuse_faulty
 from evoprune.interfaces.space import Genome, Space
-from evoprune.spaces.mixed import Mixed
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
@@ -50,12 +49,12 @@ def with_default_operators(resolved: Resolved, problem: Problem) -> Resolved:
     space, explicit = problem.space.name, resolved.experiment.model_dump(exclude_unset=True)
     given, size = explicit.get("operators", {}), {}
     chosen = registry.default_choice("defaults", space)
+    if not resolved.experiment.automatic and (space == Genes.name or chosen.keys() <= given.keys()):
+        return resolved
     if resolved.experiment.automatic:
         more, count = registry.default_choice(AUTO, space)(problem)
         chosen, size = {**chosen, **more}, {"population": count}
         given = {slot: choice for slot, choice in given.items() if slot != "algorithm"}
-    elif space == Genes.name:  # of which an experiment has the defaults
-        return resolved
     config = {**size, **explicit, "operators": {**chosen, **given}}
     return replace(resolve(config, "operators"), plugin_folders=resolved.plugin_folders)
 
@@ -85,8 +84,6 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     toolbox.register("individual", _individual, problem)
     for slot, operator in resolved.operators.items():
         _refuse_other_space(slot, operator.use, space)
-        if isinstance(space, Mixed) and slot in ("mate", "mutate"):
-            supplied["of_parts"] = [_default_operator(slot, part, supplied) for part in space.parts.values()]
         for name in parameters.lacking(operator.parameters, supplied):
             problem_name = resolved.experiment.problem.use
             raise InputError(
@@ -166,16 +163,6 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved, space: Space) -> No
             raise InputError(f"{name} would pass on {len(answer)} of a population of {size}; expected 1 to {size - 1}")
         if slot == "algorithm" and not (isinstance(answer[0], Evaluate) and answer[0].individuals):
             raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
-
-
-def _default_operator(slot: str, space: Space, supplied: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return the default operator of ``space``, a part of another one."""
-    choice = Choice.model_validate(registry.default_choice("defaults", space.name)[slot])
-    function = registry.operator(slot, choice.use)
-    model = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
-    of_part = {**supplied, **space.supplied, "space": space}
-    arguments = parameters.arguments(model.model_validate(choice.parameters), of_part)
-    return space.adapted(slot, partial(function, **arguments))
 
 
 def _refuse_other_space(slot: str, name: str, space: Space) -> None:

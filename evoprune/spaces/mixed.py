@@ -3,9 +3,13 @@
 import inspect
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from evoprune.console.errors import cut_repr
+from evoprune.experiment import parameters, registry
+from evoprune.experiment.resolve import operator_schema
+from evoprune.experiment.spec import Choice
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
 
@@ -81,6 +85,12 @@ class Mixed(Space):
         parts = zip(self.parts.values(), genome, strict=True)
         return MixedIndividual([space.individual(part, signs) for space, part in parts], signs)
 
+    @property
+    def supplied(self) -> Mapping[str, Any]:
+        """The default operators of the parts' spaces, by slot."""
+        parts = self.parts.values()
+        return {"of_parts": {slot: [_default_operator(slot, space) for space in parts] for slot in ("mate", "mutate")}}
+
     def adapted(self, slot: str, operator: Operator | None) -> Operator:
         if slot != "repair" or operator is not None:
             return super().adapted(slot, operator)
@@ -106,3 +116,11 @@ class Mixed(Space):
 
     def describe(self) -> str:
         return "; ".join(f"{name}: {space.describe()}" for name, space in self.parts.items())
+
+
+def _default_operator(slot: str, space: Space) -> Operator:
+    """Return the default operator of ``space``, a part of another one."""
+    choice = Choice.model_validate(registry.default_choice("defaults", space.name)[slot])
+    function = registry.operator(slot, choice.use)
+    checked = operator_schema(slot, function).model_validate(choice.parameters)
+    return space.adapted(slot, partial(function, **parameters.arguments(checked, {**space.supplied, "space": space})))
