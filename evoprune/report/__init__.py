@@ -70,7 +70,8 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     yield from _drawings(one)
     yield f"{head} The best candidate"
     genes = result.genes or {f"gene {number}": plain(value) for number, value in enumerate(one.run.best.genome)}
-    yield table(["gene" if one.problem.space is Problem.space else "part", "value"], genes.items())
+    named = "part" if result.genes and one.problem.space is not Problem.space else "gene"  # genes have no names there
+    yield table([named, "value"], genes.items())
     yield f"{head} Convergence"
     yield "Half of the population lies between the quartiles."
     columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
