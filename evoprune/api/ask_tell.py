@@ -72,7 +72,7 @@ class Search:
         else:
             self.space = space if isinstance(space, Space) else Genes(space)
             section = function_section(["asked:for"], self.space, more | {"initial": listed(initial, self.space)})
-            own = modules_of(self.space)
+            own = modules_of(section)
         modules = [*as_tuple(plugins, "plugins"), *own]
         resolved = resolve_search(section, algorithm, operators, population, modules, seed=seed)
         problem = space if isinstance(space, Problem) else resolved.problem(resolved.settings)

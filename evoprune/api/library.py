@@ -212,7 +212,8 @@ def problem_section(
     evaluation.this_worker.forget()  # it may know another function of the same name
     every = zip(calls, (f, *constraints), named, strict=True)
     registry.local_functions.update({call: function for call, function, (_, module) in every if module is None})
-    return function_section(calls, space, more), [*plugins, *modules_of(space)]
+    section = function_section(calls, space, more)
+    return section, [*plugins, *modules_of(section)]
 
 
 def _named(f: Any) -> tuple[str, str | None]:
@@ -243,21 +244,21 @@ def section_of(space: Space) -> dict[str, Any]:
     return {"use": name, **settings}
 
 
-def modules_of(space: Space) -> list[str]:
-    """Return the modules of functions and classes that the section of ``space`` names."""
+def modules_of(section: Mapping[str, Any]) -> list[str]:
+    """Return the modules of functions and classes that the space in ``section``, of a problem, names."""
     modules: list[str] = []
 
-    def visit(section: Any) -> None:
-        if isinstance(section, Mapping):
-            visit([section.get("use"), *section.get("primitives", ())])
-            visit([part for part in section.values() if isinstance(part, Mapping)])
-        elif isinstance(section, list):
-            for each in section:
+    def visit(value: Any) -> None:
+        if isinstance(value, Mapping):
+            visit([value.get("use"), *value.get("primitives", ())])
+            visit([part for part in value.values() if isinstance(part, Mapping)])
+        elif isinstance(value, list):
+            for each in value:
                 visit(each)
-        elif isinstance(section, str) and ":" in section and section not in registry.local_functions:
-            modules.append(section.partition(":")[0])
+        elif isinstance(value, str) and ":" in value and value not in registry.local_functions:
+            modules.append(value.partition(":")[0])
 
-    visit(section_of(space))
+    visit(section.get("space"))
     return modules
 
 
@@ -275,8 +276,11 @@ def listed(points: Sequence[Any], space: Space, argument: str = "initial") -> li
     ``argument``: name of the caller's argument, for errors.
     """
     if not isinstance(space, Genes):
+        points = as_tuple(points, argument)
         with blamed_on(argument):
-            return [space.to_json(point) for point in as_tuple(points, argument) if space.encoded(point)]
+            for point in points:
+                space.encoded(point)  # raises an error for what the space lacks
+        return [*map(space.to_json, points)]
     names = space.names
     genomes = []
     for point in as_tuple(points, argument):
