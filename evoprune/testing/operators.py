@@ -78,18 +78,16 @@ def budgets() -> Iterator[Budget]:
             yield Monotone(whole, curved, math.log1p(max(0.0, limit - free.least)))
 
 
-def _bound(function: Callable[..., Any], data: int, budget: Budget | None, params: dict[str, Any]) -> partial[Any]:
+def _bound(
+    function: Callable[..., Any], data: int, budget: Budget | None, params: dict[str, Any], space: Space | None = None
+) -> partial[Any]:
+    """Return ``function`` with the parameters that the engine supplies; ``space``: by default the budget's."""
     supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
     if budget is not None:
-        genes = budget.genes
-        supplied |= {
-            "space": genes,
-            "genes": genes,
-            "budget": budget,
-            "low": genes.low,
-            "up": genes.up,
-            "initial_genomes": [],
-        }
+        supplied |= {"budget": budget, "initial_genomes": []}
+        space = space or budget.genes
+    if space is not None:
+        supplied |= {"space": space, **space.supplied}
     asked = list(inspect.signature(function).parameters)[data:]
     return partial(function, **{name: supplied[name] for name in asked if name in supplied} | params)
 
@@ -130,10 +128,8 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, par
 
 
 def _check_children_of(slot: str, function: Callable[..., Any], space: Space, parameters: dict[str, Any]) -> None:
-    count, supplied = PARENTS[slot], {"space": space, **space.supplied}
-    asked = inspect.signature(function).parameters
-    bound = partial(function, **{name: supplied[name] for name in asked if name in supplied} | parameters)
-    operator = space.adapted(slot, bound)
+    count = PARENTS[slot]
+    operator = space.adapted(slot, _bound(function, count, None, parameters, space))
 
     def bred(seed: int) -> list[tuple[Any, ...]]:
         _seed(seed)

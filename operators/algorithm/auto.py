@@ -21,7 +21,7 @@ def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
 def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose local search for one objective: it is level with the best on tours, schedules and assignments."""
     if len(problem.signs) > 1:
-        return {"algorithm": "nsga2"}, 100
+        return of_space(problem)
     return {"algorithm": "iterated_local_search", "mutate": "rearrange"}, 20
 
 
