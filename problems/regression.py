@@ -15,6 +15,7 @@ from evoprune.plugins import (
     BLUE,
     GREY,
     Outcome,
+    blamed_on,
     digits,
     draw_tree,
     entitle,
@@ -74,8 +75,8 @@ class Regression(Problem, Reporting):
             raise InputError(f"expected a column '{self.target}' and others, got {', '.join(columns)}", str(self._path))
         targets = numpy.array(columns.pop(self.target))
         self._names, inputs = [*columns], numpy.array([*columns.values()])
-        if faulty := [name for name in columns if not name.isidentifier() or name in settings.primitives]:
-            raise InputError(f"expected names such as x_1 for columns, got '{faulty[0]}'", str(self._path))
+        with blamed_on(str(self._path)):
+            _ = self.space  # refuses names of columns that are no arguments
         order = random.Random(settings.draw).sample(range(len(targets)), len(targets))
         held, train = numpy.split(numpy.array(order), [int(settings.held_out * len(order))])
         if len(train) < 3:

@@ -57,10 +57,6 @@ class Space(ABC):
             return False
         return True
 
-    def nearest(self, genome: Genome) -> Genome:
-        """Return the allowed genome nearest to ``genome``, a sum of operators' changes; by default the same."""
-        return genome
-
     @property
     def size(self) -> float:
         """Number of different genomes."""

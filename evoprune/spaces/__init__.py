@@ -1,1 +1,1 @@
-"""Spaces beside vectors (:class:`evoprune.Genes`), a file each; setup.cfg registers them."""
+"""Spaces other than vectors (:class:`evoprune.Genes`), a file each; setup.cfg registers them."""

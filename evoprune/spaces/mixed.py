@@ -28,7 +28,7 @@ class MixedIndividual(Individual):
 class Mixed(Space):
     """Genomes with a part of each of several spaces, by name. Operators of each part's space breed it.
 
-    A function gets the values of the parts by their names, where these are its parameters, or else their mapping.
+    A function gets the values of the parts by their names, if its parameters have them, or else their mapping.
 
     >>> from evoprune import Gene, Genes, Mixed, Permutation
     >>> Mixed(order=Permutation(3), speed=Genes([Gene("v")])).chosen(((2, 0, 1), (0.5,)))

@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from evoprune.console.errors import as_tuple, cut_repr
-from evoprune.interfaces.space import Genome, Space, SpaceError
+from evoprune.interfaces.space import Genome, SpaceError
+from evoprune.spaces.items import Items
 
 
-class Permutation(Space):
+class Permutation(Items):
     """The orders of ``items``, at least two different texts or numbers; of a number, of 0 to the number less 1.
 
     A genome has the places of the items, as whole numbers.
@@ -23,19 +24,14 @@ class Permutation(Space):
     name = "permutation"
 
     def __init__(self, items: int | Sequence[Any]) -> None:
-        self.items = as_tuple(range(items) if isinstance(items, int) else items, "items")
-        if not all(isinstance(item, str | int | float) for item in self.items):
-            raise SpaceError(f"items: expected texts and numbers, got {cut_repr(self.items)}")
-        if len(self.items) < 2 or len(self._places) < len(self.items):
-            raise SpaceError(f"items: expected at least two, all different, got {cut_repr(self.items)}")
+        whole = as_tuple(range(items) if isinstance(items, int) else items, "items")
+        if not all(isinstance(item, str | int | float) for item in whole):
+            raise SpaceError(f"items: expected texts and numbers, got {cut_repr(whole)}")
+        super().__init__(whole, "items")
 
     @cached_property
     def _sorted(self) -> list[int]:
         return [*range(len(self.items))]
-
-    @cached_property
-    def _places(self) -> dict[Any, int]:
-        return {item: place for place, item in enumerate(self.items)}
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -52,15 +48,6 @@ class Permutation(Space):
     @property
     def size(self) -> float:
         return math.inf if len(self.items) > 170 else math.factorial(len(self.items))
-
-    def chosen(self, genome: Genome) -> list[Any]:
-        return [self.items[place] for place in genome]
-
-    def encoded(self, value: Any) -> Genome:
-        try:
-            return self.from_json([self._places[item] for item in value])
-        except (KeyError, TypeError):
-            raise SpaceError(f"expected an order of the items, got {cut_repr(value)}") from None
 
     def describe(self) -> str:
         return f"orders of {len(self.items)} items"

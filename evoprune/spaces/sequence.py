@@ -7,10 +7,11 @@ from typing import Any
 
 from evoprune.console.errors import as_tuple, cut_repr
 from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.space import Genome, Operator, Space, SpaceError, frozen
+from evoprune.interfaces.space import Genome, Operator, SpaceError, frozen
+from evoprune.spaces.items import Items
 
 
-class Sequence(Space):
+class Sequence(Items):
     """Lists of ``levels``, each any number of times, with ``shortest`` to ``longest`` elements, at least one.
 
     A genome has the places of the levels, as whole numbers. ``levels``: at least two, different; texts, numbers, or
@@ -24,50 +25,35 @@ class Sequence(Space):
     name = "sequence"
 
     def __init__(self, levels: abc.Sequence[Any], shortest: int, longest: int) -> None:
-        self.levels = frozen(as_tuple(levels, "levels"))
+        super().__init__(frozen(as_tuple(levels, "levels")), "levels")
         self.shortest, self.longest = shortest, longest
-        try:
-            self._places = {level: place for place, level in enumerate(self.levels)}
-        except TypeError:
-            raise SpaceError(f"levels: expected texts, numbers or tuples, got {cut_repr(levels)}") from None
-        if len(self.levels) < 2 or len(self._places) < len(self.levels):
-            raise SpaceError(f"levels: expected at least two, all different, got {cut_repr(levels)}")
         if not 1 <= shortest <= longest:
             raise SpaceError(f"expected 1 <= shortest <= longest, got {shortest} and {longest}")
 
     @property
     def settings(self) -> abc.Mapping[str, Any]:
-        return {"levels": [*self.levels], "shortest": self.shortest, "longest": self.longest}
+        return {"levels": [*self.items], "shortest": self.shortest, "longest": self.longest}
 
     @property
     def supplied(self) -> abc.Mapping[str, Any]:
-        return {"low": 0, "up": len(self.levels) - 1}
+        return {"low": 0, "up": len(self.items) - 1}
 
     def random(self) -> Genome:
         length = random.randint(self.shortest, self.longest)
-        return tuple(random.randrange(len(self.levels)) for _ in range(length))
+        return tuple(random.randrange(len(self.items)) for _ in range(length))
 
     def check(self, genome: Genome) -> None:
         if not self.shortest <= len(genome) <= self.longest:
             raise SpaceError(f"expected {self.shortest} to {self.longest} elements, got {len(genome)}")
-        if not all(type(place) is int and 0 <= place < len(self.levels) for place in genome):
-            raise SpaceError(f"expected whole numbers from 0 to {len(self.levels) - 1}, got {cut_repr(genome)}")
+        if not all(type(place) is int and 0 <= place < len(self.items) for place in genome):
+            raise SpaceError(f"expected whole numbers from 0 to {len(self.items) - 1}, got {cut_repr(genome)}")
 
     @property
     def size(self) -> float:
         try:
-            return float(sum(len(self.levels) ** length for length in range(self.shortest, self.longest + 1)))
+            return float(sum(len(self.items) ** length for length in range(self.shortest, self.longest + 1)))
         except OverflowError:
             return float("inf")
-
-    def chosen(self, genome: Genome) -> list[Any]:
-        return [self.levels[place] for place in genome]
-
-    def encoded(self, value: Any) -> Genome:
-        try:
-            return self.from_json([self._places[level] for level in frozen(value)])
-        except (KeyError, TypeError):
-            raise SpaceError(f"expected a list of levels, got {cut_repr(value)}") from None
 
     def adapted(self, slot: str, operator: Operator | None) -> Operator:
         if slot == "repair" or operator is None:
@@ -84,4 +70,4 @@ class Sequence(Space):
         return children
 
     def describe(self) -> str:
-        return f"sequences of {self.shortest} to {self.longest} of {len(self.levels)} levels"
+        return f"sequences of {self.shortest} to {self.longest} of {len(self.items)} levels"

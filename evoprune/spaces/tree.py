@@ -104,7 +104,7 @@ class Tree(Space):
         return {key: value for key, value in vars(self).items() if key != "set"}  # its types cannot be pickled
 
     def _check_complete(self) -> None:
-        """Raise SpaceError for a type without a leaf, of which no tree would end."""
+        """Raise SpaceError for a type without a leaf: its trees would not end."""
         used = {self._returns, *(kind for _, takes, _ in self.functions.values() for kind in takes)}
         leaves = {*self.arguments.values(), bool} | ({float} if self.constants is not None else set())
         if missing := sorted(kind.__name__ for kind in used - leaves):
