@@ -10,11 +10,11 @@ from evoprune.plugins import Choice, check_parameters
 from evoprune.problems.language_model.budgets import BUDGETS
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.evaluation.harness import TaskSettings
-from evoprune.problems.language_model.models.settings import Device, Dtype, Source, model_fault
+from evoprune.problems.language_model.models.settings import Device, Dtype, Source
 from evoprune.problems.language_model.models.wings import find_in_wings
 from evoprune.problems.language_model.results.recovery import RecoverySettings, recovery_settings
 from evoprune.problems.language_model.texts.settings import TextSettings, text_fault
-from evoprune.problems.language_model.texts.tasks import is_task, task_fault
+from evoprune.problems.language_model.texts.tasks import is_task
 from evoprune.problems.language_model.transforms import TRANSFORMS
 from evoprune.problems.language_model.transforms.weights.settings import WeightsSettings
 
@@ -82,14 +82,7 @@ class ProblemSettings(EvaluationSettings):
     @property
     def missing_inputs(self) -> Iterator[str]:
         """As :attr:`missing`, without the needs of transforms."""
-        if fault := model_fault(self.model):
-            yield f"problem.model: {fault}"
-        roles = {"search_text": self.search_text, "report_text": self.report_text}
-        roles |= {f"second_text.{at}": text for at, text in enumerate(self.second_text)}
-        roles |= {"calibration_text": self.calibration_text} if self.calibration_text else {}
-        for role, text in roles.items():
-            if fault := text_fault(text) or task_fault(text):
-                yield f"problem.{role}: {fault}"
+        yield from super().missing_inputs
         if self.recover and (fault := self.recover.text_fault):
             yield f"problem.recover.text: {fault}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, ClassVar, Self
@@ -14,7 +14,6 @@ from evoprune.plugins import EVOLVED, Outcome, digits, finite
 from evoprune.problems.language_model.evaluation import EvaluationSettings
 from evoprune.problems.language_model.models.settings import Source, model_fault, short_name
 from evoprune.problems.language_model.scores.formula import ARGUMENTS, FormulaScore, Scope, parsed
-from evoprune.problems.language_model.texts.settings import text_fault
 
 KNOWN = {"magnitude": "w", "wanda": "w * x", "ria": "(w / r + w / c) * sqrt(x)", "gblm": "w * (x + g)"}
 """Formulas of published scores; RIA is that of Zhang et al., ICLR 2024, equation (4)."""
@@ -126,7 +125,8 @@ class ScoreSearch(Problem, Finals, Reporting):
 
     @classmethod
     def missing(cls, settings: ScoreSearchSettings) -> list[str]:
-        return [*_missing(settings)]
+        of_others = (fault for model in settings.also if (fault := model_fault(model)))
+        return [*settings.missing_inputs, *(f"problem.also: {fault}" for fault in of_others)]
 
     @classmethod
     def about(cls, settings: ScoreSearchSettings) -> str:
@@ -136,15 +136,6 @@ class ScoreSearch(Problem, Finals, Reporting):
     def summary(cls, result: ScoreSearchResult) -> list[str]:
         lines = [f'score: {{formula: "{result.formula}"}}']
         for model, row in result.losses.items():
-            told = (f"{name} {digits(value)}" for name, value in row.items())
-            lines.append(f"{short_name(model)}, report text: {', '.join(told)}")
+            values = (f"{name} {digits(value)}" for name, value in row.items())
+            lines.append(f"{short_name(model)}, report text: {', '.join(values)}")
         return lines
-
-
-def _missing(settings: ScoreSearchSettings) -> Iterator[str]:
-    for of_model in settings.of_models:
-        if fault := model_fault(of_model.model):
-            yield f"problem.{'model' if of_model.model == settings.model else 'also'}: {fault}"
-    for role in ("search_text", "report_text", "calibration_text"):
-        if (text := getattr(settings, role)) and (fault := text_fault(text)):
-            yield f"problem.{role}: {fault}"

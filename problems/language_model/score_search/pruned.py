@@ -27,7 +27,7 @@ class _AnyScore(Weights):
 
     @cached_property
     def measured(self) -> Tensors:
-        """The statistics, by their names and those of the matrices; the model must be dense at the first use."""
+        """The statistics, by names of statistic and matrix; the model must be dense at the first use."""
         calibration = self.texts.calibration
 
         def build() -> Tensors:

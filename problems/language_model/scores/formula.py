@@ -82,7 +82,7 @@ class FormulaSettings(Settings):
 class FormulaScore:
     """A score by ``formula`` of five arguments, each a float32 array that spreads over the matrix.
 
-    ``w``: absolute weights. ``x``: norms of the inputs. ``g``: roots of the mean squares of the gradients. These are
+    ``w``: absolute weights. ``x``: norms of the inputs. ``g``: roots of the mean squares of the gradients. All are
     divided by their means in the matrix, so that they can be added. ``r`` and ``c``: sums of ``w`` in the weight's
     output row and input column. Values beyond float32 become its largest, and what is no number becomes 0.
     """
