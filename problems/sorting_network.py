@@ -35,7 +35,7 @@ class SortingNetworkResult(Result):
 class SortingNetwork(Problem, Reporting):
     """Sort a number of inputs by the fewest comparators (Knuth, "The Art of Computer Programming" 3, 5.3.4).
 
-    A network sorts all inputs if it sorts those of zeros and ones.
+    A network sorts all inputs if it sorts zeros and ones.
     """
 
     Settings = SortingNetworkSettings

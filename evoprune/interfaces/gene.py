@@ -41,7 +41,7 @@ class Gene:
     """One gene: a number in [low, up], or the index of a level in ``levels``.
 
     ``name``: unique within a genome. ``level_losses``: relative loss by each level, at least 0, None if
-    unknown; empty if nothing is known. ``absolute``: these are in the unit of the loss, and none is measured.
+    unknown; empty if nothing is known. ``absolute``: they are in the unit of the loss, and none is measured.
     ``kind``: subject of the gene (channels, types); genes of one kind interact alike. ``exponent``: the genome stores
     the logarithm, to base 10, of the gene's value. ``ordered``: False for levels without neighbours: mutation draws any
     other level, crossover copies that of a parent. ``scale``: unit of steps of operators; None for the range. ``when``:
