@@ -35,15 +35,10 @@ class Quadratic:
     """
 
     def __init__(self, genes: Genes, points: Floats, values: Floats, evenly: bool = False) -> None:
-        self._genes = genes
-        options = [[*range(len(gene.levels))] if not gene.ordered else [math.nan] for gene in genes]
-        self._starts = numpy.cumsum([0, *map(len, options)])[:-1].tolist()
-        self._places = numpy.repeat(numpy.arange(len(genes)), [*map(len, options)])
-        self._options = numpy.concatenate(options)
+        self._set_columns(genes)
         least = values.argmin()
         self._origin = self._encoded(points[least])
-        ordered = numpy.isnan(self._options)
-        units = numpy.where(ordered, numpy.array(genes.spans)[self._places], 2.0)
+        units = numpy.where(self._ordered, numpy.array(genes.spans)[self._places], 2.0)
         x = (self._encoded(numpy.delete(points, least, 0)) - self._origin) / units
         unit = numpy.sqrt((x**2).sum(1).mean())
         x, units = x / unit, units * unit
@@ -51,12 +46,21 @@ class Quadratic:
         y /= y.max()
         y /= numpy.sqrt((y**2).mean())
         scale = numpy.ones(len(y)) if evenly else numpy.maximum(y, _LEAST)
-        gram, squares = x @ x.T, x**2 * ordered
+        gram, squares = x @ x.T, x**2 * self._ordered
         kernel = (gram + _PAIRS / 2 * gram**2 + len(genes) * squares @ squares.T) / numpy.outer(scale, scale)
         kernel += numpy.diag(_MISFIT**2 + 1e-12 * kernel.diagonal())
         shares = numpy.linalg.solve(kernel, y / scale) / scale
         curves = _PAIRS * (x.T * shares) @ x + numpy.diag(2 * len(genes) * shares @ squares)
         self._slopes, self._curves = shares @ x / units, curves / numpy.outer(units, units)
+
+    def _set_columns(self, genes: Genes) -> None:
+        """Set the columns: one for a gene, or one for each option without an order."""
+        self._genes = genes
+        options = [[*range(len(gene.levels))] if not gene.ordered else [math.nan] for gene in genes]
+        self._starts = numpy.cumsum([0, *map(len, options)])[:-1].tolist()
+        self._places = numpy.repeat(numpy.arange(len(genes)), [*map(len, options)])
+        self._options = numpy.concatenate(options)
+        self._ordered = numpy.isnan(self._options)
 
     @classmethod
     def fit(
@@ -83,7 +87,7 @@ class Quadratic:
     def _encoded(self, points: Floats) -> Floats:
         """Return ``points`` with an indicator for each option without an order: ``(..., columns)``."""
         columns = points[..., self._places]
-        return numpy.where(numpy.isnan(self._options), columns, columns == self._options)
+        return numpy.where(self._ordered, columns, columns == self._options)
 
     def minimise(self, start: Sequence[float], radius: Floats) -> list[float]:
         """Return the genome with the least value, each ordered gene within ``radius``, or a level, of ``start``.

@@ -130,14 +130,18 @@ def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Fini
         run_to_its_end(plan.resolved, plan.place, execution, memo)
         if not (plan.place / MEASURED).exists():  # its scores depend on the measurements
             scores = recorded.read(plan.place, plan.resolved.problem.signs_of(plan.resolved.settings)).candidates
-            # failures are tried again: memory may have been short
-            memo |= {key: replace(score, seconds=0.0) for key, score in scores.items() if score.failure is None}
+            # failures are tried again: memory may have been short; samples are other ones for another seed
+            shared = {key: score for key, score in scores.items() if score.failure is None and not key[2]}
+            memo |= {key: replace(score, seconds=0.0) for key, score in shared.items()}
         yield finished(plan)
 
 
 def finished(plan: Planned) -> Finished:
     """Read the finished run of ``plan``. Raises InputError if its budget was too small for a score on all the data."""
     result, experiment = recorded.read_result(plan.place, Result), plan.resolved.experiment
+    if result.standard_error is not None:  # single scores with noise would be the luckiest
+        values, feasible = result.best.fitness[:1], not result.best.violation
+        return Finished(plan.variant, [result.work], values, result.work, result.unseen, feasible)
     sign = plan.resolved.problem.signs_of(plan.resolved.settings)[0]
     rises = list(improvements(recorded.lines(plan.place / HISTORY), sign))
     within = [line for work, line in rises if work <= (experiment.budget or math.inf)]

@@ -76,6 +76,8 @@ class Search:
         modules = [*as_tuple(plugins, "plugins"), *own]
         resolved = resolve_search(section, algorithm, operators, population, modules, seed=seed)
         problem = space if isinstance(space, Problem) else resolved.problem(resolved.settings)
+        if problem.noisy:
+            raise InputError("expected a problem without noise, as no genome is asked for twice", "Search")
         resolved = toolbox.with_default_operators(resolved, problem)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         with preserve_random_state():

@@ -72,6 +72,9 @@ class FunctionSettings(Settings):
     batch: bool = Field(
         False, description="functions take an array, or columns by name, with a row for each candidate, and return rows"
     )
+    noisy: bool = Field(
+        False, description="values of one genome differ: the function draws from random or numpy.random"
+    )
     initial: tuple[Any, ...] = Field((), description="genomes to begin with, by their values, as of the genes")
     constraints: tuple[str, ...] = Field(
         (), description="module:name of functions of the list, or of some genes by name, each satisfied at 0 or less"
@@ -141,7 +144,11 @@ class Function(Problem):
 
     @property
     def batch(self) -> bool:
-        return self.settings.batch
+        return self.settings.batch and not self.settings.noisy
+
+    @property
+    def noisy(self) -> bool:  # type: ignore[override]
+        return self.settings.noisy
 
     def evaluate(self, genome: Genome, fidelity: float = 1.0) -> Evaluation:
         return self.evaluate_batch([genome], fidelity)[0]

@@ -47,7 +47,7 @@ Operators = Mapping[str, Operator]
 Values = Mapping[str, Any] | Sequence[Any]
 """Values of the genes, by name or in their order."""
 
-_OF_PROBLEMS = "a Problem has constraints, signs, batches and first genomes of its own"
+_OF_PROBLEMS = "a Problem has constraints, signs, noise, batches and first genomes of its own"
 
 
 def minimize(
@@ -62,6 +62,7 @@ def minimize(
     objectives: int = 1,
     maximise: bool = False,
     batch: bool = False,
+    noisy: bool = False,
     constraints: Sequence[Callable[..., Any]] | Callable[..., Any] = (),
     initial: Sequence[Any] = (),
     seed: int = 0,
@@ -83,7 +84,10 @@ def minimize(
     ``f`` is called with the genes' values by name where its parameters are the genes' names, or else with their list;
     so are ``constraints``, also by some of the names, each satisfied where it returns 0 or less: genomes that violate
     them less are better, whatever their values. ``batch``: all take an array (candidates, genes), or by name arrays
-    (candidates,), and return (candidates,) values, or (candidates, objectives). ``maximise``: whether more is better.
+    (candidates,), and return (candidates,) values, or (candidates, objectives). ``noisy``: ``f`` gives one genome
+    different values. It draws from :mod:`random` or ``numpy.random``, which are seeded so that the candidates of a
+    generation draw the same numbers; the value found is a mean over samples of its own, with its standard error, which
+    take a tenth of the evaluations. ``maximise``: whether more is better.
     ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default chosen
     by genes, objectives and limit. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
     ``module:attribute``; functions need none. ``initial``: genomes to begin with, as mappings by name, less the
@@ -94,7 +98,7 @@ def minimize(
     attributes, is refused. None keeps none.
     ``progress``: write the run's lines to standard error.
 
-    No generation begins after so many ``evaluations`` of different genomes (for a problem, units of work), or
+    The search ends after so many ``evaluations``, by default of different genomes (for a problem, units of work);
     ``seconds``; once the first value is as good as ``target``; after ``patience`` generations without a better one; or
     once ``callback``, called after each, returns True. At the end the best is evaluated once more: a
     :class:`RuntimeWarning` tells of a function with noise, whose best value is then partly luck.
@@ -107,7 +111,7 @@ def minimize(
     place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
-    more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch}
+    more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch, "noisy": noisy}
     constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
     for argument, function in (("f", f), *(("constraints", each) for each in constraints)):
         if not (callable(function) or (function is f and isinstance(f, Problem))):
@@ -144,16 +148,18 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
         recorded.refuse_change(before, now, "fingerprint", folder)
     space, signs = run.problem.space, run.problem.signs
     front = [(space.chosen(frozen(point.genome)), tuple(point.fitness)) for point in run.result.front or ()]
-    scores = rules.scores or recorded.read(folder, signs, space).candidates
+    past = recorded.read(folder, signs, space)
+    scores = rules.scores or (past.candidates | (past.finalists if run.problem.noisy else {}))
     if len(scores) != run.result.evaluations:
         raise InputError("holds other candidates than those of the result", str(folder / run_folder.HISTORY))
-    history = [(space.chosen(genome), evaluation.values) for (genome, _), evaluation in scores.items()]
+    history = [(space.chosen(genome), evaluation.values) for (genome, *_), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
-    if rules.scores:  # of a search that ran now
+    if rules.scores and not run.problem.noisy:  # of a search that ran now
         _warn_of_noise(run)
     found = space.chosen(frozen(best.genome)), tuple(best.fitness), run.result.evaluations
     names = space.names if isinstance(space, Genes) else []
-    return Minimum(*found, front, folder, best.violation, names, history, algorithm)
+    error = run.result.standard_error
+    return Minimum(*found, front, folder, best.violation, names, history, algorithm, error)
 
 
 def _warn_of_noise(run: Run) -> None:
@@ -162,7 +168,8 @@ def _warn_of_noise(run: Run) -> None:
     if not all(map(partial(math.isclose, rel_tol=1e-9), again.values, run.best.fitness)):
         now, then = (", ".join(f"{value:.6g}" for value in values) for values in (again.values, run.best.fitness))
         warnings.warn(
-            f"the function answers differently to the same genome ({then}, now {now}): the best value is partly luck",
+            f"the function answers differently to the same genome ({then}, now {now}): the best value is partly luck; "
+            "noisy=True has it scored on several samples",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -203,7 +210,7 @@ def problem_section(
             raise InputError(f"other processes cannot import {name}; define it at the top of a module", "workers")
     plugins = list(dict.fromkeys(module for _, module in named if module is not None))
     if isinstance(f, Problem):
-        if constraints or any(more.get(key) for key in ("maximise", "batch", "initial")):
+        if constraints or any(more.get(key) for key in ("maximise", "batch", "noisy", "initial")):
             raise InputError(_OF_PROBLEMS, "minimize")
         if not isinstance(f.settings, Settings):
             raise InputError(f"expected settings that are Settings, got {cut_repr(f.settings)}", named[0][0])

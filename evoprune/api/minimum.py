@@ -27,7 +27,8 @@ class Minimum:
 
     ``front``: of several objectives, the non-dominated genomes, and their values. ``history``: the genomes in the order
     of their evaluation. ``folder``: of the run. ``violation``: the sum of the constraints above 0 of the best, where no
-    genome satisfied all, so that it is not ``feasible``. ``algorithm``: the one that searched.
+    genome satisfied all, so that it is not ``feasible``. ``algorithm``: the one that searched. ``standard_error``: of
+    the value, a mean of samples, where the function is noisy.
     """
 
     genome: Any
@@ -39,6 +40,7 @@ class Minimum:
     names: list[str] = field(default_factory=list)
     history: list[Point] = field(default_factory=list)
     algorithm: str = ""
+    standard_error: float | None = None
 
     @property
     def feasible(self) -> bool:
@@ -49,7 +51,8 @@ class Minimum:
         genes = ", ".join(f"{name}={value!r}" for name, value in named)
         front = f", front of {len(self.front)} genomes" if self.front else ""
         marked = "" if self.feasible else f", infeasible: the constraints are violated by {digits(self.violation)}"
-        return f"Minimum({genes}, values={self.values}, evaluations={self.evaluations}{front}{marked})"
+        error = "" if self.standard_error is None else f", standard_error={digits(self.standard_error)}"
+        return f"Minimum({genes}, values={self.values}{error}, evaluations={self.evaluations}{front}{marked})"
 
     def __getitem__(self, name: str) -> Any:
         return (dict(zip(self.names, self.genome, strict=True)) if self.names else self.genome)[name]

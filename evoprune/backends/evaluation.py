@@ -9,11 +9,14 @@ import json
 import math
 import os
 import platform
+import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy
 import orjson
 
 from evoprune.backends.base import Genomes, Scorer
@@ -126,6 +129,21 @@ this_worker = Worker()
 def evaluate(ref: ProblemRef, genomes: Genomes, fidelity: float = 1.0) -> list[Evaluation]:
     """Score ``genomes`` on a share ``fidelity``, in (0, 1], of the data; a fault becomes the worst fitness, and why."""
     return this_worker.scores(ref, lambda problem: problem.evaluate_batch(genomes, fidelity), len(genomes))
+
+
+def evaluate_samples(
+    seed: int, ref: ProblemRef, items: Sequence[tuple[Sequence[Any], int]], fidelity: float = 1.0
+) -> list[Evaluation]:
+    """Score genomes, each with the number of a sample, by the random numbers of the sample and the run's ``seed``."""
+
+    def scores(problem: Problem) -> Iterator[Evaluation]:
+        how = (fidelity,) if fidelity < 1 else ()
+        for genome, sample in items:
+            random.seed(f"{seed} {sample}")
+            numpy.random.seed([seed, sample])
+            yield problem.evaluate(genome, *how)
+
+    return this_worker.scores(ref, lambda problem: list(scores(problem)), len(items))
 
 
 def judge(ref: ProblemRef, genomes: Genomes) -> list[Evaluation]:

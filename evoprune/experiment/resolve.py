@@ -26,6 +26,7 @@ ALWAYS_SUPPLIED = FROM_EXPERIMENT | {
     "expr",
     "of_parts",
     "budget",
+    "noisy",
     "initial_genomes",
 }
 """Parameters of operators that the engine supplies, by name. A user may override numbers and lists."""

@@ -111,12 +111,15 @@ class Evaluate:
 class Generation:
     """End a generation, with its scored ``population``.
 
+    ``recommended``: individuals, scored or not, for the final race of a search with noise.
+
     >>> from evoprune import Generation, Individual
     >>> len(Generation([Individual([0.5])]).population)
     1
     """
 
     population: Sequence[Individual]
+    recommended: Sequence[Individual] = ()
 
 
 Algorithm = Iterator[Evaluate | Generation]

@@ -122,6 +122,13 @@ class Problem(ABC):
     has_fidelities: ClassVar[bool] = False
     """True if ``evaluate`` is cheaper at a fidelity below 1; else everything is scored at fidelity 1."""
 
+    noisy: bool = False
+    """True if scores of one genome differ: ``evaluate`` draws from :mod:`random` or ``numpy.random``.
+
+    The engine seeds both by the number of a sample: candidates of one generation draw the same random numbers. A
+    genome's value is its mean over samples, and the result is chosen and scored on samples of its own.
+    """
+
     plugin_groups: ClassVar[Mapping[str, str]] = {}
     """Group of entry points by the name of a setting whose values are names of plugins."""
 
@@ -235,6 +242,8 @@ def refuse_faulty(problem: Problem) -> None:
         if not isinstance(value := getattr(problem, member), kind):
             raise InputError(f"expected {expected}, got {cut_repr(value)}", f"{type(problem).__name__}.{member}")
     answer(problem, "labels_of", Sequence, problem.settings)
+    if problem.noisy and len(problem.signs) > 1:
+        raise InputError("expected one objective, as the problem is noisy", f"{type(problem).__name__}.signs")
     if not problem.signs or not all(isinstance(sign, int | float) and abs(sign) > 0 for sign in problem.signs):
         got = cut_repr(problem.signs)
         raise InputError(

@@ -46,6 +46,7 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     failures: int = 0
     seed: int = Field(ge=0)
     chosen: str | None = None  #: winner of the finals: EVOLVED, or the name of a known solution
+    standard_error: float | None = None  #: of the best's fitness, a mean of samples, where the problem is noisy
     finalists: dict[str, FinalistRow] | None = None
     front: list[Best] | None = None  #: candidates that no other dominates, where there are several objectives
 

@@ -7,12 +7,13 @@ Lines of four kinds, distinguished by their first key:
 ``{"candidate": number, "generation", "parents", "genome", "fitness", ...}``
     a candidate, in the order of breeding; ``fitness`` holds null where it failed, and ``failure`` says why;
     ``memo`` is true where its genome was scored before, ``fidelity`` is the share of the data if below 1, ``probe`` is
-    true for a candidate that cannot win, and ``violation`` is the violation of constraints, if any;
+    true for a candidate that cannot win, ``sample`` is the number of the sample where there is noise, and
+    ``violation`` is the violation of constraints, if any;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the idle share of the workers' time;
 ``{"finalist": number or name, "genome", "fitness", ...}``
     after the search, a candidate, by its number, or a known solution, by its name; ``fitness`` is its judgement in
-    the finals.
+    the finals, or its score on a ``sample`` of the final race.
 
 A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
 :data:`VARYING` differ between two runs of one configuration and seed.
@@ -117,6 +118,8 @@ class History:
             self._recorded.clear()
             self._kept = self._number
         for ahead, (record, earlier) in enumerate(zip(records, self._recorded, strict=False), 1):
+            if "finalist" in earlier and "finalist" not in record:  # a budget ended the shorter run here
+                return
             expected = orjson.loads(encode(record))
             differing = [key for key in expected if key not in VARYING and earlier.get(key, _absent) != expected[key]]
             if differing:

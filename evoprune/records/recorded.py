@@ -23,8 +23,8 @@ from evoprune.records.run_folder import AHEAD, CONFIG, ENVIRONMENT, HISTORY, RES
 
 R = TypeVar("R", bound=Result)
 Genome = tuple[Any, ...]
-Key = tuple[Genome, float]
-"""A genome, and the share of the data that it is scored on."""
+Key = tuple[Genome, float, int]
+"""A genome, the share of the data that it is scored on, and the sample, 0 where there is no noise."""
 
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -60,6 +60,7 @@ class _Request(_Strict):
     memo: bool
     fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
     probe: bool = False
+    sample: _Count = 0
 
 
 class _Candidate(_Request, _Score):
@@ -68,6 +69,7 @@ class _Candidate(_Request, _Score):
 
 class _Finalist(_Score):
     finalist: _Count | str
+    sample: _Count = 0
 
 
 class _Generation(_Strict, extra="ignore"):
@@ -133,7 +135,10 @@ def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = No
     result = validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
     best, evaluations, found = result.best, 0, False
     for line in lines(folder / HISTORY) if history is None else history:
-        evaluations += "candidate" in line and not line["memo"]
+        evaluations += not line["memo"] if "candidate" in line else "sample" in line
+        if "sample" in line:  # the best is a mean
+            found |= "finalist" in line and line["genome"] == best.genome
+            continue
         same = not is_generation(line) and line.get("candidate") == best.candidate
         found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
     if not found or evaluations != result.evaluations:
@@ -227,13 +232,20 @@ def _learn(recorded: RecordedRun, line: Line, signs: tuple[float, ...], space: S
     )
     scores = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
     kind = next(key for key in scores if key in line)
-    scores[kind].setdefault((tuple(genome), line.get("fidelity", 1.0)), evaluation)
+    scores[kind].setdefault((tuple(genome), line.get("fidelity", 1.0), line.get("sample", 0)), evaluation)
 
 
 def key_of(line: Line) -> Key:
     """The key of the genome of ``line``."""
     genome = line["genome"]
-    return genome if isinstance(genome, tuple) else frozen(genome), line.get("fidelity", 1.0)
+    genome = genome if isinstance(genome, tuple) else frozen(genome)
+    return genome, line.get("fidelity", 1.0), line.get("sample", 0)
+
+
+def item_of(line: Line) -> Any:
+    """Return the genome of ``line`` as workers score it: with its sample, where there is noise."""
+    genome, _, sample = key_of(line)
+    return (genome, sample) if sample else genome
 
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

@@ -1,5 +1,6 @@
 """Scores the candidates of a search, each genome once, judges the finalists, and writes the history."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 
@@ -13,7 +14,8 @@ from evoprune.interfaces.parts import Finals, part
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import EVOLVED
 from evoprune.records.history import Line, may_win, scored
-from evoprune.records.recorded import Genome, Key, RecordedRun
+from evoprune.records.recorded import Genome, Key, RecordedRun, key_of
+from evoprune.search.noise import Means
 from evoprune.search.progress import SearchProgress
 from evoprune.search.scoring import Scoring, label_of
 from evoprune.search.toolbox import scorer
@@ -24,7 +26,8 @@ _FEW = 10  # candidates before the share of failures is judged
 class Evaluator:
     """Scores individuals, and records them; a memo and the record of a resumed run avoid repeated evaluations.
 
-    ``memo``: scores by genome and share of the data, in order. ``evaluations``: their number; ``work``: their cost;
+    ``memo``: scores by genome, share of the data and sample, in order. ``means``: of the samples, where there is noise.
+    ``evaluations``: their number; ``work``: their cost;
     ``evaluation_seconds``: their time and that of finals, summed over workers. ``best``: by the first objective.
     ``front``: the non-dominated candidates. ``references``: scores of the known solutions.
     """
@@ -32,6 +35,8 @@ class Evaluator:
     def __init__(self, scoring: Scoring, progress: SearchProgress, max_failures: float, recorded: RecordedRun) -> None:
         self.scoring, self.progress, self.recorded = scoring, progress, recorded
         self._history, self._signs, self._space = scoring.history, scoring.problem.signs, scoring.problem.space
+        self.sign = self._signs[0]
+        self.means = Means(self.sign) if scoring.problem.noisy else None
         self.memo: dict[Key, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self.references: dict[Genome, Evaluation] = {}
@@ -41,29 +46,40 @@ class Evaluator:
         self.candidates = self.evaluations = 0
         self.work = self.evaluation_seconds = 0.0
 
-    def evaluate(self, request: Evaluate, generation: int) -> None:
-        """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
+    def evaluate(self, request: Evaluate, generation: int, most: float = math.inf) -> bool:
+        """Set and record the individuals' fitness; return False if only the first ``most`` new ones were scored.
+
+        Raises :class:`Stopped` for too many failures, or no results.
+        """
         self.progress.begin(generation, len(request.individuals))
         fidelity = request.fidelity if self.scoring.problem.has_fidelities else 1.0
-        lines = list(self._lines(request, generation, fidelity))
+        lines = list(self._lines(request, generation, fidelity, most))
         self._history.expect(lines)
         new = [line for line in lines if not line["memo"]]
         how = scorer(self.scoring.toolbox, self.scoring.problem, fidelity)
         with self.scoring.scores(new, self.recorded.candidates, **how) as scores:
-            for individual, line in zip(request.individuals, lines, strict=True):
-                key = line["genome"], fidelity
+            for individual, line in zip(request.individuals, lines, strict=False):
+                key = key_of(line)
                 if not line["memo"]:
-                    self._learn(key, next(scores))
+                    self.learn(key, next(scores))
                 self._record(individual, line, self.memo[key])
+        if self.means and fidelity == 1 and not request.probe:
+            (leader,) = self.means.best(1)
+            self.best = self.scored_individual(leader)
         if self.evaluations >= _FEW and self.failures / self.evaluations > self._max_failures:
             raise Stopped(
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
                 f"the last one: {first_line(self._last_failure)}"
             )
+        return len(lines) == len(request.individuals)
 
     def evaluation_of(self, genome: Genome) -> Evaluation:
-        """Return the score of ``genome`` on all the data."""
-        return self.memo.get((genome, 1.0)) or self.references[genome]
+        """Return the score of ``genome`` on all the data, its mean where there is noise."""
+        return self.means.of(genome) if self.means else self.memo.get((genome, 1.0, 0)) or self.references[genome]
+
+    def name_of(self, genome: Genome) -> int | str:
+        """Return the number of the first candidate with ``genome``, or "recommended"."""
+        return self._numbers.get(genome, "recommended")
 
     def scored_individual(self, genome: Genome) -> Individual:
         """Return an individual with the score of ``genome``."""
@@ -72,39 +88,50 @@ class Evaluator:
         individual.ident = self._numbers.get(genome)
         return individual
 
-    def _lines(self, request: Evaluate, generation: int, fidelity: float) -> Iterator[Line]:
-        """The history lines of the candidates, without their scores."""
+    def _lines(self, request: Evaluate, generation: int, fidelity: float, most: float) -> Iterator[Line]:
+        """The history lines of the candidates, without their scores, up to ``most`` new ones."""
         new: set[Genome] = set()
+        sample = {"sample": generation + 1} if self.means else {}
         for individual in request.individuals:
             number, genome = self.candidates, individual.genome
             try:
                 self._space.check(genome)
             except ValueError as error:
                 raise Stopped(f"candidate {number}: an operator bred no genome of the space: {error}") from None
+            known = (genome, fidelity, sample.get("sample", 0)) in self.memo or genome in new
+            if not known and len(new) >= most:
+                return
             line: Line = {"candidate": number, "generation": generation, "parents": individual.parents}
-            line["genome"], line["memo"] = genome, (genome, fidelity) in self.memo or genome in new
+            line["genome"], line["memo"] = genome, known
             if fidelity < 1:
                 line["fidelity"] = fidelity
             if request.probe:
                 line["probe"] = True
-            new.add(genome)
+            line |= sample
+            if not known:
+                new.add(genome)
             self.candidates += 1
             yield line
 
-    def _learn(self, key: Key, evaluation: Evaluation) -> None:
+    def learn(self, key: Key, evaluation: Evaluation) -> Evaluation:
+        """Count and remember a new score; return it, with its work."""
         evaluation = self.memo[key] = self.scoring.with_work(evaluation, key[1])
+        if self.means:
+            self.means.add(key[0], key[1], evaluation)
         self.evaluations += 1
         self.work += evaluation.work
         self.evaluation_seconds += evaluation.seconds
         if evaluation.failure is not None:
             self.failures, self._last_failure = self.failures + 1, evaluation.failure
+        return evaluation
 
     def _record(self, individual: Individual, line: Line, evaluation: Evaluation) -> None:
         individual.ident = line["candidate"]
-        individual.fitness.assign(evaluation.values, evaluation.violation)
+        mean = self.means.of(line["genome"], line.get("fidelity", 1.0)) if self.means else evaluation
+        individual.fitness.assign(mean.values, mean.violation)
         if may_win(line):
             self._numbers.setdefault(line["genome"], line["candidate"])
-            if self.best is None or individual.fitness > self.best.fitness:
+            if self.best is None or (not self.means and individual.fitness > self.best.fitness):
                 self.best = deepcopy(individual)
             if evaluation.failure is None and len(evaluation.values) > 1:
                 self.front.update([individual])

@@ -17,6 +17,7 @@ from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation
 from evoprune.interfaces.space import Space
 from evoprune.records.recorded import Key
+from evoprune.search.noise import RACE
 from evoprune.search.scoring import preserve_random_state
 from evoprune.search.toolbox import Prepared, decide_execution
 
@@ -27,17 +28,19 @@ IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search
 
 def all_scored(space: Space, scored: Collection[Key]) -> bool:
     """Return whether all possible genomes were ``scored`` on all the data."""
-    return len(scored) >= space.size and sum(fidelity == 1.0 for _, fidelity in scored) >= space.size
+    return len(scored) >= space.size and sum(fidelity == 1.0 for _, fidelity, _ in scored) >= space.size
 
 
-def is_over(experiment: Experiment, work: float, generation: int, idle: int, exhausted: bool) -> bool:
-    """Return whether a search ends after ``generation``.
+def is_over(
+    experiment: Experiment, work: float, generation: int, idle: int, exhausted: bool, noisy: bool = False
+) -> bool:
+    """Return whether a search ends after ``generation``; one that is ``noisy`` leaves work for the final race.
 
     ``idle``: generations without a new score, at the end; ``exhausted``: see :func:`all_scored`.
     """
     if not experiment.budget:
         return generation == experiment.generations
-    spent = work >= experiment.budget
+    spent = work >= experiment.budget * (1 - noisy * RACE)
     return spent or generation == experiment.generations or idle == IDLE_GENERATIONS or exhausted
 
 
@@ -93,7 +96,10 @@ def measure(resolved: Resolved, execution: Execution) -> Forecast:
     random.seed(resolved.experiment.seed)
     first = next(step for step in run.toolbox.algorithm(run.toolbox) if isinstance(step, Evaluate))
     few = first.individuals[: 1 + _TIMED]
-    timed = [run.toolbox.evaluate([one])[0] for one in steps(few, "timing the first candidates", "candidate")]
+    timed = [
+        run.toolbox.evaluate([(one, 1) if run.problem.noisy else one])[0]
+        for one in steps(few, "timing the first candidates", "candidate")
+    ]
     return Forecast.of(run, timed[1:] or timed)
 
 
@@ -109,11 +115,13 @@ def _searched(run: Prepared, work: float) -> float:
                 known = len(scores)
                 fidelity = step.fidelity if problem.has_fidelities else 1.0
                 for individual in step.individuals:
-                    drawn = scores.setdefault((individual.genome, fidelity), [random.random() for _ in problem.signs])
+                    key = individual.genome, fidelity, generation + 2 if problem.noisy else 0
+                    drawn = scores.setdefault(key, [random.random() for _ in problem.signs])
                     individual.fitness.assign(drawn, 0.0)
                 total += fidelity * work * (len(scores) - known)
                 continue
             generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
-            if is_over(experiment, total, generation, idle, all_scored(problem.space, scores)):
+            exhausted = all_scored(problem.space, scores) and not problem.noisy
+            if is_over(experiment, total, generation, idle, exhausted, problem.noisy):
                 break
     return total

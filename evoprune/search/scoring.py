@@ -15,7 +15,7 @@ from evoprune.backends import Backend, Lost
 from evoprune.console.errors import InputError, Stopped
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
-from evoprune.records.recorded import Key, key_of
+from evoprune.records.recorded import Key, item_of, key_of
 from evoprune.search.sharing import Sharing
 
 
@@ -85,7 +85,7 @@ class Scoring:
         if self._sharing and requests and "candidate" in requests[0]:
             arriving = self._sharing.map(mapped, [*missing.values()])
         else:
-            arriving = mapped([line["genome"] for line in missing.values()])
+            arriving = mapped([*map(item_of, missing.values())])
         for turn in range(len(requests)):
             while turn not in ready:
                 try:

@@ -1,5 +1,6 @@
 """One search, from its first draw, or its record, to its result."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,9 @@ from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
 from evoprune.search.forecast import Forecast, all_scored, is_over, sound_evaluations
+from evoprune.search.noise import RACE
 from evoprune.search.progress import SearchProgress
+from evoprune.search.race import final_race
 from evoprune.search.scoring import Scoring, preserve_random_state
 from evoprune.search.sharing import Sharing
 from evoprune.search.toolbox import Prepared
@@ -104,6 +107,7 @@ class _Search:
         self._evaluator = Evaluator(scoring, progress, self._experiment.max_failures, past)
         self._draft, self._rule = Draft(run.folder, self._problem), rule
         self._generation, self._ended_by = -1, ""
+        self._recommended: Sequence[Individual] = ()
         self._start = 0.0
 
     def result(self) -> Result | None:
@@ -125,7 +129,7 @@ class _Search:
             raise
         progress.flush()
         with Progress("judging the finalists"):
-            best, finals = hold_finals(self._problem, best, evaluator)
+            best, finals = self._race() if self._problem.noisy else hold_finals(self._problem, best, evaluator)
         seconds = time.perf_counter() - self._start
         front = sorted(evaluator.front, key=attrgetter("fitness"), reverse=True)
         if history.live:
@@ -158,16 +162,19 @@ class _Search:
         idle, before, begun = 0, evaluator.work, time.monotonic()
         for step in self._run.toolbox.algorithm(self._run.toolbox):
             if isinstance(step, Evaluate):
-                evaluator.evaluate(step, self._generation + 1)
+                whole = evaluator.evaluate(step, self._generation + 1, self._most(step))
                 self._draft_best()
+                if not whole:
+                    break
                 continue
-            self._generation += 1
+            self._generation, self._recommended = self._generation + 1, step.recommended
             self._record_generation(step.population)
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             now = time.monotonic()
             must_end, begun = self._must_end(now - begun), now
-            exhausted = all_scored(self._problem.space, evaluator.memo)
-            if is_over(experiment, evaluator.work, self._generation, idle, exhausted):
+            noisy = self._problem.noisy
+            exhausted = all_scored(self._problem.space, evaluator.memo) and not noisy
+            if is_over(experiment, evaluator.work, self._generation, idle, exhausted, noisy):
                 self._ended_by = ""
                 break
             if must_end:
@@ -175,6 +182,20 @@ class _Search:
         if evaluator.best is None:
             raise Stopped("the algorithm ended without a candidate that was scored on all the data")
         return evaluator.best
+
+    def _most(self, request: Evaluate) -> float:
+        """Return the number of evaluations that the budget has left for ``request``, if it counts them."""
+        budget, evaluator = self._experiment.budget, self._evaluator
+        no_result = evaluator.best is None and (request.probe or request.fidelity < 1)
+        if not budget or no_result or self._problem.work_unit != Problem.work_unit:
+            return math.inf
+        return max(0.0, math.ceil(budget * (1 - self._problem.noisy * RACE) - evaluator.work))
+
+    def _race(self) -> tuple[Individual, Line]:
+        """Hold the final race, in the work that is left, or a share of the search's."""
+        budget, work = self._experiment.budget, self._evaluator.work
+        left = max(0.0, budget - work) if budget and not self._ended_by else RACE * work
+        return final_race(self._evaluator, self._recommended, self._generation + 3, left)
 
     def _must_end(self, last: float) -> bool:
         """Return whether the rule ends the search, or less time is left than half a generation takes.

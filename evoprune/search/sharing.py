@@ -24,7 +24,7 @@ from evoprune.files.locks import is_locked
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import Line, append, encode, scored
-from evoprune.records.recorded import Key, key_of
+from evoprune.records.recorded import Key, item_of, key_of
 from evoprune.records.run_folder import AHEAD, ASKED, CLAIMS, ENVIRONMENT, LOCK
 from evoprune.search.toolbox import Prepared, decide_execution, scorer
 
@@ -109,7 +109,7 @@ class Sharing:
     def _scores(
         self, mapped: Map, lines: Sequence[Line], claim: Callable[[int], bool], keys: dict[Key, int]
     ) -> Iterator[tuple[int, Evaluation]]:
-        yield from mapped([key_of(line)[0] for line in lines], claim=claim)
+        yield from mapped([*map(item_of, lines)], claim=claim)
         if self._offered:
             yield from ((keys[key], score) for key, score in self._ahead().items() if key in keys)
 
@@ -175,7 +175,7 @@ def _score_some(run: Prepared, mapped: Map, claims: _Claims) -> None:
             return False
 
         how: dict[str, Any] = scorer(run.toolbox, run.problem, lines[0].get("fidelity", 1.0))
-        for index, evaluation in mapped(how.pop("score"), [key_of(line)[0] for line in lines], claim=claim, **how):
+        for index, evaluation in mapped(how.pop("score"), [*map(item_of, lines)], claim=claim, **how):
             if evaluation.failure:
                 evaluation = replace(evaluation, values=worst(signs))
             with FileIO(run.folder / AHEAD, "ab") as file:

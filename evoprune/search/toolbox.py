@@ -72,6 +72,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
         **space.supplied,
         "space": space,
         "budget": budget,
+        "noisy": problem.noisy,
         "initial_genomes": problem.initial_genomes(),
         **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
     }
@@ -93,8 +94,9 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     toolbox.register("algorithm", _on_one_thread, toolbox.algorithm)
     for slot in ("mate", "mutate", "repair"):
         toolbox.register(slot, space.adapted(slot, getattr(toolbox, slot, None)))
-    for score in (evaluation.evaluate, evaluation.judge):
-        toolbox.register(score.__name__, score, ref)
+    score = partial(evaluation.evaluate_samples, resolved.experiment.seed) if problem.noisy else evaluation.evaluate
+    toolbox.register("evaluate", score, ref)
+    toolbox.register("judge", evaluation.judge, ref)
     return toolbox
 
 
@@ -106,7 +108,8 @@ def _individual(problem: Problem, genome: Genome | None = None) -> Individual:
 
 def scorer(toolbox: base.Toolbox, problem: Problem, fidelity: float) -> dict[str, Any]:
     """Return the function that scores on a share ``fidelity`` of the data, as ``score``, and the way to map it."""
-    return {"score": partial(toolbox.evaluate, fidelity=fidelity), "batch": problem.batch}
+    batch = problem.batch and not problem.noisy
+    return {"score": partial(toolbox.evaluate, fidelity=fidelity), "batch": batch}
 
 
 def _on_one_thread(algorithm: Callable[[base.Toolbox], Algorithm], toolbox: base.Toolbox) -> Algorithm:

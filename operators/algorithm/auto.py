@@ -37,4 +37,6 @@ def auto(problem: Problem) -> tuple[dict[str, Any], int]:
         return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
     if len(problem.genes) > _MOST and all(gene.levels for gene in problem.genes):
         return dict(_ON_LEVELS), 50
+    if problem.noisy:
+        return {"algorithm": "response_surface"}, 20
     return {"algorithm": "cma"}, 4 + int(3 * math.log(len(problem.genes)))  # Hansen's default

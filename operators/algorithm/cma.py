@@ -42,6 +42,7 @@ def cma(
     population: int,
     initial_genomes: Genomes,
     genes: Genes,
+    noisy: bool = False,
     sigma: Annotated[
         float, Field(ge=1e-9, le=1e9, description="first standard deviation, as a share of a gene's range")
     ] = 0.2,
@@ -51,8 +52,9 @@ def cma(
     The mean starts at the best initial genome, or in the middle of all ranges; updates use repaired genomes. A gene
     with levels starts with a standard deviation of at least half a level. After each generation, minima of a quadratic
     model are scored, as long as one improves the best: it becomes the mean, and its distance sets the step size. There
-    is no model where constraints are violated. After convergence, the search restarts at a random genome with twice
-    the population (Auger and Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005).
+    is no model where constraints are violated, or with noise, where the mean is recommended. After convergence, the
+    search restarts at a random genome with twice the population (Auger and Hansen, "A restart CMA evolution strategy
+    with increasing population size", CEC 2005).
     More than 1,000 genes have neither covariances nor a model, which would take quadratic memory.
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
@@ -73,12 +75,13 @@ def cma(
             _switch_level(random.choice(drawn), genes)
             people = [repaired(toolbox, individual.child()) for individual in drawn]
             yield Evaluate(people)
-            yield Generation(people)
+            mean = [repaired(toolbox, Individual(map(float, strategy.centroid * spans), weights))] if noisy else []
+            yield Generation(people, mean)
             with numpy.errstate(over="ignore"):  # a repair may move a narrow distribution far; that ends the descent
                 strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
             archive += people
             best = fittest([*best, *people], 1)
-            for _ in range(strategy.lambda_):
+            for _ in range(0 if noisy else strategy.lambda_):
                 if not (steps := _steps(toolbox, genes, archive, best[0], radius * spans)):
                     break
                 yield Evaluate(steps)

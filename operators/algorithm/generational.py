@@ -13,6 +13,7 @@ def generational(
     mate_probability: float,
     mutate_probability: float,
     initial_genomes: Genomes,
+    noisy: bool = False,
 ) -> Algorithm:
     """The loop of the ESILV report (2025): an elite survives unchanged, and children replace the others.
 
@@ -20,7 +21,7 @@ def generational(
 
         people = random individuals, repaired; score them
         for each generation:
-            elite    = survive(people)                 # never scored again
+            elite    = survive(people)                 # scored again only where there is noise
             children = until elite + children fill the population:
                            two parents <- select(people)
                            mate, mutate, repair
@@ -33,5 +34,5 @@ def generational(
         yield Generation(people)
         elite = toolbox.survive(people)
         children = breed(toolbox, people, population - len(elite), mate_probability, mutate_probability)
-        yield Evaluate(children)
+        yield Evaluate([*elite, *children] if noisy else children)
         people = [*elite, *children]

@@ -9,7 +9,7 @@ BITS = [Gene.integer(f"b{place}", 0, 1) for place in range(100)]
 
 
 def chosen(genes, objectives=1):
-    problem = SimpleNamespace(genes=Genes(genes), signs=(-1.0,) * objectives, budget=None)
+    problem = SimpleNamespace(genes=Genes(genes), signs=(-1.0,) * objectives, budget=None, noisy=False)
     return auto(problem)[0]["algorithm"]
 
 

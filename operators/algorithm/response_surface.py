@@ -1,0 +1,96 @@
+"""Search on a quadratic model of scores with noise, in a region that shrinks as far as the noise allows."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy
+from deap import base
+
+from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
+from evoprune.operators.algorithm.breeding import Genomes, cost, first_population, repaired
+from evoprune.operators.knapsack import Floats
+from evoprune.operators.regression import Regression
+
+_POINTS = 2000  # nearest genomes of a model; more are slower
+_SHRUNK, _GROWN = 0.8, 1.1  # factors of the region
+_EDGE = 0.9  # of the way to the region's edge: a step beyond it asks for a larger region
+_MISFIT = 1.5  # standard errors by which the model's misfit exceeds the noise before the region shrinks
+_FEWEST = 30  # pairs of scores of one genome that estimate the noise, if there are so many
+
+
+def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, genes: Genes) -> Algorithm:
+    """Response surface methodology (Box and Wilson, 1951) with a Bayesian model and a trust region.
+
+    ::
+
+        centre = the first initial genome, or the middle; region = all
+        for each generation:
+            score genomes drawn evenly from the region, and one of the last generation again, for the noise
+            fit a quadratic model to all scores in twice the region
+            centre = the step towards the model's minimum with the largest gain, less its standard error
+            shrink the region if the model misses more than the noise; enlarge it after a step to its edge
+
+    The centre is recommended: many scores far around it estimate it better than repeated scores of one genome.
+    """
+    middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
+    centre = [*initial_genomes[0]] if initial_genomes else middle
+    spans, least = numpy.array(genes.spans), numpy.array([float(bool(gene.levels)) for gene in genes])
+    ordered = [place for place in genes.free if genes[place].ordered]
+    reach = 0.5
+    points, costs = numpy.empty((0, len(genes))), numpy.empty(0)
+    pairs: list[float] = []  # squared differences of two scores of a genome, halved
+    again: list[Individual] = []
+    while True:
+        radius = numpy.maximum(reach * spans, least)
+        people = [
+            repaired(toolbox, toolbox.individual(genes.nearest(_drawn(genes, centre, radius, reach))))
+            for _ in range(population)
+        ]
+        if not len(points) and initial_genomes:
+            people = first_population(toolbox, population, initial_genomes)
+        before = [cost(one) for one in again]
+        yield Evaluate([*people, *again])
+        pairs += [2 * (first - cost(one)) ** 2 for first, one in zip(before, again, strict=True)]  # it has the mean
+        sound = [one for one in people if math.isfinite(cost(one)) and not one.fitness.violation]
+        points = numpy.vstack([points, numpy.array(sound).reshape(-1, len(genes))])
+        costs = numpy.append(costs, [cost(one) for one in sound])
+        away = (abs(points - centre) / radius)[:, ordered].max(1, initial=0)
+        near = away.argsort(kind="stable")[: min(_POINTS, int((away <= 2).sum()))]
+        if len(near) > 2 * len(genes):
+            model = Regression(genes, points[near], costs[near], centre, radius)
+            step = model.minimise(centre, radius)
+            ways = [centre, *(_between(genes, centre, step, share / 10) for share in range(1, 11))]
+            gains = [model.gain(centre, way) for way in ways]
+            best = max(range(len(ways)), key=lambda place: gains[place][0] - gains[place][1])
+            moved = (abs(numpy.subtract(ways[best], centre)) / radius).max()
+            centre = ways[best]
+            few = pairs[-max(_FEWEST, len(pairs) // 2) :]
+            noise = sum(few) / max(1, len(few)) * (1 + _MISFIT * math.sqrt(2 / max(1, len(few))))
+            if moved >= _EDGE:
+                reach = min(0.5, _GROWN * reach)
+            elif model.variance > noise:
+                reach *= _SHRUNK
+        again = random.sample(sound, min(1, len(sound)))
+        yield Generation(people, [repaired(toolbox, toolbox.individual(centre))])
+
+
+def _drawn(genes: Genes, centre: Sequence[float], radius: Floats, reach: float) -> list[float]:
+    """Draw a genome evenly from the region; a gene without an order keeps its level more often in a small one."""
+    drawn = [*centre]
+    for place in genes.free:
+        gene = genes[place]
+        if gene.ordered:
+            low, up = centre[place] - radius[place], centre[place] + radius[place]
+            drawn[place] = random.uniform(max(gene.low, low), min(gene.up, up))
+        elif random.random() < max(2 * reach, 1 / len(genes)):
+            drawn[place] = float(random.randrange(len(gene.levels)))
+    return drawn
+
+
+def _between(genes: Genes, start: Sequence[float], end: Sequence[float], share: float) -> list[float]:
+    """Return the genome a ``share`` of the way from ``start``, with the options of ``end``."""
+    mixed = [one + share * (other - one) for one, other in zip(start, end, strict=True)]
+    for place in genes.unordered:
+        mixed[place] = end[place]
+    return genes.nearest(mixed)

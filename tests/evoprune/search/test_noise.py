@@ -1,0 +1,173 @@
+"""A search with noise: each score on a sample, a result that was not chosen by its luck, the same lines anywhere."""
+
+import json
+import random
+import shutil
+from statistics import fmean, stdev
+
+import numpy
+import pytest
+
+from evoprune import Evaluation, Gene, Genes, InputError, Permutation, Problem, Search, minimize
+from evoprune.interfaces.algorithm import Individual
+from evoprune.operators.regression import Regression
+from evoprune.search.noise import Means
+from tests.runs import lines as all_lines
+
+GENES = [Gene("x", -5.0, 5.0), Gene("y", -5.0, 5.0)]
+HOW = {"noisy": True, "evaluations": 200, "seed": 1}
+
+
+def true(genome):
+    return (genome[0] - 1) ** 2 + (genome[1] + 2) ** 2
+
+
+def noisy(genome):
+    return true(genome) + random.gauss(0.0, 1.0)
+
+
+def own_noise(genome):
+    """Noise that depends on the genome, so that candidates of a generation do not share it."""
+    return true(genome) + random.Random(f"{genome} {random.random()}").gauss(0.0, 1.0)
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def scores(folder):
+    return [line for line in history(folder) if "sample" in line and not line.get("memo")]
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "cma", "generational"])
+def test_the_value_is_a_mean_of_samples_that_no_choice_has_read(algorithm, tmp_path):
+    found = minimize(own_noise, GENES, **HOW, algorithm=algorithm, folder=tmp_path / "run")
+    lines = scores(tmp_path / "run")
+    last = max(line["sample"] for line in lines if "candidate" in line)
+    finals = [line for line in lines if "finalist" in line]
+    assert min(line["sample"] for line in finals) > last
+    own = [line["fitness"][0] for line in finals if line["genome"] == list(found.genome)]
+    others = {line["sample"] for line in finals if line["genome"] != list(found.genome)}
+    unread = [line["fitness"][0] for line in finals if line["sample"] > max(others, default=last)]
+    assert found.values[0] == pytest.approx(fmean(unread))
+    assert found.standard_error == pytest.approx(stdev(unread) / len(unread) ** 0.5)
+    assert len(own) >= len(unread) >= 10
+    assert found.evaluations == len(lines) == 200
+
+
+def test_reported_values_are_right_about_as_often_as_their_errors_say():
+    found = [minimize(own_noise, GENES, noisy=True, evaluations=200, seed=seed) for seed in range(20)]
+    right = sum(abs(each.values[0] - true(each.genome)) <= 2 * each.standard_error for each in found)
+    assert right >= 16  # a chance of 0.3% below it at 95%
+    assert fmean(true(each.genome) for each in found) < 0.1
+
+
+def test_candidates_of_a_generation_share_their_random_numbers(tmp_path):
+    minimize(noisy, GENES, **HOW, algorithm="generational", folder=tmp_path / "run")
+    away: dict[int, set[float]] = {}
+    for line in scores(tmp_path / "run"):
+        away.setdefault(line["sample"], set()).add(round(line["fitness"][0] - true(line["genome"]), 9))
+    assert all(len(each) == 1 for each in away.values())
+    assert len({min(each) for each in away.values()}) == len(away) > 2
+
+
+def test_survivors_are_scored_again_on_each_sample(tmp_path):
+    minimize(own_noise, GENES, **HOW, algorithm="generational", folder=tmp_path / "run")
+    samples: dict[tuple[float, ...], set[int]] = {}
+    for line in scores(tmp_path / "run"):
+        assert line["sample"] not in samples.setdefault(tuple(line["genome"]), set())
+        samples[tuple(line["genome"])].add(line["sample"])
+    assert max(map(len, samples.values())) > 2
+
+
+@pytest.mark.parametrize("space", [GENES, Permutation(range(6))])
+def test_workers_and_interruptions_change_nothing(space, tmp_path):
+    f = own_noise if space is GENES else noisy
+    runs = [tmp_path / "one", tmp_path / "two", tmp_path / "cut"]
+    one = minimize(f, space, **HOW, folder=runs[0])
+    two = minimize(f, space, **HOW, folder=runs[1], workers=2)
+    shutil.copytree(runs[0], runs[2])
+    (runs[2] / "result.json").unlink()
+    content = (runs[0] / "history.jsonl").read_bytes()
+    for part in (0.3, 0.97):  # in the search, and in the race
+        (runs[2] / "history.jsonl").write_bytes(content[: int(part * len(content))])
+        assert minimize(f, space, **HOW, folder=runs[2]) == one.__class__(**{**vars(one), "folder": runs[2]})
+        (runs[2] / "result.json").unlink()
+    first, *others = [all_lines(folder) for folder in runs]
+    assert all(other == first for other in others)
+    assert (one.genome, one.values) == (two.genome, two.values)
+
+
+def test_a_longer_search_goes_on_where_the_shorter_one_raced(tmp_path):
+    minimize(own_noise, GENES, **HOW, folder=tmp_path / "run")
+    minimize(own_noise, GENES, **HOW | {"evaluations": 300}, folder=tmp_path / "run")
+    minimize(own_noise, GENES, **HOW | {"evaluations": 300}, folder=tmp_path / "whole")
+    assert all_lines(tmp_path / "run") == all_lines(tmp_path / "whole")
+
+
+def test_several_objectives_and_told_scores_are_refused():
+    with pytest.raises(InputError, match="one objective"):
+        minimize(lambda x: (x[0], -x[0]), GENES, noisy=True, objectives=2)
+
+    class Noisy(Problem):
+        genes = Genes(GENES)
+        noisy = True
+
+        def evaluate(self, genome, fidelity=1.0):
+            return Evaluation((noisy(genome),))
+
+    globals()["Noisy"] = Noisy
+    Noisy.__qualname__ = "Noisy"
+    with pytest.raises(InputError, match="noise"):
+        Search(Noisy(Noisy.Settings()))
+
+
+def test_standard_errors_pool_the_variance_within_genomes():
+    draws = {(0.0,): [1.0, 3.0, 2.5], (1.0,): [7.0, 6.0], (2.0,): [4.0]}
+    means = Means(-1.0)
+    for genome, values in draws.items():
+        for value in values:
+            means.add(genome, 1.0, Evaluation((value,)))
+    squares = sum(((numpy.array(values) - numpy.mean(values)) ** 2).sum() for values in draws.values())
+    for genome, values in draws.items():
+        assert means.of(genome).values[0] == pytest.approx(numpy.mean(values))
+        assert means.standard_error(genome) == pytest.approx((squares / 3 / len(values)) ** 0.5)
+    assert means.best(1) == [(0.0,)]
+
+
+def test_the_regression_is_that_of_a_gaussian_process_with_its_kernel():
+    """In the space of functions, with the ridge that the model chose."""
+    genes, draws = Genes(GENES), numpy.random.RandomState(0)
+    points = draws.uniform(-5, 5, (40, 2))
+    values = numpy.array([true(point) for point in points]) + 0.5 * draws.randn(40)
+    model = Regression(genes, points, values, [0.0, 0.0], numpy.array([5.0, 5.0]))
+
+    def terms(at):
+        x, y = numpy.asarray(at).T / 5
+        return numpy.array([10 + 0 * x, x, y, x**2 - 1 / 3, y**2 - 1 / 3, 0.2**0.5 * x * y]).T
+
+    z = (values - values.mean()) / values.std()
+    kernel, best = terms(points) @ terms(points).T, None
+    for ridge in 10.0 ** numpy.arange(-10, 4.1, 0.5):
+        covariance = kernel + ridge * numpy.eye(40)
+        scale = z @ numpy.linalg.solve(covariance, z) / 40
+        evidence = -40 * numpy.log(scale) - numpy.linalg.slogdet(covariance)[1]
+        best = max(best or (-numpy.inf,), (evidence, ridge, scale))
+    _, ridge, scale = best
+    change = terms([[1.0, -2.0]]) - terms([[0.0, 0.0]])
+    weights = numpy.linalg.solve(kernel + ridge * numpy.eye(40), terms(points) @ change.T)
+    mean = float(weights.T @ z) * values.std() if weights.ndim == 1 else (weights.T @ z).item() * values.std()
+    variance = scale * (change @ change.T - change @ terms(points).T @ weights).item() * values.var()
+    gain, deviation = model.gain([0.0, 0.0], [1.0, -2.0])
+    assert gain == pytest.approx(-mean, rel=1e-6)
+    assert deviation == pytest.approx(variance**0.5, rel=1e-4)
+    assert model.variance == pytest.approx(ridge * scale * values.var(), rel=1e-6)
+    assert isinstance(Individual(model.minimise([0.0, 0.0], numpy.array([5.0, 5.0]))), list)
+
+
+@pytest.mark.parametrize("most", [7, 50, 101])
+@pytest.mark.parametrize("algorithm", ["auto", "generational", "nsga2"])
+def test_budgets_of_evaluations_are_kept_exactly(most, algorithm):
+    objectives = 2 if algorithm == "nsga2" else 1
+    f = (lambda x: (x[0] ** 2, (x[1] - 1) ** 2)) if objectives == 2 else true
+    assert minimize(f, GENES, evaluations=most, algorithm=algorithm, objectives=objectives).evaluations == most
