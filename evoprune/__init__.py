@@ -24,6 +24,7 @@ from evoprune.interfaces.space import Space
 if TYPE_CHECKING:
     from evoprune.api.ask_tell import Search
     from evoprune.api.library import minimize
+    from evoprune.api.optuna_sampler import OptunaSampler as OptunaSampler  # not in __all__: it needs optuna
     from evoprune.api.runs import Run
     from evoprune.exports.exporting import load
     from evoprune.spaces.mixed import Mixed
@@ -70,6 +71,7 @@ __all__ = (
 
 _LATER = {
     "Mixed": "evoprune.spaces.mixed",
+    "OptunaSampler": "evoprune.api.optuna_sampler",
     "Permutation": "evoprune.spaces.permutation",
     "Run": "evoprune.api.runs",
     "Search": "evoprune.api.ask_tell",

@@ -9,6 +9,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from typing import Any
 from evoprune.api import Run
 from evoprune.api.function import FUNCTION
 from evoprune.api.minimum import Minimum, State, StoppingRules
-from evoprune.backends import evaluation
+from evoprune.backends import evaluation, executor
 from evoprune.backends.execution import Execution
 from evoprune.console.errors import InputError, Stopped, as_tuple, blamed_on, cut_repr
 from evoprune.console.progress import note, silent
@@ -66,7 +67,7 @@ def minimize(
     constraints: Sequence[Callable[..., Any]] | Callable[..., Any] = (),
     initial: Sequence[Any] = (),
     seed: int = 0,
-    workers: int | Execution = 1,
+    workers: int | Execution | Executor = 1,
     folder: str | Path | None = None,
     progress: bool = False,
     callback: Callable[[State], Any] = lambda _: None,
@@ -92,9 +93,10 @@ def minimize(
     by genes, objectives and limit. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
     ``module:attribute``; functions need none. ``initial``: genomes to begin with, as mappings by name, less the
     inactive genes, or lists. ``workers``: processes on this host, or an
-    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run. The same
-    call continues it after an interruption, one with more ``evaluations`` lengthens it, and processes that make the
-    call at the same time share the work; a function of other code, or with other values in its closure, defaults or
+    :class:`evoprune.backends.execution.Execution`, which import ``f`` by its name; or a
+    :class:`concurrent.futures.Executor` of other processes that can pickle ``f``. ``folder``: of the run. The same call
+    continues it after an interruption, one with more ``evaluations`` lengthens it, and processes that make the call at
+    the same time share the work; a function of other code, or with other values in its closure, defaults or
     attributes, is refused. None keeps none.
     ``progress``: write the run's lines to standard error.
 
@@ -109,7 +111,7 @@ def minimize(
     rules = {"callback": callback, "target": target, "seconds": seconds, "patience": patience}
     checked = validated(StoppingRules, rules, "minimize")
     place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
-    execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
+    execution = executor.execution_of(workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
     more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch, "noisy": noisy}
     constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
@@ -126,6 +128,7 @@ def minimize(
     resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
     resolved = with_default_operators(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
     with ExitStack() as stack:
+        stack.callback(executor.given.clear)
         if progress is not True:
             stack.enter_context(silent())
         note(f"algorithm: {resolved.operators['algorithm'].use}, population: {resolved.experiment.population}")
@@ -203,7 +206,8 @@ def problem_section(
     f: Any, space: Any, constraints: Sequence[Any], execution: Execution, more: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """The ``problem`` section of an experiment that searches ``f``, with ``more`` settings, and its plugins."""
-    alone = not execution.places[1:] and execution.map in (None, "serial")
+    given = executor.given.get(execution.map or "")
+    alone = given or (not execution.places[1:] and execution.map in (None, "serial"))
     named = [_named(type(f) if isinstance(f, Problem) else f), *map(_named, constraints)]
     for name, module in named:
         if module is None and (isinstance(f, Problem) or not alone):
@@ -220,6 +224,8 @@ def problem_section(
     every = zip(calls, (f, *constraints), named, strict=True)
     registry.local_functions.update({call: function for call, function, (_, module) in every if module is None})
     section = function_section(calls, space, more)
+    if given:
+        given.carry(section, dict(zip(calls, (f, *constraints), strict=True)))
     return section, [*plugins, *modules_of(section)]
 
 

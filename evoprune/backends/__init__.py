@@ -21,4 +21,8 @@ def start(execution: Execution, slowest: float) -> Backend:
             from evoprune.backends.processes import Processes
 
             return Processes(execution, slowest)
+        if execution.map != "serial":
+            from evoprune.backends.executor import Executing
+
+            return Executing(execution, slowest)
         return Serial()

@@ -20,6 +20,7 @@ _CLUSTER = 100_000  # of several hosts
 class Execution:
     """Options of a run outside its experiment; None is decided later.
 
+    ``map``: one of :data:`MAPS`, or ``module:factory`` of a function that returns a ``concurrent.futures.Executor``.
     ``workers``: evaluations at once. ``devices``: of the workers, empty for all that the problem finds. ``threads``: of
     the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops. ``figures``: of
     the search, drawn at its end. ``shared``: whether other processes may score candidates, too.
@@ -45,8 +46,9 @@ class Execution:
         seconds = self.stall_after
         if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < float("inf")):
             raise InputError(f"expected seconds above 0, got {cut_repr(seconds)}", "--stall-after")
-        if self.map not in (None, *MAPS):
-            raise InputError(f"expected one of {', '.join(MAPS)}, got {cut_repr(self.map)}", "--map")
+        if self.map not in (None, *MAPS) and not self._is_executor:
+            expected = f"one of {', '.join(MAPS)}, or module:factory of an executor"
+            raise InputError(f"expected {expected}, got {cut_repr(self.map)}", "--map")
         for device in as_tuple(self.devices, "--devices"):
             if not isinstance(device, str) or not re.fullmatch(r"[a-z]+(:\d{1,4})?", device):
                 got = cut_repr(device)
@@ -95,7 +97,11 @@ class Execution:
 
     @property
     def _is_here(self) -> bool:
-        return self.map not in {"scoop", "dask"}
+        return self.map not in {"scoop", "dask"} and not self._is_executor
+
+    @property
+    def _is_executor(self) -> bool:
+        return isinstance(self.map, str) and ":" in self.map
 
     @property
     def _map(self) -> str:

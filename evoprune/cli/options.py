@@ -46,7 +46,8 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
     )
-    group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
+    about = f"{', '.join(MAPS)}, or module:factory of an executor (default: processes for several workers, else serial)"
+    group.add_argument("--map", metavar="MAP", help=about)
     about = "parallel evaluations (default: one for each device)"
     group.add_argument("-n", "--workers", type=int, metavar="N", help=about)
     group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")

@@ -17,6 +17,7 @@ from evoprune.experiment.registry import find_plugin, local_functions
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
 from evoprune.spaces.primitives import PRIMITIVES
+from evoprune.spaces.symbolic import expression
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}  # of formulas, for people
 _CONSTANT = "constant"
@@ -231,6 +232,10 @@ class Formula:
         return stack.pop()[0]
 
     __repr__ = __str__
+
+    def to_sympy(self) -> Any:
+        """Return the formula as an expression of SymPy, which can simplify and typeset it."""
+        return expression(self.genome, {name: len(takes) for name, (_, takes, _) in self._tree.functions.items()})
 
     def __len__(self) -> int:
         return len(self.genome)

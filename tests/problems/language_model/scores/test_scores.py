@@ -26,11 +26,13 @@ def slowly(name, weight, inputs, gradients, row, column):
     size, norm = abs(float(weight[row, column])), math.sqrt(sum(float(x) ** 2 for x in inputs[:, column]))
     norms = [math.sqrt(sum(float(x) ** 2 for x in inputs[:, j])) for j in range(6)]
     steepness = [[math.sqrt(sum(float(g[i, j]) ** 2 for g in gradients) / 3) for j in range(6)] for i in range(4)]
-    return {
+    definitions = {
         "magnitude": lambda: size,
         "wanda": lambda: size * norm,
         "gblm": lambda: size * (norm * 6 / sum(norms) + steepness[row][column] * 24 / sum(map(sum, steepness))),
-    }[name]()
+    }
+    assert name in definitions, f"no definition of '{name}': add one, of a single weight, to slowly() in {__file__}"
+    return definitions[name]()
 
 
 def scored(name, weight, inputs, gradients):
