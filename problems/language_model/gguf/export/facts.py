@@ -9,6 +9,8 @@ from evoprune.plugins import digits
 from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.results.result import ResultPart
 
+BASELINE = "llama-quantize with the same importance"  # the file that an export is compared with
+
 FILE_LABELS = {
     "bits_per_byte": "bits per byte",
     "divergence": "divergence, nats a token",
@@ -146,7 +148,7 @@ class GgufFacts(ExportFacts):
     source: ComparedFile | None = None
     """The source of the model, if it is a .gguf file; otherwise the dense model in 16 bits."""
     preset: ComparedFile | None = None
-    """llama.cpp's preset of the dense model nearest in size."""
+    """A file of the dense model by llama-quantize, in as many bytes if that is possible."""
     no_preset: str | None = None
     """Reason why it is missing."""
     memory: Memory | None = None
