@@ -16,12 +16,11 @@ from evoprune.problems.language_model.export.card import (
     reproduction,
 )
 from evoprune.problems.language_model.export.runtime import runtime_lines
-from evoprune.problems.language_model.gguf.export.facts import BASELINE, COLUMNS, FILE_LABELS, GgufFacts, LossGap
+from evoprune.problems.language_model.gguf.export.facts import BASELINE, COLUMNS, FILE_LABELS, GgufFacts
 from evoprune.problems.language_model.gguf.export.page import comparison
 from evoprune.problems.language_model.models.settings import is_model_file
 from evoprune.problems.language_model.results.summary import (
     details,
-    loss_phrase,
     megabytes,
     size_and_goal,
     warning,
@@ -100,14 +99,13 @@ def verdict(facts: GgufFacts) -> str:
     usable = "" if preset and facts.unusable_factor(preset.perplexity) else named
     said = [*warning(facts, usable), size_and_goal(facts, facts.bytes)]
     if ours := facts.check.loss_gap:
-        said.append(f"{loss_phrase(ours.bits, ours.error)} on {facts.protocol.report_text.predictions:,} tokens")
-        said += [f"divergence {digits(facts.check.divergence, 3)} nats a token", _same_top(ours)]
+        said += ours.words(facts.protocol.report_text.predictions, facts.check.divergence)
     if preset and (theirs := preset.loss_gap):
         size = "same bytes" if abs(preset.bytes / facts.bytes - 1) < _SAME else megabytes(preset.bytes)
         beside = [
             f"{digits(theirs.bits, 3)} bits per byte",
             f"divergence {digits(preset.divergence, 3)}",
-            _same_top(theirs),
+            theirs.same_top_words,
         ]
         beside += [f"this file generates {preset.speed:.2f} times as fast"] if preset.speed else []
         said.append(f"{BASELINE}, {size} ({preset.name}): {', '.join(beside)}")
@@ -123,10 +121,6 @@ def verdict(facts: GgufFacts) -> str:
             spare = taken.fits - taken.total
             said[-1] += f", {megabytes(abs(spare))} {'less' if spare >= 0 else 'more'} than {megabytes(taken.fits)}"
     return "; ".join(said)
-
-
-def _same_top(gap: LossGap) -> str:
-    return f"the same top token {gap.same_top:.1%} of the time"
 
 
 def usage(facts: GgufFacts, file: str) -> str:

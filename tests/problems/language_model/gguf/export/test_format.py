@@ -23,15 +23,17 @@ from gguf import GGMLQuantizationType, GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
+from evoprune.problems.language_model import eval
 from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
-from evoprune.problems.language_model.gguf.export import comparison
+from evoprune.problems.language_model.gguf.export import against, comparison
 from evoprune.problems.language_model.gguf.export.comparison import same_size
 from evoprune.problems.language_model.gguf.ggml import row_bytes
 from evoprune.problems.language_model.gguf.runtime import presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.parts import Export
+from evoprune.problems.language_model.settings import EvalOptions
 from tests.problems.language_model.gguf.models import base_of, random_llama, write_model
 from tests.problems.language_model.small import run_in
 from tests.runs import no_file_above, result
@@ -201,6 +203,9 @@ def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
     assert [(row["model"], row["text"]) for row in found["rows"]] == [
         (name, text) for text in ("report.txt", "search.txt", "task.jsonl") for name in ("base.gguf", "small.gguf")
     ]
+    assert [len({row["compares"] for row in found["rows"][part::2]}) for part in (0, 1)] == [1, 1]
+    assert found["rows"][0]["compares"] != found["rows"][1]["compares"]
+    assert all(f"{row['divergence']:.3g} nats a token" in found["protocol"]["verdict"] for row in found["rows"][1::2])
     own = {row["text"]: row["divergence"] for row in found["rows"][1:4:2]}
     assert found["protocol"]["worst_text"] == max(own, key=own.get)
     *_, before, after = found["rows"]
@@ -212,6 +217,23 @@ def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
     folder = measured(out, "--against", told["model"], "--tasks", task)["rows"]
     assert folder[0]["accuracy"] == after["accuracy"]
     assert len(folder) == 1
+
+
+def test_a_comparison_reads_some_tokens_of_a_long_text_unless_all_are_asked_for(byte_models, tmp_path, monkeypatch):
+    told, told_time = byte_models("llama"), []
+    source, out = Path(told["model"]).with_name("base.gguf"), tmp_path / "small.gguf"
+    quantise(source, out, "Q4_0", {})
+    monkeypatch.setattr(eval, "_COMPARED", 100)
+    monkeypatch.setattr(against, "_LONG", 0.0)
+    monkeypatch.setattr(against, "note", told_time.append)
+    windows = {}
+    for more in ({}, {"all": True}, {"windows": 5}):
+        options = EvalOptions(against=str(source), text=told["report_text"]["source"], window=32, **more)
+        windows[*more] = eval.measure(str(out), options).protocol["windows"]
+    assert windows[()] == 3
+    assert windows["windows",] == 5
+    assert windows["all",] > 5
+    assert "96 tokens" in told_time[0]
 
 
 def test_llama_quantize_makes_a_file_of_as_many_bytes_as_fit(tmp_path):

@@ -62,4 +62,4 @@ def test_a_file_stands_beside_preset_and_source_with_its_loss_and_error(facts, m
     mean, error = map(float, found["divergence, nats a token"]["this file"].split(" ± "))
     table = measured["check"]["predictions"]
     assert (mean, error) == pytest.approx((measured["check"]["divergence"], table["error"]), rel=1e-2)
-    assert float(found["divergence, 99%"]["this file"]) == pytest.approx(table["p99"], rel=1e-2)
+    assert float(found["divergence, 99%, nats"]["this file"]) == pytest.approx(table["p99"], rel=1e-2)
