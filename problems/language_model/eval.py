@@ -23,12 +23,13 @@ from evoprune.problems.language_model.models.settings import ModelSettings
 from evoprune.problems.language_model.results.final_model import FinalModel
 from evoprune.problems.language_model.settings import EvalOptions
 from evoprune.problems.language_model.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
-from evoprune.problems.language_model.texts.tasks import most_tokens
+from evoprune.problems.language_model.texts.tasks import is_task, most_tokens
 from evoprune.problems.language_model.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
 
 _SHARES = frozenset({"sparsity", "accuracy"})
+_COMPARED = 20_000  # tokens of a text
 
 
 def compare(final: FinalModel, baselines: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
@@ -108,7 +109,14 @@ def _read(source: str, options: EvalOptions) -> tuple[Resident, list[Windows]]:
         resident = Resident(*load_any(settings), name)
         for role, text in texts:
             check_length(text, resident.model, role)
-        return resident, [_shortest(cut_windows(text, resident.tokenizer, role), resident) for role, text in texts]
+        return resident, [_cut(text, resident, role, options) for role, text in texts]
+
+
+def _cut(text: TextSettings, resident: Resident, role: str, options: EvalOptions) -> Windows:
+    """Cut windows of the ``text``, of at most 20,000 tokens to compare unless ``options`` name a number or all."""
+    if few := bool(options.against and not (text.windows or options.all or is_task(text))):
+        text = text.model_copy(update={"windows": max(1, _COMPARED // text.window)})
+    return _shortest(cut_windows(text, resident.tokenizer, role, at_most=few), resident)
 
 
 def _shortest(windows: Windows, resident: Resident) -> Windows:

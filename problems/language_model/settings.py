@@ -170,14 +170,16 @@ class EvalOptions(TaskSettings):
         description="for an exported file: its source, whose predictions it is compared with; --tasks are .jsonl "
         "files then, as --task of prune reads them",
     )
+    all: bool = Field(False, description="for --against: read whole texts, in place of 20,000 tokens of each")
     also: tuple[Readable, ...] = Field(
         (), description="for --against: another text, or task file, to compare on; may be given more than once"
     )
 
     @model_validator(mode="after")
     def _compared(self) -> Self:
-        if self.also and not self.against:
-            raise ValueError("also: is for a file and --against its source")
+        for option in ("also", "all"):
+            if getattr(self, option) and not self.against:
+                raise ValueError(f"{option}: is for a file and --against its source")
         for task in self.names if self.against else ():
             if not is_task(TextSettings(source=task)):
                 raise ValueError(f"tasks: {task}: expected a .jsonl file with prompt and answer for --against")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ from evoprune.problems.language_model.distillation.teacher import RecoveryText, 
 from evoprune.problems.language_model.distillation.trainable_parameters import refuse_lora
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.export.format import ExportFormat, checked_result
+from evoprune.problems.language_model.models.settings import is_model_file
 from evoprune.problems.language_model.models.tensor_file import replace_file
 from evoprune.problems.language_model.results.figures import RECOVERY, draw_recovery
 from evoprune.problems.language_model.results.final_model import RECOVERED, FinalModel
@@ -28,8 +32,6 @@ WORKPLACE = "recovery"
 """Folder of the checkpoints in the folder of a run."""
 
 _EXPORTED, _AFTER = 3.0, 0.3  # seconds of an export, and of scoring a trained model, for each second of the report
-_PRESET = 2.5  # seconds to make and score a preset, for each second of the report
-_PRESET_SHARE = 0.25  # of the time for training and preset, at most
 _OF_MORE = 0.5  # share of additional time that the training gets, beside plan and search
 
 Json = dict[str, Any]
@@ -70,24 +72,24 @@ class Distillation(Recovery):
         """Add the recovery to ``result``; write weights that are better to the run's ``folder``.
 
         ``reporting``: seconds of the report, which ``scored`` so many tokens. With a limit of time, the training gets
-        the time that the export does not need; with types, the comparison with a preset has its time first if that is
-        at most a quarter. An interrupted training with a time continues, or ends at its checkpoint.
+        the time that the export and its comparison do not need. An interrupted training with a time continues, or ends
+        at its checkpoint.
         """
         settings, left = self.settings, outcome.seconds_left
         if left is not None:
             checked = outcome.drafted * self._read_by_export if outcome.drafted else 0.0
             left -= (1 + _AFTER) * reporting + max(_EXPORTED * reporting, checked)
             assert isinstance(self.asked, RecoverPhaseSettings)  # of a run
+            if self.asked.comparing:
+                left -= self.asked.comparing + max(reporting, checked)
             needed = TRAINING_COST * self.asked.least * reporting / scored
             begun = self.asked.time and has_checkpoints(folder / WORKPLACE)
             if needed > left and not begun:
                 more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
-                why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give"
-                note(f"nothing is trained: {why}, or the command recover")
+                why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give, or: "
+                why += self._command(folder, max(1.0, 2 * needed / 60))
+                note(f"nothing is trained: {why}")
                 return result | {"untrained": why}
-            compared = max(_PRESET * reporting, 2 * checked)
-            if self.session.transform.form and compared <= _PRESET_SHARE * left:
-                left = max(needed, left - compared)
             settings = settings.lasting(left)
         final = FinalModel(self.session, outcome.best)
         recovered = recover(final, self.baselines, settings, self.text, folder / WORKPLACE, anew=True)
@@ -95,6 +97,14 @@ class Distillation(Recovery):
             replace_file(folder / RECOVERED, recovered.weights)
         caption = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
         return _added(result, recovered) | {"figures": result.get("figures", {}) | {RECOVERY: caption}}
+
+    def _command(self, folder: Path, minutes: float) -> str:
+        """Return the command that trains the result of the run in ``folder`` for some ``minutes``."""
+        model = self.session.settings.model
+        out = f"trained{Path(model).suffix if is_model_file(model) else ''}"
+        run = str(folder if not folder.is_absolute() else os.path.relpath(folder))
+        arguments = ["recover", run, "--out", out, "--time", f"{math.ceil(minutes)}m"]
+        return shlex.join(["python", "-m", "evoprune", *arguments])
 
     @property
     def _read_by_export(self) -> float:

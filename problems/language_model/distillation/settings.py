@@ -94,7 +94,7 @@ class RecoverSettings(RecoverySettings):
     def settled(cls, keys: Mapping[str, Any], row: RecoveredRow | None) -> Mapping[str, Any] | None:
         if not keys.get("time"):
             return keys
-        untimed = {key: value for key, value in keys.items() if key != "time"}
+        untimed = {key: value for key, value in keys.items() if key not in {"time", "comparing"}}
         return untimed | {"schedule": list(row.schedule)} if row else None
 
     def lasting(self, seconds: float) -> Self:
@@ -116,6 +116,9 @@ class RecoverPhaseSettings(RecoverSettings):
 
     part: tuple[Fraction, Fraction] | None = Field(
         None, description="the part of text to train on, as two shares of its characters: see search_text"
+    )
+    comparing: float = Field(
+        0.0, ge=0, description="with a time: seconds to leave for a file to compare the result with, besides its check"
     )
     least: int = Field(512, ge=1, description="with a time: train nothing where it is too short for so many tokens")
 

@@ -60,7 +60,7 @@ _OF_THE_FILE = (ARCHITECTURE, "general.alignment", "quantize.", "split.")
 _OF_THE_MODEL = (BLOCK, "token_embd", "output")
 """Prefixes of tensors that are parameters; other tensors, such as factors of rotary frequencies, may be constants."""
 
-_HEAD, _EMBEDDING = "output.weight", "token_embd.weight"
+HEAD, EMBEDDING = "output.weight", "token_embd.weight"
 _OTHER_TOKENS = 0.01  # share of a vocabulary that may be spelt differently: converters rewrite some added tokens
 
 
@@ -165,10 +165,10 @@ def _refuse_another(
         raise refuse(f"{other:,} of the model's {len(vocabulary):,} tokens are others there")
     ours = {name: spec.shape for name, spec in specs.items()}
     theirs = {name: tensor.shape for name, tensor in file.tensors.items() if name not in constants}
-    if _HEAD in theirs.keys() - ours and learn_conversion(
-        specs[_EMBEDDING], resident.model, file.tensors[_HEAD], UNCHANGED
+    if HEAD in theirs.keys() - ours and learn_conversion(
+        specs[EMBEDDING], resident.model, file.tensors[HEAD], UNCHANGED
     ):
-        del theirs[_HEAD]  # a copy of the embedding
+        del theirs[HEAD]  # a copy of the embedding
     for name in sorted(ours.keys() | theirs):
         here, there = (" x ".join(map(str, shapes.get(name, ()))) for shapes in (ours, theirs))
         if here != there:

@@ -4,8 +4,8 @@ JOB is JSON:
 
 - to list the types of presets: ``file``, in 16 bits (its header is enough), and ``importance``: true if there will be
   an importance matrix, with which some presets choose other types;
-- to quantise: ``file``, ``out``, ``preset``, ``threads``, and ``importance``, an .npz file of mean squared inputs by
-  tensor.
+- to quantise: ``file``, ``out``, ``preset``, ``threads``, ``importance``, an .npz file of mean squared inputs by
+  tensor, and ``others``: ggml's numbers of types by tensor, in place of the preset's.
 
 It imports nothing of evoprune, as :mod:`evoprune.problems.language_model.gguf.llama`.
 """
@@ -47,11 +47,17 @@ def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
     return {tensor: kind.upper() for tensor, kind in _TENSOR.findall(log) if kind}
 
 
-def quantise(file: str, out: str, preset: str, threads: int, importance: dict[str, Any]) -> Json:
-    """Write the ``preset`` of ``file``. Raises RuntimeError."""
+def quantise(job: Json) -> Json:
+    """Write the file that ``job`` asks for. Raises RuntimeError."""
     params = LIB.llama_model_quantize_default_params()
-    params.nthread, params.allow_requantize = threads, True
-    _quantise(file, out, preset, params, importance)
+    params.nthread, params.allow_requantize = job["threads"], True
+    overrides = FFI.new("struct llama_model_tensor_override[]", len(job["others"]) + 1)  # the last one is the end
+    patterns = [FFI.new("char[]", f"^{re.escape(tensor)}$".encode()) for tensor in job["others"]]
+    for entry, pattern, kind in zip(overrides, patterns, job["others"].values(), strict=False):
+        entry.pattern, entry.type = pattern, kind
+    if patterns:
+        params.tt_overrides = overrides
+    _quantise(job["file"], job["out"], job["preset"], params, dict(np.load(job["importance"])))
     return {}
 
 
@@ -75,7 +81,7 @@ def _quantise(file: str, out: str, preset: str, params: Any, importance: dict[st
 def main(job: Json) -> Json:
     """Do ``job``, and return the findings."""
     if "out" in job:
-        return quantise(job["file"], job["out"], job["preset"], job["threads"], dict(np.load(job["importance"])))
+        return quantise(job)
     return {preset: preset_kinds(job["file"], preset, job["importance"]) for preset in PRESETS}
 
 

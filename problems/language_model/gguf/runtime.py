@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
+from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -190,16 +192,19 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
 
 
 def quantise(
-    source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float = math.inf
-) -> None:
+    source: Path, out: Path, preset: str, importance: Mapping[str, torch.Tensor], timeout: float = math.inf,
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Quantise ``source`` by llama.cpp's ``preset``; ``importance``: mean squared inputs by tensor.
 
-    Raises :class:`evoprune.InputError` if llama.cpp fails, or takes longer than ``timeout`` seconds.
+    ``others``: types by tensor, in place of the preset's. Raises :class:`evoprune.InputError` if llama.cpp fails, or
+    takes longer than ``timeout`` seconds.
     """
     with tempfile.TemporaryDirectory() as scratch:
         matrix = Path(scratch) / "importance.npz"
         np.savez(matrix, allow_pickle=False, **{name: each.numpy() for name, each in importance.items()})
-        job = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(matrix)}
+        job: Json = {"file": str(source.resolve()), "out": str(out), "preset": preset, "importance": str(matrix)}
+        job |= {"others": {tensor: int(GGMLQuantizationType[kind]) for tensor, kind in others.items()}}
         result = _run(job | {"threads": torch.get_num_threads()}, timeout, "quantiser.py")
     if "failure" in result:
         raise InputError(f"llama.cpp does not make {preset}: {result['failure']}", str(source))

@@ -24,6 +24,7 @@ def experiment(
         "evaluations": 3,
         "window": setup.trained_window,
         "held_out": setup.held_out,
+        "comparing": round(setup.comparing, 1) or None,
         "text": setup.trained.get("source"),
         "split": setup.trained.get("split"),
         "part": setup.trained.get("part"),

@@ -183,6 +183,15 @@ class Output:
         """Return whether whole attentions and MLPs may go, of a model that loses the share ``removed``."""
         return True
 
+    def runtime_token(self) -> float | None:
+        """Time a token of the source in the runtime of the export, in seconds; None if nothing is timed."""
+        return None
+
+    @property
+    def comparing(self) -> float:
+        """Seconds to make a file to compare the result with; 0 if none is made, or nothing was timed."""
+        return 0.0
+
     def choose_types(self, goal: Goal, seconds: float | None) -> None:
         """Choose the types of the experiment, which the first candidate has in ``seconds``; None: nothing is timed."""
 
@@ -231,6 +240,7 @@ class Setup:
     length: int = 0  # tokens before the one that is timed
     keep_codes: bool = False  # no time to compute compensated codes
     least_trained: int = 0  # tokens, fewer of which do not pay
+    comparing: float = 0.0  # seconds that a training leaves to make a file to compare the result with
 
     @property
     def trainable(self) -> str:

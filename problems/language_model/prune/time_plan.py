@@ -25,7 +25,9 @@ _CANDIDATE = 0.02  # share of the time for a candidate, at most, and for new cod
 _QUANTISING, _HASTE = 0.5, 0.1  # shares of the time left, and of all, for types: they gain more than training
 _SEARCHING = 0.3  # share of the time that is left for the search
 _ALONE = 0.4  # of it for a search after which nothing is trained: it ends with updates of the remaining weights
-_REPORTING, _PASSES = 0.5, 11.0  # share of the time for passes over the report text, and their number, with llama.cpp's
+_REPORTING, _PASSES = 0.35, 5.0  # share of the time for passes over the report text, and their number in PyTorch
+_MOST, _LEAST_REPORTED = 0.9, 2000  # share of the time for as many tokens of a report, at most
+_RUNTIME_PASSES, _SLOWER = 2.0, 3.0  # of the result and its baseline in the runtime; its time of a token, if unknown
 _TRAINED_WINDOW = 256  # tokens in a window that a result is trained on, at most
 _LEAST_TRAINED = 8 * _TRAINED_WINDOW  # tokens that scales are trained on: on SmolLM2 an eighth of the divergence goes
 
@@ -43,12 +45,15 @@ class Call(Protocol):
 class TimePlan:
     """Divides the time of ``call`` among calibration, search, training and report on ``text``.
 
-    ``token``: seconds in which the dense model reads a token.
+    ``token``: seconds in which the dense model reads a token; ``runtime_token``: in the runtime of the export, None if
+    unknown; ``comparing``: seconds to make a file to compare the result with.
     """
 
     call: Call
     text: Division
     token: float = 0.0
+    runtime_token: float | None = None
+    comparing: float = 0.0
 
     @cached_property
     def search(self) -> Division:
@@ -64,19 +69,23 @@ class TimePlan:
 
     @cached_property
     def reported(self) -> int:
-        """Windows of the report, which has its time first."""
+        """Windows of the report, which has its time first: of 2,000 tokens at least, if there is any time for them."""
         windows = _WINDOWS
-        while windows > 1 and self._passes(windows) > _REPORTING * self.call.asked.seconds:
+        while windows > 1:
+            share = _REPORTING if windows * self.text.window >= 2 * _LEAST_REPORTED else _MOST
+            if self._passes(windows) <= share * self.call.asked.seconds:
+                break
             windows //= 2
         return windows
 
     @property
     def reading(self) -> float:
-        """Seconds of all passes over the report text."""
-        return self._passes(self.reported)
+        """Seconds of all passes over the report text, and of the file to compare with."""
+        return self._passes(self.reported) + self.comparing
 
     def _passes(self, windows: int) -> float:
-        return _PASSES * windows * self.text.window * self.token
+        runtime_token = _SLOWER * self.token if self.runtime_token is None else self.runtime_token
+        return windows * self.text.window * (_PASSES * self.token + _RUNTIME_PASSES * runtime_token)
 
     def searching(self, trains: bool) -> float:
         """Seconds for the search: a share of the time left, or all but the report's where no training has room."""
@@ -123,4 +132,5 @@ class TimePlan:
             "training": f"{max(1.0, self.call.left):.0f}s",
             "trained_window": text.line or min(_TRAINED_WINDOW, text.window),
             "least_trained": _LEAST_TRAINED,
+            "comparing": self.comparing,
         }

@@ -16,16 +16,17 @@ from evoprune.problems.language_model.export.card import (
     reproduction,
 )
 from evoprune.problems.language_model.export.runtime import runtime_lines
-from evoprune.problems.language_model.gguf.export.facts import COLUMNS, FILE_LABELS, GgufFacts
+from evoprune.problems.language_model.gguf.export.facts import BASELINE, COLUMNS, FILE_LABELS, GgufFacts
 from evoprune.problems.language_model.gguf.export.page import comparison
 from evoprune.problems.language_model.models.settings import is_model_file
 from evoprune.problems.language_model.results.summary import (
     details,
-    loss_phrase,
     megabytes,
     size_and_goal,
     warning,
 )
+
+_SAME = 0.01  # share of the bytes by which files of one size may differ
 
 MODELFILE = "evoprune.Modelfile"  # Ollama reads the chat template from the file itself
 
@@ -66,12 +67,12 @@ def card(facts: GgufFacts, file: str) -> Iterator[str]:
 
 
 def _compared(facts: GgufFacts, file: str) -> Iterator[str]:
-    """Yield a table of the file, its source and a preset, all on the report text in llama.cpp."""
+    """Yield a table of the file, its source and the file of llama-quantize, all on the report text in llama.cpp."""
     rows: list[tuple[str, int, Any]] = []
     if facts.source:
         rows.append((_source(facts), facts.source.bytes, facts.source))
     if facts.preset:
-        rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset.bytes, facts.preset))
+        rows.append((f"{BASELINE} ({facts.preset.name})", facts.preset.bytes, facts.preset))
     if not rows:
         return
     head = ["file", "bytes", FILE_LABELS["bits_per_byte"], FILE_LABELS["divergence"], *COLUMNS]
@@ -92,22 +93,24 @@ def _source(facts: GgufFacts) -> str:
 
 
 def verdict(facts: GgufFacts) -> str:
-    """Return the goal and the result, and size, loss and speed against the source and a preset, in a line."""
+    """Return the goal and the result, and size, loss and speed beside the source and llama-quantize, in a line."""
     preset = facts.preset
     named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
     usable = "" if preset and facts.unusable_factor(preset.perplexity) else named
     said = [*warning(facts, usable), size_and_goal(facts, facts.bytes)]
     if ours := facts.check.loss_gap:
-        tokens, same = facts.protocol.report_text.predictions, f"the same top token {ours.same_top:.1%} of the time"
-        lost = f"{loss_phrase(ours.bits, ours.error)} on {tokens:,} tokens"
-        if preset and (theirs := preset.loss_gap):
-            lost += f" ({named}, {'larger' if preset.bytes > facts.bytes else 'smaller'}: {digits(theirs.bits, 3)})"
-            same += f" ({preset.name}: {theirs.same_top:.1%})"
-        said += [lost, same]
-    if preset and preset.speed:
-        said.append(f"generates {preset.speed:.2f} times as fast as {preset.name}")
+        said += ours.words(facts.protocol.report_text.predictions, facts.check.divergence)
+    if preset and (theirs := preset.loss_gap):
+        size = "same bytes" if abs(preset.bytes / facts.bytes - 1) < _SAME else megabytes(preset.bytes)
+        beside = [
+            f"{digits(theirs.bits, 3)} bits per byte",
+            f"divergence {digits(preset.divergence, 3)}",
+            theirs.same_top_words,
+        ]
+        beside += [f"this file generates {preset.speed:.2f} times as fast"] if preset.speed else []
+        said.append(f"{BASELINE}, {size} ({preset.name}): {', '.join(beside)}")
     if facts.no_preset:
-        said.append(f"no preset to compare with: {facts.no_preset}")
+        said.append(f"no file of llama-quantize to compare with: {facts.no_preset}")
     said += details(facts)
     if facts.runtime:
         speed = facts.runtime.decode.evolved / facts.runtime.decode.dense

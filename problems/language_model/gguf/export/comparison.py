@@ -1,34 +1,37 @@
-"""Compares an exported .gguf file with its source, and with llama.cpp's preset that is nearest in size."""
+"""Compares an exported .gguf file with its source, and with a file of llama-quantize of as many bytes."""
 
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evoprune import InputError, Stopped
 from evoprune.plugins import finite, note
 from evoprune.problems.language_model.evaluation.session import Session
-from evoprune.problems.language_model.gguf.base import Base
+from evoprune.problems.language_model.gguf import ggml
+from evoprune.problems.language_model.gguf.base import EMBEDDING, HEAD, Base
 from evoprune.problems.language_model.gguf.runtime import compare_speeds, latencies, measure_file, presets, quantise
 from evoprune.problems.language_model.gguf.types.importance import by_tensor, cached_importance
 from evoprune.problems.language_model.gguf.types.transform import Types
-from evoprune.problems.language_model.gguf.write import contents
+from evoprune.problems.language_model.gguf.write import Contents, contents, tensor_bytes
 from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
 
 _TIMING = 10.0  # seconds of timing, besides a pass over the report text
-_PRESET = 2.0  # time to make and score a preset, as a multiple of that to score the file
+_MAKING = 1.0  # seconds to make a file, at least, besides scoring it
 _GENERATING = 2.0  # seconds to time the generation of file and preset
+_SMALL = "Q4_0"  # type of embedding and head where no preset is small enough
 
 Json = dict[str, Any]
-
-_NO_TIME: Json = {"no_preset": "no time"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Comparison:
     """Compares the file at ``place``, exported from ``session``, with others in llama.cpp.
 
     ``base``: of the model. ``half``: type of unquantised matrices; None: that of ``base``. ``timed``: time files.
-    ``deadline``: by ``time.monotonic``. ``scoring``: seconds that scoring a file takes.
+    ``deadline``: by ``time.monotonic``. ``scoring``: seconds that scoring a file takes. ``folder``: of the run.
     """
 
     session: Session
@@ -46,6 +49,7 @@ class Comparison:
     timed: bool
     deadline: float
     scoring: float
+    folder: Path | None = None
 
     def facts(self, check: Json, preset: bool) -> Json:
         """Return the keys of :class:`.facts.ExportFacts` on source, preset and runtime, as far as time and room allow.
@@ -60,7 +64,7 @@ class Comparison:
             return facts
         session.transform.apply(session.transform.dense)
         if self._left <= self.scoring:
-            return facts | (_NO_TIME if preset else {})
+            return facts | (self._no_time if preset else {})
         with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
             source = model or Path(scratch) / f"{self.half or self.base.half}.gguf"
             if model is None:
@@ -88,6 +92,15 @@ class Comparison:
     def _left(self) -> float:
         return self.deadline - time.monotonic()
 
+    @property
+    def _no_time(self) -> Json:
+        """The reason that there is no file of llama-quantize, with the command that makes it."""
+        run = self.folder and (os.path.relpath(self.folder) if self.folder.is_absolute() else str(self.folder))
+        minutes = math.ceil((3 * self.scoring + _TIMING) / 60)
+        command = f", which about {minutes} min more would give: " if run else ""
+        command += shlex.join(["python", "-m", "evoprune", "export", run, "compared.gguf"]) if run else ""
+        return {"no_preset": f"no time{command}"}
+
     def _score(self, path: Path) -> Json:
         report = self.session.texts.report
         dense = self.session.fitness.divergence_on(report, self.session.transform.dense).top_predictions
@@ -99,26 +112,26 @@ class Comparison:
 
     def _preset(self, source: Path, path: Path) -> Json:
         texts, resident = self.session.texts, self.session.resident
-        if self._left < _PRESET * self.scoring:
-            return _NO_TIME
-        name = nearest_preset(resident.model, self.base, self.place.stat().st_size, self._left < math.inf)
-        note(f"making llama.cpp's {name}")
+        if self._left < self.scoring + _MAKING:
+            return self._no_time
+        chosen = same_size(resident.model, self.base, self.place.stat().st_size, self._left < math.inf)
+        note(f"making {chosen.name} by llama-quantize")
         text = texts.calibration if texts.calibrates else texts.search
         types = self.session.transform.find(Types)
         importance = (types and types.errors.importance) or cached_importance(resident, text)
-        if self._left <= self.scoring:
-            return _NO_TIME
+        if self._left < self.scoring + _MAKING:
+            return self._no_time
         try:
-            quantise(source, path, name, by_tensor(resident, self.base, importance), self._left - self.scoring)
+            by_name = by_tensor(resident, self.base, importance)
+            quantise(source, path, chosen.preset, by_name, self._left - self.scoring, chosen.others)
         except InputError as error:
             return {"no_preset": ", ".join(error.problems)}
         score = self._score(path)
-        row = self._row(name, path, score)
-        if row and self._left > self.scoring + _GENERATING:
+        row = self._row(chosen.name, path, score)
+        if row and self._left > 2 * _GENERATING:
             with suppress(InputError, Stopped):  # the export is complete without it
                 generating = Load("decode", length=texts.report.tokens.shape[1] // 2)
-                limit = self._left - self.scoring
-                exported, preset = latencies([self.place, path], generating, _GENERATING, limit)
+                exported, preset = latencies([self.place, path], generating, _GENERATING, self._left)
                 row["speed"] = preset / exported
         return {"preset": row, "no_preset": score.get("failure")}
 
@@ -137,17 +150,44 @@ class Comparison:
         }
 
 
-def nearest_preset(model: Any, base: Base, size: int, quick: bool = False) -> str:
-    """Return the largest of llama.cpp's presets of the dense ``model`` of at most ``size`` bytes, or the smallest.
+class Mixture(NamedTuple):
+    """A ``preset`` of llama-quantize with the types of ``others``, by tensor, in place of its own."""
 
-    ``quick``: no IQ-types, which take minutes for a billion weights.
+    name: str
+    preset: str
+    others: Mapping[str, str]
+
+
+def same_size(model: Any, base: Base, size: int, quick: bool = False) -> Mixture:
+    """Return types of llama-quantize for the dense ``model``, in at most ``size`` bytes if any are as small.
+
+    Those of the largest preset that fits, or of one with embedding and head in 4 bits; tensors, from the first on, have
+    the types of the next larger one where these fit. ``quick``: no IQ-types, which take minutes for a billion weights.
     """
-    plain = contents(model, base, {})
-    sizes = {}
+    plain, files = contents(model, base, {}), dict[str, tuple[str, Contents]]()
     for name, kinds in presets(model, base, importance=True).items():
-        if quick and name.startswith("IQ"):
-            continue
-        changed = {spec.name: kinds[spec.parameter] for spec in plain.layout.specs if spec.parameter in kinds}
-        sizes[name] = replace(plain, kinds={**plain.kinds, **changed}).bytes
-    below = [name for name, bytes_ in sizes.items() if bytes_ <= size]
-    return max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
+        if not (quick and name.startswith("IQ")):
+            changed = {spec.name: kinds[spec.parameter] for spec in plain.layout.specs if spec.parameter in kinds}
+            files[name] = name, replace(plain, kinds={**plain.kinds, **changed})
+    own = dict(files)
+    if all(file.bytes > size for _, file in own.values()):
+        for name, (_, file) in own.items():
+            large = {each for each, kind in file.kinds.items() if ggml.bits(kind) > ggml.bits(_SMALL)}
+            smaller = dict.fromkeys(large & {EMBEDDING, HEAD}, _SMALL)
+            files[f"{name}, embedding {_SMALL}"] = name, replace(file, kinds={**file.kinds, **smaller})
+    sizes = {name: file.bytes for name, (_, file) in files.items()}
+    below, above = ([name for name, each in sizes.items() if (each <= size) == fits] for fits in (True, False))
+    chosen = max(below, key=sizes.__getitem__) if below else min(above, key=sizes.__getitem__)
+    preset, file = files[chosen]
+    kinds, left, name = dict(file.kinds), size - sizes[chosen], chosen
+    if below and above:
+        larger = min(above, key=sizes.__getitem__)
+        for tensor, kind, shape in file.tensors:
+            other = files[larger][1].kinds.get(tensor, kind)
+            if 0 < (more := tensor_bytes(other, shape) - tensor_bytes(kind, shape)) <= left:
+                kinds[tensor] = other
+                left -= more
+        if count := sum(kind != file.kinds[tensor] for tensor, kind in kinds.items()):
+            name += f", {count} tensors as in {files[larger][0]}"
+    others = {tensor: kind for tensor, kind in kinds.items() if kind != own[preset][1].kinds[tensor]}
+    return Mixture(name, preset, others)

@@ -8,15 +8,18 @@ from evoprune import InputError
 from evoprune.plugins import digits
 from evoprune.problems.language_model.export.facts import Check, ExportFacts
 from evoprune.problems.language_model.results.result import ResultPart
+from evoprune.problems.language_model.results.summary import loss_phrase
+
+BASELINE = "llama-quantize with the same importance"  # the file that an export is compared with
 
 FILE_LABELS = {
     "bits_per_byte": "bits per byte",
     "divergence": "divergence, nats a token",
-    "error": "divergence, standard error",
-    "median": "divergence, median",
-    "p99": "divergence, 99%",
-    "p999": "divergence, 99.9%",
-    "largest": "divergence, largest",
+    "error": "divergence, standard error, nats",
+    "median": "divergence, median, nats",
+    "p99": "divergence, 99%, nats",
+    "p999": "divergence, 99.9%, nats",
+    "largest": "divergence, largest, nats",
     "same_top": "same top token",
     "same_top_error": "same top token, standard error",
     "probability_change": "probability change",
@@ -27,6 +30,7 @@ FILE_LABELS = {
     "became_wrong": "answers that became wrong",
     "became_right": "answers that became right",
     "mcnemar_p": "p of McNemar's test",
+    "compares": "compares",
     "compared_with": "compared with",
 }
 """Labels of a file's scores against its source: divergences are in nats a token."""
@@ -73,6 +77,18 @@ class LossGap(NamedTuple):
     bits: float
     error: float
     same_top: float
+
+    def words(self, tokens: int, divergence: float | None) -> list[str]:
+        """Return loss, ``divergence`` and same top token, on so many ``tokens``, for a verdict."""
+        return [
+            f"{loss_phrase(self.bits, self.error)} on {tokens:,} tokens",
+            f"divergence {digits(divergence, 3)} nats a token",
+            self.same_top_words,
+        ]
+
+    @property
+    def same_top_words(self) -> str:
+        return f"the same top token {self.same_top:.1%} of the time"
 
 
 class FileScores(ResultPart):
@@ -146,7 +162,7 @@ class GgufFacts(ExportFacts):
     source: ComparedFile | None = None
     """The source of the model, if it is a .gguf file; otherwise the dense model in 16 bits."""
     preset: ComparedFile | None = None
-    """llama.cpp's preset of the dense model nearest in size."""
+    """A file of the dense model by llama-quantize, in as many bytes if that is possible."""
     no_preset: str | None = None
     """Reason why it is missing."""
     memory: Memory | None = None

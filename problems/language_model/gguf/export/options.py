@@ -7,6 +7,12 @@ from pydantic import Field, model_validator
 from evoprune.problems.language_model.export import ExportOptions
 from evoprune.problems.language_model.models.settings import Source
 
+AgainstPreset = Literal["same-bytes", "none"]
+AGAINST_PRESET = (
+    "for OUT.gguf: same-bytes compares with a file of llama-quantize of as many bytes and the same importance; none "
+    "saves its time"
+)
+
 KvType = Literal["f16", "q8_0"]
 
 
@@ -18,6 +24,7 @@ class GgufOptions(ExportOptions):
         description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
         "that of the run's transform, or the run's model, if it is one)",
     )
+    against_preset: AgainstPreset = Field("same-bytes", description=AGAINST_PRESET)
     context: int | None = Field(
         None, ge=1, description="for OUT.gguf: report the memory of llama.cpp with a context of so many tokens"
     )

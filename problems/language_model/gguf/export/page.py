@@ -1,4 +1,4 @@
-"""The part of a .gguf file in a run's page: the file with its source and a preset, and a map of types."""
+"""The part of a .gguf file in a run's page: a table with its source and llama-quantize's file, and a map of types."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -6,28 +6,38 @@ from collections.abc import Iterator, Mapping
 from evoprune.plugins import Block, Heatmap, digits
 from evoprune.problems.language_model.export import page
 from evoprune.problems.language_model.export.page import Columns, matrix_map, place_of, speeds
-from evoprune.problems.language_model.gguf.export.facts import FILE_LABELS, FileScores, GgufFacts, StoredMatrix
+from evoprune.problems.language_model.gguf.export.facts import (
+    BASELINE,
+    FILE_LABELS,
+    FileScores,
+    GgufFacts,
+    StoredMatrix,
+)
 from evoprune.problems.language_model.models.settings import is_model_file
 from evoprune.problems.language_model.results.summary import megabytes
 
+_GENERATING = "tokens generated in the time of one of this file"
+
 
 def comparison(facts: GgufFacts) -> Iterator[Block]:
-    """Yield a table of the file with its source and a preset, and a legend."""
+    """Yield a table of the file with its source and that of llama-quantize, and a legend."""
     terms = "Loss behind the source, KL divergence from the dense model (99% of the tokens have less), and how "
     terms += "often the likeliest token is that of the dense model, in llama.cpp, on"
     return page.comparison(facts, _files(facts), terms)
 
 
 def _files(facts: GgufFacts) -> Columns:
-    """Return columns for a .gguf file, the preset and the source."""
+    """Return columns for a .gguf file, that of llama-quantize and the source."""
     dense, source = facts.cost.parameters.dense, facts.source
     exported = _file(facts.bytes, facts.bits_per_weight, facts.check) | speeds(facts.runtime, "evolved")
     if facts.memory:
         exported[f"memory with a context of {facts.memory.context:,} tokens"] = megabytes(facts.memory.total)
     columns = {"this file": exported}
-    if facts.preset:
-        bits = 8 * facts.preset.bytes / dense
-        columns[f"llama.cpp's {facts.preset.name}"] = _file(facts.preset.bytes, bits, facts.preset)
+    if preset := facts.preset:
+        cells = _file(preset.bytes, 8 * preset.bytes / dense, preset)
+        if preset.speed:
+            exported[_GENERATING], cells[_GENERATING] = "1.00", f"{1 / preset.speed:.2f}"
+        columns[f"{BASELINE}: {preset.name}"] = cells
     size = source.bytes if source else facts.protocol.source_bytes
     if size:
         name = f"dense, {source.name}" if source and not is_model_file(facts.protocol.model) else "source"

@@ -76,14 +76,14 @@ class Writer:
         release_memory(session.resident.device)  # llama.cpp needs about as much as the final model
         start = time.monotonic()
         check = predictions.check(place, timed)
-        comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start)
+        comparison = Comparison(session, base, self._half, place, timed, deadline, time.monotonic() - start, run.folder)
         check |= {
             "run_perplexity": run.final_perplexity,
             "bits_per_byte": comparison.bits_per_byte(check["perplexity"]),
         }
         facts["recipe"] = self._write_recipe(base, place, facts["matrices"])
         facts["check"] = {name: finite(value) if isinstance(value, float) else value for name, value in check.items()}
-        facts |= comparison.facts(check, preset=timed and not run.baseline)
+        facts |= comparison.facts(check, preset=timed and not run.baseline and self.options.against_preset != "none")
         if self.options.context and "failure" not in check:
             asked = self.options.model_dump(include={"context", "kv", "fits"})
             facts["memory"] = memory(place, self.options.context, self.options.kv) | asked

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator
 
+from evoprune import InputError, Stopped
 from evoprune.problems.language_model.gguf import ggml
-from evoprune.problems.language_model.gguf.export.options import KvType
+from evoprune.problems.language_model.gguf.export.options import AGAINST_PRESET, AgainstPreset, KvType
 from evoprune.problems.language_model.gguf.prune.source_types import (
     FAST,
     SourceTypes,
@@ -35,6 +38,8 @@ if TYPE_CHECKING:  # these import torch
     from evoprune.problems.language_model.models.resident import Resident
 
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
+_TIMED = 128  # tokens that llama.cpp is timed on
+_LISTING = 5.0  # seconds to list llama.cpp's presets and to start processes
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
 
 
@@ -47,6 +52,7 @@ class GgufPruneOptions(PruneOptions):
     imatrix: Source | None = Field(
         None, description="for --out OUT.gguf: llama.cpp's importance matrix of the same model, in place of the text's"
     )
+    against_preset: AgainstPreset | None = Field(None, description=AGAINST_PRESET)
     context: int | None = Field(None, ge=1, description="for --fits: tokens (default: 4096, at most the model's)")
     kv: KvType | None = Field(None, description="for --fits: the type of keys and values (default: f16)")
 
@@ -67,11 +73,12 @@ class GgufOutput(Output):
 
     def __init__(self, model: str, asked: Any) -> None:
         super().__init__(model, asked)
-        self.export = given({"base": asked.base})
+        self.export = given({"base": asked.base, "against_preset": asked.against_preset})
         self.recipe: str | None = None
         self.take(SourceTypes())
         self._types: list[str] = []
         self._tried: dict[str, Tried] = {}
+        self._comparing = 0.0
 
     def missing(self) -> str | None:
         return ggml.missing()
@@ -89,7 +96,7 @@ class GgufOutput(Output):
     @property
     def arguments(self) -> list[str]:
         asked, memory = self.asked, self.export
-        options = {"--base": asked.base, "--imatrix": asked.imatrix}
+        options = {"--base": asked.base, "--imatrix": asked.imatrix, "--against-preset": asked.against_preset}
         options |= {"--context": memory.get("context"), "--kv": memory.get("kv")}
         return [part for option, value in options.items() if value for part in (option, str(value))]
 
@@ -139,11 +146,27 @@ class GgufOutput(Output):
                 from evoprune.problems.language_model.gguf.prune.quantising import tried_types
 
                 self._tried = tried_types(source.fitting, source.weights, seconds)
+                known = [each.time for name, each in self._tried.items() if not name.startswith("IQ")]
+                self._comparing = seconds * max((each for each in known if each < math.inf), default=0.0)
             bits = 8 * goal.file_bytes(source.weights) / source.weights
             times = {name: each.time for name, each in self._tried.items()}
             self._types = source.types_within(max(bits, source.least_bits), times)
         elif isinstance(goal, Speedup) and source.quantised:
             self._types = [each for each in FAST if each in source.fitting]
+
+    def runtime_token(self) -> float | None:
+        if not self.model.endswith(".gguf"):
+            return None
+        from evoprune.problems.language_model.gguf.runtime import latencies
+        from evoprune.problems.language_model.models.throughput import Load
+
+        with suppress(InputError, Stopped):  # no room; the export says so
+            return latencies([Path(self.model)], Load("prefill", length=_TIMED), 0.0)[0] / _TIMED / 1000
+        return None
+
+    @property
+    def comparing(self) -> float:
+        return 0.0 if self.asked.against_preset == "none" else _LISTING + self._comparing
 
     def add_slow_types(self, goal: Goal, session: Any) -> None:
         if not (self._tried and isinstance(goal, Size)):

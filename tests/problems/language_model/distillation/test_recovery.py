@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,12 +177,14 @@ def test_a_run_whose_time_is_over_ends_without_its_recovery(stopped, tmp_path, c
 
 def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_would_do(tmp_path):
     asked = RecoverPhaseSettings(time="1m", least=1000)
-    own = Distillation(None, asked, {})
+    model = tmp_path / "model.gguf"
+    own = Distillation(SimpleNamespace(settings=SimpleNamespace(model=str(model))), asked, {})
     vars(own)["settings"] = asked
 
     def untrained(left):
         return own.in_run(Outcome([0.0], None, {}, seconds_left=left), {}, tmp_path, 60.0, 600.0)["untrained"]
 
+    assert re.search(r"python -m evoprune recover \S+ --out trained.gguf --time \d+m", untrained(0.0))
     minutes = float(re.search(r"about ([\d.]+) ", untrained(0.0))[1])
     assert untrained(0.9 * 30 * minutes)
     with pytest.raises(AttributeError):  # it would be trained
@@ -192,20 +195,23 @@ def test_where_there_is_no_time_to_train_the_minutes_are_told_of_which_half_woul
         untrained(0.0)
 
 
-def test_training_a_result_with_types_leaves_time_to_compare_a_preset(tmp_path, monkeypatch):
-    asked, times = RecoverPhaseSettings(time="1h", least=1), {}
+def test_the_file_to_compare_with_has_its_time_before_training(tmp_path, monkeypatch):
+    times = []
 
-    def keep_time(final, _, settings, *__, **___):
-        times[final.session.transform.form is not None] = seconds_of(settings.time)
+    def keep_time(_, __, settings, *___, **____):
+        times.append(seconds_of(settings.time))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recovery, "recover", keep_time)
-    for has_types in (True, False):
-        own = Distillation(SimpleNamespace(transform=SimpleNamespace(form=has_types or None, facts=CUTS)), asked, {})
+    session = SimpleNamespace(transform=SimpleNamespace(form=None, facts=CUTS), settings=SimpleNamespace(model="model"))
+    for comparing, left in ((0.0, 1000.0), (300.0, 1000.0), (800.0, 1000.0)):
+        own = Distillation(session, RecoverPhaseSettings(time="1h", least=1000, comparing=comparing), {})
         vars(own)["text"] = None
-        with pytest.raises(KeyboardInterrupt):
-            own.in_run(Outcome([0.0], None, {}, seconds_left=1000.0), {}, tmp_path, 20.0, 600.0)
-    assert 0.8 * times[False] < times[True] < times[False] < 1000
+        with suppress(KeyboardInterrupt):
+            told = own.in_run(Outcome([0.0], None, {}, seconds_left=left), {}, tmp_path, 20.0, 600.0)
+    assert times[0] - times[1] >= 300
+    assert len(times) == 2  # the third has no time to train
+    assert "no time" in told["untrained"]
 
 
 def test_the_time_of_a_draft_tells_how_long_the_export_reads_in_the_runtime(tmp_path, monkeypatch):

@@ -19,10 +19,24 @@ def plan_of(seconds, token, tokens=2**15):
 
 
 def test_the_report_has_long_windows_and_its_time_first_whatever_is_left_to_the_search():
-    fast, slow = (plan_of(600.0, token).setup(4) for token in (1e-9, 0.006))
+    fast, slow = (replace(plan_of(600.0, token), runtime_token=token).setup(4) for token in (1e-9, 0.006))
     assert slow["search"]["window"] < fast["search"]["window"] == slow["report"]["window"]
     assert slow["report"] == fast["report"]
     assert plan_of(600.0, 0.05).setup(4)["report"]["windows"] < fast["report"]["windows"]
+
+
+@pytest.mark.parametrize("token", [0.003, 0.0045])
+def test_a_report_of_2000_tokens_comes_before_candidates_and_slower_types(token):
+    own = plan_of(120.0, token)
+    assert own.setup(4)["report"]["windows"] * 512 >= 2000
+    assert own.quantising < replace(own, token=token / 10).quantising
+    compared = replace(own, token=token / 10, comparing=60.0)
+    assert compared.quantising < replace(compared, comparing=0.0).quantising
+
+
+def test_the_time_of_the_runtime_counts_where_it_is_known():
+    slow, fast = (replace(plan_of(600.0, 0.006), runtime_token=token) for token in (1.0, 1e-9))
+    assert slow.reported < fast.reported
 
 
 def test_time_that_a_training_cannot_use_goes_to_the_search(monkeypatch):

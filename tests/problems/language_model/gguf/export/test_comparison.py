@@ -14,7 +14,7 @@ pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.gguf import runtime
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.export import comparison
-from evoprune.problems.language_model.gguf.export.comparison import Comparison
+from evoprune.problems.language_model.gguf.export.comparison import Comparison, Mixture
 from evoprune.problems.language_model.models import memory
 from tests.problems.language_model.gguf.models import write_model
 
@@ -70,7 +70,7 @@ def test_nothing_is_timed_after_a_source_that_cannot_be_scored(compare, processe
 def test_without_time_for_a_score_no_source_is_written(compare, processes, monkeypatch):
     monkeypatch.setattr(comparison, "contents", None)
     facts = compare(0.0).facts(CHECK, preset=True)
-    assert facts == {"source": None, "preset": None, "runtime": None, "no_preset": comparison._NO_TIME["no_preset"]}
+    assert facts == {"source": None, "preset": None, "runtime": None, "no_preset": "no time"}
     assert not processes
 
 
@@ -88,10 +88,10 @@ def test_a_preset_whose_choice_took_all_the_time_is_not_made(compare, processes,
     def chosen(*_):
         nonlocal late
         late = 1000.0
-        return "Q4_0"
+        return Mixture("Q4_0", "Q4_0", {})
 
-    monkeypatch.setattr(comparison, "nearest_preset", chosen)
+    monkeypatch.setattr(comparison, "same_size", chosen)
     monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late))
     compared = compare(900.0)
-    assert compared.facts(CHECK, preset=True)["no_preset"] == comparison._NO_TIME["no_preset"]
+    assert compared.facts(CHECK, preset=True)["no_preset"] == "no time"
     assert not processes

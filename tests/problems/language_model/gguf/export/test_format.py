@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -22,15 +23,17 @@ from gguf import GGMLQuantizationType, GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
+from evoprune.problems.language_model import eval
 from evoprune.problems.language_model.gguf import ggml, quantiser
 from evoprune.problems.language_model.gguf.base import find_base
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
-from evoprune.problems.language_model.gguf.export import comparison
-from evoprune.problems.language_model.gguf.export.comparison import nearest_preset
+from evoprune.problems.language_model.gguf.export import against, comparison
+from evoprune.problems.language_model.gguf.export.comparison import same_size
 from evoprune.problems.language_model.gguf.ggml import row_bytes
 from evoprune.problems.language_model.gguf.runtime import presets, quantise
 from evoprune.problems.language_model.gguf.write import Contents, contents
 from evoprune.problems.language_model.parts import Export
+from evoprune.problems.language_model.settings import EvalOptions
 from tests.problems.language_model.gguf.models import base_of, random_llama, write_model
 from tests.problems.language_model.small import run_in
 from tests.runs import no_file_above, result
@@ -109,7 +112,7 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
     assert all((tmp_path / name).is_file() for name in names)
 
 
-def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
+def test_a_file_is_compared_with_its_source_and_with_one_of_llama_quantize_in_as_many_bytes(
     byte_models, tmp_path, capsys, monkeypatch
 ):
     told = byte_models("llama")
@@ -133,19 +136,21 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert of_source["bits_per_byte"] == pytest.approx(bits["dense"], rel=1e-2)
     assert check["bits_per_byte"] == pytest.approx(bits["evolved"], rel=1e-2)
     assert preset["bytes"] <= out.stat().st_size < of_source["bytes"]
-    smaller = {"size": out.stat().st_size, "source": source.stat().st_size, "asked": 170_000, "preset": preset["bytes"]}
+    smaller = {"size": out.stat().st_size, "source": source.stat().st_size, "asked": 170_000}
     assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
+    same = preset["bytes"] > 0.99 * out.stat().st_size
+    assert ("same bytes" if same else f"{preset['bytes'] / 1000:.1f} kB") in verdict
     measured = f"{facts['protocol']['report_text']['predictions']:,} tokens"
-    assert f"{measured} (" in verdict
+    assert measured in verdict
     behind = math.log2(math.e) * check["predictions"]["behind"]  # a token is a byte
     assert f"{abs(behind):.3g} ± " in verdict
     assert behind == pytest.approx(check["bits_per_byte"] - of_source["bits_per_byte"], abs=1e-3)
-    assert f"{preset['name']} of {preset['bytes'] / 1000:.1f} kB, smaller" in verdict
-    assert f" {preset['speed']:.2f} times as fast as {preset['name']}" in verdict
+    assert f" {preset['speed']:.2f} times as fast" in verdict
     for row in (check, preset):
         table = row["predictions"]
         assert table["median"] <= table["p99"] <= table["p999"] <= table["largest"]
         assert f"{table['same_top']:.1%}" in verdict
+        assert f"divergence {row['divergence']:.3g}" in verdict
     assert usage.endswith(f"{out} -c 32")
     taken = sum(facts["memory"][part] for part in ("weights", "cache", "buffers", "process"))
     assert f"{taken / 1e6:.1f} MB with a context of 32 tokens, {(1e8 - taken) / 1e6:.1f} MB less" in verdict
@@ -166,10 +171,14 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert "sparsity" not in found.result.as_json()
     assert Export(found.problem).draft(found.best.genome, tmp_path / "draft.gguf", Export.ExportOptions())
     assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
-    monkeypatch.setattr(comparison, "nearest_preset", None)  # there is no time to lay it out
+    monkeypatch.setattr(comparison, "same_size", None)  # there is no time to lay it out
     late = found.export(tmp_path / "late.gguf", seconds=0.0)
     assert late.facts["preset"] is None
     assert late.facts["no_preset"] in late.verdict
+    assert "python -m evoprune export" in late.verdict
+    alone = found.export(tmp_path / "alone.gguf", against_preset="none")
+    assert alone.facts["preset"] is None
+    assert "llama-quantize" not in alone.verdict
 
 
 def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
@@ -194,6 +203,9 @@ def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
     assert [(row["model"], row["text"]) for row in found["rows"]] == [
         (name, text) for text in ("report.txt", "search.txt", "task.jsonl") for name in ("base.gguf", "small.gguf")
     ]
+    assert [len({row["compares"] for row in found["rows"][part::2]}) for part in (0, 1)] == [1, 1]
+    assert found["rows"][0]["compares"] != found["rows"][1]["compares"]
+    assert all(f"{row['divergence']:.3g} nats a token" in found["protocol"]["verdict"] for row in found["rows"][1::2])
     own = {row["text"]: row["divergence"] for row in found["rows"][1:4:2]}
     assert found["protocol"]["worst_text"] == max(own, key=own.get)
     *_, before, after = found["rows"]
@@ -207,17 +219,43 @@ def test_a_file_is_compared_on_texts_and_tasks(byte_models, tmp_path, capsys):
     assert len(folder) == 1
 
 
-def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
+def test_a_comparison_reads_some_tokens_of_a_long_text_unless_all_are_asked_for(byte_models, tmp_path, monkeypatch):
+    told, told_time = byte_models("llama"), []
+    source, out = Path(told["model"]).with_name("base.gguf"), tmp_path / "small.gguf"
+    quantise(source, out, "Q4_0", {})
+    monkeypatch.setattr(eval, "_COMPARED", 100)
+    monkeypatch.setattr(against, "_LONG", 0.0)
+    monkeypatch.setattr(against, "note", told_time.append)
+    windows = {}
+    for more in ({}, {"all": True}, {"windows": 5}):
+        options = EvalOptions(against=str(source), text=told["report_text"]["source"], window=32, **more)
+        windows[*more] = eval.measure(str(out), options).protocol["windows"]
+    assert windows[()] == 3
+    assert windows["windows",] == 5
+    assert windows["all",] > 5
+    assert "96 tokens" in told_time[0]
+
+
+def test_llama_quantize_makes_a_file_of_as_many_bytes_as_fit(tmp_path):
+    """The smallest matrix is the most that may be missing; below all presets, the embedding is in 4 bits."""
     model = random_llama(blocks=4)
     base, sizes = base_of(model), {}
     for name, kinds in presets(model, base, True).items():
         plain = contents(model, base, {})
         chosen = {spec.name: kinds.get(spec.parameter, plain.kinds[spec.name]) for spec in plain.layout.specs}
         sizes[name] = replace(plain, kinds=chosen).bytes
-    for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
-        fitting = [size for size in sizes.values() if size <= limit]
-        assert sizes[nearest_preset(model, base, limit)] == (max(fitting) if fitting else min(sizes.values()))
-        assert not nearest_preset(model, base, limit, quick=True).startswith("IQ")
+    source, out = write_model(model, tmp_path / "dense.gguf"), tmp_path / "out.gguf"
+    importance = {spec.name: torch.ones(spec.shape[-1]) for spec in plain.layout.specs if spec.shape[1:]}
+    *_, low, high = sorted({*sizes.values()})
+    for limit in (min(sizes.values()) - 1, low - 1, low, (low + high) // 2):
+        found = same_size(model, base, limit)
+        quantise(source, out, found.preset, importance, others=found.others)
+        assert out.stat().st_size <= limit
+        assert out.stat().st_size >= max((size for size in sizes.values() if size <= limit), default=0)
+        assert ("embedding" in found.name) == (limit < min(sizes.values()))
+    assert out.stat().st_size > low
+    assert same_size(model, base, 10**9) == (max(sizes, key=sizes.get), max(sizes, key=sizes.get), {})
+    assert not same_size(model, base, 10**9, quick=True).preset.startswith("IQ")
 
 
 def quantise_to(kinds, source, out, importance):
