@@ -32,8 +32,8 @@ COMMON = (
 NARROW = ("Q2_0",)
 """Types to choose from if some rows fit none of the others below four bits."""
 
-_OWN = {"Q2_0": q2_0.quantize}
-"""Quantisers in place of ggml's own."""
+OWN = {"Q2_0": q2_0.quantize}
+"""Quantisers in place of ggml's, which lose more."""
 
 _K_BLOCK = 256  # weights in a block of the K- and most IQ-types
 
@@ -97,14 +97,14 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
     rows, width = weights.shape
     data = np.empty((rows, row_bytes(kind, width)), dtype=np.uint8)
     library, number = _library(), types()[kind][0]
-    if importance is None and (kind in _OWN or library.ggml_quantize_requires_imatrix(number)):
+    if importance is None and (kind in OWN or library.ggml_quantize_requires_imatrix(number)):
         importance = np.ones(width, dtype=np.float32)
     if importance is not None:
         importance = np.ascontiguousarray(importance, dtype=np.float32)
         if importance.shape != (width,):
             raise ValueError(f"importance: expected {width} values, got the shape {importance.shape}")
-    if importance is not None and kind in _OWN:
-        return _OWN[kind](weights, importance)
+    if importance is not None and kind in OWN:
+        return OWN[kind](weights, importance)
     library.ggml_quantize_chunk(number, _pointer(weights), _pointer(data), 0, rows, width, _pointer(importance))
     return data
 
