@@ -11,7 +11,7 @@ import torch
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
-from evoprune.problems.language_model.gguf.ggml import Bytes
+from evoprune.problems.language_model.gguf.ggml import COMMON, Bytes
 from evoprune.problems.language_model.gguf.types.matrices import specs_of
 from evoprune.problems.language_model.models.resident import Resident
 
@@ -45,7 +45,7 @@ def nearest_type(kind: str, widths: Collection[int]) -> str | None:
     """
     if all(ggml.fits(kind, width) for width in widths):
         return kind
-    fitting = [other for other in ggml.usual(widths) if all(ggml.fits(other, width) for width in widths)]
+    fitting = [other for other in COMMON if all(ggml.fits(other, width) for width in widths)]
     most = ggml.bits(kind)
     below = [other for other in fitting if ggml.bits(other) <= most]
     if below:
