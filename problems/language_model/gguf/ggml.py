@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Collection
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprune import InputError
+from evoprune.problems.language_model.gguf import q2_0
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -26,6 +28,14 @@ COMMON = (
     "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS",
 )  # fmt: skip
 """The types to choose from by default; types of fewer bits lose far more."""
+
+NARROW = ("Q2_0",)
+"""Types to choose from if some rows fit none of the others below four bits."""
+
+OWN = {"Q2_0": q2_0.quantize}
+"""Quantisers in place of ggml's, which lose more."""
+
+_K_BLOCK = 256  # weights in a block of the K- and most IQ-types
 
 _PLAIN = ("F32", "F16", "BF16")  # unquantised types that ggml writes
 
@@ -50,11 +60,16 @@ def fits(kind: str, width: int) -> bool:
     return _is_known(kind) and width % block_size(kind) == 0
 
 
+def usual(widths: Collection[int]) -> tuple[str, ...]:
+    """Return the types to choose from by default for rows of ``widths``; some may fit none."""
+    return (*COMMON, *NARROW) if any(width % _K_BLOCK for width in widths) else COMMON
+
+
 def block_size(kind: str) -> int:
     """Return the number of weights in a block of ``kind``."""
     if not _is_known(kind):
         raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
-    return _types()[kind][1]
+    return types()[kind][1]
 
 
 def bits(kind: str) -> float:
@@ -67,7 +82,7 @@ def row_bytes(kind: str, width: int) -> int:
     """Return the bytes of a row of ``width`` weights."""
     if width % (block := block_size(kind)):
         raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
-    return width // block * _types()[kind][2]
+    return width // block * types()[kind][2]
 
 
 def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
@@ -81,13 +96,15 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
     weights = np.ascontiguousarray(weights, dtype=np.float32)
     rows, width = weights.shape
     data = np.empty((rows, row_bytes(kind, width)), dtype=np.uint8)
-    library, number = _library(), _types()[kind][0]
-    if importance is None and library.ggml_quantize_requires_imatrix(number):
+    library, number = _library(), types()[kind][0]
+    if importance is None and (kind in OWN or library.ggml_quantize_requires_imatrix(number)):
         importance = np.ones(width, dtype=np.float32)
     if importance is not None:
         importance = np.ascontiguousarray(importance, dtype=np.float32)
         if importance.shape != (width,):
             raise ValueError(f"importance: expected {width} values, got the shape {importance.shape}")
+    if importance is not None and kind in OWN:
+        return OWN[kind](weights, importance)
     library.ggml_quantize_chunk(number, _pointer(weights), _pointer(data), 0, rows, width, _pointer(importance))
     return data
 
@@ -107,7 +124,7 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
 
 def _is_known(kind: str) -> bool:
     """Return whether ggml can quantise to ``kind``: it ends the process if asked for another."""
-    return kind in _PLAIN or (kind in _types() and hasattr(_library(), "quantize" + _suffix(kind)))
+    return kind in _PLAIN or (kind in types() and hasattr(_library(), "quantize" + _suffix(kind)))
 
 
 def _suffix(kind: str) -> str:
@@ -115,13 +132,13 @@ def _suffix(kind: str) -> str:
 
 
 @cache
-def _types() -> dict[str, tuple[int, int, int]]:
-    """Return for each type its number, and the weights and bytes of a block."""
+def types() -> dict[str, tuple[int, int, int]]:
+    """Return for each type its number in files, and the weights and bytes of a block."""
     try:
         from gguf import GGML_QUANT_SIZES
     except ImportError:
         raise InputError(_MISSING) from None
-    return {kind.name: (kind.value, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
+    return {"Q2_0": q2_0.SIZES} | {kind.name: (kind.value, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
 
 
 @cache

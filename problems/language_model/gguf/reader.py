@@ -86,21 +86,20 @@ def _read(path: Path, *_: int) -> GgufFile:
 
 def _header(content: mmap.mmap) -> tuple[dict[str, Any], list[tuple[str, str, tuple[int, ...], int, int]], int]:
     """Return the metadata; name, type, shape, offset and bytes of each tensor; and the offset of the data."""
-    from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType
+    from gguf import GGUF_DEFAULT_ALIGNMENT
 
     reader = _Reader(content)
     magic, version, tensors, entries = reader.numbers("4sIQQ")
     if magic != b"GGUF" or version not in _VERSIONS:
         raise ValueError("another format")
     fields = {reader.string(): reader.value() for _ in range(entries)}
-    infos = []
+    types, infos = {number: (kind, block) for kind, (number, *block) in ggml.types().items()}, []
     for _ in range(tensors):
         name = reader.string()
         (dimensions,) = reader.numbers("I")
         *shape, number, place = reader.numbers(f"{dimensions}QIQ")
-        kind = GGMLQuantizationType(number)
-        weights, nbytes = GGML_QUANT_SIZES[kind]
-        infos.append((name, kind.name, tuple(reversed(shape)), place, prod(shape) // weights * nbytes))
+        kind, (weights, nbytes) = types[number]
+        infos.append((name, kind, tuple(reversed(shape)), place, prod(shape) // weights * nbytes))
     alignment = fields[_ALIGNMENT].value if _ALIGNMENT in fields else GGUF_DEFAULT_ALIGNMENT
     return fields, infos, -(-reader.place // alignment) * alignment
 
@@ -173,14 +172,14 @@ class _AsPackage:
     def __init__(self, part: Mapping[str, slice] | None, path: str | Path) -> None:
         from gguf import GGMLQuantizationType
 
-        file = read_gguf(Path(path))
+        file, types = read_gguf(Path(path)), GGMLQuantizationType.__members__
         needed = (key for key in file.fields if part is None or not key.startswith("tokenizer."))  # which takes long
         self.fields = {key: _field(file.fields[key]) for key in needed}
         self.tensors = [
             SimpleNamespace(
                 name=name,
                 data=_array(tensor)[part[name] if part else slice(None)],
-                tensor_type=GGMLQuantizationType[tensor.kind],
+                tensor_type=types.get(tensor.kind, SimpleNamespace(name=tensor.kind)),
             )
             for name, tensor in file.tensors.items()
             if part is None or name in part

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType, GGUFWriter
+from gguf import GGUF_DEFAULT_ALIGNMENT, GGUFValueType, GGUFWriter
 from numpy.typing import NDArray
 
 from evoprune import InputError
@@ -78,7 +78,7 @@ class Contents:
             writer.add_key_value(key, field.value, field.type, field.sub_type)
         for name, kind, shape in self.tensors:
             size = ggml.row_bytes(kind, shape[-1]) * prod(shape[:-1])
-            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, GGMLQuantizationType[kind])
+            writer.add_tensor_info(name, shape, np.dtype(np.float32), size, ggml.types()[kind][0])
         try:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -146,7 +146,7 @@ def info_bytes(name: str, shape: Shape) -> int:
 
 def tensor_bytes(kind: str, shape: Shape) -> int:
     """Return the bytes of a tensor of ``kind``, including the padding after it."""
-    weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    _, weights, size = ggml.types()[kind]
     return padded(prod(shape) // weights * size)
 
 

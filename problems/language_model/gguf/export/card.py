@@ -16,6 +16,7 @@ from evoprune.problems.language_model.export.card import (
     reproduction,
 )
 from evoprune.problems.language_model.export.runtime import runtime_lines
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.export.facts import BASELINE, COLUMNS, FILE_LABELS, GgufFacts
 from evoprune.problems.language_model.gguf.export.page import comparison
 from evoprune.problems.language_model.models.settings import is_model_file
@@ -63,7 +64,9 @@ def card(facts: GgufFacts, file: str) -> Iterator[str]:
     if facts.recipe:
         trained = " The scales of this one were trained in addition." if facts.recovered else ""
         yield f"\n## The same types from llama.cpp alone\n\n```\n{facts.recipe}\n```\n"
-        yield f"From the source, or from another fine-tune of its model.{trained}"
+        own = ", ".join(kind for kind in facts.kinds if kind in ggml.OWN)
+        other = f" llama-quantize gives {own} tensors other scales, with a larger error." if own else ""
+        yield f"From the source, or from another fine-tune of its model.{trained}{other}"
 
 
 def _compared(facts: GgufFacts, file: str) -> Iterator[str]:

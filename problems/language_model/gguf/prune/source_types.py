@@ -14,7 +14,7 @@ from evoprune.problems.language_model.prune.headers import Headers
 FAST = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
 TOKENS = 0.5  # share of the tokens that go before heads and channels do: half costs little
 
-_SHRINKABLE = frozenset({"F16", "BF16", *ggml.COMMON})  # types of a source; matrices in others stay in 32 bits
+_SHRINKABLE = frozenset({"F16", "BF16", *ggml.COMMON, *ggml.NARROW})  # matrices of other types stay in 32 bits
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class SourceTypes:
     @property
     def fitting(self) -> frozenset[str]:
         """The types that some rows fit."""
-        return frozenset(each for each in ggml.COMMON if any(ggml.fits(each, width) for width in self.widths))
+        usual = ggml.usual(self.widths)
+        return frozenset(each for each in usual if any(ggml.fits(each, width) for width in self.widths))
 
     @property
     def least_bits(self) -> float:
@@ -59,7 +60,7 @@ class SourceTypes:
         """
         chosen: set[str] = set()
         for width in self.widths:
-            if fitting := [each for each in ggml.COMMON if ggml.fits(each, width)]:
+            if fitting := [each for each in self.fitting if ggml.fits(each, width)]:
                 chosen.add(min(fitting, key=lambda each: (max(bits, ggml.bits(each)), times.get(each, 0.0))))
                 chosen |= {each for each in fitting if times.get(each, 0.0) <= 1}
         return self.ordered(chosen)
@@ -91,8 +92,13 @@ def shrinking(headers: Headers) -> float:
     return sum(each.data.nbytes for each in matrices) / fast if matrices else 1.0
 
 
-def smallest(matrix: Stored, headers: Headers, types: Collection[str] = ggml.COMMON) -> float:
-    """Return the bytes of ``matrix`` in the smallest of ``types``, or in 16 bits. GPT-2's folders transpose it."""
+def smallest(matrix: Stored, headers: Headers, types: Collection[str] | None = None) -> float:
+    """Return the bytes of ``matrix`` in the smallest of ``types``, by default the usual ones, or in 16 bits.
+
+    GPT-2's folders transpose it.
+    """
     widths = matrix.shape[-1:] if headers.is_file else matrix.shape
-    fitting = (ggml.bits(each) for each in types if any(ggml.fits(each, width) for width in widths))
+    fitting = (
+        ggml.bits(each) for each in types or ggml.usual(widths) if any(ggml.fits(each, width) for width in widths)
+    )
     return matrix.size / 8 * min(fitting, default=ggml.bits("F16"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import Field, model_validator
 
 from evoprune import Settings
-from evoprune.problems.language_model.gguf.ggml import COMMON
+from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.models.settings import Source
 
 
@@ -16,8 +16,8 @@ class TypesSettings(Settings):
 
     types: tuple[str, ...] | None = Field(
         None,
-        description="GGUF types to choose from, as far as widths allow; null: 18 usual ones, Q8_0 to IQ2_XXS; []: with "
-        "from_source, none",
+        description="GGUF types to choose from, as far as widths allow; null: 18 usual ones, Q8_0 to IQ2_XXS, and "
+        "Q2_0 if some rows are no multiple of 256; []: with from_source, none",
     )
     base: Source | None = Field(
         None,
@@ -60,7 +60,6 @@ class TypesSettings(Settings):
             raise ValueError("imatrix: is for importance: true")
         return self
 
-    @property
-    def chosen(self) -> Sequence[str]:
-        """Types to choose from; widths may exclude some."""
-        return COMMON if self.types is None else self.types
+    def chosen(self, widths: Collection[int]) -> Sequence[str]:
+        """Types to choose from, for rows of ``widths``; these may exclude some."""
+        return ggml.usual(widths) if self.types is None else self.types

@@ -61,6 +61,7 @@ class Types(Form):
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = matrices = typed_matrices(resident)
+        self._chosen = settings.chosen({matrix.rows(matrix.weight).shape[1] for matrix in matrices})
         source: Mapping[str, GgmlMatrix] = {}
         if settings.from_source:
             if not resident.source.endswith(".gguf"):
@@ -70,7 +71,7 @@ class Types(Form):
             source = source_types(resident, find_base(resident))
         self.file = TypedFile(resident, settings, matrices, source)
         recipe = self.file.recipe(Path(settings.recipe)) if settings.recipe else {}
-        kinds = sorted({*recipe.values()} - ggml.FLOATS) if recipe else settings.chosen
+        kinds = sorted({*recipe.values()} - ggml.FLOATS) if recipe else self._chosen
         check_types(settings.types or (), matrices)
         smaller = {kind: [each for each in matrices if is_smaller(each, kind, source.get(each.name))] for kind in kinds}
         chosen = {kind: [each for each in own if recipe.get(each.name, kind) == kind] for kind, own in smaller.items()}
@@ -199,7 +200,7 @@ class Types(Form):
     def describe(self) -> dict[str, Any]:
         settings = self.settings
         return {
-            "types": Path(settings.recipe).name if settings.recipe else list(settings.chosen),
+            "types": Path(settings.recipe).name if settings.recipe else list(self._chosen),
             "importance": Path(settings.imatrix).name if settings.imatrix else settings.importance,
             "source_types": dict(self.type_genes.exact_types) if settings.source_types else False,
             **({"from_source": True} if settings.from_source else {}),

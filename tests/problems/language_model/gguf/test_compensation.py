@@ -12,7 +12,7 @@ pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 
-KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K")
+KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K", "Q2_0")
 
 
 def matrix_and_gram(correlated):

@@ -266,7 +266,7 @@ def test_tokens_go_before_heads_and_channels(prune, text):
     pytest.importorskip("llama_cpp_py_sync")
     for option, cuts in (("--text", True), ("--vocabulary", False)):
         code, out, err = prune(
-            option, text, "--size=2.4MB", "--out=small.gguf", "--print-config", model="bundled:gpt2-mini"
+            option, text, "--size=1.7MB", "--out=small.gguf", "--print-config", model="bundled:gpt2-mini"
         )
         assert code == 0, err
         assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts

@@ -296,6 +296,19 @@ def test_llama_cpp_makes_the_same_file_of_types_from_the_source(byte_models, tmp
     assert {each.name: each.data.tobytes() for each in ours} == {each.name: each.data.tobytes() for each in theirs}
 
 
+def test_llama_cpp_runs_a_file_with_a_type_that_its_quantiser_makes_otherwise(byte_models, tmp_path):
+    problem = byte_models("llama") | {
+        "use": "language_model",
+        "transforms": {"use": "types", "types": ["Q8_0", "Q2_0"]},
+        "budget": {"use": "bits_per_weight", "at_most": 6.0},
+        "held_out_windows": 0,
+    }
+    out = tmp_path / "small.gguf"
+    assert main(["export", str(run_in(tmp_path, problem)), str(out), "--untimed"]) == 0
+    assert json.loads((tmp_path / "small.evoprune.json").read_text())["kinds"]["Q2_0"]
+    assert "Q2_0 tensors other scales" in (tmp_path / "small.README.md").read_text()
+
+
 DAMAGE = {
     "permuted rows": ("ffn_up.weight", lambda data: data[::-1]),
     "a scale": ("ffn_up.weight", lambda data: (2 * data.view(np.float16)).view(np.uint8)),

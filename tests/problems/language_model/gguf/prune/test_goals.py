@@ -87,7 +87,8 @@ def test_near_the_smallest_file_of_types_heads_and_channels_go_too():
 @pytest.mark.parametrize("widths", [(576, 1536), (896, 4864), (2048, 8192)])
 def test_types_that_are_quick_to_make_take_part_and_one_that_reaches_the_wanted_bits(bits, widths):
     source = SourceTypes(dict.fromkeys(widths, 1))
-    everything = {kind for kind in ggml.COMMON if any(ggml.fits(kind, width) for width in widths)}
+    everything = {kind for kind in ggml.usual(widths) if any(ggml.fits(kind, width) for width in widths)}
+    assert ("Q2_0" in everything) == (2048 not in widths)
     found = source.types_within(bits)
     assert {*found} == everything
     assert replace(source, types=frozenset(["Q5_1", "F16", "F32"])).types_within(bits) == found

@@ -27,7 +27,9 @@ def rows_of(weight, module):
 
 
 def read(held, width):
-    """The values of an encoded matrix by the reference in Python."""
+    """The values of an encoded matrix by the reference in Python, which lacks Q2_0."""
+    if held.kind == "Q2_0":
+        return ggml.dequantize(held.data, held.kind, width)
     weights = gguf.quants.dequantize(held.data, gguf.GGMLQuantizationType[held.kind])
     assert weights.shape[1] == width
     return weights
