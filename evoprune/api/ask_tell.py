@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 from deap.tools import ParetoFront
 
-from evoprune.api.library import (
+from evoprune.api.arguments import (
     Operator,
     Operators,
     function_section,

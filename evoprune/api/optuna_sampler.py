@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evoprune.api.arguments import Operator, Operators
 from evoprune.api.ask_tell import Search
-from evoprune.api.library import Operator, Operators
 from evoprune.console.errors import InputError
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.genes import Gene
