@@ -163,7 +163,9 @@ def run_and_print(call: Callable[[], bool], folder: Path) -> None:
 def _outcome(run: Run) -> Iterator[str]:
     problem, folder, promise = run.resolved.problem, shlex.quote(str(run.folder)), Promise.read(run.folder)
     yield from reporting(problem).summary(run.result)
-    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
+    error = run.result.standard_error
+    spread = "" if error is None else f" ± {error:.2g}"
+    yield f"best fitness {run.best.fitness[0]:.6g}{spread} after {run.result.evaluations:,} evaluations"
     yield f"result, figures and history: {run.folder}"
     if promise is None:
         yield f"a page: python -m evoprune report {folder}"

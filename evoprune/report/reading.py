@@ -53,6 +53,7 @@ class Reported:
             "work": f"work, in {self.problem.work_unit}",
             "evaluations": "candidates evaluated",
             "failures": "candidates that failed",
+            "standard_error": "standard error of the fitness",
             "chosen": "who won the finals",
             **self.reporting.words,
         }
