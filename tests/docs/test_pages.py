@@ -64,5 +64,5 @@ def test_links_lead_somewhere_and_python_compiles(page):
 def test_pages_stay_short():
     assert len((ROOT / "README.md").read_text().split()) < 900
     measurements = {page for page in PAGES if page.parent.name == "measurements"}
-    assert sum(len(page.read_text().split()) for page in measurements) < 14_600
-    assert sum(page.stat().st_size for page in {*PAGES} - measurements if page.name != "README.md") <= 105_000
+    assert sum(len(page.read_text().split()) for page in measurements) < 14_900
+    assert sum(page.stat().st_size for page in {*PAGES} - measurements if page.name != "README.md") <= 106_500

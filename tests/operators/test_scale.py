@@ -13,7 +13,10 @@ from tests.operators.algorithm.conftest import drive
 
 LOW, UP = -1e3, 1e6
 PRICES = [-1.1, -2.3, 3.7, -0.53]
-EXACT = {"greedy": (0.0, 2.0**20)}  # whether its steps reach a bound is decided by rounding: here there is none
+EXACT = {
+    "greedy": (0.0, 2.0**20),
+    "response_surface": (0.0, 2.0**20),
+}  # whether its steps reach a bound is decided by rounding: here there is none
 ALGORITHMS = sorted(registry.operators("algorithm"))
 
 

@@ -322,7 +322,7 @@ def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_pa
 )
 def test_the_algorithm_by_default_goes_by_genes_and_objectives_and_is_told(genes, how, expected, capfd):
     f = two if "objectives" in how else lambda _: 0.0
-    found = minimize(f, genes, evaluations=1, progress=True, **how)
+    found = minimize(f, genes, evaluations=expected[1], progress=True, **how)
     assert (found.algorithm, found.evaluations) == expected
     first, *_ = capfd.readouterr().err.splitlines()
     assert all(str(part) in first for part in expected)

@@ -75,7 +75,11 @@ class _Clock:
         Measure(resident.forward, None).value(first, Perplexity())
         rates = [(time.monotonic() - begun) / first.numel()]
         for path in files_of(file, resident):
-            rates.append(latencies([path], Load("prefill", length=first.numel()), 0.0)[0] / first.numel() / 1000)
+            try:
+                (milliseconds,) = latencies([path], Load("prefill", length=first.numel()), 0.0)
+            except InputError as error:  # which names a budget
+                raise InputError(error.problems[0], str(path)) from None
+            rates.append(milliseconds / first.numel() / 1000)
         clock = cls(phase, [rate * windows.tokens.numel() for windows in texts for rate in rates])
         if (seconds := sum(clock.estimates)) > _LONG:
             tokens = sum(windows.tokens.numel() for windows in texts)

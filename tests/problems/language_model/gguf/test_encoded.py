@@ -11,7 +11,7 @@ pytest.importorskip("llama_cpp_py_sync")
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import SCALE_OFFSETS, GgmlMatrix
 
-KINDS = [kind for kind in ggml._types() if ggml.fits(kind, 512) and kind in SCALE_OFFSETS]
+KINDS = [kind for kind in ggml.types() if ggml.fits(kind, 512) and kind in SCALE_OFFSETS]
 
 
 @pytest.fixture(params=KINDS, scope="module")
