@@ -108,7 +108,7 @@ def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
 def test_what_cannot_be_measured_is_refused(capsys, arguments, fragments):
     assert main(["eval", *arguments]) == 2
     told = capsys.readouterr().err
-    assert all(fragment in told for fragment in fragments), told
+    assert all(fragment in told for fragment in fragments)
 
 
 @pytest.mark.usefixtures("fresh_processes")
@@ -146,7 +146,7 @@ def test_the_divergence_is_that_of_all_tokens(bundled, evaluated, tmp_path):
     ("source", "free", "fragments"),
     [
         (None, 2 * 62 * 260 - 1, ["--against: ", "62 predictions", "260 tokens", "--windows", "EVOPRUNE_CACHE"]),
-        (None, 2 * 62 * 260, ["ZZZ"]),
+        (None, 2 * 62 * 260, ["empty.gguf: llama.cpp cannot time it"]),
         ("no/such.gguf", 0, ["--against: no/such.gguf"]),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_comparison_needs_its_source_and_room_on_the_disk(
     (file := tmp_path / "empty.gguf").touch()
     assert main(["eval", str(file), "--against", source or str(tiny), "--window", "32", "--windows", "2"]) == 2
     told = capsys.readouterr().err
-    assert all(fragment in told for fragment in fragments), told
+    assert all(fragment in told for fragment in fragments)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 0), (7, 3), (2, 9)])
