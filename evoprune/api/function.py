@@ -144,7 +144,7 @@ class Function(Problem):
 
     @property
     def batch(self) -> bool:
-        return self.settings.batch and not self.settings.noisy
+        return self.settings.batch
 
     @property
     def noisy(self) -> bool:  # type: ignore[override]

@@ -9,7 +9,6 @@ import numpy
 import pytest
 
 from evoprune import Evaluation, Gene, Genes, InputError, Permutation, Problem, Search, minimize
-from evoprune.interfaces.algorithm import Individual
 from evoprune.operators.regression import Regression
 from evoprune.search.noise import Means
 from tests.runs import lines as all_lines
@@ -162,7 +161,7 @@ def test_the_regression_is_that_of_a_gaussian_process_with_its_kernel():
     assert gain == pytest.approx(-mean, rel=1e-6)
     assert deviation == pytest.approx(variance**0.5, rel=1e-4)
     assert model.variance == pytest.approx(ridge * scale * values.var(), rel=1e-6)
-    assert isinstance(Individual(model.minimise([0.0, 0.0], numpy.array([5.0, 5.0]))), list)
+    assert model.minimise([0.0, 0.0], numpy.array([5.0, 5.0])) == pytest.approx([1.0, -2.0], abs=0.3)
 
 
 @pytest.mark.parametrize("most", [7, 50, 101])
@@ -171,3 +170,8 @@ def test_budgets_of_evaluations_are_kept_exactly(most, algorithm):
     objectives = 2 if algorithm == "nsga2" else 1
     f = (lambda x: (x[0] ** 2, (x[1] - 1) ** 2)) if objectives == 2 else true
     assert minimize(f, GENES, evaluations=most, algorithm=algorithm, objectives=objectives).evaluations == most
+
+
+def test_a_batch_function_with_noise_gets_rows():
+    found = minimize(lambda rows: numpy.array([noisy(row) for row in rows]), GENES, **HOW, batch=True)
+    assert found == minimize(noisy, GENES, **HOW)
