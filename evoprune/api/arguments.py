@@ -23,7 +23,6 @@ Operator = str | Callable[..., Any] | Mapping[str, Any]
 Operators = Mapping[str, Operator]
 """Operators by slot."""
 
-
 _OF_PROBLEMS = "a Problem has constraints, signs, noise, batches and first genomes of its own"
 
 

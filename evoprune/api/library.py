@@ -137,8 +137,9 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
         recorded.refuse_change(before, now, "fingerprint", folder)
     space, signs = run.problem.space, run.problem.signs
     front = [(space.chosen(frozen(point.genome)), tuple(point.fitness)) for point in run.result.front or ()]
-    past = recorded.read(folder, signs, space)
-    scores = rules.scores or (past.candidates | (past.finalists if run.problem.noisy else {}))
+    if not (scores := rules.scores):
+        past = recorded.read(folder, signs, space)
+        scores = past.candidates | (past.finalists if run.problem.noisy else {})
     if len(scores) != run.result.evaluations:
         raise InputError("holds other candidates than those of the result", str(folder / run_folder.HISTORY))
     history = [(space.chosen(genome), evaluation.values) for (genome, *_), evaluation in scores.items()]
