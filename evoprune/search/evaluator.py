@@ -27,9 +27,9 @@ class Evaluator:
     """Scores individuals, and records them; a memo and the record of a resumed run avoid repeated evaluations.
 
     ``memo``: scores by genome, share of the data and sample, in order. ``means``: of the samples, where there is noise.
-    ``evaluations``: their number; ``work``: their cost;
-    ``evaluation_seconds``: their time and that of finals, summed over workers. ``best``: by the first objective.
-    ``front``: the non-dominated candidates. ``references``: scores of the known solutions.
+    ``evaluations``: their number; ``work``: their cost; ``evaluation_seconds``: their time and that of finals, summed
+    over workers. ``best``: by the first objective. ``front``: the non-dominated candidates. ``references``: scores of
+    the known solutions.
     """
 
     def __init__(self, scoring: Scoring, progress: SearchProgress, max_failures: float, recorded: RecordedRun) -> None:
@@ -49,10 +49,13 @@ class Evaluator:
     def evaluate(self, request: Evaluate, generation: int, most: float = math.inf) -> bool:
         """Set and record the individuals' fitness; return False if only the first ``most`` new ones were scored.
 
-        Raises :class:`Stopped` for too many failures, or no results.
+        All are scored where there would be no result otherwise. Raises :class:`Stopped` for too many failures, or no
+        results.
         """
         self.progress.begin(generation, len(request.individuals))
         fidelity = request.fidelity if self.scoring.problem.has_fidelities else 1.0
+        if self.best is None and (request.probe or fidelity < 1):
+            most = math.inf
         lines = list(self._lines(request, generation, fidelity, most))
         self._history.expect(lines)
         new = [line for line in lines if not line["memo"]]

@@ -1,5 +1,6 @@
 """Forecast of the time of a run: its algorithm with random scores, at a measured speed."""
 
+import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.algorithm import Evaluate
 from evoprune.interfaces.parts import Reporting, part
-from evoprune.interfaces.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.space import Space
 from evoprune.records.recorded import Key
-from evoprune.search.noise import RACE
+from evoprune.search.noise import for_search
 from evoprune.search.scoring import preserve_random_state
 from evoprune.search.toolbox import Prepared, decide_execution
 
@@ -32,16 +33,24 @@ def all_scored(space: Space, scored: Collection[Key]) -> bool:
 
 
 def is_over(
-    experiment: Experiment, work: float, generation: int, idle: int, exhausted: bool, noisy: bool = False
+    experiment: Experiment, problem: Problem, scored: Collection[Key], work: float, generation: int, idle: int
 ) -> bool:
-    """Return whether a search ends after ``generation``; one that is ``noisy`` leaves work for the final race.
+    """Return whether a search ends after ``generation``.
 
-    ``idle``: generations without a new score, at the end; ``exhausted``: see :func:`all_scored`.
+    ``scored``: keys of all scores; ``idle``: generations without a new one, at the end.
     """
     if not experiment.budget:
         return generation == experiment.generations
-    spent = work >= experiment.budget * (1 - noisy * RACE)
+    spent = work >= for_search(problem, experiment.budget)
+    exhausted = not problem.noisy and all_scored(problem.space, scored)
     return spent or generation == experiment.generations or idle == IDLE_GENERATIONS or exhausted
+
+
+def evaluations_left(experiment: Experiment, problem: Problem, work: float) -> float:
+    """Return how many evaluations the search has left after ``work``; infinite where the budget does not count them."""
+    if not experiment.budget or problem.work_unit != Problem.work_unit:
+        return math.inf
+    return max(0.0, math.ceil(for_search(problem, experiment.budget) - work))
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,6 @@ def _searched(run: Prepared, work: float) -> float:
                 total += fidelity * work * (len(scores) - known)
                 continue
             generation, idle, before = generation + 1, 0 if total > before else idle + 1, total
-            exhausted = all_scored(problem.space, scores) and not problem.noisy
-            if is_over(experiment, total, generation, idle, exhausted, problem.noisy):
+            if is_over(experiment, problem, scores, total, generation, idle):
                 break
     return total

@@ -61,14 +61,10 @@ def _lead(scores: Sequence[Evaluation], others: Sequence[Evaluation], sign: floa
         worse, better = (sum((1e9 if one.failure else one.violation) for one in each) for each in (scores, others))
         return 0.0 if worse == better else math.copysign(math.inf, better - worse)
     differences = [sign * (one.values[0] - other.values[0]) for one, other in zip(scores, others, strict=True)]
-    error = stdev(differences) / math.sqrt(len(differences))
-    return (
-        fmean(differences) / error
-        if error
-        else math.copysign(math.inf, fmean(differences))
-        if any(differences)
-        else 0.0
-    )
+    mean, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
+    if error:
+        return mean / error
+    return math.copysign(math.inf, mean) if mean else 0.0
 
 
 def _scored(evaluator: Evaluator, genomes: Sequence[Genome], samples: Iterable[int]) -> dict[Genome, list[Evaluation]]:
@@ -84,6 +80,7 @@ def _scored(evaluator: Evaluator, genomes: Sequence[Genome], samples: Iterable[i
     how = scorer(scoring.toolbox, scoring.problem, 1.0)
     with scoring.scores(lines, evaluator.recorded.finalists, **how) as scores:
         for line, score in zip(lines, scores, strict=True):
-            found[line["genome"]].append(evaluator.learn(key_of(line), score))
-            scoring.history.write(line | scored(score))
+            evaluation = evaluator.learn(key_of(line), score)
+            scoring.history.write(line | scored(evaluation))
+            found[line["genome"]].append(evaluation)
     return found

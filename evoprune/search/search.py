@@ -1,6 +1,5 @@
 """One search, from its first draw, or its record, to its result."""
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ from evoprune.records.history import History, Line
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
-from evoprune.search.forecast import Forecast, all_scored, is_over, sound_evaluations
+from evoprune.search.forecast import Forecast, evaluations_left, is_over, sound_evaluations
 from evoprune.search.noise import RACE
 from evoprune.search.progress import SearchProgress
 from evoprune.search.race import final_race
@@ -162,7 +161,8 @@ class _Search:
         idle, before, begun = 0, evaluator.work, time.monotonic()
         for step in self._run.toolbox.algorithm(self._run.toolbox):
             if isinstance(step, Evaluate):
-                whole = evaluator.evaluate(step, self._generation + 1, self._most(step))
+                left = evaluations_left(experiment, self._problem, evaluator.work)
+                whole = evaluator.evaluate(step, self._generation + 1, left)
                 self._draft_best()
                 if not whole:
                     break
@@ -172,9 +172,7 @@ class _Search:
             idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
             now = time.monotonic()
             must_end, begun = self._must_end(now - begun), now
-            noisy = self._problem.noisy
-            exhausted = all_scored(self._problem.space, evaluator.memo) and not noisy
-            if is_over(experiment, evaluator.work, self._generation, idle, exhausted, noisy):
+            if is_over(experiment, self._problem, evaluator.memo, evaluator.work, self._generation, idle):
                 self._ended_by = ""
                 break
             if must_end:
@@ -182,14 +180,6 @@ class _Search:
         if evaluator.best is None:
             raise Stopped("the algorithm ended without a candidate that was scored on all the data")
         return evaluator.best
-
-    def _most(self, request: Evaluate) -> float:
-        """Return the number of evaluations that the budget has left for ``request``, if it counts them."""
-        budget, evaluator = self._experiment.budget, self._evaluator
-        no_result = evaluator.best is None and (request.probe or request.fidelity < 1)
-        if not budget or no_result or self._problem.work_unit != Problem.work_unit:
-            return math.inf
-        return max(0.0, math.ceil(budget * (1 - self._problem.noisy * RACE) - evaluator.work))
 
     def _race(self) -> tuple[Individual, Line]:
         """Hold the final race, in the work that is left, or a share of the search's."""
