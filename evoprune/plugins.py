@@ -11,7 +11,7 @@ Settings and plugins
     :class:`Checked`, :data:`Positive`, :data:`Config`; a :class:`Choice` of a plugin with parameters;
     :func:`find_plugin`, :func:`check_plugin`, :func:`plugin_names`; :func:`check_parameters`, :func:`validated`.
 Experiments
-    :func:`resolve`, :data:`SEEDS`, :data:`this_worker`, :func:`locked`.
+    :func:`resolve`, :data:`SEEDS`, :data:`this_worker`, :func:`locked`; :func:`command_on` a run.
 Budgets and genomes
     :func:`solve`, :data:`ROUNDING`, :func:`clipped`.
 Exports
@@ -78,4 +78,4 @@ from evoprune.interfaces.parts import Outcome, Shown
 from evoprune.interfaces.planning import Command
 from evoprune.interfaces.problem import Checked, Positive
 from evoprune.interfaces.result import EVOLVED, Best
-from evoprune.records.run_folder import locked
+from evoprune.records.run_folder import command_on, locked

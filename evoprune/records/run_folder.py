@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import shutil
 import stat
 import sys
@@ -36,6 +37,12 @@ _FILES = {CONFIG, STATUS, LOCK, PROMISED, ENVIRONMENT, MEASURED, HISTORY, AHEAD,
 
 class Busy(InputError):
     """Another process has the folder."""
+
+
+def command_on(folder: Path, name: str, *options: str) -> str:
+    """Return the shell command ``name`` on the run in ``folder``, from the current directory."""
+    place = os.path.relpath(folder) if folder.is_absolute() else str(folder)
+    return shlex.join(["python", "-m", "evoprune", name, place, *options])
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.plugins import EVOLVED, Outcome, digits, note, plain
+from evoprune.plugins import EVOLVED, Outcome, command_on, digits, note, plain
 from evoprune.problems.language_model.distillation.recover import Recovered, recover
 from evoprune.problems.language_model.distillation.settings import RecoverPhaseSettings, RecoverSettings
 from evoprune.problems.language_model.distillation.teacher import RecoveryText, recovery_text
@@ -102,9 +100,7 @@ class Distillation(Recovery):
         """Return the command that trains the result of the run in ``folder`` for some ``minutes``."""
         model = self.session.settings.model
         out = f"trained{Path(model).suffix if is_model_file(model) else ''}"
-        run = str(folder if not folder.is_absolute() else os.path.relpath(folder))
-        arguments = ["recover", run, "--out", out, "--time", f"{math.ceil(minutes)}m"]
-        return shlex.join(["python", "-m", "evoprune", *arguments])
+        return command_on(folder, "recover", "--out", out, "--time", f"{math.ceil(minutes)}m")
 
     @property
     def _read_by_export(self) -> float:

@@ -161,6 +161,15 @@ def latencies(models: Sequence[Path], load: Load, seconds: float, timeout: float
     return [1000 * passed / speed for speed in result[load.phase]]
 
 
+def seconds_a_token(path: Path, tokens: int = 128) -> float:
+    """Return the seconds in which llama.cpp reads a token of ``path``, in a prompt of ``tokens``. Raises InputError."""
+    try:
+        (milliseconds,) = latencies([path], Load("prefill", length=tokens), 0.0)
+    except InputError as error:  # which names a budget
+        raise InputError(error.problems[0], str(path)) from None
+    return milliseconds / tokens / 1000
+
+
 def memory(path: Path, context: int, kv: str) -> Json:
     """Return the bytes of :func:`evoprune.problems.language_model.gguf.llama.memory` for the file ``path``.
 

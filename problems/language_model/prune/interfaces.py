@@ -187,13 +187,12 @@ class Output:
         """Time a token of the source in the runtime of the export, in seconds; None if nothing is timed."""
         return None
 
-    @property
-    def comparing(self) -> float:
-        """Seconds to make a file to compare the result with; 0 if none is made, or nothing was timed."""
-        return 0.0
+    def choose_types(self, goal: Goal, seconds: float | None) -> float:  # noqa: ARG002 - a default
+        """Choose the types of the experiment, which the first candidate has in ``seconds``; None: nothing is timed.
 
-    def choose_types(self, goal: Goal, seconds: float | None) -> None:
-        """Choose the types of the experiment, which the first candidate has in ``seconds``; None: nothing is timed."""
+        Return the seconds to make a file to compare the result with; 0 if none is made.
+        """
+        return 0.0
 
     def add_slow_types(self, goal: Goal, session: Any) -> None:
         """Choose more of the timed types, by the ``session()`` of the experiment."""

@@ -62,8 +62,8 @@ class Planning:
         goal = goal.measured(self)
         runtime_token = None if printed else output.runtime_token()
         self.times = replace(self.times, token=self._seconds_a_token(), runtime_token=runtime_token)
-        output.choose_types(goal, None if printed else self.times.quantising)
-        self.times = replace(self.times, comparing=output.comparing)
+        comparing = output.choose_types(goal, None if printed else self.times.quantising)
+        self.times = replace(self.times, comparing=comparing)
         with Progress("calibrating"):
             least = output.for_calibration()
             windows = self.times.calibrated(None if printed else lambda count: self.session(goal, count, least))

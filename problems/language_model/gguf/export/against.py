@@ -16,11 +16,10 @@ from evoprune.problems.language_model.evaluation.answers import right_answers, r
 from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.evaluation.prediction_file import PredictionFile, refuse_unless_room
 from evoprune.problems.language_model.gguf.export.facts import FILE_LABELS, LossGap
-from evoprune.problems.language_model.gguf.runtime import latencies, measure_file
+from evoprune.problems.language_model.gguf.runtime import measure_file, seconds_a_token
 from evoprune.problems.language_model.models.cache import cache_folder
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.models.settings import is_model_file, short_name
-from evoprune.problems.language_model.models.throughput import Load
 from evoprune.problems.language_model.results.result import Text
 from evoprune.problems.language_model.texts.windows import Windows
 
@@ -74,12 +73,7 @@ class _Clock:
         first, begun = texts[0].tokens[:1, :_TIMED], time.monotonic()
         Measure(resident.forward, None).value(first, Perplexity())
         rates = [(time.monotonic() - begun) / first.numel()]
-        for path in files_of(file, resident):
-            try:
-                (milliseconds,) = latencies([path], Load("prefill", length=first.numel()), 0.0)
-            except InputError as error:  # which names a budget
-                raise InputError(error.problems[0], str(path)) from None
-            rates.append(milliseconds / first.numel() / 1000)
+        rates += [seconds_a_token(path, first.numel()) for path in files_of(file, resident)]
         clock = cls(phase, [rate * windows.tokens.numel() for windows in texts for rate in rates])
         if (seconds := sum(clock.estimates)) > _LONG:
             tokens = sum(windows.tokens.numel() for windows in texts)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evoprune import InputError, Stopped
-from evoprune.plugins import finite, note
+from evoprune.plugins import command_on, finite, note
 from evoprune.problems.language_model.evaluation.session import Session
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.base import EMBEDDING, HEAD, Base
@@ -95,11 +93,11 @@ class Comparison:
     @property
     def _no_time(self) -> Json:
         """The reason that there is no file of llama-quantize, with the command that makes it."""
-        run = self.folder and (os.path.relpath(self.folder) if self.folder.is_absolute() else str(self.folder))
+        if not self.folder:
+            return {"no_preset": "no time"}
         minutes = math.ceil((3 * self.scoring + _TIMING) / 60)
-        command = f", which about {minutes} min more would give: " if run else ""
-        command += shlex.join(["python", "-m", "evoprune", "export", run, "compared.gguf"]) if run else ""
-        return {"no_preset": f"no time{command}"}
+        command = command_on(self.folder, "export", "compared.gguf")
+        return {"no_preset": f"no time, which about {minutes} min more would give: {command}"}
 
     def _score(self, path: Path) -> Json:
         report = self.session.texts.report

@@ -38,7 +38,6 @@ if TYPE_CHECKING:  # these import torch
     from evoprune.problems.language_model.models.resident import Resident
 
 _NEAR = 1.08  # times the least bytes of types, below which cuts and types lose less (docs/measurements/joint.md)
-_TIMED = 128  # tokens that llama.cpp is timed on
 _LISTING = 5.0  # seconds to list llama.cpp's presets and to start processes
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs of a file may go
 
@@ -78,7 +77,6 @@ class GgufOutput(Output):
         self.take(SourceTypes())
         self._types: list[str] = []
         self._tried: dict[str, Tried] = {}
-        self._comparing = 0.0
 
     def missing(self) -> str | None:
         return ggml.missing()
@@ -139,34 +137,30 @@ class GgufOutput(Output):
     def drops_sublayers(self, removed: float) -> bool:
         return not self.alike and removed >= _DROPPED
 
-    def choose_types(self, goal: Goal, seconds: float | None) -> None:
-        source = self.source
+    def choose_types(self, goal: Goal, seconds: float | None) -> float:
+        source, making = self.source, 0.0
         if isinstance(goal, Size):
             if seconds is not None:
                 from evoprune.problems.language_model.gguf.prune.quantising import tried_types
 
                 self._tried = tried_types(source.fitting, source.weights, seconds)
                 known = [each.time for name, each in self._tried.items() if not name.startswith("IQ")]
-                self._comparing = seconds * max((each for each in known if each < math.inf), default=0.0)
+                making = seconds * max((each for each in known if each < math.inf), default=0.0)
             bits = 8 * goal.file_bytes(source.weights) / source.weights
             times = {name: each.time for name, each in self._tried.items()}
             self._types = source.types_within(max(bits, source.least_bits), times)
         elif isinstance(goal, Speedup) and source.quantised:
             self._types = [each for each in FAST if each in source.fitting]
+        return 0.0 if self.asked.against_preset == "none" else _LISTING + making
 
     def runtime_token(self) -> float | None:
         if not self.model.endswith(".gguf"):
             return None
-        from evoprune.problems.language_model.gguf.runtime import latencies
-        from evoprune.problems.language_model.models.throughput import Load
+        from evoprune.problems.language_model.gguf.runtime import seconds_a_token
 
         with suppress(InputError, Stopped):  # no room; the export says so
-            return latencies([Path(self.model)], Load("prefill", length=_TIMED), 0.0)[0] / _TIMED / 1000
+            return seconds_a_token(Path(self.model))
         return None
-
-    @property
-    def comparing(self) -> float:
-        return 0.0 if self.asked.against_preset == "none" else _LISTING + self._comparing
 
     def add_slow_types(self, goal: Goal, session: Any) -> None:
         if not (self._tried and isinstance(goal, Size)):
