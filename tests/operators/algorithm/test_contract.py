@@ -8,7 +8,8 @@ from evoprune import InputError
 from evoprune.experiment import registry
 from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss, space_of
 
-NAMES = sorted(registry.operators("algorithm"))
+ORDERS_ALONE = {"iterated_local_search"}
+NAMES = sorted({*registry.operators("algorithm")} - ORDERS_ALONE)
 START = [TARGET] * GENES
 
 
