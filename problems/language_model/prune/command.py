@@ -29,6 +29,7 @@ from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
+    from evoprune.problems.language_model.prune.siblings import Siblings
 
 
 class Prune(Planner):
@@ -42,7 +43,8 @@ class Prune(Planner):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
+        about = "a folder, a .gguf file, a hub id, or bundled:gpt2-mini; several .gguf files are compared at one --size"
+        parser.add_argument("model", metavar="MODEL", nargs="+", help=about)
         fields = {name: FieldInfo(default=None, description=goal.help) for name, goal in _goals().items()}
         add_options(parser, fields, "goal, one of these")
         add_options(parser, _options().model_fields)
@@ -50,11 +52,16 @@ class Prune(Planner):
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
         self._begun = time.monotonic()
+        self.siblings = self._siblings(options)
+        if self.siblings:
+            self.name = self.out = None  # each model's own command has them
+            return
+        (self.model,) = options.model
         given = read_declared(options)
         texts = {name: text for name in _goals() if (text := given.pop(name, None)) is not None}
         self.asked: Any = validated(_options(), given, None, OPTION)
         self.goal = goal = _one_of(texts, self.asked)  # None for an overview
-        self.settings = validated(ModelSettings, {"model": options.model}, "MODEL")
+        self.settings = validated(ModelSettings, {"model": self.model}, "MODEL")
         model = self.settings.model
         suffix, stem = Path(model).suffix[1:], short_name(model)
         stem = Path(stem).stem if is_model_file(model) else stem
@@ -72,6 +79,14 @@ class Prune(Planner):
         self.output.check()
         self.goal = goal and goal.prepared(self.output)
         self.refuse(self.headers)
+
+    @staticmethod
+    def _siblings(options: argparse.Namespace) -> Siblings | None:
+        if len(options.model) == 1:
+            return None
+        from evoprune.problems.language_model.prune.siblings import Siblings  # which imports this module
+
+        return Siblings(options)
 
     def refuse(self, headers: Headers) -> None:
         """Raise InputError if a model with ``headers`` is as small as asked for already, or cannot be."""
@@ -119,6 +134,9 @@ class Prune(Planner):
         return LanguageModel
 
     def plan(self) -> Plan | None:
+        if self.siblings:
+            self.siblings.compare()
+            return None
         from evoprune.problems.language_model.prune.planning import Planning
 
         planning = Planning(self)
