@@ -24,12 +24,12 @@ from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import GOALS, OUTPUTS, Goal, Output, plugins_of
 from evoprune.problems.language_model.prune.options import PruneOptions
 from evoprune.problems.language_model.prune.reach import refuse
+from evoprune.problems.language_model.prune.siblings import Siblings
 from evoprune.problems.language_model.texts.division import short_fault
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.problem import LanguageModel
-    from evoprune.problems.language_model.prune.siblings import Siblings
 
 
 class Prune(Planner):
@@ -52,7 +52,7 @@ class Prune(Planner):
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
         self._begun = time.monotonic()
-        self.siblings = self._siblings(options)
+        self.siblings = Siblings(options, Sibling) if len(options.model) > 1 else None
         if self.siblings:
             self.name = self.out = None  # each model's own command has them
             return
@@ -79,14 +79,6 @@ class Prune(Planner):
         self.output.check()
         self.goal = goal and goal.prepared(self.output)
         self.refuse(self.headers)
-
-    @staticmethod
-    def _siblings(options: argparse.Namespace) -> Siblings | None:
-        if len(options.model) == 1:
-            return None
-        from evoprune.problems.language_model.prune.siblings import Siblings  # which imports this module
-
-        return Siblings(options)
 
     def refuse(self, headers: Headers) -> None:
         """Raise InputError if a model with ``headers`` is as small as asked for already, or cannot be."""
@@ -144,6 +136,27 @@ class Prune(Planner):
             return planning.plan(self.goal)
         print(*self.output.overview(planning), sep="\n")
         return None
+
+
+class Sibling(Prune):
+    """The command for one of several models; ``as_it_is``: it is small enough already."""
+
+    as_it_is = False
+
+    def refuse(self, headers: Headers) -> None:
+        if isinstance(self.goal, Size):
+            self.as_it_is = headers.bytes <= self.goal.value
+        if not self.as_it_is:
+            super().refuse(headers)
+
+    @property
+    def source(self) -> Path:
+        return Path(self.model)
+
+    @property
+    def candidate(self) -> Path:
+        """The file that is compared."""
+        return self.source if self.as_it_is or not self.out else self.out
 
 
 def _goals() -> dict[str, type[Goal]]:

@@ -11,9 +11,10 @@ import shlex
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 from evoprune import InputError, Stopped
 from evoprune.plugins import (
@@ -28,9 +29,6 @@ from evoprune.plugins import (
     refuse_unless_free,
 )
 from evoprune.problems.language_model.models.settings import model_fault, short_name
-from evoprune.problems.language_model.prune.command import Prune
-from evoprune.problems.language_model.prune.goals import Size
-from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import OUTPUTS
 from evoprune.problems.language_model.texts.division import parts_of
 from evoprune.problems.language_model.texts.settings import TextSettings
@@ -46,31 +44,11 @@ _NEAR = 64  # characters by which a piece may end later
 Pieces = Sequence[tuple[str, str]]
 
 
-class _Call(Prune):
-    """The command for one of the models; ``as_it_is``: it is small enough already."""
-
-    as_it_is = False
-
-    def refuse(self, headers: Headers) -> None:
-        if isinstance(self.goal, Size):
-            self.as_it_is = headers.bytes <= self.goal.value
-        if not self.as_it_is:
-            super().refuse(headers)
-
-    @property
-    def source(self) -> Path:
-        return Path(self.model)
-
-    @property
-    def candidate(self) -> Path:
-        """The file that is compared."""
-        return self.source if self.as_it_is or not self.out else self.out
-
-
 class Siblings:
-    """The models of a command line, checked as for one model each. Raises InputError."""
+    """The models of a command line; ``call_of``: makes the :class:`.command.Sibling` of the options of one."""
 
-    def __init__(self, options: Namespace) -> None:
+    def __init__(self, options: Namespace, call_of: Callable[[Namespace], Any]) -> None:
+        """Raise InputError for the first fault of any model."""
         for name in _OF_ONE:
             if getattr(options, name, None):
                 raise InputError("is for one model", f"--{name.replace('_', '-')}")
@@ -84,7 +62,7 @@ class Siblings:
         if folder.suffix[1:] in suffixes:
             raise InputError("expected a folder where several models are given", f"--out {folder}")
         self.options, self.failed = options, dict[str, str]()
-        self.calls = [_Call(Namespace(**vars(options) | {"model": [each], "out": None})) for each in options.model]
+        self.calls = [call_of(Namespace(**vars(options) | {"model": [each], "out": None})) for each in options.model]
         for call in self.calls:
             call.out = folder / str(call.out)
         if len({call.out for call in self.calls}) < len(self.calls):
@@ -127,7 +105,7 @@ class Siblings:
             else:
                 self.made[call.model] = call.candidate
 
-    def _make(self, call: _Call, seconds: float) -> str:
+    def _make(self, call: Any, seconds: float) -> str:
         """Make the file of ``call`` in a process of its own; return the fault if it fails."""
         from evoprune.problems.language_model.models.device import environment
 
@@ -135,18 +113,21 @@ class Siblings:
         time = [] if call.asked.quick else ["--time", f"{seconds:.0f}s"]
         command = ["-m", "evoprune", "prune", call.model, *others, *time, "--out", str(call.out)]  # the last one counts
         last, pipe = "", subprocess.PIPE
-        with subprocess.Popen([sys.executable, *command], stderr=pipe, text=True, env=environment()) as process:
+        with (
+            Progress(f"making {call.out}") as progress,
+            subprocess.Popen([sys.executable, *command], stderr=pipe, text=True, env=environment()) as process,
+        ):
             try:
                 for last in process.stderr or ():
-                    note(last.rstrip())
+                    progress.note(last.rstrip())
                 code = process.wait()
             except KeyboardInterrupt:
                 process.terminate()
-                note("".join(process.stderr or ()).rstrip())  # how to continue it
+                progress.note("".join(process.stderr or ()).rstrip())  # how to continue it
                 raise
         return (last.strip().removeprefix("evoprune: ") or f"exit code {code}") if code else ""
 
-    def _print(self, calls: Sequence[_Call]) -> None:
+    def _print(self, calls: Sequence[Any]) -> None:
         asked = calls[0].asked
         part = TextSettings(**parts_of(asked.main_text[1])["report"])
         with Progress("scoring the files"):
@@ -166,7 +147,7 @@ class Siblings:
         print(f"; {_gap(losses, best, others[0], size)}" if others else "")
 
 
-def _scored(calls: Sequence[_Call], text: str) -> tuple[Pieces, Mapping[Path, Sequence[float]]]:
+def _scored(calls: Sequence[Any], text: str) -> tuple[Pieces, Mapping[Path, Sequence[float]]]:
     """Return pieces of ``text``, as many as there is time for, and the losses of each source and file, in nats."""
     files = {file: call for call in calls for file in (call.source, call.candidate)}
     before = calls[0].left
