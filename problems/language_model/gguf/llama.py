@@ -9,6 +9,7 @@ JOB is JSON:
   the prefix ``run_``, and ``variants``, rows of tokens with answers; ``prediction_file``: the descriptor of a
   :class:`PredictionFile` that replaces the dense model's top predictions except ``loss``; ``text``, a file that begins
   with the tokens; ``begin``: true if each window begins with a token outside the text;
+- to score texts of characters, for any tokenizer: ``file``, ``threads`` and ``pieces``, a JSON file of pairs;
 - to count memory: ``file``, the size of a ``context`` in tokens, and ``kv``, the type of the cache.
 
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -157,6 +158,18 @@ def answers(model: Llama, tokens: NDArray[np.int64]) -> Json:
     return {"answers": rows}
 
 
+def piece_losses(model: Llama, pieces: list[list[str]]) -> list[float]:
+    """Return the loss, in nats, of each text after its context; ``pieces``: pairs of both, which share no token."""
+    losses: list[float] = []
+    for context, text in pieces:
+        head, row = (model.tokenise(part, begin=True).astype(np.int64) for part in (context, context + text))
+        if not np.array_equal(row[: len(head)], head):
+            row = np.concatenate([head, model.tokenise(text)])
+        row[: len(head)] ^= -1
+        losses.append(answers(model, row[None])["answers"][0][0])
+    return losses
+
+
 def _divergences_from_top(
     inputs: Any, prefix: str, rows: slice, log_q: NDArray[np.float32]
 ) -> tuple[Floats, NDArray[np.int64]]:
@@ -267,6 +280,9 @@ def main(job: Json) -> Json:
     """Do ``job``, and return the findings."""
     if "context" in job:
         return memory(job["file"], job["context"], job["kv"])
+    if "pieces" in job:
+        pieces = json.loads(Path(job["pieces"]).read_bytes())
+        return {"losses": piece_losses(Llama(job["file"], job["threads"]), pieces)}
     models = [Llama(path, job["threads"]) for path in job["models"]]
     result = speeds(models, job["length"], job["seconds"], job["phases"])
     result["load_seconds"] = [round(model.load_seconds, 3) for model in models]

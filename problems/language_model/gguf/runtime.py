@@ -170,6 +170,18 @@ def seconds_a_token(path: Path, tokens: int = 128) -> float:
     return milliseconds / tokens / 1000
 
 
+def piece_losses(path: Path, pieces: Sequence[tuple[str, str]]) -> list[float]:
+    """Return the losses of :func:`evoprune.problems.language_model.gguf.llama.piece_losses`. Raises InputError."""
+    Placement.of("llama.cpp", torch.device("cpu"), 0, path.stat().st_size + _BUFFERS)
+    with tempfile.TemporaryDirectory() as scratch:
+        texts = Path(scratch) / "pieces.json"
+        texts.write_text(json.dumps(pieces))
+        result = _run({"file": str(path.resolve()), "pieces": str(texts), "threads": torch.get_num_threads()})
+    if "failure" in result:
+        raise InputError(f"llama.cpp cannot score it: {result['failure']}", str(path))
+    return result["losses"]  # type: ignore[no-any-return]
+
+
 def memory(path: Path, context: int, kv: str) -> Json:
     """Return the bytes of :func:`evoprune.problems.language_model.gguf.llama.memory` for the file ``path``.
 

@@ -24,6 +24,7 @@ from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import GOALS, OUTPUTS, Goal, Output, plugins_of
 from evoprune.problems.language_model.prune.options import PruneOptions
 from evoprune.problems.language_model.prune.reach import refuse
+from evoprune.problems.language_model.prune.siblings import Siblings
 from evoprune.problems.language_model.texts.division import short_fault
 from evoprune.problems.language_model.transforms import TRANSFORMS
 
@@ -42,7 +43,8 @@ class Prune(Planner):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
+        about = "a folder, a .gguf file, a hub id, or bundled:gpt2-mini; several .gguf files are compared at one --size"
+        parser.add_argument("model", metavar="MODEL", nargs="+", help=about)
         fields = {name: FieldInfo(default=None, description=goal.help) for name, goal in _goals().items()}
         add_options(parser, fields, "goal, one of these")
         add_options(parser, _options().model_fields)
@@ -50,11 +52,16 @@ class Prune(Planner):
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
         self._begun = time.monotonic()
+        self.siblings = Siblings(options, Sibling) if len(options.model) > 1 else None
+        if self.siblings:
+            self.name = self.out = None  # each model's own command has them
+            return
+        (self.model,) = options.model
         given = read_declared(options)
         texts = {name: text for name in _goals() if (text := given.pop(name, None)) is not None}
         self.asked: Any = validated(_options(), given, None, OPTION)
         self.goal = goal = _one_of(texts, self.asked)  # None for an overview
-        self.settings = validated(ModelSettings, {"model": options.model}, "MODEL")
+        self.settings = validated(ModelSettings, {"model": self.model}, "MODEL")
         model = self.settings.model
         suffix, stem = Path(model).suffix[1:], short_name(model)
         stem = Path(stem).stem if is_model_file(model) else stem
@@ -119,6 +126,9 @@ class Prune(Planner):
         return LanguageModel
 
     def plan(self) -> Plan | None:
+        if self.siblings:
+            self.siblings.compare()
+            return None
         from evoprune.problems.language_model.prune.planning import Planning
 
         planning = Planning(self)
@@ -126,6 +136,27 @@ class Prune(Planner):
             return planning.plan(self.goal)
         print(*self.output.overview(planning), sep="\n")
         return None
+
+
+class Sibling(Prune):
+    """The command for one of several models; ``as_it_is``: it is small enough already."""
+
+    as_it_is = False
+
+    def refuse(self, headers: Headers) -> None:
+        if isinstance(self.goal, Size):
+            self.as_it_is = headers.bytes <= self.goal.value
+        if not self.as_it_is:
+            super().refuse(headers)
+
+    @property
+    def source(self) -> Path:
+        return Path(self.model)
+
+    @property
+    def candidate(self) -> Path:
+        """The file that is compared."""
+        return self.source if self.as_it_is or not self.out else self.out
 
 
 def _goals() -> dict[str, type[Goal]]:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from evoprune import InputError
@@ -212,6 +213,10 @@ class Output:
     def room(self, size: float, parameters: int, headers: Headers) -> float:  # noqa: ARG002 - a default
         """Return the bytes on disk that the export needs, at least, for weights of ``size`` bytes."""
         return size
+
+    def losses(self, file: Path, pieces: Sequence[tuple[str, str]]) -> list[float]:
+        """Return the loss of ``file``, in nats, for each of ``pieces``: pairs of a context and the text that counts."""
+        raise NotImplementedError
 
     def overview(self, planning: Any) -> Iterable[str]:
         """Return lines on sizes that the model could have."""

@@ -46,7 +46,7 @@ class Planning:
             self.vocabulary = self.parts["calibration"] if words == given else {"source": words}
         seconds = math.inf if call.asked.quick else call.asked.seconds
         self.settings = model_settings(call.headers, seconds, call.options.devices.split(",")[0])
-        with Progress(f"loading {call.options.model}"):
+        with Progress(f"loading {call.model}"):
             self.resident = Resident.load(self.settings, self._divided)  # texts are refused before it reads more
         self.headers = Headers(self.settings)  # again: a model of the hub has files by now
         self.output.look(self.resident, self.headers)

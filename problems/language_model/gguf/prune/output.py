@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -161,6 +161,11 @@ class GgufOutput(Output):
         with suppress(InputError, Stopped):  # no room; the export says so
             return seconds_a_token(Path(self.model))
         return None
+
+    def losses(self, file: Path, pieces: Sequence[tuple[str, str]]) -> list[float]:
+        from evoprune.problems.language_model.gguf.runtime import piece_losses
+
+        return piece_losses(file, pieces)
 
     def add_slow_types(self, goal: Goal, session: Any) -> None:
         if not (self._tried and isinstance(goal, Size)):
