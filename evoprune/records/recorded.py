@@ -50,6 +50,7 @@ class _Score(_Strict):
 
 class _Reference(_Score):
     reference: str
+    sample: _Count = 0
 
 
 class _Request(_Strict):
@@ -135,7 +136,7 @@ def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = No
     result = validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
     best, evaluations, found = result.best, 0, False
     for line in lines(folder / HISTORY) if history is None else history:
-        evaluations += not line["memo"] if "candidate" in line else "sample" in line
+        evaluations += not line["memo"] if "candidate" in line else {"finalist", "sample"} <= line.keys()
         if "sample" in line:  # the best is a mean
             found |= "finalist" in line and line["genome"] == best.genome
             continue

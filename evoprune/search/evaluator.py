@@ -150,7 +150,8 @@ def score_references(
     if faulty := next((name for name, genome in genomes.items() if not isinstance(genome, Sequence)), None):
         owner = type(scoring.problem).__name__
         raise InputError(f"expected a genome, got {cut_repr(genomes[faulty])}", f"{owner}.references: {faulty}")
-    lines: list[Line] = [{"reference": name, "genome": tuple(genome)} for name, genome in genomes.items()]
+    sample = {"sample": 1} if evaluator.means else {}
+    lines: list[Line] = [{"reference": name, "genome": tuple(genome)} | sample for name, genome in genomes.items()]
     scoring.history.expect(lines)
     results, how = {}, scorer(scoring.toolbox, scoring.problem, 1.0)
     with scoring.scores(lines, evaluator.recorded.references, **how) as scores:

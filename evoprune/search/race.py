@@ -27,7 +27,9 @@ def final_race(
     of López-Ibáñez and others, "The irace package", Operations Research Perspectives 3, 2016). The race takes half of
     ``work``; the other half scores the winner.
     """
-    means, each = evaluator.means, evaluator.work / max(1, evaluator.evaluations)
+    means = evaluator.means
+    whole = [score.work for (_, fidelity, _), score in evaluator.memo.items() if fidelity == 1]
+    each = sum(whole) / max(1, len(whole))
     assert means is not None
     most = max(2 * _FIRST, int(work / (each or 1.0)))
     best = means.best(1 + _CHALLENGERS)

@@ -142,6 +142,7 @@ def _against_uniform(perplexity: Mapping[str, Perplexities]) -> dict[str, Any]:
     }
     if UNIFORM in perplexity["report"]:
         result["gap_closed"] = gap_closed(**perplexity["report"])
+        result["gap_closed_search"] = gap_closed(**perplexity["search"])
     if UNIFORM in (rebuilt := perplexity.get("report_reconstructed", {})):
         result["gap_closed_reconstructed"] = gap_closed(perplexity["report"]["dense"], **rebuilt)
     return result

@@ -195,6 +195,7 @@ class ResultFacts(BaseModel, extra="allow", allow_inf_nan=False, protected_names
     bits_per_byte: Mapping[str, float | None] | None = None
     """See :attr:`final_bits_per_byte`."""
     gap_closed: float | None = None
+    gap_closed_search: float | None = None
     chosen: str | None = None
     notes: tuple[str, ...] | None = None
     accuracy: Mapping[str, float] | None = None

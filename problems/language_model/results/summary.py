@@ -23,7 +23,8 @@ LABELS = {
     "unseen": "perplexity on the report text",
     "bits_per_byte": "bits per byte of the report text",
     "accuracy": "accuracy on the held-out lines",
-    "gap_closed": "gap to dense closed",
+    "gap_closed": "gap to dense closed, unseen text",
+    "gap_closed_search": "gap to dense closed, the search's own text",
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
     "untrained": "nothing was trained",
 }
@@ -31,7 +32,7 @@ LABELS = {
 _NO_GAIN = 0.005  # share of the gap
 _SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters")}
 
-PERCENTAGES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
+PERCENTAGES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_search", "gap_closed_reconstructed"})
 
 EXPLANATIONS = {
     "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
@@ -43,7 +44,8 @@ EXPLANATIONS = {
     "sparsity": "weights that are zero or gone: of the prunable ones (the matrices of the blocks), and of all",
     "gap_closed": "share of the distance between uniform and dense, in log-perplexity on the report text, that the "
     "search makes good",
-    "gap_closed_reconstructed": "the same, where the remaining weights of both were updated",
+    "gap_closed_search": "the same on the text that candidates were scored on; the excess does not carry over",
+    "gap_closed_reconstructed": "the same on the report text, where the remaining weights of both were updated",
     "overfitting": "the part of the gain over uniform, in nats a token, that this text lacks; 0: none",
     "cost": "what the models store, and compute for a token",
 }
@@ -168,7 +170,9 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
     elif closed is not None and closed < _NO_GAIN:
         yield "On the report text, the search gained nothing over uniform."
     elif closed is not None:
-        yield f"The search closed {closed:.0%} of what the uniform model loses."
+        own = None if result.perplexity.report_reconstructed else result.gap_closed_search
+        beside = "" if own is None else f", {own:.0%} on its own text"
+        yield f"The search closed {closed:.0%} of what the uniform model loses on unseen text{beside}."
 
 
 def _lines(result: LanguageModelResult) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from evoprune import Evaluation, Gene, Genes, InputError, Permutation, Problem, Search, minimize
+from evoprune.api import Run
 from evoprune.operators.regression import Regression
 from evoprune.search.noise import Means
 from tests.runs import lines as all_lines
@@ -175,3 +176,41 @@ def test_budgets_of_evaluations_are_kept_exactly(most, algorithm):
 def test_a_batch_function_with_noise_gets_rows():
     found = minimize(lambda rows: numpy.array([noisy(row) for row in rows]), GENES, **HOW, batch=True)
     assert found == minimize(noisy, GENES, **HOW)
+
+
+SCREENED = """
+import random
+from evoprune import Evaluate, Evaluation, Generation, Genes, Problem
+
+class Screened(Problem):
+    genes, noisy, has_fidelities, work_unit = Genes.real(["x"], 0.0, 1.0), True, True, "tokens"
+
+    def references(self):
+        return {"half": [0.5]}
+
+    def evaluate(self, genome, fidelity=1.0):
+        return Evaluation((genome[0] + random.gauss(0.0, 0.1),), work=1000 * fidelity)
+
+def screen(toolbox, *, population):
+    while True:
+        people = [toolbox.individual() for _ in range(population)]
+        yield Evaluate(people, 0.01)
+        yield Evaluate(people[:2])
+        yield Generation(people[:2])
+"""
+
+
+def test_known_solutions_are_scored_on_a_sample_and_the_race_is_charged_for_whole_evaluations(plugin, write, run):
+    plugin("screened", SCREENED)
+    file = write("""\
+        problem: {use: "screened:Screened"}
+        operators: {algorithm: "screened:screen"}
+        population: 50
+        budget: 200000
+        plugins: [screened]
+        """)
+    answer = run(file, name="run")
+    (known,) = [line for line in answer.history if "reference" in line]
+    assert known["fitness"][0] == pytest.approx(0.5, abs=0.5)
+    assert "failure" not in known
+    assert Run.open(answer.folder).result.work == pytest.approx(200_000, rel=0.05)

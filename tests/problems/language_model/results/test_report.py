@@ -71,6 +71,7 @@ def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language
     for role, windows in texts_of(problem.session).items():
         assert perplexity[role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
     assert found["gap_closed"] == gap_closed(**perplexity["report"])
+    assert found["gap_closed_search"] == gap_closed(**perplexity["search"])
     assert found["asked"] == {"unit": "weights", "wanted": 0.4, "got": pytest.approx(0.4), "share": True}
     assert found["asked"]["got"] == pytest.approx(found["sparsity"]["prunable"], abs=1e-4)
     text, tokens = found["protocol"]["report_text"], texts_of(problem.session)["report"].tokens
