@@ -118,20 +118,25 @@ def _difference(first: Sequence[float], other: Sequence[float]) -> float:
 
 
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:
-    """Draw the median best so far (``label``) of each variant against work, with a band for the range over seeds."""
+    """Draw the median best so far (``label``) of each variant against work, with a band for the range over seeds.
+
+    Up to ``budget``, or the end of the variant's last run.
+    """
     names = list(dict.fromkeys(run.variant for run in runs))
     figure, axes = new_figure(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
     for number, variant in enumerate(names):
         seeds = [run for run in runs if run.variant == variant]
-        at = numpy.linspace(max(run.work[0] for run in seeds), budget, _POINTS)  # from where every seed has a score
+        end = min(budget, max(run.spent for run in seeds))
+        at = numpy.linspace(max(run.work[0] for run in seeds), end, _POINTS)  # from where every seed has a score
         low, middle, high = numpy.quantile([[run.at(work) for work in at] for run in seeds], (0.0, 0.5, 1.0), axis=0)
         colour, style = COLOURS[number % len(COLOURS)], _LINES[number // len(COLOURS) % len(_LINES)]
-        axes.plot(at, middle, color=colour, linestyle=style, label=variant)
+        axes.plot(at, middle, color=colour, linestyle=style, marker="o", markersize=3, markevery=[-1], label=variant)
         axes.fill_between(at, low, high, color=colour, alpha=0.1, linewidth=0)
         shown += [*low, *high]
     log_scale_if_wide(axes, shown)
     thousands(axes.xaxis)
-    axes.set(xlabel=unit, ylabel=label, title="Best so far: median and range over seeds")
+    over_seeds = ": median and range over seeds" if len(runs) > len(names) else ""
+    axes.set(xlabel=unit, ylabel=label, title=f"Best so far{over_seeds}")
     figure.legend(loc="outside lower center", ncols=2 if len(names) > 1 and max(map(len, names)) < 45 else 1)
     return figure

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from evoprune.console.errors import InputError
@@ -92,10 +93,14 @@ class Outcome:
 
 
 class Shown(NamedTuple):
-    """Parts of a page, see :mod:`evoprune.report.page`: the result in a table with others, and maps of it."""
+    """Parts of a page, see :mod:`evoprune.report.page`: the result in a table with others, and maps of it.
+
+    ``results``: cells that compare the result with those of other runs, by label with unit.
+    """
 
     comparison: Sequence[Block] = ()
     maps: Sequence[Heatmap] = ()
+    results: Mapping[str, str] = MappingProxyType({})
 
 
 class Reporting(ABC):

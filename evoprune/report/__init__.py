@@ -4,12 +4,12 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os.path import commonprefix
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from evoprune.console.errors import InputError
-from evoprune.console.formatting import Share, flat, interval, plain
+from evoprune.console.formatting import flat, interval, plain
 from evoprune.console.markdown import code, facts, table, text
 from evoprune.experiment.config import dumped
 from evoprune.files.paths import distinct_names
@@ -20,16 +20,17 @@ from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG
 from evoprune.report.page import folded, write_page
 from evoprune.report.reading import Json, Reported, read_run
+from evoprune.report.side_by_side import side_by_side
+
+_LONG = 16  # letters, from which a common beginning of the names of runs is left out
 
 
 def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     """Yield the parts of the page on one run. ``level``: of the headings."""
     head, exported = "#" * level, one.exported
     yield text(one.about)
-    if exported:
-        yield f"> {text(exported.facts['verdict'])}"
-    elif one.finished:
-        yield from (f"> {text(verdict)}" for verdict in one.reporting.summary(one.run.result)[:1])
+    if one.verdict:
+        yield f"> {text(one.verdict)}"
     yield from one.shown.comparison
     if exported:
         yield f"{head} Use it"
@@ -148,38 +149,19 @@ def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
         names = distinct_names(folder.resolve() for folder in folders)
         for run in runs:
             run.name = names[run.run.folder.resolve()]
+        start = commonprefix([run.name for run in runs])  # noqa: RUF071 - of names, not paths
+        start = start[: start.rfind("-") + 1]  # the model and the day of names by default
+        if len(runs) > 1 and len(start) > _LONG:
+            for run in runs:
+                run.name = run.name.removeprefix(start)
         title = ", ".join(run.name for run in runs)
-        return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out)
+        return write_page(title, _of_several(runs) if len(runs) > 1 else blocks(runs[0]), out)
     except (TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
         every = ", ".join(folder.resolve().name for folder in folders)
         raise InputError(f"history.jsonl or result.json holds lines of another form: {error!r}", every) from None
 
 
-def _side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
-    differing = _differing(runs)
-    yield "## Side by side"
-    columns = ["number", *(run.name for run in runs), *([] if differing else ["median (range)"])]
-    yield table(columns, (row[: len(columns)] for row in _compared(runs)))
-    if differing:
-        yield f"Differs in: {text(', '.join(differing))}."
-    for run in runs:
-        yield f"## {text(run.name)}"
-        yield from blocks(run, level=3)
-
-
-def _compared(runs: Sequence[Reported]) -> Iterator[list[object]]:
-    """Yield a row for each number that all runs have: name, value in each run, and median and range in words."""
-    numbers = [run.numbers for run in runs]
-    for name, first in numbers[0].items():
-        values = [of_run[name] for of_run in numbers if name in of_run]
-        if len(values) == len(runs):
-            middle = Share(median(values)) if isinstance(first, Share) else median(values)
-            yield [name, *values, f"{plain(middle)} ({plain(min(values))} to {plain(max(values))})"]
-
-
-def _differing(runs: Sequence[Reported]) -> list[str]:
-    """Return the keys, except the seed, in which the experiments differ; for another plugin, only its section."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings if key != "seed")
-    differing = [key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
-    swapped = [key.removesuffix(".use") for key in differing if key.endswith(".use")]
-    return swapped + [key for key in differing if not any(key.startswith(f"{other}.") for other in swapped)]
+def _of_several(runs: Sequence[Reported]) -> Iterator[Block]:
+    yield from side_by_side(runs)
+    yield "## Each run"
+    yield from (Details(run.name, [*blocks(run, level=3)]) for run in runs)

@@ -24,6 +24,7 @@ from evoprune.records.status import read_status
 # keys of a result with their own part of the page
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
 _MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
+ERROR = "standard error of the fitness"  # its label
 Json = dict[str, Any]
 
 
@@ -40,9 +41,9 @@ class Reported:
     def __init__(self, run: Run, lines: list[Json], figures: Mapping[str, bytes], finished: bool) -> None:
         self.run, self.lines, self.figures, self.finished = run, lines, figures, finished
         self.name, self.status = run.folder.resolve().name, read_status(run.folder)
-        resolved, self.settings = run.resolved, flat(run.resolved.config())
-        self.problem, self.reporting = resolved.problem, reporting(resolved.problem)
-        self.objectives = self.problem.labels_of(resolved.settings)
+        self.resolved, self.settings = run.resolved, flat(run.resolved.config())
+        self.problem, self.reporting = run.resolved.problem, reporting(run.resolved.problem)
+        self.objectives = self.problem.labels_of(run.resolved.settings)
         self.about, _ = _titles(run)
         self.generations = [line for line in lines if is_generation(line)]
 
@@ -53,7 +54,7 @@ class Reported:
             "work": f"work, in {self.problem.work_unit}",
             "evaluations": "candidates evaluated",
             "failures": "candidates that failed",
-            "standard_error": "standard error of the fitness",
+            "standard_error": ERROR,
             "chosen": "who won the finals",
             **self.reporting.words,
         }
@@ -89,6 +90,13 @@ class Reported:
         return Export(out, facts)
 
     @cached_property
+    def verdict(self) -> str:
+        """The verdict on the export, or on the result; empty if there is none."""
+        if self.exported:
+            return str(self.exported.facts["verdict"])
+        return next(iter(self.reporting.summary(self.run.result)), "") if self.finished else ""
+
+    @cached_property
     def shown(self) -> Shown:
         """The problem's parts of the page; none for an unfinished run."""
         facts = self.exported.facts if self.exported else None
@@ -111,15 +119,15 @@ class Reported:
         return words | {"evaluations, summed over workers": interval(result.seconds_evaluating)}
 
     @property
-    def numbers(self) -> dict[str, float]:
-        nested = {
+    def nested(self) -> Json:
+        """The numbers in :attr:`tables`, by the words of table, row and column."""
+        return {
             " ".join(filter(None, [title, row, column])): cell
             for title, rows in self.tables.items()
             for row, cells in rows.items()
             for column, cell in cells.items()
+            if is_number(cell)
         }
-        both = (self.facts | nested).items()
-        return {name: v for name, v in both if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 def read_run(folder: Path) -> Reported:
@@ -173,6 +181,11 @@ def _shown(value: Any, share: bool) -> Any:
     if isinstance(value, str):
         return value.replace("\n", "\N{RETURN SYMBOL}")  # which a page would show as nothing
     return Share(value) if share and isinstance(value, float | int) else value
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a number, which a truth value is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_single(value: Any) -> bool:

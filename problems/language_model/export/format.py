@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import create_model
 
 from evoprune import Exported, InputError, __version__
-from evoprune.plugins import Shown, Table, find_plugin, plugin_names
+from evoprune.plugins import EVOLVED, Shown, Table, find_plugin, plugin_names
 from evoprune.problems.language_model.export import FORMATS, ExportOptions
 from evoprune.problems.language_model.export.facts import ExportFacts
-from evoprune.problems.language_model.export.page import comparison, maps
+from evoprune.problems.language_model.export.page import comparison, maps, models
 from evoprune.problems.language_model.results.result import LanguageModelResult
+from evoprune.problems.language_model.results.summary import LABELS
 
 if TYPE_CHECKING:  # these import torch
     from evoprune.problems.language_model.evaluation.session import Session
@@ -67,7 +68,7 @@ class ExportFormat(ABC):
     @classmethod
     def shown(cls, facts: Any) -> Shown:
         """Return the part of a run's page on an export with ``facts``, of the class :attr:`Facts`."""
-        return Shown([*comparison(facts)], [*maps(facts)])
+        return Shown([*comparison(facts)], [*maps(facts)], models(facts)[LABELS[EVOLVED]])
 
     @classmethod
     def compare(cls, file: Path, resident: Resident, texts: Sequence[Windows], protocol: Json) -> Table:  # noqa: ARG003

@@ -17,8 +17,8 @@ Columns = Mapping[str, Mapping[str, str]]
 
 
 def comparison(model: ResultFacts, columns: Columns | None = None, terms: str = "Perplexity on") -> Iterator[Block]:
-    """Yield a table of the ``model`` with its source and baselines, by default :func:`_models`, and a legend."""
-    columns = columns or _models(model)
+    """Yield a table of the ``model`` with its source and baselines, by default :func:`models`, and a legend."""
+    columns = columns or models(model)
     report = model.protocol.report_text
     terms += f" {report.predictions:,} tokens ({report.windows} windows) of a report text that the search never saw."
     if UNIFORM in columns:
@@ -43,7 +43,7 @@ def speeds(timed: Runtime | None, which: Literal["dense", "evolved"]) -> dict[st
     return words | ({"memory to run it": megabytes(getattr(timed.peak_bytes, which))} if timed.peak_bytes else {})
 
 
-def _models(model: ResultFacts) -> Columns:
+def models(model: ResultFacts) -> Columns:
     """Return columns for the result, the uniform and the dense model; an exported folder also has times."""
     bits, final = model.final_bits_per_byte, model.final_perplexities
     columns: dict[str, dict[str, str]] = {}

@@ -37,24 +37,6 @@ def test_the_page_is_whole_and_asks_no_network(report):
         ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
 
 
-def test_several_runs_stand_side_by_side_with_median_and_range(report):
-    folders, _, markdown = report(1, 2, 3)
-    values = sorted(json.loads((f / "result.json").read_text())["best"]["fitness"][0] for f in folders)
-    (row,) = [line for line in markdown.splitlines() if line.startswith("| fitness of the best |") and "(" in line]
-    assert f"{values[1]:.6g} ({values[0]:.6g} to {values[2]:.6g})" in row
-    assert "Differs in" not in markdown
-
-
-@pytest.mark.usefixtures("drawn")
-def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere, evoprune, tmp_path):
-    first = run(sphere, name="a$b_$c").folder  # which is no mathematics
-    other = run(sphere, "operators.mate=uniform", "generations=2", name="b").folder
-    assert evoprune("report", first, other, "--out", tmp_path / "report.html").code == 0
-    text = (tmp_path / "report.md").read_text()
-    assert "median (range)" not in text
-    assert "Differs in: operators.mate, generations." in text
-
-
 @pytest.mark.parametrize(
     "mark",
     ["<script>alert(1)</script>", "a | b", "`x`", "**b** _c_ *d*", "![i](https://x)", "&lt;", "- a", "1. a", "# a",

@@ -12,7 +12,7 @@ from evoprune.problems.language_model.export.format import ExportFormat, Json
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.export.facts import GgufFacts
 from evoprune.problems.language_model.gguf.export.options import GgufOptions
-from evoprune.problems.language_model.gguf.export.page import comparison, types_map
+from evoprune.problems.language_model.gguf.export.page import comparison, results, types_map
 from evoprune.problems.language_model.results.result import LanguageModelResult
 
 if TYPE_CHECKING:  # these import torch
@@ -33,7 +33,7 @@ class GgufFormat(ExportFormat):
 
     @classmethod
     def shown(cls, facts: Any) -> Shown:
-        return Shown([*comparison(facts)], [types_map(facts.matrices)])
+        return Shown([*comparison(facts)], [types_map(facts.matrices)], results(facts))
 
     @classmethod
     def compare(cls, file: Path, resident: Resident, texts: Sequence[Windows], protocol: Json) -> Table:

@@ -26,6 +26,11 @@ def comparison(facts: GgufFacts) -> Iterator[Block]:
     return page.comparison(facts, _files(facts), terms)
 
 
+def results(facts: GgufFacts) -> Mapping[str, str]:
+    """Return the cells of the file that do not depend on the other files of :func:`comparison`."""
+    return {name: cell for name, cell in _files(facts)["this file"].items() if name != _GENERATING}
+
+
 def _files(facts: GgufFacts) -> Columns:
     """Return columns for a .gguf file, that of llama-quantize and the source."""
     dense, source = facts.cost.parameters.dense, facts.source
