@@ -21,6 +21,7 @@ from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
 
 if TYPE_CHECKING:  # they import gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
+    from evoprune.problems.language_model.gguf.names import TensorSpec
     from evoprune.problems.language_model.gguf.types.file_size import CutBytes
 
 
@@ -62,16 +63,27 @@ class TypedFile:
 
     def prices(self, typed: Sequence[TypedMatrix]) -> Prices:
         """Return the changes of the file's bytes by the levels of ``typed``, and the bytes of the dense model's."""
+        dense, specs, prices = self._dense_bytes, specs_of(self._resident, self.base), list[Price]()
+        for each in typed:
+            sizes = self._sizes(specs[each.copy.matrix.name], each.gene.levels)
+            prices.append([size - sizes[0] for size in sizes])
+        return prices, dense
+
+    def bytes_of(self, kinds: Sequence[str]) -> float:
+        """Return the bytes of the file of the dense model whose matrices have the types ``kinds``."""
+        changed, specs = self._dense_bytes, specs_of(self._resident, self.base)
+        for matrix, kind in zip(self._matrices, kinds, strict=True):
+            source = self._source.get(matrix.name)
+            before, after = self._sizes(specs[matrix.name], [source.kind if source else DENSE, kind])
+            changed += after - before
+        return changed
+
+    def _sizes(self, specs: Sequence[TensorSpec], kinds: Sequence[str]) -> list[float]:
+        """Return the bytes of the tensors ``specs`` in each of ``kinds``."""
         from evoprune.problems.language_model.gguf.write import tensor_bytes
 
-        dense, half, specs = self._dense_bytes, self.base.half, specs_of(self._resident, self.base)
-        prices: list[Price] = []
-        for each in typed:
-            kinds = [half if kind == DENSE else kind for kind in each.gene.levels]
-            own = specs[each.copy.matrix.name]
-            sizes = [sum(tensor_bytes(kind, spec.shape) for spec in own) for kind in kinds]
-            prices.append([float(size - sizes[0]) for size in sizes])
-        return prices, dense
+        stored = [self.base.half if kind == DENSE else kind for kind in kinds]
+        return [float(sum(tensor_bytes(kind, spec.shape) for spec in specs)) for kind in stored]
 
     @cached_property
     def _dense_bytes(self) -> float:

@@ -38,9 +38,13 @@ def test_smaller_sizes_are_listed_with_commands_that_ask_for_them(tmp_path, monk
     source = write_quantised(random_llama(blocks=4), tmp_path / "a tiny.gguf", "Q5_1")
     assert main(["prune", str(source)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    losses = [float(line.split()[-4]) for line in lines if line.endswith("bits per byte")]
+    first = next(place for place, line in enumerate(lines) if line.startswith("llama.cpp's presets"))
+    losses = [float(line.split()[-4]) for line in lines[:first] if line.endswith("bits per byte")]
     assert 0 < losses[0] < losses[-1]
-    commands = [shlex.split(line) for line in lines if "python" in line]
+    of_presets = [line.split() for line in lines[first:] if line.endswith("bits per byte")]
+    assert of_presets and all(float(words[-4]) <= float(words[-6]) for words in of_presets)  # a search can take it
+    assert any(line.startswith("take ") for line in lines)
+    commands = [shlex.split(line) for line in lines if line.startswith("    python")]
     sizes = [Size.read(command[command.index("--size") + 1]).value for command in commands]
     assert source.stat().st_size > sizes[0] > sizes[1]
     assert all(command[4] == str(source) for command in commands)
