@@ -17,7 +17,11 @@ EXACT = {
     "greedy": (0.0, 2.0**20),
     "response_surface": (0.0, 2.0**20),
 }  # whether its steps reach a bound is decided by rounding: here there is none
-ALGORITHMS = sorted(registry.operators("algorithm"))
+ALGORITHMS = [
+    name
+    for name in sorted(registry.operators("algorithm"))
+    if "genes" in (registry.breeds("algorithm", name) or ["genes"])
+]
 
 
 def budget_of(low, up):

@@ -8,8 +8,11 @@ from evoprune import InputError
 from evoprune.experiment import registry
 from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss, space_of
 
-ORDERS_ALONE = {"iterated_local_search"}
-NAMES = sorted({*registry.operators("algorithm")} - ORDERS_ALONE)
+NAMES = [
+    name
+    for name in sorted(registry.operators("algorithm"))
+    if "genes" in (registry.breeds("algorithm", name) or ["genes"])
+]
 START = [TARGET] * GENES
 
 
