@@ -35,12 +35,11 @@ def check_operator(slot: str, function: Callable[..., Any], space: Space | None 
         elif slot in PARENTS:
             for budget in budgets():
                 _check_children(slot, function, budget, parameters)
+        elif slot == "algorithm" and space is not None:
+            _check_algorithm(function, space, None, parameters)
         elif slot == "algorithm":
             for budget in islice(budgets(), 0, None, 3):  # of all forms and limits; algorithms are slow
-                require(
-                    _populations(function, budget, parameters) == _populations(function, budget, parameters),
-                    "algorithm: one seed, different populations",
-                )
+                _check_algorithm(function, budget.genes, budget, parameters)
         elif slot in ("select", "survive"):
             for weight in (-1.0, 1.0):
                 for size in (2, 9):
@@ -82,9 +81,11 @@ def _bound(
     function: Callable[..., Any], data: int, budget: Budget | None, params: dict[str, Any], space: Space | None = None
 ) -> partial[Any]:
     """Return ``function`` with the parameters that the engine supplies; ``space``: by default the budget's."""
-    supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
+    supplied: dict[str, Any] = {
+        "population": 8, "mate_probability": 0.7, "mutate_probability": 0.7, "initial_genomes": [],
+    }  # fmt: skip
     if budget is not None:
-        supplied |= {"budget": budget, "initial_genomes": []}
+        supplied["budget"] = budget
         space = space or budget.genes
     if space is not None:
         supplied |= {"space": space, **space.supplied}
@@ -178,26 +179,25 @@ def _check_choice(slot: str, function: Callable[..., Any], params: dict[str, Any
         require(max(person.fitness for person in chosen) == best, f"{slot}: the best is lost")
 
 
-def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individual]:
-    individual[:] = genome
-    return (individual,)
+def _check_algorithm(function: Callable[..., Any], space: Space, budget: Budget | None, params: dict[str, Any]) -> None:
+    first, second = (_populations(_bound(function, 1, budget, params, space), space) for _ in range(2))
+    require(first == second, "algorithm: one seed, different populations")
 
 
-def _populations(function: Callable[..., Any], budget: Budget, params: dict[str, Any]) -> list[list[tuple[float, ...]]]:
+def _populations(algorithm: Callable[..., Any], space: Space) -> list[list[tuple[Any, ...]]]:
     """The populations of three generations."""
-    genes = budget.genes
     toolbox = base.Toolbox()
-    toolbox.register("individual", lambda genome=None: Individual(genome or genes.random()))
+    toolbox.register("individual", lambda genome=None: space.individual(genome or space.random()))
     toolbox.register("select", tools.selTournament, tournsize=2)
-    toolbox.register("mate", tools.cxUniform, indpb=0.5)
-    toolbox.register("mutate", lambda individual: _changed(individual, genes.random()))
-    toolbox.register("repair", lambda individual: _changed(individual, genes.nearest(individual)))
+    toolbox.register("mate", lambda one, other: (other, one))
+    toolbox.register("mutate", lambda _: (space.individual(space.random()),))
+    toolbox.register("repair", space.adapted("repair", None))
     toolbox.register("survive", lambda people: tools.selBest(people, len(people) // 2))
     _seed(1)
-    full: set[tuple[float, ...]] = set()
-    populations: list[list[tuple[float, ...]]] = []
+    full: set[tuple[Any, ...]] = set()
+    populations: list[list[tuple[Any, ...]]] = []
     number = 0
-    for step in _bound(function, 1, budget, params)(toolbox):
+    for step in algorithm(toolbox):
         if isinstance(step, Generation):
             populations.append([person.genome for person in step.population])
             require({*populations[-1]} <= full, "algorithm: a generation is not scored on all data")
@@ -206,8 +206,8 @@ def _populations(function: Callable[..., Any], budget: Budget, params: dict[str,
             continue
         require(0 < step.fidelity <= 1 and bool(step.individuals), f"algorithm: it asks for {step}")
         for person in step.individuals:
-            require(genes.allow(person), f"algorithm: it asks for a genome that is not allowed: {list(person)}")
-            person.fitness.values = (1.0 + sum((v - 0.3) ** 2 for v in person),)
+            require(space.allow(person.genome), f"algorithm: it asks for a genome that is not allowed: {person.genome}")
+            person.fitness.values = (random.Random(repr(person.genome)).random(),)
             person.ident, number = number, number + 1
         full |= {person.genome for person in step.individuals} if step.fidelity == 1 else set()
     return populations

@@ -34,19 +34,14 @@ def numbers():
 
 @pytest.mark.parametrize(("slot", "name"), EVERY, ids=[".".join(pair) for pair in EVERY])
 def test_it_keeps_the_laws_of_its_slot(slot, name):
-    """Whole runs test operators of several parts, and test_deap.py DEAP's on vectors, which need several genes.
-
-    Algorithms are checked on genes: those of other spaces have tests of their own.
-    """
-    function, spaces = registry.operator(slot, name), registry.breeds(slot, name)
+    """Whole runs test operators of several parts, and test_deap.py DEAP's on vectors, which need several genes."""
+    function = registry.operator(slot, name)
     fields = schema(function, DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED).model_fields
     needed = {key: NEEDED[key] for key, field in fields.items() if field.is_required()}
     of_deap = registry.operators(slot)[name].value.startswith("deap.")
-    for space in {*(spaces or ["genes"])} & ({"genes"} if slot == "algorithm" else {*SPACES, "genes"}) - {
-        "mixed",
-        *(["genes"] if of_deap and spaces else []),
-    }:
-        check_operator(slot, function, SPACES.get(space), **needed)
+    for space in registry.breeds(slot, name) or ["genes", *SPACES]:
+        if space in SPACES or (space == "genes" and not of_deap):
+            check_operator(slot, function, SPACES.get(space), **needed)
 
 
 @pytest.mark.parametrize("value", [1e-308, 1e308])

@@ -9,7 +9,7 @@ from deap import base
 from evoprune import Additive, Gene, Genes, Individual, Search
 from evoprune.experiment import registry
 from evoprune.testing.operators import _bound
-from tests.operators.algorithm.conftest import drive
+from tests.operators.algorithm.conftest import OF_GENES, drive
 
 LOW, UP = -1e3, 1e6
 PRICES = [-1.1, -2.3, 3.7, -0.53]
@@ -17,11 +17,6 @@ EXACT = {
     "greedy": (0.0, 2.0**20),
     "response_surface": (0.0, 2.0**20),
 }  # whether its steps reach a bound is decided by rounding: here there is none
-ALGORITHMS = [
-    name
-    for name in sorted(registry.operators("algorithm"))
-    if "genes" in (registry.breeds("algorithm", name) or ["genes"])
-]
 
 
 def budget_of(low, up):
@@ -55,7 +50,7 @@ def populations(name, low, up):
     return [[share(genome, low, up) for genome, _ in population] for population in found]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", OF_GENES)
 def test_an_algorithm_takes_the_same_way_in_other_units(name):
     ours, theirs = populations(name, 0.0, 1.0), populations(name, *EXACT.get(name, (LOW, UP)))
     assert len(ours) > 1

@@ -9,6 +9,7 @@ import pytest
 from deap import base
 
 from evoprune import Additive, Evaluate, Generation, Genes, Individual
+from evoprune.experiment import registry
 from evoprune.operators.crossover.blend import blend
 from evoprune.operators.mutation.exchange import exchange
 from evoprune.operators.repair.shift import shift
@@ -20,6 +21,11 @@ TARGET = 0.45
 WEIGHTS = [1.0 + gene % 3 for gene in range(GENES)]
 COSTS = [math.exp(0.3 * gene) for gene in range(GENES)]
 RATE = 6.0
+OF_GENES = [
+    name
+    for name in sorted(registry.operators("algorithm"))
+    if "genes" in (registry.breeds("algorithm", name) or ["genes"])
+]
 
 
 def loss(genome) -> float:

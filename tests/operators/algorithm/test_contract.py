@@ -1,4 +1,4 @@
-"""Laws of every registered algorithm, beside those of evoprune.testing."""
+"""Laws of every algorithm of genes, in addition to those of evoprune.testing."""
 
 import inspect
 
@@ -6,13 +6,8 @@ import pytest
 
 from evoprune import InputError
 from evoprune.experiment import registry
-from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss, space_of
+from tests.operators.algorithm.conftest import GENES, OF_GENES, TARGET, WEIGHTS, drive, loss, space_of
 
-NAMES = [
-    name
-    for name in sorted(registry.operators("algorithm"))
-    if "genes" in (registry.breeds("algorithm", name) or ["genes"])
-]
 START = [TARGET] * GENES
 
 
@@ -27,7 +22,7 @@ def start(name, toolbox, starts=(START,)):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_GENES)
 class TestEvery:
     def test_what_can_win_is_on_the_budget(self, name, toolbox):
         """Probes that measure may leave it, and never win."""
@@ -43,13 +38,13 @@ class TestEvery:
         assert min(value for population in populations for _, value in population) < 0.98 * loss(START)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in {"cma", "random_search", "response_surface"}])
+@pytest.mark.parametrize("name", [n for n in OF_GENES if n not in {"cma", "random_search", "response_surface"}])
 def test_the_best_of_the_population_never_gets_worse(name, toolbox):
     best = [min(value for _, value in population) for population in drive(start(name, toolbox), 10)[0]]
     assert best == sorted(best, reverse=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_GENES)
 def test_of_several_starts_all_are_scored_before_any_is_left(name, toolbox):
     better = [TARGET + 0.05, TARGET - 0.05 * WEIGHTS[0] / WEIGHTS[1], *START[2:]]
     assert loss(better) < loss(START)
