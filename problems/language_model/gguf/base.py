@@ -141,7 +141,8 @@ def make_base(model: Any, tokenizer: Any, name: str) -> Base | None:
     if rope.get("rope_type") == "llama3":  # whose frequencies are divided by numbers in a tensor
         scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](model.config, torch.device("cpu"))
         factors = rope["rope_theta"] ** -(torch.arange(len(scaled)) / len(scaled)) / scaled
-        constants["rope_freqs.weight"] = Tensor("F32", tuple(factors.shape), factors.numpy()[None].view(np.uint8))
+        data = factors.numpy()[None].view(np.uint8)
+        constants["rope_freqs.weight"] = Tensor("F32", tuple(factors.shape), data.nbytes, data)
     return Base(ARCHITECTURES[model.config.model_type], fields, extra_tensors=constants)
 
 

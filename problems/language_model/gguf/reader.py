@@ -78,7 +78,7 @@ def _read(path: Path, *_: int) -> GgufFile:
         raise InputError(f"the tensor {empty} holds no values: give a whole file", str(path))
     whole = np.asarray(np.memmap(path, np.uint8, "r"))
     tensors = {
-        name: Tensor(kind, shape, whole[end + place : end + place + nbytes].reshape(prod(shape[:-1]), -1))
+        name: Tensor(kind, shape, nbytes, whole[end + place : end + place + nbytes].reshape(prod(shape[:-1]), -1))
         for name, kind, shape, place, nbytes in infos
     }
     return GgufFile(path, fields, tensors)

@@ -26,10 +26,11 @@ Check = Callable[[Any, Any], object]
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file. ``kind``: its type, as named by the format. ``shape``: rows first."""
+    """A tensor in a file. ``kind``: its type, as named by the format. ``shape``: rows first. ``bytes``: in the file."""
 
     kind: str
     shape: tuple[int, ...]
+    bytes: int
 
     @property
     def size(self) -> int:

@@ -67,8 +67,12 @@ def stored_tensors(path: Path) -> Mapping[str, Stored]:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length) if length < path.stat().st_size else b"")
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        tensors = {name: Stored(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-        needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        places = {name: entry["data_offsets"] for name, entry in entries.items()}
+        tensors = {
+            name: Stored(entry["dtype"], tuple(entry["shape"]), places[name][1] - places[name][0])
+            for name, entry in entries.items()
+        }
+        needed = 8 + length + max((end for _, end in places.values()), default=0)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):

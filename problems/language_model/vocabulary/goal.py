@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evoprune import InputError
 from evoprune.problems.language_model.prune.experiments import experiment, two_digits
+from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import Goal, Json, Setup
+from evoprune.problems.language_model.results.summary import megabytes
 
 if TYPE_CHECKING:  # it imports torch
     from evoprune.problems.language_model.models.resident import Resident
+    from evoprune.problems.language_model.vocabulary.order import Order
 
 _OPTION = "--vocabulary"
 _LOST = 0.02  # expected nats a token that tokens left out may cost, about a hundredth
+_LITTLE = 0.1  # share of the file: for less, types of fewer bits lose less (docs/measurements/vocabulary.md)
 _RATE = 2.5e-4  # of a training of all weights, times their size
 
 
@@ -29,7 +33,11 @@ class Vocabulary(Goal):
         return self.name
 
     def measured(self, planning: Any) -> Self:
-        return replace(self, value=needed_tokens(planning.resident, planning.vocabulary, planning.parts["search"]))
+        resident, headers = planning.resident, planning.headers
+        order, count = needed_tokens(resident, planning.vocabulary, planning.parts["search"])
+        rows = len(resident.model.get_input_embeddings().weight)
+        planning.output.remarks.append(_forecast(headers, rows, order, count))
+        return replace(self, value=count)
 
     def experiment(self, setup: Setup) -> Json:
         types = setup.output.types(chosen=False)
@@ -51,10 +59,21 @@ class Vocabulary(Goal):
         return experiment(setup, problem, operators, 1, recover, generations=0)
 
 
-def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]) -> int:
-    """Return the tokens that the text ``searched`` needs of ``resident``, as it is like the text ``vocabulary``.
+def _forecast(headers: Headers, rows: int, order: Order, count: int) -> str:
+    """Tell the bytes that a model of ``rows`` tokens saves if ``count`` stay, and at most."""
+    a_row = sum(each.bytes for each in headers.tensors.values() if each.shape[:1] == (rows,)) / rows
+    saved, most = ((rows - stay) * a_row for stay in (count, order.fewest))
+    little = ": little, and --size loses less; it pays for a model of more languages than the text"
+    return (
+        f"{count:,} of {rows:,} tokens stay, which saves {megabytes(saved)} of {megabytes(headers.bytes)} (at most "
+        f"{megabytes(most)}){little if saved < _LITTLE * headers.bytes else ''}"
+    )
 
-    Both: keys of :class:`TextSettings`. Raises :class:`evoprune.InputError` if all tokens are needed.
+
+def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]) -> tuple[Order, int]:
+    """Return the order of tokens, and the number that ``searched`` needs, a text like the text ``vocabulary``.
+
+    Both texts: keys of :class:`TextSettings`. Raises :class:`evoprune.InputError` if all tokens are needed.
     """
     from evoprune.problems.language_model.texts.settings import TextSettings
     from evoprune.problems.language_model.texts.source import load_text
@@ -70,4 +89,4 @@ def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: M
     place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))
     if place == len(counts):
         raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", _OPTION)
-    return counts[place]
+    return order, counts[place]

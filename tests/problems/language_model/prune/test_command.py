@@ -246,6 +246,10 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     assert words["source"] == problem["search_text"]["source"] == str(text)
     assert problem["search_text"]["part"][1] <= words["part"][0] < words["part"][1] <= problem["report_text"]["part"][0]
     assert problem["budget"]["use"] == ("parameters" if goal else "tokens")
+    if not goal:
+        embedding = Headers(ModelSettings(model="bundled:gpt2-mini")).tensors["transformer.wte.weight"]
+        rows, width = embedding.shape
+        assert megabytes(2 * width * (rows - problem["budget"]["at_most"])) in err  # one matrix, in 16 bits
 
 
 @pytest.mark.parametrize("goal", [[], ["--size=2MB"]], ids=["alone", "beside a goal"])
