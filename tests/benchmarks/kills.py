@@ -48,7 +48,7 @@ class Slow(Benchmark):
         return super().evaluate(genome)
 """
 SLOWLY = """
-import functools, time
+import functools, random, time
 from tests import spaced
 
 def slowly(function):
@@ -59,6 +59,9 @@ def slowly(function):
     return scored
 
 length, change, error, spread = map(slowly, (spaced.length, spaced.change, spaced.error, spaced.spread))
+
+def noisy_length(tour):
+    return length(tour) + random.gauss(0.0, 0.1)
 """
 FILES = {
     "slow.py": SLOW,
@@ -95,8 +98,8 @@ def search(options: str, *victims: str) -> Case:
     return Case(command, "runs/run/history.jsonl", "resume runs/run", ("group", "worker", "command", *victims))
 
 
-def spaced(name: str) -> Case:
-    command = f"run {name}.yaml --name run --set generations=10 --threads 1 --map processes -n 2"
+def spaced(name: str, options: str = "") -> Case:
+    command = f"run {name}.yaml --name run --set generations=10 --threads 1 --map processes -n 2 {options}"
     return Case(command, "runs/run/history.jsonl", "resume runs/run")
 
 
@@ -116,6 +119,7 @@ CASES = {
     "scoop": search("--map scoop -n 2", "origin"),
     "dask": search("--map dask -n 2"),
     **{name: spaced(name) for name in SPACES},
+    "noise": spaced("permutation", "--set problem.noisy=true --set problem.call=slowly:noisy_length"),
     "export.folder": export("out", "gpt2_mini.yaml"),
     "export.gguf": export("out.gguf", "gpt2_mini_gguf.yaml --set problem.calibration_text.window=32"),
     "prune.folder": prune("--sparsity 50%", "out", "runs/run/history.jsonl"),
