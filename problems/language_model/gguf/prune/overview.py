@@ -64,12 +64,14 @@ def _advice(losses: dict[float, float], output: Output) -> str:
 def presets(session: Session) -> list[Preset]:
     """Return llama.cpp's presets of the dense model, largest first, without those that others beat in both numbers."""
     types = session.transform.find(Types)
+    if types is None:
+        return []
     try:
-        kinds = types.file.presets() if types else {}
+        kinds = types.file.presets()
     except InputError as error:
         note(f"there are no presets to compare with: {error}")
         return []
-    found = [(name, types.file.bytes_of(own), _lost_by(types, own)) for name, own in kinds.items() if types]
+    found = [(name, types.file.bytes_of(own), _lost_by(types, own)) for name, own in kinds.items()]
     kept: list[Preset] = []
     for name, size, lost in sorted(found, key=lambda each: each[1]):
         if lost is not None and (not kept or lost < kept[-1].lost):
