@@ -14,6 +14,7 @@ from evoprune.problems.language_model.texts.text_splits import Texts
 from evoprune.problems.language_model.transforms.transform import RECENT_BYTES
 from evoprune.problems.language_model.transforms.widths.units import Units
 
+_FULL = 0.75  # share of the inputs that remain, below which the others are dropped: copies take longer than updates
 _ROUNDS = 64  # in which units are removed; the units of a round are chosen by their costs at its start
 
 
@@ -114,18 +115,22 @@ def obs_order(weight: torch.Tensor, gram: torch.Tensor, inputs: torch.Tensor) ->
     inverse = damped_inverse(gram[at][:, at])
     updated = weight.to(inverse.dtype)[:, at]
     remaining, removed = torch.arange(units, device=inputs.device), []
+    at = torch.arange(units * size, device=inputs.device).view(units, size)  # inputs of the remaining units
     per_round = -(-units // _ROUNDS)
-    while len(remaining):  # ``updated`` and ``inverse`` have their inputs only
-        at = torch.arange(size * len(remaining), device=inputs.device).view(-1, size)
+    while len(remaining):
         columns = updated[:, at].permute(1, 2, 0)
         costs = (columns * _solve_each(inverse[at[:, :, None], at[:, None, :]], columns)).sum((1, 2))
         order = costs.argsort(stable=True)
         removed.append(remaining[order[:per_round]])
-        rest = order[per_round:].sort().values
-        cut, kept, remaining = at[order[:per_round]].flatten(), at[rest].flatten(), remaining[rest]
-        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
-        updated = updated[:, kept].addmm_(updated[:, cut], change, alpha=-1)
-        inverse = inverse[kept[:, None], kept].addmm_(inverse[kept[:, None], cut], change, alpha=-1)
+        cut, rest = at[order[:per_round]].flatten(), order[per_round:].sort().values
+        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut])
+        updated.addmm_(updated[:, cut], change, alpha=-1)
+        inverse.addmm_(inverse[:, cut], change, alpha=-1)
+        remaining, at = remaining[rest], at[rest]
+        if at.numel() < _FULL * len(inverse):
+            kept = at.flatten()
+            updated, inverse = updated[:, kept], inverse[kept][:, kept]
+            at = torch.arange(len(kept), device=inputs.device).view(-1, size)
     return torch.cat(removed).flip(0)
 
 
