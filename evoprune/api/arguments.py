@@ -7,13 +7,13 @@ from operator import attrgetter
 from sys import modules
 from typing import Any
 
-from evoprune.api.function import FUNCTION
+from evoprune.api.function import FUNCTION, GeneSettings
 from evoprune.backends import evaluation, executor
 from evoprune.backends.execution import Execution
 from evoprune.console.errors import InputError, as_tuple, blamed_on, cut_repr
 from evoprune.experiment import config, registry
 from evoprune.experiment.resolve import Resolved, resolve
-from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Problem, Settings
 from evoprune.interfaces.space import Space
 
@@ -98,7 +98,7 @@ def function_section(calls: Sequence[str], space: Space, more: Mapping[str, Any]
 def section_of(space: Space) -> dict[str, Any]:
     """Return ``space`` as an experiment names it."""
     if isinstance(space, Genes):
-        return {"use": space.name, "genes": [_described(gene) for gene in space]}
+        return {"use": space.name, "genes": [GeneSettings.describe(gene) for gene in space]}
     known = registry.names(registry.SPACES).get(space.name)
     name = space.name if known and known.load() is type(space) else _named(type(space))[0]
     settings = {key: section_of(one) if isinstance(one, Space) else one for key, one in space.settings.items()}
@@ -121,14 +121,6 @@ def modules_of(section: Mapping[str, Any]) -> list[str]:
 
     visit(section.get("space"))
     return modules
-
-
-def _described(gene: Gene) -> dict[str, Any]:
-    """The settings of ``gene``: whole numbers, which may be many, by their bounds."""
-    keys = {key: getattr(gene, key) for key in ("name", "exponent", "ordered", "scale", "when")}
-    if isinstance(gene.levels, range) and gene.levels.step == 1:
-        return keys | {"whole": (gene.levels[0], gene.levels[-1])}
-    return keys | ({"levels": [*gene.levels]} if gene.levels else {"low": gene.low, "up": gene.up})
 
 
 def listed(points: Sequence[Any], space: Space, argument: str = "initial") -> list[Any]:

@@ -28,6 +28,8 @@ Rows = Callable[[Any], Any]
 
 Value = str | bool | int | float | None
 
+_ALIKE = ("exponent", "ordered", "scale", "when")  # fields of a gene that its settings have, too
+
 
 class GeneSettings(Checked):
     """A gene: bounds or levels, as :class:`evoprune.Gene` has them."""
@@ -50,8 +52,16 @@ class GeneSettings(Checked):
         fields = type(self).model_fields
         return {key: value for key, value in self.__dict__.items() if value != fields[key].default}
 
+    @staticmethod
+    def describe(gene: Gene) -> dict[str, Any]:
+        """Return the settings of ``gene``: whole numbers, which may be many, by their bounds."""
+        keys = {key: getattr(gene, key) for key in ("name", *_ALIKE)}
+        if isinstance(gene.levels, range) and gene.levels.step == 1:
+            return keys | {"whole": (gene.levels[0], gene.levels[-1])}
+        return keys | ({"levels": [*gene.levels]} if gene.levels else {"low": gene.low, "up": gene.up})
+
     def gene(self) -> Gene:
-        more: Any = {key: getattr(self, key) for key in ("exponent", "ordered", "scale", "when")}
+        more: Any = {key: getattr(self, key) for key in _ALIKE}
         if self.whole is not None:
             return replace(Gene.integer(self.name, *self.whole), **more)
         up = float(len(self.levels) - 1) if self.levels else self.up
