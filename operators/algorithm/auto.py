@@ -18,11 +18,16 @@ def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     return {"algorithm": "generational"}, 100
 
 
-def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
-    """Choose local search for one objective: it is level with the best on tours, schedules and assignments."""
+def climbing(problem: Problem, **operators: str) -> tuple[dict[str, Any], int]:
+    """Choose local search, with ``operators``, for one objective: the best or level but on genes and trees."""
     if len(problem.signs) > 1:
         return of_space(problem)
-    return {"algorithm": "iterated_local_search", "mutate": "rearrange"}, 20
+    return {"algorithm": "iterated_local_search", **operators}, 20
+
+
+def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose as :func:`climbing`, with the mutation that is the best for tours, schedules and assignments."""
+    return climbing(problem, mutate="rearrange")
 
 
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:

@@ -1,4 +1,4 @@
-"""Local search of an order by mutation and a linear model, which leaves local optima by a stronger mutation."""
+"""Local search by mutation, of orders also by a linear model, which leaves local optima by a stronger mutation."""
 
 import math
 import random
@@ -7,38 +7,41 @@ from collections.abc import Sequence
 import numpy
 from deap import base
 
-from evoprune import Algorithm, Evaluate, Generation, Individual
+from evoprune import Algorithm, Evaluate, Generation, Individual, Permutation, Space
 from evoprune.operators.algorithm.breeding import Genomes, advance, cost, first_population, fittest, mutant, repaired
 
 _KICK = 2  # mutations in a row that leave a local optimum; with more, good parts are lost
 _MODELLED = 0.5  # share of the children that the model chooses; the others come through where it is wrong
 _DRAWN = 20  # mutants of which the model chooses one
 _KEPT = 2000  # scores that the model learns from again
+_FAILURES = 400  # of children of a genome that is no order, which make it a local optimum
 
 
-def iterated_local_search(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes) -> Algorithm:
-    """Climb by mutants, half of them chosen by a model, and begin anew near the best after a local optimum.
+def iterated_local_search(
+    toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, space: Space
+) -> Algorithm:
+    """Climb by mutants, half of those of an order chosen by a model; begin anew near the best after a local optimum.
 
     Lourenço, Martin and Stützle, "Iterated local search", Handbook of Metaheuristics, 2003. ``population`` mutants
-    of the current genome are scored at once; the best of them replaces it unless it is worse. It counts as a local
-    optimum after as many failures as there are swaps of two items. ::
+    of the current genome are scored at once; the best of them replaces it unless it is worse. An order counts as a
+    local optimum after as many failures as there are swaps of two items, other genomes after 400. ::
 
         current = best = the best of the first genomes
         for each generation:
-            children = mutants of current, half of them the least predicted of 20; score them
+            children = mutants of current, of an order half of them the least predicted of 20; score them
             current  = the best of children and current; a child among equals
-            after len(genome)**2 / 2 children without an improvement:
+            after len(order)**2 / 2 children without an improvement:
                 current = best, mutated twice
     """
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = (current,) = fittest(people, 1)
     yield Generation([best])
-    model = _OrderModel(len(best), cost(best))
+    model = _OrderModel(len(best), cost(best)) if isinstance(space, Permutation) else _NoModel()
     modelled = round(_MODELLED * population)
     while True:
         failures = 0
-        while failures < len(current) ** 2 / 2:
+        while failures < model.failures:
             children = [model.least(toolbox, current) for _ in range(modelled)]
             children += [mutant(toolbox, current) for _ in range(population - modelled)]
             best = yield from advance([best], children)
@@ -52,7 +55,20 @@ def iterated_local_search(toolbox: base.Toolbox, *, population: int, initial_gen
         model.learn([current])
 
 
-class _OrderModel:
+class _NoModel:
+    """Predicts nothing."""
+
+    failures: float = _FAILURES
+
+    def least(self, toolbox: base.Toolbox, parent: Individual) -> Individual:
+        """Return the mutant of ``parent`` with the least prediction of some; here the first one."""
+        return mutant(toolbox, parent)
+
+    def learn(self, scored: Sequence[Individual]) -> None:
+        """Learn the costs of ``scored``, and once more those of as many earlier genomes."""
+
+
+class _OrderModel(_NoModel):
     """A linear model of the cost of an order.
 
     The cost is ``typical`` plus a weight for each item at its place, and two for each item and the next one (after the
@@ -61,17 +77,16 @@ class _OrderModel:
     """
 
     def __init__(self, size: int, typical: float) -> None:
+        self.failures = size**2 / 2
         self._size, self._typical = size, typical if math.isfinite(typical) else 0.0
         self._weights = numpy.zeros(3 * size**2)
         self._known: list[tuple[numpy.ndarray, float]] = []  # the terms of an order, and its cost
 
     def least(self, toolbox: base.Toolbox, parent: Individual) -> Individual:
-        """Return the mutant of ``parent`` with the least prediction of some."""
         mutants = [mutant(toolbox, parent) for _ in range(_DRAWN)]
         return mutants[int(self._weights[self._terms(mutants)].sum(axis=1).argmin())]
 
     def learn(self, scored: Sequence[Individual]) -> None:
-        """Learn the costs of ``scored``, and once more those of as many earlier genomes."""
         costs = map(cost, scored)
         new = [pair for pair in zip(self._terms(scored), costs, strict=True) if math.isfinite(pair[1])]
         for pair in new:

@@ -1,12 +1,15 @@
 import math
 import random
 import statistics
+from functools import partial
+from operator import ne
 
 from deap import base
 
-from evoprune import Individual
+from evoprune import Individual, Permutation, Sequence
 from evoprune.operators.algorithm.breeding import mutant
 from evoprune.operators.algorithm.iterated_local_search import _OrderModel, iterated_local_search
+from evoprune.operators.mutation.edit import edit
 from evoprune.operators.mutation.rearrange import rearrange
 from tests.operators.algorithm.conftest import drive
 
@@ -27,7 +30,9 @@ def displacement(genome, fidelity):
 
 def search(generations, score=displacement, initial_genomes=()):
     random.seed(3)
-    algorithm = iterated_local_search(tools(), population=CHILDREN, initial_genomes=initial_genomes)
+    algorithm = iterated_local_search(
+        tools(), population=CHILDREN, initial_genomes=initial_genomes, space=Permutation(SIZE)
+    )
     return drive(algorithm, generations, score)
 
 
@@ -91,3 +96,19 @@ def test_the_model_learns_the_length_of_a_tour():
     chosen = [length(model.least(tools(), parent)) for _ in range(30)]
     drawn = [length(mutant(tools(), parent)) for _ in range(300)]
     assert max(chosen) < statistics.median(drawn)
+
+
+def test_a_sequence_of_the_right_length_is_found():
+    wanted, space = (3, 1, 4, 1, 5, 9), Sequence(range(10), 1, 12)
+    toolbox = base.Toolbox()
+    toolbox.register("individual", lambda genome=None: Individual(genome or space.random()))
+    toolbox.register("mutate", space.adapted("mutate", partial(edit, low=0, up=9)))
+    toolbox.register("repair", lambda individual: (individual,))
+
+    def differences(genome, fidelity):
+        return float(abs(len(genome) - len(wanted)) + sum(map(ne, genome, wanted)))
+
+    random.seed(3)
+    algorithm = iterated_local_search(toolbox, population=CHILDREN, initial_genomes=(), space=space)
+    populations, _ = drive(algorithm, 200, differences)
+    assert populations[-1] == [([*wanted], 0.0)]
