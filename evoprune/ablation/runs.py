@@ -15,6 +15,7 @@ import yaml
 from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
 from evoprune.console.errors import InputError
+from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.problem import Evaluation
@@ -121,6 +122,7 @@ class Finished:
 
 def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Finished]:
     """Run the ``plans`` that are not finished, and yield all; runs on the same problem share their scores."""
+    _refuse_spaces_apart([plan.resolved for plan in plans])
     for plan in plans:
         refuse_other_experiment(plan.resolved, plan.place, "give the ablation another --name")
     memos: dict[ProblemRef, dict[Key, Evaluation]] = {}
@@ -134,6 +136,22 @@ def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Fini
             shared = {key: score for key, score in scores.items() if score.failure is None and not key[2]}
             memo |= {key: replace(score, seconds=0.0) for key, score in shared.items()}
         yield finished(plan)
+
+
+def _refuse_spaces_apart(variants: Sequence[Resolved]) -> None:
+    """Raise InputError if ``variants`` of one problem have operators that no space has together."""
+    if len({each.experiment.problem.use for each in variants}) > 1:
+        return
+    given = {
+        (slot, operator.use)
+        for each in variants
+        for slot, operator in each.operators.items()
+        if slot in each.experiment.operators.model_fields_set
+    }
+    bred = {pair: spaces for pair in sorted(given) if (spaces := registry.breeds(*pair))}
+    if bred and not set.intersection(*map(set, bred.values())):
+        listed = (f"operators.{slot}: '{use}' breeds {' and '.join(spaces)}" for (slot, use), spaces in bred.items())
+        raise InputError(f"no space has all operators: {'; '.join(listed)}", "--vary")
 
 
 def finished(plan: Planned) -> Finished:

@@ -78,7 +78,7 @@ class Search:
         problem = space if isinstance(space, Problem) else resolved.problem(resolved.settings)
         if problem.noisy:
             raise InputError("expected a problem without noise, as no genome is asked for twice", "Search")
-        resolved = toolbox.with_default_operators(resolved, problem)
+        resolved = toolbox.with_default_operators(resolved, problem, bred=True)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         with preserve_random_state():
             toolbox.try_operators(tools, resolved, self.space)

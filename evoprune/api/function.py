@@ -183,6 +183,8 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
     values = result if isinstance(result, tuple) else tuple(numpy.ravel(result).tolist())
     if not constraints:
         return Evaluation(values)
+    if any(isinstance(value, bool | numpy.bool_) for value in constraints):
+        raise TypeError("a constraint returned True or False: expected a number, 0 or less where it is satisfied")
     excess = [float(value) for value in constraints]
     return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))
 

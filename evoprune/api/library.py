@@ -21,7 +21,7 @@ from evoprune.api.arguments import Operator, Operators, listed, problem_section,
 from evoprune.api.minimum import Minimum, State, StoppingRules
 from evoprune.backends import evaluation, executor
 from evoprune.backends.execution import Execution
-from evoprune.console.errors import InputError, Stopped, as_tuple, cut_repr
+from evoprune.console.errors import InputError, Stopped, as_tuple, blamed_on, cut_repr
 from evoprune.console.progress import note, silent
 from evoprune.experiment.explain import validated
 from evoprune.experiment.resolve import Resolved
@@ -60,6 +60,7 @@ def minimize(
     target: float | None = None,
     seconds: float | None = None,
     patience: int | None = None,
+    max_failures: float = 0.5,
 ) -> Minimum:
     """Minimise ``f``, a function of the genes' values; or search a :class:`evoprune.Problem`.
 
@@ -76,9 +77,9 @@ def minimize(
     generation draw the same numbers; the value found is a mean over samples of its own, with its standard error, which
     take a tenth of the evaluations. ``maximise``: whether more is better.
     ``objectives``: the count of numbers that ``f`` returns. ``algorithm``, ``population``: by default chosen
-    by genes, objectives and limit. ``plugins``: modules whose attributes ``algorithm`` and ``operators`` may name as
-    ``module:attribute``; functions need none. ``initial``: genomes to begin with, as mappings by name, less the
-    inactive genes, or lists. ``workers``: processes on this host, or an
+    by genes, objectives and limit, and so that the ``operators`` are used. ``plugins``: modules whose attributes
+    ``algorithm`` and ``operators`` may name as ``module:attribute``; functions need none. ``initial``: genomes to begin
+    with, as mappings by name, less the inactive genes, or lists. ``workers``: processes on this host, or an
     :class:`evoprune.backends.execution.Execution`, which import ``f`` by its name; or a
     :class:`concurrent.futures.Executor` of other processes that can pickle ``f``. ``folder``: of the run. The same call
     continues it after an interruption, one with more ``evaluations`` lengthens it, and processes that make the call at
@@ -91,13 +92,15 @@ def minimize(
     once ``callback``, called after each, returns True. At the end the best is evaluated once more: a
     :class:`RuntimeWarning` tells of a function with noise, whose best value is then partly luck.
 
-    Raises :class:`evoprune.InputError` for impossible settings, :class:`evoprune.Stopped` where over half of
-    the evaluations fail.
+    An exception of ``f``, or a value that is not finite, is a failure, worse than any value. Raises
+    :class:`evoprune.InputError` for impossible settings, :class:`evoprune.Stopped` where more than the share
+    ``max_failures`` of the evaluations fail.
     """
     rules = {"callback": callback, "target": target, "seconds": seconds, "patience": patience}
-    checked = validated(StoppingRules, rules, "minimize")
+    checked = validated(StoppingRules, rules | {"evaluations": evaluations}, "minimize")
     place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
-    execution = executor.execution_of(workers)
+    with blamed_on("workers"):
+        execution = executor.execution_of(workers)
     execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
     more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch, "noisy": noisy}
     constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
@@ -111,8 +114,10 @@ def minimize(
         more["initial"] = listed(initial, space)
     problem, own = problem_section(f, space, constraints, execution, more)
     modules = [*as_tuple(plugins, "plugins"), *own]
-    resolved = resolve_search(problem, algorithm, operators, population, modules, budget=evaluations, seed=seed)
-    resolved = with_default_operators(resolved, f if isinstance(f, Problem) else resolved.problem(resolved.settings))
+    keys = {"budget": evaluations, "seed": seed, "max_failures": max_failures}
+    resolved = resolve_search(problem, algorithm, operators, population, modules, **keys)
+    searched = f if isinstance(f, Problem) else resolved.problem(resolved.settings)
+    resolved = with_default_operators(resolved, searched, bred=True)
     with ExitStack() as stack:
         stack.callback(executor.given.clear)
         if progress is not True:

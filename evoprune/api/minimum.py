@@ -43,6 +43,11 @@ class Minimum:
     standard_error: float | None = None
 
     @property
+    def value(self) -> float:
+        """The first of the :attr:`values`."""
+        return self.values[0]
+
+    @property
     def feasible(self) -> bool:
         return not self.violation
 
@@ -95,6 +100,7 @@ class State:
 class StoppingRules(Checked):
     """The rules of :func:`evoprune.minimize` by which a search ends."""
 
+    evaluations: int = Field(ge=1)
     callback: Callable[[State], Any]
     target: float | None
     seconds: float | None = Field(ge=0)

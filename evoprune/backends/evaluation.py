@@ -20,7 +20,7 @@ import numpy
 import orjson
 
 from evoprune.backends.base import Genomes, Scorer
-from evoprune.console.errors import typed
+from evoprune.console.errors import traced, typed
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
@@ -118,7 +118,7 @@ class Worker:
             seconds = (time.perf_counter() - start) / count
             return [_checked(evaluation, problem.signs, seconds, self.name) for evaluation in scores]
         except (Exception, SystemExit) as error:
-            seconds, why = (time.perf_counter() - start) / count, typed(error)
+            seconds, why = (time.perf_counter() - start) / count, traced(error)
             return count * [replace(failed(why, self.name), values=worst(problem.signs), seconds=seconds)]
 
 

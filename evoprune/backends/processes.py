@@ -3,16 +3,19 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from tqdm import tqdm
 
 from evoprune.backends.base import Backend, Call, Scores
 from evoprune.backends.evaluation import failed, this_worker, worker_name
 from evoprune.backends.execution import Execution
+from evoprune.console.errors import InputError
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
 
@@ -22,6 +25,7 @@ class Processes(Backend):
 
     def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
         super().__init__(execution.stall_after, slowest)
+        _refuse_unguarded_script()
         self._workers = [_Worker(device, execution.threads) for device in execution.places]
         self.workers = len(self._workers)
 
@@ -41,6 +45,17 @@ class Processes(Backend):
             if call := next((c for c in self._calls if c.avoid != worker.name or self.workers == 1), None):
                 self._calls.remove(call)
                 worker.begin(call)
+
+
+def _refuse_unguarded_script() -> None:
+    """Raise InputError for a script that would begin anew in each process, which imports it."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or main.__spec__ is not None:
+        return
+    with suppress(OSError, UnicodeDecodeError):
+        if "__main__" not in Path(path).read_text():
+            raise InputError('workers import this script: call it under if __name__ == "__main__":', path)
 
 
 class _Worker:

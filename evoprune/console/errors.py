@@ -6,8 +6,11 @@ import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from sysconfig import get_paths
+from traceback import extract_tb
 from typing import Any
 
+_LIBRARIES = (str(Path(__file__).parents[1]), *(get_paths()[key] for key in ("stdlib", "purelib", "platlib")))
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -76,6 +79,12 @@ def typed(error: BaseException) -> str:
     except Exception:  # an error of its own
         text = "its text cannot be read"
     return f"{type(error).__name__}: {text}".encode(errors="backslashreplace").decode()
+
+
+def traced(error: BaseException) -> str:
+    """Return the type and text of an error, and the file and line of the last code that is of no library."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_LIBRARIES)]
+    return typed(error) + (f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else "")
 
 
 class _Repr(reprlib.Repr):

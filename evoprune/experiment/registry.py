@@ -145,4 +145,6 @@ def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
     except AttributeError:
         near = nearest(attribute, vars(module))
         guess = f"; did you mean '{near}'?" if near else ""
+        if module_name == "__main__":
+            guess = "; define it at the top of the script, not in a function or an if"
         raise InputError(f"module '{module_name}' has no '{attribute}'{guess}") from None

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -290,6 +291,9 @@ def refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
     if isinstance(before, dict) and isinstance(now, dict):
         for inner in sorted({*before, *now}):
             refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
+    elif isinstance(before, list) and isinstance(now, list):
+        for place, pair in enumerate(zip_longest(before, now)):
+            refuse_change(*pair, f"{key}[{place}]", folder)
     elif before != now:
         changed = f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now"
         remedy = "the scores depend on it: put it back, or begin another run; nothing was changed"

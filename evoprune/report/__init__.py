@@ -38,7 +38,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     elif one.finished and part_class(one.problem, Exporting):
         yield f"{head} Export it"
         yield code(f"python -m evoprune export {shlex.quote(str(one.run.folder))} OUT")
-    if one.finished:
+    if one.finished and "__main__" not in one.resolved.experiment.plugins:  # whose function a script has
         yield f"{head} Repeat it"
         again = f"python -m evoprune run {shlex.quote(str(one.run.folder / CONFIG))}"
         planned = f"{again}  # the same search, without a limit of time" if one.planned else ""

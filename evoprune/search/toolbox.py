@@ -43,8 +43,11 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
     )
 
 
-def with_default_operators(resolved: Resolved, problem: Problem) -> Resolved:
-    """Return ``resolved`` with operators that breed the problem's space, and the choice of the algorithm ``auto``."""
+def with_default_operators(resolved: Resolved, problem: Problem, bred: bool = False) -> Resolved:
+    """Return ``resolved`` with operators that breed the problem's space, and the choice of the algorithm ``auto``.
+
+    ``bred``: the algorithm uses the given operators; else an experiment may list more, for other algorithms.
+    """
     refuse_faulty(problem)
     space, explicit = problem.space.name, resolved.experiment.model_dump(exclude_unset=True)
     given, size = explicit.get("operators", {}), {}
@@ -53,8 +56,11 @@ def with_default_operators(resolved: Resolved, problem: Problem) -> Resolved:
         return resolved
     if resolved.experiment.automatic:
         more, count = registry.default_choice(AUTO, space)(problem)
-        chosen, size = {**chosen, **more}, {"population": count}
         given = {slot: choice for slot, choice in given.items() if slot != "algorithm"}
+        if bred and not {*given} <= {*more, "repair"}:  # the algorithm may use none of them
+            of_any, count = registry.default_choice(AUTO, "")(problem)
+            more |= of_any
+        chosen, size = {**chosen, **more}, {"population": count}
     config = {**size, **explicit, "operators": {**chosen, **given}}
     return replace(resolve(config, "operators"), plugin_folders=resolved.plugin_folders)
 

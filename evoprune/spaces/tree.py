@@ -260,6 +260,8 @@ def _named(primitive: Any) -> tuple[str, _Primitive]:
     if isinstance(primitive, str) and primitive in PRIMITIVES:
         return primitive, PRIMITIVES[primitive]
     function = primitive if callable(primitive) else _found(primitive)
+    if isinstance(function, numpy.ufunc):
+        return function.__name__, (function, function.nin * (float,), float)
     hints = get_type_hints(function)
     takes = tuple(hints.get(name, float) for name in inspect.signature(function).parameters)
     return function.__name__, (function, takes, hints.get("return", float))

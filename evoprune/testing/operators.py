@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 from deap import base, tools
 
+from evoprune.console.errors import typed
 from evoprune.interfaces.algorithm import Generation, Individual
 from evoprune.interfaces.budget import Additive, Budget, Price
 from evoprune.interfaces.genes import Gene, Genes
@@ -28,7 +29,8 @@ def check_operator(slot: str, function: Callable[..., Any], space: Space | None 
     Genomes are of ``space``; or of one gene and of several, with fixed genes, with levels, mixed, with budgets that are
     sums or not.
     """
-    require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
+    require(callable(function), f"{slot}: expected a function, got {function!r}")
+    pickle.loads(pickle.dumps(function))  # by which other processes get it
     with preserve_random_state():
         if slot in PARENTS and space is not None:
             _check_children_of(slot, function, space, parameters)
@@ -107,7 +109,10 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, par
     def bred(seed: int, far: float) -> tuple[Individual, ...]:
         _seed(seed)
         drawn = [[v + random.uniform(-far, far) for v in genes.random()] for _ in range(count)]
-        children = operator(*map(Individual, drawn))
+        try:
+            children = operator(*map(Individual, drawn))
+        except Exception as error:
+            raise AssertionError(f"{where}: it fails: {typed(error)}") from error
         require(isinstance(children, tuple), f"{where}: expected a tuple, got {type(children).__name__}")
         return children  # type: ignore[no-any-return]
 
@@ -115,11 +120,12 @@ def _check_children(slot: str, function: Callable[..., Any], budget: Budget, par
         for far in (0.0, 3.0) if slot == "repair" else (0.0,):
             children = bred(seed, far)
             require(len(children) == count, f"{where}: expected {count} children, got {len(children)}")
-            require([*map(list, bred(seed, far))] == [*map(list, children)], f"{where}: one seed, different children")
             for child in children:
                 require(isinstance(child, Individual), f"{where}: a child is a {type(child).__name__}")
                 require(len(child) == len(genes), f"{where}: a child has {len(child)} genes")
                 require(all(map(math.isfinite, child)), f"{where}: a child is {list(child)}")
+            require([*map(list, bred(seed, far))] == [*map(list, children)], f"{where}: one seed, different children")
+            for child in children:
                 inside = all(low <= gene <= up for low, gene, up in zip(genes.low, child, genes.up, strict=True))
                 require(inside or not bounded, f"{where}: a child is beyond the bounds: {list(child)}")
                 if slot == "repair":

@@ -10,6 +10,8 @@ _ON_LEVELS = {
     "algorithm": "generational", "select": "tournament", "mate": "two_point", "mutate": "levels", "survive": "distinct",
 }  # fmt: skip
 
+_CLIMBED_BY = {"permutation": "rearrange", "sequence": "edit", "mixed": "parts"}  # the best mutations for it
+
 
 def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose an algorithm that breeds by the operators of the problem's space; return it by slot, and a population."""
@@ -18,16 +20,11 @@ def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     return {"algorithm": "generational"}, 100
 
 
-def climbing(problem: Problem, **operators: str) -> tuple[dict[str, Any], int]:
-    """Choose local search, with ``operators``, for one objective: the best or level but on genes and trees."""
+def climbing(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose local search for one objective: the best or level but on genes and trees."""
     if len(problem.signs) > 1:
         return of_space(problem)
-    return {"algorithm": "iterated_local_search", **operators}, 20
-
-
-def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
-    """Choose as :func:`climbing`, with the mutation that is the best for tours, schedules and assignments."""
-    return climbing(problem, mutate="rearrange")
+    return {"algorithm": "iterated_local_search", "mutate": _CLIMBED_BY[problem.space.name]}, 20
 
 
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:

@@ -54,7 +54,7 @@ def cma(
     model are scored, as long as one improves the best: it becomes the mean, and its distance sets the step size. There
     is no model where constraints are violated, or with noise, where the mean is recommended. After convergence, the
     search restarts at a random genome with twice the population (Auger and Hansen, "A restart CMA evolution strategy
-    with increasing population size", CEC 2005).
+    with increasing population size", CEC 2005), without a model, which would lead to the nearest of many minima.
     More than 1,000 genes have neither covariances nor a model, which would take quadratic memory.
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
@@ -81,7 +81,7 @@ def cma(
                 strategy.update([_Scaled(*pair, genes, spans) for pair in zip(people, drawn, strict=True)])
             archive += people
             best = fittest([*best, *people], 1)
-            for _ in range(0 if noisy else strategy.lambda_):
+            for _ in range(0 if noisy or descent else strategy.lambda_):
                 if not (steps := _steps(toolbox, genes, archive, best[0], radius * spans)):
                     break
                 yield Evaluate(steps)

@@ -1,8 +1,11 @@
 """Laws of every registered operator, of ours and of other packages."""
 
+import math
 import pickle
+from functools import partial
 
 import pytest
+from deap.tools import cxBlend
 from pydantic import ValidationError
 
 from evoprune import Individual, Permutation, Sequence, Tree
@@ -76,6 +79,15 @@ def infinite(individual):
     return (individual,)
 
 
+def missing(individual):
+    raise KeyError("missing")
+
+
+def not_a_number(individual):
+    individual[0] = math.nan
+    return (individual,)
+
+
 def idle(individual, *, budget):
     return (individual,)
 
@@ -95,6 +107,9 @@ def everyone(individuals):
     [
         ("mutate", beyond, "beyond the bounds"),
         ("mutate", infinite, "inf"),
+        ("mutate", not_a_number, "nan"),
+        ("mutate", missing, "KeyError"),
+        ("mutate", "module:function", "expected a function"),
         ("repair", idle, "limit|allowed|beyond"),
         ("mutate", unsteady, "one seed"),
         ("mutate", lambda individual: (individual,), "pickl"),
@@ -104,3 +119,7 @@ def everyone(individuals):
 def test_a_broken_law_is_named(slot, function, law):
     with pytest.raises((AssertionError, AttributeError, pickle.PicklingError), match=law):
         check_operator(slot, function)
+
+
+def test_a_partial_function_is_checked():
+    check_operator("mate", partial(cxBlend, alpha=0.3))

@@ -122,6 +122,14 @@ def test_another_ablation_of_the_same_name_is_refused(ablation, ablate, capsys):
     assert content(ablation) == before
 
 
+def test_operators_of_different_spaces_are_refused_before_the_first_run(ablate, capsys):
+    code, folder = ablate("--vary", "operators.mate=uniform,ordered")
+    assert code == 2
+    told = capsys.readouterr().err
+    assert all(name in told for name in ("--vary", "uniform", "ordered", "permutation"))
+    assert not [*folder.glob("*/*/history.jsonl")]
+
+
 def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, capsys):
     code, folder = ablate(*VARY, "--budget", "0.5")
     assert code == 2

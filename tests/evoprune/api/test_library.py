@@ -5,6 +5,8 @@ import json
 import math
 import pickle
 import random
+import re
+import subprocess
 import sys
 import warnings
 from functools import partial
@@ -13,7 +15,7 @@ import numpy
 import pytest
 from deap import benchmarks, tools
 
-from evoprune import Gene, InputError, Search, minimize
+from evoprune import Gene, InputError, Permutation, Search, minimize
 from evoprune.backends import evaluation
 from evoprune.console.errors import Stopped
 from evoprune.experiment import registry
@@ -56,6 +58,26 @@ def test_ask_and_tell_make_the_search_of_minimize(algorithm, f, genes, tmp_path)
     if objectives == 1:
         assert search.best == (found.genome, found.values)
     assert sorted(map(repr, search.front)) == sorted(map(repr, found.front))
+
+
+def halved(individual):
+    individual[:] = [value / 2 for value in individual]
+    return (individual,)
+
+
+@pytest.mark.parametrize(
+    ("space", "operators", "algorithm"),
+    [
+        (Genes(REAL), {}, "cma"),
+        (Genes(REAL), {"mutate": halved}, "generational"),
+        (Genes(REAL), {"mate": "uniform"}, "generational"),
+        (Permutation(6), {"mutate": "inversion"}, "iterated_local_search"),
+        (Permutation(6), {"mate": "ordered"}, "generational"),
+    ],
+)
+def test_the_chosen_algorithm_uses_the_given_operators(space, operators, algorithm):
+    found = minimize(lambda values: float(values[0]), space, operators=operators, evaluations=60)
+    assert found.algorithm == algorithm
 
 
 @pytest.mark.parametrize("progress", [False, True])
@@ -193,7 +215,7 @@ def test_rules_end_a_search_and_the_history_is_its_own():
     whole = minimize(benchmarks.sphere, REAL, callback=states.append, **how)
     assert [state.generation for state in states] == [*range(len(states))]
     assert states[-1].values == whole.values
-    assert len(whole.history) == whole.evaluations == states[-1].evaluations
+    assert len(whole.history) == whole.evaluations >= states[-1].evaluations
     assert min(value for _, (value,) in whole.history) == whole.values[0]
     target = states[len(states) // 2].values[0]
     wanted = next(state for state in states if state.values[0] <= target)
@@ -675,3 +697,62 @@ def test_a_selection_without_preference_for_the_worse_is_accepted(select):
 def test_roulette_is_accepted_where_more_is_better():
     how = {"algorithm": "generational", "operators": {"select": "deap.tools:selRoulette"}, "maximise": True}
     assert Search([Gene("x", 0.0, 1.0)], **how).ask()
+
+
+def test_a_failure_names_the_line_of_the_function():
+    def failing(genome):
+        raise KeyError("missing")
+
+    place = f"test_library.py:{failing.__code__.co_firstlineno + 1}"
+    with pytest.raises(Stopped, match=re.escape(place)):
+        minimize(failing, REAL, evaluations=40)
+
+
+def test_a_share_of_failures_is_allowed():
+    def lower_half(genome):
+        return math.inf if genome[0] > -1 else genome[0] + 5
+
+    with pytest.raises(Stopped):
+        minimize(lower_half, REAL, evaluations=60)
+    assert minimize(lower_half, REAL, evaluations=60, max_failures=1).value < 4
+
+
+@pytest.mark.parametrize("truth", [True, numpy.bool_(False)])
+def test_truths_are_no_constraints(truth):
+    with pytest.raises(Stopped, match="constraint"):
+        minimize(benchmarks.sphere, REAL, evaluations=40, constraints=lambda genome: truth)
+
+
+def test_wrong_arguments_are_called_by_their_names():
+    for argument in ("evaluations", "workers"):
+        with pytest.raises(InputError, match=argument):
+            minimize(benchmarks.sphere, REAL, **{argument: 0})
+
+
+def test_a_changed_gene_is_named(tmp_path):
+    minimize(length, REAL, evaluations=20, population=8, folder=tmp_path / "run")
+    with pytest.raises(InputError, match=r"genes\[3\]"):
+        minimize(length, REAL[:3], evaluations=20, population=8, folder=tmp_path / "run")
+
+
+def length(genome):
+    return math.hypot(*genome)
+
+
+def test_a_script_that_workers_would_run_again_is_refused(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert f"{script}: " in done.stderr.splitlines()[-1]
+    assert "__main__" in done.stderr.splitlines()[-1]
+    assert not done.stdout
+
+
+SCRIPT = """
+from evoprune import Gene, minimize
+
+def f(x):
+    return x
+
+print(minimize(f, [Gene("x")], evaluations=20, workers=2))
+"""

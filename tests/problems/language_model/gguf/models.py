@@ -143,7 +143,7 @@ def llama_logits(path: Path, tokens: torch.Tensor) -> torch.Tensor:
 
 def tensor_of(array: NDArray[np.float32]) -> Tensor:
     """``array`` as a file holds it."""
-    return Tensor("F32", array.shape, np.atleast_2d(array).view(np.uint8))
+    return Tensor("F32", array.shape, array.nbytes, np.atleast_2d(array).view(np.uint8))
 
 
 def write_empty(path: Path, architecture: str = "llama") -> Path:
