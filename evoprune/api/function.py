@@ -76,7 +76,7 @@ class FunctionSettings(Settings):
         "else of their list"
     )
     genes: tuple[GeneSettings, ...] = Field((), description="the genes, in the order of the list")
-    space: Choice | None = Field(None, description="the space of other genomes: permutation, sequence, tree, mixed")
+    space: Choice | None = Field(None, description="the space of other genomes, as `evoprune ls spaces` lists them")
     objectives: int = Field(1, ge=1, le=1000, description="number of values that it returns")
     maximise: bool = Field(False, description="maximise, instead of minimise")
     batch: bool = Field(

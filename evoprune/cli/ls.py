@@ -41,7 +41,7 @@ def ls(options: argparse.Namespace) -> None:
 def _called(name: str, kinds: Iterable[str]) -> Iterator[str]:
     places = {f"operators.{slot}": list(catalogue.operators(slot)) for slot in parameters.DATA_ARGUMENTS}
     places["problem"] = list(catalogue.problems())
-    groups = set(registry.other_groups())
+    groups = {registry.SPACES, *registry.other_groups()}
     for problem in places["problem"]:
         places |= {f"problem.{key}": plugins for key, plugins in problem.chosen.items()}
         groups -= set(problem.groups.values())

@@ -158,7 +158,7 @@ class EvalOptions(TaskSettings):
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int | None = Field(None, ge=2, description="tokens in a window; windows do not overlap")
-    windows: int | None = Field(None, ge=1, description="windows from the start of the text (default with --text: all)")
+    windows: int | None = Field(None, ge=1, description="windows from the start of a text (default: all; see --all)")
     dtype: Dtype | None = Field(
         None, description="number format to compute in (default: the run's; float32 for a model)"
     )

@@ -85,7 +85,7 @@ class Distillation(Recovery):
             if needed > left and not begun:
                 more = digits(max(1.0, (needed - left) / _OF_MORE / 60), 2)
                 why = f"no time for {self.asked.least:,} tokens, which about {more} min more would give, or: "
-                why += self._command(folder, max(1.0, 2 * needed / 60))
+                why += self._command(folder, 1 + 3 * needed / 60)
                 note(f"nothing is trained: {why}")
                 return result | {"untrained": why}
             settings = settings.lasting(left)

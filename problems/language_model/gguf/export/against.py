@@ -77,7 +77,10 @@ class _Clock:
         clock = cls(phase, [rate * windows.tokens.numel() for windows in texts for rate in rates])
         if (seconds := sum(clock.estimates)) > _LONG:
             tokens = sum(windows.tokens.numel() for windows in texts)
-            note(f"{tokens:,} tokens take about {digits(seconds / 60, 2)} min, in PyTorch and then in llama.cpp")
+            minutes = digits(seconds / 60, 2)
+            note(
+                f"{tokens:,} tokens take about {minutes} min, in PyTorch and then in llama.cpp; --windows N is shorter"
+            )
         return clock
 
     def begin(self, part: str) -> None:
