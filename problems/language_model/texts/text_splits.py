@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
 from evoprune import InputError
+from evoprune.plugins import note
 from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.forward import ids
 from evoprune.problems.language_model.models.resident import Resident
@@ -136,7 +137,10 @@ class Texts:
         if not count:
             return None
         same = self.calibrates and self._settings.calibration.identity == self._settings.search_text.identity
-        return held_out_windows(self.search, [self.calibration] if same else [], count, self.tokenizer)
+        found = held_out_windows(self.search, [self.calibration] if same else [], count, self.tokenizer)
+        if (unused := len(found.tokens) if found else 0) < count:
+            note(f"problem.held_out_windows: {unused} in place of {count}, as no more of the search text is unused")
+        return found
 
     @cached_property
     def second(self) -> list[Windows]:

@@ -46,6 +46,11 @@ def test_held_out_windows_are_none_that_the_search_or_the_calibration_sees(texts
     assert found.report
 
 
+def test_fewer_held_out_windows_than_asked_for_are_told(texts, capsys):
+    found = texts(held_out_windows=10**6)
+    assert f"held_out_windows: {len(found.held_out.tokens)} " in capsys.readouterr().err
+
+
 def test_without_a_calibration_text_the_search_text_calibrates_and_as_much_as_there_is(texts):
     found = texts(True, calibration_text=None)
     assert len(found.calibration.tokens) == 32 * 32 // found.calibration.text.shape[1]  # 16,384 tokens were asked for
