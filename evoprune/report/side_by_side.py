@@ -63,8 +63,10 @@ def _kinds(runs: Sequence[Reported]) -> list[str]:
     found = {(run.objectives, run.problem.signs_of(run.resolved.settings), run.problem.work_unit) for run in runs}
     if len(found) == 1 and any(all(issubclass(run.problem, base.problem) for run in runs) for base in runs):
         return []
-    kinds = (f"{run.name}: {', '.join(run.objectives)}, in {run.problem.work_unit}" for run in runs)
-    return list(dict.fromkeys(kinds))
+    kinds: dict[str, list[str]] = {}
+    for run in runs:
+        kinds.setdefault(f"{', '.join(run.objectives)}, in {run.problem.work_unit}", []).append(run.name)
+    return [f"{', '.join(names)}: {kind}" for kind, names in kinds.items()]
 
 
 def _results(runs: Sequence[Reported], settings: Sequence[_Row]) -> Iterator[Block]:
@@ -76,7 +78,9 @@ def _results(runs: Sequence[Reported], settings: Sequence[_Row]) -> Iterator[Blo
     alone = [one[0].name for one in experiments.values() if one not in repeated]
     several = len(experiments) > 1
     head = ["result", *(run.name for run in runs)]
-    head += [f"median (range){f' of {one[0].name} and {len(one) - 1} more' * several}" for one in repeated]
+    varied = [row.cells for row in settings if row.key != "seed"]
+    names = [plain(varied[0][runs.index(one[0])]) if len(varied) == 1 else one[0].name for one in repeated]
+    head += [f"median (range){f' of {len(one)}: {name}' * several}" for one, name in zip(repeated, names, strict=True)]
     single, nested = (
         _rows(runs, values, repeated) for values in ([_single(run) for run in runs], [run.nested for run in runs])
     )
