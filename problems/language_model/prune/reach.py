@@ -9,7 +9,6 @@ from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import OUTPUTS, Output, plugins_of
 
 SURE = 1.05  # margin of an estimated size
-_RUINED = 0.5  # share of the least bytes by types, below which so many parts go that nothing is left of a model
 _IN_BLOCK = re.compile(r"\.\d+\.")
 
 
@@ -22,8 +21,7 @@ def refuse(goal: Size, headers: Headers, output: Output) -> None:
         shown = goal.shown(headers.bytes, weights)
         raise InputError(f"is met already: {headers.settings.model} has {shown}", goal.option)
     others = [each for name, each in headers.matrices.items() if not _IN_BLOCK.search(name)]
-    ruined = _RUINED * output.least(headers) if output.one_file else 0.0
-    if max(ruined, sum(output.smallest(each, headers) for each in others)) <= limit:
+    if sum(output.smallest(each, headers) for each in others) <= limit:
         return
     # files of types are smaller
     files = [output] if output.one_file else [of(output.model, output.asked) for of in plugins_of(OUTPUTS).values()]
