@@ -11,6 +11,8 @@ from evoprune.problems.language_model.results.final_model import FinalModel
 from tests.problems.language_model.odd_texts import ENGLISH, GREEK
 from tests.problems.language_model.recoveries import recover_with, stop_at_step_5
 
+pytest.importorskip("evoprune.problems.language_model.vocabulary")
+
 TEXT = {"source": "bundled:python-docs", "window": 64}
 GENOME = [3.0]
 

@@ -15,9 +15,12 @@ from transformers import GPT2Config
 from evoprune import InputError
 from evoprune.problems.language_model.gguf import llama
 from evoprune.problems.language_model.gguf.base import TOKENS, Fields, as_field, cut_fields, make_fields
+from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
+
+pytest.importorskip("evoprune.problems.language_model.vocabulary")
+
 from evoprune.problems.language_model.vocabulary.order import token_order
 from evoprune.problems.language_model.vocabulary.tokenizer import cut_tokenizer
-from tests.problems.language_model.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
 
 TEXTS = [*odd_texts(), CODE, ENGLISH, GREEK]
 
