@@ -49,11 +49,14 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
 
 @cache
 def installed() -> dict[str, dict[str, EntryPoint]]:
-    """All plugins by group and name; a bare checkout's come from its setup.cfg."""
+    """All plugins by group and name; a checkout's own come from its setup.cfg alone, which may have changed."""
     there = entry_points()  # once, as it reads a file of each installed package
-    plugins = {group: {entry.name: entry for entry in there.select(group=group)} for group in there.groups}
     parser = configparser.ConfigParser()
-    parser.read(HOME.parent / "setup.cfg", encoding="utf-8")
+    own = HOME.name + "." if parser.read(HOME.parent / "setup.cfg", encoding="utf-8") else " "
+    plugins = {
+        group: {entry.name: entry for entry in there.select(group=group) if not entry.module.startswith(own)}
+        for group in there.groups
+    }
     for group, lines in parser["options.entry_points"].items() if "options.entry_points" in parser else ():
         for line in lines.strip().splitlines():
             name, _, value = (part.strip() for part in line.partition("="))
