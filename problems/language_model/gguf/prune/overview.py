@@ -18,7 +18,7 @@ from evoprune.problems.language_model.prune.reach import command
 from evoprune.problems.language_model.results.summary import megabytes
 from evoprune.problems.language_model.transforms.costs import BYTES
 
-_SHARES = (0.6, 0.35, 0.1)  # of the way from the least bytes of types to the source's, as powers
+_SHARES = (0.7, 0.5, 0.3, 0.1)  # of the way from the least bytes of types to the source's, as powers
 _LITTLE = 0.05  # bits per byte, up to which a loss is little: perplexity rises by a sixth at most
 
 
@@ -36,7 +36,10 @@ def overview(planning: Any, output: Output) -> Iterator[str]:
     sizes = [least * (whole / least) ** share for share in _SHARES]
     session = planning.session(Size(whole))
     search = session.texts.search
-    yield f"{output.model}: {megabytes(whole)}, {resident.parameters:,} parameters; about the loss before training:"
+    yield (
+        f"{output.model}: {megabytes(whole)}, {resident.parameters:,} parameters; about the loss before training "
+        f"({_LITTLE:g} bits per byte are little: perplexity rises by a sixth at most):"
+    )
     bits = search.predictions / search.predicted_bytes(resident.tokenizer) / math.log(2)
     losses = {size: lost for size in sizes if (lost := lost_at(session, size)) is not None}
     for size, lost in losses.items():
@@ -50,6 +53,8 @@ def overview(planning: Any, output: Output) -> Iterator[str]:
         yield f"  {name}, {megabytes(size)}, {size / whole:.0%}: {pair}"
     if losses:
         yield _advice({size: lost * bits for size, lost in losses.items()}, output)
+    if not output.asked.texts:
+        yield "all on Python's documentation: give --text FILE, a text of the kind that the model is for"
     yield "smaller, faster, or with fewer tokens: prune --help"
 
 
