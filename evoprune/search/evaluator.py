@@ -15,7 +15,7 @@ from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import EVOLVED
 from evoprune.records.history import Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun, key_of
-from evoprune.search.noise import Means
+from evoprune.search.noise import Means, sample_of
 from evoprune.search.progress import SearchProgress
 from evoprune.search.scoring import Scoring, label_of
 from evoprune.search.toolbox import scorer
@@ -94,7 +94,7 @@ class Evaluator:
     def _lines(self, request: Evaluate, generation: int, fidelity: float, most: float) -> Iterator[Line]:
         """The history lines of the candidates, without their scores, up to ``most`` new ones."""
         new: set[Genome] = set()
-        sample = {"sample": generation + 1} if self.means else {}
+        sample = {"sample": sample_of(generation)} if self.means else {}
         for individual in request.individuals:
             number, genome = self.candidates, individual.genome
             try:

@@ -18,7 +18,7 @@ from evoprune.interfaces.parts import Reporting, part
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.space import Space
 from evoprune.records.recorded import Key
-from evoprune.search.noise import for_search
+from evoprune.search.noise import for_search, sample_of
 from evoprune.search.scoring import preserve_random_state
 from evoprune.search.toolbox import Prepared, decide_execution
 
@@ -124,7 +124,7 @@ def _searched(run: Prepared, work: float) -> float:
                 known = len(scores)
                 fidelity = step.fidelity if problem.has_fidelities else 1.0
                 for individual in step.individuals:
-                    key = individual.genome, fidelity, generation + 2 if problem.noisy else 0
+                    key = individual.genome, fidelity, sample_of(generation + 1) if problem.noisy else 0
                     drawn = scores.setdefault(key, [random.random() for _ in problem.signs])
                     individual.fitness.assign(drawn, 0.0)
                 total += fidelity * work * (len(scores) - known)

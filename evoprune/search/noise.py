@@ -19,6 +19,11 @@ def for_search(problem: Problem, budget: float) -> float:
     return budget * (1 - problem.noisy * RACE)
 
 
+def sample_of(generation: int) -> int:
+    """Return the number of the sample that all candidates of a ``generation`` read; 0 is that of no noise."""
+    return generation + 1
+
+
 class Means:
     """The scores of each genome on several samples. ``sign``: of the objective."""
 

@@ -31,7 +31,7 @@ from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.evaluator import Evaluator, hold_finals, score_references
 from evoprune.search.forecast import Forecast, evaluations_left, is_over, sound_evaluations
-from evoprune.search.noise import RACE
+from evoprune.search.noise import RACE, sample_of
 from evoprune.search.progress import SearchProgress
 from evoprune.search.race import final_race
 from evoprune.search.scoring import Scoring, preserve_random_state
@@ -185,7 +185,8 @@ class _Search:
         """Hold the final race, in the work that is left, or a share of the search's."""
         budget, work = self._experiment.budget, self._evaluator.work
         left = max(0.0, budget - work) if budget and not self._ended_by else RACE * work
-        return final_race(self._evaluator, self._recommended, self._generation + 3, left)
+        unread = sample_of(self._generation + 2)  # the next generation may have begun
+        return final_race(self._evaluator, self._recommended, unread, left)
 
     def _must_end(self, last: float) -> bool:
         """Return whether the rule ends the search, or less time is left than half a generation takes.
