@@ -75,7 +75,7 @@ def test_unusable_settings_are_refused_in_a_line(capsys, setting):
 
 
 def test_a_run_reports_its_network(tmp_path):
-    small = ["generations=30", "population=50", "problem.inputs=4", "problem.longest=10"]
+    small = ["budget=3000", "problem.inputs=4", "problem.longest=10"]
     command = ["run", str(HOME / "problems" / "sorting_network.yaml"), "--runs-dir", str(tmp_path), "--name", "a"]
     assert main([*command, *(word for setting in small for word in ("--set", setting))]) == 0
     result = json.loads((tmp_path / "a" / "result.json").read_text())
