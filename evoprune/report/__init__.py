@@ -73,12 +73,13 @@ def _sections(one: Reported, level: int) -> Iterator[Block]:
     genes = result.genes or {f"gene {number}": plain(value) for number, value in enumerate(one.run.best.genome)}
     named = "part" if result.genes and one.problem.space is not Problem.space else "gene"  # genes have no names there
     yield table([named, "value"], genes.items())
-    yield f"{head} Convergence"
-    yield "Half of the population lies between the quartiles."
-    columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
-    generations = ((g, g["quartiles"]) for g in one.generations)
-    rows = ([g["generation"], g["best"], low, g["median"], high, g["worst"]] for g, (low, high) in generations)
-    yield Details("The population after each generation", [table(columns, rows)])
+    if len(one.generations) > 1:
+        yield f"{head} Convergence"
+        yield "Half of the population lies between the quartiles."
+        columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
+        generations = ((g, g["quartiles"]) for g in one.generations)
+        rows = ([g["generation"], g["best"], low, g["median"], high, g["worst"]] for g, (low, high) in generations)
+        yield Details("The population after each generation", [table(columns, rows)])
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
@@ -118,6 +119,8 @@ def _drawings(one: Reported) -> Iterator[Drawing]:
         words["front"] = f"{len(front)} candidates that no other dominates: {first} against {' and '.join(others)}."
     words |= one.run.result.figures or {}
     for name, image in one.figures.items():
+        if name == "convergence" and not last:  # one point
+            continue
         title = name.replace("_", " ")
         yield Drawing(title, image, words.get(name, title))
 

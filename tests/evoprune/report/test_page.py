@@ -145,3 +145,10 @@ def test_failures_for_one_reason_stand_on_one_line(run, sphere, evoprune):
     assert evoprune("report", folder).code == 0
     told = [line for line in (folder / "report.md").read_text().splitlines() if "flow" in line]
     assert told == ["- candidate 1 and 1 more: overflow", "- candidate 4: underflow"]
+
+
+@pytest.mark.parametrize("generations", [0, 2])
+def test_only_several_generations_converge(run, sphere, evoprune, generations):
+    folder = run(sphere, f"generations={generations}").folder
+    assert evoprune("report", folder).code == 0
+    assert ("onvergence" in (folder / "report.md").read_text()) == (generations > 0)
