@@ -122,7 +122,7 @@ class Finished:
 
 def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Finished]:
     """Run the ``plans`` that are not finished, and yield all; runs on the same problem share their scores."""
-    _refuse_spaces_apart([plan.resolved for plan in plans])
+    _refuse_different_spaces([plan.resolved for plan in plans])
     for plan in plans:
         refuse_other_experiment(plan.resolved, plan.place, "give the ablation another --name")
     memos: dict[ProblemRef, dict[Key, Evaluation]] = {}
@@ -138,7 +138,7 @@ def run_missing(plans: Sequence[Planned], execution: Execution) -> Iterator[Fini
         yield finished(plan)
 
 
-def _refuse_spaces_apart(variants: Sequence[Resolved]) -> None:
+def _refuse_different_spaces(variants: Sequence[Resolved]) -> None:
     """Raise InputError if ``variants`` of one problem have operators that no space has together."""
     if len({each.experiment.problem.use for each in variants}) > 1:
         return

@@ -28,7 +28,7 @@ Rows = Callable[[Any], Any]
 
 Value = str | bool | int | float | None
 
-_ALIKE = ("exponent", "ordered", "scale", "when")  # fields of a gene that its settings have, too
+_SHARED_FIELDS = ("exponent", "ordered", "scale", "when")  # fields of a gene that its settings have, too
 
 
 class GeneSettings(Checked):
@@ -55,13 +55,13 @@ class GeneSettings(Checked):
     @staticmethod
     def describe(gene: Gene) -> dict[str, Any]:
         """Return the settings of ``gene``: whole numbers, which may be many, by their bounds."""
-        keys = {key: getattr(gene, key) for key in ("name", *_ALIKE)}
+        keys = {key: getattr(gene, key) for key in ("name", *_SHARED_FIELDS)}
         if isinstance(gene.levels, range) and gene.levels.step == 1:
             return keys | {"whole": (gene.levels[0], gene.levels[-1])}
         return keys | ({"levels": [*gene.levels]} if gene.levels else {"low": gene.low, "up": gene.up})
 
     def gene(self) -> Gene:
-        more: Any = {key: getattr(self, key) for key in _ALIKE}
+        more: Any = {key: getattr(self, key) for key in _SHARED_FIELDS}
         if self.whole is not None:
             return replace(Gene.integer(self.name, *self.whole), **more)
         up = float(len(self.levels) - 1) if self.levels else self.up
@@ -183,7 +183,7 @@ def _evaluation(result: Any, *constraints: Any) -> Evaluation:
     values = result if isinstance(result, tuple) else tuple(numpy.ravel(result).tolist())
     if not constraints:
         return Evaluation(values)
-    if any(isinstance(value, bool | numpy.bool_) for value in constraints):
+    if any(numpy.asarray(value).dtype == bool for value in constraints):
         raise TypeError("a constraint returned True or False: expected a number, 0 or less where it is satisfied")
     excess = [float(value) for value in constraints]
     return Evaluation(values, measures={"constraints": excess}, violation=violation(excess))

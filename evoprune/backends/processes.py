@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -54,7 +55,7 @@ def _refuse_unguarded_script() -> None:
     if path is None or main.__spec__ is not None:
         return
     with suppress(OSError, UnicodeDecodeError):
-        if "__main__" not in Path(path).read_text():
+        if not re.search(r"__name__\s*==|parent_process", Path(path).read_text()):
             raise InputError('workers import this script: call it under if __name__ == "__main__":', path)
 
 

@@ -10,7 +10,7 @@ from sysconfig import get_paths
 from traceback import extract_tb
 from typing import Any
 
-_LIBRARIES = (str(Path(__file__).parents[1]), *(get_paths()[key] for key in ("stdlib", "purelib", "platlib")))
+_LIBRARIES = {Path(__file__).parents[1], *(Path(get_paths()[key]) for key in ("stdlib", "purelib", "platlib"))}
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -83,8 +83,9 @@ def typed(error: BaseException) -> str:
 
 def traced(error: BaseException) -> str:
     """Return the type and text of an error, and the file and line of the last code that is of no library."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_LIBRARIES)]
-    return typed(error) + (f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else "")
+    frames = [(Path(frame.filename), frame.lineno) for frame in extract_tb(error.__traceback__)]
+    own = [(path, line) for path, line in frames if path.is_absolute() and not _LIBRARIES & {*path.parents}]
+    return typed(error) + (f" ({own[-1][0].name}:{own[-1][1]})" if own else "")
 
 
 class _Repr(reprlib.Repr):

@@ -52,9 +52,10 @@ def installed() -> dict[str, dict[str, EntryPoint]]:
     """All plugins by group and name; a checkout's own come from its setup.cfg alone, which may have changed."""
     there = entry_points()  # once, as it reads a file of each installed package
     parser = configparser.ConfigParser()
-    own = HOME.name + "." if parser.read(HOME.parent / "setup.cfg", encoding="utf-8") else " "
+    parser.read(HOME.parent / "setup.cfg", encoding="utf-8")
+    own = f"{HOME.name}." if parser.get("metadata", "name", fallback="") == HOME.name else " "
     plugins = {
-        group: {entry.name: entry for entry in there.select(group=group) if not entry.module.startswith(own)}
+        group: {entry.name: entry for entry in there.select(group=group) if not entry.value.startswith(own)}
         for group in there.groups
     }
     for group, lines in parser["options.entry_points"].items() if "options.entry_points" in parser else ():
@@ -148,6 +149,6 @@ def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
     except AttributeError:
         near = nearest(attribute, vars(module))
         guess = f"; did you mean '{near}'?" if near else ""
-        if module_name == "__main__":
-            guess = "; define it at the top of the script, not in a function or an if"
+        if module_name == "__main__" and not near:
+            guess = "; define it at the top of a module or script, not in a function or an if"
         raise InputError(f"module '{module_name}' has no '{attribute}'{guess}") from None

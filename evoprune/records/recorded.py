@@ -292,7 +292,7 @@ def refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
         for inner in sorted({*before, *now}):
             refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
     elif isinstance(before, list) and isinstance(now, list):
-        for place, pair in enumerate(zip_longest(before, now)):
+        for place, pair in enumerate(zip_longest(before, now, fillvalue="absent")):
             refuse_change(*pair, f"{key}[{place}]", folder)
     elif before != now:
         changed = f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now"

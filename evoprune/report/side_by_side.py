@@ -78,8 +78,10 @@ def _results(runs: Sequence[Reported], settings: Sequence[_Row]) -> Iterator[Blo
     alone = [one[0].name for one in experiments.values() if one not in repeated]
     several = len(experiments) > 1
     head = ["result", *(run.name for run in runs)]
-    varied = [row.cells for row in settings if row.key != "seed"]
-    names = [plain(varied[0][runs.index(one[0])]) if len(varied) == 1 else one[0].name for one in repeated]
+    names = [one[0].name for one in repeated]
+    if len(varied := [row for row in settings if row.key != "seed"]) == 1:
+        (row,) = varied
+        names = [f"{row.key} {plain(row.cells[runs.index(one[0])])}" for one in repeated]
     head += [f"median (range){f' of {len(one)}: {name}' * several}" for one, name in zip(repeated, names, strict=True)]
     single, nested = (
         _rows(runs, values, repeated) for values in ([_single(run) for run in runs], [run.nested for run in runs])

@@ -261,6 +261,8 @@ def _named(primitive: Any) -> tuple[str, _Primitive]:
         return primitive, PRIMITIVES[primitive]
     function = primitive if callable(primitive) else _found(primitive)
     if isinstance(function, numpy.ufunc):
+        if function.nout > 1:
+            raise SpaceError(f"primitives: expected functions of one result, got {function.__name__}")
         return function.__name__, (function, function.nin * (float,), float)
     hints = get_type_hints(function)
     takes = tuple(hints.get(name, float) for name in inspect.signature(function).parameters)
@@ -280,7 +282,7 @@ def _found(name: Any) -> Callable[..., Any]:
 
 def _path(name: str, function: Callable[..., Any]) -> str:
     """Return the name by which experiments find ``function``; other processes need ``module:function``."""
-    if name in PRIMITIVES:
+    if name in PRIMITIVES and function is PRIMITIVES[name][0]:
         return name
     path = f"{function.__module__}:{function.__qualname__}"
     if "<" in path or function.__module__ == "__main__":

@@ -21,7 +21,7 @@ def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
 
 
 def climbing(problem: Problem) -> tuple[dict[str, Any], int]:
-    """Choose local search for one objective: the best or level but on genes and trees."""
+    """Choose local search for one objective: the best, or as good as the best, except for genes and trees."""
     if len(problem.signs) > 1:
         return of_space(problem)
     return {"algorithm": "iterated_local_search", "mutate": _CLIMBED_BY[problem.space.name]}, 20

@@ -37,7 +37,7 @@ def iterated_local_search(
     yield Evaluate(people)
     (best,) = (current,) = fittest(people, 1)
     yield Generation([best])
-    model = _OrderModel(len(best), cost(best)) if isinstance(space, Permutation) else _NoModel()
+    model = _OrderModel(len(best), cost(best)) if isinstance(space, Permutation) else _Model()
     modelled = round(_MODELLED * population)
     while True:
         failures = 0
@@ -55,8 +55,8 @@ def iterated_local_search(
         model.learn([current])
 
 
-class _NoModel:
-    """Predicts nothing."""
+class _Model:
+    """A model of the cost of a genome, by default one that predicts nothing."""
 
     failures: float = _FAILURES
 
@@ -68,7 +68,7 @@ class _NoModel:
         """Learn the costs of ``scored``, and once more those of as many earlier genomes."""
 
 
-class _OrderModel(_NoModel):
+class _OrderModel(_Model):
     """A linear model of the cost of an order.
 
     The cost is ``typical`` plus a weight for each item at its place, and two for each item and the next one (after the

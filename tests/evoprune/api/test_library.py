@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 from functools import partial
 
 import numpy
@@ -717,7 +718,7 @@ def test_a_share_of_failures_is_allowed():
     assert minimize(lower_half, REAL, evaluations=60, max_failures=1).value < 4
 
 
-@pytest.mark.parametrize("truth", [True, numpy.bool_(False)])
+@pytest.mark.parametrize("truth", [True, numpy.bool_(False), numpy.array(True)])
 def test_truths_are_no_constraints(truth):
     with pytest.raises(Stopped, match="constraint"):
         minimize(benchmarks.sphere, REAL, evaluations=40, constraints=lambda genome: truth)
@@ -733,6 +734,16 @@ def test_a_changed_gene_is_named(tmp_path):
     minimize(length, REAL, evaluations=20, population=8, folder=tmp_path / "run")
     with pytest.raises(InputError, match=r"genes\[3\]"):
         minimize(length, REAL[:3], evaluations=20, population=8, folder=tmp_path / "run")
+
+
+def test_a_level_that_is_none_is_a_change(tmp_path):
+    for levels, refused in ((["a", "b"], False), (["a", "b", None], True)):
+        with pytest.raises(InputError, match="levels") if refused else nullcontext():
+            minimize(kind, [Gene.choice("x", levels)], evaluations=2, folder=tmp_path / "run")
+
+
+def kind(x):
+    return float(x == "a")
 
 
 def length(genome):

@@ -71,7 +71,7 @@ def test_among_several_seeds_those_with_one_are_named(run, sphere, compare):
     folders = [run(sphere, f"seed={seed}", name=f"seed{seed}").folder for seed in (1, 2)]
     alone = run(sphere, "operators.mate=uniform", name="alone").folder
     rows, words = compare(*folders, alone)
-    assert rows["result"][3:] == [f"median (range) of 2: {rows['operators.mate'][0]}"]
+    assert rows["result"][3:] == [f"median (range) of 2: operators.mate {rows['operators.mate'][0]}"]
     assert "One seed of alone" in words
 
 

@@ -283,5 +283,8 @@ def test_a_problem_may_have_any_space():
 
 
 def test_ufuncs_of_numpy_are_primitives():
-    formula = Tree(["add", numpy.sin], ["x"], deepest=3).chosen(("sin", "x"))
-    assert formula(0.5) == math.sin(0.5)
+    space = Tree(["add", numpy.log], ["x"], deepest=3)
+    assert space.chosen(("log", "x"))(0.5) == math.log(0.5)
+    assert space.settings["primitives"] == ["add", "numpy:log"]  # not our own, which has values for all numbers
+    with pytest.raises(InputError, match="modf"):
+        Tree([numpy.modf], ["x"])
