@@ -1,6 +1,7 @@
 """The finals: the best of a search is judged beside known solutions, and a resumed run judges none twice."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -134,7 +135,7 @@ def test_what_violates_a_constraint_less_wins(judged):
 def test_what_cannot_be_judged_does_not_win(judged):
     one = judged("problem.fails_from=4.0", name="one")
     (failure,) = (line["failure"] for line in finalists(one) if line["finalist"] == "all 4")
-    assert failure.startswith("RuntimeError: too large")
+    assert re.fullmatch(r"RuntimeError: too large \(judged\.py:\d+\)", failure)
     assert one.json("result.json")["chosen"] == "all 3"
     none = judged("problem.fails_from=-100", name="none")
     assert none.json("result.json")["best"]["genome"] == finalists(none)[0]["genome"]
