@@ -1,10 +1,18 @@
-"""Primitives of trees by name: functions of numbers or arrays, defined for all of them."""
+"""Primitives of trees: functions of numbers or arrays by name, defined for all numbers; and functions of a user."""
 
+import inspect
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy
+
+from evoprune.console.errors import InputError, cut_repr, did_you_mean
+from evoprune.experiment.registry import find_plugin, local_functions
+from evoprune.interfaces.space import SpaceError
+
+Primitive = tuple[Callable[..., Any], tuple[type, ...], type]
+"""A function, the types of its arguments, and of its value."""
 
 
 def _div(numerator: Any, denominator: Any) -> Any:
@@ -26,7 +34,7 @@ def _sqrt(number: Any) -> Any:
 
 _ONE, _TWO = (float,), (float, float)
 
-PRIMITIVES: dict[str, tuple[Callable[..., Any], tuple[type, ...], type]] = {
+PRIMITIVES: dict[str, Primitive] = {
     "add": (operator.add, _TWO, float),
     "sub": (operator.sub, _TWO, float),
     "mul": (operator.mul, _TWO, float),
@@ -48,4 +56,41 @@ PRIMITIVES: dict[str, tuple[Callable[..., Any], tuple[type, ...], type]] = {
     "not": (numpy.logical_not, (bool,), bool),
     "if": (numpy.where, (bool, float, float), float),
 }
-"""The function of each primitive, the types of its arguments, and of its value."""
+
+
+def named_primitive(primitive: Any) -> tuple[str, Primitive]:
+    """Return the name of ``primitive``, which is a function or its name, and the primitive.
+
+    Raises :class:`.SpaceError` for others.
+    """
+    if isinstance(primitive, str) and primitive in PRIMITIVES:
+        return primitive, PRIMITIVES[primitive]
+    function = primitive if callable(primitive) else _found(primitive)
+    if isinstance(function, numpy.ufunc):
+        if function.nout > 1:
+            raise SpaceError(f"primitives: expected functions of one result, got {function.__name__}")
+        return function.__name__, (function, function.nin * (float,), float)
+    hints = get_type_hints(function)
+    takes = tuple(hints.get(name, float) for name in inspect.signature(function).parameters)
+    return function.__name__, (function, takes, hints.get("return", float))
+
+
+def _found(name: Any) -> Callable[..., Any]:
+    if not isinstance(name, str):
+        raise SpaceError(f"primitives: expected functions and their names, got {cut_repr(name)}")
+    if ":" not in name:
+        raise SpaceError(f"primitives: unknown '{name}'{did_you_mean(name, PRIMITIVES)}")
+    try:
+        return find_plugin("", name)  # type: ignore[no-any-return]
+    except InputError as error:
+        raise SpaceError(f"primitives: {error}") from None
+
+
+def primitive_path(name: str, function: Callable[..., Any]) -> str:
+    """Return the name by which experiments find ``function``; other processes need ``module:function``."""
+    if name in PRIMITIVES and function is PRIMITIVES[name][0]:
+        return name
+    path = f"{function.__module__}:{function.__qualname__}"
+    if "<" in path or function.__module__ == "__main__":
+        local_functions[path] = function
+    return path

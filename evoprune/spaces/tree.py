@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy
 from deap import gp
 
-from evoprune.console.errors import InputError, as_tuple, cut_repr, did_you_mean
-from evoprune.experiment.registry import find_plugin, local_functions
+from evoprune.console.errors import as_tuple, cut_repr
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
-from evoprune.spaces.primitives import PRIMITIVES
+from evoprune.spaces.primitives import named_primitive, primitive_path
 from evoprune.spaces.symbolic import expression
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}  # of formulas, for people
 _CONSTANT = "constant"
 _TYPES: dict[Any, type] = {"float": float, "bool": bool, "int": int}
 _TRUTHS = {"True": True, "False": False}
-_Primitive = tuple[Callable[..., Any], tuple[type, ...], type]
 
 
 class _Type(type):
@@ -66,7 +63,7 @@ class Tree(Space):
         self, primitives: Sequence[str | Callable[..., Any]], arguments: Sequence[str] | Mapping[str, Any], *,
         constants: tuple[float, float] | None = None, deepest: int = 8, returns: Any = float,
     ) -> None:  # fmt: skip
-        self.functions = dict(map(_named, as_tuple(primitives, "primitives")))
+        self.functions = dict(map(named_primitive, as_tuple(primitives, "primitives")))
         types = arguments if isinstance(arguments, Mapping) else dict.fromkeys(as_tuple(arguments, "arguments"), float)
         self.arguments: dict[str, Any] = {name: _TYPES.get(kind, kind) for name, kind in types.items()}
         self.constants, self.deepest, self._returns = constants, deepest, _TYPES.get(returns, returns)
@@ -116,7 +113,7 @@ class Tree(Space):
     @property
     def settings(self) -> Mapping[str, Any]:
         return {
-            "primitives": [_path(name, function) for name, (function, _, _) in self.functions.items()],
+            "primitives": [primitive_path(name, function) for name, (function, _, _) in self.functions.items()],
             "arguments": {name: kind.__name__ for name, kind in self.arguments.items()},
             "constants": self.constants,
             "deepest": self.deepest,
@@ -253,41 +250,6 @@ def _loose(name: str, inner: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, 
     quotient = name == "div" and (" * " in second or " / " in second)
     yield first, sum_first and name in ("mul", "div")
     yield second, (sum_second and name != "add") or quotient or second.startswith("-")
-
-
-def _named(primitive: Any) -> tuple[str, _Primitive]:
-    """Return the name of ``primitive``, a function or its name, and its function, types of parameters and result."""
-    if isinstance(primitive, str) and primitive in PRIMITIVES:
-        return primitive, PRIMITIVES[primitive]
-    function = primitive if callable(primitive) else _found(primitive)
-    if isinstance(function, numpy.ufunc):
-        if function.nout > 1:
-            raise SpaceError(f"primitives: expected functions of one result, got {function.__name__}")
-        return function.__name__, (function, function.nin * (float,), float)
-    hints = get_type_hints(function)
-    takes = tuple(hints.get(name, float) for name in inspect.signature(function).parameters)
-    return function.__name__, (function, takes, hints.get("return", float))
-
-
-def _found(name: Any) -> Callable[..., Any]:
-    if not isinstance(name, str):
-        raise SpaceError(f"primitives: expected functions and their names, got {cut_repr(name)}")
-    if ":" not in name:
-        raise SpaceError(f"primitives: unknown '{name}'{did_you_mean(name, PRIMITIVES)}")
-    try:
-        return find_plugin("", name)  # type: ignore[no-any-return]
-    except InputError as error:
-        raise SpaceError(f"primitives: {error}") from None
-
-
-def _path(name: str, function: Callable[..., Any]) -> str:
-    """Return the name by which experiments find ``function``; other processes need ``module:function``."""
-    if name in PRIMITIVES and function is PRIMITIVES[name][0]:
-        return name
-    path = f"{function.__module__}:{function.__qualname__}"
-    if "<" in path or function.__module__ == "__main__":
-        local_functions[path] = function
-    return path
 
 
 def _limited(operator: Operator, deepest: int, *parents: TreeIndividual) -> tuple[Individual, ...]:
