@@ -60,7 +60,7 @@ def with_default_operators(resolved: Resolved, problem: Problem, bred: bool = Fa
         if bred and not {*given} <= {*more, "repair"}:  # the algorithm may use none of them
             of_any, count = registry.default_choice(AUTO, "")(problem)
             more |= of_any
-        chosen, size = {**chosen, **more}, {"population": count}
+        chosen, size = chosen | {slot: choice for slot, choice in more.items() if choice}, {"population": count}
     config = {**size, **explicit, "operators": {**chosen, **given}}
     return replace(resolve(config, "operators"), plugin_folders=resolved.plugin_folders)
 

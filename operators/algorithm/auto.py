@@ -1,4 +1,7 @@
-"""The choice of an algorithm for ``algorithm: auto``."""
+"""The choice of an algorithm for ``algorithm: auto``, of a population, and of the operators that the algorithm uses.
+
+An operator that is None is the default one of the space.
+"""
 
 import math
 from typing import Any
@@ -10,8 +13,6 @@ _ON_LEVELS = {
     "algorithm": "generational", "select": "tournament", "mate": "two_point", "mutate": "levels", "survive": "distinct",
 }  # fmt: skip
 
-_CLIMBED_BY = {"permutation": "rearrange", "sequence": "edit", "mixed": "parts"}  # the best mutations for it
-
 
 def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     """Choose an algorithm that breeds by the operators of the problem's space; return it by slot, and a population."""
@@ -20,11 +21,16 @@ def of_space(problem: Problem) -> tuple[dict[str, Any], int]:
     return {"algorithm": "generational"}, 100
 
 
-def climbing(problem: Problem) -> tuple[dict[str, Any], int]:
+def climbing(problem: Problem, mutate: str | None = None) -> tuple[dict[str, Any], int]:
     """Choose local search for one objective: the best, or as good as the best, except for genes and trees."""
     if len(problem.signs) > 1:
         return of_space(problem)
-    return {"algorithm": "iterated_local_search", "mutate": _CLIMBED_BY[problem.space.name]}, 20
+    return {"algorithm": "iterated_local_search", "mutate": mutate}, 20
+
+
+def of_permutations(problem: Problem) -> tuple[dict[str, Any], int]:
+    """Choose as :func:`climbing`, with the mutation that is the best for tours, schedules and assignments."""
+    return climbing(problem, "rearrange")
 
 
 def auto(problem: Problem) -> tuple[dict[str, Any], int]:
