@@ -1,4 +1,4 @@
-"""Any executor of :mod:`concurrent.futures`, such as those of loky and mpi4py.
+"""Any executor of :mod:`concurrent.futures`, such as in loky and mpi4py.
 
 An executor does not say which of its tasks ended a worker. So after that, a new one tries each task that was lost
 alone.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sysconfig import get_paths
-from traceback import extract_tb
+from traceback import walk_tb
 from typing import Any
 
 _LIBRARIES = {Path(__file__).parents[1], *(Path(get_paths()[key]) for key in ("stdlib", "purelib", "platlib"))}
@@ -83,9 +83,12 @@ def typed(error: BaseException) -> str:
 
 def traced(error: BaseException) -> str:
     """Return the type and text of an error, and the file and line of the last code that is of no library."""
-    frames = [(Path(frame.filename), frame.lineno) for frame in extract_tb(error.__traceback__)]
-    own = [(path, line) for path, line in frames if path.is_absolute() and not _LIBRARIES & {*path.parents}]
-    return typed(error) + (f" ({own[-1][0].name}:{own[-1][1]})" if own else "")
+    place = ""
+    for frame, line in walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.is_absolute() and not _LIBRARIES & {*path.parents}:
+            place = f" ({path.name}:{line})"
+    return typed(error) + place
 
 
 class _Repr(reprlib.Repr):

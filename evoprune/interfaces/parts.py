@@ -95,7 +95,7 @@ class Outcome:
 class Shown(NamedTuple):
     """Parts of a page, see :mod:`evoprune.report.page`: the result in a table with others, and maps of it.
 
-    ``results``: cells that compare the result with those of other runs, by label with unit.
+    ``results``: cells that compare the result with other runs, by label with unit.
     """
 
     comparison: Sequence[Block] = ()

@@ -9,7 +9,7 @@ from evoprune.console.errors import InputError
 def expression(genome: Sequence[Any], arities: Mapping[str, int]) -> Any:
     """Return the tree ``genome`` as an expression of SymPy; primitives that it lacks stay unknown functions.
 
-    ``div``, ``sqrt`` and ``log`` are those of mathematics, which have no value where ours are protected.
+    ``div``, ``sqrt`` and ``log`` are as in mathematics: without a value where ours are protected.
     """
     try:
         import sympy

@@ -20,7 +20,7 @@ _FAILURES = 400  # of children of a genome that is no order, which make it a loc
 def iterated_local_search(
     toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, space: Space
 ) -> Algorithm:
-    """Climb by mutants, half of those of an order chosen by a model; begin anew near the best after a local optimum.
+    """Climb by mutants, for orders half of them chosen by a model; begin anew near the best after a local optimum.
 
     Lourenço, Martin and Stützle, "Iterated local search", Handbook of Metaheuristics, 2003. ``population`` mutants
     of the current genome are scored at once; the best of them replaces it unless it is worse. An order counts as a
@@ -65,7 +65,7 @@ class _Model:
         return mutant(toolbox, parent)
 
     def learn(self, scored: Sequence[Individual]) -> None:
-        """Learn the costs of ``scored``, and once more those of as many earlier genomes."""
+        """Learn the costs of ``scored``, and again the costs of as many earlier genomes."""
 
 
 class _OrderModel(_Model):

@@ -14,7 +14,6 @@ from evoprune.problems.language_model.prune.interfaces import Goal, Json, Setup
 from evoprune.problems.language_model.results.summary import megabytes
 
 if TYPE_CHECKING:  # it imports torch
-    from evoprune.problems.language_model.models.resident import Resident
     from evoprune.problems.language_model.vocabulary.order import Order
 
 _OPTION = "--vocabulary"
@@ -34,8 +33,8 @@ class Vocabulary(Goal):
 
     def measured(self, planning: Any) -> Self:
         resident, headers = planning.resident, planning.headers
-        order, count = needed_tokens(resident, planning.vocabulary, planning.parts["search"])
         rows = len(resident.model.get_input_embeddings().weight)
+        order, count = needed_tokens(resident.tokenizer, rows, planning.vocabulary, planning.parts["search"])
         planning.output.remarks.append(_forecast(headers, rows, order, count))
         return replace(self, value=count)
 
@@ -70,8 +69,10 @@ def _forecast(headers: Headers, rows: int, order: Order, count: int) -> str:
     )
 
 
-def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]) -> tuple[Order, int]:
-    """Return the order of tokens, and the number that ``searched`` needs, a text like the text ``vocabulary``.
+def needed_tokens(
+    tokenizer: Any, rows: int, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]
+) -> tuple[Order, int]:
+    """Return the order of ``rows`` tokens, and the number that ``searched`` needs, a text like ``vocabulary``.
 
     Both texts: keys of :class:`TextSettings`. Raises :class:`evoprune.InputError` if all tokens are needed.
     """
@@ -81,10 +82,8 @@ def needed_tokens(resident: Resident, vocabulary: Mapping[str, Any], searched: M
     from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
     from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
 
-    tokenizer = resident.tokenizer
     order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), _OPTION)])
     uses = token_frequencies(tokenise(load_text(TextSettings(**searched), _OPTION), tokenizer))
-    rows = len(resident.model.get_input_embeddings().weight)
     counts = range(order.fewest, rows, VocabularySettings().step)
     place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))
     if place == len(counts):

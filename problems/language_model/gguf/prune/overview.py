@@ -59,7 +59,7 @@ def overview(planning: Any, output: Output) -> Iterator[str]:
 
 
 def _advice(losses: dict[float, float], output: Output) -> str:
-    """Return a sentence on the size to take among those with ``losses``, in bits per byte."""
+    """Return a sentence on the size to take, by the ``losses`` of sizes in bits per byte."""
     little = [size for size, lost in losses.items() if lost <= _LITTLE]
     taken = min(little, default=max(losses))
     why = f"the smallest of these that loses at most {_LITTLE:g}" if little else f"as all lose more than {_LITTLE:g}"
@@ -67,7 +67,7 @@ def _advice(losses: dict[float, float], output: Output) -> str:
 
 
 def presets(session: Session) -> list[Preset]:
-    """Return llama.cpp's presets of the dense model, largest first, without those that others beat in both numbers."""
+    """Return llama.cpp's presets of the dense model, largest first, without dominated presets."""
     types = session.transform.find(Types)
     if types is None:
         return []

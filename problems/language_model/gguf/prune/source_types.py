@@ -80,7 +80,7 @@ def least_bytes(headers: Headers, tokens: int = 0) -> float:
     least = sum(4.0 * each.size for each in tensors if len(each.shape) == 1)
     least += sum(smallest(each, headers) for each in headers.matrices.values())
     if headers.is_file:
-        least += headers.bytes - sum(each.data.nbytes for each in tensors if isinstance(each, Tensor))
+        least += headers.bytes - sum(each.bytes for each in tensors)
     rows = sum(each.size for each in tensors if each.shape[:1] == (tokens,))
     return least * (1 - TOKENS * rows / max(1, headers.weights))
 
@@ -88,8 +88,8 @@ def least_bytes(headers: Headers, tokens: int = 0) -> float:
 def shrinking(headers: Headers) -> float:
     """Return the bits of the matrices by their bits in the smallest of :data:`FAST`; 1 if it is no .gguf file."""
     matrices = [each for each in headers.matrices.values() if isinstance(each, Tensor)]
-    fast = sum(min(each.data.nbytes, smallest(each, headers, FAST)) for each in matrices)
-    return sum(each.data.nbytes for each in matrices) / fast if matrices else 1.0
+    fast = sum(min(each.bytes, smallest(each, headers, FAST)) for each in matrices)
+    return sum(each.bytes for each in matrices) / fast if matrices else 1.0
 
 
 def smallest(matrix: Stored, headers: Headers, types: Collection[str] | None = None) -> float:
