@@ -1,4 +1,4 @@
-"""Search on a quadratic model of scores with noise, in a region that shrinks as far as the noise allows."""
+"""Search on a quadratic model of scores with noise, in the largest region where the model holds."""
 
 import math
 import random
@@ -12,11 +12,12 @@ from evoprune.operators.algorithm.breeding import Genomes, cost, first_populatio
 from evoprune.operators.knapsack import Floats
 from evoprune.operators.regression import Regression
 
-_POINTS = 2000  # nearest genomes of a model; more are slower
-_SHRUNK, _GROWN = 0.8, 1.1  # factors of the region
+_POINTS = 2000  # latest genomes of a model; more are slower
+_SHRUNK, _GROWN = 0.8, 1.1
 _EDGE = 0.9  # of the way to the region's edge: a step beyond it asks for a larger region
 _MISFIT = 1.5  # standard errors by which the model's misfit exceeds the noise before the region shrinks
 _FEWEST = 30  # pairs of scores of one genome that estimate the noise, if there are so many
+_FIRST_PAIRS = 4  # a generation until then
 
 
 def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, genes: Genes) -> Algorithm:
@@ -26,10 +27,10 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
 
         centre = the first initial genome, or the middle; region = all
         for each generation:
-            score genomes drawn evenly from the region, and one of the last generation again, for the noise
+            score genomes drawn evenly from the region, and some of the last generation again, for the noise
             fit a quadratic model to all scores in twice the region
             centre = the step towards the model's minimum with the largest gain, less its standard error
-            shrink the region if the model misses more than the noise; enlarge it after a step to its edge
+            shrink the region if the model misses more than the noise; enlarge it after a step to its edge, or none
 
     The centre is recommended: many scores far around it estimate it better than repeated scores of one genome.
     """
@@ -56,7 +57,7 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
         points = numpy.vstack([points, numpy.array(sound).reshape(-1, len(genes))])
         costs = numpy.append(costs, [cost(one) for one in sound])
         away = (abs(points - centre) / radius)[:, ordered].max(1, initial=0)
-        near = away.argsort(kind="stable")[: min(_POINTS, int((away <= 2).sum()))]
+        near = numpy.flatnonzero(away <= 2)[-_POINTS:]
         if len(near) > 2 * len(genes):
             model = Regression(genes, points[near], costs[near], centre, radius)
             step = model.minimise(centre, radius)
@@ -67,11 +68,11 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
             centre = ways[best]
             few = pairs[-max(_FEWEST, len(pairs) // 2) :]
             noise = sum(few) / max(1, len(few)) * (1 + _MISFIT * math.sqrt(2 / max(1, len(few))))
-            if moved >= _EDGE:
+            if moved >= _EDGE or (moved == 0 and model.variance <= noise):
                 reach = min(0.5, _GROWN * reach)
             elif model.variance > noise:
                 reach *= _SHRUNK
-        again = random.sample(sound, min(1, len(sound)))
+        again = random.sample(sound, min(1 if len(pairs) >= _FEWEST else _FIRST_PAIRS, len(sound)))
         yield Generation(people, [repaired(toolbox, toolbox.individual(centre))])
 
 
