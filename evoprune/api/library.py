@@ -135,7 +135,8 @@ def minimize(
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
     run_with_others(resolved, folder, execution, rules)
-    run = Run(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
+    read = recorded.parse_result if rules.scores else recorded.read_result
+    run = Run(folder, resolved, read(folder, resolved.problem.Result))
     if not rules.scores:  # the run was finished before
         before = read_json(folder / run_folder.ENVIRONMENT).get("fingerprint")
         now = (before if isinstance(before, dict) else {}) | run.problem.fingerprint()

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -28,15 +29,18 @@ def atomically(path: Path, sync: bool = True, alone: bool = False) -> Iterator[P
     try:
         yield part
         if sync:
-            _sync(part)
+            sync_file(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)  # a full disk needs its room
     if sync:
-        _sync(path.parent)
+        sync_file(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Have the file or folder reach the disk, unless it is in the temporary folder: that ends with the machine."""
+    if path.absolute().is_relative_to(tempfile.gettempdir()):
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

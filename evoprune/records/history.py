@@ -20,7 +20,6 @@ A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the k
 """
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +30,7 @@ from typing import Any
 import orjson
 
 from evoprune.console.errors import InputError
-from evoprune.files.json_files import finite
+from evoprune.files.json_files import finite, sync_file
 from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
 
@@ -86,7 +85,7 @@ class History:
             self._flush()
             self._written = now
         if sync and self._file and now - self._synced > _SYNC:
-            os.fsync(self._file.fileno())
+            sync_file(self._path)
             self._synced = now
 
     def _flush(self) -> None:
