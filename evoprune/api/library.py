@@ -101,7 +101,7 @@ def minimize(
     place = None if folder is None else path_of(folder, "folder").absolute()  # a function may change the directory
     with blamed_on("workers"):
         execution = executor.execution_of(workers)
-    execution = replace(execution, figures=False, shared=True)  # the result draws figures on demand
+    execution = replace(execution, figures=False, shared=place is not None)  # the result draws figures on demand
     more: dict[str, Any] = {"objectives": objectives, "maximise": maximise, "batch": batch, "noisy": noisy}
     constraints = [constraints] if callable(constraints) else as_tuple(constraints, "constraints")
     for argument, function in (("f", f), *(("constraints", each) for each in constraints)):

@@ -184,9 +184,9 @@ def _checked(evaluation: Evaluation, signs: Sequence[float], seconds: float, wor
         raise ValueError(f"work is {evaluation.work}: expected at least 0, and finite")
     if not 0 <= evaluation.violation < math.inf:
         raise ValueError(f"the constraints are violated by {evaluation.violation}: expected a finite number")
-    if evaluation.measures:
+    if evaluation.measures or evaluation.failure:
         json.dumps(evaluation.measures, allow_nan=False)
-    orjson.dumps([evaluation.failure, dict(evaluation.measures)])  # by which the history is written
+        orjson.dumps([evaluation.failure, dict(evaluation.measures)])  # by which the history is written
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):
         failure = "fitness is not a finite number"

@@ -45,7 +45,7 @@ class Sequence(Items):
     def check(self, genome: Genome) -> None:
         if not self.shortest <= len(genome) <= self.longest:
             raise SpaceError(f"expected {self.shortest} to {self.longest} elements, got {len(genome)}")
-        if not all(type(place) is int and 0 <= place < len(self.items) for place in genome):
+        if {*map(type, genome)} != {int} or min(genome) < 0 or max(genome) >= len(self.items):
             raise SpaceError(f"expected whole numbers from 0 to {len(self.items) - 1}, got {cut_repr(genome)}")
 
     @property
