@@ -69,6 +69,7 @@ def cuts(setup: Setup, removed: float, limit: Json) -> Json:
             transforms.append(given({"use": "heads", "drop": drop}))
         if output.loses_blocks:
             transforms.append({"use": "sublayers", "genes": "block"})
+    if facts.width and not setup.whole_blocks:
         channels = {"use": "channels", "genes": "model" if output.alike else None}
         transforms.append(given({**channels, "step": channel_step(facts.width, output.block_size), "drop": drop}))
     transforms += output.types()

@@ -40,6 +40,7 @@ class ModelFacts:
     experts: bool = False  # whether some can go
     roomy: bool = False  # whether there is memory to train all weights
     differentiable: bool = False  # whether there is memory for gradients of all weights
+    ordering: float = 0.0  # seconds to order the channels of all MLPs, about
 
     @property
     def can_be_cut(self) -> bool:
@@ -244,6 +245,7 @@ class Setup:
     length: int = 0  # tokens before the one that is timed
     keep_codes: bool = False  # no time to compute compensated codes
     least_trained: int = 0  # tokens, fewer of which do not pay
+    whole_blocks: bool = False  # no time to order channels
     comparing: float = 0.0  # seconds that a training leaves to make a file to compare the result with
 
     @property

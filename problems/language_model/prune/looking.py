@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 from evoprune import InputError
 from evoprune.plugins import find_plugin
 from evoprune.problems.language_model.models.blocks import in_features
-from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype
+from evoprune.problems.language_model.models.device import free_memory, pick_device, pick_dtype, sum_dtype
 from evoprune.problems.language_model.models.memory import Placement, can_train
 from evoprune.problems.language_model.models.model_file import model_file
 from evoprune.problems.language_model.models.resident import Resident
@@ -24,6 +24,7 @@ from evoprune.problems.language_model.transforms import TRANSFORMS
 _READ = 30_000  # tokens that could be read in the shortest run, about: it may take twice the time that is given
 _TRIED, _SIDE = 64, 1024  # of the product that is timed
 _TIMED = 0.3  # seconds
+_ORDERING = 4.0  # products to order the channels of an MLP, by the cube of their number
 
 
 def model_settings(headers: Headers, seconds: float, on: str = "auto") -> ModelSettings:
@@ -71,12 +72,12 @@ def look(resident: Resident) -> ModelFacts:
     device, matrices = resident.device, resident.all_matrices
     middle = [each for each in matrices if each.block == matrices[len(matrices) // 2].block]
     squares = sum(float(each.weight.float().square().sum()) for each in middle)
-    width = None
+    widths = []
     with suppress(InputError, IndexError):  # experts are no layers
-        width = next(in_features(each.layers[-1]) for each in resident.sublayers if each.kind == "mlp")
+        widths = [in_features(each.layers[-1]) for each in resident.sublayers if each.kind == "mlp"]
     experts = _loses("experts", resident)
     return ModelFacts(
-        width=None if experts else width,
+        width=None if experts else next(iter(widths), None),
         heads=_loses("heads", resident),
         parameters=resident.parameters,
         block_parameters=resident.block_parameters,
@@ -85,6 +86,7 @@ def look(resident: Resident) -> ModelFacts:
         roomy=can_train(resident.parameters, device),
         differentiable=device.type != "cpu"
         or Placement.of("", device, 8 * resident.prunable_weights, share=1).resident,
+        ordering=_ORDERING * sum(width**3 for width in widths) / _products(device, sum_dtype(device)),
     )
 
 

@@ -29,6 +29,7 @@ from evoprune.problems.language_model.texts.source import load_text
 from evoprune.problems.language_model.texts.windows import cut_windows
 from evoprune.problems.language_model.transforms.costs import BYTES
 
+_ORDERED = 0.5  # share of the time to order channels, at most; else only whole blocks go
 _MANY = 32  # windows, of which a search reads 8, and a training holds out at most as many
 
 
@@ -128,6 +129,7 @@ class Planning:
             model=self.settings.model,
             dtype=self.resident.dtype,
             vocabulary=self.vocabulary,
+            whole_blocks=output.loses_blocks and self.facts.ordering > _ORDERED * asked.seconds,
             others=[{"source": each, **sizes} for each in asked.also],
             trained=trained,
             **times.setup(calibration),
@@ -165,5 +167,7 @@ class Planning:
         then = f"the time that is left then trains {trained}" if trained else "nothing is trained"
         speed = f"{1 / self.times.token:,.0f} tokens/s"
         yield f"{speed}: {report} to report on, {calibration} to calibrate, {search} for candidates; {then}"
+        if "sublayers" in uses and "channels" not in uses:
+            yield f"only whole blocks go: ordering channels takes about {self.facts.ordering / 60:,.0f} min"
         if not self.facts.heads and "channels" in uses:
             yield "no heads can be removed from this model: only channels of MLPs are"

@@ -54,6 +54,11 @@ def test_where_all_blocks_of_a_file_are_alike_whole_ones_go_and_channels_of_all(
     assert found[-1].items() >= {"genes": "model", "drop": False}.items()
 
 
+def test_only_whole_blocks_go_where_ordering_channels_takes_too_long():
+    cuts = made(Remove(0.5), output=file(of("Q8_0", form=ONE_WIDTH)), whole_blocks=True)["transforms"]
+    assert [cut["use"] for cut in cuts] == ["sublayers", "types"]
+
+
 def test_where_all_blocks_of_a_file_are_alike_types_alone_make_it_faster_as_far_as_they_can():
     source = of("Q8_0", "Q5_0", shrinking=6.5 / 4.5, form=ONE_WIDTH)
     faster = made(Speedup(1.3), output=file(source, FAST))
