@@ -46,4 +46,5 @@ def experiment(space: str, module: str = "tests.spaced") -> dict[str, Any]:
     """The experiment that minimises the function on ``space``; ``module``: with the function."""
     call = f"{module}:{FUNCTIONS[space].__name__}"
     problem = {"use": "function", "call": call, "space": {"use": space, **_SECTIONS[space]}}
-    return {"problem": problem, "plugins": [module], "population": 20, "generations": 5, "seed": 3}
+    search = {"operators": {"algorithm": "auto"}, "generations": 5, "seed": 3}
+    return {"problem": problem, "plugins": [module], **search}

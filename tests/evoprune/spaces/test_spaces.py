@@ -108,14 +108,14 @@ def test_a_damaged_history_is_refused_by_file_and_line(name, genome, run, evopru
     file = write(yaml.safe_dump(experiment(name)))
     folder = run(file).folder
     history = folder / "history.jsonl"
-    first, second, *others = history.read_text().splitlines()
+    first, *others = history.read_text().splitlines()
     (folder / "result.json").unlink()
-    damaged = json.dumps(json.loads(second) | {"genome": genome}, allow_nan=True)
-    history.write_text("\n".join([first, damaged, *others]) + "\n")
+    damaged = json.dumps(json.loads(first) | {"genome": genome}, allow_nan=True)
+    history.write_text("\n".join([damaged, *others]) + "\n")
     answer = evoprune("resume", folder)
     assert answer.code == 2
     assert "history.jsonl" in answer.err
-    assert "line 2" in answer.err
+    assert "line 1" in answer.err
     assert "Traceback" not in answer.err
 
 
