@@ -3,6 +3,8 @@
 import math
 import random
 from collections.abc import Sequence
+from itertools import count
+from statistics import variance
 
 import numpy
 from deap import base
@@ -16,8 +18,8 @@ _POINTS = 2000  # latest genomes of a model; more are slower
 _SHRUNK, _GROWN = 0.8, 1.1
 _EDGE = 0.9  # of the way to the region's edge: a step beyond it asks for a larger region
 _MISFIT = 1.5  # standard errors by which the model's misfit exceeds the noise before the region shrinks
-_FEWEST = 30  # pairs of scores of one genome that estimate the noise, if there are so many
-_FIRST_PAIRS = 4  # a generation until then
+_FEWEST = 30  # estimates of the noise that count, if there are so many
+_FIRST_PAIRS, _PAIRS = 5, 2  # genomes of a generation that are scored again, until then and later
 
 
 def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, genes: Genes) -> Algorithm:
@@ -39,10 +41,10 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
     spans, least = numpy.array(genes.spans), numpy.array([float(bool(gene.levels)) for gene in genes])
     ordered = [place for place in genes.free if genes[place].ordered]
     reach = 0.5
-    points, costs = numpy.empty((0, len(genes))), numpy.empty(0)
-    pairs: list[float] = []  # squared differences of two scores of a genome, halved
+    points, costs, samples = numpy.empty((0, len(genes))), numpy.empty(0), numpy.empty(0)
+    pairs: list[float] = []  # estimates of the noise by two scores of a genome
     again: list[Individual] = []
-    while True:
+    for generation in count():
         radius = numpy.maximum(reach * spans, least)
         people = [
             repaired(toolbox, toolbox.individual(genes.nearest(_drawn(genes, centre, radius, reach))))
@@ -52,14 +54,18 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
             people = first_population(toolbox, population, initial_genomes)
         before = [cost(one) for one in again]
         yield Evaluate([*people, *again])
-        pairs += [2 * (first - cost(one)) ** 2 for first, one in zip(before, again, strict=True)]  # it has the mean
+        changes = [2 * (first - cost(one)) for first, one in zip(before, again, strict=True)]  # it has the mean
+        changes = [change for change in changes if math.isfinite(change)]
+        if len(changes) > 1:  # samples may differ, so that all change
+            pairs += [variance(changes) / 2] * (len(changes) - 1)
         sound = [one for one in people if math.isfinite(cost(one)) and not one.fitness.violation]
         points = numpy.vstack([points, numpy.array(sound).reshape(-1, len(genes))])
         costs = numpy.append(costs, [cost(one) for one in sound])
+        samples = numpy.append(samples, [generation] * len(sound))
         away = (abs(points - centre) / radius)[:, ordered].max(1, initial=0)
         near = numpy.flatnonzero(away <= 2)[-_POINTS:]
         if len(near) > 2 * len(genes):
-            model = Regression(genes, points[near], costs[near], centre, radius)
+            model = Regression(genes, points[near], costs[near], samples[near], centre, radius)
             step = model.minimise(centre, radius)
             ways = [centre, *(_between(genes, centre, step, share / 10) for share in range(1, 11))]
             gains = [model.gain(centre, way) for way in ways]
@@ -72,7 +78,7 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
                 reach = min(0.5, _GROWN * reach)
             elif model.variance > noise:
                 reach *= _SHRUNK
-        again = random.sample(sound, min(1 if len(pairs) >= _FEWEST else _FIRST_PAIRS, len(sound)))
+        again = random.sample(sound, min(_PAIRS if len(pairs) >= _FEWEST else _FIRST_PAIRS, len(sound)))
         yield Generation(people, [repaired(toolbox, toolbox.individual(centre))])
 
 

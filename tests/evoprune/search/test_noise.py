@@ -136,30 +136,30 @@ def test_standard_errors_pool_the_variance_within_genomes():
 
 
 def test_the_regression_is_that_of_a_gaussian_process_with_its_kernel():
-    """In the space of functions, with the ridge that the model chose."""
+    """In the space of functions, where each sample has an offset of its own, with the ridge that the model chose."""
     genes, draws = Genes(GENES), numpy.random.RandomState(0)
-    points = draws.uniform(-5, 5, (40, 2))
-    values = numpy.array([true(point) for point in points]) + 0.5 * draws.randn(40)
-    model = Regression(genes, points, values, [0.0, 0.0], numpy.array([5.0, 5.0]))
+    points, samples = draws.uniform(-5, 5, (40, 2)), numpy.arange(40) % 3
+    values = numpy.array([true(point) for point in points]) + 0.5 * draws.randn(40) + 50 * samples
+    model = Regression(genes, points, values, samples, [0.0, 0.0], numpy.array([5.0, 5.0]))
+    contrasts = numpy.linalg.svd(numpy.eye(3)[samples].T)[2][3:]  # orthonormal, without the offsets
 
     def terms(at):
         x, y = numpy.asarray(at).T / 5
-        return numpy.array([10 + 0 * x, x, y, x**2 - 1 / 3, y**2 - 1 / 3, 0.2**0.5 * x * y]).T
+        return numpy.array([x, y, x**2 - 1 / 3, y**2 - 1 / 3, 0.2**0.5 * x * y]).T
 
-    z = (values - values.mean()) / values.std()
-    kernel, best = terms(points) @ terms(points).T, None
+    x, z = contrasts @ terms(points), contrasts @ values / values.std()
+    kernel, best = x @ x.T, (-numpy.inf, 0.0, 0.0)
     for ridge in 10.0 ** numpy.arange(-10, 4.1, 0.5):
-        covariance = kernel + ridge * numpy.eye(40)
-        scale = z @ numpy.linalg.solve(covariance, z) / 40
-        evidence = -40 * numpy.log(scale) - numpy.linalg.slogdet(covariance)[1]
-        best = max(best or (-numpy.inf,), (evidence, ridge, scale))
+        covariance = kernel + ridge * numpy.eye(37)
+        scale = z @ numpy.linalg.solve(covariance, z) / 37
+        evidence = numpy.log(ridge) - 37 * numpy.log(scale) - numpy.linalg.slogdet(covariance)[1]
+        best = max(best, (evidence, ridge, scale))
     _, ridge, scale = best
-    change = terms([[1.0, -2.0]]) - terms([[0.0, 0.0]])
-    weights = numpy.linalg.solve(kernel + ridge * numpy.eye(40), terms(points) @ change.T)
-    mean = float(weights.T @ z) * values.std() if weights.ndim == 1 else (weights.T @ z).item() * values.std()
-    variance = scale * (change @ change.T - change @ terms(points).T @ weights).item() * values.var()
+    (change,) = terms([[1.0, -2.0]]) - terms([[0.0, 0.0]])
+    weights = numpy.linalg.solve(kernel + ridge * numpy.eye(37), x @ change)
+    variance = scale * (change @ change - change @ x.T @ weights) * values.var()
     gain, deviation = model.gain([0.0, 0.0], [1.0, -2.0])
-    assert gain == pytest.approx(-mean, rel=1e-6)
+    assert gain == pytest.approx(-weights @ z * values.std(), rel=1e-6)
     assert deviation == pytest.approx(variance**0.5, rel=1e-4)
     assert model.variance == pytest.approx(ridge * scale * values.var(), rel=1e-6)
     assert model.minimise([0.0, 0.0], numpy.array([5.0, 5.0])) == pytest.approx([1.0, -2.0], abs=0.3)
@@ -214,3 +214,11 @@ def test_known_solutions_are_scored_on_a_sample_and_the_race_is_charged_for_whol
     assert known["fitness"][0] == pytest.approx(0.5, abs=0.5)
     assert "failure" not in known
     assert Run.open(answer.folder).result.work == pytest.approx(200_000, rel=0.05)
+
+
+def test_samples_of_different_difficulty_do_not_change_a_search():
+    def found(difference):
+        search = minimize(lambda x: true(x) + difference * random.random(), GENES, noisy=True, evaluations=300)
+        return search.genome
+
+    assert found(1000.0) == pytest.approx(found(0.0), abs=1e-6)
