@@ -66,9 +66,14 @@ class Evaluator:
                 if not line["memo"]:
                     self.learn(key, next(scores))
                 self._record(individual, line, self.memo[key])
-        if self.means and fidelity == 1 and not request.probe:
-            (leader,) = self.means.best(1)
-            self.best = self.scored_individual(leader)
+        if self.means:
+            self.means.close(sample_of(generation), fidelity)
+            for individual, line in zip(request.individuals, lines, strict=False):
+                mean = self.means.of(line["genome"], fidelity)
+                individual.fitness.assign(mean.values, mean.violation)
+            if fidelity == 1 and not request.probe:
+                (leader,) = self.means.best(1)
+                self.best = self.scored_individual(leader)
         if self.evaluations >= _FEW and self.failures / self.evaluations > self._max_failures:
             raise Stopped(
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "

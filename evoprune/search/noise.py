@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import nlargest
 from statistics import fmean
 
@@ -25,22 +26,56 @@ def sample_of(generation: int) -> int:
 
 
 class Means:
-    """The scores of each genome on several samples. ``sign``: of the objective."""
+    """The scores of each genome on several samples, less the difficulty of these. ``sign``: of the objective.
+
+    A score is the sum of a genome's mean, the difficulty of a sample, and noise. The difficulty of a sample is
+    estimated by all genomes that were scored before, and shrunk by the variance of difficulties so far, as in a
+    meta-analysis with random effects (DerSimonian and Laird, Controlled Clinical Trials 7, 1986).
+    """
 
     def __init__(self, sign: float) -> None:
         self._sign = math.copysign(1.0, sign)
         self._scores: dict[tuple[Genome, float], list[Evaluation]] = {}
         self._means: dict[tuple[Genome, float], Evaluation] = {}  # all are compared after each generation
+        self._new: list[tuple[Genome, float]] = []  # scored since the last call of close
         self._squares, self._degrees = 0.0, 0  # of deviations from the means of genomes
+        self._difficulties: dict[tuple[int, float], float] = {}  # by sample and fidelity
+        self._excess = 0.0  # of the squares of all difficulties over those by noise
 
     def add(self, genome: Genome, fidelity: float, score: Evaluation) -> None:
         key = genome, fidelity
         scores = self._scores.setdefault(key, [])
-        if scores and math.isfinite(away := score.values[0] - self._means[key].values[0]):
-            self._squares += away**2 * len(scores) / (len(scores) + 1)
-            self._degrees += 1
         scores.append(score)
         self._means[key] = _mean(scores)
+        self._new.append(key)
+
+    def close(self, sample: int, fidelity: float) -> None:
+        """Correct the scores since the last call, all on this ``sample``, by its difficulty."""
+        new, self._new = self._new, []
+        changes, weights = [], []
+        for key in new:
+            *before, score = (one.values[0] for one in self._scores[key])
+            if before and math.isfinite(change := score - fmean(before)):
+                changes.append(change)
+                weights.append(len(before) / (len(before) + 1))
+        if len(changes) > 1 and (sample, fidelity) not in self._difficulties:
+            difficulty = sum(map(math.prod, zip(weights, changes, strict=True))) / sum(weights)
+            self._learn(weights, [change - difficulty for change in changes], len(changes) - 1)
+            error = self._variance / sum(weights)
+            self._excess += difficulty**2 - error
+            spread = max(0.0, self._excess / (len(self._difficulties) + 1))
+            self._difficulties[sample, fidelity] = difficulty * spread / (spread + error) if spread else 0.0
+        else:
+            self._learn(weights, changes, len(changes))
+        difficulty = self._difficulties.get((sample, fidelity), 0.0)
+        for key in new if difficulty else ():
+            scores = self._scores[key]
+            scores[-1] = replace(scores[-1], values=(scores[-1].values[0] - difficulty,))
+            self._means[key] = _mean(scores)
+
+    def _learn(self, weights: Sequence[float], deviations: Sequence[float], degrees: int) -> None:
+        self._squares += sum(weight * away**2 for weight, away in zip(weights, deviations, strict=True))
+        self._degrees += degrees
 
     def settle(self, genome: Genome, scores: Sequence[Evaluation]) -> None:
         """Let the mean of ``genome`` be that of ``scores`` alone."""

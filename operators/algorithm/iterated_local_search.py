@@ -18,7 +18,7 @@ _FAILURES = 400  # of children of a genome that is no order, which make it a loc
 
 
 def iterated_local_search(
-    toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, space: Space
+    toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, space: Space, noisy: bool = False
 ) -> Algorithm:
     """Climb by mutants, for orders half of them chosen by a model; begin anew near the best after a local optimum.
 
@@ -29,6 +29,7 @@ def iterated_local_search(
         current = best = the best of the first genomes
         for each generation:
             children = mutants of current, of an order half of them the least predicted of 20; score them
+                       # and current and best again where there is noise
             current  = the best of children and current; a child among equals
             after len(order)**2 / 2 children without an improvement:
                 current = best, mutated twice
@@ -44,7 +45,8 @@ def iterated_local_search(
         while failures < model.failures:
             children = [model.least(toolbox, current) for _ in range(modelled)]
             children += [mutant(toolbox, current) for _ in range(population - modelled)]
-            best = yield from advance([best], children)
+            again = [*{id(one): one for one in (current, best)}.values()] if noisy else []
+            best = yield from advance([best], [*children, *again])
             model.learn(children)
             (leader,) = fittest([*children, current], 1)
             failures = 0 if leader.fitness > current.fitness else failures + population

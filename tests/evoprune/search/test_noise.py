@@ -122,16 +122,31 @@ def test_several_objectives_and_told_scores_are_refused():
         Search(Noisy(Noisy.Settings()))
 
 
-def test_standard_errors_pool_the_variance_within_genomes():
-    draws = {(0.0,): [1.0, 3.0, 2.5], (1.0,): [7.0, 6.0], (2.0,): [4.0]}
+def test_a_score_is_the_sum_of_genome_sample_and_noise():
+    """With as many scores of each genome on each sample, estimates are those of a two-way analysis of variance."""
+    draws = numpy.random.RandomState(0)
+    genomes = [(float(place),) for place in range(200)]
+    effects, noise = numpy.array([0.0, 30.0, -50.0, 10.0]), draws.randn(200, 4)
+    table = numpy.arange(200)[:, None] + effects + noise
     means = Means(-1.0)
-    for genome, values in draws.items():
-        for value in values:
+    for sample, column in enumerate(table.T):
+        for genome, value in zip(genomes, column, strict=True):
             means.add(genome, 1.0, Evaluation((value,)))
-    squares = sum(((numpy.array(values) - numpy.mean(values)) ** 2).sum() for values in draws.values())
-    for genome, values in draws.items():
-        assert means.of(genome).values[0] == pytest.approx(numpy.mean(values))
-        assert means.standard_error(genome) == pytest.approx((squares / 3 / len(values)) ** 0.5)
+        means.close(sample, 1.0)
+    expected = table.mean(1) - (table.mean(0) - table[:, 0].mean()).mean()
+    assert [means.of(genome).values[0] for genome in genomes] == pytest.approx(expected.tolist(), abs=0.05)
+    assert means.standard_error(genomes[0]) == pytest.approx(0.5, rel=0.1)
+
+
+def test_without_difficulties_of_samples_means_are_those_of_scores():
+    """Of one genome in common, the difficulty of a sample cannot be told from noise."""
+    means, values = Means(-1.0), [1.0, 3.0, 2.5]
+    for sample, value in enumerate(values):
+        means.add((0.0,), 1.0, Evaluation((value,)))
+        means.add((sample + 1.0,), 1.0, Evaluation((value + 7,)))
+        means.close(sample, 1.0)
+    assert means.of((0.0,)).values[0] == pytest.approx(fmean(values))
+    assert means.standard_error((0.0,)) == pytest.approx(stdev(values) / 3**0.5)
     assert means.best(1) == [(0.0,)]
 
 
@@ -216,9 +231,20 @@ def test_known_solutions_are_scored_on_a_sample_and_the_race_is_charged_for_whol
     assert Run.open(answer.folder).result.work == pytest.approx(200_000, rel=0.05)
 
 
-def test_samples_of_different_difficulty_do_not_change_a_search():
+@pytest.mark.parametrize("algorithm", ["auto", "generational"])
+def test_samples_of_different_difficulty_do_not_change_a_search(algorithm):
     def found(difference):
-        search = minimize(lambda x: true(x) + difference * random.random(), GENES, noisy=True, evaluations=300)
-        return search.genome
+        def score(x):
+            return true(x) + difference * random.random()
+
+        return minimize(score, GENES, noisy=True, evaluations=300, algorithm=algorithm).genome
 
     assert found(1000.0) == pytest.approx(found(0.0), abs=1e-6)
+
+
+def test_local_search_scores_its_current_genome_again(tmp_path):
+    """Else it keeps a lucky one."""
+    minimize(lambda tour: random.random(), Permutation(30), folder=tmp_path / "run", **HOW)
+    generations = [line for line in history(tmp_path / "run") if line.get("generation") == 5 and "candidate" in line]
+    known = {tuple(line["genome"]) for line in scores(tmp_path / "run") if line.get("generation", 9) < 5}
+    assert known & {tuple(line["genome"]) for line in generations}
