@@ -150,7 +150,9 @@ def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = No
         found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
     if not found or evaluations != result.evaluations:
         fault = f"has {evaluations} evaluations, not {result.evaluations}" if found else "lacks its best candidate"
-        raise InputError(f"belongs to another run: {HISTORY} {fault}; put back the file that was replaced", str(folder / RESULT))
+        raise InputError(
+            f"belongs to another run: {HISTORY} {fault}; put back the file that was replaced", str(folder / RESULT)
+        )
     return result
 
 

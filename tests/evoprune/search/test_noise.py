@@ -244,7 +244,7 @@ def test_samples_of_different_difficulty_do_not_change_a_search(algorithm):
 
 def test_local_search_scores_its_current_genome_again(tmp_path):
     """Else it keeps a lucky one."""
-    minimize(lambda tour: random.random(), Permutation(30), folder=tmp_path / "run", **HOW)
-    generations = [line for line in history(tmp_path / "run") if line.get("generation") == 5 and "candidate" in line]
-    known = {tuple(line["genome"]) for line in scores(tmp_path / "run") if line.get("generation", 9) < 5}
-    assert known & {tuple(line["genome"]) for line in generations}
+    minimize(lambda tour: random.random(), Permutation(9), folder=tmp_path / "run", population=20, **HOW)
+    generations = [line["generation"] for line in history(tmp_path / "run") if "candidate" in line]
+    assert generations.count(0) == 1
+    assert generations.count(5) > 20
