@@ -126,7 +126,8 @@ class Problem(ABC):
     """True if scores of one genome differ: ``evaluate`` draws from :mod:`random` or ``numpy.random``.
 
     The engine seeds both by the number of a sample: candidates of one generation draw the same random numbers. A
-    genome's value is its mean over samples, and the result is chosen and scored on samples of its own.
+    genome's value is its mean over samples, less their difficulty, which all candidates share; the result is chosen
+    and scored on samples of its own.
     """
 
     plugin_groups: ClassVar[Mapping[str, str]] = {}
