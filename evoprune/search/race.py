@@ -33,6 +33,7 @@ def final_race(
     assert means is not None
     most = max(2 * _FIRST, int(work / (each or 1.0)))
     best = means.best(1 + _CHALLENGERS)
+    searched = {genome: finite(means.of(genome).values[0]) for genome in best}  # without the scores of the race
     champion, *challengers = list(dict.fromkeys([*(one.genome for one in recommended), *best]))[: most // 2 // _FIRST]
     scores: dict[Genome, list[Evaluation]] = {genome: [] for genome in (champion, *challengers)}
     spent, step = 0, _FIRST
@@ -48,9 +49,8 @@ def final_race(
     own = _scored(evaluator, (champion,), range(sample, sample + most - spent))[champion]
     rows = {}
     for genome, judged in (scores | {champion: own}).items():
-        searched = finite(means.of(genome).values[0]) if genome in best else None
         mean = finite(fmean(one.values[0] for one in judged)) if judged else None
-        rows[str(evaluator.name_of(genome))] = {"fitness": searched, "judged": mean}
+        rows[str(evaluator.name_of(genome))] = {"fitness": searched.get(genome), "judged": mean}
     means.settle(champion, own)
     values = [one.values[0] for one in own]
     error = stdev(values) / math.sqrt(len(values)) if all(map(math.isfinite, values)) else None

@@ -55,6 +55,14 @@ def test_the_value_is_a_mean_of_samples_that_no_choice_has_read(algorithm, tmp_p
     assert found.evaluations == len(lines) == 200
 
 
+def test_finalists_show_their_scores_in_the_search_beside_those_of_the_race(tmp_path):
+    minimize(own_noise, GENES, **HOW, algorithm="random_search", folder=tmp_path / "run")
+    before = {tuple(line["genome"]): line["fitness"][0] for line in scores(tmp_path / "run") if "candidate" in line}
+    rows = json.loads((tmp_path / "run" / "result.json").read_text())["finalists"].values()
+    assert len(rows) > 1
+    assert {row["fitness"] for row in rows} <= {*before.values()}
+
+
 def test_reported_values_are_right_about_as_often_as_their_errors_say():
     found = [minimize(own_noise, GENES, noisy=True, evaluations=200, seed=seed) for seed in range(20)]
     right = sum(abs(each.values[0] - true(each.genome)) <= 2 * each.standard_error for each in found)
