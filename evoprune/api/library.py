@@ -135,8 +135,12 @@ def minimize(
 
 def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: StoppingRules) -> Minimum:
     run_with_others(resolved, folder, execution, rules)
-    read = recorded.parse_result if rules.scores else recorded.read_result
-    run = Run(folder, resolved, read(folder, resolved.problem.Result))
+    kind, path = resolved.problem.Result, folder / run_folder.RESULT
+    if rules.scores:  # of a search that ran now
+        result = validated(kind, read_json(path) | {"folder": folder}, str(path))
+    else:
+        result = recorded.read_result(folder, kind)
+    run = Run(folder, resolved, result)
     if not rules.scores:  # the run was finished before
         before = read_json(folder / run_folder.ENVIRONMENT).get("fingerprint")
         now = (before if isinstance(before, dict) else {}) | run.problem.fingerprint()
@@ -150,7 +154,7 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution, rules: Stop
         raise InputError("holds other candidates than those of the result", str(folder / run_folder.HISTORY))
     history = [(space.chosen(genome), evaluation.values) for (genome, *_), evaluation in scores.items()]
     best, algorithm = run.best, run.resolved.operators["algorithm"].use
-    if rules.scores and not run.problem.noisy:  # of a search that ran now
+    if rules.scores and not run.problem.noisy:
         _warn_of_noise(run)
     found = space.chosen(frozen(best.genome)), tuple(best.fitness), run.result.evaluations
     names = space.names if isinstance(space, Genes) else []

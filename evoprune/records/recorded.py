@@ -128,18 +128,13 @@ def _learn_ahead(recorded: RecordedRun, folder: Path, signs: tuple[float, ...], 
         _learn(recorded, line, signs, space, f"{path}: line {number}")
 
 
-def parse_result(folder: Path, kind: type[R]) -> R:
-    """Return the result in ``folder``, of a run by this process. ``kind``: its problem's ``Result``."""
-    path = folder / RESULT
-    return validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
-
-
 def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = None) -> R:
     """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``.
 
     Raises :class:`InputError` if it is not that of the ``history``, the lines that ``folder`` holds.
     """
-    result = parse_result(folder, kind)
+    path = folder / RESULT
+    result = validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
     best, evaluations, found = result.best, 0, False
     for line in lines(folder / HISTORY) if history is None else history:
         evaluations += not line["memo"] if "candidate" in line else {"finalist", "sample"} <= line.keys()
@@ -150,9 +145,7 @@ def read_result(folder: Path, kind: type[R], history: Iterable[Line] | None = No
         found |= same and (line["genome"], line["fitness"]) == (best.genome, best.fitness)
     if not found or evaluations != result.evaluations:
         fault = f"has {evaluations} evaluations, not {result.evaluations}" if found else "lacks its best candidate"
-        raise InputError(
-            f"belongs to another run: {HISTORY} {fault}; put back the file that was replaced", str(folder / RESULT)
-        )
+        raise InputError(f"belongs to another run: {HISTORY} {fault}; put back the file that was replaced", str(path))
     return result
 
 
