@@ -8,8 +8,10 @@ from typing import Any
 
 from evoprune import Problem
 
-_MOST = 30  # genes with levels for cma, whose time grows with their square
-_ON_LEVELS = {
+_MOST = 30  # genes with many levels for cma, whose time grows with their square
+_FEW = 10  # levels of a gene, on which cma's model is worse than single steps
+_MIXED = 1000  # genes for optimal_mixing, whose time and memory grow with their square
+_BRED = {
     "algorithm": "generational", "select": "tournament", "mate": "two_point", "mutate": "levels", "survive": "distinct",
 }  # fmt: skip
 
@@ -43,8 +45,11 @@ def auto(problem: Problem) -> tuple[dict[str, Any], int]:
         return {"algorithm": {"use": "nsga2", "pool": 10}}, 20
     if problem.budget is not None and problem.budget.limit is not None:
         return {"algorithm": "additive", "mutate": "exchange", "repair": "shift"}, 20
-    if len(problem.genes) > _MOST and all(gene.levels for gene in problem.genes):
-        return dict(_ON_LEVELS), 50
+    count, levels = len(problem.genes), all(gene.levels for gene in problem.genes)
+    if levels and count > (_MOST if problem.noisy else _MIXED):
+        return dict(_BRED), 50
     if problem.noisy:
         return {"algorithm": "response_surface"}, 20
-    return {"algorithm": "cma"}, 4 + int(3 * math.log(len(problem.genes)))  # Hansen's default
+    if levels and (count > _MOST or all(not gene.ordered or len(gene.levels) <= _FEW for gene in problem.genes)):
+        return {"algorithm": "optimal_mixing", "mutate": "levels"}, 20
+    return {"algorithm": "cma"}, 4 + int(3 * math.log(count))  # Hansen's default
