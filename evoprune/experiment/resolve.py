@@ -13,6 +13,7 @@ from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment, Operators
 from evoprune.interfaces.problem import Problem, Settings, answer
+from evoprune.interfaces.space import Space
 
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
 """Keys of the experiment that an operator may ask for."""
@@ -24,7 +25,6 @@ ALWAYS_SUPPLIED = FROM_EXPERIMENT | {
     "up",
     "pset",
     "expr",
-    "of_parts",
     "budget",
     "noisy",
     "initial_genomes",
@@ -156,6 +156,16 @@ def _problem(experiment: Experiment, faults: list[str]) -> tuple[type[Problem] |
 def operator_schema(slot: str, function: Callable[..., Any]) -> type[BaseModel]:
     """Return the model of the parameters of ``function``, an operator of ``slot``."""
     return parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
+
+
+def refuse_other_space(slot: str, name: str, space: Space, path: str) -> None:
+    """Raise :class:`InputError` for an operator that is registered for other spaces; ``path``: of its choice."""
+    spaces = registry.breeds(slot, name)
+    if spaces and space.name not in spaces:
+        every = {other: registry.breeds(slot, other) for other in sorted(registry.operators(slot))}
+        others = (other for other, bred in every.items() if space.name in bred or not bred)
+        bred = f"'{name}' breeds {' and '.join(spaces)}, and the problem has {space.describe()}"
+        raise InputError(f"{path}: {bred}: expected {', '.join(others) or 'none'}")
 
 
 def _operator(slot: str, choice: Choice, experiment: Experiment, faults: list[str]) -> Operator | None:

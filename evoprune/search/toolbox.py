@@ -22,7 +22,7 @@ from evoprune.backends.execution import Execution
 from evoprune.console.errors import InputError, cut_repr
 from evoprune.console.progress import Progress, note
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.resolve import ALWAYS_SUPPLIED, FROM_EXPERIMENT, Resolved, resolve
+from evoprune.experiment.resolve import ALWAYS_SUPPLIED, FROM_EXPERIMENT, Resolved, refuse_other_space, resolve
 from evoprune.experiment.spec import AUTO
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Individual
 from evoprune.interfaces.genes import Genes
@@ -90,7 +90,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     toolbox = base.Toolbox()
     toolbox.register("individual", _individual, problem)
     for slot, operator in resolved.operators.items():
-        _refuse_other_space(slot, operator.use, space)
+        refuse_other_space(slot, operator.use, space, f"operators.{slot}")
         for name in parameters.lacking(operator.parameters, supplied):
             problem_name = resolved.experiment.problem.use
             raise InputError(
@@ -172,17 +172,6 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved, space: Space) -> No
             raise InputError(f"{name} would pass on {len(answer)} of a population of {size}; expected 1 to {size - 1}")
         if slot == "algorithm" and not (isinstance(answer[0], Evaluate) and answer[0].individuals):
             raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
-
-
-def _refuse_other_space(slot: str, name: str, space: Space) -> None:
-    """Raise :class:`InputError` for an operator that is registered for other spaces."""
-    spaces = registry.breeds(slot, name)
-    if spaces and space.name not in spaces:
-        every = {other: registry.breeds(slot, other) for other in sorted(registry.operators(slot))}
-        others = (other for other, bred in every.items() if space.name in bred or not bred)
-        expected = f"expected {', '.join(others) or 'none'}"
-        bred = f"'{name}' breeds {' and '.join(spaces)}, and the problem has {space.describe()}"
-        raise InputError(f"operators.{slot}: {bred}: {expected}")
 
 
 def _fault(space: Space, parent: Individual, answer: Sequence[Any], expected: int) -> str:

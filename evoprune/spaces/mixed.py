@@ -6,9 +6,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from evoprune.console.errors import cut_repr
+from evoprune.console.errors import InputError, cut_repr
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.resolve import operator_schema
+from evoprune.experiment.explain import validated
+from evoprune.experiment.resolve import operator_schema, refuse_other_space
 from evoprune.experiment.spec import Choice
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
@@ -85,13 +86,10 @@ class Mixed(Space):
         parts = zip(self.parts.values(), genome, strict=True)
         return MixedIndividual([space.individual(part, signs) for space, part in parts], signs)
 
-    @property
-    def supplied(self) -> Mapping[str, Any]:
-        """The default operators of the parts' spaces, by slot."""
-        parts = self.parts.values()
-        return {"of_parts": {slot: [_default_operator(slot, space) for space in parts] for slot in ("mate", "mutate")}}
-
     def adapted(self, slot: str, operator: Operator | None) -> Operator:
+        """Return ``operator``; its choices ``of_parts`` become an operator for each part."""
+        if operator is not None and "of_parts" in getattr(operator, "keywords", ()):
+            return partial(operator, of_parts=self._of_parts(slot, operator.keywords["of_parts"] or {}))  # type: ignore[attr-defined]
         if slot != "repair" or operator is not None:
             return super().adapted(slot, operator)
         repairs = [space.adapted(slot, None) for space in self.parts.values()]
@@ -102,6 +100,11 @@ class Mixed(Space):
             return (individual,)
 
         return repair
+
+    def _of_parts(self, slot: str, choices: Mapping[str, Any]) -> dict[str, Operator]:
+        for name in choices.keys() - self.parts:
+            raise InputError(f"operators.{slot}.of_parts: expected parts ({', '.join(self.parts)}), got '{name}'")
+        return {name: _operator(slot, name, space, choices.get(name)) for name, space in self.parts.items()}
 
     def called(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
         try:
@@ -118,9 +121,14 @@ class Mixed(Space):
         return "; ".join(f"{name}: {space.describe()}" for name, space in self.parts.items())
 
 
-def _default_operator(slot: str, space: Space) -> Operator:
-    """Return the default operator of ``space``, a part of another one."""
-    choice = Choice.model_validate(registry.default_choice("defaults", space.name)[slot])
-    function = registry.operator(slot, choice.use)
-    checked = operator_schema(slot, function).model_validate(choice.parameters)
-    return space.adapted(slot, partial(function, **parameters.arguments(checked, {**space.supplied, "space": space})))
+def _operator(slot: str, part: str, space: Space, choice: Any) -> Operator:
+    """Return the operator ``choice`` of ``space``, that of ``part``; by default the space's."""
+    path = f"operators.{slot}.of_parts.{part}"
+    chosen = validated(Choice, choice or registry.default_choice("defaults", space.name)[slot], None, path)
+    refuse_other_space(slot, chosen.use, space, path)
+    try:
+        function = registry.operator(slot, chosen.use)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    given = validated(operator_schema(slot, function), chosen.parameters, None, path)
+    return space.adapted(slot, partial(function, **parameters.arguments(given, {**space.supplied, "space": space})))

@@ -1,6 +1,8 @@
 """Crossover of genomes of several parts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from evoprune import Individual
 
@@ -9,9 +11,9 @@ def parts(
     first: Individual,
     second: Individual,
     *,
-    of_parts: Mapping[str, Sequence[Callable[..., tuple[Individual, Individual]]]],
+    of_parts: Annotated[dict[str, Any] | None, Field(description="crossovers by part; default: of its space")] = None,
 ) -> tuple[Individual, Individual]:
-    """Cross each part by the operator of its space."""
-    for place, mate in enumerate(of_parts["mate"]):
+    """Cross each part by its operator: ``Mixed`` makes them of the choices."""
+    for place, mate in enumerate((of_parts or {}).values()):
         first[place], second[place] = mate(first[place], second[place])
     return first, second

@@ -1,16 +1,20 @@
 """Mutation of genomes of several parts."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from evoprune import Individual
 
 
 def parts(
-    individual: Individual, *, of_parts: Mapping[str, Sequence[Callable[..., tuple[Individual]]]]
+    individual: Individual,
+    *,
+    of_parts: Annotated[dict[str, Any] | None, Field(description="mutations by part; default: of its space")] = None,
 ) -> tuple[Individual]:
-    """Change one part, drawn at random, by the operator of its space."""
-    mutations = of_parts["mutate"]
+    """Change one part, drawn at random, by its operator: ``Mixed`` makes them of the choices."""
+    mutations = [*(of_parts or {}).values()]
     place = random.randrange(len(mutations))
     (individual[place],) = mutations[place](individual[place])
     return (individual,)

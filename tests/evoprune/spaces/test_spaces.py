@@ -197,6 +197,31 @@ def test_an_operator_of_another_space_is_refused_before_anything_is_scored(how, 
         minimize(unscored, SPACES["permutation"], **how)
 
 
+def test_a_part_is_bred_by_the_operator_that_is_chosen_for_it():
+    """Mutations of real rates that are too small to see leave all changes to the order and the level."""
+    still = {"use": "gaussian", "sigma": 1e-12}
+    own = {"mutate": {"use": "parts", "of_parts": {"rates": still}}}
+    found = minimize(FUNCTIONS["mixed"], SPACES["mixed"], operators=own, evaluations=60)
+    genomes = [genome for genome, _ in found.history]
+    assert len({tuple(genome["order"]) for genome in genomes}) > 10
+    assert all(genome["rates"][:2] == pytest.approx(genomes[0]["rates"][:2]) for genome in genomes)
+
+
+@pytest.mark.parametrize(
+    ("of_parts", "fact"),
+    [
+        ({"ordr": "rearrange"}, "of_parts.*ordr"),
+        ({"order": "gaussian"}, "of_parts.order.*rearrange"),
+        ({"order": "nonsense"}, "of_parts.order.*nonsense"),
+        ({"rates": {"use": "gaussian", "sgma": 1}}, "of_parts.rates.sgma"),
+        (3, "of_parts"),
+    ],
+)
+def test_operators_of_parts_that_do_not_fit_are_refused(of_parts, fact):
+    with pytest.raises(InputError, match=rf"operators\.mutate.*{fact}"):
+        minimize(FUNCTIONS["mixed"], SPACES["mixed"], operators={"mutate": {"use": "parts", "of_parts": of_parts}})
+
+
 def slowly(tree, genome, **values):
     """The value of a tree, by recursion over its prefix notation."""
     names = iter(genome)
