@@ -1,5 +1,6 @@
 """A function on each space, and the experiment that minimises it."""
 
+import itertools
 import math
 import random
 from typing import Any
@@ -25,20 +26,26 @@ def spread(order, rates):
     return length(order) + sum((rate - 0.3) ** 2 for rate in rates[:2]) + (rates[2] == "slow")
 
 
+def repeats(kinds):
+    return sum(a == b for a, b in itertools.pairwise(kinds)) + kinds.count("c") / 10
+
+
 RATES = Genes([Gene("first"), Gene("second", -1.0, 3.0), Gene.choice("pace", ["slow", "fast"])])
 SPACES: dict[str, Space] = {
     "permutation": Permutation(9),
     "sequence": Sequence([1, 2, 5, 10, 20, 50], 1, 8),
     "tree": Tree(["add", "mul", "sub"], ["x"], constants=(-1, 1), deepest=5),
     "mixed": Mixed(order=Permutation(9), rates=RATES),
+    "genes": Genes([Gene.choice(f"kind{place}", "abc") for place in range(8)]),
 }
-FUNCTIONS = {"permutation": length, "sequence": change, "tree": error, "mixed": spread}
+FUNCTIONS = {"permutation": length, "sequence": change, "tree": error, "mixed": spread, "genes": repeats}
 _RATES = [{"name": "first"}, {"name": "second", "low": -1, "up": 3}, {"name": "pace", "levels": ["slow", "fast"]}]
 _SECTIONS: dict[str, Any] = {
     "permutation": {"items": 9},
     "sequence": {"levels": [1, 2, 5, 10, 20, 50], "shortest": 1, "longest": 8},
     "tree": {"primitives": ["add", "mul", "sub"], "arguments": ["x"], "constants": [-1, 1], "deepest": 5},
     "mixed": {"order": {"use": "permutation", "items": 9}, "rates": {"use": "genes", "genes": _RATES}},
+    "genes": {"genes": [{"name": f"kind{place}", "levels": [*"abc"], "ordered": False} for place in range(8)]},
 }
 
 

@@ -56,7 +56,7 @@ def check_space(space: Space) -> None:
         for one in (individual, individual.child(), copy.deepcopy(individual)):
             require(one.genome == tuple(genome), f"an individual of {genome} has the genome {one.genome}")
         value = space.chosen(genome)
-        require(space.encoded(space.to_json(value)) == tuple(genome), f"{genome} is not encoded as it is chosen")
+        require(tuple(space.encoded(space.to_json(value))) == tuple(genome), f"{genome} is not encoded as it is chosen")
         hash(space.key(value))
     random.setstate(state)
 
