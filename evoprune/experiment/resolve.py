@@ -94,7 +94,10 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
         if filled.pop("algorithm").parameters:
             faults.append("operators.algorithm: auto has no parameters")
         filled = {slot: filled[slot] for slot in filled if slot in experiment.operators.model_fields_set}
-    every = {slot: _operator(slot, choice, experiment, faults) for slot, choice in filled.items()}
+    every = {
+        slot: checked_operator(slot, choice, f"operators.{slot}", experiment.plugins, faults)
+        for slot, choice in filled.items()
+    }
     operators = {slot: operator for slot, operator in every.items() if operator}
     if problem and settings and not experiment.automatic:  # the algorithm may bring them
         needed = answer(problem, "needs", Mapping, settings)
@@ -168,10 +171,12 @@ def refuse_other_space(slot: str, name: str, space: Space, path: str) -> None:
         raise InputError(f"{path}: {bred}: expected {', '.join(others) or 'none'}")
 
 
-def _operator(slot: str, choice: Choice, experiment: Experiment, faults: list[str]) -> Operator | None:
-    path = f"operators.{slot}"
+def checked_operator(
+    slot: str, choice: Choice, path: str, plugins: Sequence[str], faults: list[str]
+) -> Operator | None:  # fmt: skip
+    """Return the operator ``choice``, which has the key ``path``; None after adding to ``faults``."""
     try:
-        function = registry.operator(slot, choice.use, experiment.plugins)
+        function = registry.operator(slot, choice.use, plugins)
         model = operator_schema(slot, function)
     except InputError as error:
         faults.append(f"{path}.use: {error}")

@@ -9,7 +9,7 @@ from typing import Any
 from evoprune.console.errors import InputError, cut_repr
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.explain import validated
-from evoprune.experiment.resolve import operator_schema, refuse_other_space
+from evoprune.experiment.resolve import checked_operator, refuse_other_space
 from evoprune.experiment.spec import Choice
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.space import Genome, Operator, Space, SpaceError
@@ -88,8 +88,8 @@ class Mixed(Space):
 
     def adapted(self, slot: str, operator: Operator | None) -> Operator:
         """Return ``operator``; its choices ``of_parts`` become an operator for each part."""
-        if operator is not None and "of_parts" in getattr(operator, "keywords", ()):
-            return partial(operator, of_parts=self._of_parts(slot, operator.keywords["of_parts"] or {}))  # type: ignore[attr-defined]
+        if isinstance(operator, partial) and "of_parts" in operator.keywords:
+            return partial(operator, of_parts=self._of_parts(slot, operator.keywords["of_parts"] or {}))
         if slot != "repair" or operator is not None:
             return super().adapted(slot, operator)
         repairs = [space.adapted(slot, None) for space in self.parts.values()]
@@ -123,12 +123,11 @@ class Mixed(Space):
 
 def _operator(slot: str, part: str, space: Space, choice: Any) -> Operator:
     """Return the operator ``choice`` of ``space``, that of ``part``; by default the space's."""
-    path = f"operators.{slot}.of_parts.{part}"
+    path, faults = f"operators.{slot}.of_parts.{part}", list[str]()
     chosen = validated(Choice, choice or registry.default_choice("defaults", space.name)[slot], None, path)
     refuse_other_space(slot, chosen.use, space, path)
-    try:
-        function = registry.operator(slot, chosen.use)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    given = validated(operator_schema(slot, function), chosen.parameters, None, path)
-    return space.adapted(slot, partial(function, **parameters.arguments(given, {**space.supplied, "space": space})))
+    operator = checked_operator(slot, chosen, path, (), faults)
+    if not operator:
+        raise InputError(faults)
+    arguments = parameters.arguments(operator.parameters, {**space.supplied, "space": space})
+    return space.adapted(slot, partial(operator.function, **arguments))

@@ -6,15 +6,13 @@ from evoprune import Gene, Genes, minimize
 from evoprune.operators.algorithm.auto import auto
 
 BITS = [Gene.integer(f"b{place}", 0, 1) for place in range(100)]
+WHOLE = [Gene.integer(f"n{place}", 0, 20) for place in range(31)]
+KINDS = [Gene.choice(f"kind{place}", range(20)) for place in range(3)]
 
 
 def chosen(genes, objectives=1):
     problem = SimpleNamespace(genes=Genes(genes), signs=(-1.0,) * objectives, budget=None, noisy=False)
     return auto(problem)[0]["algorithm"]
-
-
-WHOLE = [Gene.integer(f"n{place}", 0, 20) for place in range(31)]
-KINDS = [Gene.choice(f"kind{place}", range(20)) for place in range(3)]
 
 
 @pytest.mark.parametrize(
