@@ -72,7 +72,7 @@ def _forecast(headers: Headers, rows: int, order: Order, count: int) -> str:
 def needed_tokens(
     tokenizer: Any, rows: int, vocabulary: Mapping[str, Any], searched: Mapping[str, Any]
 ) -> tuple[Order, int]:
-    """Return the order of ``rows`` tokens, and the number that ``searched`` needs, a text like ``vocabulary``.
+    """Return the order of ``rows`` tokens, and the number that ``searched`` needs, a level of the transform.
 
     Both texts: keys of :class:`TextSettings`. Raises :class:`evoprune.InputError` if all tokens are needed.
     """
@@ -80,12 +80,12 @@ def needed_tokens(
     from evoprune.problems.language_model.texts.source import load_text
     from evoprune.problems.language_model.texts.windows import tokenise
     from evoprune.problems.language_model.vocabulary.order import token_frequencies, token_order
-    from evoprune.problems.language_model.vocabulary.transform import VocabularySettings
+    from evoprune.problems.language_model.vocabulary.transform import VocabularySettings, token_counts
 
     order = token_order(tokenizer, [load_text(TextSettings(**vocabulary), _OPTION)])
     uses = token_frequencies(tokenise(load_text(TextSettings(**searched), _OPTION), tokenizer))
-    counts = range(order.fewest, rows, VocabularySettings().step)
-    place = bisect_left(counts, -_LOST, key=lambda count: -order.expected_loss(uses, count))
-    if place == len(counts):
+    counts = sorted(token_counts(rows, order, VocabularySettings().step))
+    count = counts[bisect_left(counts, -_LOST, key=lambda each: -order.expected_loss(uses, each))]
+    if count == rows:
         raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", _OPTION)
-    return order, counts[place]
+    return order, count

@@ -72,7 +72,7 @@ class Vocabulary(Transform):
         if any(len(end.weight) != self._rows for end in self._ends):
             raise InputError("the embedding and the head have other numbers of tokens", "problem.transforms")
         self.order = token_order(tokenizer, self._needed_texts(), settings.keep)
-        self._counts = _counts(self._rows, self.order, settings.step)
+        self._counts = token_counts(self._rows, self.order, settings.step)
         if len(self._counts) < 2:
             raise InputError(f"all {self._rows:,} tokens stay, {self.order.fewest:,} always", "problem.transforms")
         level_losses = expected_losses(resident, self.texts.search, self.order, self._counts)
@@ -173,7 +173,7 @@ class Vocabulary(Transform):
         return bare
 
 
-def _counts(rows: int, order: Order, step: int) -> list[int]:
+def token_counts(rows: int, order: Order, step: int) -> list[int]:
     """Return ``rows``, and multiples of ``step`` down to the fewest tokens, at a nearly constant ratio."""
     least, most = order.fewest, min(rows - 1, len(order.tokens))
     if least > most:

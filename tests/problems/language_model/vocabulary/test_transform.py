@@ -20,6 +20,7 @@ from evoprune.problems.language_model.problem import LanguageModel, LanguageMode
 from evoprune.problems.language_model.testing import check_format, check_transform
 from evoprune.problems.language_model.texts.settings import TextSettings
 from evoprune.problems.language_model.texts.windows import cut_windows
+from evoprune.problems.language_model.vocabulary.goal import needed_tokens
 from evoprune.problems.language_model.vocabulary.transform import _gains
 from evoprune.testing import check_budget
 from tests.problems.language_model.gguf.types.test_file_size import check_bytes
@@ -100,6 +101,16 @@ def test_kept_tokens_gain_the_shares_of_missing_ones(session):
             shares = session.resident.model(input_ids=row[None]).logits[0, :-1].softmax(-1)[:, kept].sum(-1)
             gain -= float(shares.log()[torch.isin(row[1:], torch.tensor(kept))].sum())
         assert found == pytest.approx(gain / windows.predictions, rel=1e-3)
+
+
+def test_as_many_tokens_stay_as_the_command_tells(monkeypatch):
+    monkeypatch.setattr("evoprune.problems.language_model.vocabulary.goal._LOST", 1.0)
+    words, searched = TEXT | {"split": "train"}, TEXT | {"split": "validation"}
+    session = session_of(transforms={"use": "vocabulary", "texts": [words]})
+    rows = len(session.resident.model.get_input_embeddings().weight)
+    _, count = needed_tokens(session.resident.tokenizer, rows, words, searched)
+    (tokens_gene,) = session.transform.genes
+    assert count in tokens_gene.levels[1:]  # of any other number, the next level below would stay
 
 
 def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
