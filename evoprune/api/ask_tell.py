@@ -53,7 +53,7 @@ class Search:
     >>> search.best[1][0] < 0.01
     True
 
-    Of a :class:`Problem`, the caller scores the values of its space as it likes.
+    With a :class:`Problem`, the caller scores the values of its space as it likes.
     ``folder``: stores the values, from which the same call continues after an interruption; None stores none. A search
     can be pickled; the copy continues in the same way, without a folder.
     """

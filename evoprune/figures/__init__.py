@@ -1,1 +1,1 @@
-"""Figures in one style, and those of a search."""
+"""The style of all figures, and the figures of a search."""

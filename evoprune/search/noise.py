@@ -26,7 +26,7 @@ def sample_of(generation: int) -> int:
 
 
 class Means:
-    """The scores of each genome on several samples, less the difficulty of these. ``sign``: of the objective.
+    """The scores of each genome on several samples, less their difficulty. ``sign``: of the objective.
 
     A score is the sum of a genome's mean, the difficulty of a sample, and noise. The difficulty of a sample is
     estimated by all genomes that were scored before, and shrunk by the variance of difficulties so far, as in a

@@ -97,7 +97,7 @@ class _Pyramid:
         return repaired(self._toolbox, child)
 
     def _follow(self, current: Individual, moves: Iterable[Move], ties: bool = True) -> Steps:
-        """Make those of ``moves`` that gain, or with ``ties`` do no harm; a generation for each few scored at once."""
+        """Make the ``moves`` that gain, or with ``ties`` do no harm; a generation for each few scored at once."""
         children = (child for move in moves if (child := move(current)))
         while tried := [*islice(children, self._at_once)]:
             yield Evaluate(tried)

@@ -38,7 +38,7 @@ class GgmlMatrix(Encoded):
     """A matrix in the ggml type ``kind``, as a .gguf file stores it."""
 
     def values(self, matrix: Matrix, weight: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the values, or those of some ``rows``, in the layout, dtype and device of ``weight`` of ``matrix``."""
+        """Return the values of all or some ``rows``, in the layout, dtype and device of ``weight`` of ``matrix``."""
         width = matrix.rows(weight).shape[1]
         data = self.data if rows is None else self.data[rows.cpu().numpy()]
         values = torch.empty(len(data), width, dtype=weight.dtype)

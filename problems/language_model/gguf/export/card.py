@@ -96,7 +96,7 @@ def _source(facts: GgufFacts) -> str:
 
 
 def verdict(facts: GgufFacts) -> str:
-    """Return the goal and the result, and size, loss and speed beside the source and llama-quantize, in a line."""
+    """Return a line: goal and result, and size, loss and speed compared with the source and llama-quantize."""
     preset = facts.preset
     named = f"{preset.name} of {megabytes(preset.bytes)}" if preset else ""
     usable = "" if preset and facts.unusable_factor(preset.perplexity) else named

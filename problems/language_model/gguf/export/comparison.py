@@ -159,8 +159,9 @@ class Mixture(NamedTuple):
 def same_size(model: Any, base: Base, size: int, quick: bool = False) -> Mixture:
     """Return types of llama-quantize for the dense ``model``, in at most ``size`` bytes if any are as small.
 
-    Those of the largest preset that fits, or of one with embedding and head in 4 bits; tensors, from the first on, have
-    the types of the next larger one where these fit. ``quick``: no IQ-types, which take minutes for a billion weights.
+    They are the types of the largest preset that fits, or of one with embedding and head in 4 bits; the first tensors
+    take the types of the next larger preset, as far as the file fits. ``quick``: no IQ-types, which take minutes for a
+    billion weights.
     """
     plain, files = contents(model, base, {}), dict[str, tuple[str, Contents]]()
     for name, kinds in presets(model, base, importance=True).items():

@@ -61,5 +61,5 @@ class TypesSettings(Settings):
         return self
 
     def chosen(self, widths: Collection[int]) -> Sequence[str]:
-        """Types to choose from, for rows of ``widths``; these may exclude some."""
+        """Return the types to choose from for rows of ``widths``; some may not fit."""
         return ggml.usual(widths) if self.types is None else self.types
