@@ -113,6 +113,11 @@ class Goal(ABC):
     def experiment(self, setup: Setup) -> Json:
         """Return the experiment: problem, operators and evaluations."""
 
+    @classmethod
+    def advice(cls, planning: Any, goal: Goal) -> str | None:  # noqa: ARG003 - a default
+        """Return a sentence if the option of this goal would help to meet another ``goal``."""
+        return None
+
 
 class Output:
     """The files of the result: here a folder for transformers, with weights in 16 bits.

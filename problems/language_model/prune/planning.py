@@ -18,7 +18,7 @@ from evoprune.problems.language_model.models.blocks import max_positions
 from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.headers import Headers
-from evoprune.problems.language_model.prune.interfaces import Goal, Json, Output, Setup
+from evoprune.problems.language_model.prune.interfaces import GOALS, Goal, Json, Output, Setup, plugins_of
 from evoprune.problems.language_model.prune.looking import look, model_settings
 from evoprune.problems.language_model.prune.time_plan import TimePlan
 from evoprune.problems.language_model.results.recovery import RECOVERIES
@@ -147,6 +147,10 @@ class Planning:
         size: float = min(halves, units.get(budget.get("use", ""), math.inf) * budget.get("at_most", math.inf))
         return float(self.output.room(size, parameters, self.headers))
 
+    def advice(self, goal: Goal) -> Iterator[str]:
+        """Sentences on other goals whose options would help to meet ``goal``."""
+        yield from filter(None, (other.advice(self, goal) for other in plugins_of(GOALS).values()))
+
     def _remarks(self, goal: Goal, problem: Json) -> Iterator[str]:
         """Lines for the user: the decisions of the clock."""
         resident, model, headers = self.resident, self.settings.model, self.headers
@@ -159,6 +163,7 @@ class Planning:
         least = self.output.least_bytes
         if least and isinstance(goal, Size) and goal.removed(self.facts, self.output):
             yield f"types alone reach about {megabytes(least)}: cuts to get below that lose far more"
+        yield from self.advice(goal)
         yield f"{model}: {resident.parameters:,} parameters, {resident.dtype} on {resident.place}"
         yield self.times.text.remark
         texts = (problem[f"{name}_text"] for name in ("report", "calibration", "search"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evoprune import InputError
 from evoprune.problems.language_model.prune.experiments import experiment, two_digits
+from evoprune.problems.language_model.prune.goals import Size
 from evoprune.problems.language_model.prune.headers import Headers
 from evoprune.problems.language_model.prune.interfaces import Goal, Json, Setup
 from evoprune.problems.language_model.results.summary import megabytes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # it imports torch
 _OPTION = "--vocabulary"
 _LOST = 0.02  # expected nats a token that tokens left out may cost, about a hundredth
 _LITTLE = 0.1  # share of the file: for less, types of fewer bits lose less (docs/measurements/vocabulary.md)
+_MUCH, _FEW = 0.2, 4.0  # share of the file in rows of tokens, and bits a weight, for which fewer tokens lose less
 _RATE = 2.5e-4  # of a training of all weights, times their size
 
 
@@ -57,16 +59,33 @@ class Vocabulary(Goal):
         operators = {"algorithm": {"use": "additive", "screening": 0.125}}
         return experiment(setup, problem, operators, 1, recover, generations=0)
 
+    @classmethod
+    def advice(cls, planning: Any, goal: Goal) -> str | None:
+        weights, headers = planning.output.weights, planning.headers
+        if planning.vocabulary or not isinstance(goal, Size) or 8 * goal.file_bytes(weights) >= _FEW * weights:
+            return None
+        rows = len(planning.resident.model.get_input_embeddings().weight)
+        if (share := _token_bytes(headers, rows) / headers.bytes) < _MUCH:
+            return None
+        return (
+            f"rows of {rows:,} tokens hold {share:.0%} of the file: {_OPTION} TEXT keeps only tokens that TEXT needs, "
+            f"which loses less than types below {_FEW:g} bits"
+        )
+
 
 def _forecast(headers: Headers, rows: int, order: Order, count: int) -> str:
     """Tell the bytes that a model of ``rows`` tokens saves if ``count`` stay, and at most."""
-    a_row = sum(each.bytes for each in headers.tensors.values() if each.shape[:1] == (rows,)) / rows
-    saved, most = ((rows - stay) * a_row for stay in (count, order.fewest))
+    saved, most = ((1 - stay / rows) * _token_bytes(headers, rows) for stay in (count, order.fewest))
     little = ": little, and --size loses less; it pays for a model of more languages than the text"
     return (
         f"{count:,} of {rows:,} tokens stay, which saves {megabytes(saved)} of {megabytes(headers.bytes)} (at most "
         f"{megabytes(most)}){little if saved < _LITTLE * headers.bytes else ''}"
     )
+
+
+def _token_bytes(headers: Headers, rows: int) -> int:
+    """Return the bytes of matrices with a row for each of so many tokens."""
+    return sum(each.bytes for each in headers.tensors.values() if each.shape[:1] == (rows,))
 
 
 def needed_tokens(

@@ -55,6 +55,7 @@ def overview(planning: Any, output: Output) -> Iterator[str]:
         yield _advice({size: lost * bits for size, lost in losses.items()}, output)
     if not output.asked.texts:
         yield "all on Python's documentation: give --text FILE, a text of the kind that the model is for"
+    yield from planning.advice(Size(least))
     yield "smaller, faster, or with fewer tokens: prune --help"
 
 

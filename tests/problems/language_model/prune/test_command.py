@@ -282,6 +282,19 @@ def test_tokens_go_before_heads_and_channels(prune, text):
         assert (megabytes(least) in err) == cuts
 
 
+@pytest.mark.parametrize(("goal", "share"), [("--bits=3.5", 0.1), ("--bits=3.5", 0.2), ("--bits=5", 0.1)])
+def test_fewer_tokens_are_advised_for_few_bits_where_rows_are_a_large_share(prune, text, goal, share, monkeypatch):
+    pytest.importorskip(VOCABULARY)
+    pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(f"{VOCABULARY}.goal._MUCH", share)
+    advised = (goal, share) == ("--bits=3.5", 0.1)  # 15% of this model are rows of tokens
+    for option in ("--text", "--vocabulary"):
+        arguments = [option, text, goal, "--out=small.gguf", "--print-config"]
+        code, _, err = prune(*arguments, model="bundled:gpt2-mini")
+        assert code == 0, err
+        assert ("--vocabulary" in err) == (advised and option == "--text")
+
+
 @pytest.mark.slow
 def test_a_time_too_short_to_train_has_a_whole_verdict_and_a_run_without_a_clock_repeats_it(
     prune, text, quantised, tmp_path, monkeypatch

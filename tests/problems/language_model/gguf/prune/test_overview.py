@@ -35,6 +35,7 @@ def test_the_loss_is_that_of_the_types_within_a_factor_of_two_and_falls_with_the
 @pytest.mark.slow
 def test_smaller_sizes_are_listed_with_commands_that_ask_for_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Size, "advice", classmethod(lambda _, __, goal: f"below {goal.value:g} bytes, another goal"))
     source = write_quantised(random_llama(blocks=4), tmp_path / "a tiny.gguf", "Q5_1")
     assert main(["prune", str(source)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -44,6 +45,7 @@ def test_smaller_sizes_are_listed_with_commands_that_ask_for_them(tmp_path, monk
     of_presets = [line.split() for line in lines[first:] if line.endswith("bits per byte")]
     assert of_presets and all(float(words[-4]) <= float(words[-6]) for words in of_presets)  # a search can take it
     assert any(line.startswith("take ") for line in lines)
+    assert any(line.endswith("another goal") for line in lines)
     commands = [shlex.split(line) for line in lines if line.startswith("    python")]
     sizes = [Size.read(command[command.index("--size") + 1]).value for command in commands]
     assert source.stat().st_size > sizes[0] > sizes[1]
