@@ -63,12 +63,19 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
     seeds = len(runs) // variants
     sections.append(
         f"Range: of {seeds} seeds; it contains the median of all seeds with a probability of {_coverage(seeds):.3g}.\n"
-        "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
-        f"{seeds} seeds and {variants} variants none can fall below {least_p(variants, seeds):.3g}.\n"
+        f"{explained_p(variants, seeds)}\n"
         "Evaluations: runs differ in their number, as the budget is of work: one on a part of the data costs less, and "
         "the last generation may end beyond it."
     )
     return "\n\n".join(sections) + "\n"
+
+
+def explained_p(variants: int, seeds: int) -> str:
+    """Return a sentence on the p of so many ``variants``."""
+    return (
+        "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
+        f"{seeds} seeds and {variants} variants none can fall below {least_p(variants, seeds):.3g}."
+    )
 
 
 def compared(runs: Sequence[Finished], budget: float, unit: str, label: str | None) -> dict[str, list[Row]]:

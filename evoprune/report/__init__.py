@@ -4,7 +4,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from os.path import commonprefix
+from os.path import commonpath, commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from evoprune.report.reading import Json, Reported, read_run
 from evoprune.report.side_by_side import side_by_side
 
 _LONG = 16  # letters, from which a common beginning of the names of runs is left out
+_FEW = 4  # runs, whose names are the title
 
 
 def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
@@ -158,6 +159,8 @@ def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
             for run in runs:
                 run.name = run.name.removeprefix(start)
         title = ", ".join(run.name for run in runs)
+        if len(runs) > _FEW:
+            title = f"{len(runs)} runs in {Path(commonpath([folder.resolve() for folder in folders])).name}"
         return write_page(title, _of_several(runs) if len(runs) > 1 else blocks(runs[0]), out)
     except (TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
         every = ", ".join(folder.resolve().name for folder in folders)

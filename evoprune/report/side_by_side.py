@@ -21,17 +21,48 @@ class _Row(NamedTuple):
     cells: Sequence[Any]
 
 
+class _Experiment(NamedTuple):
+    """The ``runs`` of an experiment, which differ in the seed alone, by their seeds."""
+
+    name: str
+    runs: Sequence[Reported]
+
+
 def side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
-    """Yield tables of the settings and results in which ``runs`` differ, and a figure of their bests so far."""
+    """Yield tables of the settings and results in which ``runs`` differ, and a figure of their bests so far.
+
+    Of several experiments, some with several seeds, by experiment; else by run.
+    """
     settings = list(_differing("", [run.resolved.config() for run in runs]))
+    experiments = _experiments(runs, settings)
+    if len(experiments) == 1 or len(experiments) == len(runs):
+        columns = [_Experiment(run.name, [run]) for run in runs]
+    else:
+        columns, settings = experiments, [row for row in settings if row.key != "seed"]
     yield "## Side by side"
-    shown = ([row.key, *(None if cell is _ABSENT else cell for cell in row.cells)] for row in settings)
-    yield table(["setting", *(run.name for run in runs)], shown) if settings else "The experiments are the same."
+    places = [runs.index(each.runs[0]) for each in columns]
+    shown = ([row.key, *(None if (cell := row.cells[at]) is _ABSENT else cell for at in places)] for row in settings)
+    yield table(["setting", *(each.name for each in columns)], shown) if settings else "The experiments are the same."
     if kinds := _kinds(runs):
         yield f"**The results are not compared**: they are of different problems ({text('; '.join(kinds))})."
         return
-    yield from _results(runs, settings)
-    yield from _bests_so_far(runs)
+    yield from _results(runs, settings, experiments, columns)
+    yield from _bests_so_far(columns)
+
+
+def _experiments(runs: Sequence[Reported], settings: Sequence[_Row]) -> list[_Experiment]:
+    """Group ``runs`` by all ``settings`` but the seed: by the setting if one differs, else by a run or its folder."""
+    varied = [row for row in settings if row.key != "seed"]
+    grouped: dict[str, list[Reported]] = {}
+    for place, run in enumerate(runs):
+        grouped.setdefault(repr([row.cells[place] for row in varied]), []).append(run)
+    experiments = []
+    for one in grouped.values():
+        name = one[0].name if len(one) == 1 else one[0].name.rpartition("/")[0] or one[0].name
+        if len(varied) == 1:
+            name = f"{varied[0].key} {plain(varied[0].cells[runs.index(one[0])])}"
+        experiments.append(_Experiment(name, sorted(one, key=lambda run: run.settings["seed"])))
+    return experiments
 
 
 def _differing(key: str, values: Sequence[Any]) -> Iterator[_Row]:
@@ -69,31 +100,35 @@ def _kinds(runs: Sequence[Reported]) -> list[str]:
     return [f"{', '.join(names)}: {kind}" for kind, names in kinds.items()]
 
 
-def _results(runs: Sequence[Reported], settings: Sequence[_Row]) -> Iterator[Block]:
-    """Yield tables of the results that differ, with a median and a range for each experiment of several seeds."""
-    experiments: dict[str, list[Reported]] = {}
-    for place, run in enumerate(runs):
-        experiments.setdefault(repr([row.cells[place] for row in settings if row.key != "seed"]), []).append(run)
-    repeated = [one for one in experiments.values() if len({run.settings["seed"] for run in one}) > 1]
-    alone = [one[0].name for one in experiments.values() if one not in repeated]
-    several = len(experiments) > 1
-    head = ["result", *(run.name for run in runs)]
-    names = [one[0].name for one in repeated]
-    if len(varied := [row for row in settings if row.key != "seed"]) == 1:
-        (row,) = varied
-        names = [f"{row.key} {plain(row.cells[runs.index(one[0])])}" for one in repeated]
-    head += [f"median (range){f' of {len(one)}: {name}' * several}" for one, name in zip(repeated, names, strict=True)]
-    single, nested = (
-        _rows(runs, values, repeated) for values in ([_single(run) for run in runs], [run.nested for run in runs])
-    )
-    yield table(head, single) if single else "The results are the same."
+def _results(
+    runs: Sequence[Reported],
+    settings: Sequence[_Row],
+    experiments: Sequence[_Experiment],
+    columns: Sequence[_Experiment],
+) -> Iterator[Block]:
+    """Yield tables of the results that differ: of ``columns``, and of single runs if those are experiments."""
+    values = [_single(run) for run in runs]
+    several, repeated = len(experiments) > 1, len(columns) < len(runs)
+    head = ["result", *(f"{each.name}{f', {len(each.runs)} seeds' * (len(each.runs) > 1)}" for each in columns)]
+    if not several:
+        head.append("median (range)")
+    rows = _by_experiment(runs, values, columns) if repeated else _rows(runs, values, with_median=not several)
+    yield table(head, rows) if rows else "The results are the same."
+    if repeated and (seeds := _same_seeds(columns)) > 1:
+        from evoprune.ablation.results import explained_p  # brings in SciPy and matplotlib
+
+        yield f"Medians and ranges. {explained_p(len(columns), seeds)}"
+    alone = [each.name for each in columns if len(each.runs) == 1]
     if several and alone:
-        seeds = f"One seed of {text(', '.join(alone))}" if repeated else "One seed each"
-        yield f"{seeds}: differences may be chance; the command `ablate` compares several seeds."
+        of_one = f"One seed of {text(', '.join(alone))}" if repeated else "One seed each"
+        yield f"{of_one}: differences may be chance; the command `ablate` compares several seeds."
     if changed := _measurements(runs, settings):
         yield f"Measured differently ({text(', '.join(changed))}): values may not mean the same."
-    if nested:
-        yield Details("More numbers that differ", [table(head, nested)])
+    names = ["result", *(run.name for run in runs)]
+    if repeated and (single := _rows(runs, values)):
+        yield Details("Results of each run", [table(names, single)])
+    if nested := _rows(runs, [run.nested for run in runs], with_median=not several):
+        yield Details("More numbers that differ", [table(names if several else head, nested)])
 
 
 def _single(run: Reported) -> dict[str, Any]:
@@ -102,17 +137,48 @@ def _single(run: Reported) -> dict[str, Any]:
     return {"state": run.status.state, **run.shown.results, **numbers}
 
 
-def _rows(
-    runs: Sequence[Reported], values: Sequence[Mapping[str, Any]], repeated: Sequence[Sequence[Reported]]
+def _rows(runs: Sequence[Reported], values: Sequence[Mapping[str, Any]], with_median: bool = False) -> list[list[Any]]:
+    """Return a row for each name whose ``values``, a mapping of each run, differ."""
+    return [
+        [name, *map(_with_error, runs, [name] * len(runs), cells), *([_median(cells)] if with_median else [])]
+        for name, cells in _differing_cells(values)
+    ]
+
+
+def _by_experiment(
+    runs: Sequence[Reported], values: Sequence[Mapping[str, Any]], experiments: Sequence[_Experiment]
 ) -> list[list[Any]]:
-    """Return a row for each name whose ``values``, a mapping of each run, differ; with medians of ``repeated`` runs."""
+    """Return a row for each name whose ``values`` differ: a value, or median and range, and p against the first."""
+    from evoprune.ablation.results import compare  # brings in SciPy and matplotlib
+
     rows = []
+    for name, cells in _differing_cells(values):
+        found = [[cells[runs.index(run)] for run in each.runs] for each in experiments]
+        p: list[float | None] = [None] * len(experiments)
+        if _same_seeds(experiments) > 1 and all(map(is_number, cells)):
+            p = [row.p for row in compare({str(place): numbers for place, numbers in enumerate(found)})]
+        shown = [
+            _median(numbers) if len(numbers) > 1 else _with_error(each.runs[0], name, numbers[0])
+            for each, numbers in zip(experiments, found, strict=True)
+        ]
+        rows.append(
+            [name, *(f"{cell}, p {digits(each, 2)}" if each else cell for cell, each in zip(shown, p, strict=True))]
+        )
+    return rows
+
+
+def _same_seeds(experiments: Sequence[_Experiment]) -> int:
+    """Return the number of seeds of all ``experiments``; 0 if their seeds differ."""
+    seeds = [[run.settings["seed"] for run in each.runs] for each in experiments]
+    return len(seeds[0]) if all(one == seeds[0] for one in seeds) else 0
+
+
+def _differing_cells(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the names whose ``values``, a mapping of each run, differ, and a cell for each run."""
     for name in dict.fromkeys(name for of_run in values for name in of_run):
         cells = [of_run.get(name) for of_run in values]
         if any(cell != cells[0] for cell in cells):
-            medians = (_median([cells[runs.index(run)] for run in one]) for one in repeated)
-            rows.append([name, *map(_with_error, runs, [name] * len(runs), cells), *medians])
-    return rows
+            yield name, cells
 
 
 def _with_error(run: Reported, name: str, value: Any) -> Any:
@@ -140,22 +206,25 @@ def _measurements(runs: Sequence[Reported], settings: Sequence[_Row]) -> list[st
     return [row.key for row in settings if row.key.startswith("problem.")]
 
 
-def _bests_so_far(runs: Sequence[Reported]) -> Iterator[Drawing]:
-    """Yield a figure of the best of each run so far against work, unless no run has more than one best."""
-    curves = [_curve(run) for run in runs if run.run.result.standard_error is None]
+def _bests_so_far(experiments: Sequence[_Experiment]) -> Iterator[Drawing]:
+    """Yield a figure of the best of each experiment so far against work, unless no run has more than one best."""
+    named = [(each.name, run) for each in experiments for run in each.runs]
+    curves = [_curve(name, run) for name, run in named if run.run.result.standard_error is None]
     if max((len(curve.work) for curve in curves), default=0) < 2:
         return
     from evoprune.ablation.results import draw_curves  # brings in SciPy and matplotlib
 
-    label = runs[0].objectives[0]
-    figure = draw_curves(curves, max(curve.spent for curve in curves), runs[0].problem.work_unit, label)
+    _, first = named[0]
+    label, unit = first.objectives[0], first.problem.work_unit
+    figure = draw_curves(curves, max(curve.spent for curve in curves), unit, label)
     ends = ", ".join(f"{curve.variant} {plain(curve.best[-1])}" for curve in curves)
-    left_out = "" if len(curves) == len(runs) else " Runs with noise have none: single scores would be the luckiest."
-    yield Drawing("bests so far", svg(figure), f"Best {label} so far; at the end: {ends}.{left_out}")
+    words = f"at the end: {ends}" if len(experiments) == len(named) else "median and range over seeds"
+    left_out = " Runs with noise have none: single scores would be the luckiest." * (len(curves) < len(named))
+    yield Drawing("bests so far", svg(figure), f"Best {label} so far; {words}.{left_out}")
 
 
-def _curve(run: Reported) -> Finished:
+def _curve(name: str, run: Reported) -> Finished:
     sign = run.problem.signs_of(run.resolved.settings)[0]
     work, best = zip(*((work, line["fitness"][0]) for work, line in improvements(run.lines, sign)), strict=True)
     spent = sum(line["work"] for line in run.lines if "candidate" in line and not line["memo"])
-    return Finished(run.name, work, best, spent)
+    return Finished(name, work, best, spent)

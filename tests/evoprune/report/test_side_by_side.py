@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from evoprune.ablation.results import compare as ablation
 from evoprune.interfaces.parts import Shown
 from evoprune.problems.benchmark import Benchmark
 from tests.evoprune.report.conftest import Page
@@ -67,12 +68,30 @@ def test_only_settings_and_results_that_differ_are_listed_and_one_seed_each_is_s
     assert figure["alt"] == "bests so far"
 
 
-def test_among_several_seeds_those_with_one_are_named(run, sphere, compare):
+def test_experiments_of_several_seeds_are_compared_with_one_of_one_seed_named(run, sphere, compare):
     folders = [run(sphere, f"seed={seed}", name=f"seed{seed}").folder for seed in (1, 2)]
     alone = run(sphere, "operators.mate=uniform", name="alone").folder
-    rows, words = compare(*folders, alone)
-    assert rows["result"][3:] == [f"median (range) of 2: operators.mate {rows['operators.mate'][0]}"]
-    assert "One seed of alone" in words
+    rows, words = compare(folders[0], alone, folders[1])
+    name, other = (f"operators.mate {value}" for value in rows["operators.mate"])
+    assert f"| {name}, 2 seeds | {other} |" in words
+    assert f"One seed of {other}" in words
+    low, high = sorted(map(best, folders))
+    assert f"({low:.6g} to {high:.6g})" in words
+    assert f"| {best(alone):.6g} |" in words
+
+
+def test_experiments_on_the_same_seeds_have_a_p_that_does_not_depend_on_the_order_of_runs(run, sphere, compare):
+    kinds, found = ("blend", "uniform"), {}
+    for kind in kinds:
+        for seed in (1, 2, 3):
+            found[kind, seed] = run(sphere, f"operators.mate={kind}", f"seed={seed}", name=f"{kind}{seed}").folder
+    ordered = [found[kind, seed] for seed in (3, 1, 2) for kind in kinds]
+    _, words = compare(*ordered)
+    (row,) = (line for line in words.splitlines() if line.startswith("| fitness of the best") and " to " in line)
+    first, second = ([best(found[kind, seed]) for seed in (1, 2, 3)] for kind in kinds)
+    _, tested = ablation({"first": first, "second": second})
+    assert row.rstrip(" |").endswith(f", p {tested.p:.2g}")
+    assert words.startswith(f"# {len(ordered)} runs in ")
 
 
 def test_a_section_that_a_run_lacks_is_one_row(run, sphere, compare):
