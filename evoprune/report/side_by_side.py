@@ -56,13 +56,14 @@ def _experiments(runs: Sequence[Reported], settings: Sequence[_Row]) -> list[_Ex
     grouped: dict[str, list[Reported]] = {}
     for place, run in enumerate(runs):
         grouped.setdefault(repr([row.cells[place] for row in varied]), []).append(run)
-    experiments = []
-    for one in grouped.values():
-        name = one[0].name if len(one) == 1 else one[0].name.rpartition("/")[0] or one[0].name
-        if len(varied) == 1:
-            name = f"{varied[0].key} {plain(varied[0].cells[runs.index(one[0])])}"
-        experiments.append(_Experiment(name, sorted(one, key=lambda run: run.settings["seed"])))
-    return experiments
+    ordered = [sorted(one, key=lambda run: run.settings["seed"]) for one in grouped.values()]
+    names = [one[0].name for one in ordered]
+    folders = [run_name.rpartition("/")[0] for run_name in names]
+    if len(varied) == 1:
+        names = [f"{varied[0].key} {plain(varied[0].cells[runs.index(one[0])])}" for one in ordered]
+    elif all(folders) and len({*folders}) == len(folders) < len(runs):
+        names = folders
+    return [_Experiment(name, one) for name, one in zip(names, ordered, strict=True)]
 
 
 def _differing(key: str, values: Sequence[Any]) -> Iterator[_Row]:
