@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from evoprune import InputError, Stopped
-from evoprune.cli.uploads import push, refuse_unready
+from evoprune.cli.export import push, refuse_unready
 from evoprune.problems.language_model.models.weight_files import BUNDLED_WEIGHTS
 from evoprune.problems.language_model.texts.source import paragraphs, python_docs
 from tests.hub.hub import Hub

@@ -46,7 +46,7 @@ def measure_file(
     ``run``: of the file's model in PyTorch; ``memory``: decode a whole prompt, to measure the peak; ``variants``: rows
     of tokens for :func:`evoprune.problems.language_model.gguf.llama.answers`; ``timeout``, in seconds;
     ``prediction_file``: the descriptor of a
-    :class:`evoprune.problems.language_model.evaluation.prediction_file.PredictionFile`, so that ``dense`` needs only
+    :class:`evoprune.problems.language_model.gguf.export.against.PredictionFile`, so that ``dense`` needs only
     its losses.
 
     Also returns ``predictions``, the keys of :class:`.gguf.export.facts.Predictions`, or

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from evoprune import Genes
 from evoprune.problems.language_model.transforms.form import Encoded, Form, check_pair
 from evoprune.problems.language_model.transforms.stack_costs import StackCosts, coupled_shapes
-from evoprune.problems.language_model.transforms.stack_facts import StackFacts
 from evoprune.problems.language_model.transforms.transform import KeptIndices, Transform
 
 Kind = TypeVar("Kind", bound=Transform)
@@ -138,6 +137,48 @@ class Stack:
         for transform in self.transforms:
             transform.use_times({gene.name: times[gene.name] for gene in transform.genes})
         self.genes = _joint_genes(self.transforms)
+
+
+class StackFacts:
+    """Abilities of ``transforms`` together, and facts for protocols and people; see :class:`.transform.Transform`."""
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self._transforms = transforms
+
+    @property
+    def sparse(self) -> bool:
+        return any(transform.sparse for transform in self._transforms)
+
+    @property
+    def lazy(self) -> bool:
+        return len(self._transforms) == 1 and self._transforms[0].lazy
+
+    @property
+    def updates(self) -> bool:
+        return any(transform.updates for transform in self._transforms)
+
+    @property
+    def plain(self) -> bool:
+        return all(transform.plain for transform in self._transforms)
+
+    @property
+    def prunes_vocabulary(self) -> bool:
+        """True if genomes may remove tokens."""
+        return any(transform.vocabularies for transform in self._transforms)
+
+    @property
+    def prunes_blocks(self) -> bool:
+        """True if blocks are changed by more than their form."""
+        return any(not isinstance(cut, Form) and not cut.vocabularies for cut in self._transforms)
+
+    def measures(self) -> dict[str, Any]:
+        return {name: value for transform in self._transforms for name, value in transform.measures().items()}
+
+    def describe(self) -> dict[str, Any]:
+        return {name: value for transform in self._transforms for name, value in transform.describe().items()}
+
+    def remarks(self) -> list[str]:
+        return [*dict.fromkeys(remark for transform in self._transforms for remark in transform.remarks())]
 
 
 def _joint_genes(transforms: Sequence[Transform]) -> Genes:

@@ -1,20 +1,25 @@
 """Compares a .gguf file with its source on texts and task files: ``eval FILE --against SOURCE``."""
 
+import errno
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
+import torch
 from scipy.stats import binomtest
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from evoprune import InputError
 from evoprune.plugins import Progress, Table, digits, note
 from evoprune.problems.language_model.evaluation.answers import right_answers, right_lines, variants_of
-from evoprune.problems.language_model.evaluation.measure import Measure, Perplexity
-from evoprune.problems.language_model.evaluation.prediction_file import PredictionFile, refuse_unless_room
+from evoprune.problems.language_model.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.language_model.gguf.export.facts import FILE_LABELS, LossGap
 from evoprune.problems.language_model.gguf.runtime import measure_file, seconds_a_token
 from evoprune.problems.language_model.models.cache import cache_folder
@@ -26,6 +31,7 @@ from evoprune.problems.language_model.texts.windows import Windows
 Row = dict[str, Any]
 
 _TIMED, _LONG = 128, 20.0  # tokens that everything is timed on; seconds from which the time is said first
+_NUMBER = 2  # bytes of a float16
 _PERCENTAGES = frozenset({"accuracy", "same_top", "same_top_error", "probability_change"})
 
 
@@ -150,3 +156,33 @@ def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
     lost, gained = pairs.count((True, False)), pairs.count((False, True))
     probability = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
     return {"became_wrong": lost, "became_right": gained, "mcnemar_p": probability}
+
+
+class PredictionFile(Objective):
+    """Writes predictions over the whole vocabulary to ``file``, and stores the ``losses`` of the next tokens.
+
+    The value is the mean loss.
+    A row holds the logits minus the largest one, in float16, which is finest near 0, where tokens are likely. Readers
+    normalise the rows, so divergences change by less than 1e-5 nats.
+    """
+
+    def __init__(self, file: BinaryIO, predictions: int) -> None:
+        self._file, self.losses = file, torch.empty(predictions)
+
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Return the summed next-token loss. Raises OSError if the disk is full."""
+        losses = cross_entropy(logits, targets, reduction="none")
+        self.losses[first : first + len(targets)] = losses.cpu()
+        rows = (logits - logits.amax(1, keepdim=True)).half().cpu().numpy()
+        if os.pwrite(self._file.fileno(), rows.data, first * rows.shape[1] * _NUMBER) < rows.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return losses.sum()
+
+
+def refuse_unless_room(predictions: int, vocabulary: int) -> None:
+    """Raise :class:`evoprune.InputError` if the cache's folder has no room for a :class:`PredictionFile`."""
+    needed, folder = predictions * vocabulary * _NUMBER / 1e9, cache_folder()
+    if needed > (free := shutil.disk_usage(folder).free / 1e9):
+        takes = f"{predictions:,} predictions of {vocabulary:,} tokens take {needed:.1f} GB in {folder}"
+        remedy = "give fewer --windows, or set EVOPRUNE_CACHE to a folder with room"
+        raise InputError(f"{takes}, and {free:.1f} GB are free: {remedy}", "--against")

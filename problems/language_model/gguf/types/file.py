@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evoprune import InputError, Price
+from evoprune.plugins import note
 from evoprune.problems.language_model.gguf import ggml
 from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.types.genes import TypedMatrix
@@ -18,6 +19,7 @@ from evoprune.problems.language_model.models.resident import Resident
 from evoprune.problems.language_model.transforms.costs import Prices
 from evoprune.problems.language_model.transforms.form import Encoded
 from evoprune.problems.language_model.transforms.shapes import Kinds, Shapes
+from evoprune.problems.language_model.transforms.transform import ModelMaker
 
 if TYPE_CHECKING:  # they import gguf, which not everyone has
     from evoprune.problems.language_model.gguf.base import Base
@@ -110,3 +112,26 @@ class TypedFile:
         from evoprune.problems.language_model.gguf.write import contents
 
         contents(self._resident.model, self.base, encoded).write(path)
+
+
+def presets_alone(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> dict[str, ModelMaker]:
+    """Return llama.cpp's presets of the dense model, without duplicates; see :meth:`Transform.presets_alone`."""
+    try:
+        presets = alone(settings).session.transform.form.file.presets()
+    except InputError as error:
+        note(f"there are no presets to compare with: {error}")
+        return {}
+    names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of equal presets, the first
+    return {name: partial(_preset, settings, alone, kinds) for kinds, name in names.items()}
+
+
+def _preset(
+    settings: TypesSettings, alone: Callable[[TypesSettings], Any], kinds: Sequence[str]
+) -> tuple[Any, list[float], dict[str, list[float]]]:
+    """Return a problem with the types of a preset, the genome of ``kinds``, and the dense genome.
+
+    A preset's type is replaced by one with no more bytes and no larger error, if there is one.
+    """
+    problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE})), "recipe": None}))
+    types = problem.session.transform.form
+    return problem, types.type_genes.genome_of(kinds), {"dense": types.dense}

@@ -14,7 +14,7 @@ from evoprune.problems.language_model.gguf.encoded import GgmlMatrix
 from evoprune.problems.language_model.gguf.types.copies import Copies
 from evoprune.problems.language_model.gguf.types.encodings import Encodings
 from evoprune.problems.language_model.gguf.types.errors import cached_errors
-from evoprune.problems.language_model.gguf.types.file import TypedFile
+from evoprune.problems.language_model.gguf.types.file import TypedFile, presets_alone
 from evoprune.problems.language_model.gguf.types.genes import TypedMatrix, TypeGenes
 from evoprune.problems.language_model.gguf.types.importance import cached_importance, load_importance
 from evoprune.problems.language_model.gguf.types.matrices import (
@@ -24,7 +24,6 @@ from evoprune.problems.language_model.gguf.types.matrices import (
     is_smaller,
     typed_matrices,
 )
-from evoprune.problems.language_model.gguf.types.presets import presets_alone
 from evoprune.problems.language_model.gguf.types.settings import TypesSettings
 from evoprune.problems.language_model.gguf.types.source import source_types
 from evoprune.problems.language_model.models.blocks import ExpertStack

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from evoprune.problems.language_model.evaluation.prediction_file import PredictionFile
+from evoprune.problems.language_model.gguf.export.against import PredictionFile
 
 
 def test_divergences_and_likeliest_tokens_are_those_of_float32():
