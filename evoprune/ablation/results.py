@@ -73,8 +73,8 @@ def write_results(runs: Sequence[Finished], budget: float, unit: str, label: str
 def explained_p(variants: int, seeds: int) -> str:
     """Return a sentence on the p of so many ``variants``."""
     return (
-        "p: Wilcoxon's signed ranks of the differences on the same seed, two-sided, corrected by Holm's method; with "
-        f"{seeds} seeds and {variants} variants none can fall below {least_p(variants, seeds):.3g}."
+        "p: Wilcoxon's signed ranks of the differences from the first on the same seed, two-sided, corrected by Holm's "
+        f"method; with {seeds} seeds and {variants} variants none can fall below {least_p(variants, seeds):.3g}."
     )
 
 

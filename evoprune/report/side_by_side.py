@@ -27,6 +27,15 @@ class _Experiment(NamedTuple):
     name: str
     runs: Sequence[Reported]
 
+    @property
+    def seeds(self) -> list[int]:
+        return [run.settings["seed"] for run in self.runs]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it has several seeds: a repetition of one seed tells nothing of chance."""
+        return len({*self.seeds}) > 1
+
 
 def side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
     """Yield tables of the settings and results in which ``runs`` differ, and a figure of their bests so far.
@@ -35,7 +44,7 @@ def side_by_side(runs: Sequence[Reported]) -> Iterator[Block]:
     """
     settings = list(_differing("", [run.resolved.config() for run in runs]))
     experiments = _experiments(runs, settings)
-    if len(experiments) == 1 or len(experiments) == len(runs):
+    if len(experiments) == 1 or not any(each.repeated for each in experiments):
         columns = [_Experiment(run.name, [run]) for run in runs]
     else:
         columns, settings = experiments, [row for row in settings if row.key != "seed"]
@@ -110,16 +119,14 @@ def _results(
     """Yield tables of the results that differ: of ``columns``, and of single runs if those are experiments."""
     values = [_single(run) for run in runs]
     several, repeated = len(experiments) > 1, len(columns) < len(runs)
-    head = ["result", *(f"{each.name}{f', {len(each.runs)} seeds' * (len(each.runs) > 1)}" for each in columns)]
-    if not several:
+    head = ["result", *(f"{each.name}{f', {len({*each.seeds})} seeds' * each.repeated}" for each in columns)]
+    if with_median := not several and experiments[0].repeated:
         head.append("median (range)")
-    rows = _by_experiment(runs, values, columns) if repeated else _rows(runs, values, with_median=not several)
+    rows = _by_experiment(runs, values, columns) if repeated else _rows(runs, values, with_median)
     yield table(head, rows) if rows else "The results are the same."
-    if repeated and (seeds := _same_seeds(columns)) > 1:
-        from evoprune.ablation.results import explained_p  # brings in SciPy and matplotlib
-
-        yield f"Medians and ranges. {explained_p(len(columns), seeds)}"
-    alone = [each.name for each in columns if len(each.runs) == 1]
+    if repeated:
+        yield f"Medians and ranges. {_explained_p(columns)}"
+    alone = [each.name for each in columns if not each.repeated]
     if several and alone:
         of_one = f"One seed of {text(', '.join(alone))}" if repeated else "One seed each"
         yield f"{of_one}: differences may be chance; the command `ablate` compares several seeds."
@@ -128,7 +135,7 @@ def _results(
     names = ["result", *(run.name for run in runs)]
     if repeated and (single := _rows(runs, values)):
         yield Details("Results of each run", [table(names, single)])
-    if nested := _rows(runs, [run.nested for run in runs], with_median=not several):
+    if nested := _rows(runs, [run.nested for run in runs], with_median):
         yield Details("More numbers that differ", [table(names if several else head, nested)])
 
 
@@ -154,24 +161,35 @@ def _by_experiment(
 
     rows = []
     for name, cells in _differing_cells(values):
-        found = [[cells[runs.index(run)] for run in each.runs] for each in experiments]
-        p: list[float | None] = [None] * len(experiments)
-        if _same_seeds(experiments) > 1 and all(map(is_number, cells)):
-            p = [row.p for row in compare({str(place): numbers for place, numbers in enumerate(found)})]
+        scores = [[cells[runs.index(run)] for run in each.runs] for each in experiments]
+        p_values: list[float | None] = [None] * len(experiments)
+        if not _no_p(experiments) and all(map(is_number, cells)):
+            p_values = [row.p for row in compare({str(place): numbers for place, numbers in enumerate(scores)})]
         shown = [
-            _median(numbers) if len(numbers) > 1 else _with_error(each.runs[0], name, numbers[0])
-            for each, numbers in zip(experiments, found, strict=True)
+            _summary(numbers) if len(numbers) > 1 else _with_error(each.runs[0], name, numbers[0])
+            for each, numbers in zip(experiments, scores, strict=True)
         ]
-        rows.append(
-            [name, *(f"{cell}, p {digits(each, 2)}" if each else cell for cell, each in zip(shown, p, strict=True))]
-        )
+        tested = (cell if p is None else f"{cell}, p {digits(p, 2)}" for cell, p in zip(shown, p_values, strict=True))
+        rows.append([name, *tested])
     return rows
 
 
-def _same_seeds(experiments: Sequence[_Experiment]) -> int:
-    """Return the number of seeds of all ``experiments``; 0 if their seeds differ."""
-    seeds = [[run.settings["seed"] for run in each.runs] for each in experiments]
-    return len(seeds[0]) if all(one == seeds[0] for one in seeds) else 0
+def _no_p(experiments: Sequence[_Experiment]) -> str:
+    """Return why the difference of ``experiments`` from the first is not tested; empty if it is."""
+    if any(each.seeds != experiments[0].seeds or len({*each.seeds}) < len(each.seeds) for each in experiments):
+        return "the experiments have not the same seeds, one run each"
+    if not all(run.finished for each in experiments for run in each.runs):
+        return "some runs have not ended"
+    return ""
+
+
+def _explained_p(experiments: Sequence[_Experiment]) -> str:
+    from evoprune.ablation.results import explained_p  # brings in SciPy and matplotlib
+
+    if why := _no_p(experiments):
+        return f"No p: {why}."
+    within = "Runs may end beyond their budget; the page of `ablate` compares the best within it."
+    return f"{explained_p(len(experiments), len(experiments[0].runs))} {within}"
 
 
 def _differing_cells(values: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
@@ -186,6 +204,11 @@ def _with_error(run: Reported, name: str, value: Any) -> Any:
     """Return ``value``, with its standard error if it is the mean fitness of a search with noise."""
     error = run.facts.get(ERROR)
     return value if error is None or name != next(iter(run.facts)) else f"{plain(value)} ± {digits(error, 2)}"
+
+
+def _summary(values: Sequence[Any]) -> str:
+    """Return median and range of ``values``; of words, the different ones."""
+    return _median(values) if all(map(is_number, values)) else ", ".join(dict.fromkeys(map(plain, values)))
 
 
 def _median(values: Sequence[Any]) -> str:

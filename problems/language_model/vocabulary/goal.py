@@ -62,7 +62,9 @@ class Vocabulary(Goal):
     @classmethod
     def advice(cls, planning: Any, goal: Goal) -> str | None:
         weights, headers = planning.output.weights, planning.headers
-        if planning.vocabulary or not isinstance(goal, Size) or 8 * goal.file_bytes(weights) >= _FEW * weights:
+        if planning.vocabulary or planning.asked.task or not isinstance(goal, Size):
+            return None
+        if 8 * goal.file_bytes(weights) >= _FEW * weights:
             return None
         rows = len(planning.resident.model.get_input_embeddings().weight)
         if (share := _token_bytes(headers, rows) / headers.bytes) < _MUCH:

@@ -94,6 +94,33 @@ def test_experiments_on_the_same_seeds_have_a_p_that_does_not_depend_on_the_orde
     assert words.startswith(f"# {len(ordered)} runs in ")
 
 
+def test_repetitions_of_a_seed_are_no_seeds(run, sphere, compare):
+    folders = [
+        run(sphere, f"operators.mate={kind}", f"seed={seed}", name=f"{kind}{place}").folder
+        for kind, seeds in (("blend", (1, 1)), ("uniform", (2, 2)))
+        for place, seed in enumerate(seeds)
+    ]
+    for compared in (folders, folders[:2]):
+        _, words = compare(*compared)
+        assert "seeds |" not in words
+        assert "median" not in words
+    _, words = compare(*folders)
+    assert "One seed each" in words
+
+
+def test_experiments_on_other_seeds_have_no_p_and_differing_words_are_shown(run, sphere, compare):
+    folders = {
+        (kind, seed): run(sphere, f"operators.mate={kind}", f"seed={seed}", name=f"{kind}{seed}").folder
+        for kind, seeds in (("blend", (1, 2)), ("uniform", (3, 4)))
+        for seed in seeds
+    }
+    (folders["uniform", 4] / "result.json").unlink()  # a run that has not ended
+    _, words = compare(*folders.values())
+    assert "No p: " in words
+    assert ", p " not in words
+    assert "| state | done | done, " in words
+
+
 def test_a_section_that_a_run_lacks_is_one_row(run, sphere, compare):
     given = run(sphere, "operators.repair=shift", "problem.dimensions=4", name="a").folder
     rows, words = compare(given, run(sphere, name="b").folder)

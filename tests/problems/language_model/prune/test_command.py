@@ -283,13 +283,15 @@ def test_tokens_go_before_heads_and_channels(prune, text):
 
 
 @pytest.mark.parametrize(("goal", "share"), [("--bits=3.5", 0.1), ("--bits=3.5", 0.2), ("--bits=5", 0.1)])
-def test_fewer_tokens_are_advised_for_few_bits_where_rows_are_a_large_share(prune, text, goal, share, monkeypatch):
+def test_fewer_tokens_are_advised_for_few_bits_where_rows_are_a_large_share(
+    prune, text, task, goal, share, monkeypatch
+):
     pytest.importorskip(VOCABULARY)
     pytest.importorskip("llama_cpp_py_sync")
     monkeypatch.setattr(f"{VOCABULARY}.goal._MUCH", share)
     advised = (goal, share) == ("--bits=3.5", 0.1)  # 15% of this model are rows of tokens
-    for option in ("--text", "--vocabulary"):
-        arguments = [option, text, goal, "--out=small.gguf", "--print-config"]
+    for option, path in {"--text": text, "--vocabulary": text, "--task": task(600)}.items():
+        arguments = [option, path, goal, "--out=small.gguf", "--print-config"]
         code, _, err = prune(*arguments, model="bundled:gpt2-mini")
         assert code == 0, err
         assert ("--vocabulary" in err) == (advised and option == "--text")
