@@ -31,7 +31,7 @@ from evoprune.problems.language_model.texts.windows import Windows
 Row = dict[str, Any]
 
 _TIMED, _LONG = 128, 20.0  # tokens that everything is timed on; seconds from which the time is said first
-_NUMBER = 2  # bytes of a float16
+_FLOAT16_BYTES = 2
 _PERCENTAGES = frozenset({"accuracy", "same_top", "same_top_error", "probability_change"})
 
 
@@ -161,9 +161,8 @@ def flips(before: Sequence[bool], after: Sequence[bool]) -> Row:
 class PredictionFile(Objective):
     """Writes predictions over the whole vocabulary to ``file``, and stores the ``losses`` of the next tokens.
 
-    The value is the mean loss.
-    A row holds the logits minus the largest one, in float16, which is finest near 0, where tokens are likely. Readers
-    normalise the rows, so divergences change by less than 1e-5 nats.
+    The value is the mean loss. A row holds the logits minus the largest one, in float16, which is finest near 0, where
+    tokens are likely. Readers normalise the rows, so divergences change by less than 1e-5 nats.
     """
 
     def __init__(self, file: BinaryIO, predictions: int) -> None:
@@ -174,14 +173,14 @@ class PredictionFile(Objective):
         losses = cross_entropy(logits, targets, reduction="none")
         self.losses[first : first + len(targets)] = losses.cpu()
         rows = (logits - logits.amax(1, keepdim=True)).half().cpu().numpy()
-        if os.pwrite(self._file.fileno(), rows.data, first * rows.shape[1] * _NUMBER) < rows.nbytes:
+        if os.pwrite(self._file.fileno(), rows.data, first * rows.shape[1] * _FLOAT16_BYTES) < rows.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return losses.sum()
 
 
 def refuse_unless_room(predictions: int, vocabulary: int) -> None:
     """Raise :class:`evoprune.InputError` if the cache's folder has no room for a :class:`PredictionFile`."""
-    needed, folder = predictions * vocabulary * _NUMBER / 1e9, cache_folder()
+    needed, folder = predictions * vocabulary * _FLOAT16_BYTES / 1e9, cache_folder()
     if needed > (free := shutil.disk_usage(folder).free / 1e9):
         takes = f"{predictions:,} predictions of {vocabulary:,} tokens take {needed:.1f} GB in {folder}"
         remedy = "give fewer --windows, or set EVOPRUNE_CACHE to a folder with room"
