@@ -60,7 +60,7 @@ def test_only_the_innermost_phase_is_told(monkeypatch):
         assert told.wait_for("the first part")
         before = told.getvalue().count("the whole run\n")
         assert told.wait_for("the first part\n" * 2)
-    assert told.getvalue().count("the whole run\n") == before
+        assert told.getvalue().count("the whole run\n") == before
 
 
 def test_a_log_has_a_line_for_each_phase_with_its_seconds_and_none_within_the_minute(monkeypatch):
