@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it imports torch
 _OPTION = "--vocabulary"
 _LOST = 0.02  # expected nats a token that tokens left out may cost, about a hundredth
 _LITTLE = 0.1  # share of the file: for less, types of fewer bits lose less (docs/measurements/vocabulary.md)
-_MUCH, _FEW = 0.3, 4.0  # share of the file in rows of tokens, and bits a weight, for which fewer tokens lose less
+_MUCH, _FEW = 0.4, 4.0  # share of the file in rows of tokens, and bits a weight, for which fewer tokens lose less
 _RATE = 2.5e-4  # of a training of all weights, times their size
 
 
