@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from itertools import count
 from statistics import variance
 
@@ -15,7 +15,10 @@ from evoprune.operators.knapsack import Floats
 from evoprune.operators.regression import Regression
 
 _POINTS = 2000  # latest genomes of a model; more are slower
+_ALL = 0.5  # reach of a region that is the whole space, as a share of ranges
 _SHRUNK, _GROWN = 0.8, 1.1
+_LAST = 25  # fewest generations after a descent's smallest region
+_KEPT = 3  # centres of former descents
 _EDGE = 0.9  # of the way to the region's edge: a step beyond it asks for a larger region
 _MISFIT = 1.5  # standard errors by which the model's misfit exceeds the noise before the region shrinks
 _FEWEST = 30  # estimates of the noise that count, if there are so many
@@ -23,26 +26,51 @@ _FIRST_PAIRS, _PAIRS = 5, 2  # genomes of a generation that are scored again, un
 
 
 def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes: Genomes, genes: Genes) -> Algorithm:
-    """Response surface methodology (Box and Wilson, 1951) with a Bayesian model and a trust region.
+    """Response surface methodology (Box and Wilson, 1951) with a Bayesian model, a trust region and restarts.
 
     ::
 
-        centre = the first initial genome, or the middle; region = all
-        for each generation:
-            score genomes drawn evenly from the region, and some of the last generation again, for the noise
-            fit a quadratic model to all scores in twice the region
-            centre = the step towards the model's minimum with the largest gain, less its standard error
-            shrink the region if the model misses more than the noise; enlarge it after a step to its edge, or none
+        for each descent, half as fast as the one before:
+            centre = the first initial genome, or the middle; region = all
+            until the region has not been smaller for as long as it took to become so small:
+                score genomes drawn evenly from the region, and some of the last generation again, for the noise
+                fit a quadratic model to all scores of this descent in twice the region
+                centre = the step towards the model's minimum with the largest gain, less its standard error
+                shrink the region if the model misses more than the noise; enlarge it after a step to its edge, or none
 
-    The centre is recommended: many scores far around it estimate it better than repeated scores of one genome.
+    The centre is recommended: many scores far around it estimate it better than repeated scores of one genome. A slower
+    descent has more scores in each region, so that it averages over more local minima (cf. the restarts of :func:`cma`
+    with larger populations). The best centres of former descents are scored in each generation, and recommended first.
+    """
+    centres: list[Individual] = []
+    pairs: list[float] = []
+    for descent in count():
+        starts = () if descent else initial_genomes
+        centre = yield from _descent(toolbox, population, starts, genes, centres, pairs, 0.5**descent)
+        centres = [*sorted(centres, key=cost)[: _KEPT - 1], centre]
+
+
+def _descent(
+    toolbox: base.Toolbox,
+    population: int,
+    initial_genomes: Genomes,
+    genes: Genes,
+    centres: Sequence[Individual],
+    pairs: list[float],
+    pace: float,
+) -> Generator[Evaluate | Generation, None, Individual]:
+    """Search until the region stays as it is; return its centre.
+
+    ``centres``: of former descents; ``pairs``: estimates of the noise by two scores of a genome, to which it adds;
+    ``pace``: power of the factors of a region.
     """
     middle = genes.nearest([(gene.low + gene.up) / 2 for gene in genes])
     centre = [*initial_genomes[0]] if initial_genomes else middle
     spans, least = numpy.array(genes.spans), numpy.array([float(bool(gene.levels)) for gene in genes])
     ordered = [place for place in genes.free if genes[place].ordered]
-    reach = 0.5
+    reach = smallest = _ALL
+    settled = 0  # generation in which the region became the smallest
     points, costs, samples = numpy.empty((0, len(genes))), numpy.empty(0), numpy.empty(0)
-    pairs: list[float] = []  # estimates of the noise by two scores of a genome
     again: list[Individual] = []
     for generation in count():
         radius = numpy.maximum(reach * spans, least)
@@ -50,10 +78,10 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
             repaired(toolbox, toolbox.individual(genes.nearest(_drawn(genes, centre, radius, reach))))
             for _ in range(population)
         ]
-        if not len(points) and initial_genomes:
+        if not generation and initial_genomes:
             people = first_population(toolbox, population, initial_genomes)
         before = [cost(one) for one in again]
-        yield Evaluate([*people, *again])
+        yield Evaluate([*people, *again, *centres])
         changes = [2 * (first - cost(one)) for first, one in zip(before, again, strict=True)]  # it has the mean
         changes = [change for change in changes if math.isfinite(change)]
         if len(changes) > 1:  # samples may differ, so that all change
@@ -75,11 +103,17 @@ def response_surface(toolbox: base.Toolbox, *, population: int, initial_genomes:
             few = pairs[-max(_FEWEST, len(pairs) // 2) :]
             noise = sum(few) / max(1, len(few)) * (1 + _MISFIT * math.sqrt(2 / max(1, len(few))))
             if moved >= _EDGE or (moved == 0 and model.variance <= noise):
-                reach = min(0.5, _GROWN * reach)
+                reach = min(_ALL, _GROWN**pace * reach)
             elif model.variance > noise:
-                reach *= _SHRUNK
+                reach *= _SHRUNK**pace
+        if reach < smallest or reach >= _ALL:
+            smallest, settled = reach, generation
+        recommended = repaired(toolbox, toolbox.individual(centre))
+        yield Generation(people, [*sorted(centres, key=cost), recommended])
+        if smallest < _ALL and generation - settled >= max(_LAST, settled):
+            break
         again = random.sample(sound, min(_PAIRS if len(pairs) >= _FEWEST else _FIRST_PAIRS, len(sound)))
-        yield Generation(people, [repaired(toolbox, toolbox.individual(centre))])
+    return recommended
 
 
 def _drawn(genes: Genes, centre: Sequence[float], radius: Floats, reach: float) -> list[float]:
