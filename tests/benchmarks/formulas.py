@@ -13,7 +13,6 @@ import argparse
 import math
 import operator
 import random
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -118,7 +117,7 @@ def main() -> None:
             for seed in range(options.seeds):
                 x, others = points(problem, seed)
                 errors.append(error(globals()[name](problem, x, seed), problem, others))
-            low, middle, high = statistics.quantiles(errors, n=4)
+            low, middle, high = numpy.quantile(errors, [0.25, 0.5, 0.75], method="weibull")
             exact = f"{sum(each < EXACT for each in errors)}/{len(errors)}"
             print(row(f"Nguyen-{problem}", name, exact, f"{middle:.2g}", f"{low:.2g} to {high:.2g}"), flush=True)
 

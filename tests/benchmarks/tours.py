@@ -15,7 +15,6 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import numpy
@@ -138,7 +137,7 @@ def main() -> None:
                     break
                 found.append([length.best[min(at, len(length.best)) - 1] for at in args.at])
             else:
-                quarters = [quantiles(each, n=4, method="inclusive") for each in zip(*found, strict=True)]
+                quarters = numpy.quantile(found, [0.25, 0.5, 0.75], axis=0).T
                 cells = (f"{middle:.0f} ({low:.0f} to {high:.0f})" for low, middle, high in quarters)
                 print(row(file.stem, way, *cells), flush=True)
 
